@@ -68,6 +68,31 @@ type flagSet struct {
 	tos                                         typeOfService
 	keepalive                                   keepalive
 	halfClose, recvOnly, debug                  bool
+
+	invalid error // the first value that could not be read
+}
+
+// checked keeps a value's error back until parsing is over: cli would wrap it
+// in words of its own, with a name that the user has not typed.
+type checked struct {
+	cli.Generic
+	name    string
+	flagSet *flagSet
+}
+
+func (v checked) Set(text string) error {
+	if err := v.Generic.Set(text); err != nil && v.flagSet.invalid == nil {
+		v.flagSet.invalid = usageErrorf("option %s: %w", dashed(v.name), err)
+	}
+	return nil
+}
+
+// dashed writes an option's name as the user types it.
+func dashed(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
 }
 
 // newFlagSet declares every option. A letter means what it means in OpenBSD
@@ -87,7 +112,7 @@ func newFlagSet() *flagSet {
 		return &cli.StringFlag{Name: name, Aliases: aliases, Destination: to}
 	}
 	value := func(to cli.Generic, name string, aliases ...string) cli.Flag {
-		return &cli.GenericFlag{Name: name, Aliases: aliases, Value: to}
+		return &cli.GenericFlag{Name: name, Aliases: aliases, Value: checked{to, name, f}}
 	}
 	f.flags = []cli.Flag{
 		toggle(&c.help, "help", "h"),
@@ -164,6 +189,9 @@ func newConfig(args []string) (*config, error) {
 	}
 	if f.config.help || f.config.version {
 		return f.config, nil
+	}
+	if f.invalid != nil {
+		return nil, f.invalid
 	}
 	f.settle()
 	if err := f.conflict(); err != nil {
