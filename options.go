@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -82,17 +83,22 @@ type checked struct {
 
 func (v checked) Set(text string) error {
 	if err := v.Generic.Set(text); err != nil && v.flagSet.invalid == nil {
-		v.flagSet.invalid = usageErrorf("option %s: %w", dashed(v.name), err)
+		v.flagSet.invalid = usageErrorf("option %s: %w", v.name, err)
 	}
 	return nil
 }
 
-// dashed writes an option's name as the user types it.
-func dashed(name string) string {
-	if len(name) == 1 {
-		return "-" + name
+// dashed writes an option's names as the user types them: "-w/--wait".
+func dashed(names []string) string {
+	var out []string
+	for _, name := range names {
+		if len(name) == 1 {
+			out = append(out, "-"+name)
+		} else {
+			out = append(out, "--"+name)
+		}
 	}
-	return "--" + name
+	return strings.Join(out, "/")
 }
 
 // newFlagSet declares every option. A letter means what it means in OpenBSD
@@ -112,7 +118,7 @@ func newFlagSet() *flagSet {
 		return &cli.StringFlag{Name: name, Aliases: aliases, Destination: to}
 	}
 	value := func(to cli.Generic, name string, aliases ...string) cli.Flag {
-		return &cli.GenericFlag{Name: name, Aliases: aliases, Value: checked{to, name, f}}
+		return &cli.GenericFlag{Name: name, Aliases: aliases, Value: checked{to, dashed(append(aliases, name)), f}}
 	}
 	f.flags = []cli.Flag{
 		toggle(&c.help, "help", "h"),
