@@ -350,7 +350,7 @@ func (s *datagramSession) receive(ctx context.Context, first chan struct{}) erro
 			known = true
 			s.socket.setPeer(b, 0)
 			_ = s.socket.conn.SetReadDeadline(time.Time{})
-			s.greet(ctx, b)
+			s.p.greetSender(ctx, b)
 			close(first)
 		}
 		if s.peer == "" {
@@ -415,16 +415,16 @@ func (s *datagramSession) receiveError(err error) error {
 	return fmt.Errorf("receive on %s: %w", s.p.ownName(s.socket.conn), cause(err))
 }
 
-// greet prints nc's line about the first sender.
-func (s *datagramSession) greet(ctx context.Context, b *batch) {
-	if s.p.log.level == 0 {
+// greetSender prints nc's line about the first sender.
+func (p *purr) greetSender(ctx context.Context, b *batch) {
+	if p.log.level == 0 {
 		return
 	}
 	if from := b.sender(0); from.IsValid() {
-		s.p.log.sayf("Connection received on %s %d", s.p.cfg.hostName(ctx, from.Addr()), from.Port())
+		p.log.sayf("Connection received on %s %d", p.cfg.hostName(ctx, from.Addr()), from.Port())
 		return
 	}
-	s.p.log.sayf("Connection received on %s", s.p.cfg.path)
+	p.log.sayf("Connection received on %s", p.cfg.path)
 }
 
 // ownName names a listener's socket in messages.
@@ -454,74 +454,4 @@ func (p *purr) dialUnixgram(ctx context.Context) error {
 	defer conn.Close()
 	p.removeAtExit(own)
 	return p.exchange(ctx, conn.(packetConn), p.cfg.path)
-}
-
-// echoPackets answers every datagram to its sender, a batch at a time; without
-// -k only the first sender's. A copy as received goes to stdout.
-func (p *purr) echoPackets(ctx context.Context, conn packetConn) error {
-	socket, err := newPacketSocket(conn)
-	if err != nil {
-		return err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	defer stop()
-	b := newBatch(p.cfg.network)
-	a, err := newAlarm()
-	if err != nil {
-		return err
-	}
-	defer a.close()
-	out := newStdio(p.stdout, a)
-	dialled := !p.cfg.listen
-	count, begun := int64(0), false
-	if p.cfg.acceptTimeout > 0 {
-		_ = conn.SetReadDeadline(time.Now().Add(p.cfg.acceptTimeout))
-	}
-	for {
-		if p.cfg.idleTimeout > 0 && (begun || p.cfg.acceptTimeout == 0) {
-			_ = conn.SetReadDeadline(time.Now().Add(p.cfg.idleTimeout))
-		}
-		n, err := socket.receive(b)
-		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case errors.Is(err, os.ErrDeadlineExceeded) && !begun && p.cfg.acceptTimeout > 0:
-			return fmt.Errorf("receive on %s: nobody sent anything within %v", p.ownName(conn), p.cfg.acceptTimeout)
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			p.log.notef(1, "idle for %v; echoed %d datagrams", p.cfg.idleTimeout, count)
-			return nil
-		case errors.Is(err, syscall.ECONNREFUSED) && p.cfg.keep:
-			continue // one client is gone, the others are not
-		case err != nil:
-			return fmt.Errorf("receive on %s: %w", p.ownName(conn), cause(err))
-		}
-		if !begun {
-			begun = true
-			_ = conn.SetReadDeadline(time.Time{})
-			socket.setPeer(b, 0)
-			(&datagramSession{p: p}).greet(ctx, b)
-		}
-		if !p.cfg.keep && !dialled {
-			n = socket.keepPeer(b, n)
-		}
-		if limit := int64(p.cfg.receiveLimit); limit > 0 {
-			n = int(min(int64(n), limit-count))
-		}
-		if p.copies() {
-			if err := b.writeTo(out, n); err != nil {
-				return fmt.Errorf("write to stdout: %w", cause(err))
-			}
-		}
-		if p.cfg.upper {
-			b.upper(n)
-		}
-		if err := socket.reply(b, n, func(err error) { p.log.notef(1, "send: %v", cause(err)) }); err != nil {
-			return fmt.Errorf("send: %w", cause(err))
-		}
-		count += int64(n)
-		if int64(p.cfg.receiveLimit) == count && count > 0 {
-			p.log.notef(1, "receive limit reached; echoed %d datagrams", count)
-			return nil
-		}
-	}
 }
