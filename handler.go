@@ -184,6 +184,7 @@ func (p *purr) echo(ctx context.Context, c net.Conn) error {
 func (p *purr) echoBytes(c net.Conn, peer string, b []byte) error {
 	if p.copies() {
 		if _, err := p.stdout.Write(b); err != nil {
+			abort(c) // an orderly end would say that all was well
 			return p.stdoutFailed(err)
 		}
 	}

@@ -18,6 +18,7 @@ type packetEcho struct {
 	out    *stdio
 	begun  bool // whether a datagram has come
 	count  int64
+	lost   int // answers that could not be sent
 }
 
 // echoPackets runs an echo on conn, which the caller closes.
@@ -96,7 +97,14 @@ func (e *packetEcho) answer(n int) (done string, err error) {
 	if e.p.cfg.upper {
 		e.batch.upper(n)
 	}
-	lost := func(to string, err error) { e.p.log.warnf("send to %s: %v", to, cause(err)) }
+	lost := func(to string, err error) {
+		// Said once, or whoever can make an answer fail could fill the log.
+		if e.lost++; e.lost == 1 {
+			e.p.log.warnf("send to %s: %v (the next such failures are only said with -v)", to, cause(err))
+		} else {
+			e.p.log.notef(1, "send to %s: %v", to, cause(err))
+		}
+	}
 	if err := e.socket.reply(e.batch, n, lost); err != nil {
 		return "", fmt.Errorf("send: %w", cause(err))
 	}
