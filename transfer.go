@@ -73,18 +73,14 @@ func newBufferWay(dst io.Writer, src io.Reader, filters []filter) *bufferWay {
 }
 
 // bufferSize is the size that measured fastest (see bench/): large enough to
-// make system calls rare, small enough to stay in the processor's cache, which
-// matters most where a filter reads the bytes once more.
+// make system calls rare, small enough to stay in the processor's cache.
 func bufferSize(dst io.Writer, src io.Reader, filters []filter) int {
 	in, fromStdio := src.(source)
 	out, toStdio := dst.(*stdio)
-	switch {
-	case len(filters) > 0:
-		return 128 << 10
-	case fromStdio && in.Kind() == kindRegular:
-		return 512 << 10
-	case toStdio && (out.kind == kindAppend || out.kind == kindRegular):
-		return 512 << 10
+	if len(filters) > 0 ||
+		fromStdio && in.Kind() == kindRegular ||
+		toStdio && (out.kind == kindAppend || out.kind == kindRegular) {
+		return 256 << 10
 	}
 	return 64 << 10
 }
