@@ -190,56 +190,20 @@ func (p *purr) openPackets(ctx context.Context) (packetConn, error) {
 func (s *datagramSession) run(ctx context.Context) error {
 	s.touch()
 	results := make(chan outcome, 2)
-	first := make(chan struct{}) // closed when a listener knows whom to answer
+	first := make(chan struct{}) // closed when it is known whom to talk to
 	if s.peer != "" {
 		close(first)
 	}
 	running := 1
 	go func() { results <- outcome{receiving, s.receive(ctx, first)} }()
-	sendOpen := s.in != nil
-	if sendOpen {
+	if s.in != nil {
 		running++
 		go func() { results <- outcome{sending, s.send(first)} }()
 	}
-	var failed error
-	idle := time.NewTimer(s.patience(sendOpen))
-	defer idle.Stop()
-	var quit <-chan time.Time
-	why := ""
-	for why == "" && failed == nil {
-		select {
-		case o := <-results:
-			running--
-			switch {
-			case o.dir == sending && o.err == nil:
-				sendOpen = false
-				idle.Reset(s.patience(sendOpen))
-				if s.p.cfg.sendOnly {
-					why = "stdin finished"
-				} else if s.p.cfg.quitAfter >= 0 {
-					quit = time.After(s.p.cfg.quitAfter)
-				}
-			case errors.Is(o.err, errReceiveLimit), errors.Is(o.err, errQuitWord):
-				why = o.err.Error()
-			default:
-				failed = o.err
-			}
-		case <-idle.C:
-			limit := s.patience(sendOpen)
-			left := limit - time.Duration(time.Now().UnixNano()-s.active.Load())
-			if left <= 0 {
-				why = fmt.Sprintf("idle for %v", limit)
-			}
-			idle.Reset(max(left, 0))
-		case <-quit:
-			why = fmt.Sprintf("%v after the end of stdin", s.p.cfg.quitAfter)
-		case <-ctx.Done():
-			failed = context.Cause(ctx)
-		}
-	}
+	why, failed, left := s.wait(ctx, results, first)
 	s.alarm.ring()
 	_ = s.socket.conn.Close()
-	for range running {
+	for range running - left {
 		select {
 		case <-results:
 		case <-time.After(100 * time.Millisecond): // stuck in a stdout that nobody reads
@@ -252,11 +216,55 @@ func (s *datagramSession) run(ctx context.Context) error {
 	return failed
 }
 
+// wait returns when the run is over: why, or with what error, and how many of
+// the goroutines have ended.
+func (s *datagramSession) wait(ctx context.Context, results <-chan outcome, first <-chan struct{}) (why string, failed error, ended int) {
+	sendOpen, begun := s.in != nil, false
+	idle := time.NewTimer(s.patience(sendOpen, begun))
+	defer idle.Stop()
+	var quit <-chan time.Time
+	for {
+		select {
+		case <-first:
+			first, begun = nil, true
+			idle.Reset(s.patience(sendOpen, begun))
+		case o := <-results:
+			ended++
+			switch {
+			case errors.Is(o.err, errReceiveLimit), errors.Is(o.err, errQuitWord):
+				return o.err.Error(), nil, ended
+			case o.err != nil:
+				return "", o.err, ended
+			case s.p.cfg.sendOnly:
+				return "stdin finished", nil, ended
+			case s.p.cfg.quitAfter >= 0:
+				quit = time.After(s.p.cfg.quitAfter)
+			}
+			sendOpen = false
+			idle.Reset(s.patience(sendOpen, begun))
+		case <-idle.C:
+			limit := s.patience(sendOpen, begun)
+			left := limit - time.Duration(time.Now().UnixNano()-s.active.Load())
+			if left <= 0 {
+				return fmt.Sprintf("idle for %v", limit), nil, ended
+			}
+			idle.Reset(left)
+		case <-quit:
+			return fmt.Sprintf("%v after the end of stdin", s.p.cfg.quitAfter), nil, ended
+		case <-ctx.Done():
+			return "", context.Cause(ctx), ended
+		}
+	}
+}
+
 // patience is how long nothing may happen before the run ends: -w, or for a
-// dialer that has said everything, a second for the reply.
-func (s *datagramSession) patience(sendOpen bool) time.Duration {
+// dialer that has said everything, a second for the reply. A listener waits
+// for its first sender as long as it takes; --accept-timeout limits that.
+func (s *datagramSession) patience(sendOpen, begun bool) time.Duration {
 	const forever = 1<<63 - 1
 	switch {
+	case !begun && s.peer == "":
+		return forever
 	case s.p.cfg.idleTimeout > 0:
 		return s.p.cfg.idleTimeout
 	case s.peer == "" || sendOpen || s.p.cfg.noStdin || s.p.cfg.noShutdown || s.p.cfg.quitAfter >= 0:

@@ -56,17 +56,19 @@ func (p *purr) echoPackets(ctx context.Context, conn packetConn) error {
 // error, or neither.
 func (e *packetEcho) turn(ctx context.Context) (done string, err error) {
 	cfg := e.p.cfg
-	if !e.begun && cfg.acceptTimeout > 0 {
-		_ = e.socket.conn.SetReadDeadline(time.Now().Add(cfg.acceptTimeout))
-	} else if cfg.idleTimeout > 0 {
-		_ = e.socket.conn.SetReadDeadline(time.Now().Add(cfg.idleTimeout))
+	limit := cfg.idleTimeout
+	if !e.begun && cfg.listen {
+		limit = cfg.acceptTimeout
+	}
+	if limit > 0 {
+		_ = e.socket.conn.SetReadDeadline(time.Now().Add(limit))
 	}
 	n, err := e.socket.receive(e.batch)
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded) && !e.begun && cfg.acceptTimeout > 0:
-		return "", fmt.Errorf("receive on %s: nobody sent anything within %v", e.p.ownName(e.socket.conn), cfg.acceptTimeout)
+	case errors.Is(err, os.ErrDeadlineExceeded) && !e.begun && cfg.listen:
+		return "", fmt.Errorf("receive on %s: nobody sent anything within %v", e.p.ownName(e.socket.conn), limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Sprintf("idle for %v", cfg.idleTimeout), nil
+		return fmt.Sprintf("idle for %v", limit), nil
 	case errors.Is(err, syscall.ECONNREFUSED) && cfg.keep:
 		return "", nil // one client is gone, the others are not
 	case err != nil:
