@@ -200,7 +200,7 @@ func (e *ending) checkIdle(unacked *int) time.Duration {
 // how names the ending for -v.
 func (e *ending) how() string {
 	if e.failed != nil {
-		return e.failed.Error()
+		return "failed"
 	}
 	return e.why
 }

@@ -210,7 +210,7 @@ func (s *datagramSession) run(ctx context.Context) error {
 		}
 	}
 	if failed != nil {
-		why = failed.Error()
+		why = "failed"
 	}
 	s.p.log.notef(1, "%s; sent %d datagrams, received %d", why, s.sent.Load(), s.received.Load())
 	return failed
