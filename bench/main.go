@@ -41,7 +41,7 @@ func main() {
 	}
 	var o options
 	run := flag.String("run", "", "measure only the rows whose name matches `REGEXP`")
-	size := flag.String("size", "1G", "bytes that the largest rows move per run (suffix K, M or G)")
+	size := flag.String("size", "512M", "bytes that the largest rows move per run (suffix K, M or G)")
 	flag.StringVar(&o.purr, "purr", "", "the purr to measure (default: built from the module above)")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds, each with every tool once")
 	flag.BoolVar(&o.short, "short", false, "everything once and small: proves that it works, measures nothing")
@@ -100,29 +100,36 @@ func parseSize(text string) (int64, error) {
 // measure is the program: it prepares, runs the rows that were asked for, and reports. The error is that purr failed
 // somewhere or that nothing could be measured; being slow is not an error.
 func (o *options) measure(ctx context.Context) error {
+	if o.list {
+		return list(os.Stdout, (&bench{}).allRows())
+	}
+	dir, isolated := os.LookupEnv(isolatedEnv)
+	os.Unsetenv(isolatedEnv) // not for the children
+	if !isolated {
+		var err error
+		if dir, err = scratch(); err != nil {
+			return err
+		}
+	}
+	defer os.RemoveAll(dir)
+	b := &bench{dir: dir, rounds: o.rounds, size: o.size, short: o.short, isolated: isolated}
+	built := buildPurr(ctx, dir, o.purr) // before isolate: it may need modules from the network
+	if !isolated {
+		isolate(ctx, dir)
+	}
 	raiseFiles()
 	// Descendants that outlive a child become ours: their CPU time counts, and none is left behind.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("becoming a subreaper: %w", err)
 	}
-	dir, err := scratch()
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	b := &bench{dir: dir, rounds: o.rounds, size: o.size, short: o.short}
-	b.tools = findTools(ctx, o.purr, dir)
-	rows := b.allRows()
-	if o.list {
-		return list(os.Stdout, rows)
-	}
+	b.tools = findTools(ctx, built)
 	fmt.Printf("%s\n\n", b.machineLine())
-	for _, t := range b.tools {
-		if t.absent != nil {
+	for _, name := range toolNames {
+		if t := b.tools[name]; t.absent != nil {
 			fmt.Printf("%s is absent: %v\n\n", t.name, t.absent)
 		}
 	}
-	results, err := o.runRows(ctx, b, rows)
+	results, err := o.runRows(ctx, b, b.allRows())
 	if len(results) == 0 {
 		return errors.Join(err, errors.New("no row was measured; -list shows them"))
 	}

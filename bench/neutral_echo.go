@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// messages sends Size bytes in messages of Block bytes to an echo server, with Window of them under way at once, and
-// reads them back. Took is the time from the first byte sent to the last byte back.
+// messages sends messages of Block bytes to an echo server, with Window of them under way at once, and reads them
+// back, for the given time or until Size bytes are back. The time is from the first byte sent to the last back.
 func messages(j job) (report, error) {
 	conn, err := net.Dial(j.Net, j.Addr)
 	if err != nil {
@@ -26,55 +26,72 @@ func messages(j job) (report, error) {
 	if err != nil {
 		return report{}, err
 	}
-	defer unix.Close(fd)
 	link := os.NewFile(uintptr(fd), "connection")
-	out, back := newStream(false), newVerifier(j.Upper)
-	slots := make(chan struct{}, j.Window)
-	failed := make(chan error, 1)
+	defer link.Close()
 	r := report{Start: now(), Bad: -1}
-	send := func(off int64) error {
-		_, err := link.Write(out.at(off, j.Block))
-		return err
-	}
+	m := &talk{job: j, link: link, out: newStream(false), end: r.Start + int64(j.For),
+		slots: make(chan struct{}, j.Window), failed: make(chan error, 1)}
 	if j.Window > 1 {
-		go func() { // so that neither side waits for the other with full buffers
-			for off := int64(0); off < j.Size; off += int64(j.Block) {
-				slots <- struct{}{}
-				if err := send(off); err != nil {
-					failed <- err
-					unix.Shutdown(fd, unix.SHUT_RDWR)
-					return
-				}
-			}
-		}()
+		go m.sendAll() // in its own goroutine, so that neither side waits for the other with full buffers
 	}
+	back := newVerifier(j.Upper)
 	b := make([]byte, j.Block)
-	for r.Bytes < j.Size {
-		if j.Window == 1 {
-			if err := send(r.Bytes); err != nil {
-				return r, err
-			}
+	for {
+		if j.Window == 1 && !m.sendNext() {
+			break
+		}
+		if _, open := <-m.slots; !open {
+			break
 		}
 		if _, err := io.ReadFull(link, b); err != nil {
-			return r, errors.Join(fmt.Errorf("after %d bytes: %w", r.Bytes, err), receiveNow(failed))
-		}
-		if j.Window > 1 {
-			<-slots
+			return r, errors.Join(fmt.Errorf("after %d bytes: %w", r.Bytes, err), m.failure())
 		}
 		if j.Check {
 			back.Write(b)
 		}
 		r.Bytes += int64(len(b))
+		r.Last = now()
 	}
-	r.Last, r.Bad = now(), back.bad
-	r.Took = time.Duration(r.Last - r.Start)
-	return r, nil
+	r.Bad, r.Took = back.bad, time.Duration(r.Last-r.Start)
+	return r, m.failure()
 }
 
-// receiveNow returns the error that is waiting in the channel, if any.
-func receiveNow(c <-chan error) error {
+// A talk is the sending side of messages.
+type talk struct {
+	job
+	link   *os.File
+	out    *stream
+	end    int64         // when to stop (CLOCK_MONOTONIC, ns)
+	sent   int64         // bytes
+	slots  chan struct{} // one element per message under way; closed when the last has been sent
+	failed chan error
+}
+
+// sendAll is the goroutine that sends as long as there is room in the window.
+func (m *talk) sendAll() {
+	defer close(m.slots)
+	for m.sendNext() {
+	}
+}
+
+// sendNext sends one message and says whether it did: it does not when the time is over or all is sent.
+func (m *talk) sendNext() bool {
+	if m.sent >= m.Size || now() >= m.end {
+		return false
+	}
+	m.slots <- struct{}{}
+	if _, err := m.link.Write(m.out.at(m.sent, m.Block)); err != nil {
+		m.failed <- err
+		return false
+	}
+	m.sent += int64(m.Block)
+	return true
+}
+
+// failure is why sending failed, if it did.
+func (m *talk) failure() error {
 	select {
-	case err := <-c:
+	case err := <-m.failed:
 		return err
 	default:
 		return nil

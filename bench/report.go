@@ -169,15 +169,17 @@ func (b *bench) machineLine() string {
 	}
 	text := fmt.Sprintf("Measured on %s, %d cores, %s, %s;", cpuModel(), runtime.NumCPU(), kernel, runtime.Version())
 	sep := " "
-	for _, name := range []string{purr, obsd, trad, ncat, socat, python} {
-		version := "absent"
+	for _, name := range toolNames {
 		if t := b.tools[name]; t.absent == nil {
-			version = t.version
+			text += sep + name + " " + t.version
+			sep = ", "
 		}
-		text += sep + name + " " + version
-		sep = ", "
 	}
-	return text + fmt.Sprintf("; medians of %d rounds.", b.rounds)
+	where := "the loopback"
+	if b.isolated {
+		where += " of a network namespace of its own"
+	}
+	return text + fmt.Sprintf("; on %s, medians of %d rounds.", where, b.rounds)
 }
 
 // cpuModel is what /proc/cpuinfo calls the processor.

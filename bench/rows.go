@@ -123,10 +123,10 @@ func (b *bench) echoRows() []row {
 	accepts := append(b.contenders(purr, socat, ncat), contender{label: "ncat -e", tool: b.tools[ncat], variant: "-e"})
 	double := []goal{{limit: 2}}
 	rows := []row{
-		{name: "echo", work: "echo, 64 KiB messages one by one", unit: "GB/s", goals: double, share: 0.1, check: true, run: echoes(false, 1)},
-		{name: "echo-upper", work: "echo in upper case, 64 KiB messages one by one", unit: "GB/s", goals: double, share: 0.1, check: true, run: echoes(true, 1)},
-		{name: "echo-stream", work: "echo, 64 KiB messages, 64 under way", unit: "GB/s", goals: double, share: 0.1, check: true, run: echoes(false, 64)},
-		{name: "echo-upper-stream", work: "echo in upper case, 64 KiB messages, 64 under way", unit: "GB/s", goals: double, share: 0.1, check: true, run: echoes(true, 64)},
+		{name: "echo", work: "echo, 64 KiB messages one by one", unit: "GB/s", goals: double, check: true, run: echoes(false, 1)},
+		{name: "echo-upper", work: "echo in upper case, 64 KiB messages one by one", unit: "GB/s", goals: double, check: true, run: echoes(true, 1)},
+		{name: "echo-stream", work: "echo, 64 KiB messages, 64 under way", unit: "GB/s", goals: double, check: true, run: echoes(false, 64)},
+		{name: "echo-upper-stream", work: "echo in upper case, 64 KiB messages, 64 under way", unit: "GB/s", goals: double, check: true, run: echoes(true, 64)},
 		{name: "pingpong", work: "round trip of 1 byte, echo in upper case", unit: "µs", lower: true, goals: []goal{{limit: 0.5}}, run: pingPong},
 	}
 	for i := range rows {
@@ -163,7 +163,7 @@ func (b *bench) processRows() []row {
 	return []row{
 		{name: "start-help", work: "start to exit, help", unit: "ms", lower: true, goals: start, who: all, times: b.pick(40, 3), run: startHelp},
 		{name: "start-refused", work: "start to exit, connection refused", unit: "ms", lower: true, goals: start, who: all, times: b.pick(40, 3), run: startRefused},
-		{name: "memory", work: "peak memory, pipe -> TCP -> pipe", unit: "MiB", lower: true, goals: []goal{{limit: 16, absolute: true}}, who: all, lane: loopback, share: 10, most: 1, run: peakMemory},
+		{name: "memory", work: "peak memory, pipe -> TCP -> pipe", unit: "MiB", lower: true, goals: []goal{{limit: 16, absolute: true}}, who: all, lane: loopback, share: 20, most: 1, run: peakMemory},
 		idle("idle-memory", "resident memory per idle connection", "KiB", true, 12,
 			func(r idleResult) float64 { return r.perConn / 1024 }),
 		idle("idle-answer", "idle connections that all speak at once: until the last answer", "ms", true, 1000,

@@ -58,6 +58,7 @@ func (r run) startToExit(ctx context.Context, argv []string, status int) (sample
 // peakMemory measures the peak resident memory (MiB) of a tool on both ends, pipe to pipe; the larger of the two. The
 // peers move a tenth: it is not about their speed, and their memory does not grow.
 func peakMemory(ctx context.Context, r run) (sample, error) {
+	r.size = min(r.size, 10<<30)
 	if r.tool.name != purr {
 		r.size /= 10
 	}

@@ -160,7 +160,7 @@ func receiveTo(target string) func(context.Context, run) (sample, error) {
 		if target == "pipe" {
 			end, c.stdout, err = s.drained(r)
 		} else {
-			c.stdout, err = s.target(target, file)
+			c.stdout, err = s.target(target, file, r.size)
 		}
 		if err != nil {
 			return sample{}, err
@@ -197,9 +197,12 @@ func receiveTo(target string) func(context.Context, run) (sample, error) {
 }
 
 // target opens what the receiver's stdout is: /dev/null, an empty file, or a file to be appended to, as `>>` does.
-func (s *session) target(target, file string) (*os.File, error) {
-	var f *os.File
-	var err error
+func (s *session) target(target, file string, size int64) (f *os.File, err error) {
+	if target != "null" {
+		if err := s.warm(size); err != nil {
+			return nil, err
+		}
+	}
 	switch target {
 	case "null":
 		f, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0)

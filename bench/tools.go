@@ -43,19 +43,16 @@ var versionFlags = map[string]struct {
 	python: {"--version", regexp.MustCompile(`Python (\S+)`)},
 }
 
-// findTools looks for the peers in PATH and makes purr ready: the program at purrPath, or a fresh build in dir.
-func findTools(ctx context.Context, purrPath, dir string) map[string]*tool {
-	tools := make(map[string]*tool)
+// toolNames are the tools in the order of the tables.
+var toolNames = []string{purr, obsd, trad, ncat, socat, python}
+
+// findTools looks for the peers in PATH. purr is what buildPurr returned.
+func findTools(ctx context.Context, own *tool) map[string]*tool {
+	tools := map[string]*tool{purr: own}
 	for _, name := range []string{obsd, trad, ncat, socat} {
 		t := &tool{name: name}
 		t.path, t.absent = exec.LookPath(name)
 		tools[name] = t
-	}
-	tools[purr] = &tool{name: purr, path: purrPath}
-	if purrPath == "" {
-		tools[purr].path, tools[purr].absent = buildPurr(ctx, dir)
-	} else {
-		tools[purr].path, tools[purr].absent = exec.LookPath(purrPath)
 	}
 	tools[python] = &tool{name: python}
 	tools[python].path, tools[python].absent = findPython(ctx)
@@ -67,22 +64,34 @@ func findTools(ctx context.Context, purrPath, dir string) map[string]*tool {
 	return tools
 }
 
-// buildPurr builds the module above this one.
-func buildPurr(ctx context.Context, dir string) (string, error) {
+// buildPurr returns the purr to measure: the program at path, or a build of the module above this one in dir. If it is
+// there already, it is not built again.
+func buildPurr(ctx context.Context, dir, path string) *tool {
+	t := &tool{name: purr}
+	if path != "" {
+		t.path, t.absent = exec.LookPath(path)
+		if t.absent == nil {
+			t.path, t.absent = filepath.Abs(t.path)
+		}
+		return t
+	}
+	t.path = filepath.Join(dir, purr)
+	if _, err := os.Stat(t.path); err == nil {
+		return t
+	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	path := filepath.Join(dir, purr)
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, ".")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", t.path, ".")
 	cmd.Dir = ".."
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		first, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
-		return "", fmt.Errorf("go build in ..: %w: %s", err, first)
+		t.absent = fmt.Errorf("go build in ..: %w: %s", err, first)
+		return t
 	}
-	if _, err := os.Stat(path); err != nil {
-		return "", err
-	}
-	return path, nil
+	// go build writes no program when the module holds none.
+	_, t.absent = os.Stat(t.path)
+	return t
 }
 
 // findPython returns the real interpreter: what is first in PATH may be a script that looks for it.
