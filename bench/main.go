@@ -129,11 +129,19 @@ func (o *options) measure(ctx context.Context) error {
 			fmt.Printf("%s is absent: %v\n\n", t.name, t.absent)
 		}
 	}
-	results, err := o.runRows(ctx, b, b.allRows())
+	results, err := o.runAll(ctx, b)
 	if len(results) == 0 {
 		return errors.Join(err, errors.New("no row was measured; -list shows them"))
 	}
 	return errors.Join(err, o.write(b, results))
+}
+
+// runAll measures what the command line asks for.
+func (o *options) runAll(ctx context.Context, b *bench) ([]*result, error) {
+	if o.netns {
+		return o.runNetns(ctx, b, os.Stdout)
+	}
+	return o.runRows(ctx, b, b.allRows())
 }
 
 // runRows measures the rows whose name matches and prints each when it is done.
@@ -172,6 +180,9 @@ func (o *options) write(b *bench, results []*result) error {
 		if err := f.Close(); err != nil {
 			return err
 		}
+	}
+	if o.chart != "" {
+		return drawChart(o.chart, results)
 	}
 	return nil
 }

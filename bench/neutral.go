@@ -32,6 +32,9 @@ type job struct {
 	For     time.Duration // how long to go on, where that is the limit
 	Check   bool          // compare every byte (slower), not only count
 	Upper   bool          // what comes back is in upper case
+	Near    string        // network namespaces of the two ends of a wire
+	Far     string
+	Loss    float64 // part of the packets that a wire loses
 }
 
 // A report is what a neutral end says: once when it is ready, once at the end (and between steps).
@@ -62,6 +65,7 @@ var roles = map[string]func(job) (report, error){
 	"udpecho":  udpEcho,
 	"udpsink":  udpSink,
 	"udpfeed":  udpFeed,
+	"wire":     wire,
 }
 
 // neutralMain is main in a neutral end.

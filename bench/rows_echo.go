@@ -81,7 +81,7 @@ const echoBlock = 64 << 10
 // that waits for delayed acknowledgements a fixed size would take minutes. GB/s, each byte counted once.
 func echoes(upper bool, window int) func(context.Context, run) (sample, error) {
 	return func(ctx context.Context, r run) (sample, error) {
-		s, err := r.newSession(ctx, loopback, 30*time.Second)
+		s, err := r.newSession(ctx, loopback, r.lasting()+10*time.Second)
 		if err != nil {
 			return sample{}, err
 		}
