@@ -27,9 +27,9 @@ func isolate(ctx context.Context, dir string) {
 	if unix.Unshare(unix.CLONE_NEWNET) != nil {
 		return
 	}
-	if output(ctx, "ip", "link", "set", "lo", "up") == nil {
+	if self, err := os.Executable(); err == nil && output(ctx, "ip", "link", "set", "lo", "up") == nil {
 		// Of the threads only this one survives the exec, and it keeps its namespace.
-		syscall.Exec("/proc/self/exe", os.Args, append(os.Environ(), isolatedEnv+"="+dir))
+		syscall.Exec(self, os.Args, append(os.Environ(), isolatedEnv+"="+dir))
 	}
 	if unix.Setns(int(host.Fd()), unix.CLONE_NEWNET) != nil {
 		runtime.LockOSThread() // once more than it is unlocked: nobody else gets this thread
