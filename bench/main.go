@@ -124,6 +124,9 @@ func (o *options) measure(ctx context.Context) error {
 	}
 	b.tools = findTools(ctx, built)
 	fmt.Printf("%s\n\n", b.machineLine())
+	if o.short {
+		fmt.Printf("The short form: what counts is that all of it works; the figures mean nothing.\n\n")
+	}
 	for _, name := range toolNames {
 		if t := b.tools[name]; t.absent != nil {
 			fmt.Printf("%s is absent: %v\n\n", t.name, t.absent)
@@ -157,7 +160,7 @@ func (o *options) runRows(ctx context.Context, b *bench, rows []row) ([]*result,
 		if ctx.Err() != nil {
 			return results, errors.Join(append(failures, context.Cause(ctx))...)
 		}
-		res.print(os.Stdout)
+		res.print(os.Stdout, o.short)
 		results = append(results, res)
 		if err := res.failure(); err != nil {
 			failures = append(failures, err)

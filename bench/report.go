@@ -14,11 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// print writes a measured row as lines of text: the targets, then each contender.
-func (res *result) print(w io.Writer) {
+// print writes a measured row as lines of text: the targets, unless it was too short for them, then each contender.
+func (res *result) print(w io.Writer, short bool) {
 	fmt.Fprintf(w, "%s: %s\n", res.name, res.work)
 	for _, g := range res.goals {
-		fmt.Fprintf(w, "  %s\n", res.verdict(g))
+		if !short {
+			fmt.Fprintf(w, "  %s\n", res.verdict(g))
+		}
 	}
 	best := res.best()
 	for _, c := range res.cells {
