@@ -108,7 +108,7 @@ func saveSVG(p *plot.Plot, path string, height vg.Length, right []string) error 
 	dc := draw.New(canvas)
 	dc.SetColor(color.White)
 	dc.Fill(dc.Rectangle.Path())
-	p.Draw(draw.Crop(dc, margin, -margin, margin, -margin))
+	p.Draw(draw.Crop(dc, 4*margin, -margin, margin, -margin))
 	var svg bytes.Buffer
 	if _, err := canvas.WriteTo(&svg); err != nil {
 		return err

@@ -159,7 +159,7 @@ const slowNoise = 0.95
 // of 50 ms hold a connection to 0.4 MB/s with cubic, but BBR does not take loss for a full line.
 func slowSize() int {
 	if congestionControl() == "bbr" {
-		return 16 << 20
+		return 32 << 20
 	}
 	return 2 << 20
 }
