@@ -44,7 +44,10 @@ func (p *purr) dialAll(ctx context.Context) error {
 			}
 			continue
 		}
-		connected = true
+		if !connected {
+			connected = true
+			p.catchSignals(ctx)
+		}
 		err = p.converse(ctx, conn)
 		conn.Close()
 		if err != nil {
@@ -307,6 +310,7 @@ func (p *purr) dialUnix(ctx context.Context) error {
 		return fmt.Errorf("connect to %s failed: %s", p.cfg.path, strerror(err))
 	}
 	defer conn.Close()
+	p.catchSignals(ctx)
 	return p.converse(ctx, conn)
 }
 

@@ -1,11 +1,11 @@
 package main
 
 import (
+	"flag"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -122,7 +122,7 @@ func newFlagSet() *flagSet {
 		return &cli.GenericFlag{Name: name, Aliases: aliases, Value: checked{to, dashed(append(aliases, name)), f}}
 	}
 	f.flags = []cli.Flag{
-		toggle(&c.help, "help", "h"), // these two are looked for before parsing
+		toggle(&c.help, "help", "h"),
 		toggle(&c.version, "version"),
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Count: &c.verbose},
 
@@ -179,29 +179,21 @@ func newConfig(args []string) (*config, error) {
 	if err != nil {
 		return nil, err
 	}
-	// cli has ideas of its own about a flag called help, whatever HideHelp says.
-	for _, arg := range args[:slices.Index(args, "--")] {
-		switch arg {
-		case "--help":
-			return &config{help: true}, nil
-		case "--version":
-			return &config{version: true}, nil
+	// cli's flags and Go's flag.FlagSet, without cli's App: to set one up takes
+	// longer than to connect, and it has ideas of its own about words such as
+	// "help".
+	set := flag.NewFlagSet("purr", flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	for _, fl := range f.flags {
+		if err := fl.Apply(set); err != nil {
+			return nil, err
 		}
 	}
-	var operands []string
-	app := &cli.App{
-		Name: "purr", HideHelp: true, HideHelpCommand: true, HideVersion: true,
-		Writer: io.Discard, ErrWriter: io.Discard,
-		Flags:          f.flags,
-		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return err },
-		ExitErrHandler: func(*cli.Context, error) {},
-		Action: func(c *cli.Context) error {
-			operands = c.Args().Slice()
-			return nil
-		},
-	}
-	if err := app.Run(append([]string{"purr"}, args...)); err != nil {
+	if err := set.Parse(args); err != nil {
 		return nil, usageError{err}
+	}
+	if f.config.help || f.config.version {
+		return f.config, nil
 	}
 	if f.invalid != nil {
 		return nil, f.invalid
@@ -210,7 +202,7 @@ func newConfig(args []string) (*config, error) {
 	if err := f.conflict(); err != nil {
 		return nil, err
 	}
-	if err := f.config.setOperands(operands); err != nil {
+	if err := f.config.setOperands(set.Args()); err != nil {
 		return nil, err
 	}
 	return f.config, f.config.checkFile()
