@@ -212,6 +212,9 @@ func (s *datagramSession) run(ctx context.Context) error {
 	if failed != nil {
 		why = "failed"
 	}
+	if ctx.Err() != nil {
+		why = "interrupted"
+	}
 	s.p.log.notef(1, "%s; sent %d datagrams, received %d", why, s.sent.Load(), s.received.Load())
 	return failed
 }
