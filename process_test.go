@@ -581,3 +581,6 @@ func reset(t testing.TB, c net.Conn) {
 // listeningOn is the line that purr -v says when a client may come, whatever
 // the kind of socket.
 var listeningOn = regexp.MustCompile(`(?m)^Listening on (.*)$`)
+
+// regexpStatus1 is what the tests' shell scripts say of a failed purr.
+var regexpStatus1 = regexp.MustCompile(`(?m)^status 1$`)
