@@ -584,3 +584,6 @@ var listeningOn = regexp.MustCompile(`(?m)^Listening on (.*)$`)
 
 // regexpStatus1 is what the tests' shell scripts say of a failed purr.
 var regexpStatus1 = regexp.MustCompile(`(?m)^status 1$`)
+
+// boundOn is the first line of purr -v -l -U, whether streams or datagrams.
+var boundOn = regexp.MustCompile(`(?m)^Bound on (.*)$`)
