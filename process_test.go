@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -21,10 +20,6 @@ import (
 
 // This file starts programs and watches them. Nothing in it waits by sleeping
 // for something to be ready, and nothing waits for ever.
-
-// patience is the deadline of whatever should happen at once but may be slow on
-// a busy machine.
-const patience = 30 * time.Second
 
 // promptly is what "at once" may take where the promise is 100 ms.
 func promptly() time.Duration {
@@ -372,62 +367,6 @@ func brief(s string) string {
 		return fmt.Sprintf("%q... (%d bytes)", s[:200], len(s))
 	}
 	return fmt.Sprintf("%q", s)
-}
-
-// kept is a writer that keeps everything and can be waited on.
-type kept struct {
-	mu     sync.Mutex
-	buf    bytes.Buffer
-	more   chan struct{} // closed, and replaced, at each write
-	closed bool
-}
-
-func (k *kept) Write(b []byte) (int, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.buf.Write(b)
-	close(k.more)
-	k.more = make(chan struct{})
-	return len(b), nil
-}
-
-func (k *kept) close() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.closed = true
-	close(k.more)
-}
-
-func (k *kept) String() string {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.buf.String()
-}
-
-func (k *kept) len() int {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.buf.Len()
-}
-
-// wait returns the first match of re, or nil if there is none at the end of
-// the output or of patience.
-func (k *kept) wait(re *regexp.Regexp) []string {
-	deadline := time.After(patience)
-	for {
-		k.mu.Lock()
-		m := re.FindStringSubmatch(k.buf.String())
-		more, closed := k.more, k.closed
-		k.mu.Unlock()
-		if m != nil || closed {
-			return m
-		}
-		select {
-		case <-more:
-		case <-deadline:
-			return nil
-		}
-	}
 }
 
 // dialTest connects to addr and gives the connection a deadline.
