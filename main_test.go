@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"flag"
 	"os"
 	"regexp"
 	"sync"
@@ -17,6 +18,10 @@ const runAsPurr = "PURR_TEST_RUN"
 func TestMain(m *testing.M) {
 	if os.Getenv(runAsPurr) != "" {
 		main()
+	}
+	// Most tests wait most of the time; -parallel still overrides this.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }

@@ -129,6 +129,9 @@ func start(t testing.TB, o opts, program string, args ...string) *process {
 		r, w := pipe()
 		p.cmd.Stdin = r
 		theirs = append(theirs, r)
+		// The first bytes are there when the program starts, as with a shell
+		// whose echo was faster.
+		_, _ = io.CopyN(w, in, 32<<10)
 		feed = func() {
 			_, _ = io.Copy(w, in)
 			_ = w.Close()
