@@ -85,3 +85,11 @@ func (k *kept) wait(re *regexp.Regexp) []string {
 		}
 	}
 }
+
+// promptly is what "at once" may take where the promise is 100 ms.
+func promptly() time.Duration {
+	if underRace {
+		return time.Second
+	}
+	return 500 * time.Millisecond
+}

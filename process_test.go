@@ -21,14 +21,6 @@ import (
 // This file starts programs and watches them. Nothing in it waits by sleeping
 // for something to be ready, and nothing waits for ever.
 
-// promptly is what "at once" may take where the promise is 100 ms.
-func promptly() time.Duration {
-	if underRace {
-		return time.Second
-	}
-	return 500 * time.Millisecond
-}
-
 // opts says how a program is started. The zero value gives it /dev/null as
 // stdin and keeps what it writes.
 type opts struct {
