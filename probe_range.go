@@ -86,30 +86,6 @@ type probeHost struct {
 // limited says whether the host seems to limit its ICMP, so that silent ports may well be closed.
 func (h *probeHost) limited() bool { return h.closed >= probeLimitBurst && h.silent > 0 }
 
-// inOrder calls each with results in the order of their index, whatever the order they come in.
-type inOrder[T any] struct {
-	each    func(T)
-	results map[int]T
-	next    int
-}
-
-// put takes the result of index i and passes on all that are due.
-func (o *inOrder[T]) put(i int, result T) {
-	if o.results == nil {
-		o.results = map[int]T{}
-	}
-	o.results[i] = result
-	for {
-		r, ok := o.results[o.next]
-		if !ok {
-			return
-		}
-		delete(o.results, o.next)
-		o.next++
-		o.each(r)
-	}
-}
-
 // probeRange asks all targets in a random order and calls each with their results in the order of targets, one at a
 // time. It returns what there is to say about a host as a whole. A cancelled ctx makes local errors of what is left.
 func probeRange(ctx context.Context, targets []probeTarget, o *probeRangeOptions, each func(probeResult)) (notes []string) {
