@@ -151,7 +151,10 @@ func buildCoAP(*payloadTarget) []byte { return append([]byte{0x40, 0}, payloadNo
 func matchCoAP(x *payloadExchange) (payloadAnswer, bool) {
 	ok := len(x.request) == 4 && len(x.reply) == 4 && x.reply[0] == 0x70 && x.reply[1] == 0 &&
 		bytes.Equal(x.reply[2:], x.request[2:])
-	return payloadAnswer{fact: "reset"}, ok
+	if !ok {
+		return payloadAnswer{}, false
+	}
+	return payloadAnswer{fact: "reset"}, true
 }
 
 // rpcNull returns a call of procedure 0, which does nothing, without authentication (RFC 5531 9).

@@ -42,7 +42,7 @@ func matchDNS(x *payloadExchange) (payloadAnswer, bool) {
 		fact = dnsRcodes[code]
 	}
 	if n := binary.BigEndian.Uint16(x.reply[6:]); n > 0 {
-		fact += fmt.Sprintf(", %d records", n)
+		fact += fmt.Sprintf(", records: %d", n)
 	}
 	return payloadAnswer{fact: fact}, true
 }
@@ -61,7 +61,7 @@ func matchMDNS(x *payloadExchange) (payloadAnswer, bool) {
 	if !dnsAnswers(x) {
 		return payloadAnswer{}, false
 	}
-	return payloadAnswer{fact: fmt.Sprintf("%d service types", binary.BigEndian.Uint16(x.reply[6:]))}, true
+	return payloadAnswer{fact: fmt.Sprintf("service types: %d", binary.BigEndian.Uint16(x.reply[6:]))}, true
 }
 
 // netbiosStatus is the query type of a node status request, RFC 1002 4.2.1.2.

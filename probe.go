@@ -65,6 +65,7 @@ type probeResult struct {
 	kernel  bool          // rtt was measured by the kernel
 	waited  time.Duration // from the first datagram to the verdict
 	icmp    *probeICMP    // nil for closed on systems that do not tell who said so
+	request []byte        // what reply answers
 	reply   []byte
 	from    netip.AddrPort // where reply came from
 	fact    string         // the one thing worth knowing about the answer; printable
@@ -402,7 +403,7 @@ func (r *probeRun) reply(e *probeEvent) (done bool, err error) {
 		if !again {
 			r.timed(i, e)
 		}
-		r.take(e, s.payload.name, answer.fact, r.o.expect.check(x))
+		r.take(e, s.payload.name, answer.fact, x, r.o.expect.check(x))
 		if answer.next == nil {
 			return r.settled(), nil
 		}
@@ -428,7 +429,7 @@ func (r *probeRun) reply(e *probeEvent) (done bool, err error) {
 		fact = fmt.Sprintf("%d bytes, not %s: %s", len(e.data), r.asked(), payloadQuoted(e.data, 40))
 	}
 	r.timed(len(r.sent)-1, e)
-	r.take(e, "", fact, r.o.expect.check(x))
+	r.take(e, "", fact, x, r.o.expect.check(x))
 	if known && !r.o.expect.given() {
 		r.hold(probeGrace)
 		return false, nil
@@ -437,9 +438,9 @@ func (r *probeRun) reply(e *probeEvent) (done bool, err error) {
 }
 
 // take puts a reply into the result.
-func (r *probeRun) take(e *probeEvent, name, fact string, expected bool) {
+func (r *probeRun) take(e *probeEvent, name, fact string, x *payloadExchange, expected bool) {
 	r.res.state, r.res.payload, r.res.fact, r.res.wrong = probeOpen, name, fact, !expected
-	r.res.reply, r.res.from = append([]byte(nil), e.data...), e.from
+	r.res.request, r.res.reply, r.res.from = x.request, append([]byte(nil), e.data...), e.from
 }
 
 // settled says whether the reply in hand ends the probe. One that is not as expected is held for a while: a better one
