@@ -166,34 +166,51 @@ func (s *probeSocket) entry(quoted, oob []byte, to netip.AddrPort, now time.Time
 		return
 	}
 	for _, m := range messages {
-		v4 := m.Header.Level == unix.IPPROTO_IP && m.Header.Type == unix.IP_RECVERR
-		v6 := m.Header.Level == unix.IPPROTO_IPV6 && m.Header.Type == unix.IPV6_RECVERR
-		const size = int(unsafe.Sizeof(unix.SockExtendedErr{}))
-		if !v4 && !v6 || len(m.Data) < size {
+		q, ok := queuedErrorIn(m)
+		if !ok {
 			continue
 		}
-		// struct sock_extended_err: errno (4), origin, type, code, pad, info (4), data (4)
-		errno := syscall.Errno(binary.NativeEndian.Uint32(m.Data))
-		origin, kind, code := m.Data[4], m.Data[5], m.Data[6]
-		e := probeEvent{user: now, kernel: stampIn(oob)}
-		switch origin {
-		case unix.SO_EE_ORIGIN_TIMESTAMPING:
-			s.clock.left(s.base+binary.NativeEndian.Uint32(m.Data[12:]), e.kernel)
+		e := probeEvent{user: now, kernel: stampIn(oob), icmp: q.icmp}
+		switch {
+		case q.origin == unix.SO_EE_ORIGIN_TIMESTAMPING:
+			s.clock.left(s.base+q.data, e.kernel)
 			continue
-		case unix.SO_EE_ORIGIN_ICMP, unix.SO_EE_ORIGIN_ICMP6:
-			if to.Addr() != s.target.Addr().WithZone("") || to.Port() != s.target.Port() {
-				continue // about a datagram that was not sent to the target, such as an answer to another port
-			}
-			e.icmp = &probeICMP{Type: int(kind), Code: int(code), v6: origin == unix.SO_EE_ORIGIN_ICMP6,
-				From: probeRawSockaddr(m.Data[size:])}
-			e.quoted = append([]byte(nil), quoted...)
+		case q.icmp == nil:
+			e.err = q.errno
+		case to.Addr() != s.target.Addr().WithZone("") || to.Port() != s.target.Port():
+			continue // about a datagram that was not sent to the target, such as an answer to another port
 		default:
-			e.err = errno
+			e.quoted = append([]byte(nil), quoted...)
 		}
 		if len(s.events) < probeMostEvents {
 			s.events = append(s.events, e)
 		}
 	}
+}
+
+// queuedError is struct sock_extended_err and the address behind it.
+type queuedError struct {
+	errno  syscall.Errno
+	origin byte
+	data   uint32
+	icmp   *probeICMP // nil if origin is another
+}
+
+// queuedErrorIn returns the error in a control message of the error queue.
+func queuedErrorIn(m unix.SocketControlMessage) (q queuedError, ok bool) {
+	v4 := m.Header.Level == unix.IPPROTO_IP && m.Header.Type == unix.IP_RECVERR
+	v6 := m.Header.Level == unix.IPPROTO_IPV6 && m.Header.Type == unix.IPV6_RECVERR
+	const size = int(unsafe.Sizeof(unix.SockExtendedErr{}))
+	if !v4 && !v6 || len(m.Data) < size {
+		return q, false
+	}
+	// errno (4), origin, type, code, pad, info (4), data (4)
+	q = queuedError{errno: syscall.Errno(binary.NativeEndian.Uint32(m.Data)), origin: m.Data[4], data: binary.NativeEndian.Uint32(m.Data[12:])}
+	if q.origin == unix.SO_EE_ORIGIN_ICMP || q.origin == unix.SO_EE_ORIGIN_ICMP6 {
+		q.icmp = &probeICMP{Type: int(m.Data[5]), Code: int(m.Data[6]), v6: q.origin == unix.SO_EE_ORIGIN_ICMP6,
+			From: probeRawSockaddr(m.Data[size:])}
+	}
+	return q, true
 }
 
 // stampIn returns the kernel's time stamp among control messages, or the zero time.

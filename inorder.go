@@ -21,14 +21,15 @@ func (o *inOrder[T]) put(i int, result T) {
 	}
 	o.each(result)
 	o.next++
-	for mask := len(o.early) - 1; mask >= 0; o.next++ {
-		slot := &o.early[o.next&mask]
+	for len(o.early) > 0 {
+		slot := &o.early[o.next&(len(o.early)-1)]
 		if !slot.here {
 			return
 		}
 		due := slot.result
 		*slot = inOrderSlot[T]{}
 		o.each(due)
+		o.next++
 	}
 }
 

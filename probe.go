@@ -425,7 +425,7 @@ func (r *probeRun) reply(e *probeEvent) (done bool, err error) {
 	x := &payloadExchange{request: last.request, reply: e.data, secret: r.o.secret}
 	fact := fmt.Sprintf("%d bytes %s", len(e.data), payloadQuoted(e.data, 40))
 	known := last.payload.match != nil && !r.loose
-	if known {
+	if last.payload.match != nil {
 		fact = fmt.Sprintf("%d bytes, not %s: %s", len(e.data), r.asked(), payloadQuoted(e.data, 40))
 	}
 	r.timed(len(r.sent)-1, e)

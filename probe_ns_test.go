@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // nsVariable tells a re-executed test binary which test it is inside namespaces for.
@@ -77,17 +76,5 @@ func mustRunAll(t *testing.T, script string) {
 		if line = strings.TrimSpace(line); line != "" {
 			mustRun(t, line)
 		}
-	}
-}
-
-// eventually calls f until it returns true, and fails the test if it does not within the time.
-func eventually(t *testing.T, within time.Duration, what string, f func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(within)
-	for !f() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", within, what)
-		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }

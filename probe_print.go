@@ -48,6 +48,9 @@ func (i *probeICMP) tooBig() bool {
 
 // String returns "icmp 3/13 administratively prohibited, from 10.0.1.254".
 func (i *probeICMP) String() string {
+	if i == nil {
+		return "<nil>"
+	}
 	family, names := "icmp", icmpNames
 	if i.v6 {
 		family, names = "icmp6", icmp6Names
@@ -91,9 +94,6 @@ func writeProbe(w io.Writer, r *probeResult) error {
 			more = append([]string{about}, more...)
 		}
 		about = strings.Join(more, ", ")
-		if name == "" {
-			name = "-"
-		}
 		name = fmt.Sprintf("%-6s", name)
 	case probeClosed, probeFiltered:
 		name, about = "closed (no detail)", ""

@@ -47,6 +47,7 @@ type scanResult struct {
 	state  scanState
 	rtt    time.Duration // of the connection, or until it was refused
 	err    error         // of every state but open
+	icmp   *probeICMP    // who said unreachable, and why; nil if that is not known
 	banner []byte        // of an open port, with scanOptions.banner; at most scanBannerMost bytes, not escaped
 }
 
@@ -90,11 +91,12 @@ func scanTCP(ctx context.Context, targets []probeTarget, o scanOptions, each fun
 	return ctx.Err()
 }
 
-// report delivers the result of target i.
-func (s *scanRun) report(i int, state scanState, rtt time.Duration, err error, banner []byte) {
+// report delivers the result of target i, whose host and target it fills in.
+func (s *scanRun) report(i int, r scanResult) {
+	r.host, r.target = s.targets[i].host, s.targets[i].addr
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.out.put(i, scanResult{s.targets[i].host, s.targets[i].addr, state, rtt, err, banner})
+	s.out.put(i, r)
 }
 
 // scanJudge returns the state that a connection's error means.
@@ -132,19 +134,20 @@ func scanExhausted(err error) bool {
 
 // scanJSON is the object of --json. Its field names are a promise.
 type scanJSON struct {
-	V       int       `json:"v"`
-	Host    string    `json:"host"`
-	Address string    `json:"address,omitempty"` // where host is a name
-	Port    uint16    `json:"port"`
-	State   scanState `json:"state"`
-	RTT     *int64    `json:"rtt_us"` // null unless something came back
-	Banner  string    `json:"banner,omitempty"`
-	Error   string    `json:"error,omitempty"`
+	V       int        `json:"v"`
+	Host    string     `json:"host"`
+	Address string     `json:"address,omitempty"` // where host is a name
+	Port    uint16     `json:"port"`
+	State   scanState  `json:"state"`
+	RTT     *int64     `json:"rtt_us"` // null unless something came back
+	Banner  string     `json:"banner,omitempty"`
+	ICMP    *probeICMP `json:"icmp,omitempty"`
+	Error   string     `json:"error,omitempty"`
 }
 
 // writeScanJSON writes the object of one port and a newline. The banner is escaped as for a terminal.
 func writeScanJSON(w io.Writer, r *scanResult) error {
-	o := scanJSON{V: 1, Host: r.host, Port: r.target.Port(), State: r.state, Banner: payloadText(r.banner, scanBannerMost)}
+	o := scanJSON{V: 1, Host: r.host, Port: r.target.Port(), State: r.state, ICMP: r.icmp, Banner: payloadText(r.banner, scanBannerMost)}
 	if address := r.target.Addr().String(); o.Host == "" {
 		o.Host = address
 	} else if o.Host != address {

@@ -42,6 +42,7 @@ type scanFlight struct {
 	start     time.Time
 	deadline  time.Time
 	rtt       time.Duration
+	icmp      *probeICMP
 	connected bool
 	done      bool // closed and reported
 }
@@ -200,17 +201,17 @@ func (e *scanEngine) start(i int) bool {
 			e.limit = len(e.flights)
 			return false
 		}
-		e.report(i, scanJudge(err), time.Since(start), err, nil)
+		e.report(i, scanResult{state: scanJudge(err), rtt: time.Since(start), err: err})
 		return true
 	}
 	// On loopback the answer is there by now, and asking for it is cheaper than waiting for it.
 	err = e.reconnect(fd, addr)
 	if err == unix.ECONNREFUSED && e.keep(fd, addr) {
-		e.report(i, scanClosed, time.Since(start), errScanRefused, nil)
+		e.report(i, scanResult{state: scanClosed, rtt: time.Since(start), err: errScanRefused})
 		return true
 	}
 	f := &scanFlight{fd: fd, index: i, start: start, deadline: start.Add(e.o.timeout)}
-	if err != unix.EALREADY && err != unix.EINPROGRESS {
+	if err = scanPending(fd, err); err != unix.EALREADY {
 		e.connected(f, err)
 		return true
 	}
@@ -261,6 +262,9 @@ func (e *scanEngine) open(addr netip.AddrPort) (fd int, err error) {
 	fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
+	}
+	if family == unix.AF_INET6 { // IPv4 queues errors of a connection attempt unasked
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1)
 	}
 	if e.o.source.IsValid() {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
@@ -318,18 +322,56 @@ func (e *scanEngine) ready(f *scanFlight) {
 		e.read(f)
 		return
 	}
-	err := e.reconnect(f.fd, e.targets[f.index].addr)
-	if err == unix.EALREADY || err == unix.EINPROGRESS {
+	err := scanPending(f.fd, e.reconnect(f.fd, e.targets[f.index].addr))
+	if err == unix.EALREADY {
+		_ = e.watch(f.fd, unix.EPOLLOUT|unix.EPOLLONESHOT, unix.EPOLL_CTL_MOD)
 		return
 	}
 	e.connected(f, err)
+}
+
+// scanPending returns what became of a connection under way if err, from connect, does not tell. An ICMP error that arrives
+// while connect still holds the socket, or one that TCP would rather sit out, is kept as a soft error, which only
+// SO_ERROR returns; nobody who asks whether a port is open wants to sit it out.
+func scanPending(fd int, err error) error {
+	if err != unix.EALREADY && err != unix.EINPROGRESS {
+		return err
+	}
+	if n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && n != 0 {
+		return unix.Errno(n)
+	}
+	return unix.EALREADY
+}
+
+// icmp returns the ICMP error in the socket's error queue, or nil.
+func (e *scanEngine) icmp(fd int) *probeICMP {
+	var oob [512]byte
+	for range 8 {
+		_, n, _, _, err := unix.Recvmsg(fd, e.buf[:], oob[:], unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
+		if err != nil {
+			return nil
+		}
+		messages, _ := unix.ParseSocketControlMessage(oob[:n])
+		for _, m := range messages {
+			if q, ok := queuedErrorIn(m); ok && q.icmp != nil {
+				return q.icmp
+			}
+		}
+	}
+	return nil
 }
 
 // connected handles the end of a connection attempt.
 func (e *scanEngine) connected(f *scanFlight, err error) {
 	f.rtt = time.Since(f.start)
 	if err != nil {
-		e.finish(f, scanJudge(err), os.NewSyscallError("connect", err), nil)
+		state := scanJudge(err)
+		if state == scanUnreachable || state == scanFailed {
+			if f.icmp = e.icmp(f.fd); f.icmp != nil {
+				state = scanUnreachable // a prohibition over IPv6 is EACCES
+			}
+		}
+		e.finish(f, state, os.NewSyscallError("connect", err), nil)
 		return
 	}
 	if e.self(f) {
@@ -380,7 +422,7 @@ func (e *scanEngine) finish(f *scanFlight, state scanState, err error, banner []
 	f.done = true
 	delete(e.flights, f.fd)
 	unix.Close(f.fd)
-	e.report(f.index, state, f.rtt, err, banner)
+	e.report(f.index, scanResult{state: state, rtt: f.rtt, err: err, icmp: f.icmp, banner: banner})
 }
 
 // expire ends what has had its time.

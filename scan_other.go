@@ -61,16 +61,16 @@ func (s *scanRun) try(ctx context.Context, dialer *net.Dialer, i int, last bool)
 		}
 		var timeout net.Error
 		if errors.As(err, &timeout) && timeout.Timeout() {
-			s.report(i, scanTimeout, rtt, os.ErrDeadlineExceeded, nil)
+			s.report(i, scanResult{state: scanTimeout, rtt: rtt, err: os.ErrDeadlineExceeded})
 		} else {
-			s.report(i, scanJudge(err), rtt, err, nil)
+			s.report(i, scanResult{state: scanJudge(err), rtt: rtt, err: err})
 		}
 		return true
 	}
 	defer conn.Close()
 	if local := conn.LocalAddr().(*net.TCPAddr); local.AddrPort() == conn.RemoteAddr().(*net.TCPAddr).AddrPort() {
 		conn.(*net.TCPConn).SetLinger(0)
-		s.report(i, scanClosed, rtt, errScanSelf, nil)
+		s.report(i, scanResult{state: scanClosed, rtt: rtt, err: errScanSelf})
 		return true
 	}
 	var banner []byte
@@ -80,6 +80,6 @@ func (s *scanRun) try(ctx context.Context, dialer *net.Dialer, i int, last bool)
 		n, _ := conn.Read(b)
 		banner = b[:n]
 	}
-	s.report(i, scanOpen, rtt, nil, banner)
+	s.report(i, scanResult{state: scanOpen, rtt: rtt, banner: banner})
 	return true
 }
