@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// An ending watches a session until it is over and knows why it ended.
+type ending struct {
+	*session
+	results               chan outcome
+	sendOpen, receiveOpen bool
+	running               int // goroutines whose outcome is still to come
+	stopped               bool
+	why                   string // for -v, where nothing failed
+	failed                error
+	stdioFailed           bool // stdin or stdout failed: the peer must be told by a reset
+	quit                  <-chan time.Time
+}
+
+// run returns when both directions have ended, or one has failed, or a limit
+// is reached.
+func (e *ending) run(ctx context.Context) {
+	var idle <-chan time.Time
+	var timer *time.Timer
+	if e.p.cfg.idleTimeout > 0 {
+		timer = time.NewTimer(e.p.cfg.idleTimeout)
+		defer timer.Stop()
+		idle = timer.C
+	}
+	unacked := 0
+	for !e.stopped && (e.sendOpen || e.receiveOpen) {
+		select {
+		case o := <-e.results:
+			e.take(o)
+		case <-idle:
+			timer.Reset(e.checkIdle(&unacked))
+		case <-e.quit:
+			e.stop(fmt.Sprintf("%v after the end of stdin", e.p.cfg.quitAfter))
+		case <-ctx.Done():
+			e.failed = context.Cause(ctx)
+			e.stop("interrupted")
+		}
+	}
+}
+
+func (e *ending) stop(why string) {
+	e.stopped, e.why = true, why
+}
+
+// take books the end of one goroutine.
+func (e *ending) take(o outcome) {
+	e.running--
+	switch o.dir {
+	case watching:
+		if e.receiveOpen && o.err != errStopped {
+			e.stdioFailed = true
+			e.stopWith(o)
+		}
+	case sending:
+		e.takeSending(o)
+	case receiving:
+		e.takeReceiving(o)
+	}
+}
+
+// takeSending books the end of stdin.
+func (e *ending) takeSending(o outcome) {
+	var move *moveError
+	switch {
+	case o.err == nil:
+		e.sendOpen = false
+		e.why = "both ends finished"
+		if e.out == nil { // --send-only: nothing else to wait for
+			e.stop("stdin finished")
+		} else if e.receiveOpen && e.p.cfg.quitAfter >= 0 {
+			e.quit = time.After(e.p.cfg.quitAfter)
+		}
+	case errors.Is(o.err, errQuitWord):
+		e.sendOpen = false
+		e.stop("quit word read")
+	case errors.As(o.err, &move) && move.reading:
+		e.stdioFailed = true
+		e.stopWith(o)
+	default:
+		// The connection is dead for writing and so for reading, but what the
+		// peer said before can still be read: that ends by itself.
+		if e.failed == nil {
+			e.failed = e.fail(o)
+		}
+		if e.sendOpen = false; !e.receiveOpen {
+			e.stopped = true
+		}
+	}
+}
+
+// takeReceiving books the end of the peer.
+func (e *ending) takeReceiving(o outcome) {
+	var move *moveError
+	switch {
+	case o.err == nil:
+		e.receiveOpen = false
+		e.peerFinished()
+	case errors.Is(o.err, errReceiveLimit):
+		e.receiveOpen = false
+		e.stop("receive limit reached")
+	default:
+		e.receiveOpen = false
+		e.stdioFailed = errors.As(o.err, &move) && !move.reading
+		e.stopWith(o)
+	}
+}
+
+// peerFinished decides what becomes of stdin when the peer will send no more.
+// What stdin still holds is sent on; a session ends only where nothing can be
+// lost by it.
+func (e *ending) peerFinished() {
+	if e.in == nil {
+		// Nothing was to be sent; now that the peer knows no more than that
+		// either, it may have our half-close.
+		e.stop("the peer finished")
+		return
+	}
+	if !e.sendOpen {
+		return
+	}
+	switch e.in.Kind() {
+	case kindTerminal:
+		e.sendOpen = false
+		e.stop("the peer finished")
+	case kindPipe, kindSocket, kindOther:
+		// It may only be held open by somebody who has nothing to say: a
+		// shell, ssh, a service manager. If it carried something, or has
+		// something now, or the peer came only to receive, it goes on.
+		if e.sent.Load() == 0 && e.received.Load() > 0 && !e.in.Ready() {
+			e.sendOpen = false
+			e.stop("the peer finished")
+		}
+	}
+}
+
+// stopWith ends the session with the error of a direction.
+func (e *ending) stopWith(o outcome) {
+	if e.failed == nil {
+		e.failed = e.fail(o)
+	}
+	e.stopped = true
+}
+
+// checkIdle returns how long to wait for the next check. It ends the session
+// if nothing has moved for the idle timeout. Bytes that the peer's system
+// acknowledges are activity, though nothing moves here meanwhile.
+func (e *ending) checkIdle(unacked *int) time.Duration {
+	limit := e.p.cfg.idleTimeout
+	now, err := unacknowledged(e.conn)
+	if err == nil && now != *unacked {
+		*unacked = now
+		if now > 0 {
+			e.touch()
+		}
+	}
+	if left := limit - e.idleFor(); left > 0 {
+		return left
+	}
+	switch {
+	case now > 0 && err == nil:
+		e.failed = e.idleError(now)
+	case e.sendWay != nil && e.sendWay.holding():
+		e.failed = idleError{fmt.Errorf("send to %s: idle for %v with bytes not taken by the peer", e.peer, limit)}
+	case e.receiveWay.holding():
+		e.failed = idleError{fmt.Errorf("write to stdout: idle for %v with bytes from %s not taken", limit, e.peer)}
+		e.stdioFailed = true
+	}
+	e.stop(fmt.Sprintf("idle for %v", limit))
+	return limit
+}
+
+// how names the ending for -v.
+func (e *ending) how() string {
+	if e.failed != nil {
+		return e.failed.Error()
+	}
+	return e.why
+}
+
+// waitForPumps waits until the goroutines of the session have ended. One that
+// is stuck in a write to a pipe nobody reads is left to the end of the
+// process.
+func (e *ending) waitForPumps() {
+	patience := time.NewTimer(100 * time.Millisecond)
+	defer patience.Stop()
+	for ; e.running > 0; e.running-- {
+		select {
+		case <-e.results:
+		case <-patience.C:
+			return
+		}
+	}
+}

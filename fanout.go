@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// slowClient is how long one client may keep the others waiting for stdin. A
+// client that takes nothing for so long is let go, and that is said: to go on
+// without it would lose its bytes silently, to wait would stop the rest.
+const slowClient = 10 * time.Second
+
+// A fanout is stdin under -l -k: every chunk that is read goes to every client
+// that is connected then. While there is none, stdin is not read.
+type fanout struct {
+	in      *stdio
+	arrived chan struct{} // signalled when the first client joins
+
+	mu     sync.Mutex
+	shares map[*share]bool
+	ended  bool
+	err    error // why stdin ended, if not in order
+}
+
+// A share is one client's part of stdin; it is that session's source.
+type share struct {
+	fan    *fanout
+	alarm  *alarm
+	chunks chan []byte // closed at the end of stdin
+	rest   []byte
+	slow   chan struct{} // closed when the client was given up
+}
+
+// shareStdio is the handler of -l -k without a handler of its own: what any
+// client sends goes to stdout, and stdin goes to all of them.
+func (p *purr) shareStdio(ctx context.Context, c net.Conn) error {
+	s, err := p.newSession(c)
+	if err != nil {
+		return err
+	}
+	defer s.alarm.close()
+	p.startFanout(ctx)
+	if p.fan != nil {
+		if sh := p.fan.join(s.alarm); sh != nil {
+			defer p.fan.leave(sh)
+			s.in = sh
+		}
+	}
+	err = s.relay(ctx)
+	if s.stdoutFailed {
+		p.stop(err)
+	}
+	return err
+}
+
+// startFanout begins to read stdin when the first client comes, if there is
+// anything to read.
+func (p *purr) startFanout(ctx context.Context) {
+	p.fanOnce.Do(func() {
+		a, err := newAlarm()
+		if err != nil {
+			p.stop(fmt.Errorf("read from stdin: %w", err))
+			return
+		}
+		in := newStdio(p.stdin, a)
+		if !p.hasInput(in.kind) {
+			a.close()
+			return
+		}
+		p.fan = &fanout{in: in, arrived: make(chan struct{}, 1), shares: make(map[*share]bool)}
+		context.AfterFunc(ctx, a.ring)
+		go func() {
+			p.fan.run(ctx)
+			a.close()
+		}()
+	})
+}
+
+// join adds a client; nil if stdin has ended already, and the client is served
+// as one of a listener without input.
+func (f *fanout) join(a *alarm) *share {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ended {
+		return nil
+	}
+	s := &share{fan: f, alarm: a, chunks: make(chan []byte, 16), slow: make(chan struct{})}
+	f.shares[s] = true
+	select {
+	case f.arrived <- struct{}{}:
+	default:
+	}
+	return s
+}
+
+func (f *fanout) leave(s *share) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.shares, s)
+}
+
+// run reads stdin to its end and hands every chunk on.
+func (f *fanout) run(ctx context.Context) {
+	for {
+		if !f.waitForClient(ctx) {
+			return
+		}
+		chunk := make([]byte, 64<<10)
+		n, err := f.in.Read(chunk)
+		if n > 0 && !f.hand(ctx, chunk[:n]) {
+			return
+		}
+		if err != nil {
+			f.finish(err)
+			return
+		}
+	}
+}
+
+// waitForClient returns when a client is connected, or false when the run is
+// over.
+func (f *fanout) waitForClient(ctx context.Context) bool {
+	for len(f.connected()) == 0 {
+		select {
+		case <-f.arrived:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+func (f *fanout) connected() []*share {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var all []*share
+	for s := range f.shares {
+		all = append(all, s)
+	}
+	return all
+}
+
+// hand gives one chunk to every client. What was read while the last client
+// left is kept for the next one.
+func (f *fanout) hand(ctx context.Context, chunk []byte) bool {
+	for handed := false; !handed; {
+		if !f.waitForClient(ctx) {
+			return false
+		}
+		for _, s := range f.connected() {
+			if s.put(chunk) {
+				handed = true
+			}
+		}
+	}
+	return true
+}
+
+// put queues a chunk, and reports whether the client was there to take it.
+func (s *share) put(chunk []byte) bool {
+	timer := time.NewTimer(slowClient)
+	defer timer.Stop()
+	select {
+	case s.chunks <- chunk:
+		return true
+	case <-s.alarm.rung:
+	case <-timer.C:
+		close(s.slow)
+	}
+	s.fan.leave(s)
+	return false
+}
+
+// finish tells every client that stdin has ended.
+func (f *fanout) finish(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended = true
+	if err != io.EOF && err != errStopped {
+		f.err = err
+	}
+	for s := range f.shares {
+		close(s.chunks)
+	}
+}
+
+func (s *share) Kind() fileKind { return s.fan.in.kind }
+
+// Ready reports whether Read would return at once.
+func (s *share) Ready() bool {
+	s.fan.mu.Lock()
+	ended := s.fan.ended
+	s.fan.mu.Unlock()
+	return ended || len(s.rest) > 0 || len(s.chunks) > 0 || s.fan.in.Ready()
+}
+
+// Read waits for the next bytes of stdin.
+func (s *share) Read(b []byte) (int, error) {
+	if len(s.rest) == 0 {
+		var open bool
+		select {
+		case s.rest, open = <-s.chunks:
+			if !open {
+				if s.fan.err != nil {
+					return 0, s.fan.err
+				}
+				return 0, io.EOF
+			}
+		case <-s.slow:
+			return 0, fmt.Errorf("the peer took nothing for %v", slowClient)
+		case <-s.alarm.rung:
+			return 0, errStopped
+		}
+	}
+	n := copy(b, s.rest)
+	s.rest = s.rest[n:]
+	return n, nil
+}

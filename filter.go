@@ -1,0 +1,113 @@
+package main
+
+import (
+	"bytes"
+	"io"
+)
+
+// A filter changes bytes on their way through a pump and returns the result,
+// which may be b itself and is valid until the next call. It sees the bytes of
+// one direction of one connection, in order, cut anywhere: what it must know
+// of the last byte it keeps.
+type filter func(b []byte) []byte
+
+func upperFilter(b []byte) []byte {
+	upper(b)
+	return b
+}
+
+// newCRLF returns a filter that ends every line with CR LF (-C). A line that
+// ends so already stays as it is, also where CR and LF come in two reads.
+func newCRLF() filter {
+	var out []byte
+	last := byte(0)
+	return func(b []byte) []byte {
+		if bytes.IndexByte(b, '\n') < 0 {
+			if len(b) > 0 {
+				last = b[len(b)-1]
+			}
+			return b
+		}
+		out = out[:0]
+		for _, c := range b {
+			if c == '\n' && last != '\r' {
+				out = append(out, '\r')
+			}
+			out = append(out, c)
+			last = c
+		}
+		return out
+	}
+}
+
+// The Telnet commands that matter to a peer which refuses every option: RFC
+// 854, "TELNET Command Structure".
+const (
+	telnetSE   = 240
+	telnetSB   = 250
+	telnetWILL = 251
+	telnetWONT = 252
+	telnetDO   = 253
+	telnetDONT = 254
+	telnetIAC  = 255
+)
+
+// newTelnet returns a filter for received bytes that refuses every option
+// that the peer offers or asks for (-t): the answers go to reply, and the
+// commands are taken out of the stream. An error of reply's is the
+// connection's, and the next read or write will tell.
+func newTelnet(reply io.Writer) filter {
+	const (
+		data = iota
+		command
+		option
+		sub
+		subCommand
+	)
+	state, verb := data, byte(0)
+	return func(b []byte) []byte {
+		out := b[:0]
+		for _, c := range b {
+			switch state {
+			case data:
+				if c == telnetIAC {
+					state = command
+				} else {
+					out = append(out, c)
+				}
+			case command:
+				switch {
+				case c == telnetIAC: // a doubled 255 is a byte of data
+					out = append(out, c)
+					state = data
+				case c >= telnetWILL:
+					verb, state = c, option
+				case c == telnetSB:
+					state = sub
+				default:
+					state = data
+				}
+			case option:
+				// A refusal needs no answer: answering one could go on for
+				// ever (RFC 854, "General Considerations").
+				switch verb {
+				case telnetWILL:
+					_, _ = reply.Write([]byte{telnetIAC, telnetDONT, c})
+				case telnetDO:
+					_, _ = reply.Write([]byte{telnetIAC, telnetWONT, c})
+				}
+				state = data
+			case sub:
+				if c == telnetIAC {
+					state = subCommand
+				}
+			case subCommand:
+				state = sub
+				if c == telnetSE {
+					state = data
+				}
+			}
+		}
+		return out
+	}
+}

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+)
+
+// A handler talks to one peer and returns when it is done: nil if the
+// conversation ended in order and every byte arrived. The caller closes c.
+type handler func(ctx context.Context, c net.Conn) error
+
+// handler is what this end does with a connection, as the command line says.
+func (p *purr) handler() handler {
+	switch {
+	case p.cfg.echo:
+		return p.echo
+	case p.cfg.sendFile != "":
+		return p.sendFile
+	case p.cfg.interactive || p.cfg.quitWord != "":
+		return p.converseByLine
+	case p.cfg.keep:
+		return p.shareStdio
+	}
+	return p.stdio
+}
+
+// converse runs the handler on a connection that a dialer made.
+func (p *purr) converse(ctx context.Context, c net.Conn) error { return p.handler()(ctx, c) }
+
+// newSession prepares a conversation of c with in and stdout. The caller ends
+// it with close.
+func (p *purr) newSession(c net.Conn) (*session, error) {
+	a, err := newAlarm()
+	if err != nil {
+		return nil, fmt.Errorf("serve %s: %w", peerName(c.RemoteAddr()), err)
+	}
+	s := &session{p: p, conn: c, peer: peerName(c.RemoteAddr()), inName: "stdin", alarm: a}
+	if !p.cfg.sendOnly {
+		s.out = newStdio(p.stdout, a)
+	}
+	if p.cfg.crlf {
+		s.sendFilters = append(s.sendFilters, newCRLF())
+	}
+	if p.cfg.telnet {
+		s.receiveFilters = append(s.receiveFilters, newTelnet(c))
+	}
+	if p.cfg.upper {
+		s.sendFilters = append(s.sendFilters, upperFilter)
+		s.receiveFilters = append(s.receiveFilters, upperFilter)
+	}
+	return s, nil
+}
+
+// stdio connects c with stdin and stdout.
+func (p *purr) stdio(ctx context.Context, c net.Conn) error {
+	s, err := p.newSession(c)
+	if err != nil {
+		return err
+	}
+	defer s.alarm.close()
+	if in := newStdio(p.stdin, s.alarm); p.hasInput(in.kind) {
+		s.in = in
+	}
+	return s.relay(ctx)
+}
+
+// hasInput reports whether stdin is worth reading. A listener that was started
+// with /dev/null, or with a closed stdin, has nothing to say: were it to
+// half-close at once, a client that takes that for the end would stop sending.
+func (p *purr) hasInput(stdin fileKind) bool {
+	return !p.cfg.noStdin && !(p.cfg.listen && stdin == kindNull)
+}
+
+// sendFile sends exactly the bytes of --send-file, opened anew so that every
+// client gets it from the start, and receives to stdout meanwhile.
+func (p *purr) sendFile(ctx context.Context, c net.Conn) error {
+	f, err := openPatiently(ctx, p.cfg.sendFile)
+	if err != nil {
+		return fmt.Errorf("send to %s: %w", peerName(c.RemoteAddr()), err)
+	}
+	defer f.Close()
+	s, err := p.newSession(c)
+	if err != nil {
+		return err
+	}
+	defer s.alarm.close()
+	s.inName = p.cfg.sendFile
+	in := newStdio(f, s.alarm)
+	s.in = in
+	if in.kind == kindRegular {
+		info, err := f.Stat()
+		if err != nil {
+			return fmt.Errorf("send to %s: %w", s.peer, err)
+		}
+		s.in = &exactFile{stdio: in, size: info.Size(), left: info.Size()}
+	}
+	return s.relay(ctx)
+}
+
+// openPatiently opens a file for reading. While the process is out of
+// descriptors it waits for one: the client that is being served has done
+// nothing wrong.
+func openPatiently(ctx context.Context, name string) (*os.File, error) {
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		f, err := os.Open(name)
+		if !isOutOfDescriptors(err) {
+			return f, err
+		}
+		if !sleep(ctx, pause) {
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// An exactFile is a regular file of a known size: what is appended to it
+// meanwhile is not sent, and one that shrinks is an error.
+type exactFile struct {
+	*stdio
+	size, left int64
+}
+
+func (f *exactFile) Read(b []byte) (int, error) {
+	if f.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := f.stdio.Read(b[:min(int64(len(b)), f.left)])
+	f.left -= int64(n)
+	if err == io.EOF {
+		err = fmt.Errorf("file shrank while it was sent: %d of %d bytes", f.size-f.left, f.size)
+	}
+	return n, err
+}
+
+// echo makes the connection its own other end: what comes in goes back, one
+// reply per read, changed by --upper; a copy as received goes to stdout. The
+// buffer is only held while there is something in it, so that a client that
+// waits costs little more than its socket.
+func (p *purr) echo(ctx context.Context, c net.Conn) error {
+	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+	defer stop()
+	peer := peerName(c.RemoteAddr())
+	r, err := newPooledReader(c)
+	if err != nil {
+		return fmt.Errorf("receive from %s: %w", peer, cause(err))
+	}
+	var total int64
+	reads := 0
+	for {
+		p.pushDeadline(c)
+		n, err := r.read(func(b []byte) error { return p.echoBytes(c, peer, b) })
+		total += int64(n)
+		reads++
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err == io.EOF:
+			p.log.notef(1, "%s: the peer finished; echoed %d bytes", peer, total)
+			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded) && r.waiting:
+			p.log.notef(1, "%s: idle for %v; echoed %d bytes", peer, p.cfg.idleTimeout, total)
+			return nil
+		case err != nil && r.waiting:
+			return fmt.Errorf("receive from %s: %w", peer, cause(err))
+		case err != nil:
+			return err
+		case reads == p.cfg.receiveLimit:
+			p.log.notef(1, "%s: receive limit reached; echoed %d bytes", peer, total)
+			return nil
+		}
+	}
+}
+
+// echoBytes handles one read of the echo.
+func (p *purr) echoBytes(c net.Conn, peer string, b []byte) error {
+	if p.copies() {
+		if _, err := p.stdout.Write(b); err != nil {
+			return p.stdoutFailed(err)
+		}
+	}
+	if p.cfg.upper {
+		upper(b)
+	}
+	if _, err := c.Write(b); err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("send to %s: idle for %v with bytes not taken by the peer", peer, p.cfg.idleTimeout)
+		}
+		return fmt.Errorf("send to %s: %w", peer, cause(err))
+	}
+	return nil
+}
+
+// pushDeadline gives the next read and write as long as an idle connection may
+// last.
+func (p *purr) pushDeadline(c net.Conn) {
+	if p.cfg.idleTimeout > 0 {
+		_ = c.SetDeadline(time.Now().Add(p.cfg.idleTimeout))
+	}
+}
+
+// stdoutFailed ends the whole run, also under -k: stdout is not one client's
+// but everybody's.
+func (p *purr) stdoutFailed(err error) error {
+	err = fmt.Errorf("write to stdout: %w", cause(err))
+	p.stop(err)
+	return err
+}
+
+// sleep waits for d and reports whether the run goes on.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

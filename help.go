@@ -1,0 +1,86 @@
+package main
+
+// examples is what purr prints when it is started without arguments: what a
+// person needs in order to begin.
+const examples = `purr HOST PORT                      talk to a server; stdin goes out, stdout shows the answer
+purr -l PORT                        be the server, for one client
+purr -l -k --echo --upper PORT      answer every client in upper case
+purr --send-file F HOST PORT        send a file as soon as there is a connection
+tar c DIR | purr HOST PORT          move a tree; at the other end: purr -l PORT | tar x
+echo hi | purr -u HOST PORT         send one datagram and print the reply
+purr -U PATH, purr -l -U PATH       the same over a Unix socket
+purr --help                         everything else
+`
+
+// help is written by hand, examples first; a test holds it, the flag table and
+// purr.1 together.
+const help = `purr pipes stdin and stdout over TCP, UDP and Unix sockets, and says when a byte was lost.
+
+Examples:
+  purr example.org 80                       talk to a server
+  purr -l 9000 >file                        receive a file; at the other end:
+  purr HOST 9000 <file                      send one
+  tar c DIR | purr HOST 9000                move a tree; at the other end: purr -l 9000 | tar x
+  purr -l -k --send-file F 9000             send a file to everyone who connects
+  purr -l -k --echo --upper 8080            answer every client in upper case
+  echo hi | purr -u HOST 9000               one datagram, and its reply
+  purr -l 9000 <fifo | server >fifo         put a program behind a port
+
+Usage:
+  purr [options] HOST PORT...               dial; also HOST:PORT and [IPV6]:PORT
+  purr -l [options] [HOST] PORT             listen; also HOST:PORT and -p PORT [HOST]
+  purr [-l] -U [options] PATH               Unix socket; "@NAME" is abstract (Linux)
+PORT is a number, a service name, and for a dialer also a list or a range (80,8000-8010).
+TIME is in seconds, or with a unit: 1, 0.5, 300ms, 2m. SIZE may end in k, M or G.
+
+What to open:
+  -l, --listen               listen instead of dialling; port 0: a free one, and purr says which
+  -k, --keep-open            with -l: serve every client, all at the same time
+  -u, --udp                  datagrams; each read of stdin is one
+  -U, --unixsock             Unix socket; with -u a datagram socket
+  -4, -6                     IPv4 only, IPv6 only
+  -n, --nodns                no name lookups of any kind
+  -p, --source-port PORT     local port
+  -s, --source ADDR          local address (with -u -U: local path)
+  -r                         several ports in random order
+
+What to say:
+      --echo                 send back what comes in, and copy it to stdout
+      --upper                a-z becomes A-Z, in both directions
+      --send-file FILE       send exactly FILE as soon as there is a connection
+      --interactive          line editor with history; what the peer sends appears above the line
+      --quit-word WORD       end when WORD is typed on a line of its own
+  -C, --crlf                 send CR LF at the end of each line
+  -t, --telnet               refuse every Telnet option that the peer offers or asks for
+  -d                         do not read stdin; no half-close before the peer's
+      --recv-only            the same
+      --send-only            drop what comes in; end with stdin
+  -N                         half-close at the end of stdin (purr does so anyway)
+      --no-shutdown          do not half-close at the end of stdin
+  -i TIME                    wait between lines, and between ports
+
+When to end:
+  -w, --wait TIME            limit for connecting, and for silence in both directions
+      --connect-timeout TIME limit for connecting only
+      --idle-timeout TIME    limit for silence only
+      --accept-timeout TIME  with -l: limit for the first client to come
+  -q TIME                    end TIME after the end of stdin; -1: as --no-shutdown
+  -W COUNT                   end after COUNT datagrams, or reads of a stream
+      --max-conns COUNT      with -l -k: serve at most COUNT at a time, the others wait
+
+Sockets:
+      --keepalive IDLE[,INTERVAL[,COUNT]]
+                             times of the TCP keepalive (on by default); 0: none
+  -b                         allow broadcast
+  -I SIZE, -O SIZE           receive buffer, send buffer
+  -M TTL, -m TTL             TTL to send with, least TTL to accept
+  -T TOS                     type of service: a number or a keyword (lowdelay, ef, af11, cs1...)
+  -D                         accepted and ignored
+
+  -v, --verbose              say what happens, in OpenBSD nc's words
+      --version              print the version
+  -h, --help                 print this
+
+Exit status: 0 all went well and every byte arrived; 1 it failed or bytes were lost, and stderr
+says why; 2 the command line is wrong, and nothing was opened; 128+n ended by signal n.
+`

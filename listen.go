@@ -1,0 +1,294 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// listen opens the listening socket and serves one client, or with -k all of
+// them.
+func (p *purr) listen(ctx context.Context) error {
+	ln, err := p.openListener(ctx)
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
+	defer stop()
+	if p.cfg.acceptTimeout > 0 {
+		_ = ln.(deadliner).SetDeadline(time.Now().Add(p.cfg.acceptTimeout))
+	}
+	if p.cfg.keep {
+		return p.serve(ctx, ln)
+	}
+	conn, err := p.accept(ctx, ln)
+	if err != nil {
+		return err
+	}
+	// Whoever comes now is refused at once, instead of waiting for a server
+	// that will never accept.
+	_ = ln.Close()
+	defer conn.Close()
+	p.greet(ctx, conn)
+	return p.handler()(ctx, conn)
+}
+
+type deadliner interface{ SetDeadline(time.Time) error }
+
+// openListener binds and listens. The caller closes the listener.
+func (p *purr) openListener(ctx context.Context) (net.Listener, error) {
+	config := net.ListenConfig{
+		Control:         p.cfg.setOptions,
+		KeepAliveConfig: p.cfg.keepalive,
+		KeepAlive:       keepaliveSwitch(p.cfg.keepalive.Enable),
+	}
+	if p.cfg.unix {
+		return p.openUnix(ctx, config)
+	}
+	network, addr, err := p.listenAddr(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ln, err := config.Listen(ctx, network, addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", p.listenName(p.cfg.ports[0]), cause(err))
+	}
+	p.saysListening(ln.Addr())
+	return ln, nil
+}
+
+// listenAddr is the network and the address to bind, for Go's net package. An
+// empty host is every address of both families.
+func (p *purr) listenAddr(ctx context.Context) (network, addr string, err error) {
+	network, port := p.cfg.network, p.cfg.ports[0]
+	switch {
+	case p.cfg.ipv4:
+		network += "4"
+	case p.cfg.ipv6:
+		network += "6"
+	}
+	if p.cfg.host == "" {
+		return network, joinPort("", port), nil
+	}
+	addrs, err := p.resolve(ctx, p.cfg.host, port)
+	if err != nil {
+		return "", "", err
+	}
+	return network, netip.AddrPortFrom(addrs[0], uint16(port)).String(), nil
+}
+
+// listenName is the address to listen on as messages give it: nc's way, where
+// every address is 0.0.0.0, or :: under -6.
+func (p *purr) listenName(port int) string {
+	host := p.cfg.host
+	switch {
+	case host == "" && p.cfg.ipv6:
+		host = "::"
+	case host == "":
+		host = "0.0.0.0"
+	}
+	return fmt.Sprintf("%s %d", host, port)
+}
+
+// saysListening prints nc's line under -v. A port that the kernel chose is
+// said in any case: nobody could connect otherwise.
+func (p *purr) saysListening(addr net.Addr) {
+	say := p.log.sayf
+	if p.cfg.ports[0] == 0 {
+		say = p.log.announcef
+	}
+	bound := addrPort(addr)
+	name := bound.Addr().String()
+	if p.cfg.host == "" {
+		name = "0.0.0.0"
+		if p.cfg.ipv6 {
+			name = "::"
+		}
+	}
+	verb := "Listening"
+	if p.cfg.udp {
+		verb = "Bound"
+		if p.log.level > 0 && p.cfg.host != "" {
+			name = p.cfg.hostName(context.Background(), bound.Addr())
+		}
+	}
+	say("%s on %s %d", verb, name, bound.Port())
+}
+
+// greet prints nc's line about a new client.
+func (p *purr) greet(ctx context.Context, conn net.Conn) {
+	if p.log.level == 0 {
+		return
+	}
+	if remote := addrPort(conn.RemoteAddr()); remote.IsValid() {
+		p.log.sayf("Connection received on %s %d", p.cfg.hostName(ctx, remote.Addr()), remote.Port())
+	} else {
+		p.log.sayf("Connection received on %s", p.cfg.path)
+	}
+}
+
+// accept waits for one client. While the process or the system is out of
+// descriptors it waits for one to become free, and the client waits in the
+// backlog.
+func (p *purr) accept(ctx context.Context, ln net.Listener) (net.Conn, error) {
+	said := false
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		conn, err := ln.Accept()
+		switch {
+		case err == nil:
+			return conn, nil
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return nil, fmt.Errorf("accept on %s: nobody connected within %v", p.boundName(ln), p.cfg.acceptTimeout)
+		case errors.Is(err, syscall.ECONNABORTED):
+			continue // that client has gone again before its turn came
+		case !isOutOfDescriptors(err):
+			return nil, fmt.Errorf("accept on %s: %w", p.boundName(ln), cause(err))
+		}
+		if !said {
+			p.log.warnf("accept on %s: %v: the next clients wait until some have gone", p.boundName(ln), cause(err))
+			said = true
+		}
+		if !sleep(ctx, pause) {
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func (p *purr) boundName(ln net.Listener) string {
+	if p.cfg.unix {
+		return p.cfg.path
+	}
+	return p.listenName(int(addrPort(ln.Addr()).Port()))
+}
+
+// serve accepts clients for ever and serves them at the same time. It returns
+// when the run is stopped, after the clients have been let go. One client's
+// failure is a line on stderr and nothing more.
+func (p *purr) serve(ctx context.Context, ln net.Listener) error {
+	h := p.handler()
+	slots := make(chan struct{}, p.clientLimit())
+	var clients sync.WaitGroup
+	defer clients.Wait()
+	for {
+		// A client that cannot be served stays in the backlog, where it waits
+		// instead of being turned away.
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		conn, err := p.accept(ctx, ln)
+		if err != nil {
+			return err
+		}
+		_ = ln.(deadliner).SetDeadline(time.Time{}) // --accept-timeout is for the first
+		clients.Add(1)
+		go func() {
+			defer func() { <-slots; clients.Done() }()
+			p.serveOne(ctx, conn, h)
+		}()
+	}
+}
+
+func (p *purr) serveOne(ctx context.Context, conn net.Conn, h handler) {
+	defer conn.Close()
+	p.greet(ctx, conn)
+	if err := h(ctx, conn); err != nil && ctx.Err() == nil {
+		p.log.fail(err)
+	}
+}
+
+// clientLimit is how many clients may be served at once: --max-conns, and
+// never more than there are descriptors for, so that a handler does not find
+// none left in the middle of its work.
+func (p *purr) clientLimit() int {
+	const (
+		reserve   = 16 // stdio, the poller, the listener, an alarm, what was inherited
+		unlimited = 1 << 20
+	)
+	perClient := 1
+	switch {
+	case p.cfg.echo:
+	case p.cfg.sendFile != "":
+		perClient = 6 // the file, the alarm's pipe, and the one that splice goes through
+	default:
+		perClient = 5
+	}
+	limit := unlimited
+	if n := descriptorLimit(); n > 0 {
+		limit = max(1, (n-reserve)/perClient)
+	}
+	if p.cfg.maxConns > 0 {
+		limit = min(limit, p.cfg.maxConns)
+	}
+	return min(limit, unlimited)
+}
+
+// openUnix listens on a Unix stream socket. A socket file that nobody answers
+// any more is replaced; a live one, and whatever is no socket, is not touched.
+func (p *purr) openUnix(ctx context.Context, config net.ListenConfig) (net.Listener, error) {
+	if err := clearPath(ctx, p.cfg.network, p.cfg.path); err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", p.cfg.path, err)
+	}
+	ln, err := config.Listen(ctx, p.cfg.network, p.cfg.path)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", p.cfg.path, cause(err))
+	}
+	ln.(*net.UnixListener).SetUnlinkOnClose(false)
+	p.removeAtExit(p.cfg.path)
+	p.log.sayf("Bound on %s", p.cfg.path)
+	p.log.sayf("Listening on %s", p.cfg.path)
+	return ln, nil
+}
+
+// clearPath removes a dead socket from path: one that refuses a connection. It
+// fails if something else is there.
+func clearPath(ctx context.Context, network, path string) error {
+	if path[0] == '@' {
+		return nil
+	}
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return cause(err)
+	case info.Mode()&os.ModeSocket == 0:
+		return errors.New("a file that is not a socket is there: it stays, choose another path")
+	}
+	dialer := net.Dialer{Timeout: time.Second}
+	conn, err := dialer.DialContext(ctx, network, path)
+	if err == nil {
+		_ = conn.Close()
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return syscall.EADDRINUSE
+	}
+	return cause(os.Remove(path))
+}
+
+// removeAtExit removes the socket file that this process has bound, unless
+// somebody has put another one in its place.
+func (p *purr) removeAtExit(path string) {
+	if path == "" || path[0] == '@' {
+		return
+	}
+	ours, err := os.Lstat(path)
+	if err != nil {
+		return
+	}
+	p.atExit(func() {
+		if now, err := os.Lstat(path); err == nil && os.SameFile(ours, now) {
+			_ = os.Remove(path)
+		}
+	})
+}

@@ -1,0 +1,209 @@
+// Purr is a netcat: it pipes stdin and stdout over TCP, UDP and Unix sockets.
+//
+//	purr HOST PORT                       talk to a server
+//	purr -l PORT                         be one, for one client
+//	purr -l -k --echo --upper PORT       answer every client in upper case
+//	purr -u HOST PORT, purr -u -l PORT   the same with datagrams
+//	purr --send-file F HOST PORT         send a file as soon as there is a connection
+//
+// It takes OpenBSD nc's letters and Ncat's long names, says nothing on stdout
+// but what the peer sent, and ends with status 0 only if every byte arrived:
+//
+//	0      all went well
+//	1      it failed, or bytes were lost; stderr says why
+//	2      the command line is wrong, and nothing was opened
+//	128+n  ended by signal n
+//
+// A byte's way through the source: main.go reads the command line (options.go)
+// and picks a mode; dial.go, listen.go or udp.go opens the socket; handler.go
+// says what is done with a connection; session.go and ending.go hold the
+// conversation; transfer.go and splice_linux.go move the bytes.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// A purr is one run of the program. Its methods are spread over the files by
+// what they do; none changes cfg.
+type purr struct {
+	cfg    *config
+	stdin  *os.File
+	stdout *os.File
+	log    *logger
+	stop   context.CancelCauseFunc // ends the whole run with an error
+
+	copies func() bool // whether stdout wants a copy of what is echoed
+
+	fanOnce sync.Once
+	fan     *fanout // stdin under -l -k; nil if there is nothing to read
+
+	mu       sync.Mutex
+	cleanups []func() // what must be undone before the process ends
+}
+
+// A signalError says that a signal ended the run.
+type signalError struct{ syscall.Signal }
+
+func (e signalError) Error() string { return "ended by signal: " + e.Signal.String() }
+
+func main() {
+	// A write to a broken pipe must come back as an error, to be said and to
+	// become a status; Go would otherwise let SIGPIPE end the process. Notify,
+	// not Ignore: an ignored signal would be inherited by children.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is the whole program; it returns the exit status and is the only place
+// that knows what the statuses are.
+func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
+	log := &logger{out: stderr}
+	if len(args) == 0 {
+		fmt.Fprint(stderr, examples)
+		return 2
+	}
+	cfg, err := newConfig(args)
+	if err != nil {
+		log.fail(err)
+		return 2
+	}
+	if cfg.help || cfg.version {
+		text := help
+		if cfg.version {
+			text = "purr " + version() + "\n"
+		}
+		if _, err := io.WriteString(stdout, text); err != nil {
+			log.warnf("write to stdout: %v", cause(err))
+			return 1
+		}
+		return 0
+	}
+	log.level = cfg.verbose
+
+	ctx, stop := context.WithCancelCause(context.Background())
+	defer stop(nil)
+	catchSignals(ctx, stop)
+	p := &purr{cfg: cfg, stdin: stdin, stdout: stdout, log: log, stop: stop}
+	p.copies = sync.OnceValue(func() bool { return kindOf(stdout) != kindNull })
+	err = p.runToEnd(ctx)
+	p.cleanUp()
+
+	var ended signalError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &ended):
+		log.notef(1, "%v", ended)
+		return 128 + int(ended.Signal)
+	}
+	log.fail(err)
+	return 1
+}
+
+// runToEnd runs the mode that the command line asks for. When the run is
+// stopped from outside, what is under way gets a moment to end in order: a
+// transfer that is cut short tells its peer so.
+func (p *purr) runToEnd(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- p.mode(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case <-done:
+	case <-time.After(50 * time.Millisecond):
+	}
+	return context.Cause(ctx)
+}
+
+func (p *purr) mode(ctx context.Context) error {
+	switch {
+	case p.cfg.udp && p.cfg.listen:
+		return p.listenPackets(ctx)
+	case p.cfg.udp:
+		return p.dialPackets(ctx)
+	case p.cfg.listen:
+		return p.listen(ctx)
+	}
+	return p.dialAll(ctx)
+}
+
+// catchSignals stops the run on the signals that ask a program to end. SIGHUP
+// stays ignored if it was when purr started: that is nohup(1).
+func catchSignals(ctx context.Context, stop context.CancelCauseFunc) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+	go func() {
+		defer signal.Stop(signals)
+		select {
+		case s := <-signals:
+			stop(signalError{s.(syscall.Signal)})
+		case <-ctx.Done():
+		}
+	}()
+}
+
+// atExit remembers what must be undone however the run ends.
+func (p *purr) atExit(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cleanups = append(p.cleanups, f)
+}
+
+// cleanUp undoes, last first, what atExit was told, once.
+func (p *purr) cleanUp() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.cleanups) > 0 {
+		last := len(p.cleanups) - 1
+		p.cleanups[last]()
+		p.cleanups = p.cleanups[:last]
+	}
+}
+
+// Version is set by the linker in a release; otherwise the build info says
+// what was built.
+var Version string
+
+func version() string {
+	if Version != "" {
+		return Version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "(unknown version)"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	var revision, modified string
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			revision = s.Value
+		case "vcs.modified":
+			if s.Value == "true" {
+				modified = "+modified"
+			}
+		}
+	}
+	if revision == "" {
+		return "(devel)"
+	}
+	return revision[:min(12, len(revision))] + modified
+}

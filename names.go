@@ -1,0 +1,129 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// This file turns addresses, ports and errors into the words that messages
+// use.
+
+// wellKnown are the ports a network tutorial begins with, for machines without
+// /etc/services.
+var wellKnown = map[string]string{
+	"20/tcp": "ftp-data", "21/tcp": "ftp", "22/tcp": "ssh", "23/tcp": "telnet", "25/tcp": "smtp",
+	"53/tcp": "domain", "53/udp": "domain", "67/udp": "bootps", "68/udp": "bootpc", "69/udp": "tftp",
+	"80/tcp": "http", "110/tcp": "pop3", "119/tcp": "nntp", "123/udp": "ntp", "143/tcp": "imap2",
+	"161/udp": "snmp", "443/tcp": "https", "443/udp": "https", "514/udp": "syslog", "993/tcp": "imaps",
+}
+
+// services maps "80/tcp" to "http", the first name that /etc/services gives.
+var services = sync.OnceValue(func() map[string]string {
+	f, err := os.Open("/etc/services")
+	if err != nil {
+		return wellKnown
+	}
+	defer f.Close()
+	names := make(map[string]string)
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		text, _, _ := strings.Cut(lines.Text(), "#")
+		if fields := strings.Fields(text); len(fields) >= 2 && names[fields[1]] == "" {
+			names[fields[1]] = fields[0]
+		}
+	}
+	return names
+})
+
+// serviceName is what nc prints in brackets: "tcp/http", or "tcp/*" where the
+// port has no name or names are not wanted.
+func (c *config) serviceName(port int) string {
+	if !c.numeric {
+		if name := services()[strconv.Itoa(port)+"/"+c.network]; name != "" {
+			return c.network + "/" + name
+		}
+	}
+	return c.network + "/*"
+}
+
+// hostName is the name of an address for "Connection received on": found by
+// reverse lookup as nc does, unless -n was given. A name server that does not
+// answer must not hold the connection up, so the lookup is short.
+func (c *config) hostName(ctx context.Context, addr netip.Addr) string {
+	addr = addr.Unmap()
+	if c.numeric || !addr.IsValid() {
+		return addr.String()
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	names, err := net.DefaultResolver.LookupAddr(ctx, addr.String())
+	if err != nil || len(names) == 0 {
+		return addr.String()
+	}
+	return strings.TrimSuffix(names[0], ".")
+}
+
+// addrPort returns the IP address and port of a, with IPv4 addresses of a
+// dual-stack socket in their own form; the zero value for a Unix address.
+func addrPort(a net.Addr) netip.AddrPort {
+	var ap netip.AddrPort
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		ap = a.AddrPort()
+	case *net.UDPAddr:
+		ap = a.AddrPort()
+	}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// peerName names an address in messages as nc does: "127.0.0.1 port 80", or
+// the path of a Unix socket. A Unix client has no name of its own.
+func peerName(a net.Addr) string {
+	if ap := addrPort(a); ap.IsValid() {
+		return ap.Addr().String() + " port " + strconv.Itoa(int(ap.Port()))
+	}
+	if a == nil || a.String() == "" || a.String() == "@" {
+		return "the peer"
+	}
+	return a.String()
+}
+
+// cause is the system's own word for an error: without the operation and the
+// address that Go's net package wraps around it, because our messages name
+// them already.
+func cause(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	var path *os.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// isErrno reports whether err is the system's, not our own time limit's.
+func isErrno(err error) bool {
+	var errno syscall.Errno
+	return errors.As(err, &errno)
+}
+
+// strerror is the cause as strerror(3) words it, with a capital letter, for
+// the lines that are nc's own.
+func strerror(err error) string {
+	text := cause(err).Error()
+	return strings.ToUpper(text[:1]) + text[1:]
+}

@@ -1,0 +1,362 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// batchSize is how many datagrams one system call may take. Memory is touched
+// as far as datagrams fill it, so the size costs address space only.
+const batchSize = 64
+
+// An mmsghdr is struct mmsghdr of recvmmsg(2).
+type mmsghdr struct {
+	hdr unix.Msghdr
+	len uint32
+}
+
+// A batch holds datagrams as recvmmsg(2) fills them in and sendmmsg(2) takes
+// them: an answer goes out of the same memory, with the sender's address in
+// the place it arrived in. Nothing is allocated after newBatch. golang.org/x/net
+// has these calls too, but makes a net.Addr of every address.
+type batch struct {
+	msgs    []mmsghdr
+	iovs    []unix.Iovec
+	names   []unix.RawSockaddrAny
+	control [][64]byte
+	slot    int
+	views   [][]byte // for writeTo
+}
+
+func newBatch(network string) *batch {
+	n, slot := batchSize, datagramSlot(network)
+	if network == "unixgram" {
+		n = 4
+	}
+	b := &batch{
+		msgs: make([]mmsghdr, n), iovs: make([]unix.Iovec, n), names: make([]unix.RawSockaddrAny, n),
+		control: make([][64]byte, n), slot: slot, views: make([][]byte, 0, n),
+	}
+	memory := make([]byte, n*slot)
+	for i := range b.msgs {
+		b.iovs[i].Base = &memory[i*slot]
+		h := &b.msgs[i].hdr
+		h.Iov = &b.iovs[i]
+		h.SetIovlen(1)
+		h.Name = (*byte)(unsafe.Pointer(&b.names[i]))
+		h.Control = &b.control[i][0]
+	}
+	b.reset(n)
+	return b
+}
+
+// reset makes the first n slots ready to receive again.
+func (b *batch) reset(n int) {
+	for i := range b.msgs[:n] {
+		h := &b.msgs[i].hdr
+		h.Namelen = unix.SizeofSockaddrAny
+		h.SetControllen(len(b.control[i]))
+		h.Flags = 0
+		h.Iov.SetLen(b.slot)
+	}
+}
+
+// data is datagram i, valid until the next receive.
+func (b *batch) data(i int) []byte {
+	return unsafe.Slice(b.msgs[i].hdr.Iov.Base, b.msgs[i].len)
+}
+
+// name is the raw address that datagram i came from.
+func (b *batch) name(i int) []byte {
+	h := &b.msgs[i].hdr
+	return unsafe.Slice(h.Name, h.Namelen)
+}
+
+// sender is where datagram i came from; the zero value for a Unix socket.
+func (b *batch) sender(i int) netip.AddrPort { return rawAddrPort(b.name(i)) }
+
+// rawAddrPort reads a struct sockaddr_in or sockaddr_in6.
+func rawAddrPort(name []byte) netip.AddrPort {
+	if len(name) < unix.SizeofSockaddrInet4 {
+		return netip.AddrPort{}
+	}
+	port := uint16(name[2])<<8 | uint16(name[3])
+	switch (*unix.RawSockaddr)(unsafe.Pointer(&name[0])).Family {
+	case unix.AF_INET:
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(name[4:8])), port)
+	case unix.AF_INET6:
+		return netip.AddrPortFrom(netip.AddrFrom16([16]byte(name[8:24])).Unmap(), port)
+	}
+	return netip.AddrPort{}
+}
+
+// upper changes the first n datagrams.
+func (b *batch) upper(n int) {
+	for i := range n {
+		upper(b.data(i))
+	}
+}
+
+// writeTo writes the first n datagrams one behind the other.
+func (b *batch) writeTo(out *stdio, n int) error {
+	b.views = b.views[:0]
+	for i := range n {
+		if d := b.data(i); len(d) > 0 {
+			b.views = append(b.views, d)
+		}
+	}
+	for views := b.views; len(views) > 0; {
+		if err := out.waitWritable(); err != nil {
+			return err
+		}
+		written, err := unix.Writev(out.fd, views)
+		if err == unix.EINTR || err == unix.EAGAIN {
+			continue
+		}
+		if err != nil {
+			return os.NewSyscallError("writev", err)
+		}
+		for len(views) > 0 && written >= len(views[0]) {
+			written -= len(views[0])
+			views = views[1:]
+		}
+		if written > 0 {
+			views[0] = views[0][written:]
+		}
+	}
+	return nil
+}
+
+// A packetSocket receives and sends batches on a datagram socket. It is used
+// by one receiving and one sending goroutine at most; setPeer belongs to the
+// former.
+type packetSocket struct {
+	conn packetConn
+	raw  syscall.RawConn
+	peer atomic.Pointer[rawPeer]
+
+	// The state of one system call, for the callbacks that the poller calls
+	// and that are made once.
+	in         *batch
+	n          int
+	err        error
+	tryReceive func(fd uintptr) bool
+}
+
+// newPacketSocket prepares a socket. One that listens on every address learns
+// with each datagram which of them it was sent to, so that the answer comes
+// from there: a client of a host with several addresses would drop it
+// otherwise.
+func newPacketSocket(conn packetConn) (*packetSocket, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	s := &packetSocket{conn: conn, raw: raw}
+	s.tryReceive = s.receiveOnce
+	local, udp := conn.LocalAddr().(*net.UDPAddr)
+	err = raw.Control(func(fd uintptr) {
+		// More room for bursts, as far as the system allows; root may exceed
+		// net.core.rmem_max.
+		const room = 4 << 20
+		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, room) != nil {
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, room)
+		}
+		if udp && local.IP.IsUnspecified() && conn.RemoteAddr() == nil {
+			// Each fails on a socket of the other family, which has no use for it.
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
+			if local.IP.To4() != nil {
+				_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+			}
+		}
+	})
+	return s, err
+}
+
+// hearErrors makes a socket without a fixed peer report what ICMP says about
+// its datagrams (ip(7), IP_RECVERR).
+func (s *packetSocket) hearErrors() {
+	_ = s.raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVERR, 1)
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1)
+	})
+}
+
+// receive waits for datagrams and returns how many there are in b.
+func (s *packetSocket) receive(b *batch) (int, error) {
+	b.reset(len(b.msgs))
+	s.in = b
+	if err := s.raw.Read(s.tryReceive); err != nil {
+		return 0, err
+	}
+	if s.err != nil {
+		return 0, os.NewSyscallError("recvmmsg", s.err)
+	}
+	for i := range b.msgs[:s.n] {
+		if b.msgs[i].hdr.Flags&unix.MSG_TRUNC != 0 {
+			return 0, errTruncated
+		}
+	}
+	return s.n, nil
+}
+
+func (s *packetSocket) receiveOnce(fd uintptr) bool {
+	for {
+		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&s.in.msgs[0])), uintptr(len(s.in.msgs)), unix.MSG_DONTWAIT, 0, 0)
+		s.n, s.err = int(n), nil
+		if errno != 0 {
+			s.err = errno
+		}
+		if errno != unix.EINTR {
+			return errno != unix.EAGAIN
+		}
+	}
+}
+
+// reply sends the first n datagrams of b back to where each came from. What
+// cannot be sent to one peer is told to lost, and the rest goes on; an error
+// is the socket's own.
+func (s *packetSocket) reply(b *batch, n int, lost func(error)) error {
+	for i := range n {
+		h := &b.msgs[i].hdr
+		h.Iov.SetLen(int(b.msgs[i].len))
+		h.Flags = 0
+		answerFrom(h)
+	}
+	for sent := 0; sent < n; {
+		m, err := s.sendBatch(b.msgs[sent:n])
+		sent += m
+		switch {
+		case err == nil:
+		case errors.Is(err, unix.ECONNREFUSED):
+			// The refusal of an earlier datagram; this one has not left yet.
+		case isClosedByUs(err):
+			return err
+		default:
+			lost(err)
+			sent++
+		}
+	}
+	return nil
+}
+
+// sendBatch sends some of msgs and returns how many.
+func (s *packetSocket) sendBatch(msgs []mmsghdr) (n int, err error) {
+	writeErr := s.raw.Write(func(fd uintptr) bool {
+		for {
+			r, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), unix.MSG_DONTWAIT, 0, 0)
+			n, err = int(r), nil
+			if errno != 0 {
+				n, err = 0, errno
+			}
+			if errno != unix.EINTR {
+				return errno != unix.EAGAIN
+			}
+		}
+	})
+	if writeErr != nil {
+		return 0, writeErr
+	}
+	return n, err
+}
+
+// answerFrom turns the control message of a received datagram, which says
+// where it was sent to, into one that sends the answer from there (ip(7),
+// ipv6(7): struct in_pktinfo, in6_pktinfo). The interface is left to routing,
+// except for a link-local peer, whose address means nothing without it.
+func answerFrom(h *unix.Msghdr) {
+	n := int(h.Controllen)
+	if n < unix.SizeofCmsghdr {
+		h.SetControllen(0)
+		return
+	}
+	c := (*unix.Cmsghdr)(unsafe.Pointer(h.Control))
+	data := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(h.Control), unix.CmsgLen(0))), n-unix.CmsgLen(0))
+	switch {
+	case c.Level == unix.IPPROTO_IP && c.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
+		(*unix.Inet4Pktinfo)(unsafe.Pointer(&data[0])).Ifindex = 0
+	case c.Level == unix.IPPROTO_IPV6 && c.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
+		info := (*unix.Inet6Pktinfo)(unsafe.Pointer(&data[0]))
+		if to := netip.AddrFrom16(info.Addr); to.IsMulticast() {
+			h.SetControllen(0)
+		} else if !to.IsLinkLocalUnicast() {
+			info.Ifindex = 0
+		}
+	default:
+		h.SetControllen(0)
+	}
+}
+
+// A rawPeer is whom a listener answers: the address, and the control message
+// that sends from the address it wrote to.
+type rawPeer struct{ name, control []byte }
+
+// setPeer makes the sender of datagram i the one that sendToPeer answers.
+func (s *packetSocket) setPeer(b *batch, i int) {
+	h := b.msgs[i].hdr
+	if old := s.peer.Load(); old != nil && bytes.Equal(old.name, b.name(i)) {
+		return
+	}
+	control := bytes.Clone(unsafe.Slice(h.Control, h.Controllen))
+	if len(control) > 0 {
+		h.Control = &control[0]
+		answerFrom(&h)
+	}
+	s.peer.Store(&rawPeer{bytes.Clone(b.name(i)), control[:h.Controllen]})
+}
+
+// keepPeer moves the peer's datagrams among the first n to the front and
+// returns how many there are.
+func (s *packetSocket) keepPeer(b *batch, n int) int {
+	kept, peer := 0, s.peer.Load().name
+	for i := range n {
+		if bytes.Equal(b.name(i), peer) {
+			b.msgs[kept], b.msgs[i] = b.msgs[i], b.msgs[kept]
+			kept++
+		}
+	}
+	return kept
+}
+
+// peerName names the peer in messages.
+func (s *packetSocket) peerName() string {
+	peer := s.peer.Load()
+	if peer == nil {
+		return "the peer"
+	}
+	if ap := rawAddrPort(peer.name); ap.IsValid() {
+		return peerName(net.UDPAddrFromAddrPort(ap))
+	}
+	return "the peer"
+}
+
+// sendToPeer sends one datagram to the dialled peer, or to the one that setPeer
+// named.
+func (s *packetSocket) sendToPeer(d []byte) error {
+	peer := s.peer.Load()
+	if peer == nil {
+		_, err := s.conn.Write(d)
+		return err
+	}
+	if len(peer.name) == 0 {
+		return unix.EDESTADDRREQ // a Unix client without a name of its own
+	}
+	iov := unix.Iovec{Base: unsafe.SliceData(d)}
+	iov.SetLen(len(d))
+	m := mmsghdr{hdr: unix.Msghdr{Name: &peer.name[0], Namelen: uint32(len(peer.name)), Iov: &iov}}
+	m.hdr.SetIovlen(1)
+	if len(peer.control) > 0 {
+		m.hdr.Control = &peer.control[0]
+		m.hdr.SetControllen(len(peer.control))
+	}
+	_, err := s.sendBatch([]mmsghdr{m})
+	return err
+}

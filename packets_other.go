@@ -1,0 +1,120 @@
+//go:build !linux
+
+package main
+
+import (
+	"net"
+	"net/netip"
+	"sync/atomic"
+)
+
+// A batch holds the one datagram that a call receives here.
+type batch struct {
+	buf  []byte
+	n    int
+	from net.Addr
+}
+
+func newBatch(network string) *batch { return &batch{buf: make([]byte, datagramSlot(network))} }
+
+// data is the datagram, valid until the next receive.
+func (b *batch) data(int) []byte { return b.buf[:b.n] }
+
+// sender is where it came from; the zero value for a Unix socket.
+func (b *batch) sender(int) netip.AddrPort { return addrPort(b.from) }
+
+// upper changes the first n datagrams.
+func (b *batch) upper(n int) {
+	for i := range n {
+		upper(b.data(i))
+	}
+}
+
+// writeTo writes the first n datagrams.
+func (b *batch) writeTo(out *stdio, n int) error {
+	for i := range n {
+		if _, err := out.Write(b.data(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A packetSocket receives and sends datagrams one by one.
+type packetSocket struct {
+	conn packetConn
+	peer atomic.Pointer[net.Addr]
+}
+
+func newPacketSocket(conn packetConn) (*packetSocket, error) {
+	return &packetSocket{conn: conn}, nil
+}
+
+// hearErrors has no counterpart here: a refusal stays unheard on a socket
+// without a fixed peer.
+func (s *packetSocket) hearErrors() {}
+
+// receive waits for a datagram; it returns 1.
+func (s *packetSocket) receive(b *batch) (n int, err error) {
+	b.n, b.from, err = s.conn.ReadFrom(b.buf)
+	if err != nil {
+		return 0, err
+	}
+	if b.n == len(b.buf) {
+		return 0, errTruncated
+	}
+	return 1, nil
+}
+
+// reply sends the first n datagrams of b back to where they came from. What
+// cannot be sent to a peer is told to lost; an error is the socket's own.
+func (s *packetSocket) reply(b *batch, n int, lost func(error)) error {
+	for i := range n {
+		var err error
+		if s.conn.RemoteAddr() != nil {
+			_, err = s.conn.Write(b.data(i))
+		} else {
+			_, err = s.conn.WriteTo(b.data(i), b.from)
+		}
+		if isClosedByUs(err) {
+			return err
+		}
+		if err != nil {
+			lost(err)
+		}
+	}
+	return nil
+}
+
+// setPeer makes the sender of the datagram the one that sendToPeer answers.
+func (s *packetSocket) setPeer(b *batch, _ int) {
+	from := b.from
+	s.peer.Store(&from)
+}
+
+// keepPeer returns n if the datagram is the peer's, else 0.
+func (s *packetSocket) keepPeer(b *batch, n int) int {
+	if b.from == nil || b.from.String() != (*s.peer.Load()).String() {
+		return 0
+	}
+	return n
+}
+
+// peerName names the peer in messages.
+func (s *packetSocket) peerName() string {
+	if peer := s.peer.Load(); peer != nil {
+		return peerName(*peer)
+	}
+	return "the peer"
+}
+
+// sendToPeer sends one datagram to the dialled peer, or to the one that setPeer
+// named.
+func (s *packetSocket) sendToPeer(d []byte) error {
+	if peer := s.peer.Load(); peer != nil && s.conn.RemoteAddr() == nil {
+		_, err := s.conn.WriteTo(d, *peer)
+		return err
+	}
+	_, err := s.conn.Write(d)
+	return err
+}

@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// A session is one conversation of a connection with stdin and stdout, or with
+// what stands in for them. Its two pumps run at the same time; everything that
+// decides when it ends is here.
+type session struct {
+	p      *purr
+	conn   net.Conn // closed by relay when the session fails, else by the caller
+	peer   string   // as messages name it
+	in     source   // nil: nothing is sent, and the half-close comes after the peer's
+	inName string   // what messages call in
+	out    *stdio   // nil: what comes in is dropped (--send-only)
+	alarm  *alarm   // ends what waits for stdin or stdout
+
+	display io.Writer // shows what comes in, in place of out: the line editor
+
+	// Filters of each direction, in order.
+	sendFilters, receiveFilters []filter
+
+	sendWay, receiveWay way
+	stdoutFailed        bool // set before relay returns
+
+	sent, received atomic.Int64 // bytes taken from each source
+	reads          int          // of the connection, for -W; the receiving pump's own
+	active         atomic.Int64 // when bytes last moved, in Unix nanoseconds
+}
+
+// The directions of a session, as errors name them.
+type direction int
+
+const (
+	sending direction = iota
+	receiving
+	watching // stdout, for its reader's end
+)
+
+type outcome struct {
+	dir direction
+	err error
+}
+
+var (
+	errReceiveLimit = errors.New("receive limit reached")
+	errQuitWord     = errors.New("quit word read")
+)
+
+// relay runs both pumps and returns when the conversation is over: nil if it
+// ended in order, with all that was sent acknowledged by the peer's system.
+//
+//   - The end of stdin half-closes the connection; the peer may go on.
+//   - The end of the peer ends the session unless stdin has bytes that nobody
+//     else will deliver; see peerFinished.
+//   - A direction that fails closes both ends, and its error is the one
+//     returned, with its direction. A failed write to the connection leaves
+//     what the peer said before to be received first.
+//   - Both pumps are waited for, except one that hangs in a write to a stdout
+//     which nobody reads: only the end of the process ends that.
+func (s *session) relay(ctx context.Context) error {
+	s.touch()
+	s.chooseWays()
+	results := make(chan outcome, 3)
+	e := &ending{session: s, results: results, sendOpen: s.in != nil, receiveOpen: true, running: 1}
+	go s.receive(results)
+	if s.in != nil {
+		e.running++
+		go s.send(results)
+	}
+	if s.out != nil && (s.out.kind == kindPipe || s.out.kind == kindFIFO || s.out.kind == kindSocket) {
+		e.running++
+		go s.watchStdout(results)
+	}
+	e.run(ctx)
+
+	if e.failed == nil && ctx.Err() == nil {
+		e.failed = s.settle(ctx)
+	}
+	s.alarm.ring()
+	// A transfer that was cut short here must not look complete there.
+	cut := e.sendOpen && s.in.Kind() != kindTerminal
+	if e.failed != nil && (cut || e.stdioFailed) {
+		abort(s.conn)
+	} else {
+		_ = s.conn.Close()
+	}
+	e.waitForPumps()
+	s.p.log.notef(1, "%s: %s; sent %d bytes, received %d bytes", s.peer, e.how(), s.sent.Load(), s.received.Load())
+	return e.failed
+}
+
+// chooseWays finds the way for each direction. The -i interval and
+// --send-only put a writer of their own in front of the destination.
+func (s *session) chooseWays() {
+	var toConn, toStdout io.Writer = s.conn, s.out
+	if s.p.cfg.interval > 0 {
+		toConn = &pacedWriter{Writer: s.conn, pause: s.pause}
+		toStdout = &pacedWriter{Writer: s.out, pause: s.pause}
+	}
+	switch {
+	case s.out == nil:
+		toStdout = io.Discard
+	case s.display != nil:
+		toStdout = s.display
+	}
+	if s.in != nil {
+		s.sendWay = newWay(toConn, s.in, s.sendFilters)
+	}
+	s.receiveWay = newWay(toStdout, s.conn, s.receiveFilters)
+}
+
+// send pumps stdin into the connection and half-closes it at the end.
+func (s *session) send(results chan<- outcome) {
+	err := pump(s.sendWay, func(n int) error {
+		s.sent.Add(int64(n))
+		s.touch()
+		return nil
+	})
+	s.sendWay.close()
+	if err == nil && !s.p.cfg.noShutdown {
+		if err = halfClose(s.conn); err != nil {
+			err = &moveError{reading: false, err: err}
+		}
+	}
+	results <- outcome{sending, err}
+}
+
+// receive pumps the connection to stdout.
+func (s *session) receive(results chan<- outcome) {
+	err := pump(s.receiveWay, func(n int) error {
+		s.received.Add(int64(n))
+		s.touch()
+		if s.reads++; s.reads == s.p.cfg.receiveLimit {
+			return errReceiveLimit
+		}
+		return nil
+	})
+	s.receiveWay.close()
+	results <- outcome{receiving, err}
+}
+
+// watchStdout notices that the reader of stdout is gone even while nothing
+// arrives, so that "purr ... | head" ends with its reader.
+func (s *session) watchStdout(results chan<- outcome) {
+	err := s.out.waitBroken()
+	if err == nil {
+		err = &moveError{reading: false, err: syscall.EPIPE}
+	}
+	results <- outcome{watching, err}
+}
+
+func (s *session) touch() { s.active.Store(time.Now().UnixNano()) }
+
+// pause waits for the interval of -i. The wait counts as activity.
+func (s *session) pause() error {
+	s.active.Store(time.Now().Add(s.p.cfg.interval).UnixNano())
+	return s.alarm.sleep(s.p.cfg.interval)
+}
+
+// settle waits for the acknowledgement of what was sent, for as long as an
+// idle connection may last.
+func (s *session) settle(ctx context.Context) error {
+	if s.sent.Load() == 0 {
+		return nil
+	}
+	last := 0
+	err := settle(s.conn, func(unacked int) error {
+		if unacked != last {
+			last = unacked
+			s.touch()
+		}
+		if s.idleFor() >= s.p.cfg.idleTimeout && s.p.cfg.idleTimeout > 0 {
+			return s.idleError(unacked)
+		}
+		return context.Cause(ctx)
+	})
+	var said idleError
+	if err == nil || errors.As(err, &said) || ctx.Err() != nil {
+		return err
+	}
+	return s.fail(outcome{sending, &moveError{reading: false, err: err}})
+}
+
+func (s *session) idleFor() time.Duration {
+	return time.Duration(time.Now().UnixNano() - s.active.Load())
+}
+
+// An idleError is an idle timeout that lost bytes.
+type idleError struct{ error }
+
+func (s *session) idleError(unacked int) error {
+	return idleError{fmt.Errorf("send to %s: idle for %v with %d bytes not taken by the peer", s.peer, s.p.cfg.idleTimeout, unacked)}
+}
+
+// fail words the error of a direction.
+func (s *session) fail(o outcome) error {
+	var move *moveError
+	if !errors.As(o.err, &move) {
+		return o.err
+	}
+	switch {
+	case o.dir == sending && move.reading:
+		return fmt.Errorf("read from %s: %w", s.inName, move)
+	case o.dir == sending:
+		return fmt.Errorf("send to %s: %w", s.peer, move)
+	case move.reading:
+		return fmt.Errorf("receive from %s: %w", s.peer, move)
+	}
+	s.stdoutFailed = true
+	return fmt.Errorf("write to stdout: %w", move)
+}

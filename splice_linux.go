@@ -1,0 +1,315 @@
+package main
+
+import (
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// fastWay returns a way that keeps the bytes inside the kernel, or nil if
+// there is none for this pair that beats a buffer.
+func fastWay(dst io.Writer, src io.Reader) way {
+	if conn, ok := rawStream(src); ok {
+		switch out, _ := dst.(*stdio); {
+		case dst == io.Discard:
+			return newDiscard(conn, src)
+		case out == nil:
+			return nil
+		case out.kind == kindPipe || out.kind == kindFIFO:
+			return newSpliceOut(conn, out)
+		case out.kind == kindRegular:
+			return newSpliceFile(conn, out)
+		case out.kind == kindNull:
+			return newDiscard(conn, src)
+		}
+		return nil
+	}
+	if conn, ok := rawStream(dst); ok {
+		if in, _ := src.(*stdio); in != nil && (in.kind == kindPipe || in.kind == kindFIFO) {
+			return newSpliceIn(conn, in)
+		}
+	}
+	return nil
+}
+
+// rawStream returns the raw connection of a TCP or Unix stream socket. A
+// wrapped connection is not one: its bytes are not the socket's.
+func rawStream(end any) (syscall.RawConn, bool) {
+	var raw syscall.RawConn
+	var err error
+	switch c := end.(type) {
+	case *net.TCPConn:
+		raw, err = c.SyscallConn()
+	case *net.UnixConn:
+		raw, err = c.SyscallConn()
+	default:
+		return nil, false
+	}
+	return raw, err == nil
+}
+
+// pipeSize is what pipes are enlarged to, if the system allows it: with the
+// usual 64 KiB the two ends wake each other up for every few pages.
+const pipeSize = 1 << 20
+
+func enlarge(fd int) { _, _ = unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, pipeSize) }
+
+// splice moves up to max bytes between two descriptors, one of which is a
+// pipe, without waiting: EAGAIN if either end is not ready.
+func splice(out, in, max int) (int, error) {
+	for {
+		n, err := unix.Splice(in, nil, out, nil, max, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
+		if err != unix.EINTR {
+			return int(n), err
+		}
+	}
+}
+
+// A spliceOut moves bytes from a socket straight into the pipe that stdout is.
+//
+// EAGAIN does not say which end was not ready, so both are waited for in turn:
+// the socket in Go's poller, by returning false from the callback, and the
+// pipe in poll(2), outside the callback, because a callback that blocks keeps
+// Close from finishing. io.Copy would spin on a full pipe instead
+// (golang/go#75304).
+type spliceOut struct {
+	conn    syscall.RawConn
+	out     *stdio
+	waiting atomic.Bool // for the pipe
+}
+
+func newSpliceOut(conn syscall.RawConn, out *stdio) *spliceOut {
+	tookWay("splice")
+	enlarge(out.fd)
+	return &spliceOut{conn: conn, out: out}
+}
+
+func (w *spliceOut) move(max int) (n int, err error) {
+	for {
+		full := false
+		readErr := w.conn.Read(func(fd uintptr) bool {
+			n, err = splice(w.out.fd, int(fd), max)
+			if err != unix.EAGAIN {
+				return true
+			}
+			// Something to read means that it is the pipe which is full.
+			full = readable(int(fd))
+			return full
+		})
+		switch {
+		case readErr != nil:
+			return 0, &moveError{reading: true, err: readErr}
+		case full && err == unix.EAGAIN:
+			w.waiting.Store(true)
+			err := w.out.waitWritable()
+			w.waiting.Store(false)
+			if err != nil {
+				return 0, &moveError{reading: false, err: err}
+			}
+			continue
+		case err == unix.EPIPE:
+			return 0, &moveError{reading: false, err: os.NewSyscallError("splice", err)}
+		case err != nil:
+			return 0, &moveError{reading: true, err: os.NewSyscallError("splice", err)}
+		case n == 0:
+			return 0, io.EOF
+		}
+		return n, nil
+	}
+}
+
+func (w *spliceOut) holding() bool { return w.waiting.Load() }
+func (w *spliceOut) close()        {}
+
+// readable reports whether a read of the socket would return at once.
+func readable(fd int) bool {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n > 0
+}
+
+// A spliceIn moves bytes from the pipe that stdin is straight into a socket.
+type spliceIn struct {
+	conn syscall.RawConn
+	in   *stdio
+}
+
+func newSpliceIn(conn syscall.RawConn, in *stdio) *spliceIn {
+	tookWay("splice")
+	enlarge(in.fd)
+	return &spliceIn{conn, in}
+}
+
+func (w *spliceIn) move(max int) (n int, err error) {
+	for {
+		if err := w.in.waitReadable(); err != nil {
+			return 0, &moveError{reading: true, err: err}
+		}
+		empty := false
+		writeErr := w.conn.Write(func(fd uintptr) bool {
+			n, err = splice(int(fd), w.in.fd, max)
+			if err != unix.EAGAIN {
+				return true
+			}
+			// The socket is full, unless another process reads our stdin too
+			// and was faster.
+			empty = !w.in.Ready()
+			return empty
+		})
+		switch {
+		case writeErr != nil:
+			return 0, &moveError{reading: false, err: writeErr}
+		case empty && err == unix.EAGAIN:
+			continue
+		case err != nil:
+			return 0, &moveError{reading: false, err: os.NewSyscallError("splice", err)}
+		case n == 0:
+			return 0, io.EOF
+		}
+		return n, nil
+	}
+}
+
+// holding is false: bytes the socket does not take are unacknowledged ones.
+func (w *spliceIn) holding() bool { return false }
+func (w *spliceIn) close()        {}
+
+// A spliceFile moves bytes from a socket into a regular file, through a pipe
+// of its own: splice needs one at one end.
+type spliceFile struct {
+	conn syscall.RawConn
+	out  *stdio
+	r, w int
+}
+
+// newSpliceFile returns nil if there is no descriptor left for the pipe.
+func newSpliceFile(conn syscall.RawConn, out *stdio) way {
+	var ends [2]int
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return nil
+	}
+	tookWay("splice to file")
+	enlarge(ends[1])
+	return &spliceFile{conn, out, ends[0], ends[1]}
+}
+
+// move keeps the pipe empty between calls, so EAGAIN from the socket's side
+// can only mean that there is nothing to read yet.
+func (w *spliceFile) move(max int) (n int, err error) {
+	readErr := w.conn.Read(func(fd uintptr) bool {
+		n, err = splice(w.w, int(fd), max)
+		return err != unix.EAGAIN
+	})
+	switch {
+	case readErr != nil:
+		return 0, &moveError{reading: true, err: readErr}
+	case err != nil:
+		return 0, &moveError{reading: true, err: os.NewSyscallError("splice", err)}
+	case n == 0:
+		return 0, io.EOF
+	}
+	for left := n; left > 0; {
+		m, err := unix.Splice(w.r, nil, w.out.fd, nil, left, unix.SPLICE_F_MOVE)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return n - left, &moveError{reading: false, err: os.NewSyscallError("splice", err)}
+		}
+		left -= int(m)
+	}
+	return n, nil
+}
+
+// holding is false: a file takes what it is given, or fails.
+func (w *spliceFile) holding() bool { return false }
+
+func (w *spliceFile) close() {
+	_ = unix.Close(w.r)
+	_ = unix.Close(w.w)
+}
+
+// A discard drops what a TCP socket receives when stdout is /dev/null. With
+// MSG_TRUNC the kernel does not even copy it (tcp(7)).
+type discard struct{ conn syscall.RawConn }
+
+// newDiscard returns nil for a Unix socket, whose MSG_TRUNC means something
+// else.
+func newDiscard(conn syscall.RawConn, src io.Reader) way {
+	if _, tcp := src.(*net.TCPConn); !tcp {
+		return nil
+	}
+	tookWay("discard")
+	return &discard{conn}
+}
+
+func (w *discard) move(max int) (n int, err error) {
+	readErr := w.conn.Read(func(fd uintptr) bool {
+		n, err = truncate(int(fd), max)
+		return err != unix.EAGAIN
+	})
+	switch {
+	case readErr != nil:
+		return 0, &moveError{reading: true, err: readErr}
+	case err != nil:
+		return 0, &moveError{reading: true, err: os.NewSyscallError("recvfrom", err)}
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func (w *discard) holding() bool { return false }
+func (w *discard) close()        {}
+
+// truncate takes up to max bytes from a TCP socket without copying them. The
+// kernel does not touch the buffer, so none is given.
+func truncate(fd, max int) (int, error) {
+	for {
+		n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(fd), 0, uintptr(max), unix.MSG_TRUNC|unix.MSG_DONTWAIT, 0, 0)
+		if errno == 0 {
+			return int(n), nil
+		}
+		if errno != unix.EINTR {
+			return 0, errno
+		}
+	}
+}
+
+// unacknowledged returns how many bytes, FIN included, the peer's system has
+// not acknowledged yet, or the error that ended the connection meanwhile. A
+// Unix socket hands its bytes over at once: always 0.
+func unacknowledged(c net.Conn) (n int, err error) {
+	tcp, ok := c.(*net.TCPConn)
+	if !ok {
+		return 0, nil
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	controlErr := raw.Control(func(fd uintptr) {
+		var pending int
+		if pending, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR); err == nil && pending != 0 {
+			err = unix.Errno(pending)
+			return
+		}
+		if n, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err != nil || n == 0 {
+			return
+		}
+		// The error of a connection that was reset is told only once, and
+		// somebody else may have been told.
+		info, infoErr := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		if infoErr == nil && info.State == unix.BPF_TCP_CLOSE {
+			err = unix.ECONNRESET
+		}
+	})
+	if controlErr != nil {
+		return 0, controlErr
+	}
+	return n, err
+}

@@ -1,0 +1,15 @@
+//go:build unix && !linux
+
+package main
+
+import (
+	"os"
+	"syscall"
+)
+
+// isAnonymous tells a pipe from a FIFO: only the latter has a name, and so a
+// link count.
+func isAnonymous(_ *os.File, info os.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && stat.Nlink == 0
+}

@@ -1,0 +1,17 @@
+package main
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// isAnonymous tells a pipe from a FIFO: the former lives in pipefs.
+func isAnonymous(f *os.File, _ os.FileInfo) bool {
+	var fs unix.Statfs_t
+	err := error(unix.EBADF)
+	if raw, rawErr := f.SyscallConn(); rawErr == nil {
+		_ = raw.Control(func(fd uintptr) { err = unix.Fstatfs(int(fd), &fs) })
+	}
+	return err == nil && fs.Type == unix.PIPEFS_MAGIC
+}

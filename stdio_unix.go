@@ -1,0 +1,116 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"os/signal"
+	"sync"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+)
+
+// An alarm ends what waits for stdin or stdout. It is a pipe, because poll(2)
+// waits for descriptors only, and a channel for those who wait for channels.
+type alarm struct {
+	r, w *os.File
+	rung chan struct{}
+	once sync.Once
+}
+
+func newAlarm() (*alarm, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	return &alarm{r: r, w: w, rung: make(chan struct{})}, nil
+}
+
+// ring ends every wait, now and later. It may be called more than once.
+func (a *alarm) ring() {
+	a.once.Do(func() {
+		close(a.rung)
+		_ = a.w.Close()
+	})
+}
+
+// close frees the alarm once nobody waits any more.
+func (a *alarm) close() {
+	a.ring()
+	_ = a.r.Close()
+}
+
+func (s *stdio) waitReadable() error { return s.wait(unix.POLLIN) }
+func (s *stdio) waitWritable() error { return s.wait(unix.POLLOUT) }
+
+// waitBroken waits until nobody can read any more what is written to stdout:
+// poll reports POLLERR for that even if no event is asked for.
+func (s *stdio) waitBroken() error { return s.wait(0) }
+
+// wait blocks in poll(2) until the descriptor has one of the events, has
+// failed or was hung up (all of which the following read or write will tell),
+// or until the alarm goes off: errStopped.
+func (s *stdio) wait(events int16) error {
+	if !s.canWait() {
+		return nil
+	}
+	fds := []unix.PollFd{{Fd: int32(s.fd), Events: events}, {Fd: -1}}
+	raw, err := s.alarm.r.SyscallConn()
+	if err != nil {
+		return errStopped
+	}
+	var pollErr error
+	// Inside Control the alarm's descriptor cannot be closed and reused by
+	// another thread. It never blocks that other thread: ring closes the
+	// other end, which ends this poll.
+	err = raw.Control(func(fd uintptr) {
+		fds[1] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+		for {
+			if _, pollErr = unix.Poll(fds, -1); pollErr != unix.EINTR {
+				return
+			}
+		}
+	})
+	switch {
+	case err != nil || fds[1].Revents != 0:
+		return errStopped
+	case pollErr != nil:
+		return os.NewSyscallError("poll", pollErr)
+	}
+	return nil
+}
+
+// Ready reports whether a read would return at once.
+func (s *stdio) Ready() bool {
+	if !s.canWait() {
+		return true
+	}
+	fds := []unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}
+	for {
+		n, err := unix.Poll(fds, 0)
+		if err != unix.EINTR {
+			return n > 0
+		}
+	}
+}
+
+func isTerminal(f *os.File) bool {
+	terminal := false
+	if raw, err := f.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { terminal = term.IsTerminal(int(fd)) })
+	}
+	return terminal
+}
+
+// appends reports whether f was opened with O_APPEND, as by the shell's >>.
+func appends(f *os.File) bool {
+	flags := 0
+	if raw, err := f.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { flags, _ = unix.FcntlInt(fd, unix.F_GETFL, 0) })
+	}
+	return flags&unix.O_APPEND != 0
+}
+
+// notifyResize makes c hear of the terminal's size changing.
+func notifyResize(c chan<- os.Signal) { signal.Notify(c, unix.SIGWINCH) }

@@ -1,0 +1,527 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// maxDatagram is the most that one read of stdin puts into a datagram: what
+// IPv4 carries, 65,535 bytes less its header and UDP's (RFC 768, RFC 791).
+const maxDatagram = 65507
+
+// replyWait is how long a dialer waits for a reply after the last datagram
+// once stdin has ended, unless -w says otherwise.
+const replyWait = time.Second
+
+// A datagramSession is one run with -u: a socket, and stdin and stdout. One
+// goroutine sends, one receives; the run ends by a timeout, a limit, an error
+// or a signal, for datagrams have no end of their own.
+type datagramSession struct {
+	p       *purr
+	socket  *packetSocket
+	alarm   *alarm
+	in      source
+	out     *stdio
+	display io.Writer // shows what comes in, in place of out: the line editor
+	peer    string    // the dialled peer as messages name it; empty for a listener
+
+	sent, received atomic.Int64 // datagrams
+	active         atomic.Int64 // when the last one came or went, in Unix nanoseconds
+}
+
+// dialPackets sends stdin to one peer, a datagram for each read, and prints
+// what comes back.
+func (p *purr) dialPackets(ctx context.Context) error {
+	if p.cfg.unix {
+		return p.dialUnixgram(ctx)
+	}
+	ports := p.cfg.ports
+	if p.cfg.shuffle {
+		ports = shuffled(ports)
+	}
+	for i, port := range ports {
+		if i > 0 && !sleep(ctx, p.cfg.interval) {
+			return context.Cause(ctx)
+		}
+		if err := p.dialUDP(ctx, port); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *purr) dialUDP(ctx context.Context, port int) error {
+	addrs, err := p.resolve(ctx, p.cfg.host, port)
+	if err != nil {
+		return err
+	}
+	local, err := p.localAddr(ctx)
+	if err != nil {
+		return err
+	}
+	dialer := net.Dialer{Control: p.cfg.setOptions}
+	if local.Addr().IsValid() {
+		dialer.LocalAddr = net.UDPAddrFromAddrPort(local)
+		addrs = sameFamily(addrs, local.Addr())
+	} else if local.Port() != 0 {
+		dialer.LocalAddr = &net.UDPAddr{Port: int(local.Port())}
+	}
+	err = fmt.Errorf("connect to %s port %d (udp) failed: Address family for hostname not supported", p.cfg.host, port)
+	for _, addr := range addrs { // connecting a UDP socket only asks for a route
+		network := "udp4"
+		if addr.Is6() {
+			network = "udp6"
+		}
+		remote := netip.AddrPortFrom(addr, uint16(port))
+		conn, dialErr := dialer.DialContext(ctx, network, remote.String())
+		if dialErr != nil {
+			err = p.connectError(remote, dialErr)
+			continue
+		}
+		defer conn.Close()
+		p.log.notef(1, "sending to %s port %d [%s]: nothing is known of a UDP port until it answers", p.target(addr), port, p.cfg.serviceName(port))
+		return p.exchange(ctx, conn.(packetConn), peerName(conn.RemoteAddr()))
+	}
+	return err
+}
+
+// exchange runs a dialled datagram conversation to its end.
+func (p *purr) exchange(ctx context.Context, conn packetConn, peer string) error {
+	if p.cfg.echo {
+		return p.echoPackets(ctx, conn)
+	}
+	s, err := p.newDatagramSession(conn, peer)
+	if err != nil {
+		return err
+	}
+	defer s.alarm.close()
+	if !p.cfg.noStdin {
+		s.in = newStdio(p.stdin, s.alarm)
+		if p.cfg.quitWord != "" || p.cfg.interactive {
+			lines, restore, err := p.newLineSource(s.alarm)
+			if err != nil {
+				return err
+			}
+			defer restore()
+			s.in = lines
+			if lines.editor != nil {
+				s.display = lines.editor
+			}
+		}
+	}
+	return s.run(ctx)
+}
+
+func (p *purr) newDatagramSession(conn packetConn, peer string) (*datagramSession, error) {
+	socket, err := newPacketSocket(conn)
+	if err != nil {
+		return nil, err
+	}
+	a, err := newAlarm()
+	if err != nil {
+		return nil, err
+	}
+	return &datagramSession{p: p, socket: socket, alarm: a, out: newStdio(p.stdout, a), peer: peer}, nil
+}
+
+// listenPackets hears datagrams: without -k those of the first sender, which
+// stdin answers; with -k everybody's, and stdin answers the last one.
+func (p *purr) listenPackets(ctx context.Context) error {
+	conn, err := p.openPackets(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if p.cfg.echo {
+		return p.echoPackets(ctx, conn)
+	}
+	s, err := p.newDatagramSession(conn, "")
+	if err != nil {
+		return err
+	}
+	defer s.alarm.close()
+	if !p.cfg.keep {
+		s.socket.hearErrors()
+	}
+	if in := newStdio(p.stdin, s.alarm); p.hasInput(in.kind) {
+		s.in = in
+	}
+	return s.run(ctx)
+}
+
+// openPackets binds the listening socket. The caller closes it.
+func (p *purr) openPackets(ctx context.Context) (packetConn, error) {
+	config := net.ListenConfig{Control: p.cfg.setOptions}
+	network, addr := p.cfg.network, p.cfg.path
+	name := p.cfg.path
+	if p.cfg.unix {
+		if err := clearPath(ctx, network, addr); err != nil {
+			return nil, fmt.Errorf("bind to %s: %w", name, err)
+		}
+	} else {
+		var err error
+		if network, addr, err = p.listenAddr(ctx); err != nil {
+			return nil, err
+		}
+		name = p.listenName(p.cfg.ports[0])
+	}
+	conn, err := config.ListenPacket(ctx, network, addr)
+	if err != nil {
+		return nil, fmt.Errorf("bind to %s: %w", name, cause(err))
+	}
+	if p.cfg.unix {
+		p.removeAtExit(p.cfg.path)
+		p.log.sayf("Bound on %s", p.cfg.path)
+	} else {
+		p.saysListening(conn.LocalAddr())
+	}
+	return conn.(packetConn), nil
+}
+
+// run moves datagrams both ways until the end.
+func (s *datagramSession) run(ctx context.Context) error {
+	s.touch()
+	results := make(chan outcome, 2)
+	first := make(chan struct{}) // closed when a listener knows whom to answer
+	if s.peer != "" {
+		close(first)
+	}
+	running := 1
+	go func() { results <- outcome{receiving, s.receive(ctx, first)} }()
+	sendOpen := s.in != nil
+	if sendOpen {
+		running++
+		go func() { results <- outcome{sending, s.send(first)} }()
+	}
+	var failed error
+	idle := time.NewTimer(s.patience(sendOpen))
+	defer idle.Stop()
+	var quit <-chan time.Time
+	why := ""
+	for why == "" && failed == nil {
+		select {
+		case o := <-results:
+			running--
+			switch {
+			case o.dir == sending && o.err == nil:
+				sendOpen = false
+				idle.Reset(s.patience(sendOpen))
+				if s.p.cfg.sendOnly {
+					why = "stdin finished"
+				} else if s.p.cfg.quitAfter >= 0 {
+					quit = time.After(s.p.cfg.quitAfter)
+				}
+			case errors.Is(o.err, errReceiveLimit), errors.Is(o.err, errQuitWord):
+				why = o.err.Error()
+			default:
+				failed = o.err
+			}
+		case <-idle.C:
+			limit := s.patience(sendOpen)
+			left := limit - time.Duration(time.Now().UnixNano()-s.active.Load())
+			if left <= 0 {
+				why = fmt.Sprintf("idle for %v", limit)
+			}
+			idle.Reset(max(left, 0))
+		case <-quit:
+			why = fmt.Sprintf("%v after the end of stdin", s.p.cfg.quitAfter)
+		case <-ctx.Done():
+			failed = context.Cause(ctx)
+		}
+	}
+	s.alarm.ring()
+	_ = s.socket.conn.Close()
+	for range running {
+		select {
+		case <-results:
+		case <-time.After(100 * time.Millisecond): // stuck in a stdout that nobody reads
+		}
+	}
+	if failed != nil {
+		why = failed.Error()
+	}
+	s.p.log.notef(1, "%s; sent %d datagrams, received %d", why, s.sent.Load(), s.received.Load())
+	return failed
+}
+
+// patience is how long nothing may happen before the run ends: -w, or for a
+// dialer that has said everything, a second for the reply.
+func (s *datagramSession) patience(sendOpen bool) time.Duration {
+	const forever = 1<<63 - 1
+	switch {
+	case s.p.cfg.idleTimeout > 0:
+		return s.p.cfg.idleTimeout
+	case s.peer == "" || sendOpen || s.p.cfg.noStdin || s.p.cfg.noShutdown || s.p.cfg.quitAfter >= 0:
+		return forever
+	}
+	return replyWait
+}
+
+func (s *datagramSession) touch() { s.active.Store(time.Now().UnixNano()) }
+
+// send makes a datagram of each read of stdin: a pipe's write, a terminal's
+// line. A listener begins once it knows whom to answer.
+func (s *datagramSession) send(first <-chan struct{}) error {
+	select {
+	case <-first:
+	case <-s.alarm.rung:
+		return errStopped
+	}
+	var toPeer io.Writer = datagramWriter{s}
+	if s.p.cfg.interval > 0 {
+		toPeer = &pacedWriter{Writer: toPeer, pause: func() error {
+			s.active.Store(time.Now().Add(s.p.cfg.interval).UnixNano())
+			return s.alarm.sleep(s.p.cfg.interval)
+		}}
+	}
+	var filters []filter
+	if s.p.cfg.crlf {
+		filters = append(filters, newCRLF())
+	}
+	if s.p.cfg.upper {
+		filters = append(filters, upperFilter)
+	}
+	size := maxDatagram
+	if s.p.cfg.crlf {
+		size /= 2 // every byte may become two
+	}
+	w := &bufferWay{dst: toPeer, src: s.in, filters: filters, buf: make([]byte, size)}
+	err := pump(w, func(int) error { return nil })
+	var move *moveError
+	switch {
+	case err == nil || errors.Is(err, errQuitWord):
+		return err
+	case errors.As(err, &move) && move.reading:
+		return fmt.Errorf("read from stdin: %w", move)
+	}
+	return s.sendError(err)
+}
+
+// A datagramWriter sends each Write as one datagram to the session's peer.
+type datagramWriter struct{ s *datagramSession }
+
+func (w datagramWriter) Write(b []byte) (int, error) {
+	if err := w.s.socket.sendToPeer(b); err != nil {
+		return 0, err
+	}
+	w.s.sent.Add(1)
+	w.s.touch()
+	return len(b), nil
+}
+
+// sendError words what the socket said; a refusal is the peer's system
+// answering by ICMP that nobody listens.
+func (s *datagramSession) sendError(err error) error {
+	name := s.peer
+	if name == "" {
+		name = s.socket.peerName()
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("connect to %s (%s) failed: %s", name, s.p.cfg.network, strerror(err))
+	}
+	return fmt.Errorf("send to %s: %w", name, cause(err))
+}
+
+// receive prints datagrams. An empty one is a message like any other, and
+// prints nothing.
+func (s *datagramSession) receive(ctx context.Context, first chan struct{}) error {
+	b := newBatch(s.p.cfg.network)
+	if s.p.cfg.acceptTimeout > 0 {
+		_ = s.socket.conn.SetReadDeadline(time.Now().Add(s.p.cfg.acceptTimeout))
+	}
+	known, warned := s.peer != "", false
+	for {
+		n, err := s.socket.receive(b)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && !known:
+			return fmt.Errorf("receive on %s: nobody sent anything within %v", s.p.ownName(s.socket.conn), s.p.cfg.acceptTimeout)
+		case err != nil:
+			return s.receiveError(err)
+		}
+		if !known {
+			known = true
+			s.socket.setPeer(b, 0)
+			_ = s.socket.conn.SetReadDeadline(time.Time{})
+			s.greet(ctx, b)
+			close(first)
+		}
+		if s.peer == "" {
+			if s.p.cfg.keep {
+				s.socket.setPeer(b, n-1)
+			} else if kept := s.socket.keepPeer(b, n); kept < n {
+				if !warned {
+					s.p.log.warnf("a datagram of another sender than %s was ignored: -k hears everybody", s.socket.peerName())
+					warned = true
+				}
+				n = kept
+			}
+		}
+		if err := s.print(b, n); err != nil {
+			return err
+		}
+	}
+}
+
+// print writes n datagrams to stdout.
+func (s *datagramSession) print(b *batch, n int) error {
+	if n == 0 {
+		return nil
+	}
+	s.touch()
+	reached := false
+	if limit := int64(s.p.cfg.receiveLimit); limit > 0 && s.received.Load()+int64(n) >= limit {
+		n, reached = int(limit-s.received.Load()), true
+	}
+	s.received.Add(int64(n))
+	if s.p.cfg.upper {
+		b.upper(n)
+	}
+	var err error
+	switch {
+	case s.p.cfg.sendOnly:
+	case s.display != nil:
+		for i := 0; i < n && err == nil; i++ {
+			_, err = s.display.Write(b.data(i))
+		}
+	default:
+		err = b.writeTo(s.out, n)
+	}
+	if err != nil {
+		return fmt.Errorf("write to stdout: %w", cause(err))
+	}
+	if reached {
+		return errReceiveLimit
+	}
+	return nil
+}
+
+func (s *datagramSession) receiveError(err error) error {
+	switch {
+	case isClosedByUs(err):
+		return errStopped
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return s.sendError(err)
+	case s.peer != "":
+		return fmt.Errorf("receive from %s: %w", s.peer, cause(err))
+	}
+	return fmt.Errorf("receive on %s: %w", s.p.ownName(s.socket.conn), cause(err))
+}
+
+// greet prints nc's line about the first sender.
+func (s *datagramSession) greet(ctx context.Context, b *batch) {
+	if s.p.log.level == 0 {
+		return
+	}
+	if from := b.sender(0); from.IsValid() {
+		s.p.log.sayf("Connection received on %s %d", s.p.cfg.hostName(ctx, from.Addr()), from.Port())
+		return
+	}
+	s.p.log.sayf("Connection received on %s", s.p.cfg.path)
+}
+
+// ownName names a listener's socket in messages.
+func (p *purr) ownName(conn packetConn) string {
+	if p.cfg.unix {
+		return p.cfg.path
+	}
+	return p.listenName(int(addrPort(conn.LocalAddr()).Port()))
+}
+
+// dialUnixgram talks to a Unix datagram socket. To get replies it needs a name
+// of its own: -s PATH, or one that is made for this run.
+func (p *purr) dialUnixgram(ctx context.Context) error {
+	own := p.cfg.source
+	if own == "" {
+		own = temporarySocketName()
+	}
+	if err := clearPath(ctx, "unixgram", own); err != nil {
+		return fmt.Errorf("bind to %s: %w", own, err)
+	}
+	dialer := net.Dialer{Control: p.cfg.setOptions, LocalAddr: &net.UnixAddr{Name: own, Net: "unixgram"}}
+	conn, err := dialer.DialContext(ctx, "unixgram", p.cfg.path)
+	if err != nil {
+		_ = clearPath(ctx, "unixgram", own)
+		return fmt.Errorf("connect to %s failed: %s", p.cfg.path, strerror(err))
+	}
+	defer conn.Close()
+	p.removeAtExit(own)
+	return p.exchange(ctx, conn.(packetConn), p.cfg.path)
+}
+
+// echoPackets answers every datagram to its sender, a batch at a time; without
+// -k only the first sender's. A copy as received goes to stdout.
+func (p *purr) echoPackets(ctx context.Context, conn packetConn) error {
+	socket, err := newPacketSocket(conn)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	b := newBatch(p.cfg.network)
+	a, err := newAlarm()
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	out := newStdio(p.stdout, a)
+	dialled := !p.cfg.listen
+	count, begun := int64(0), false
+	if p.cfg.acceptTimeout > 0 {
+		_ = conn.SetReadDeadline(time.Now().Add(p.cfg.acceptTimeout))
+	}
+	for {
+		if p.cfg.idleTimeout > 0 && (begun || p.cfg.acceptTimeout == 0) {
+			_ = conn.SetReadDeadline(time.Now().Add(p.cfg.idleTimeout))
+		}
+		n, err := socket.receive(b)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, os.ErrDeadlineExceeded) && !begun && p.cfg.acceptTimeout > 0:
+			return fmt.Errorf("receive on %s: nobody sent anything within %v", p.ownName(conn), p.cfg.acceptTimeout)
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			p.log.notef(1, "idle for %v; echoed %d datagrams", p.cfg.idleTimeout, count)
+			return nil
+		case errors.Is(err, syscall.ECONNREFUSED) && p.cfg.keep:
+			continue // one client is gone, the others are not
+		case err != nil:
+			return fmt.Errorf("receive on %s: %w", p.ownName(conn), cause(err))
+		}
+		if !begun {
+			begun = true
+			_ = conn.SetReadDeadline(time.Time{})
+			socket.setPeer(b, 0)
+			(&datagramSession{p: p}).greet(ctx, b)
+		}
+		if !p.cfg.keep && !dialled {
+			n = socket.keepPeer(b, n)
+		}
+		if limit := int64(p.cfg.receiveLimit); limit > 0 {
+			n = int(min(int64(n), limit-count))
+		}
+		if p.copies() {
+			if err := b.writeTo(out, n); err != nil {
+				return fmt.Errorf("write to stdout: %w", cause(err))
+			}
+		}
+		if p.cfg.upper {
+			b.upper(n)
+		}
+		if err := socket.reply(b, n, func(err error) { p.log.notef(1, "send: %v", cause(err)) }); err != nil {
+			return fmt.Errorf("send: %w", cause(err))
+		}
+		count += int64(n)
+		if int64(p.cfg.receiveLimit) == count && count > 0 {
+			p.log.notef(1, "receive limit reached; echoed %d datagrams", count)
+			return nil
+		}
+	}
+}
