@@ -114,6 +114,7 @@ var upnpFiles = map[string]string{"upnp.conf": "ext_ifname=x0\next_ip=1.2.3.4\nl
 
 // TestDaemons asks real servers. With PURR_TEST_RECORD=DIR it also writes each request and reply there, in hex.
 func TestDaemons(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts two dozen servers")
 	}

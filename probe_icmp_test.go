@@ -76,6 +76,7 @@ var icmpCases = []struct {
 
 // TestICMP asks through a router that refuses in all ways, as root and as nobody.
 func TestICMP(t *testing.T) {
+	t.Parallel()
 	const variable = "PURR_TEST_NOBODY"
 	if os.Getenv(variable) == "" {
 		if !inNamespaces(t) {
@@ -139,6 +140,7 @@ func checkICMP(t *testing.T, target string, state probeState, kind, code int, fr
 // TestICMPRateLimit probes 30 closed ports of a host that limits its ICMP: some look silent, the note says so, and
 // --thorough finds them out.
 func TestICMPRateLimit(t *testing.T) {
+	t.Parallel()
 	if !inNamespaces(t) {
 		return
 	}
@@ -180,6 +182,7 @@ func TestICMPRateLimit(t *testing.T) {
 
 // TestRangeInBlackhole gives up 200 silent ports in seconds.
 func TestRangeInBlackhole(t *testing.T) {
+	t.Parallel()
 	if !inNamespaces(t) {
 		return
 	}

@@ -66,6 +66,7 @@ type pingStats struct {
 	rtts                                 []time.Duration
 	user                                 bool // not every time is the kernel's
 	counted                              bool // the far end counts: there and back mean something
+	recounted                            bool // it has begun anew meanwhile: they do not
 	countHighest, countSeq               int
 	last                                 time.Duration // the previous round trip time
 	highest                              int
@@ -84,7 +85,7 @@ func (s *pingStats) lost() float64 {
 // directions returns how many requests were lost on the way there and how many answers on the way back, of the requests
 // up to the last answered one. What was lost after that is of neither: nobody counted it.
 func (s *pingStats) directions() (of, there, back int, known bool) {
-	if !s.counted {
+	if !s.counted || s.recounted {
 		return 0, 0, 0, false
 	}
 	return s.countSeq, max(0, s.countSeq-s.countHighest), max(0, s.countHighest-s.answered-s.late), true
@@ -311,8 +312,11 @@ func (p *pingRun) answer(s *pingSent, ev *pingEvent, data []byte) {
 		st.reordered++
 	}
 	st.highest = max(st.highest, s.seq)
-	if count, ok := echoCount(data); ok && count > 0 {
+	if count, ok := echoCount(data); ok && count > 0 && ev.kind != pingDuplicate {
 		st.counted = true
+		if s.seq > st.countSeq && int(count) <= st.countHighest {
+			st.recounted = true // the far end has started again, or forgotten us among others
+		}
 		st.countHighest, st.countSeq = max(st.countHighest, int(count)), max(st.countSeq, s.seq)
 	}
 	p.each(ev)
@@ -390,4 +394,33 @@ func (c *pingCounter) stamp(b []byte) bool {
 	}
 	copy(b[echoCountAt:], fmt.Sprintf("%08x", c.count))
 	return true
+}
+
+// pingCounters counts the requests of many peers, pingMostPeers at most. The zero value is ready; it is for one goroutine.
+type pingCounters struct {
+	peers map[netip.AddrPort]*pingCounter
+}
+
+const pingMostPeers = 1024
+
+// stamp does for a datagram from a peer what pingCounter.stamp does.
+func (c *pingCounters) stamp(from netip.AddrPort, b []byte) bool {
+	if len(b) != echoLen || !bytes.HasPrefix(b, []byte(echoPrefix)) {
+		return false
+	}
+	peer := c.peers[from]
+	if peer == nil {
+		for other := range c.peers { // any one: who is forgotten notices that its count starts again
+			if len(c.peers) < pingMostPeers {
+				break
+			}
+			delete(c.peers, other)
+		}
+		if c.peers == nil {
+			c.peers = map[netip.AddrPort]*pingCounter{}
+		}
+		peer = &pingCounter{}
+		c.peers[from] = peer
+	}
+	return peer.stamp(b)
 }

@@ -270,14 +270,14 @@ func TestProbeStatus(t *testing.T) {
 func TestPing(t *testing.T) {
 	for _, counts := range []bool{false, true} {
 		t.Run(fmt.Sprintf("counts=%v", counts), func(t *testing.T) {
-			var counter pingCounter
+			var counters pingCounters
 			n := 0
 			var keep []byte
 			target := listenUDP(t, func(c *net.UDPConn, from netip.AddrPort, b []byte) {
 				if n++; n%5 == 0 {
 					return // lost on the way there
 				}
-				if counts && !counter.stamp(b) {
+				if counts && !counters.stamp(from, b) {
 					t.Errorf("not a ping: %q", b)
 				}
 				switch {
@@ -358,5 +358,17 @@ func TestPingCounter(t *testing.T) {
 	plain := []byte("hello")
 	if c.stamp(plain) || string(plain) != "hello" {
 		t.Error("took something else for a ping")
+	}
+}
+
+func TestPingCounters(t *testing.T) {
+	var c pingCounters
+	for port := range uint16(3 * pingMostPeers) {
+		if !c.stamp(netip.AddrPortFrom(netip.IPv6Loopback(), port), echoRequest("0123456789abcdef", 1)) {
+			t.Fatal("not taken")
+		}
+	}
+	if len(c.peers) != pingMostPeers {
+		t.Errorf("%d peers", len(c.peers))
 	}
 }

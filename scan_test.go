@@ -14,57 +14,6 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestParseScanPorts(t *testing.T) {
-	for _, test := range []struct {
-		in   string
-		want []uint16
-		err  string
-	}{
-		{"80", []uint16{80}, ""},
-		{"http", []uint16{80}, ""},
-		{"ftp-data", []uint16{20}, ""},
-		{"22,80,8000-8003", []uint16{22, 80, 8000, 8001, 8002, 8003}, ""},
-		{"20-22 21 5", []uint16{20, 21, 22, 5}, ""},
-		{"22-20", []uint16{20, 21, 22}, ""},
-		{"65535", []uint16{65535}, ""},
-		{"0080", []uint16{80}, ""},
-		{"0", nil, "port number too small: 0"},
-		{"99999", nil, "port number too large: 99999"},
-		{"99999999999999999999999", nil, "port number too large: 99999999999999999999999"},
-		{"1-70000", nil, `port number too large: 70000 in "1-70000"`},
-		{"x!", nil, "port number invalid: x!"},
-		{"0x50", nil, "port number invalid: 0x50"},
-		{"1_0", nil, "port number invalid: 1_0"},
-		{"+80", nil, "port number invalid: +80"},
-		{"-1", nil, `port number invalid: "" in "-1"`},
-		{"1-", nil, `port number invalid: "" in "1-"`},
-		{"80,,81", nil, `port number invalid: ""`},
-		{"\x1b[2J", nil, `port number invalid: \x1b[2J`},
-	} {
-		got, err := parseScanPorts("tcp", strings.Fields(test.in))
-		if test.err == "" && (err != nil || !slices.Equal(got, test.want)) {
-			t.Errorf("%q: %v %v, want %v", test.in, got, err, test.want)
-		} else if test.err != "" && (err == nil || err.Error() != test.err) {
-			t.Errorf("%q: %v %v, want error %q", test.in, got, err, test.err)
-		}
-	}
-	all, err := parseScanPorts("tcp", []string{"1-65535"})
-	if err != nil || len(all) != 65535 || all[0] != 1 || all[65534] != 65535 {
-		t.Error(len(all), err)
-	}
-}
-
-func FuzzParseScanPorts(f *testing.F) {
-	f.Add("22,80,8000-8100")
-	f.Add("http")
-	f.Fuzz(func(t *testing.T, s string) {
-		ports, err := parseScanPorts("tcp", []string{s})
-		if err == nil && (len(ports) == 0 || slices.Contains(ports, 0)) {
-			t.Errorf("%q: %v", s, ports)
-		}
-	})
-}
-
 // listenTCP returns the address of a listener on loopback that says greeting to whoever connects.
 func listenTCP(t *testing.T, greeting string) netip.AddrPort {
 	t.Helper()
