@@ -54,22 +54,10 @@ func (p *probePacer) wait(ctx context.Context) error {
 	}
 	p.next = at.Add(p.interval)
 	p.mu.Unlock()
-	return probeSleep(ctx, time.Until(at))
-}
-
-// probeSleep waits for d, or returns ctx's error when that ends first.
-func probeSleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
+	if !sleep(ctx, time.Until(at)) {
 		return ctx.Err()
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
+	return nil
 }
 
 // probeHost is what all ports of one host share.
@@ -206,7 +194,7 @@ func probeAgain(ctx context.Context, hosts []*probeHost, targets []probeTarget, 
 						results[i] = again
 					}
 					results[i].sent = again.sent
-					_ = probeSleep(ctx, time.Until(start.Add(probeLimitPace)))
+					sleep(ctx, time.Until(start.Add(probeLimitPace)))
 				}
 				mu.Lock()
 				put(i, results[i])

@@ -38,7 +38,7 @@ func (s *scanRun) connect(ctx context.Context) error {
 func (s *scanRun) patiently(ctx context.Context, dialer *net.Dialer, i int) {
 	giveUp := time.Now().Add(2 * s.o.timeout)
 	for wait := 5 * time.Millisecond; !s.try(ctx, dialer, i, time.Now().After(giveUp)); wait = min(2*wait, time.Second) {
-		if probeSleep(ctx, wait) != nil {
+		if !sleep(ctx, wait) {
 			return
 		}
 	}
