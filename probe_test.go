@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -294,7 +295,11 @@ func TestPing(t *testing.T) {
 			})
 			o := &pingOptions{probeOptions: *probing(t, "echo", ""), count: 21, interval: 5 * time.Millisecond}
 			o.wait = 500 * time.Millisecond
+			stamped := 0
 			s := pingUDP(t.Context(), "", target, o, func(e *pingEvent) {
+				if e.kernel {
+					stamped++
+				}
 				var out strings.Builder
 				writePing(&out, e)
 				t.Log(out.String())
@@ -302,6 +307,9 @@ func TestPing(t *testing.T) {
 			var out strings.Builder
 			writePingStats(&out, &s)
 			t.Log(out.String())
+			if runtime.GOOS == "linux" && stamped == 0 {
+				t.Error("no round trip time is the kernel's")
+			}
 			// 4 of 21 lost on the way there (5, 10, 15, 20), 3 on the way back (7, 14, 21).
 			if s.sent != 21 || s.answered != 14 || s.duplicate != 1 || s.reordered != 1 || s.late != 0 || s.status() != 0 {
 				t.Errorf("%+v", s)

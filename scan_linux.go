@@ -25,9 +25,11 @@ type scanEngine struct {
 	ctx      context.Context
 	epoll    int
 	wake     int // an eventfd that ctx's end writes to
-	limit    int // connections in flight; falls when descriptors run out
+	most     int // connections in flight
+	limit    int // the same as far as descriptors allow: falls when they run out, rises by one with each that is given back
 	next     *atomic.Int64
-	claimed  int // index taken from order and not started, or -1
+	starved  time.Time // since when descriptors have been wanting; zero: they are not
+	claimed  int       // index taken from order and not started, or -1
 	flights  map[int]*scanFlight
 	connects scanQueue // waiting for a connection, oldest first
 	banners  scanQueue // connected and waiting for the first bytes
@@ -96,7 +98,7 @@ func (s *scanRun) connect(ctx context.Context) error {
 
 // engine asks what it claims from order by counting next up, with limit connections in flight.
 func (s *scanRun) engine(ctx context.Context, limit int, next *atomic.Int64) error {
-	e := &scanEngine{scanRun: s, ctx: ctx, limit: limit, next: next, claimed: -1, flights: map[int]*scanFlight{}, spare4: -1, spare6: -1}
+	e := &scanEngine{scanRun: s, ctx: ctx, most: limit, limit: limit, next: next, claimed: -1, flights: map[int]*scanFlight{}, spare4: -1, spare6: -1}
 	var err error
 	if e.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return os.NewSyscallError("epoll_create1", err)
@@ -160,8 +162,8 @@ func (e *scanEngine) loop() error {
 			}
 			e.claimed = -1
 		}
-		if len(e.flights) == 0 {
-			continue
+		if len(e.flights) == 0 && !more {
+			break
 		}
 		n, err := unix.EpollWait(e.epoll, events[:], e.patience())
 		if err != nil && err != unix.EINTR {
@@ -182,14 +184,17 @@ func (e *scanEngine) loop() error {
 
 // patience returns how many milliseconds epoll may wait: until the first deadline.
 func (e *scanEngine) patience() int {
-	first := time.Duration(1<<62 - 1)
+	first := time.Minute
+	if !e.starved.IsZero() {
+		first = 10 * time.Millisecond // until another engine gives a descriptor back
+	}
 	if f := e.connects.first(false); f != nil {
 		first = min(first, time.Until(f.deadline))
 	}
 	if f := e.banners.first(true); f != nil {
 		first = min(first, time.Until(f.deadline))
 	}
-	return int(min(max(first+time.Millisecond-1, 0)/time.Millisecond, 60000))
+	return int(max(first+time.Millisecond-1, 0) / time.Millisecond)
 }
 
 // start opens a connection to target i. It returns false if the machine has nothing left for it and it must be tried again
@@ -199,13 +204,14 @@ func (e *scanEngine) start(i int) bool {
 	start := time.Now()
 	fd, err := e.open(addr)
 	if err != nil {
-		if scanExhausted(err) && len(e.flights) > 0 {
-			e.limit = len(e.flights)
+		if scanExhausted(err) && e.mayWait(start) {
+			e.limit = max(1, len(e.flights))
 			return false
 		}
 		e.report(i, scanResult{state: scanJudge(err), rtt: time.Since(start), err: err})
 		return true
 	}
+	e.starved = time.Time{}
 	// On loopback the answer is there by now, and asking for it is cheaper than waiting for it.
 	err = e.reconnect(fd, addr)
 	if err == unix.ECONNREFUSED && e.keep(fd, addr) {
@@ -224,6 +230,15 @@ func (e *scanEngine) start(i int) bool {
 	e.flights[f.fd] = f
 	e.connects.push(f)
 	return true
+}
+
+// mayWait says whether what has run out may come back: for as long as a connection of this or another engine can hold
+// it. After that every target fails at once until one succeeds.
+func (e *scanEngine) mayWait(now time.Time) bool {
+	if e.starved.IsZero() {
+		e.starved = now
+	}
+	return len(e.flights) > 0 || now.Sub(e.starved) < e.o.timeout+time.Second
 }
 
 // errScanRefused is made once, as most ports of a scan are closed.
@@ -431,6 +446,7 @@ func (e *scanEngine) finish(f *scanFlight, state scanState, err error, banner []
 	f.done = true
 	delete(e.flights, f.fd)
 	unix.Close(f.fd)
+	e.limit = min(e.most, e.limit+1)
 	e.report(f.index, scanResult{state: state, rtt: f.rtt, err: err, icmp: f.icmp, banner: banner})
 }
 
