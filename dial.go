@@ -152,6 +152,9 @@ func (p *purr) race(ctx context.Context, addrs []netip.Addr, dial func(context.C
 		conn net.Conn
 		err  error
 	}
+	if len(addrs) == 1 {
+		return dial(ctx, addrs[0])
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	results := make(chan attempt, len(addrs))

@@ -12,7 +12,8 @@ type ending struct {
 	*session
 	results               chan outcome
 	sendOpen, receiveOpen bool
-	running               int // goroutines whose outcome is still to come
+	running               int  // goroutines whose outcome is still to come
+	watched               bool // whether somebody waits for the end of stdout's reader
 	stopped               bool
 	why                   string // for -v, where nothing failed
 	failed                error
@@ -55,7 +56,10 @@ func (e *ending) take(o outcome) {
 	e.running--
 	switch o.dir {
 	case watching:
-		if e.receiveOpen && o.err != errStopped {
+		e.watched = false
+		if !e.receiveOpen {
+			e.closeStdout()
+		} else if o.err != errStopped {
 			e.stdioFailed = true
 			e.stopWith(o)
 		}
@@ -102,7 +106,9 @@ func (e *ending) takeReceiving(o outcome) {
 	switch {
 	case o.err == nil:
 		e.receiveOpen = false
-		e.peerFinished()
+		if e.peerFinished(); !e.stopped && e.sendOpen {
+			e.closeStdout()
+		}
 	case errors.Is(o.err, errReceiveLimit):
 		e.receiveOpen = false
 		e.stop("receive limit reached")
@@ -139,6 +145,20 @@ func (e *ending) peerFinished() {
 			e.stop("the peer finished")
 		}
 	}
+}
+
+// closeStdout ends what reads our stdout from a pipe. While somebody polls the
+// pipe the kernel keeps it open, so that must end first; its outcome brings us
+// here again.
+func (e *ending) closeStdout() {
+	if !e.only || e.out == nil || e.out.kind != kindPipe && e.out.kind != kindFIFO {
+		return
+	}
+	if e.watched {
+		e.out.alarm.ring()
+		return
+	}
+	_ = e.out.File.Close()
 }
 
 // stopWith ends the session with the error of a direction.
@@ -180,7 +200,7 @@ func (e *ending) checkIdle(unacked *int) time.Duration {
 // how names the ending for -v.
 func (e *ending) how() string {
 	if e.failed != nil {
-		return e.failed.Error()
+		return "failed"
 	}
 	return e.why
 }

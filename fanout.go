@@ -42,7 +42,7 @@ func (p *purr) shareStdio(ctx context.Context, c net.Conn) error {
 	if err != nil {
 		return err
 	}
-	defer s.alarm.close()
+	defer s.close()
 	p.startFanout(ctx)
 	if p.fan != nil {
 		if sh := p.fan.join(s.alarm); sh != nil {

@@ -32,15 +32,20 @@ func (p *purr) handler() handler {
 // converse runs the handler on a connection that a dialer made.
 func (p *purr) converse(ctx context.Context, c net.Conn) error { return p.handler()(ctx, c) }
 
-// newSession prepares a conversation of c with in and stdout. The caller ends
-// it with close.
+// newSession prepares a conversation of c with stdout. The caller frees it
+// with close.
 func (p *purr) newSession(c net.Conn) (*session, error) {
-	a, err := newAlarm()
-	if err != nil {
-		return nil, fmt.Errorf("serve %s: %w", peerName(c.RemoteAddr()), err)
+	s := &session{p: p, conn: c, peer: peerName(c.RemoteAddr()), inName: "stdin", only: !p.cfg.keep && len(p.cfg.ports) <= 1}
+	var err error
+	if s.alarm, err = newAlarm(); err != nil {
+		return nil, fmt.Errorf("serve %s: %w", s.peer, err)
 	}
-	s := &session{p: p, conn: c, peer: peerName(c.RemoteAddr()), inName: "stdin", alarm: a}
 	if !p.cfg.sendOnly {
+		a, err := newAlarm()
+		if err != nil {
+			s.alarm.close()
+			return nil, fmt.Errorf("serve %s: %w", s.peer, err)
+		}
 		s.out = newStdio(p.stdout, a)
 	}
 	if p.cfg.crlf {
@@ -62,7 +67,7 @@ func (p *purr) stdio(ctx context.Context, c net.Conn) error {
 	if err != nil {
 		return err
 	}
-	defer s.alarm.close()
+	defer s.close()
 	if in := newStdio(p.stdin, s.alarm); p.hasInput(in.kind) {
 		s.in = in
 	}
@@ -88,7 +93,7 @@ func (p *purr) sendFile(ctx context.Context, c net.Conn) error {
 	if err != nil {
 		return err
 	}
-	defer s.alarm.close()
+	defer s.close()
 	s.inName = p.cfg.sendFile
 	in := newStdio(f, s.alarm)
 	s.in = in
@@ -179,6 +184,7 @@ func (p *purr) echo(ctx context.Context, c net.Conn) error {
 func (p *purr) echoBytes(c net.Conn, peer string, b []byte) error {
 	if p.copies() {
 		if _, err := p.stdout.Write(b); err != nil {
+			abort(c) // an orderly end would say that all was well
 			return p.stdoutFailed(err)
 		}
 	}

@@ -24,7 +24,7 @@ func (p *purr) converseByLine(ctx context.Context, c net.Conn) error {
 	if err != nil {
 		return err
 	}
-	defer s.alarm.close()
+	defer s.close()
 	lines, restore, err := p.newLineSource(s.alarm)
 	if err != nil {
 		return err

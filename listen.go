@@ -219,9 +219,9 @@ func (p *purr) clientLimit() int {
 	switch {
 	case p.cfg.echo:
 	case p.cfg.sendFile != "":
-		perClient = 6 // the file, the alarm's pipe, and the one that splice goes through
+		perClient = 8 // the socket, the file, two alarms' pipes, and the one that splice goes through
 	default:
-		perClient = 5
+		perClient = 7
 	}
 	limit := unlimited
 	if n := descriptorLimit(); n > 0 {

@@ -92,42 +92,33 @@ func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
 
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
-	catchSignals(ctx, stop)
 	p := &purr{cfg: cfg, stdin: stdin, stdout: stdout, log: log, stop: stop}
 	p.copies = sync.OnceValue(func() bool { return kindOf(stdout) != kindNull })
-	err = p.runToEnd(ctx)
+	p.catchSignals(ctx)
+	err = p.mode(ctx)
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause // whatever a mode made of being stopped
+	}
 	p.cleanUp()
+	return p.status(err)
+}
 
+// status says how the run ended, if that was not in order, and returns the
+// exit status.
+func (p *purr) status(err error) int {
 	var ended signalError
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &ended):
-		log.notef(1, "%v", ended)
+		p.log.notef(1, "%v", ended)
 		return 128 + int(ended.Signal)
 	}
-	log.fail(err)
+	p.log.fail(err)
 	return 1
 }
 
-// runToEnd runs the mode that the command line asks for. When the run is
-// stopped from outside, what is under way gets a moment to end in order: a
-// transfer that is cut short tells its peer so.
-func (p *purr) runToEnd(ctx context.Context) error {
-	done := make(chan error, 1)
-	go func() { done <- p.mode(ctx) }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-	}
-	select {
-	case <-done:
-	case <-time.After(50 * time.Millisecond):
-	}
-	return context.Cause(ctx)
-}
-
+// mode runs what the command line asks for.
 func (p *purr) mode(ctx context.Context) error {
 	switch {
 	case p.cfg.udp && p.cfg.listen:
@@ -140,9 +131,11 @@ func (p *purr) mode(ctx context.Context) error {
 	return p.dialAll(ctx)
 }
 
-// catchSignals stops the run on the signals that ask a program to end. SIGHUP
-// stays ignored if it was when purr started: that is nohup(1).
-func catchSignals(ctx context.Context, stop context.CancelCauseFunc) {
+// catchSignals stops the run on the signals that ask a program to end. What is
+// under way then gets a moment to end in order, so that a transfer which is
+// cut short tells its peer so; what hangs is left behind. SIGHUP stays ignored
+// if it was when purr started: that is nohup(1).
+func (p *purr) catchSignals(ctx context.Context) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -152,8 +145,13 @@ func catchSignals(ctx context.Context, stop context.CancelCauseFunc) {
 		defer signal.Stop(signals)
 		select {
 		case s := <-signals:
-			stop(signalError{s.(syscall.Signal)})
+			p.stop(signalError{s.(syscall.Signal)})
 		case <-ctx.Done():
+		}
+		time.Sleep(50 * time.Millisecond)
+		if cause := context.Cause(ctx); cause != context.Canceled {
+			p.cleanUp()
+			os.Exit(p.status(cause))
 		}
 	}()
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,7 +122,7 @@ func newFlagSet() *flagSet {
 		return &cli.GenericFlag{Name: name, Aliases: aliases, Value: checked{to, dashed(append(aliases, name)), f}}
 	}
 	f.flags = []cli.Flag{
-		toggle(&c.help, "help", "h"),
+		toggle(&c.help, "help", "h"), // these two are looked for before parsing
 		toggle(&c.version, "version"),
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Count: &c.verbose},
 
@@ -178,6 +179,15 @@ func newConfig(args []string) (*config, error) {
 	if err != nil {
 		return nil, err
 	}
+	// cli has ideas of its own about a flag called help, whatever HideHelp says.
+	for _, arg := range args[:slices.Index(args, "--")] {
+		switch arg {
+		case "--help":
+			return &config{help: true}, nil
+		case "--version":
+			return &config{version: true}, nil
+		}
+	}
 	var operands []string
 	app := &cli.App{
 		Name: "purr", HideHelp: true, HideHelpCommand: true, HideVersion: true,
@@ -192,9 +202,6 @@ func newConfig(args []string) (*config, error) {
 	}
 	if err := app.Run(append([]string{"purr"}, args...)); err != nil {
 		return nil, usageError{err}
-	}
-	if f.config.help || f.config.version {
-		return f.config, nil
 	}
 	if f.invalid != nil {
 		return nil, f.invalid

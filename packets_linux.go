@@ -224,7 +224,7 @@ func (s *packetSocket) receiveOnce(fd uintptr) bool {
 // reply sends the first n datagrams of b back to where each came from. What
 // cannot be sent to one peer is told to lost, and the rest goes on; an error
 // is the socket's own.
-func (s *packetSocket) reply(b *batch, n int, lost func(error)) error {
+func (s *packetSocket) reply(b *batch, n int, lost func(to string, err error)) error {
 	for i := range n {
 		h := &b.msgs[i].hdr
 		h.Iov.SetLen(int(b.msgs[i].len))
@@ -241,7 +241,7 @@ func (s *packetSocket) reply(b *batch, n int, lost func(error)) error {
 		case isClosedByUs(err):
 			return err
 		default:
-			lost(err)
+			lost(senderName(b.name(sent)), err)
 			sent++
 		}
 	}
@@ -328,11 +328,15 @@ func (s *packetSocket) keepPeer(b *batch, n int) int {
 
 // peerName names the peer in messages.
 func (s *packetSocket) peerName() string {
-	peer := s.peer.Load()
-	if peer == nil {
-		return "the peer"
+	if peer := s.peer.Load(); peer != nil {
+		return senderName(peer.name)
 	}
-	if ap := rawAddrPort(peer.name); ap.IsValid() {
+	return "the peer"
+}
+
+// senderName names a raw address in messages.
+func senderName(name []byte) string {
+	if ap := rawAddrPort(name); ap.IsValid() {
 		return peerName(net.UDPAddrFromAddrPort(ap))
 	}
 	return "the peer"

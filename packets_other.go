@@ -68,7 +68,7 @@ func (s *packetSocket) receive(b *batch) (n int, err error) {
 
 // reply sends the first n datagrams of b back to where they came from. What
 // cannot be sent to a peer is told to lost; an error is the socket's own.
-func (s *packetSocket) reply(b *batch, n int, lost func(error)) error {
+func (s *packetSocket) reply(b *batch, n int, lost func(to string, err error)) error {
 	for i := range n {
 		var err error
 		if s.conn.RemoteAddr() != nil {
@@ -80,7 +80,7 @@ func (s *packetSocket) reply(b *batch, n int, lost func(error)) error {
 			return err
 		}
 		if err != nil {
-			lost(err)
+			lost(peerName(b.from), err)
 		}
 	}
 	return nil

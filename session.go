@@ -20,8 +20,9 @@ type session struct {
 	peer   string   // as messages name it
 	in     source   // nil: nothing is sent, and the half-close comes after the peer's
 	inName string   // what messages call in
-	out    *stdio   // nil: what comes in is dropped (--send-only)
-	alarm  *alarm   // ends what waits for stdin or stdout
+	out    *stdio   // with an alarm of its own; nil: what comes in is dropped (--send-only)
+	alarm  *alarm   // ends what waits for in
+	only   bool     // whether stdout is this session's alone, to be closed when the peer has finished
 
 	display io.Writer // shows what comes in, in place of out: the line editor
 
@@ -59,6 +60,9 @@ var (
 // ended in order, with all that was sent acknowledged by the peer's system.
 //
 //   - The end of stdin half-closes the connection; the peer may go on.
+//   - The end of the peer closes a stdout that is a pipe, so that the program
+//     behind it comes to its end too and what it says last can still be sent:
+//     "purr -l PORT <fifo | server >fifo".
 //   - The end of the peer ends the session unless stdin has bytes that nobody
 //     else will deliver; see peerFinished.
 //   - A direction that fails closes both ends, and its error is the one
@@ -78,6 +82,7 @@ func (s *session) relay(ctx context.Context) error {
 	}
 	if s.out != nil && (s.out.kind == kindPipe || s.out.kind == kindFIFO || s.out.kind == kindSocket) {
 		e.running++
+		e.watched = true
 		go s.watchStdout(results)
 	}
 	e.run(ctx)
@@ -85,7 +90,7 @@ func (s *session) relay(ctx context.Context) error {
 	if e.failed == nil && ctx.Err() == nil {
 		e.failed = s.settle(ctx)
 	}
-	s.alarm.ring()
+	s.ring()
 	// A transfer that was cut short here must not look complete there.
 	cut := e.sendOpen && s.in.Kind() != kindTerminal
 	if e.failed != nil && (cut || e.stdioFailed) {
@@ -156,6 +161,23 @@ func (s *session) watchStdout(results chan<- outcome) {
 		err = &moveError{reading: false, err: syscall.EPIPE}
 	}
 	results <- outcome{watching, err}
+}
+
+// ring ends what waits for stdin or stdout.
+func (s *session) ring() {
+	s.alarm.ring()
+	if s.out != nil {
+		s.out.alarm.ring()
+	}
+}
+
+// close frees the session's own descriptors. The connection, stdin and stdout
+// are the caller's.
+func (s *session) close() {
+	s.alarm.close()
+	if s.out != nil {
+		s.out.alarm.close()
+	}
 }
 
 func (s *session) touch() { s.active.Store(time.Now().UnixNano()) }

@@ -69,17 +69,18 @@ type bufferWay struct {
 
 func newBufferWay(dst io.Writer, src io.Reader, filters []filter) *bufferWay {
 	tookWay("buffer")
-	return &bufferWay{dst: dst, src: src, filters: filters, buf: make([]byte, bufferSize(dst, src))}
+	return &bufferWay{dst: dst, src: src, filters: filters, buf: make([]byte, bufferSize(dst, src, filters))}
 }
 
 // bufferSize is the size that measured fastest (see bench/): large enough to
 // make system calls rare, small enough to stay in the processor's cache.
-func bufferSize(dst io.Writer, src io.Reader) int {
-	if in, ok := src.(source); ok && in.Kind() == kindRegular {
-		return 512 << 10
-	}
-	if out, ok := dst.(*stdio); ok && (out.kind == kindAppend || out.kind == kindRegular) {
-		return 512 << 10
+func bufferSize(dst io.Writer, src io.Reader, filters []filter) int {
+	in, fromStdio := src.(source)
+	out, toStdio := dst.(*stdio)
+	if len(filters) > 0 ||
+		fromStdio && in.Kind() == kindRegular ||
+		toStdio && (out.kind == kindAppend || out.kind == kindRegular) {
+		return 256 << 10
 	}
 	return 64 << 10
 }

@@ -190,73 +190,81 @@ func (p *purr) openPackets(ctx context.Context) (packetConn, error) {
 func (s *datagramSession) run(ctx context.Context) error {
 	s.touch()
 	results := make(chan outcome, 2)
-	first := make(chan struct{}) // closed when a listener knows whom to answer
+	first := make(chan struct{}) // closed when it is known whom to talk to
 	if s.peer != "" {
 		close(first)
 	}
 	running := 1
 	go func() { results <- outcome{receiving, s.receive(ctx, first)} }()
-	sendOpen := s.in != nil
-	if sendOpen {
+	if s.in != nil {
 		running++
 		go func() { results <- outcome{sending, s.send(first)} }()
 	}
-	var failed error
-	idle := time.NewTimer(s.patience(sendOpen))
-	defer idle.Stop()
-	var quit <-chan time.Time
-	why := ""
-	for why == "" && failed == nil {
-		select {
-		case o := <-results:
-			running--
-			switch {
-			case o.dir == sending && o.err == nil:
-				sendOpen = false
-				idle.Reset(s.patience(sendOpen))
-				if s.p.cfg.sendOnly {
-					why = "stdin finished"
-				} else if s.p.cfg.quitAfter >= 0 {
-					quit = time.After(s.p.cfg.quitAfter)
-				}
-			case errors.Is(o.err, errReceiveLimit), errors.Is(o.err, errQuitWord):
-				why = o.err.Error()
-			default:
-				failed = o.err
-			}
-		case <-idle.C:
-			limit := s.patience(sendOpen)
-			left := limit - time.Duration(time.Now().UnixNano()-s.active.Load())
-			if left <= 0 {
-				why = fmt.Sprintf("idle for %v", limit)
-			}
-			idle.Reset(max(left, 0))
-		case <-quit:
-			why = fmt.Sprintf("%v after the end of stdin", s.p.cfg.quitAfter)
-		case <-ctx.Done():
-			failed = context.Cause(ctx)
-		}
-	}
+	why, failed, left := s.wait(ctx, results, first)
 	s.alarm.ring()
 	_ = s.socket.conn.Close()
-	for range running {
+	for range running - left {
 		select {
 		case <-results:
 		case <-time.After(100 * time.Millisecond): // stuck in a stdout that nobody reads
 		}
 	}
 	if failed != nil {
-		why = failed.Error()
+		why = "failed"
 	}
 	s.p.log.notef(1, "%s; sent %d datagrams, received %d", why, s.sent.Load(), s.received.Load())
 	return failed
 }
 
+// wait returns when the run is over: why, or with what error, and how many of
+// the goroutines have ended.
+func (s *datagramSession) wait(ctx context.Context, results <-chan outcome, first <-chan struct{}) (why string, failed error, ended int) {
+	sendOpen, begun := s.in != nil, false
+	idle := time.NewTimer(s.patience(sendOpen, begun))
+	defer idle.Stop()
+	var quit <-chan time.Time
+	for {
+		select {
+		case <-first:
+			first, begun = nil, true
+			idle.Reset(s.patience(sendOpen, begun))
+		case o := <-results:
+			ended++
+			switch {
+			case errors.Is(o.err, errReceiveLimit), errors.Is(o.err, errQuitWord):
+				return o.err.Error(), nil, ended
+			case o.err != nil:
+				return "", o.err, ended
+			case s.p.cfg.sendOnly:
+				return "stdin finished", nil, ended
+			case s.p.cfg.quitAfter >= 0:
+				quit = time.After(s.p.cfg.quitAfter)
+			}
+			sendOpen = false
+			idle.Reset(s.patience(sendOpen, begun))
+		case <-idle.C:
+			limit := s.patience(sendOpen, begun)
+			left := limit - time.Duration(time.Now().UnixNano()-s.active.Load())
+			if left <= 0 {
+				return fmt.Sprintf("idle for %v", limit), nil, ended
+			}
+			idle.Reset(left)
+		case <-quit:
+			return fmt.Sprintf("%v after the end of stdin", s.p.cfg.quitAfter), nil, ended
+		case <-ctx.Done():
+			return "", context.Cause(ctx), ended
+		}
+	}
+}
+
 // patience is how long nothing may happen before the run ends: -w, or for a
-// dialer that has said everything, a second for the reply.
-func (s *datagramSession) patience(sendOpen bool) time.Duration {
+// dialer that has said everything, a second for the reply. A listener waits
+// for its first sender as long as it takes; --accept-timeout limits that.
+func (s *datagramSession) patience(sendOpen, begun bool) time.Duration {
 	const forever = 1<<63 - 1
 	switch {
+	case !begun && s.peer == "":
+		return forever
 	case s.p.cfg.idleTimeout > 0:
 		return s.p.cfg.idleTimeout
 	case s.peer == "" || sendOpen || s.p.cfg.noStdin || s.p.cfg.noShutdown || s.p.cfg.quitAfter >= 0:
@@ -350,7 +358,7 @@ func (s *datagramSession) receive(ctx context.Context, first chan struct{}) erro
 			known = true
 			s.socket.setPeer(b, 0)
 			_ = s.socket.conn.SetReadDeadline(time.Time{})
-			s.greet(ctx, b)
+			s.p.greetSender(ctx, b)
 			close(first)
 		}
 		if s.peer == "" {
@@ -415,16 +423,16 @@ func (s *datagramSession) receiveError(err error) error {
 	return fmt.Errorf("receive on %s: %w", s.p.ownName(s.socket.conn), cause(err))
 }
 
-// greet prints nc's line about the first sender.
-func (s *datagramSession) greet(ctx context.Context, b *batch) {
-	if s.p.log.level == 0 {
+// greetSender prints nc's line about the first sender.
+func (p *purr) greetSender(ctx context.Context, b *batch) {
+	if p.log.level == 0 {
 		return
 	}
 	if from := b.sender(0); from.IsValid() {
-		s.p.log.sayf("Connection received on %s %d", s.p.cfg.hostName(ctx, from.Addr()), from.Port())
+		p.log.sayf("Connection received on %s %d", p.cfg.hostName(ctx, from.Addr()), from.Port())
 		return
 	}
-	s.p.log.sayf("Connection received on %s", s.p.cfg.path)
+	p.log.sayf("Connection received on %s", p.cfg.path)
 }
 
 // ownName names a listener's socket in messages.
@@ -454,74 +462,4 @@ func (p *purr) dialUnixgram(ctx context.Context) error {
 	defer conn.Close()
 	p.removeAtExit(own)
 	return p.exchange(ctx, conn.(packetConn), p.cfg.path)
-}
-
-// echoPackets answers every datagram to its sender, a batch at a time; without
-// -k only the first sender's. A copy as received goes to stdout.
-func (p *purr) echoPackets(ctx context.Context, conn packetConn) error {
-	socket, err := newPacketSocket(conn)
-	if err != nil {
-		return err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	defer stop()
-	b := newBatch(p.cfg.network)
-	a, err := newAlarm()
-	if err != nil {
-		return err
-	}
-	defer a.close()
-	out := newStdio(p.stdout, a)
-	dialled := !p.cfg.listen
-	count, begun := int64(0), false
-	if p.cfg.acceptTimeout > 0 {
-		_ = conn.SetReadDeadline(time.Now().Add(p.cfg.acceptTimeout))
-	}
-	for {
-		if p.cfg.idleTimeout > 0 && (begun || p.cfg.acceptTimeout == 0) {
-			_ = conn.SetReadDeadline(time.Now().Add(p.cfg.idleTimeout))
-		}
-		n, err := socket.receive(b)
-		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case errors.Is(err, os.ErrDeadlineExceeded) && !begun && p.cfg.acceptTimeout > 0:
-			return fmt.Errorf("receive on %s: nobody sent anything within %v", p.ownName(conn), p.cfg.acceptTimeout)
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			p.log.notef(1, "idle for %v; echoed %d datagrams", p.cfg.idleTimeout, count)
-			return nil
-		case errors.Is(err, syscall.ECONNREFUSED) && p.cfg.keep:
-			continue // one client is gone, the others are not
-		case err != nil:
-			return fmt.Errorf("receive on %s: %w", p.ownName(conn), cause(err))
-		}
-		if !begun {
-			begun = true
-			_ = conn.SetReadDeadline(time.Time{})
-			socket.setPeer(b, 0)
-			(&datagramSession{p: p}).greet(ctx, b)
-		}
-		if !p.cfg.keep && !dialled {
-			n = socket.keepPeer(b, n)
-		}
-		if limit := int64(p.cfg.receiveLimit); limit > 0 {
-			n = int(min(int64(n), limit-count))
-		}
-		if p.copies() {
-			if err := b.writeTo(out, n); err != nil {
-				return fmt.Errorf("write to stdout: %w", cause(err))
-			}
-		}
-		if p.cfg.upper {
-			b.upper(n)
-		}
-		if err := socket.reply(b, n, func(err error) { p.log.notef(1, "send: %v", cause(err)) }); err != nil {
-			return fmt.Errorf("send: %w", cause(err))
-		}
-		count += int64(n)
-		if int64(p.cfg.receiveLimit) == count && count > 0 {
-			p.log.notef(1, "receive limit reached; echoed %d datagrams", count)
-			return nil
-		}
-	}
 }

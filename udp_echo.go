@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+)
+
+// A packetEcho answers every datagram to its sender, a batch at a time;
+// without -k only the first sender's. A copy as received goes to stdout.
+type packetEcho struct {
+	p      *purr
+	socket *packetSocket
+	batch  *batch
+	out    *stdio
+	begun  bool // whether a datagram has come
+	count  int64
+	lost   int // answers that could not be sent
+}
+
+// echoPackets runs an echo on conn, which the caller closes.
+func (p *purr) echoPackets(ctx context.Context, conn packetConn) error {
+	socket, err := newPacketSocket(conn)
+	if err != nil {
+		return err
+	}
+	a, err := newAlarm()
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	stop := context.AfterFunc(ctx, func() {
+		a.ring()
+		_ = conn.Close()
+	})
+	defer stop()
+	e := &packetEcho{p: p, socket: socket, batch: newBatch(p.cfg.network), out: newStdio(p.stdout, a)}
+	for {
+		done, err := e.turn(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case done != "":
+			p.log.notef(1, "%s; echoed %d datagrams", done, e.count)
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// turn receives a batch and answers it. It returns why the echo is done, or an
+// error, or neither.
+func (e *packetEcho) turn(ctx context.Context) (done string, err error) {
+	cfg := e.p.cfg
+	limit := cfg.idleTimeout
+	if !e.begun && cfg.listen {
+		limit = cfg.acceptTimeout
+	}
+	if limit > 0 {
+		_ = e.socket.conn.SetReadDeadline(time.Now().Add(limit))
+	}
+	n, err := e.socket.receive(e.batch)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded) && !e.begun && cfg.listen:
+		return "", fmt.Errorf("receive on %s: nobody sent anything within %v", e.p.ownName(e.socket.conn), limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Sprintf("idle for %v", limit), nil
+	case errors.Is(err, syscall.ECONNREFUSED) && cfg.keep:
+		return "", nil // one client is gone, the others are not
+	case err != nil:
+		return "", fmt.Errorf("receive on %s: %w", e.p.ownName(e.socket.conn), cause(err))
+	}
+	if !e.begun {
+		e.begun = true
+		_ = e.socket.conn.SetReadDeadline(time.Time{})
+		e.socket.setPeer(e.batch, 0)
+		e.p.greetSender(ctx, e.batch)
+	}
+	if cfg.listen && !cfg.keep {
+		n = e.socket.keepPeer(e.batch, n)
+	}
+	if limit := int64(cfg.receiveLimit); limit > 0 {
+		n = int(min(int64(n), limit-e.count))
+	}
+	return e.answer(n)
+}
+
+// answer sends back the first n datagrams of the batch.
+func (e *packetEcho) answer(n int) (done string, err error) {
+	if e.p.copies() {
+		if err := e.batch.writeTo(e.out, n); err != nil {
+			return "", fmt.Errorf("write to stdout: %w", cause(err))
+		}
+	}
+	if e.p.cfg.upper {
+		e.batch.upper(n)
+	}
+	lost := func(to string, err error) {
+		// Said once, or whoever can make an answer fail could fill the log.
+		if e.lost++; e.lost == 1 {
+			e.p.log.warnf("send to %s: %v (the next such failures are only said with -v)", to, cause(err))
+		} else {
+			e.p.log.notef(1, "send to %s: %v", to, cause(err))
+		}
+	}
+	if err := e.socket.reply(e.batch, n, lost); err != nil {
+		return "", fmt.Errorf("send: %w", cause(err))
+	}
+	if e.count += int64(n); e.count > 0 && e.count == int64(e.p.cfg.receiveLimit) {
+		return errReceiveLimit.Error(), nil
+	}
+	return "", nil
+}
