@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bytes"
+	"path/filepath"
+	"testing"
+)
+
+// The stream must be the same however it is cut: the two ends cut it differently.
+func TestStreamIsOne(t *testing.T) {
+	s := newStream(false)
+	var whole []byte
+	for off := int64(0); off < 3*patternLen; off += patternLen {
+		whole = append(whole, s.at(off, 1)...)
+		whole = append(whole, s.at(off+1, maxBlock)...)
+		whole = append(whole, s.at(off+1+maxBlock, patternLen-maxBlock-1)...)
+	}
+	for _, block := range []int{1, 1400, 65536, maxBlock} {
+		v := newVerifier(false)
+		for rest := whole; len(rest) > 0; {
+			n := min(block, len(rest))
+			v.Write(rest[:n])
+			rest = rest[n:]
+		}
+		if v.bad >= 0 || v.off != int64(len(whole)) {
+			t.Errorf("block %d: bad at %d of %d", block, v.bad, v.off)
+		}
+	}
+	for _, change := range []func([]byte) []byte{
+		func(b []byte) []byte { b[patternLen+7]++; return b },
+		func(b []byte) []byte { return append(b[:4096:4096], b[8192:]...) },
+		func(b []byte) []byte { return append(b[:8192:8192], b[4096:]...) },
+	} {
+		v := newVerifier(false)
+		v.Write(change(bytes.Clone(whole)))
+		if v.bad < 0 {
+			t.Error("a changed stream passed")
+		}
+	}
+}
+
+func TestPatternFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	const size = 2*patternLen + 99
+	if err := writePattern(path, wasThere, size); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkFile(path, wasThere, size); err != nil {
+		t.Error(err)
+	}
+	if checkFile(path, wasThere, size-1) == nil || checkFile(path, "", size) == nil {
+		t.Error("a file that is too long, or has another beginning, passed")
+	}
+}
+
+func TestParseSize(t *testing.T) {
+	for text, want := range map[string]int64{"1": 1, "512K": 512 << 10, "3M": 3 << 20, "1G": 1 << 30,
+		"": 0, "G": 0, "-1": 0, "1.5G": 0, "9999999999G": 0} {
+		if got, err := parseSize(text); got != want || (err == nil) != (want > 0) {
+			t.Errorf("parseSize(%q) = %d, %v", text, got, err)
+		}
+	}
+}
+
+func TestGoals(t *testing.T) {
+	made := func(label string, values ...float64) *cell {
+		c := &cell{contender: contender{label: label, tool: &tool{name: label}}}
+		for _, v := range values {
+			c.samples = append(c.samples, sample{value: v})
+		}
+		return c
+	}
+	aside := made(trad, 100)
+	aside.aside = true
+	res := &result{cells: []*cell{made(purr, 30, 1, 2), made(obsd, 1), made(ncat, 3, 5), made(socat), aside}}
+	for _, c := range []struct {
+		lower  bool
+		g      goal
+		figure float64
+		met    bool
+	}{
+		{false, goal{limit: 0.5}, 0.5, true},
+		{false, goal{limit: 0.51}, 0.5, false},
+		{true, goal{limit: 2}, 2, true},
+		{true, goal{limit: 1.9}, 2, false},
+		{true, goal{limit: 0.5, against: ncat}, 0.5, true},
+		{true, goal{limit: 2, absolute: true}, 2, true},
+	} {
+		res.lower = c.lower
+		figure, err := res.figure(c.g)
+		if err != nil || figure != c.figure || res.met(c.g, figure) != c.met {
+			t.Errorf("%+v, lower %v: %v, %v, %v", c.g, c.lower, figure, err, res.met(c.g, figure))
+		}
+	}
+	if _, err := res.figure(goal{against: socat}); err == nil {
+		t.Error("a figure without a result to compare with")
+	}
+}
+
+func TestNumberInDatagram(t *testing.T) {
+	b := make([]byte, numberLen)
+	for _, n := range []uint64{0, 10, 0xfedcba9876543210} {
+		putNumber(b, n)
+		if _, err := number(b); n > 9 && err == nil {
+			t.Errorf("%q passed as upper case", b)
+		}
+		upperASCII(b)
+		if got, err := number(b); got != n || err != nil {
+			t.Errorf("%x came back as %x, %v", n, got, err)
+		}
+	}
+}
