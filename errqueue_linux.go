@@ -41,7 +41,7 @@ func openProbeSocket(target, source netip.AddrPort) (*probeSocket, error) {
 		network = "udp6" // a dual-stack socket would need the options of both families
 	}
 	var local *net.UDPAddr
-	if source.IsValid() {
+	if source = sourceFor(source, target); source.IsValid() {
 		local = net.UDPAddrFromAddrPort(source)
 	}
 	conn, err := net.ListenUDP(network, local)

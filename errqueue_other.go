@@ -28,7 +28,7 @@ func openProbeSocket(target, source netip.AddrPort) (*probeSocket, error) {
 		network = "udp6"
 	}
 	var local *net.UDPAddr
-	if source.IsValid() {
+	if source = sourceFor(source, target); source.IsValid() {
 		local = net.UDPAddrFromAddrPort(source)
 	}
 	s := &probeSocket{target: target, buf: make([]byte, probeLargest)}

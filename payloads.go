@@ -171,8 +171,8 @@ func payloadsForPort(port uint16, haveSecret bool) (tries []*payload, known bool
 	return tries, false
 }
 
-// writePayloadList writes the text of --list-payloads.
-func writePayloadList(w io.Writer) error {
+// payloadList is the text of --list-payloads.
+func payloadList() string {
 	var b strings.Builder
 	for _, p := range payloads {
 		var ports []string
@@ -186,8 +186,7 @@ func writePayloadList(w io.Writer) error {
 		line := fmt.Sprintf("%-10s %-24s %s", p.name, strings.Join(ports, ","), about)
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return b.String()
 }
 
 // payloadText returns at most max bytes of b fit for a terminal: printable ASCII stays, everything else is escaped

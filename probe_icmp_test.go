@@ -234,10 +234,10 @@ func TestRangeInBlackhole(t *testing.T) {
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || count != 100 {
 		t.Error(count, err)
 	}
-	for target, want := range map[string]string{"10.0.9.1:80": "unreachable icmp 3/13 administratively prohibited, from 10.0.1.254",
-		"10.0.8.1:80":    "unreachable icmp 3/1 host unreachable, from 10.0.1.254",
-		"[fd00:9::1]:80": "unreachable icmp6 1/1 administratively prohibited, from fd00:1::ff",
-		"[fd00:8::1]:80": "unreachable icmp6 1/0 no route, from fd00:1::ff",
+	for target, want := range map[string]string{"10.0.9.1:80": "filtered icmp 3/13 administratively prohibited, from 10.0.1.254",
+		"10.0.8.1:80":    "filtered icmp 3/1 host unreachable, from 10.0.1.254",
+		"[fd00:9::1]:80": "filtered icmp6 1/1 administratively prohibited, from fd00:1::ff",
+		"[fd00:8::1]:80": "filtered icmp6 1/0 no route, from fd00:1::ff",
 		"10.0.2.2:81":    "closed <nil>",
 		"[fd00:2::2]:81": "closed <nil>",
 	} {

@@ -143,11 +143,7 @@ type probeJSONReply struct {
 func writeProbeJSON(w io.Writer, r *probeResult, expect *probeExpect) error {
 	o := probeJSON{V: 1, Host: r.host, Port: r.target.Port(), State: r.state, Payload: r.payload, Sent: r.sent, ICMP: r.icmp,
 		Note: r.silent}
-	if address := r.target.Addr().String(); o.Host == "" {
-		o.Host = address
-	} else if o.Host != address {
-		o.Address = address
-	}
+	o.Host, o.Address = hostAndAddress(r.host, r.target.Addr())
 	if r.state == probeOpen || r.state == probeClosed || r.state == probeFiltered {
 		us := r.rtt.Microseconds()
 		o.RTT, o.Clock = &us, "user"

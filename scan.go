@@ -18,8 +18,8 @@ type scanState string
 const (
 	scanOpen        scanState = "open"
 	scanClosed      scanState = "closed"      // refused
-	scanTimeout     scanState = "timeout"     // nothing came back
-	scanUnreachable scanState = "unreachable" // a router or the kernel knows no way
+	scanTimeout     scanState = "no-answer"   // nothing came back
+	scanUnreachable scanState = "filtered"    // an ICMP error came back: a router refuses or knows no way
 	scanFailed      scanState = "local-error" // this machine could not ask
 )
 
@@ -49,6 +49,28 @@ type scanResult struct {
 	err    error         // of every state but open
 	icmp   *probeICMP    // who said unreachable, and why; nil if that is not known
 	banner []byte        // of an open port, with scanOptions.banner; at most scanBannerMost bytes, not escaped
+}
+
+// status returns the exit status for this port alone.
+func (r *scanResult) status() int {
+	switch r.state {
+	case scanOpen:
+		return 0
+	case scanTimeout:
+		return 3
+	case scanUnreachable:
+		return 4
+	}
+	return 1
+}
+
+// sourceFor returns what to bind to on the way to target: source, or the same port of target's family if that is all
+// that was chosen.
+func sourceFor(source, target netip.AddrPort) netip.AddrPort {
+	if source.IsValid() && source.Addr().IsUnspecified() && source.Addr().Is4() != target.Addr().Is4() {
+		return netip.AddrPortFrom(netip.IPv6Unspecified(), source.Port())
+	}
+	return source
 }
 
 // errScanSelf is why a connection to ourselves counts as a closed port.
@@ -145,14 +167,22 @@ type scanJSON struct {
 	Error   string     `json:"error,omitempty"`
 }
 
+// hostAndAddress are the fields of an object of --json: the host as the user wrote it, and its address where that is
+// something else and known.
+func hostAndAddress(host string, addr netip.Addr) (string, string) {
+	switch address := addr.String(); {
+	case host == "":
+		return address, ""
+	case host != address && addr.IsValid():
+		return host, address
+	}
+	return host, ""
+}
+
 // writeScanJSON writes the object of one port and a newline. The banner is escaped as for a terminal.
 func writeScanJSON(w io.Writer, r *scanResult) error {
 	o := scanJSON{V: 1, Host: r.host, Port: r.target.Port(), State: r.state, ICMP: r.icmp, Banner: payloadText(r.banner, scanBannerMost)}
-	if address := r.target.Addr().String(); o.Host == "" {
-		o.Host = address
-	} else if o.Host != address {
-		o.Address = address
-	}
+	o.Host, o.Address = hostAndAddress(r.host, r.target.Addr())
 	if r.state == scanOpen || r.state == scanClosed {
 		us := r.rtt.Microseconds()
 		o.RTT = &us

@@ -283,11 +283,11 @@ func (e *scanEngine) open(addr netip.AddrPort) (fd int, err error) {
 	if family == unix.AF_INET6 { // IPv4 queues errors of a connection attempt unasked
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1)
 	}
-	if e.o.source.IsValid() {
+	if from := sourceFor(e.o.source, addr); from.IsValid() {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
-		var source unix.Sockaddr = &unix.SockaddrInet4{Addr: [4]byte(e.o.source.Addr().AsSlice()[:4]), Port: int(e.o.source.Port())}
-		if e.o.source.Addr().Is6() {
-			source = &unix.SockaddrInet6{Addr: e.o.source.Addr().As16(), Port: int(e.o.source.Port()), ZoneId: scanZone(e.o.source.Addr().Zone())}
+		var source unix.Sockaddr = &unix.SockaddrInet4{Addr: [4]byte(from.Addr().AsSlice()[:4]), Port: int(from.Port())}
+		if from.Addr().Is6() {
+			source = &unix.SockaddrInet6{Addr: from.Addr().As16(), Port: int(from.Port()), ZoneId: scanZone(from.Addr().Zone())}
 		}
 		if err := unix.Bind(fd, source); err != nil {
 			unix.Close(fd)
@@ -393,6 +393,8 @@ func (e *scanEngine) connected(f *scanFlight, err error) {
 		if state == scanUnreachable || state == scanFailed {
 			if f.icmp = e.icmp(f.fd); f.icmp != nil {
 				state = scanUnreachable // a prohibition over IPv6 is EACCES
+			} else {
+				state = scanFailed // our own kernel knows no way
 			}
 		}
 		e.finish(f, state, os.NewSyscallError("connect", err), nil)

@@ -13,10 +13,6 @@ import (
 
 // connect asks every target, each from a goroutine of its own.
 func (s *scanRun) connect(ctx context.Context) error {
-	dialer := net.Dialer{Timeout: s.o.timeout, KeepAlive: -1}
-	if s.o.source.IsValid() {
-		dialer.LocalAddr = net.TCPAddrFromAddrPort(s.o.source)
-	}
 	places := make(chan struct{}, s.o.parallel)
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -28,16 +24,16 @@ func (s *scanRun) connect(ctx context.Context) error {
 		}
 		wg.Go(func() {
 			defer func() { <-places }()
-			s.patiently(ctx, &dialer, i)
+			s.patiently(ctx, i)
 		})
 	}
 	return nil
 }
 
 // patiently reports target i, and waits for descriptors while there are none: others give theirs back.
-func (s *scanRun) patiently(ctx context.Context, dialer *net.Dialer, i int) {
+func (s *scanRun) patiently(ctx context.Context, i int) {
 	giveUp := time.Now().Add(2 * s.o.timeout)
-	for wait := 5 * time.Millisecond; !s.try(ctx, dialer, i, time.Now().After(giveUp)); wait = min(2*wait, time.Second) {
+	for wait := 5 * time.Millisecond; !s.try(ctx, i, time.Now().After(giveUp)); wait = min(2*wait, time.Second) {
 		if !sleep(ctx, wait) {
 			return
 		}
@@ -45,7 +41,11 @@ func (s *scanRun) patiently(ctx context.Context, dialer *net.Dialer, i int) {
 }
 
 // try connects to target i and reports, unless descriptors have run out and it is not the last try.
-func (s *scanRun) try(ctx context.Context, dialer *net.Dialer, i int, last bool) (done bool) {
+func (s *scanRun) try(ctx context.Context, i int, last bool) (done bool) {
+	dialer := net.Dialer{Timeout: s.o.timeout, KeepAlive: -1}
+	if from := sourceFor(s.o.source, s.targets[i].addr); from.IsValid() {
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(from)
+	}
 	start := time.Now()
 	conn, err := dialer.DialContext(ctx, "tcp", s.targets[i].addr.String())
 	rtt := time.Since(start)
