@@ -44,7 +44,10 @@ func (p *purr) dialAll(ctx context.Context) error {
 			}
 			continue
 		}
-		connected = true
+		if !connected {
+			connected = true
+			p.catchSignals(ctx)
+		}
 		err = p.converse(ctx, conn)
 		conn.Close()
 		if err != nil {
@@ -215,7 +218,7 @@ func (p *purr) resolve(ctx context.Context, host string, port int) ([]netip.Addr
 		return fmt.Errorf("getaddrinfo for host \"%s\" port %d: %s", host, port, why)
 	}
 	if literal, err := netip.ParseAddr(host); err == nil {
-		if !p.cfg.wants(literal) {
+		if literal = literal.Unmap(); !p.cfg.wants(literal) {
 			return nil, wrong("Address family for hostname not supported")
 		}
 		return []netip.Addr{literal}, nil
@@ -226,10 +229,11 @@ func (p *purr) resolve(ctx context.Context, host string, port int) ([]netip.Addr
 	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
 		var dns *net.DNSError
+		var none *net.AddrError
 		switch {
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
-		case errors.As(err, &dns) && dns.IsNotFound:
+		case errors.As(err, &dns) && dns.IsNotFound, errors.As(err, &none):
 			return nil, wrong("Name or service not known")
 		case errors.As(err, &dns) && (dns.IsTemporary || dns.IsTimeout):
 			return nil, wrong("Temporary failure in name resolution")
@@ -309,6 +313,7 @@ func (p *purr) dialUnix(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
+	p.catchSignals(ctx)
 	return p.converse(ctx, conn)
 }
 

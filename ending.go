@@ -199,7 +199,7 @@ func (e *ending) checkIdle(unacked *int) time.Duration {
 
 // how names the ending for -v.
 func (e *ending) how() string {
-	if e.failed != nil {
+	if e.failed != nil && e.why == "" {
 		return "failed"
 	}
 	return e.why

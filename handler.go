@@ -35,7 +35,7 @@ func (p *purr) converse(ctx context.Context, c net.Conn) error { return p.handle
 // newSession prepares a conversation of c with stdout. The caller frees it
 // with close.
 func (p *purr) newSession(c net.Conn) (*session, error) {
-	s := &session{p: p, conn: c, peer: peerName(c.RemoteAddr()), inName: "stdin", only: !p.cfg.keep && len(p.cfg.ports) <= 1}
+	s := &session{p: p, conn: c, peer: connName(c), inName: "stdin", only: !p.cfg.keep && len(p.cfg.ports) <= 1}
 	var err error
 	if s.alarm, err = newAlarm(); err != nil {
 		return nil, fmt.Errorf("serve %s: %w", s.peer, err)
@@ -86,7 +86,7 @@ func (p *purr) hasInput(stdin fileKind) bool {
 func (p *purr) sendFile(ctx context.Context, c net.Conn) error {
 	f, err := openPatiently(ctx, p.cfg.sendFile)
 	if err != nil {
-		return fmt.Errorf("send to %s: %w", peerName(c.RemoteAddr()), err)
+		return fmt.Errorf("send to %s: %w", connName(c), err)
 	}
 	defer f.Close()
 	s, err := p.newSession(c)
@@ -148,7 +148,7 @@ func (f *exactFile) Read(b []byte) (int, error) {
 func (p *purr) echo(ctx context.Context, c net.Conn) error {
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
-	peer := peerName(c.RemoteAddr())
+	peer := connName(c)
 	r, err := newPooledReader(c)
 	if err != nil {
 		return fmt.Errorf("receive from %s: %w", peer, cause(err))

@@ -116,12 +116,12 @@ func (p *purr) saysListening(addr net.Addr) {
 			name = "::"
 		}
 	}
+	if p.log.level > 0 && p.cfg.host != "" {
+		name = p.cfg.hostName(context.Background(), bound.Addr())
+	}
 	verb := "Listening"
 	if p.cfg.udp {
 		verb = "Bound"
-		if p.log.level > 0 && p.cfg.host != "" {
-			name = p.cfg.hostName(context.Background(), bound.Addr())
-		}
 	}
 	say("%s on %s %d", verb, name, bound.Port())
 }

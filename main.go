@@ -69,13 +69,7 @@ type statusError struct {
 
 func (e statusError) Unwrap() error { return e.error }
 
-func main() {
-	// A write to a broken pipe must come back as an error, to be said and to
-	// become a status; Go would otherwise let SIGPIPE end the process. Notify,
-	// not Ignore: an ignored signal would be inherited by children.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
-}
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // run is the whole program; it returns the exit status and is the only place
 // that knows what the statuses are.
@@ -110,7 +104,6 @@ func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
 	defer stop(nil)
 	p := &purr{cfg: cfg, stdin: stdin, stdout: stdout, log: log, stop: stop}
 	p.copies = sync.OnceValue(func() bool { return kindOf(stdout) != kindNull })
-	p.catchSignals(ctx)
 	err = p.mode(ctx)
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause // whatever a mode made of being stopped
@@ -138,8 +131,13 @@ func (p *purr) status(err error) int {
 	return 1
 }
 
-// mode runs what the command line asks for.
+// mode runs what the command line asks for. Dialling over TCP or to a Unix
+// socket leaves signals alone until there is a connection: there is nothing to
+// end in order before, and to ask for them takes as long as to be refused.
 func (p *purr) mode(ctx context.Context) error {
+	if p.cfg.listen || p.cfg.udp || p.cfg.zero {
+		p.catchSignals(ctx)
+	}
 	switch {
 	case len(p.cfg.command) > 0:
 		return p.awaitAndRun(ctx)
@@ -159,12 +157,17 @@ func (p *purr) mode(ctx context.Context) error {
 // under way then gets a moment to end in order, so that a transfer which is
 // cut short tells its peer so; what hangs is left behind. SIGHUP stays ignored
 // if it was when purr started: that is nohup(1).
+//
+// SIGPIPE is heard and dropped: a write to a broken pipe must come back as an
+// error, to be said and to become a status, and Go would let the signal end
+// the process. To ignore it instead would make children ignore it too.
 func (p *purr) catchSignals(ctx context.Context) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	if !signal.Ignored(syscall.SIGHUP) {
 		signal.Notify(signals, syscall.SIGHUP)
 	}
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	go func() {
 		defer signal.Stop(signals)
 		select {

@@ -59,7 +59,7 @@ func (c *config) serviceName(port int) string {
 // answer must not hold the connection up, so the lookup is short.
 func (c *config) hostName(ctx context.Context, addr netip.Addr) string {
 	addr = addr.Unmap()
-	if c.numeric || !addr.IsValid() {
+	if c.numeric || addr.IsUnspecified() {
 		return addr.String()
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
@@ -85,7 +85,7 @@ func addrPort(a net.Addr) netip.AddrPort {
 }
 
 // peerName names an address in messages as nc does: "127.0.0.1 port 80", or
-// the path of a Unix socket. A Unix client has no name of its own.
+// the path of a Unix socket.
 func peerName(a net.Addr) string {
 	if ap := addrPort(a); ap.IsValid() {
 		return ap.Addr().String() + " port " + strconv.Itoa(int(ap.Port()))
@@ -94,6 +94,15 @@ func peerName(a net.Addr) string {
 		return "the peer"
 	}
 	return a.String()
+}
+
+// connName names the other end of c in messages. A Unix client has no name of
+// its own and is called after the socket it came to.
+func connName(c net.Conn) string {
+	if name := peerName(c.RemoteAddr()); name != "the peer" {
+		return name
+	}
+	return "the client of " + peerName(c.LocalAddr())
 }
 
 // cause is the system's own word for an error: without the operation and the
@@ -107,6 +116,10 @@ func cause(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {
 		return op.Err
+	}
+	var addr *net.AddrError
+	if errors.As(err, &addr) {
+		return errors.New(addr.Err)
 	}
 	var path *os.PathError
 	if errors.As(err, &path) {

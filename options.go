@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"io"
 	"net"
 	"slices"
@@ -148,7 +149,7 @@ func newFlagSet() *flagSet {
 	}
 	value := f.value
 	f.flags = []cli.Flag{
-		toggle(&c.help, "help", "h"), // these two are looked for before parsing
+		toggle(&c.help, "help", "h"),
 		toggle(&c.version, "version"),
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Count: &c.verbose},
 
@@ -244,38 +245,30 @@ func newConfig(args []string) (*config, error) {
 	if err != nil {
 		return nil, err
 	}
-	// cli has ideas of its own about a flag called help, whatever HideHelp says.
-	for _, arg := range args[:slices.Index(args, "--")] {
-		switch arg {
-		case "--help":
-			return &config{help: true}, nil
-		case "--version":
-			return &config{version: true}, nil
+	// cli's flags and Go's flag.FlagSet, without cli's App: to set one up takes
+	// longer than to connect, and it has ideas of its own about words such as
+	// "help".
+	set := flag.NewFlagSet("purr", flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	for _, fl := range f.flags {
+		if err := fl.Apply(set); err != nil {
+			return nil, err
 		}
 	}
-	var operands []string // those before "--"
-	app := &cli.App{
-		Name: "purr", HideHelp: true, HideHelpCommand: true, HideVersion: true,
-		Writer: io.Discard, ErrWriter: io.Discard,
-		Flags:          f.flags,
-		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return err },
-		ExitErrHandler: func(*cli.Context, error) {},
-		Action: func(c *cli.Context) error {
-			operands = c.Args().Slice()
-			return nil
-		},
-	}
-	if err := app.Run(append([]string{"purr"}, args...)); err != nil {
+	if err := set.Parse(args); err != nil {
 		return nil, usageError{err}
+	}
+	if f.config.help || f.config.version {
+		return f.config, nil
 	}
 	if f.invalid != nil {
 		return nil, f.invalid
 	}
 	f.settle()
-	switch {
-	case f.config.retries >= 0 || f.config.waitFor > 0:
+	operands := set.Args()
+	if f.config.waits() {
 		f.config.command = after
-	default:
+	} else {
 		operands = append(operands, after...)
 	}
 	if err := f.conflict(); err != nil {

@@ -7,7 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"sync/atomic"
-	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -136,87 +136,94 @@ func (b *batch) writeTo(out *stdio, n int) error {
 }
 
 // A packetSocket receives and sends batches on a datagram socket. It is used
-// by one receiving and one sending goroutine at most; setPeer belongs to the
-// former.
+// by one receiving and one sending goroutine at most; setPeer and the deadline
+// belong to the former.
+//
+// Its descriptor is not in Go's poller, which asks to hear of every socket
+// that can be written to again: with UDP that is each time a datagram has been
+// taken at the other end, and it wakes a thread for nothing. It waits in
+// poll(2) with the alarm instead.
 type packetSocket struct {
-	conn packetConn
-	raw  syscall.RawConn
-	peer atomic.Pointer[rawPeer]
-
-	// The state of one system call, for the callbacks that the poller calls
-	// and that are made once.
-	in         *batch
-	n          int
-	err        error
-	tryReceive func(fd uintptr) bool
+	local, remote net.Addr // remote is nil for a listener
+	fd            int
+	alarm         *alarm
+	deadline      time.Time // for receive; zero: none
+	peer          atomic.Pointer[rawPeer]
 }
 
-// newPacketSocket prepares a socket. One that listens on every address learns
-// with each datagram which of them it was sent to, so that the answer comes
-// from there: a client of a host with several addresses would drop it
-// otherwise.
-func newPacketSocket(conn packetConn) (*packetSocket, error) {
+// newPacketSocket takes conn over: it is closed, and the socket lives on until
+// close. A socket that listens on every address learns with each datagram
+// which of them it was sent to, so that the answer comes from there: a client
+// of a host with several addresses would drop it otherwise.
+func newPacketSocket(conn packetConn, a *alarm) (*packetSocket, error) {
+	defer conn.Close()
+	s := &packetSocket{local: conn.LocalAddr(), remote: conn.RemoteAddr(), alarm: a}
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	s := &packetSocket{conn: conn, raw: raw}
-	s.tryReceive = s.receiveOnce
-	local, udp := conn.LocalAddr().(*net.UDPAddr)
-	err = raw.Control(func(fd uintptr) {
-		// More room for bursts, as far as the system allows; root may exceed
-		// net.core.rmem_max.
-		const room = 4 << 20
-		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, room) != nil {
-			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, room)
-		}
-		if udp && local.IP.IsUnspecified() && conn.RemoteAddr() == nil {
-			// Each fails on a socket of the other family, which has no use for it.
-			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
-			if local.IP.To4() != nil {
-				_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
-			}
-		}
+	controlErr := raw.Control(func(fd uintptr) {
+		s.fd, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
 	})
-	return s, err
+	if controlErr != nil || err != nil {
+		return nil, errors.Join(controlErr, err)
+	}
+	// More room for bursts, as far as the system allows; root may exceed
+	// net.core.rmem_max.
+	const room = 4 << 20
+	if unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, room) != nil {
+		_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, room)
+	}
+	if local, udp := s.local.(*net.UDPAddr); udp && local.IP.IsUnspecified() && s.remote == nil {
+		// Each fails on a socket of the other family, which has no use for it.
+		_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
+		if local.IP.To4() != nil {
+			_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+		}
+	}
+	return s, nil
 }
+
+// close frees the descriptor, once the alarm has gone off and nobody uses it.
+func (s *packetSocket) close() { _ = unix.Close(s.fd) }
 
 // hearErrors makes a socket without a fixed peer report what ICMP says about
 // its datagrams (ip(7), IP_RECVERR).
 func (s *packetSocket) hearErrors() {
-	_ = s.raw.Control(func(fd uintptr) {
-		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVERR, 1)
-		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1)
-	})
+	_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
+	_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1)
 }
 
 // receive waits for datagrams and returns how many there are in b.
 func (s *packetSocket) receive(b *batch) (int, error) {
 	b.reset(len(b.msgs))
-	s.in = b
-	if err := s.raw.Read(s.tryReceive); err != nil {
+	n, err := s.call(unix.SYS_RECVMMSG, b.msgs, unix.POLLIN, s.deadline)
+	if err != nil {
 		return 0, err
 	}
-	if s.err != nil {
-		return 0, os.NewSyscallError("recvmmsg", s.err)
-	}
-	for i := range b.msgs[:s.n] {
+	for i := range b.msgs[:n] {
 		if b.msgs[i].hdr.Flags&unix.MSG_TRUNC != 0 {
 			return 0, errTruncated
 		}
 	}
-	return s.n, nil
+	return n, nil
 }
 
-func (s *packetSocket) receiveOnce(fd uintptr) bool {
+// call makes one of the calls for many datagrams, waiting as long as there is
+// nothing to receive or no room to send.
+func (s *packetSocket) call(number uintptr, msgs []mmsghdr, events int16, deadline time.Time) (int, error) {
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&s.in.msgs[0])), uintptr(len(s.in.msgs)), unix.MSG_DONTWAIT, 0, 0)
-		s.n, s.err = int(n), nil
-		if errno != 0 {
-			s.err = errno
-		}
-		if errno != unix.EINTR {
-			return errno != unix.EAGAIN
+		n, _, errno := unix.Syscall6(number, uintptr(s.fd), uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), unix.MSG_DONTWAIT, 0, 0)
+		switch errno {
+		case 0:
+			return int(n), nil
+		case unix.EINTR:
+		case unix.EAGAIN:
+			if err := s.alarm.wait(s.fd, events, deadline); err != nil {
+				return 0, err
+			}
+		default:
+			return 0, errno
 		}
 	}
 }
@@ -232,7 +239,7 @@ func (s *packetSocket) reply(b *batch, n int, lost func(to string, err error)) e
 		answerFrom(h)
 	}
 	for sent := 0; sent < n; {
-		m, err := s.sendBatch(b.msgs[sent:n])
+		m, err := s.call(unix.SYS_SENDMMSG, b.msgs[sent:n], unix.POLLOUT, time.Time{})
 		sent += m
 		switch {
 		case err == nil:
@@ -246,26 +253,6 @@ func (s *packetSocket) reply(b *batch, n int, lost func(to string, err error)) e
 		}
 	}
 	return nil
-}
-
-// sendBatch sends some of msgs and returns how many.
-func (s *packetSocket) sendBatch(msgs []mmsghdr) (n int, err error) {
-	writeErr := s.raw.Write(func(fd uintptr) bool {
-		for {
-			r, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), unix.MSG_DONTWAIT, 0, 0)
-			n, err = int(r), nil
-			if errno != 0 {
-				n, err = 0, errno
-			}
-			if errno != unix.EINTR {
-				return errno != unix.EAGAIN
-			}
-		}
-	})
-	if writeErr != nil {
-		return 0, writeErr
-	}
-	return n, err
 }
 
 // answerFrom turns the control message of a received datagram, which says
@@ -345,22 +332,20 @@ func senderName(name []byte) string {
 // sendToPeer sends one datagram to the dialled peer, or to the one that setPeer
 // named.
 func (s *packetSocket) sendToPeer(d []byte) error {
-	peer := s.peer.Load()
-	if peer == nil {
-		_, err := s.conn.Write(d)
-		return err
-	}
-	if len(peer.name) == 0 {
-		return unix.EDESTADDRREQ // a Unix client without a name of its own
-	}
 	iov := unix.Iovec{Base: unsafe.SliceData(d)}
 	iov.SetLen(len(d))
-	m := mmsghdr{hdr: unix.Msghdr{Name: &peer.name[0], Namelen: uint32(len(peer.name)), Iov: &iov}}
-	m.hdr.SetIovlen(1)
-	if len(peer.control) > 0 {
-		m.hdr.Control = &peer.control[0]
-		m.hdr.SetControllen(len(peer.control))
+	m := []mmsghdr{{hdr: unix.Msghdr{Iov: &iov}}}
+	m[0].hdr.SetIovlen(1)
+	if peer := s.peer.Load(); peer != nil {
+		if len(peer.name) == 0 {
+			return unix.EDESTADDRREQ // a Unix client without a name of its own
+		}
+		m[0].hdr.Name, m[0].hdr.Namelen = &peer.name[0], uint32(len(peer.name))
+		if len(peer.control) > 0 {
+			m[0].hdr.Control = &peer.control[0]
+			m[0].hdr.SetControllen(len(peer.control))
+		}
 	}
-	_, err := s.sendBatch([]mmsghdr{m})
+	_, err := s.call(unix.SYS_SENDMMSG, m, unix.POLLOUT, time.Time{})
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
+	"time"
 )
 
 // A batch holds the one datagram that a call receives here.
@@ -42,13 +43,24 @@ func (b *batch) writeTo(out *stdio, n int) error {
 
 // A packetSocket receives and sends datagrams one by one.
 type packetSocket struct {
-	conn packetConn
-	peer atomic.Pointer[net.Addr]
+	conn          packetConn
+	local, remote net.Addr  // remote is nil for a listener
+	deadline      time.Time // for receive; zero: none
+	peer          atomic.Pointer[net.Addr]
 }
 
-func newPacketSocket(conn packetConn) (*packetSocket, error) {
-	return &packetSocket{conn: conn}, nil
+// newPacketSocket takes conn over. The alarm closes it, which ends what waits
+// for it.
+func newPacketSocket(conn packetConn, a *alarm) (*packetSocket, error) {
+	go func() {
+		<-a.rung
+		_ = conn.Close()
+	}()
+	return &packetSocket{conn: conn, local: conn.LocalAddr(), remote: conn.RemoteAddr()}, nil
 }
+
+// close does nothing: the alarm has closed the socket.
+func (s *packetSocket) close() {}
 
 // hearErrors has no counterpart here: a refusal stays unheard on a socket
 // without a fixed peer.
@@ -56,6 +68,9 @@ func (s *packetSocket) hearErrors() {}
 
 // receive waits for a datagram; it returns 1.
 func (s *packetSocket) receive(b *batch) (n int, err error) {
+	if err := s.conn.SetReadDeadline(s.deadline); err != nil {
+		return 0, err
+	}
 	b.n, b.from, err = s.conn.ReadFrom(b.buf)
 	if err != nil {
 		return 0, err
@@ -71,7 +86,7 @@ func (s *packetSocket) receive(b *batch) (n int, err error) {
 func (s *packetSocket) reply(b *batch, n int, lost func(to string, err error)) error {
 	for i := range n {
 		var err error
-		if s.conn.RemoteAddr() != nil {
+		if s.remote != nil {
 			_, err = s.conn.Write(b.data(i))
 		} else {
 			_, err = s.conn.WriteTo(b.data(i), b.from)
@@ -111,7 +126,7 @@ func (s *packetSocket) peerName() string {
 // sendToPeer sends one datagram to the dialled peer, or to the one that setPeer
 // named.
 func (s *packetSocket) sendToPeer(d []byte) error {
-	if peer := s.peer.Load(); peer != nil && s.conn.RemoteAddr() == nil {
+	if peer := s.peer.Load(); peer != nil && s.remote == nil {
 		_, err := s.conn.WriteTo(d, *peer)
 		return err
 	}

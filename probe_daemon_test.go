@@ -144,7 +144,7 @@ func TestDaemons(t *testing.T) {
 func (d *daemon) ask(t *testing.T) {
 	path, err := exec.LookPath(d.program)
 	if err != nil {
-		needs(t, "the Debian package "+d.pkg+" ("+d.program+")")
+		missing(t, "the Debian package "+d.pkg+" ("+d.program+")")
 	}
 	dir := d.prepare(t)
 	fill := func(s string) string { return strings.ReplaceAll(s, "DIR", dir) }

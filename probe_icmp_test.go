@@ -102,7 +102,7 @@ func TestICMP(t *testing.T) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	out, err := cmd.CombinedOutput()
 	if err != nil && !strings.Contains(string(out), "=== RUN") {
-		needs(t, "root, to become uid 65534: "+err.Error())
+		missing(t, "root, to become uid 65534: "+err.Error())
 	}
 	if err != nil {
 		t.Errorf("as nobody: %v", err)

@@ -26,7 +26,7 @@ func inNamespaces(t *testing.T) (inside bool) {
 		return true
 	}
 	if _, err := exec.LookPath("ip"); err != nil {
-		needs(t, "iproute2 (ip)")
+		missing(t, "ip (Debian package iproute2)")
 	}
 	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=5m")
 	cmd.Env = append(os.Environ(), nsVariable+"="+t.Name())
@@ -40,7 +40,7 @@ func inNamespaces(t *testing.T) (inside bool) {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
-		needs(t, "root or user namespaces: "+err.Error())
+		missing(t, "root or user namespaces: "+err.Error())
 	}
 	err := cmd.Wait()
 	if err != nil {
@@ -51,8 +51,8 @@ func inNamespaces(t *testing.T) (inside bool) {
 	return false
 }
 
-// needs skips the test and names what is missing; with PURR_TEST_REQUIRE set, as in CI, it fails it.
-func needs(t *testing.T, what string) {
+// missing skips the test and names what is missing; with PURR_TEST_REQUIRE set, as in CI, it fails it.
+func missing(t *testing.T, what string) {
 	t.Helper()
 	if os.Getenv("PURR_TEST_REQUIRE") != "" {
 		t.Fatalf("%s needs %s", t.Name(), what)

@@ -117,6 +117,12 @@ func (s *session) chooseWays() {
 	case s.display != nil:
 		toStdout = s.display
 	}
+	if in, ok := s.in.(*stdio); ok {
+		in.enlarge()
+	}
+	if s.out != nil {
+		s.out.enlarge()
+	}
 	if s.in != nil {
 		s.sendWay = newWay(toConn, s.in, s.sendFilters)
 	}

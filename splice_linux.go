@@ -56,6 +56,13 @@ func rawStream(end any) (syscall.RawConn, bool) {
 // usual 64 KiB the two ends wake each other up for every few pages.
 const pipeSize = 1 << 20
 
+// enlarge gives a pipe that stdin or stdout is the larger size.
+func (s *stdio) enlarge() {
+	if s.kind == kindPipe || s.kind == kindFIFO {
+		enlarge(s.fd)
+	}
+}
+
 func enlarge(fd int) { _, _ = unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, pipeSize) }
 
 // splice moves up to max bytes between two descriptors, one of which is a
@@ -84,7 +91,6 @@ type spliceOut struct {
 
 func newSpliceOut(conn syscall.RawConn, out *stdio) *spliceOut {
 	tookWay("splice")
-	enlarge(out.fd)
 	return &spliceOut{conn: conn, out: out}
 }
 
@@ -140,7 +146,6 @@ type spliceIn struct {
 
 func newSpliceIn(conn syscall.RawConn, in *stdio) *spliceIn {
 	tookWay("splice")
-	enlarge(in.fd)
 	return &spliceIn{conn, in}
 }
 

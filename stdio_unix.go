@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -48,26 +49,34 @@ func (s *stdio) waitWritable() error { return s.wait(unix.POLLOUT) }
 // poll reports POLLERR for that even if no event is asked for.
 func (s *stdio) waitBroken() error { return s.wait(0) }
 
-// wait blocks in poll(2) until the descriptor has one of the events, has
-// failed or was hung up (all of which the following read or write will tell),
-// or until the alarm goes off: errStopped.
+// wait blocks until the descriptor has one of the events, has failed or was
+// hung up (all of which the following read or write will tell), or until the
+// alarm goes off: errStopped.
 func (s *stdio) wait(events int16) error {
 	if !s.canWait() {
 		return nil
 	}
-	fds := []unix.PollFd{{Fd: int32(s.fd), Events: events}, {Fd: -1}}
-	raw, err := s.alarm.r.SyscallConn()
+	return s.alarm.wait(s.fd, events, time.Time{})
+}
+
+// wait blocks in poll(2) until fd has one of the events, or the alarm goes
+// off (errStopped), or the deadline has passed (os.ErrDeadlineExceeded; none if
+// it is zero).
+func (a *alarm) wait(fd int, events int16, deadline time.Time) error {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: events}, {Fd: -1}}
+	raw, err := a.r.SyscallConn()
 	if err != nil {
 		return errStopped
 	}
+	n := 0
 	var pollErr error
 	// Inside Control the alarm's descriptor cannot be closed and reused by
 	// another thread. It never blocks that other thread: ring closes the
 	// other end, which ends this poll.
-	err = raw.Control(func(fd uintptr) {
-		fds[1] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+	err = raw.Control(func(alarmFD uintptr) {
+		fds[1] = unix.PollFd{Fd: int32(alarmFD), Events: unix.POLLIN}
 		for {
-			if _, pollErr = unix.Poll(fds, -1); pollErr != unix.EINTR {
+			if n, pollErr = unix.Poll(fds, milliseconds(deadline)); pollErr != unix.EINTR {
 				return
 			}
 		}
@@ -77,8 +86,20 @@ func (s *stdio) wait(events int16) error {
 		return errStopped
 	case pollErr != nil:
 		return os.NewSyscallError("poll", pollErr)
+	case n == 0:
+		return os.ErrDeadlineExceeded
 	}
 	return nil
+}
+
+// milliseconds is the time left as poll(2) takes it: rounded up, so that it
+// does not return just before the deadline; -1 for ever.
+func milliseconds(deadline time.Time) int {
+	if deadline.IsZero() {
+		return -1
+	}
+	left := time.Until(deadline)
+	return int(min(max(0, (left+time.Millisecond-1)/time.Millisecond), 1<<30))
 }
 
 // Ready reports whether a read would return at once.

@@ -77,10 +77,11 @@ func newBufferWay(dst io.Writer, src io.Reader, filters []filter) *bufferWay {
 func bufferSize(dst io.Writer, src io.Reader, filters []filter) int {
 	in, fromStdio := src.(source)
 	out, toStdio := dst.(*stdio)
-	if len(filters) > 0 ||
-		fromStdio && in.Kind() == kindRegular ||
-		toStdio && (out.kind == kindAppend || out.kind == kindRegular) {
+	switch {
+	case len(filters) > 0:
 		return 256 << 10
+	case fromStdio && in.Kind() == kindRegular, toStdio && (out.kind == kindAppend || out.kind == kindRegular):
+		return 1 << 20
 	}
 	return 64 << 10
 }

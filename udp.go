@@ -102,7 +102,7 @@ func (p *purr) exchange(ctx context.Context, conn packetConn, peer string) error
 	if err != nil {
 		return err
 	}
-	defer s.alarm.close()
+	defer s.close()
 	if !p.cfg.noStdin {
 		s.in = newStdio(p.stdin, s.alarm)
 		if p.cfg.quitWord != "" || p.cfg.interactive {
@@ -120,12 +120,13 @@ func (p *purr) exchange(ctx context.Context, conn packetConn, peer string) error
 	return s.run(ctx)
 }
 
+// newDatagramSession takes conn over. The caller frees the session with close.
 func (p *purr) newDatagramSession(conn packetConn, peer string) (*datagramSession, error) {
-	socket, err := newPacketSocket(conn)
+	a, err := newAlarm()
 	if err != nil {
 		return nil, err
 	}
-	a, err := newAlarm()
+	socket, err := newPacketSocket(conn, a)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +148,7 @@ func (p *purr) listenPackets(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.alarm.close()
+	defer s.close()
 	if !p.cfg.keep {
 		s.socket.hearErrors()
 	}
@@ -204,9 +205,8 @@ func (s *datagramSession) run(ctx context.Context) error {
 		running++
 		go func() { results <- outcome{sending, s.send(first)} }()
 	}
-	why, failed, left := s.wait(ctx, results, first)
+	why, left, failed := s.wait(ctx, results, first)
 	s.alarm.ring()
-	_ = s.socket.conn.Close()
 	for range running - left {
 		select {
 		case <-results:
@@ -216,13 +216,16 @@ func (s *datagramSession) run(ctx context.Context) error {
 	if failed != nil {
 		why = "failed"
 	}
+	if ctx.Err() != nil {
+		why = "interrupted"
+	}
 	s.p.log.notef(1, "%s; sent %d datagrams, received %d", why, s.sent.Load(), s.received.Load())
 	return failed
 }
 
-// wait returns when the run is over: why, or with what error, and how many of
-// the goroutines have ended.
-func (s *datagramSession) wait(ctx context.Context, results <-chan outcome, first <-chan struct{}) (why string, failed error, ended int) {
+// wait returns when the run is over: why, how many of the goroutines have
+// ended, and the error if it failed.
+func (s *datagramSession) wait(ctx context.Context, results <-chan outcome, first <-chan struct{}) (why string, ended int, failed error) {
 	sendOpen, begun := s.in != nil, false
 	idle := time.NewTimer(s.patience(sendOpen, begun))
 	defer idle.Stop()
@@ -236,11 +239,11 @@ func (s *datagramSession) wait(ctx context.Context, results <-chan outcome, firs
 			ended++
 			switch {
 			case errors.Is(o.err, errReceiveLimit), errors.Is(o.err, errQuitWord):
-				return o.err.Error(), nil, ended
+				return o.err.Error(), ended, nil
 			case o.err != nil:
-				return "", o.err, ended
+				return "", ended, o.err
 			case s.p.cfg.sendOnly:
-				return "stdin finished", nil, ended
+				return "stdin finished", ended, nil
 			case s.p.cfg.quitAfter >= 0:
 				quit = time.After(s.p.cfg.quitAfter)
 			}
@@ -250,13 +253,13 @@ func (s *datagramSession) wait(ctx context.Context, results <-chan outcome, firs
 			limit := s.patience(sendOpen, begun)
 			left := limit - time.Duration(time.Now().UnixNano()-s.active.Load())
 			if left <= 0 {
-				return fmt.Sprintf("idle for %v", limit), nil, ended
+				return fmt.Sprintf("idle for %v", limit), ended, nil
 			}
 			idle.Reset(left)
 		case <-quit:
-			return fmt.Sprintf("%v after the end of stdin", s.p.cfg.quitAfter), nil, ended
+			return fmt.Sprintf("%v after the end of stdin", s.p.cfg.quitAfter), ended, nil
 		case <-ctx.Done():
-			return "", context.Cause(ctx), ended
+			return "", ended, context.Cause(ctx)
 		}
 	}
 }
@@ -275,6 +278,12 @@ func (s *datagramSession) patience(sendOpen, begun bool) time.Duration {
 		return forever
 	}
 	return replyWait
+}
+
+// close frees the session once its goroutines have ended.
+func (s *datagramSession) close() {
+	s.alarm.close()
+	s.socket.close()
 }
 
 func (s *datagramSession) touch() { s.active.Store(time.Now().UnixNano()) }
@@ -304,6 +313,9 @@ func (s *datagramSession) send(first <-chan struct{}) error {
 	size := maxDatagram
 	if s.p.cfg.crlf {
 		size /= 2 // every byte may become two
+	}
+	if in, ok := s.in.(*stdio); ok {
+		in.enlarge()
 	}
 	w := &bufferWay{dst: toPeer, src: s.in, filters: filters, buf: make([]byte, size)}
 	err := pump(w, func(int) error { return nil })
@@ -346,22 +358,23 @@ func (s *datagramSession) sendError(err error) error {
 // prints nothing.
 func (s *datagramSession) receive(ctx context.Context, first chan struct{}) error {
 	b := newBatch(s.p.cfg.network)
+	s.out.enlarge()
 	if s.p.cfg.acceptTimeout > 0 {
-		_ = s.socket.conn.SetReadDeadline(time.Now().Add(s.p.cfg.acceptTimeout))
+		s.socket.deadline = time.Now().Add(s.p.cfg.acceptTimeout)
 	}
 	known, warned := s.peer != "", false
 	for {
 		n, err := s.socket.receive(b)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded) && !known:
-			return fmt.Errorf("receive on %s: nobody sent anything within %v", s.p.ownName(s.socket.conn), s.p.cfg.acceptTimeout)
+			return fmt.Errorf("receive on %s: nobody sent anything within %v", s.p.ownName(s.socket), s.p.cfg.acceptTimeout)
 		case err != nil:
 			return s.receiveError(err)
 		}
 		if !known {
 			known = true
 			s.socket.setPeer(b, 0)
-			_ = s.socket.conn.SetReadDeadline(time.Time{})
+			s.socket.deadline = time.Time{}
 			s.p.greetSender(ctx, b)
 			close(first)
 		}
@@ -424,7 +437,7 @@ func (s *datagramSession) receiveError(err error) error {
 	case s.peer != "":
 		return fmt.Errorf("receive from %s: %w", s.peer, cause(err))
 	}
-	return fmt.Errorf("receive on %s: %w", s.p.ownName(s.socket.conn), cause(err))
+	return fmt.Errorf("receive on %s: %w", s.p.ownName(s.socket), cause(err))
 }
 
 // greetSender prints nc's line about the first sender.
@@ -440,11 +453,11 @@ func (p *purr) greetSender(ctx context.Context, b *batch) {
 }
 
 // ownName names a listener's socket in messages.
-func (p *purr) ownName(conn packetConn) string {
+func (p *purr) ownName(s *packetSocket) string {
 	if p.cfg.unix {
 		return p.cfg.path
 	}
-	return p.listenName(int(addrPort(conn.LocalAddr()).Port()))
+	return p.listenName(int(addrPort(s.local).Port()))
 }
 
 // dialUnixgram talks to a Unix datagram socket. To get replies it needs a name

@@ -22,21 +22,19 @@ type packetEcho struct {
 	pings  pingCounters
 }
 
-// echoPackets runs an echo on conn, which the caller closes.
+// echoPackets runs an echo on conn, which it takes over.
 func (p *purr) echoPackets(ctx context.Context, conn packetConn) error {
-	socket, err := newPacketSocket(conn)
-	if err != nil {
-		return err
-	}
 	a, err := newAlarm()
 	if err != nil {
 		return err
 	}
 	defer a.close()
-	stop := context.AfterFunc(ctx, func() {
-		a.ring()
-		_ = conn.Close()
-	})
+	socket, err := newPacketSocket(conn, a)
+	if err != nil {
+		return err
+	}
+	defer socket.close()
+	stop := context.AfterFunc(ctx, a.ring)
 	defer stop()
 	e := &packetEcho{p: p, socket: socket, batch: newBatch(p.cfg.network), out: newStdio(p.stdout, a)}
 	for {
@@ -62,22 +60,22 @@ func (e *packetEcho) turn(ctx context.Context) (done string, err error) {
 		limit = cfg.acceptTimeout
 	}
 	if limit > 0 {
-		_ = e.socket.conn.SetReadDeadline(time.Now().Add(limit))
+		e.socket.deadline = time.Now().Add(limit)
 	}
 	n, err := e.socket.receive(e.batch)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded) && !e.begun && cfg.listen:
-		return "", fmt.Errorf("receive on %s: nobody sent anything within %v", e.p.ownName(e.socket.conn), limit)
+		return "", fmt.Errorf("receive on %s: nobody sent anything within %v", e.p.ownName(e.socket), limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Sprintf("idle for %v", limit), nil
 	case errors.Is(err, syscall.ECONNREFUSED) && cfg.keep:
 		return "", nil // one client is gone, the others are not
 	case err != nil:
-		return "", fmt.Errorf("receive on %s: %w", e.p.ownName(e.socket.conn), cause(err))
+		return "", fmt.Errorf("receive on %s: %w", e.p.ownName(e.socket), cause(err))
 	}
 	if !e.begun {
 		e.begun = true
-		_ = e.socket.conn.SetReadDeadline(time.Time{})
+		e.socket.deadline = time.Time{}
 		e.socket.setPeer(e.batch, 0)
 		e.p.greetSender(ctx, e.batch)
 	}

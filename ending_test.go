@@ -1,0 +1,677 @@
+//go:build unix
+
+package main
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// How conversations end, as whole programs see it: what must arrive arrives,
+// and what does not is said, with status 1.
+
+const (
+	eight = 8 << 20 // more than all buffers between two processes hold
+	quick = 300_000
+)
+
+// A peer that half-closes before it reads gets everything all the same: every
+// nc loses most of it.
+func TestFileToHalfClosedPeer(t *testing.T) {
+	t.Parallel()
+	content := noise(eight)
+	path := fileWith(t, content)
+
+	t.Run("listen", func(t *testing.T) {
+		t.Parallel()
+		server := startPurr(t, opts{stdin: opened(t, path)}, "-l", "127.0.0.1", "0")
+		c := dialTest(t, "tcp", server.addr())
+		_ = c.(*net.TCPConn).CloseWrite()
+		awaitHalfClose(t, c)
+		if got := readAll(t, c); got != content {
+			t.Errorf("%d of %d bytes arrived, or others", len(got), len(content))
+		}
+		server.ends(0)
+		server.quiet()
+	})
+	t.Run("dial", func(t *testing.T) {
+		t.Parallel()
+		ln := listenTest(t)
+		client := startPurr(t, opts{stdin: opened(t, path)}, "127.0.0.1", portOf(t, ln.Addr()))
+		c := acceptTest(t, ln)
+		_ = c.CloseWrite()
+		if got := readAll(t, c); got != content {
+			t.Errorf("%d of %d bytes arrived, or others", len(got), len(content))
+		}
+		client.ends(0)
+		client.quiet()
+	})
+	t.Run("unix", func(t *testing.T) {
+		t.Parallel()
+		socket := filepath.Join(socketDir(t), "s")
+		server := startPurr(t, opts{stdin: opened(t, path)}, "-v", "-l", "-U", socket)
+		server.waitErr(listeningOn)
+		c := dialTest(t, "unix", socket)
+		_ = c.(*net.UnixConn).CloseWrite()
+		if got := readAll(t, c); got != content {
+			t.Errorf("%d of %d bytes arrived, or others", len(got), len(content))
+		}
+		server.ends(0)
+	})
+}
+
+// awaitHalfClose gives a half-close over loopback the time to have arrived: its
+// acknowledgement cannot be seen portably, so this is the one pause there is,
+// and a shorter one only makes the test weaker.
+func awaitHalfClose(t testing.TB, c net.Conn) {
+	t.Helper()
+	readN(t, c, 0)
+	time.Sleep(50 * time.Millisecond)
+}
+
+// A slow pipe into purr -l, and a client whose stdin was /dev/null and which
+// half-closes at once: nothing is lost.
+func TestSlowPipeToHalfClosedClient(t *testing.T) {
+	t.Parallel()
+	server := startPurr(t, opts{openStdin: true}, "-l", "127.0.0.1", "0")
+	client := startPurr(t, opts{}, "127.0.0.1", server.port())
+	var want string
+	for _, piece := range []string{"first ", "second ", "third"} {
+		time.Sleep(100 * time.Millisecond) // the slowness is what is tested
+		server.runs()
+		client.runs()
+		writeAll(t, server.stdin, piece)
+		want += piece
+	}
+	client.waitOut("third")
+	_ = server.stdin.Close()
+	client.ends(0)
+	server.ends(0)
+	client.printed(want)
+	client.quiet()
+	server.quiet()
+}
+
+// purr -l 9000 <fifo | server >fifo: a client that half-closes after its
+// question is answered, though the FIFO has carried nothing till then.
+func TestServerBehindFIFO(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p := shell(t, opts{dir: dir}, `mkfifo f && purr -l 127.0.0.1 0 <f | { read q; sleep 0.3; echo "answer to $q"; } >f`)
+	c := dialTest(t, "tcp", p.addr())
+	writeAll(t, c, "question\n")
+	_ = c.(*net.TCPConn).CloseWrite()
+	if got := readAll(t, c); got != "answer to question\n" {
+		t.Errorf("got %q", got)
+	}
+	p.ends(0)
+	p.quiet()
+}
+
+// The peer closes while stdin is a pipe that somebody holds open and says
+// nothing into: nothing can be lost, so the session ends.
+func TestPeerClosesWhileStdinIsSilent(t *testing.T) {
+	t.Parallel()
+	ln := listenTest(t)
+	client := startPurr(t, opts{openStdin: true}, "127.0.0.1", portOf(t, ln.Addr()))
+	c := acceptTest(t, ln)
+	writeAll(t, c, "banner\n")
+	_ = c.Close()
+	client.ends(0)
+	client.printed("banner\n")
+	client.quiet()
+}
+
+// A peer that sent nothing can only be here to receive: a silent pipe is waited
+// for.
+func TestPeerHalfClosesAndSaysNothing(t *testing.T) {
+	t.Parallel()
+	ln := listenTest(t)
+	client := startPurr(t, opts{openStdin: true}, "-v", "-n", "127.0.0.1", portOf(t, ln.Addr()))
+	c := acceptTest(t, ln)
+	_ = c.CloseWrite()
+	time.Sleep(200 * time.Millisecond)
+	client.runs()
+	writeAll(t, client.stdin, "here it is")
+	_ = client.stdin.Close()
+	if got := readAll(t, c); got != "here it is" {
+		t.Errorf("got %q", got)
+	}
+	client.ends(0)
+}
+
+// A pipe that has carried something goes on to its end.
+func TestPeerHalfClosesWhilePipeIsBusy(t *testing.T) {
+	t.Parallel()
+	ln := listenTest(t)
+	client := startPurr(t, opts{openStdin: true}, "127.0.0.1", portOf(t, ln.Addr()))
+	c := acceptTest(t, ln)
+	writeAll(t, client.stdin, "one ")
+	readN(t, c, 4)
+	writeAll(t, c, "ok")
+	_ = c.CloseWrite()
+	client.waitOut("ok")
+	time.Sleep(100 * time.Millisecond)
+	client.runs()
+	writeAll(t, client.stdin, "two")
+	_ = client.stdin.Close()
+	if got := readAll(t, c); got != "two" {
+		t.Errorf("got %q", got)
+	}
+	client.ends(0)
+}
+
+// A peer that closes with bytes still to be sent to it: they are lost, which is
+// said.
+func TestPeerClosesBeforeAllIsSent(t *testing.T) {
+	t.Parallel()
+	ln := listenTest(t)
+	client := startPurr(t, opts{stdin: opened(t, fileWith(t, noise(eight)))}, "127.0.0.1", portOf(t, ln.Addr()))
+	c := acceptTest(t, ln)
+	readN(t, c, 1000)
+	_ = c.Close()
+	client.ends(1)
+	client.complains("127.0.0.1 port " + portOf(t, ln.Addr()))
+	client.printed("")
+}
+
+// purr -l PORT >/dev/full
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip("needs /dev/full")
+	}
+	for _, mode := range [][]string{{"-l"}, {"-l", "-k"}, {"-l", "-k", "--echo"}, {"-l", "--echo"}} {
+		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer full.Close()
+		server := startPurr(t, opts{stdout: full}, append(mode, "127.0.0.1", "0")...)
+		c := dialTest(t, "tcp", server.addr())
+		writeAll(t, c, "lost")
+		server.ends(1)
+		server.complains("write to stdout", "no space left on device")
+		// The sender must not take this for success: an orderly end would be one.
+		if b, err := io.ReadAll(c); err == nil {
+			t.Errorf("%v: the sender saw an orderly end (after %q)", mode, b)
+		}
+	}
+}
+
+func TestFullDiskDatagrams(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip("needs /dev/full")
+	}
+	for _, mode := range [][]string{{"-u", "-l"}, {"-u", "-l", "-k"}, {"-u", "-l", "-k", "--echo"}} {
+		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer full.Close()
+		server := startPurr(t, opts{stdout: full}, append(mode, "127.0.0.1", "0")...)
+		c := dialTest(t, "udp", server.addr())
+		writeAll(t, c, "lost")
+		server.ends(1)
+		server.complains("write to stdout", "no space left on device")
+	}
+}
+
+// A peer's reset, in each direction and each mode.
+func TestReset(t *testing.T) {
+	t.Parallel()
+	t.Run("while receiving, dial", func(t *testing.T) {
+		t.Parallel()
+		ln := listenTest(t)
+		client := startPurr(t, opts{}, "127.0.0.1", portOf(t, ln.Addr()))
+		c := acceptTest(t, ln)
+		writeAll(t, c, "half a ")
+		client.waitOut("half a ")
+		reset(t, c)
+		client.ends(1)
+		client.complains("connection reset by peer", "127.0.0.1 port "+portOf(t, ln.Addr()))
+		client.printed("half a ")
+	})
+	t.Run("while receiving, listen", func(t *testing.T) {
+		t.Parallel()
+		server := startPurr(t, opts{}, "-l", "127.0.0.1", "0")
+		c := dialTest(t, "tcp", server.addr())
+		writeAll(t, c, "half a ")
+		server.waitOut("half a ")
+		reset(t, c)
+		server.ends(1)
+		server.complains("connection reset by peer", "127.0.0.1 port "+portOf(t, c.LocalAddr()))
+		server.printed("half a ")
+	})
+	t.Run("while sending, dial", func(t *testing.T) {
+		t.Parallel()
+		ln := listenTest(t)
+		client := startPurr(t, opts{stdin: strings.NewReader(noise(eight))}, "127.0.0.1", portOf(t, ln.Addr()))
+		c := acceptTest(t, ln)
+		readN(t, c, 100)
+		reset(t, c)
+		client.ends(1)
+		client.complains("127.0.0.1 port " + portOf(t, ln.Addr()))
+		if said := client.said(); !strings.Contains(said, "reset by peer") && !strings.Contains(said, "broken pipe") {
+			t.Errorf("said %q", said)
+		}
+	})
+	t.Run("while sending, listen", func(t *testing.T) {
+		t.Parallel()
+		server := startPurr(t, opts{stdin: opened(t, fileWith(t, noise(eight)))}, "-l", "127.0.0.1", "0")
+		c := dialTest(t, "tcp", server.addr())
+		readN(t, c, 100)
+		reset(t, c)
+		server.ends(1)
+		server.complains("127.0.0.1 port " + portOf(t, c.LocalAddr()))
+	})
+	t.Run("after everything was sent", func(t *testing.T) {
+		t.Parallel()
+		ln := listenTest(t)
+		client := startPurr(t, opts{stdin: strings.NewReader("all")}, "127.0.0.1", portOf(t, ln.Addr()))
+		c := acceptTest(t, ln)
+		if got := readAll(t, c); got != "all" {
+			t.Errorf("got %q", got)
+		}
+		reset(t, c)
+		client.ends(1)
+		client.complains("connection reset by peer")
+	})
+	t.Run("with --send-only", func(t *testing.T) {
+		t.Parallel()
+		ln := listenTest(t)
+		client := startPurr(t, opts{openStdin: true}, "--send-only", "127.0.0.1", portOf(t, ln.Addr()))
+		c := acceptTest(t, ln)
+		reset(t, c) // stdin stays open: the reset alone must be noticed
+		client.ends(1)
+		client.complains("connection reset by peer")
+	})
+	t.Run("echo", func(t *testing.T) {
+		t.Parallel()
+		server := startPurr(t, opts{}, "-l", "--echo", "127.0.0.1", "0")
+		c := dialTest(t, "tcp", server.addr())
+		writeAll(t, c, "x")
+		readN(t, c, 1)
+		reset(t, c)
+		server.ends(1)
+		server.complains("connection reset by peer")
+	})
+}
+
+// What the peer said before it reset the connection is still printed.
+func TestLastWordsBeforeReset(t *testing.T) {
+	t.Parallel()
+	ln := listenTest(t)
+	client := startPurr(t, opts{stdin: opened(t, fileWith(t, noise(eight)))}, "127.0.0.1", portOf(t, ln.Addr()))
+	c := acceptTest(t, ln)
+	writeAll(t, c, "413 too large\n")
+	client.waitOut("413 too large\n")
+	_ = c.Close() // with unread bytes: the system sends RST
+	client.ends(1)
+	client.printed("413 too large\n")
+}
+
+// -w 1 with a peer that stopped reading: status 1, and it says so.
+func TestPeerStopsReading(t *testing.T) {
+	t.Parallel()
+	path := fileWith(t, noise(eight))
+	check := func(t *testing.T, p *process, c net.Conn) {
+		t.Helper()
+		readN(t, c, 10)
+		p.endsWithin(1, 10*time.Second)
+		p.complains("idle for 1s", "not taken by the peer", c.LocalAddr().(*net.TCPAddr).IP.String()+" port "+portOf(t, c.LocalAddr()))
+		// And the peer must not see an orderly end.
+		if _, err := io.Copy(io.Discard, c); err == nil {
+			t.Error("the peer saw an orderly end of what was cut short")
+		}
+	}
+	for _, flag := range []string{"-w", "--idle-timeout"} {
+		t.Run("dial "+flag, func(t *testing.T) {
+			t.Parallel()
+			ln := listenTest(t)
+			client := startPurr(t, opts{stdin: opened(t, path)}, flag, "1", "127.0.0.1", portOf(t, ln.Addr()))
+			check(t, client, acceptTest(t, ln))
+		})
+		t.Run("listen "+flag, func(t *testing.T) {
+			t.Parallel()
+			server := startPurr(t, opts{stdin: opened(t, path)}, "-l", flag, "1", "127.0.0.1", "0")
+			check(t, server, dialTest(t, "tcp", server.addr()))
+		})
+	}
+	t.Run("small, acknowledged by the system", func(t *testing.T) {
+		t.Parallel()
+		// What fits into the peer's buffer has arrived as far as anybody can
+		// tell; silence then is no failure.
+		ln := listenTest(t)
+		client := startPurr(t, opts{stdin: strings.NewReader("small")}, "-w", "1", "127.0.0.1", portOf(t, ln.Addr()))
+		acceptTest(t, ln)
+		client.endsWithin(0, 10*time.Second)
+		client.quiet()
+		if client.took < time.Second {
+			t.Errorf("ended after %v", client.took)
+		}
+	})
+	t.Run("echo", func(t *testing.T) {
+		t.Parallel()
+		server := startPurr(t, opts{}, "-l", "--echo", "-w", "1", "127.0.0.1", "0")
+		c := dialTest(t, "tcp", server.addr())
+		go func() { _, _ = io.Copy(c, strings.NewReader(noise(4*eight))) }()
+		server.endsWithin(1, 10*time.Second)
+		server.complains("idle for 1s", "not taken by the peer")
+	})
+	t.Run("unix", func(t *testing.T) {
+		t.Parallel()
+		socket := filepath.Join(socketDir(t), "s")
+		server := startPurr(t, opts{stdin: opened(t, path)}, "-v", "-l", "-w", "1", "-U", socket)
+		server.waitErr(listeningOn)
+		c := dialTest(t, "unix", socket)
+		readN(t, c, 10)
+		server.endsWithin(1, 10*time.Second)
+		if !strings.Contains(server.said(), "idle for 1s") {
+			t.Errorf("said %q", server.said())
+		}
+	})
+}
+
+// A slow reader is no idle one: -w counts from the last byte.
+func TestSlowReaderIsNotIdle(t *testing.T) {
+	t.Parallel()
+	content := noise(eight)
+	ln := listenTest(t)
+	client := startPurr(t, opts{stdin: opened(t, fileWith(t, content))}, "-w", "0.6", "127.0.0.1", portOf(t, ln.Addr()))
+	c := acceptTest(t, ln)
+	var got strings.Builder
+	for range 8 {
+		time.Sleep(250 * time.Millisecond)
+		got.WriteString(readN(t, c, eight/16))
+	}
+	got.WriteString(readAll(t, c))
+	if got.String() != content {
+		t.Errorf("%d of %d bytes arrived, or others", got.Len(), len(content))
+	}
+	_ = c.Close()
+	client.ends(0)
+}
+
+// purr ... | head -c 10: the reader of stdout is gone.
+func TestStdoutReaderGoes(t *testing.T) {
+	t.Parallel()
+	t.Run("listen", func(t *testing.T) {
+		t.Parallel()
+		p := shell(t, opts{}, `{ purr -l 127.0.0.1 0; echo "status $?" >&2; } | head -c 10`)
+		c := dialTest(t, "tcp", p.addr())
+		go func() { _, _ = io.Copy(c, strings.NewReader(noise(eight))) }()
+		p.ends(0)
+		p.waitErr(regexpStatus1)
+		if got := p.out.String(); got != noise(10) {
+			t.Errorf("head printed %q", got)
+		}
+		oneLineOfNoise(t, p)
+	})
+	t.Run("nothing more comes", func(t *testing.T) {
+		t.Parallel()
+		// The reader goes and the peer is silent: purr ends all the same.
+		p := shell(t, opts{}, `{ purr -l 127.0.0.1 0; echo "status $?" >&2; } | head -c 10`)
+		c := dialTest(t, "tcp", p.addr())
+		writeAll(t, c, "0123456789")
+		p.endsWithin(0, 5*time.Second)
+		p.waitErr(regexpStatus1)
+		oneLineOfNoise(t, p)
+	})
+	for _, mode := range []string{"-l -k", "-l -k --echo", "-l --echo"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			p := shell(t, opts{}, `{ purr `+mode+` 127.0.0.1 0; echo "status $?" >&2; } | head -c 10`)
+			c := dialTest(t, "tcp", p.addr())
+			go func() { _, _ = io.Copy(io.Discard, c) }()
+			go func() { _, _ = io.Copy(c, strings.NewReader(noise(eight))) }()
+			p.ends(0)
+			p.waitErr(regexpStatus1)
+			oneLineOfNoise(t, p)
+		})
+	}
+	t.Run("datagrams", func(t *testing.T) {
+		t.Parallel()
+		p := shell(t, opts{}, `{ purr -u -l 127.0.0.1 0; echo "status $?" >&2; } | head -c 10`)
+		c := dialTest(t, "udp", p.addr())
+		stop := make(chan struct{})
+		defer close(stop)
+		go func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(10 * time.Millisecond):
+					_, _ = c.Write([]byte("0123456789"))
+				}
+			}
+		}()
+		p.ends(0)
+		p.waitErr(regexpStatus1)
+		oneLineOfNoise(t, p)
+	})
+}
+
+func oneLineOfNoise(t *testing.T, p *process) {
+	t.Helper()
+	said := strings.ReplaceAll(p.said(), "\x00\n", "")
+	said = strings.Replace(said, "status 1\n", "", 1)
+	if strings.Count(said, "\n") > 1 || said != "" && !strings.HasPrefix(said, "purr: ") {
+		t.Errorf("said %q, want at most one line", said)
+	}
+}
+
+// A closed stdin is no input, and loses nothing.
+func TestClosedStdin(t *testing.T) {
+	t.Parallel()
+	content := noise(quick)
+	// A listener receives everything.
+	p := shell(t, opts{}, `exec purr -l 127.0.0.1 0 <&-`)
+	c := dialTest(t, "tcp", p.addr())
+	time.Sleep(100 * time.Millisecond) // a half-close of purr's would come in this time
+	_ = c.SetReadDeadline(time.Now().Add(time.Millisecond))
+	if _, err := c.Read(make([]byte, 1)); err == io.EOF {
+		t.Error("a listener without input half-closed first")
+	}
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	writeAll(t, c, content)
+	_ = c.(*net.TCPConn).CloseWrite()
+	readAll(t, c)
+	p.ends(0)
+	p.printed(content)
+	p.quiet()
+	// A dialer half-closes and receives everything.
+	ln := listenTest(t)
+	p = shell(t, opts{}, `exec purr 127.0.0.1 $1 <&-`, portOf(t, ln.Addr()))
+	a := acceptTest(t, ln)
+	if got := readAll(t, a); got != "" {
+		t.Errorf("sent %q", got)
+	}
+	writeAll(t, a, content)
+	_ = a.Close()
+	p.ends(0)
+	p.printed(content)
+	p.quiet()
+}
+
+// With stdout closed what is sent still arrives; what is received has nowhere
+// to go, and is not lost silently.
+func TestClosedStdout(t *testing.T) {
+	t.Parallel()
+	content := noise(eight)
+	path := fileWith(t, content)
+	ln := listenTest(t)
+	p := shell(t, opts{stdin: opened(t, path)}, `exec purr 127.0.0.1 $1 >&-`, portOf(t, ln.Addr()))
+	c := acceptTest(t, ln)
+	if got := readAll(t, c); got != content {
+		t.Errorf("%d of %d bytes arrived, or others", len(got), len(content))
+	}
+	_ = c.Close()
+	p.ends(0)
+	p.quiet()
+
+	p = shell(t, opts{stdin: opened(t, path)}, `exec purr -l 127.0.0.1 0 >&-`)
+	d := dialTest(t, "tcp", p.addr())
+	if got := readAll(t, d); got != content {
+		t.Errorf("%d of %d bytes arrived, or others", len(got), len(content))
+	}
+	_ = d.Close()
+	p.ends(0)
+	p.quiet()
+
+	// DESIGN.md, section 2: a closed stdout is never status 0 when bytes were
+	// to be written there.
+	p = shell(t, opts{}, `exec purr -l 127.0.0.1 0 >&-`)
+	d = dialTest(t, "tcp", p.addr())
+	writeAll(t, d, "lost")
+	_ = d.(*net.TCPConn).CloseWrite()
+	_, _ = io.Copy(io.Discard, d)
+	p.ends(1)
+	p.complains("stdout")
+}
+
+// /dev/null as stdin of a background job: nothing is lost.
+func TestNullStdinInBackground(t *testing.T) {
+	t.Parallel()
+	content := noise(quick)
+	dir := t.TempDir()
+	p := shell(t, opts{dir: dir}, `purr -l 127.0.0.1 0 >got & wait $!`)
+	client := startPurr(t, opts{stdin: strings.NewReader(content)}, "127.0.0.1", p.port())
+	client.ends(0)
+	p.ends(0)
+	got, err := os.ReadFile(filepath.Join(dir, "got"))
+	if err != nil || string(got) != content {
+		t.Errorf("%d of %d bytes, or others (%v)", len(got), len(content), err)
+	}
+}
+
+// A stdout that nobody reads costs no processor time, and the connection can be
+// closed meanwhile.
+func TestStalledStdout(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name string
+		args []string
+	}{
+		{"listen", []string{"-l"}},
+		{"listen -k", []string{"-l", "-k"}},
+		{"upper", []string{"-l", "--upper"}},
+		{"echo", []string{"-l", "-k", "--echo"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			server := startPurr(t, opts{ownStdout: true, openStdin: true}, append(test.args, "127.0.0.1", "0")...)
+			c := dialTest(t, "tcp", server.addr())
+			_ = c.SetWriteDeadline(time.Now().Add(2 * time.Second))
+			if _, err := io.Copy(c, endless{}); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatalf("nothing has stalled: %v", err)
+			}
+			server.runs()
+			asked := time.Now()
+			server.signal(syscall.SIGTERM)
+			server.endsWithin(128+int(syscall.SIGTERM), patience)
+			if took := time.Since(asked); took > promptly() {
+				t.Errorf("SIGTERM took %v", took)
+			}
+			limit := 500 * time.Millisecond
+			if underRace {
+				limit *= 2
+			}
+			if busy := server.busy(); busy > limit {
+				t.Errorf("used %v of the processor while stdout was stalled", busy)
+			}
+			// The sender must not take it for complete.
+			_ = c.SetDeadline(time.Now().Add(patience))
+			if _, err := io.Copy(io.Discard, c); err == nil {
+				t.Error("the sender saw an orderly end")
+			}
+		})
+	}
+}
+
+// The peer's reset ends a session whose stdout is stalled.
+func TestResetWhileStdoutIsStalled(t *testing.T) {
+	t.Parallel()
+	server := startPurr(t, opts{ownStdout: true}, "-l", "127.0.0.1", "0")
+	c := dialTest(t, "tcp", server.addr())
+	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+	if _, err := io.Copy(c, endless{}); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("nothing has stalled: %v", err)
+	}
+	reset(t, c)
+	// What was received before belongs to the reader; then comes the error.
+	got := make(chan int64, 1)
+	go func() {
+		n, _ := io.Copy(io.Discard, server.stdout)
+		got <- n
+	}()
+	server.ends(1)
+	server.complains("connection reset by peer")
+	if n := <-got; n == 0 {
+		t.Error("nothing was printed")
+	}
+}
+
+// A stalled reader that goes on gets every byte.
+func TestStalledStdoutGoesOn(t *testing.T) {
+	t.Parallel()
+	content := noise(eight)
+	server := startPurr(t, opts{ownStdout: true}, "-l", "127.0.0.1", "0")
+	client := startPurr(t, opts{stdin: opened(t, fileWith(t, content))}, "127.0.0.1", server.port())
+	time.Sleep(300 * time.Millisecond)
+	client.runs()
+	if got := readAll(t, server.stdout); got != content {
+		t.Errorf("%d of %d bytes arrived, or others", len(got), len(content))
+	}
+	client.ends(0)
+	server.ends(0)
+}
+
+// An interrupted sender's transfer does not look complete to its receiver.
+func TestInterruptedSender(t *testing.T) {
+	t.Parallel()
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		for _, from := range []string{"pipe", "file"} {
+			for _, sender := range []string{"dial", "listen"} {
+				t.Run(s.String()+" "+from+" "+sender, func(t *testing.T) {
+					t.Parallel()
+					o := opts{openStdin: true}
+					if from == "file" {
+						o = opts{stdin: opened(t, fileWith(t, noise(4*eight)))}
+					}
+					var p, q *process // the sender, the receiver
+					receiver := opts{ownStdout: true}
+					if sender == "dial" {
+						q = startPurr(t, receiver, "-l", "127.0.0.1", "0")
+						p = startPurr(t, o, "127.0.0.1", q.port())
+					} else {
+						p = startPurr(t, o, "-l", "127.0.0.1", "0")
+						q = startPurr(t, receiver, "127.0.0.1", p.port())
+					}
+					if p.stdin != nil {
+						writeAll(t, p.stdin, "the first part")
+					}
+					readN(t, q.stdout, 10)
+					p.signal(s)
+					p.ends(128 + int(s))
+					_, _ = io.Copy(io.Discard, q.stdout)
+					q.ends(1)
+					q.complains("connection reset by peer")
+				})
+			}
+		}
+	}
+}
+
+// endless is a source without an end.
+type endless struct{}
+
+func (endless) Read(b []byte) (int, error) { return len(b), nil }

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"regexp"
+	"sync"
+	"testing"
+	"time"
+)
+
+// runAsPurr is the variable that makes the test binary be the program: the
+// tests of whole processes start it again with it set, so that what they run is
+// what was compiled, the race detector included.
+const runAsPurr = "PURR_TEST_RUN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(runAsPurr) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// patience is the deadline of whatever should happen at once but may be slow on
+// a busy machine.
+const patience = 30 * time.Second
+
+// kept is a writer that keeps everything and can be waited on.
+type kept struct {
+	mu     sync.Mutex
+	buf    bytes.Buffer
+	more   chan struct{} // closed, and replaced, at each write
+	closed bool
+}
+
+func (k *kept) Write(b []byte) (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.buf.Write(b)
+	close(k.more)
+	k.more = make(chan struct{})
+	return len(b), nil
+}
+
+func (k *kept) close() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.closed = true
+	close(k.more)
+}
+
+func (k *kept) String() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.buf.String()
+}
+
+func (k *kept) len() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.buf.Len()
+}
+
+// wait returns the first match of re, or nil if there is none at the end of
+// the output or of patience.
+func (k *kept) wait(re *regexp.Regexp) []string {
+	deadline := time.After(patience)
+	for {
+		k.mu.Lock()
+		m := re.FindStringSubmatch(k.buf.String())
+		more, closed := k.more, k.closed
+		k.mu.Unlock()
+		if m != nil || closed {
+			return m
+		}
+		select {
+		case <-more:
+		case <-deadline:
+			return nil
+		}
+	}
+}

@@ -1,0 +1,528 @@
+//go:build unix
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// This file starts programs and watches them. Nothing in it waits by sleeping
+// for something to be ready, and nothing waits for ever.
+
+// promptly is what "at once" may take where the promise is 100 ms.
+func promptly() time.Duration {
+	if underRace {
+		return time.Second
+	}
+	return 500 * time.Millisecond
+}
+
+// opts says how a program is started. The zero value gives it /dev/null as
+// stdin and keeps what it writes.
+type opts struct {
+	stdin     io.Reader // nil: /dev/null. A *os.File is handed over as it is, anything else through a pipe
+	openStdin bool      // stdin is a pipe that process.stdin writes to
+	stdout    *os.File  // nil: kept, through a pipe
+	ownStdout bool      // stdout is a pipe that process.stdout reads from, and nobody else does
+	stderr    *os.File  // nil: kept
+	env       []string
+	dir       string
+}
+
+// A process is a program that was started by a test and ends with it.
+type process struct {
+	t      testing.TB
+	cmd    *exec.Cmd
+	name   string
+	stdin  *os.File // with openStdin
+	stdout *os.File // with ownStdout
+	out    *kept    // what it wrote to stdout, nil if that went elsewhere
+	err    *kept
+	ended  chan struct{} // closed when it has ended and all it wrote is kept
+	begun  time.Time
+	took   time.Duration // from start to end, once it has ended
+}
+
+// startPurr starts purr.
+func startPurr(t testing.TB, o opts, args ...string) *process {
+	t.Helper()
+	return start(t, o, purrPath(t), args...)
+}
+
+var purrLink = sync.OnceValues(func() (string, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(filepath.Dir(exe), fmt.Sprintf("bin%d", os.Getpid()))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "purr")
+	if err := os.Symlink(exe, path); err != nil && !errors.Is(err, os.ErrExist) {
+		return "", err
+	}
+	return path, nil
+})
+
+// purrPath is the program, under its own name so that a shell finds it in PATH.
+// The link is beside the test binary, which "go test" removes with it.
+func purrPath(t testing.TB) string {
+	t.Helper()
+	path, err := purrLink()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// shell starts a shell script in which purr is a command.
+func shell(t testing.TB, o opts, script string, args ...string) *process {
+	t.Helper()
+	path := "PATH=" + filepath.Dir(purrPath(t)) + ":" + os.Getenv("PATH")
+	o.env = append([]string{path}, o.env...)
+	return start(t, o, "/bin/sh", append([]string{"-c", script, "sh"}, args...)...)
+}
+
+// start starts a program.
+func start(t testing.TB, o opts, program string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, name: filepath.Base(program) + " " + strings.Join(args, " "), ended: make(chan struct{})}
+	p.cmd = exec.Command(program, args...)
+	p.cmd.Dir = o.dir
+	// The race detector sleeps for a second at exit unless it is told not to.
+	p.cmd.Env = append(append(os.Environ(), runAsPurr+"=1", "GORACE=atexit_sleep_ms=0", "LC_ALL=C.UTF-8"), o.env...)
+	// A group of its own, so that what a shell has started ends with it.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+
+	var theirs []*os.File
+	pipe := func() (r, w *os.File) {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r, w
+	}
+	var feed func()
+	switch in := o.stdin.(type) {
+	case nil:
+		if o.openStdin {
+			r, w := pipe()
+			p.cmd.Stdin, p.stdin = r, w
+			theirs = append(theirs, r)
+		}
+	case *os.File:
+		p.cmd.Stdin = in
+	default:
+		r, w := pipe()
+		p.cmd.Stdin = r
+		theirs = append(theirs, r)
+		feed = func() {
+			_, _ = io.Copy(w, in)
+			_ = w.Close()
+		}
+	}
+	var reading sync.WaitGroup
+	keep := func() (*os.File, *kept) {
+		r, w := pipe()
+		theirs = append(theirs, w)
+		k := &kept{more: make(chan struct{})}
+		reading.Add(1)
+		go func() {
+			defer reading.Done()
+			_, _ = io.Copy(k, r)
+			_ = r.Close()
+			k.close()
+		}()
+		return w, k
+	}
+	switch {
+	case o.stdout != nil:
+		p.cmd.Stdout = o.stdout
+	case o.ownStdout:
+		r, w := pipe()
+		p.cmd.Stdout, p.stdout = w, r
+		theirs = append(theirs, w)
+	default:
+		p.cmd.Stdout, p.out = keep()
+	}
+	if o.stderr != nil {
+		p.cmd.Stderr, p.err = o.stderr, &kept{more: make(chan struct{})}
+	} else {
+		p.cmd.Stderr, p.err = keep()
+	}
+	p.begun = time.Now()
+	err := p.cmd.Start()
+	for _, f := range theirs {
+		_ = f.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if feed != nil {
+		go feed()
+	}
+	go func() {
+		_ = p.cmd.Wait()
+		p.took = time.Since(p.begun)
+		reading.Wait()
+		close(p.ended)
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if p.stdin != nil {
+			_ = p.stdin.Close()
+		}
+		if p.stdout != nil {
+			_ = p.stdout.Close()
+		}
+	})
+	return p
+}
+
+// kill ends the process and those it started, and waits for the end.
+func (p *process) kill() {
+	select {
+	case <-p.ended:
+		return
+	default:
+	}
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	select {
+	case <-p.ended:
+	case <-time.After(patience):
+		p.t.Errorf("%s: does not end when it is killed", p.name)
+	}
+}
+
+func (p *process) signal(s syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Fatalf("%s: signal %v: %v", p.name, s, err)
+	}
+}
+
+// status waits for the end and returns the exit status as a shell counts it.
+func (p *process) status() int {
+	p.t.Helper()
+	return p.statusWithin(patience)
+}
+
+func (p *process) statusWithin(limit time.Duration) int {
+	p.t.Helper()
+	select {
+	case <-p.ended:
+	case <-time.After(limit):
+		p.t.Fatalf("%s: still running after %v%s", p.name, limit, p.heard())
+	}
+	state := p.cmd.ProcessState
+	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return state.ExitCode()
+}
+
+// ends waits for the end and checks the exit status.
+func (p *process) ends(status int) {
+	p.t.Helper()
+	p.endsWithin(status, patience)
+}
+
+func (p *process) endsWithin(status int, limit time.Duration) {
+	p.t.Helper()
+	if got := p.statusWithin(limit); got != status {
+		p.t.Errorf("%s: status %d, want %d%s", p.name, got, status, p.heard())
+	}
+}
+
+// runs fails the test if the process has ended.
+func (p *process) runs() {
+	p.t.Helper()
+	select {
+	case <-p.ended:
+		p.t.Fatalf("%s: has ended with status %d%s", p.name, p.status(), p.heard())
+	default:
+	}
+}
+
+// heard is what the process said, for the messages of tests.
+func (p *process) heard() string {
+	s := "\nstderr: " + p.err.String()
+	if p.out != nil {
+		out := p.out.String()
+		if len(out) > 500 {
+			out = fmt.Sprintf("%q... (%d bytes)", out[:500], len(out))
+		}
+		s += "\nstdout: " + out
+	}
+	return s
+}
+
+// busy is the processor time that an ended process used.
+func (p *process) busy() time.Duration {
+	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
+}
+
+var announcement = regexp.MustCompile(`(?m)^(?:Listening|Bound) on (\S+) (\d+)$`)
+
+// addr waits until purr says where it listens, and returns the address to dial.
+func (p *process) addr() string {
+	p.t.Helper()
+	host, port := p.bound()
+	switch host {
+	case "0.0.0.0", "localhost":
+		host = "127.0.0.1"
+	case "::":
+		host = "::1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// port is the port that purr listens on.
+func (p *process) port() string {
+	p.t.Helper()
+	_, port := p.bound()
+	return port
+}
+
+func (p *process) bound() (host, port string) {
+	p.t.Helper()
+	m := p.waitErr(announcement)
+	return m[1], m[2]
+}
+
+// waitErr waits until stderr matches, and returns the submatches.
+func (p *process) waitErr(re *regexp.Regexp) []string {
+	p.t.Helper()
+	m := p.err.wait(re)
+	if m == nil {
+		p.t.Fatalf("%s: stderr never matched %q%s", p.name, re, p.heard())
+	}
+	return m
+}
+
+// waitOut waits until stdout matches.
+func (p *process) waitOut(pattern string) {
+	p.t.Helper()
+	if p.out.wait(regexp.MustCompile(pattern)) == nil {
+		p.t.Fatalf("%s: stdout never matched %q%s", p.name, pattern, p.heard())
+	}
+}
+
+// said is what an ended process wrote to stderr, less the line that says where
+// it listens.
+func (p *process) said() string {
+	p.t.Helper()
+	p.status()
+	return announcement.ReplaceAllString(p.err.String(), "\x00")
+}
+
+// complains checks that an ended process said exactly one line on stderr
+// (beside where it listens) and that it contains each of the words.
+func (p *process) complains(words ...string) {
+	p.t.Helper()
+	said := strings.ReplaceAll(p.said(), "\x00\n", "")
+	if strings.Count(said, "\n") != 1 || !strings.HasPrefix(said, "purr: ") {
+		p.t.Errorf("%s: said %q, want one line of purr's", p.name, said)
+	}
+	for _, word := range words {
+		if !strings.Contains(said, word) {
+			p.t.Errorf("%s: said %q, want it to mention %q", p.name, said, word)
+		}
+	}
+}
+
+// quiet checks that an ended process said nothing but where it listens.
+func (p *process) quiet() {
+	p.t.Helper()
+	if said := strings.ReplaceAll(p.said(), "\x00\n", ""); said != "" {
+		p.t.Errorf("%s: said %q, want nothing", p.name, said)
+	}
+}
+
+// printed checks what an ended process wrote to stdout.
+func (p *process) printed(want string) {
+	p.t.Helper()
+	p.status()
+	if got := p.out.String(); got != want {
+		p.t.Errorf("%s: stdout is %s, want %s%s", p.name, brief(got), brief(want), "\nstderr: "+p.err.String())
+	}
+}
+
+// brief shortens bytes for a message.
+func brief(s string) string {
+	if len(s) > 200 {
+		return fmt.Sprintf("%q... (%d bytes)", s[:200], len(s))
+	}
+	return fmt.Sprintf("%q", s)
+}
+
+// dialTest connects to addr and gives the connection a deadline.
+func dialTest(t testing.TB, network, addr string) net.Conn {
+	t.Helper()
+	c, err := net.DialTimeout(network, addr, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(patience))
+	return c
+}
+
+// listenTest listens on a free port of 127.0.0.1.
+func listenTest(t testing.TB) *net.TCPListener {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	_ = ln.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
+	return ln.(*net.TCPListener)
+}
+
+// acceptTest accepts one client.
+func acceptTest(t testing.TB, ln *net.TCPListener) *net.TCPConn {
+	t.Helper()
+	c, err := ln.AcceptTCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(patience))
+	return c
+}
+
+// portOf is the port of an address, as text.
+func portOf(t testing.TB, a net.Addr) string {
+	t.Helper()
+	_, port, err := net.SplitHostPort(a.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// readAll reads to the end of a connection.
+func readAll(t testing.TB, r io.Reader) string {
+	t.Helper()
+	b, err := io.ReadAll(r)
+	if err != nil {
+		t.Errorf("after %d bytes: %v", len(b), err)
+	}
+	return string(b)
+}
+
+// readN reads exactly n bytes.
+func readN(t testing.TB, r io.Reader, n int) string {
+	t.Helper()
+	b := make([]byte, n)
+	if got, err := io.ReadFull(r, b); err != nil {
+		t.Fatalf("after %q: %v", b[:got], err)
+	}
+	return string(b)
+}
+
+func writeAll(t testing.TB, w io.Writer, s string) {
+	t.Helper()
+	if _, err := io.WriteString(w, s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// noise is n bytes that no two runs of the generator repeat within a stream:
+// a lost, doubled or moved block shows.
+func noise(n int) string {
+	b := make([]byte, n)
+	x := uint64(0x9e3779b97f4a7c15)
+	for i := range b {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+		b[i] = byte(x >> 32)
+	}
+	return string(b)
+}
+
+// fileWith makes a file with the given content.
+func fileWith(t testing.TB, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// opened opens a file for a child to read.
+func opened(t testing.TB, path string) *os.File {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+// socketDir is a directory whose name is short enough for a Unix socket.
+func socketDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "purr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// absent checks that nothing exists at path.
+func absent(t testing.TB, path string) {
+	t.Helper()
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is there (%v)", path, err)
+	}
+}
+
+// eventually polls until check holds. It is for states of the system that
+// nobody announces.
+func eventually(t testing.TB, what string, check func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !check(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// reset closes a TCP connection with RST.
+func reset(t testing.TB, c net.Conn) {
+	t.Helper()
+	if err := c.(*net.TCPConn).SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+}
+
+// listeningOn is the line that purr -v says when a client may come, whatever
+// the kind of socket.
+var listeningOn = regexp.MustCompile(`(?m)^Listening on (.*)$`)
+
+// regexpStatus1 is what the tests' shell scripts say of a failed purr.
+var regexpStatus1 = regexp.MustCompile(`(?m)^status 1$`)
+
+// boundOn is the first line of purr -v -l -U, whether streams or datagrams.
+var boundOn = regexp.MustCompile(`(?m)^Bound on (.*)$`)
