@@ -290,7 +290,7 @@ func newConfig(args []string) (*config, error) {
 // in for what was not said.
 func (f *flagSet) settle() {
 	c := f.config
-	c.verbose = max(c.verbose, 0) // cli counts from -1 when the flag is absent
+	c.verbose++ // cli counts from -1, for the alias that its App would set as well
 	c.noStdin = c.noStdin || f.recvOnly
 	c.wait, c.idleTimeout, c.connectTimeout = f.wait.d, f.wait.d, f.wait.d
 	if f.idle.set {
