@@ -157,9 +157,12 @@ func (k *checkPass) resolveAll(ctx context.Context, hosts []string, source netip
 		})
 	}
 	wg.Wait()
+	all := make([]portCheck, len(hosts)*len(k.p.cfg.ports))
 	for i, host := range hosts {
 		for _, port := range k.p.cfg.ports {
-			k.checks = append(k.checks, &portCheck{index: len(k.checks), host: host, port: port, addrs: addrs[i], err: errs[i]})
+			c := &all[len(k.checks)]
+			*c = portCheck{index: len(k.checks), host: host, port: port, addrs: addrs[i], err: errs[i]}
+			k.checks = append(k.checks, c)
 		}
 	}
 }
