@@ -73,8 +73,9 @@ type option struct {
 // and end at "--". The result spells every option by its primary name with the
 // value behind "=", and puts the operands behind "--", which is the only form
 // that urfave/cli v2 reads without surprises (it would take -p46 for -p -4 -6).
-// What the user wrote behind "--" comes back in after: operands, or a command.
-func getoptArgs(flags []cli.Flag, args []string) (out, after []string, err error) {
+// Of the operands the last behind are those that the user wrote behind "--":
+// they may be a command.
+func getoptArgs(flags []cli.Flag, args []string) (out []string, behind int, err error) {
 	options := make(map[string]option)
 	for _, f := range flags {
 		names := f.Names()
@@ -90,7 +91,7 @@ func getoptArgs(flags []cli.Flag, args []string) (out, after []string, err error
 		var expanded []string
 		switch {
 		case arg == "--":
-			after, rest = rest, nil
+			operands, behind, rest = append(operands, rest...), len(rest), nil
 		case arg == "-" || !strings.HasPrefix(arg, "-"):
 			operands = append(operands, arg)
 		case strings.HasPrefix(arg, "--"):
@@ -99,11 +100,11 @@ func getoptArgs(flags []cli.Flag, args []string) (out, after []string, err error
 			expanded, rest, err = expandBundle(options, arg, rest)
 		}
 		if err != nil {
-			return nil, nil, err
+			return nil, 0, err
 		}
 		out = append(out, expanded...)
 	}
-	return append(append(out, "--"), operands...), after, nil
+	return append(append(out, "--"), operands...), behind, nil
 }
 
 // expandLong reads --name, --name=value and --name value; it returns the

@@ -9,8 +9,9 @@ purr --send-file F HOST PORT        send a file as soon as there is a connection
 tar c DIR | purr HOST PORT          move a tree; at the other end: purr -l PORT | tar x
 echo hi | purr -u HOST PORT         send one datagram and print the reply
 purr -U PATH, purr -l -U PATH       the same over a Unix socket
-purr -zv HOST 22,80,8000-8100       which ports are open? purr -zu HOST 53: who answers over UDP?
-purr --wait-for 30s HOST PORT -- CMD    run CMD once the port is open
+purr -zv HOST 22,80,8000-8100       which of these ports are open?
+purr -zu HOST 53 123                who answers over UDP, and what?
+purr --wait-for 30s HOST PORT -- CMD  run CMD once the port is open
 purr --help                         everything else
 `
 
@@ -31,13 +32,13 @@ Examples:
   purr -zu HOST 53 123                      who answers over UDP, and what
   purr -zu -c 10 HOST 9000                  UDP ping; at the other end:
   purr -u -l -k --echo 9000 >/dev/null      answer every ping, and count them
-  purr --wait-for 30s db 5432 -- ./server   start the server once the database is there
+  purr --wait-for 30s db 5432 -- CMD        run CMD once the database is there
 
 Usage:
   purr [options] HOST PORT...               dial; also HOST:PORT and [IPV6]:PORT
   purr -l [options] [HOST] PORT             listen; also HOST:PORT and -p PORT [HOST]
   purr [-l] -U [options] PATH               Unix socket; "@NAME" is abstract (Linux)
-  purr -z [-u] [options] HOST PORT...       check ports; HOST may be @FILE or - with one host per line
+  purr -z [-u] [options] HOST PORT...       check ports; HOST may be @FILE or -, a host per line
   purr --wait-for TIME ... HOST PORT -- CMD ARG...
 PORT is a number, a service name, and for a dialer also a list or a range (80,8000-8010).
 TIME is in seconds, or with a unit: 1, 0.5, 300ms, 2m. SIZE may end in k, M or G.
@@ -84,8 +85,8 @@ Port checks:
       --max-loss PERCENT     with -c: status 1 if more are lost
 
 Before and after:
-      --wait-for TIME        try again until somebody answers, for at most TIME; with "-- CMD ARG..."
-                             behind HOST PORT run CMD then, and pass its status on
+      --wait-for TIME        try again until somebody answers, for at most TIME; then go on, or
+                             with "-- CMD ARG..." behind HOST PORT become CMD
       --retry N              try again at most N times
       --ready-fd N           with -l: write the port or path to descriptor N once clients may come
       --port-file FILE       with -l: keep the port or path in FILE while clients may come

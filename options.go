@@ -241,7 +241,7 @@ func (f *flagSet) value(to cli.Generic, name string, aliases ...string) cli.Flag
 // usageError; nothing has been opened, bound or created.
 func newConfig(args []string) (*config, error) {
 	f := newFlagSet()
-	args, after, err := getoptArgs(f.flags, args)
+	args, behind, err := getoptArgs(f.flags, args)
 	if err != nil {
 		return nil, err
 	}
@@ -267,9 +267,8 @@ func newConfig(args []string) (*config, error) {
 	f.settle()
 	operands := set.Args()
 	if f.config.waits() {
-		f.config.command = after
-	} else {
-		operands = append(operands, after...)
+		f.config.command = operands[len(operands)-behind:]
+		operands = operands[:len(operands)-behind]
 	}
 	if err := f.conflict(); err != nil {
 		return nil, err
@@ -290,7 +289,7 @@ func newConfig(args []string) (*config, error) {
 // in for what was not said.
 func (f *flagSet) settle() {
 	c := f.config
-	c.verbose++ // cli counts from -1, for the alias that its App would set as well
+	c.verbose++ // cli takes one off for the alias, which nothing sets here
 	c.noStdin = c.noStdin || f.recvOnly
 	c.wait, c.idleTimeout, c.connectTimeout = f.wait.d, f.wait.d, f.wait.d
 	if f.idle.set {
@@ -416,7 +415,6 @@ func (f *flagSet) checkRules() []rule {
 		{k.banner && (!c.zero || c.udp || c.unix), "option --banner needs -z over TCP: -zu shows the answer anyway"},
 		{k.json && !c.zero, "option --json needs -z: it is how the result of a port check is printed"},
 		{k.json && c.unix, "options --json and -U exclude each other: the status says whether somebody answers"},
-		{k.json && k.banner && c.udp, "options --json and --banner exclude each other with -u"},
 		{k.json && f.pings.set, "options --json and -c exclude each other: pings are printed as text, leave --json out"},
 		{f.parallel.set && (!c.zero || c.unix), "option --parallel needs -z over TCP or UDP: it is how many ports are asked at once"},
 		{f.parallel.set && f.pings.set, "options --parallel and -c exclude each other: pings go to one port"},

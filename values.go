@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // The value types of the flag table. Each parses and words its own errors; a
@@ -223,8 +224,12 @@ func parsePort(network, text string, low int) (int, error) {
 		err := port.Set(text)
 		return port.n, err
 	}
-	if port, err := net.DefaultResolver.LookupPort(context.Background(), network, text); text != "" && err == nil && port >= low {
-		return port, nil
+	// LookupPort would also take " 80" and "+80"; a service name has a letter
+	// (RFC 6335, section 5.1).
+	if strings.ContainsFunc(text, unicode.IsLetter) {
+		if port, err := net.DefaultResolver.LookupPort(context.Background(), network, text); err == nil {
+			return port, nil
+		}
 	}
 	return 0, fmt.Errorf("port number invalid: %s", text)
 }

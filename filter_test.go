@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+// inPieces runs a filter over s cut into pieces of n bytes.
+func inPieces(f filter, s string, n int) string {
+	var out strings.Builder
+	for b := []byte(s); len(b) > 0; {
+		m := min(n, len(b))
+		out.Write(f(b[:m:m]))
+		b = b[m:]
+	}
+	return out.String()
+}
+
+func TestCRLF(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"":             "",
+		"a":            "a",
+		"\n":           "\r\n",
+		"\r\n":         "\r\n",
+		"\r":           "\r",
+		"\n\n":         "\r\n\r\n",
+		"a\nb\r\nc\rd": "a\r\nb\r\nc\rd",
+		"\r\r\n":       "\r\r\n",
+		"\n\r":         "\r\n\r",
+		"\r\n\n\r\n":   "\r\n\r\n\r\n",
+	} {
+		// However the reads cut it.
+		for n := 1; n <= len(in)+1; n++ {
+			if got := inPieces(newCRLF(), in, n); got != want {
+				t.Errorf("%q in pieces of %d: %q, want %q", in, n, got, want)
+			}
+		}
+	}
+	f := newCRLF()
+	if got := string(f([]byte("a\r"))) + string(f(nil)) + string(f([]byte("\n"))); got != "a\r\n" {
+		t.Errorf("with an empty read between: %q", got)
+	}
+}
+
+func FuzzCRLF(f *testing.F) {
+	f.Add([]byte("a\nb\r\nc"), 1)
+	f.Fuzz(func(t *testing.T, in []byte, n int) {
+		if n < 1 || n > 100 {
+			n = 3
+		}
+		var want bytes.Buffer
+		for i, c := range in {
+			if c == '\n' && (i == 0 || in[i-1] != '\r') {
+				want.WriteByte('\r')
+			}
+			want.WriteByte(c)
+		}
+		if got := inPieces(newCRLF(), string(in), n); got != want.String() {
+			t.Errorf("%q in pieces of %d: %q, want %q", in, n, got, want.String())
+		}
+	})
+}
+
+func TestTelnet(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ name, in, out, answer string }{
+		{"no commands", "plain \r\n text \xfe\xf0", "plain \r\n text \xfe\xf0", ""},
+		{"WILL is refused", "a\xff\xfb\x01b", "ab", "\xff\xfe\x01"},
+		{"DO is refused", "a\xff\xfd\x18b", "ab", "\xff\xfc\x18"},
+		{"a refusal is not answered", "a\xff\xfc\x01\xff\xfe\x02b", "ab", ""},
+		{"a doubled 255 is data", "a\xff\xffb", "a\xffb", ""},
+		{"two doubled ones", "\xff\xff\xff\xff", "\xff\xff", ""},
+		{"other commands go", "a\xff\xf1\xff\xf9b", "ab", ""},
+		{"a subnegotiation goes", "a\xff\xfa\x18\x01xyz\xff\xf0b", "ab", ""},
+		{"with a doubled 255 in it", "a\xff\xfa\x18\xff\xff\xff\xf0b", "ab", ""},
+		{"an option numbered 255", "a\xff\xfb\xffb", "ab", "\xff\xfe\xff"},
+		{"several", "\xff\xfb\x01\xff\xfd\x01\xff\xfb\x03x", "x", "\xff\xfe\x01\xff\xfc\x01\xff\xfe\x03"},
+		{"cut off", "a\xff\xfb", "a", ""},
+	} {
+		for n := 1; n <= len(test.in); n++ {
+			var answer bytes.Buffer
+			if got := inPieces(newTelnet(&answer), test.in, n); got != test.out || answer.String() != test.answer {
+				t.Errorf("%s, in pieces of %d: %q and the answer %q, want %q and %q", test.name, n, got, answer.String(), test.out, test.answer)
+			}
+		}
+	}
+}

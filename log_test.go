@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestPrintable(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"":               "",
+		"plain text":     "plain text",
+		"straße é 日本語 😀": "straße é 日本語 😀",
+		"a\x1b[31mb":     `a\x1b[31mb`,
+		"a\tb\nc\rd":     `a\tb\nc\rd`,
+		"\x00\x07\x7f":   `\x00\a\x7f`,
+		"\x80\xff":       `\x80\xff`,
+		"\u0085\u009b":   `\u0085\u009b`, // C1: CSI in one rune
+		"\u202eabc":      `\u202eabc`,    // right-to-left override
+		"\u200b\ufeff":   `\u200b\ufeff`,
+		"\u2028":         `\u2028`,
+		"\ufffd":         `\ufffd`,
+		`back\slash "x"`: `back\slash "x"`,
+		"\xed\xa0\x80":   `\xed\xa0\x80`, // a surrogate in UTF-8 is none
+		"\U000e0041":     `\U000e0041`,   // tag characters hide text
+	} {
+		if got := printable(in); got != want {
+			t.Errorf("%q: %s, want %s", in, got, want)
+		}
+	}
+}
+
+// Nothing of what printable returns can move a cursor.
+func FuzzPrintable(f *testing.F) {
+	for _, seed := range []string{"", "a", "\x1b[2J", "\xff", "é\u202e", "\u009b31m"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got := printable(s)
+		if !utf8.ValidString(got) {
+			t.Errorf("%q: %q is no UTF-8", s, got)
+		}
+		for _, r := range got {
+			if r < ' ' || r >= 0x7f && r < 0xa0 || r == utf8.RuneError {
+				t.Errorf("%q: %q holds %q", s, got, r)
+			}
+		}
+		if again := printable(got); again != got {
+			t.Errorf("%q: %q, and once more %q", s, got, again)
+		}
+	})
+}
+
+func TestLogger(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	l := &logger{out: &out}
+	l.sayf("hidden")
+	l.notef(1, "hidden")
+	l.warnf("x \x1b[1m%s", "y\nz")
+	l.announcef("Listening on %s %d", "::", 80)
+	l.level = 1
+	l.sayf("said %d", 1)
+	l.notef(1, "noted")
+	l.notef(2, "hidden")
+	l.fail(errors.Join(errors.New("first"), saidError{errors.New("said")}, fmt.Errorf("second")))
+	l.fail(saidError{errors.New("said")})
+	want := "purr: x \\x1b[1my\\nz\nListening on :: 80\nsaid 1\npurr: noted\npurr: first\npurr: second\n"
+	if out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}
+
+// Lines of many goroutines stay whole.
+func TestLoggerConcurrent(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	l := &logger{out: &out}
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			for range 20 {
+				l.warnf("%s", strings.Repeat("x", 100))
+			}
+		})
+	}
+	all.Wait()
+	if want := strings.Repeat("purr: "+strings.Repeat("x", 100)+"\n", 1000); out.String() != want {
+		t.Error("lines are mixed")
+	}
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"reflect"
+	"syscall"
+	"testing"
+)
+
+func TestServiceName(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		network string
+		port    int
+		numeric bool
+		want    string
+	}{
+		{"tcp", 80, false, "tcp/http"}, {"tcp", 22, false, "tcp/ssh"}, {"tcp", 443, false, "tcp/https"}, {"udp", 53, false, "udp/domain"},
+		{"tcp", 80, true, "tcp/*"}, {"tcp", 1, true, "tcp/*"}, {"tcp", 65535, false, "tcp/*"}, {"udp", 65535, false, "udp/*"},
+	} {
+		c := &config{network: test.network, numeric: test.numeric}
+		if got := c.serviceName(test.port); got != test.want {
+			t.Errorf("%s %d: %s, want %s", test.network, test.port, got, test.want)
+		}
+	}
+	// The tutorial's ports have names on machines without /etc/services too.
+	for key, name := range map[string]string{"21/tcp": "ftp", "22/tcp": "ssh", "23/tcp": "telnet", "25/tcp": "smtp", "53/udp": "domain", "80/tcp": "http", "443/tcp": "https"} {
+		if wellKnown[key] != name {
+			t.Errorf("%s: %q, want %q", key, wellKnown[key], name)
+		}
+	}
+}
+
+func TestPeerName(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		addr net.Addr
+		want string
+	}{
+		{&net.TCPAddr{IP: net.ParseIP("127.0.0.1"), Port: 80}, "127.0.0.1 port 80"},
+		{&net.TCPAddr{IP: net.ParseIP("::ffff:127.0.0.1"), Port: 80}, "127.0.0.1 port 80"},
+		{&net.TCPAddr{IP: net.ParseIP("::1"), Port: 80}, "::1 port 80"},
+		{&net.TCPAddr{IP: net.ParseIP("fe80::1"), Port: 80, Zone: "eth0"}, "fe80::1%eth0 port 80"},
+		{&net.UDPAddr{IP: net.ParseIP("127.0.0.1"), Port: 53}, "127.0.0.1 port 53"},
+		{&net.UnixAddr{Name: "/tmp/s", Net: "unix"}, "/tmp/s"},
+		{&net.UnixAddr{Name: "@abstract", Net: "unix"}, "@abstract"},
+	} {
+		if got := peerName(test.addr); got != test.want {
+			t.Errorf("%v: %q, want %q", test.addr, got, test.want)
+		}
+	}
+}
+
+func TestCause(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		err  error
+		want string
+	}{
+		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)}, "connection reset by peer"},
+		{&os.PathError{Op: "open", Path: "/x", Err: syscall.ENOENT}, "no such file or directory"},
+		{&os.PathError{Op: "open", Path: "/x", Err: errors.New("odd")}, "odd"},
+		{&net.OpError{Op: "dial", Err: errors.New("odd")}, "odd"},
+		{fmt.Errorf("wrapped: %w", syscall.EPIPE), "broken pipe"},
+		{errors.New("plain"), "plain"},
+	} {
+		if got := cause(test.err).Error(); got != test.want {
+			t.Errorf("%v: %q, want %q", test.err, got, test.want)
+		}
+	}
+	if got := strerror(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}); got != "Connection refused" {
+		t.Errorf("strerror: %q", got)
+	}
+}
+
+// The families alternate, each in its order, the first address first: RFC 8305,
+// section 4.
+func TestInterleave(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ in, want string }{
+		{"1.1.1.1", "1.1.1.1"},
+		{"::1 ::2 1.1.1.1 2.2.2.2", "::1 1.1.1.1 ::2 2.2.2.2"},
+		{"1.1.1.1 2.2.2.2 ::1 ::2", "1.1.1.1 ::1 2.2.2.2 ::2"},
+		{"::1 ::2 ::3 1.1.1.1", "::1 1.1.1.1 ::2 ::3"},
+		{"::1 1.1.1.1 2.2.2.2 3.3.3.3", "::1 1.1.1.1 2.2.2.2 3.3.3.3"},
+		{"1.1.1.1 2.2.2.2", "1.1.1.1 2.2.2.2"},
+		{"1.1.1.1 ::1 2.2.2.2 ::2", "1.1.1.1 ::1 2.2.2.2 ::2"},
+	} {
+		parse := func(s string) (out []netip.Addr) {
+			for _, w := range words(s) {
+				out = append(out, netip.MustParseAddr(w))
+			}
+			return out
+		}
+		if got := interleave(parse(test.in)); !reflect.DeepEqual(got, parse(test.want)) {
+			t.Errorf("%s: %v, want %s", test.in, got, test.want)
+		}
+	}
+}
+
+func TestShuffled(t *testing.T) {
+	t.Parallel()
+	in := make([]int, 100)
+	for i := range in {
+		in[i] = i
+	}
+	out := shuffled(in)
+	if reflect.DeepEqual(in, out) {
+		t.Error("the order is the same")
+	}
+	seen := make(map[int]bool)
+	for i := range in {
+		seen[out[i]] = true
+		if in[i] != i {
+			t.Fatal("the argument was changed")
+		}
+	}
+	if len(seen) != 100 {
+		t.Errorf("%d of 100 ports are left", len(seen))
+	}
+}
