@@ -9,9 +9,6 @@ purr --send-file F HOST PORT        send a file as soon as there is a connection
 tar c DIR | purr HOST PORT          move a tree; at the other end: purr -l PORT | tar x
 echo hi | purr -u HOST PORT         send one datagram and print the reply
 purr -U PATH, purr -l -U PATH       the same over a Unix socket
-purr -zv HOST 22,80,8000-8100       which of these ports are open?
-purr -zu HOST 53 123                who answers over UDP, and what?
-purr --wait-for 30s HOST PORT -- CMD  run CMD once the port is open
 purr --help                         everything else
 `
 
