@@ -6,13 +6,14 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // slowClient is how long one client may keep the others waiting for stdin. A
 // client that takes nothing for so long is let go, and that is said: to go on
 // without it would lose its bytes silently, to wait would stop the rest.
-const slowClient = 10 * time.Second
+var slowClient = 10 * time.Second // a variable for the tests
 
 // A fanout is stdin under -l -k: every chunk that is read goes to every client
 // that is connected then. While there is none, stdin is not read.
@@ -32,12 +33,13 @@ type share struct {
 	alarm  *alarm
 	chunks chan []byte // closed at the end of stdin
 	rest   []byte
-	slow   chan struct{} // closed when the client was given up
+	cut    func()      // resets the client's connection
+	slow   atomic.Bool // whether the client was let go for taking nothing
 }
 
 // shareStdio is the handler of -l -k without a handler of its own: what any
 // client sends goes to stdout, and stdin goes to all of them.
-func (p *purr) shareStdio(ctx context.Context, c net.Conn) error {
+func (p *purr) shareStdio(ctx context.Context, c net.Conn) (err error) {
 	s, err := p.newSession(c)
 	if err != nil {
 		return err
@@ -45,9 +47,14 @@ func (p *purr) shareStdio(ctx context.Context, c net.Conn) error {
 	defer s.close()
 	p.startFanout(ctx)
 	if p.fan != nil {
-		if sh := p.fan.join(s.alarm); sh != nil {
+		if sh := p.fan.join(s); sh != nil {
 			defer p.fan.leave(sh)
 			s.in = sh
+			defer func() {
+				if sh.slow.Load() {
+					err = fmt.Errorf("send to %s: the peer took nothing for %v while others waited", s.peer, slowClient)
+				}
+			}()
 		}
 	}
 	err = s.relay(ctx)
@@ -80,15 +87,15 @@ func (p *purr) startFanout(ctx context.Context) {
 	})
 }
 
-// join adds a client; nil if stdin has ended already, and the client is served
+// join adds a session's client; nil if stdin has ended already, and the client is served
 // as one of a listener without input.
-func (f *fanout) join(a *alarm) *share {
+func (f *fanout) join(client *session) *share {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.ended {
 		return nil
 	}
-	s := &share{fan: f, alarm: a, chunks: make(chan []byte, 16), slow: make(chan struct{})}
+	s := &share{fan: f, alarm: client.alarm, chunks: make(chan []byte, 16), cut: func() { abort(client.conn) }}
 	f.shares[s] = true
 	select {
 	case f.arrived <- struct{}{}:
@@ -169,7 +176,8 @@ func (s *share) put(chunk []byte) bool {
 		return true
 	case <-s.alarm.rung:
 	case <-timer.C:
-		close(s.slow)
+		s.slow.Store(true)
+		s.cut() // its pump is stuck in a write that only this ends
 	}
 	s.fan.leave(s)
 	return false
@@ -210,8 +218,6 @@ func (s *share) Read(b []byte) (int, error) {
 				}
 				return 0, io.EOF
 			}
-		case <-s.slow:
-			return 0, fmt.Errorf("the peer took nothing for %v", slowClient)
 		case <-s.alarm.rung:
 			return 0, errStopped
 		}

@@ -34,6 +34,11 @@ type batch struct {
 	control [][64]byte
 	slot    int
 	views   [][]byte // for writeTo
+
+	// What reply sends: datagrams gathered from msgs.
+	out        []mmsghdr
+	outIovs    []unix.Iovec
+	outControl [][64]byte
 }
 
 func newBatch(network string) *batch {
@@ -44,6 +49,7 @@ func newBatch(network string) *batch {
 	b := &batch{
 		msgs: make([]mmsghdr, n), iovs: make([]unix.Iovec, n), names: make([]unix.RawSockaddrAny, n),
 		control: make([][64]byte, n), slot: slot, views: make([][]byte, 0, n),
+		out: make([]mmsghdr, 0, n), outIovs: make([]unix.Iovec, n), outControl: make([][64]byte, n),
 	}
 	memory := make([]byte, n*slot)
 	for i := range b.msgs {
@@ -149,6 +155,7 @@ type packetSocket struct {
 	alarm         *alarm
 	deadline      time.Time // for receive; zero: none
 	peer          atomic.Pointer[rawPeer]
+	noSegments    bool // whether the kernel has refused UDP_SEGMENT
 }
 
 // newPacketSocket takes conn over: it is closed, and the socket lives on until
@@ -238,8 +245,9 @@ func (s *packetSocket) reply(b *batch, n int, lost func(to string, err error)) e
 		h.Flags = 0
 		answerFrom(h)
 	}
-	for sent := 0; sent < n; {
-		m, err := s.call(unix.SYS_SENDMMSG, b.msgs[sent:n], unix.POLLOUT, time.Time{})
+	out := b.gather(n, !s.noSegments)
+	for sent := 0; sent < len(out); {
+		m, err := s.call(unix.SYS_SENDMMSG, out[sent:], unix.POLLOUT, time.Time{})
 		sent += m
 		switch {
 		case err == nil:
@@ -247,12 +255,93 @@ func (s *packetSocket) reply(b *batch, n int, lost func(to string, err error)) e
 			// The refusal of an earlier datagram; this one has not left yet.
 		case isClosedByUs(err):
 			return err
+		case out[sent].hdr.Iovlen > 1:
+			// The route cannot take segments after all (udp(7), UDP_SEGMENT).
+			s.noSegments = true
+			done := 0
+			for _, m := range out[:sent] {
+				done += int(m.hdr.Iovlen)
+			}
+			out, sent = b.gather(n, false), done
 		default:
-			lost(senderName(b.name(sent)), err)
+			lost(senderName(unsafe.Slice(out[sent].hdr.Name, out[sent].hdr.Namelen)), err)
 			sent++
 		}
 	}
 	return nil
+}
+
+// maxSegments is the most datagrams that the kernel cuts out of one
+// (UDP_MAX_SEGMENTS in older kernels).
+const maxSegments = 64
+
+// gather makes the messages that send the first n datagrams back. With
+// segments, those that follow each other to the same peer with the same size
+// become one message, which goes through the kernel's stack once and is cut
+// there (udp(7), UDP_SEGMENT).
+func (b *batch) gather(n int, segments bool) []mmsghdr {
+	b.out = b.out[:0]
+	for i := range n {
+		b.outIovs[i] = *b.msgs[i].hdr.Iov
+	}
+	for i := 0; i < n; {
+		run := 1
+		if segments {
+			run = b.run(i, n)
+		}
+		m := mmsghdr{hdr: b.msgs[i].hdr}
+		m.hdr.Iov = &b.outIovs[i]
+		m.hdr.SetIovlen(run)
+		if run > 1 {
+			b.segment(&m.hdr, &b.outControl[i], uint16(b.msgs[i].len))
+		}
+		b.out = append(b.out, m)
+		i += run
+	}
+	return b.out
+}
+
+// run is how many datagrams from i on can go as one: those with the same
+// addresses and the size of the first, the last of which may be shorter.
+func (b *batch) run(i, n int) int {
+	first, total := &b.msgs[i], int(b.msgs[i].len)
+	if first.len == 0 || rawFamily(b.name(i)) == unix.AF_UNIX {
+		return 1
+	}
+	for j := i + 1; j < n && j < i+maxSegments; j++ {
+		next := &b.msgs[j]
+		total += int(next.len)
+		if next.len == 0 || next.len > first.len || total > maxDatagram ||
+			!bytes.Equal(b.name(i), b.name(j)) || !bytes.Equal(controlOf(&first.hdr), controlOf(&next.hdr)) {
+			return j - i
+		}
+		if next.len < first.len {
+			return j - i + 1
+		}
+	}
+	return min(n-i, maxSegments)
+}
+
+// segment adds the size of the segments to the control messages of h, in
+// memory of their own.
+func (b *batch) segment(h *unix.Msghdr, control *[64]byte, size uint16) {
+	used := copy(control[:], controlOf(h))
+	used = (used + unix.SizeofPtr - 1) &^ (unix.SizeofPtr - 1)
+	c := (*unix.Cmsghdr)(unsafe.Pointer(&control[used]))
+	c.Level, c.Type = unix.SOL_UDP, unix.UDP_SEGMENT
+	c.SetLen(unix.CmsgLen(2))
+	*(*uint16)(unsafe.Pointer(&control[used+unix.CmsgLen(0)])) = size
+	h.Control = &control[0]
+	h.SetControllen(used + unix.CmsgSpace(2))
+}
+
+func controlOf(h *unix.Msghdr) []byte { return unsafe.Slice(h.Control, h.Controllen) }
+
+func rawFamily(name []byte) uint16 {
+	if len(name) < 2 {
+		return unix.AF_UNIX
+	}
+	return (*unix.RawSockaddr)(unsafe.Pointer(&name[0])).Family
 }
 
 // answerFrom turns the control message of a received datagram, which says

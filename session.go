@@ -87,6 +87,7 @@ func (s *session) relay(ctx context.Context) error {
 	}
 	e.run(ctx)
 
+	s.alarm.ring() // nothing more is sent while we wait for what was
 	if e.failed == nil && ctx.Err() == nil {
 		e.failed = s.settle(ctx)
 	}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A client that takes nothing is reset after slowClient, and the one that it
+// held up gets everything.
+func TestSlowClientIsLetGo(t *testing.T) {
+	defer func(old time.Duration) { slowClient = old }(slowClient)
+	slowClient = 300 * time.Millisecond
+
+	in, feed, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	p, ctx := testPurr(t, in, null, "-l", "-k", "127.0.0.1", "0")
+
+	p.startFanout(ctx) // here, so that the test may look at it
+	ln := listenTest(t)
+	serve := func() (client net.Conn, done chan error) {
+		client = dialTest(t, "tcp", ln.Addr().String())
+		server := acceptTest(t, ln)
+		done = make(chan error, 1)
+		go func() {
+			done <- p.shareStdio(ctx, server)
+			_ = server.Close()
+		}()
+		return client, done
+	}
+	slow, slowDone := serve()
+	good, goodDone := serve()
+	eventually(t, "both to have joined", func() bool { return len(p.fan.connected()) == 2 })
+
+	content := noise(32 << 20)
+	go func() {
+		_, _ = io.WriteString(feed, content)
+		_ = feed.Close()
+	}()
+	if got := readAll(t, good); got != content {
+		t.Errorf("%d of %d bytes came to the good client, or others", len(got), len(content))
+	}
+	_ = good.Close()
+	if err := <-goodDone; err != nil {
+		t.Errorf("the good client: %v", err)
+	}
+	if err := <-slowDone; err == nil || !strings.Contains(err.Error(), "took nothing for 300ms") {
+		t.Errorf("the slow client: %v", err)
+	}
+	if _, err := io.Copy(io.Discard, slow); err == nil {
+		t.Error("the slow client saw an orderly end")
+	}
+}
