@@ -223,7 +223,11 @@ func (k *checkPass) engine(ctx context.Context, targets []probeTarget, each func
 		if cfg.connectTimeout > 0 || k.limit > 0 {
 			o.wait = k.timeLeft(probeWait)
 		}
-		notes := probeRange(ctx, targets, o, func(r probeResult) { each(&r) })
+		notes := probeRange(ctx, targets, o, func(r probeResult) {
+			if ctx.Err() == nil { // else it was cut off, and nothing is known
+				each(&r)
+			}
+		})
 		k.notes = append(k.notes, notes...)
 		return nil
 	}

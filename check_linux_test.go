@@ -301,16 +301,23 @@ func TestCheckPing(t *testing.T) {
 func TestCheckInterrupted(t *testing.T) {
 	t.Parallel()
 	port := fmt.Sprint(listenTCP(t, "").Port())
-	for _, args := range [][]string{{"-z", "--banner", "-w", "60", "127.0.0.1", port}, {"-zu", "-w", "60", "127.0.0.1", freeSilentPort(t)}} {
+	for _, args := range [][]string{
+		{"-z", "--banner", "-w", "60", "127.0.0.1", port},
+		{"-zu", "-w", "60", "127.0.0.1", silentPort(t)},
+		{"-zu", "-w", "60", "127.0.0.1", silentPort(t), silentPort(t)},
+		{"-zu", "--wait-for", "60", "127.0.0.1", silentPort(t)},
+	} {
 		p := startPurr(t, opts{}, args...)
 		time.Sleep(200 * time.Millisecond) // it says nothing when it has begun; earlier is as good
 		p.signal(syscall.SIGINT)
 		p.endsWithin(130, promptly())
 		p.quiet()
+		p.printed("")
 	}
 }
 
-func freeSilentPort(t *testing.T) string {
+// silentPort is a UDP port that is bound and never answers.
+func silentPort(t *testing.T) string {
 	t.Helper()
 	c, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {

@@ -208,7 +208,11 @@ func (e *scanEngine) start(i int) bool {
 			e.limit = max(1, len(e.flights))
 			return false
 		}
-		e.report(i, scanResult{state: scanJudge(err), rtt: time.Since(start), err: err})
+		state := scanJudge(err)
+		if state == scanUnreachable { // at once: our own kernel knows no way
+			state = scanFailed
+		}
+		e.report(i, scanResult{state: state, rtt: time.Since(start), err: err})
 		return true
 	}
 	e.starved = time.Time{}
