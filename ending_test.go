@@ -168,6 +168,26 @@ func TestPeerHalfClosesWhilePipeIsBusy(t *testing.T) {
 	client.ends(0)
 }
 
+// What was taken from the pipe and is still on its way counts: here it waits for
+// the interval of -i when the peer finishes.
+func TestPeerHalfClosesWhileLinesWait(t *testing.T) {
+	t.Parallel()
+	ln := listenTest(t)
+	client := startPurr(t, opts{openStdin: true}, "-i", "0.4", "127.0.0.1", portOf(t, ln.Addr()))
+	c := acceptTest(t, ln)
+	writeAll(t, client.stdin, "one\ntwo\nthree\n")
+	readN(t, c, 4)
+	writeAll(t, c, "ok")
+	_ = c.CloseWrite()
+	client.waitOut("ok")
+	if got := readN(t, c, 10); got != "two\nthree\n" {
+		t.Errorf("got %q", got)
+	}
+	_ = client.stdin.Close()
+	readAll(t, c)
+	client.ends(0)
+}
+
 // A peer that closes with bytes still to be sent to it: they are lost, which is
 // said.
 func TestPeerClosesBeforeAllIsSent(t *testing.T) {

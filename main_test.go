@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"flag"
 	"os"
 	"regexp"
 	"sync"
@@ -17,6 +18,10 @@ const runAsPurr = "PURR_TEST_RUN"
 func TestMain(m *testing.M) {
 	if os.Getenv(runAsPurr) != "" {
 		main()
+	}
+	// Most tests wait most of the time; -parallel still overrides this.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }
@@ -79,4 +84,12 @@ func (k *kept) wait(re *regexp.Regexp) []string {
 			return nil
 		}
 	}
+}
+
+// promptly is what "at once" may take where the promise is 100 ms.
+func promptly() time.Duration {
+	if underRace {
+		return time.Second
+	}
+	return 500 * time.Millisecond
 }

@@ -21,14 +21,6 @@ import (
 // This file starts programs and watches them. Nothing in it waits by sleeping
 // for something to be ready, and nothing waits for ever.
 
-// promptly is what "at once" may take where the promise is 100 ms.
-func promptly() time.Duration {
-	if underRace {
-		return time.Second
-	}
-	return 500 * time.Millisecond
-}
-
 // opts says how a program is started. The zero value gives it /dev/null as
 // stdin and keeps what it writes.
 type opts struct {
@@ -129,6 +121,9 @@ func start(t testing.TB, o opts, program string, args ...string) *process {
 		r, w := pipe()
 		p.cmd.Stdin = r
 		theirs = append(theirs, r)
+		// The first bytes are there when the program starts, as with a shell
+		// whose echo was faster.
+		_, _ = io.CopyN(w, in, 32<<10)
 		feed = func() {
 			_, _ = io.Copy(w, in)
 			_ = w.Close()

@@ -2,9 +2,19 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io"
+	"net"
 	"os"
+	"regexp"
+	"runtime"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
+
+	"go.uber.org/goleak"
 )
 
 // testPurr makes a run of the program without the process around it: the
@@ -31,4 +41,260 @@ func testPurr(t testing.TB, stdin, stdout *os.File, args ...string) (*purr, cont
 	p := &purr{cfg: cfg, stdin: stdin, stdout: stdout, log: &logger{out: &kept{more: make(chan struct{})}, level: cfg.verbose}, stop: stop}
 	p.copies = sync.OnceValue(func() bool { return kindOf(stdout) != kindNull })
 	return p, ctx
+}
+
+// tcpPair is the two ends of a TCP connection over loopback.
+func tcpPair(t testing.TB) (ours, theirs *net.TCPConn) {
+	t.Helper()
+	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	ours, err = net.DialTCP("tcp", nil, ln.Addr().(*net.TCPAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = ln.SetDeadline(time.Now().Add(patience))
+	theirs, err = ln.AcceptTCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ours.Close(); _ = theirs.Close() })
+	_ = theirs.SetDeadline(time.Now().Add(patience))
+	return ours, theirs
+}
+
+// stdioPipe is a pipe that blocks, as a shell's does: Go's own would not.
+func stdioPipe(t testing.TB) (r, w *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Fd()
+	w.Fd()
+	t.Cleanup(func() { _ = r.Close(); _ = w.Close() })
+	return r, w
+}
+
+// ends waits for the error of a conversation.
+func ends(t testing.TB, result <-chan error) error {
+	t.Helper()
+	select {
+	case err := <-result:
+		return err
+	case <-time.After(patience):
+		t.Fatal("the conversation does not end")
+		return nil
+	}
+}
+
+// converses runs a conversation of c in the background.
+func converses(p *purr, ctx context.Context, c net.Conn) <-chan error {
+	result := make(chan error, 1)
+	go func() {
+		err := p.handler()(ctx, c)
+		_ = c.Close()
+		result <- err
+	}()
+	return result
+}
+
+// noLeaks checks, when the test is over, that the goroutines it started have
+// ended. It is for tests that do not run in parallel with others.
+func noLeaks(t *testing.T) {
+	t.Helper()
+	existing := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, existing) })
+}
+
+// After a conversation in good order nothing is left of it.
+func TestSessionLeavesNothing(t *testing.T) {
+	for _, args := range []string{"h 80", "--upper h 80", "-w 5 h 80", "-l 80", "-l -w 5 80", "-lk 80", "-i 0.01 h 80", "--send-only h 80", "--send-file go.mod h 80", "--quit-word q h 80", "--echo h 80", "-t -C h 80"} {
+		t.Run(args, func(t *testing.T) {
+			noLeaks(t)
+			in, feed := stdioPipe(t)
+			drain, out := stdioPipe(t)
+			p, ctx := testPurr(t, in, out, words(args)...)
+			ours, theirs := tcpPair(t)
+			result := converses(p, ctx, ours)
+			go func() { _, _ = io.Copy(io.Discard, drain) }()
+			writeString(t, feed, "hello\n")
+			_ = feed.Close()
+			writeString(t, theirs, "hello\n")
+			_ = theirs.CloseWrite()
+			_, _ = io.Copy(io.Discard, theirs)
+			if err := ends(t, result); err != nil {
+				t.Error(err)
+			}
+			_ = out.Close()
+			p.stop(nil)
+		})
+	}
+}
+
+// A conversation can be ended from outside, or by the peer, while stdin has
+// nothing to say and stdout takes nothing; and nothing is left of it.
+func TestSessionEndsWhileStdioStalls(t *testing.T) {
+	for _, args := range []string{"h 80", "--upper h 80", "-l 80", "-lk 80", "--echo -lk 80", "-i 30 h 80", "--quit-word q h 80"} {
+		for _, how := range []string{"stopped", "reset", "closed here"} {
+			if runtime.GOOS != "linux" && how != "stopped" {
+				continue // only splice looks at the connection while stdout stalls
+			}
+			t.Run(args+" "+how, func(t *testing.T) {
+				noLeaks(t)
+				in, feed := stdioPipe(t)
+				drain, out := stdioPipe(t)
+				p, ctx := testPurr(t, in, out, words(args)...)
+				ours, theirs := tcpPair(t)
+				result := converses(p, ctx, ours)
+				// Until nothing moves any more.
+				chunk := make([]byte, 64<<10)
+				for i := range chunk {
+					chunk[i] = "x\n"[i%2]
+				}
+				_ = theirs.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
+				for {
+					if _, err := theirs.Write(chunk); err != nil {
+						break
+					}
+				}
+				begun := time.Now()
+				switch how {
+				case "stopped":
+					p.stop(errors.New("stopped by the test"))
+				case "reset":
+					_ = theirs.SetLinger(0)
+					_ = theirs.Close()
+				case "closed here":
+					_ = ours.Close()
+				}
+				stuck := strings.Contains(args, "echo") || how != "stopped" // it is the reader of stdout who must move
+				if stuck {
+					_ = drain.Close()
+				}
+				if err := ends(t, result); err == nil {
+					t.Error("an ending of which nobody is told: bytes were lost")
+				}
+				if took := time.Since(begun); took > promptly() {
+					t.Errorf("took %v", took)
+				}
+				// A write that had begun ends with its reader.
+				_ = drain.Close()
+				_ = feed.Close()
+				p.stop(nil)
+			})
+		}
+	}
+}
+
+// The listener under -k: everything ends with the run, whatever its clients do.
+func TestServeLeavesNothing(t *testing.T) {
+	for _, args := range []string{"-lk 127.0.0.1 0", "-lk --echo 127.0.0.1 0", "-lk --send-file go.mod 127.0.0.1 0", "-l 127.0.0.1 0", "-lk --max-conns 1 127.0.0.1 0"} {
+		t.Run(args, func(t *testing.T) {
+			noLeaks(t)
+			in, feed := stdioPipe(t)
+			p, ctx := testPurr(t, in, nil, words(args)...)
+			result := make(chan error, 1)
+			go func() { result <- p.listen(ctx) }()
+			m := p.log.out.(*kept).wait(regexp.MustCompile(`Listening on (\S+) (\d+)`))
+			if m == nil {
+				t.Fatal("it does not listen")
+			}
+			var clients []net.Conn
+			for range 5 {
+				c, err := net.Dial("tcp", net.JoinHostPort(m[1], m[2]))
+				if err != nil {
+					break // the listener without -k has its client
+				}
+				clients = append(clients, c)
+				_, _ = c.Write([]byte("hello"))
+			}
+			writeString(t, feed, "to all")
+			p.stop(errors.New("stopped by the test"))
+			if err := ends(t, result); err == nil || err.Error() != "stopped by the test" {
+				t.Errorf("got %v", err)
+			}
+			for _, c := range clients {
+				_ = c.Close()
+			}
+			if c, err := net.Dial("tcp", net.JoinHostPort(m[1], m[2])); err == nil {
+				_ = c.Close()
+				t.Error("it still listens")
+			}
+		})
+	}
+}
+
+// Datagram conversations leave nothing either.
+func TestDatagramsLeaveNothing(t *testing.T) {
+	for _, args := range []string{"-u -l 127.0.0.1 0", "-u -l -k 127.0.0.1 0", "-u -l -k --echo 127.0.0.1 0", "-u -l -w 5 127.0.0.1 0"} {
+		t.Run(args, func(t *testing.T) {
+			noLeaks(t)
+			in, feed := stdioPipe(t)
+			drain, out := stdioPipe(t)
+			p, ctx := testPurr(t, in, out, words(args)...)
+			result := make(chan error, 1)
+			go func() { result <- p.listenPackets(ctx) }()
+			m := p.log.out.(*kept).wait(regexp.MustCompile(`Bound on (\S+) (\d+)`))
+			if m == nil {
+				t.Fatal("it is not bound")
+			}
+			c, err := net.Dial("udp", net.JoinHostPort(m[1], m[2]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			writeString(t, c, "hello")
+			got := make([]byte, 5)
+			if _, err := io.ReadFull(drain, got); err != nil || string(got) != "hello" {
+				t.Errorf("printed %q (%v)", got, err)
+			}
+			p.stop(errors.New("stopped by the test"))
+			if err := ends(t, result); err == nil || err.Error() != "stopped by the test" {
+				t.Errorf("got %v", err)
+			}
+			_ = feed.Close()
+		})
+	}
+}
+
+func writeString(t testing.TB, w io.Writer, s string) {
+	t.Helper()
+	if _, err := io.WriteString(w, s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What peerFinished does with each kind of stdin is tested with whole programs
+// (ending_test.go); here is what the session returns.
+func TestSessionErrors(t *testing.T) {
+	t.Run("stdin fails", func(t *testing.T) {
+		dir, err := os.Open(t.TempDir()) // a directory can be opened, and not read
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dir.Close()
+		p, ctx := testPurr(t, dir, nil, "h", "80")
+		ours, theirs := tcpPair(t)
+		result := converses(p, ctx, ours)
+		if _, err := io.Copy(io.Discard, theirs); err == nil {
+			t.Error("the peer saw an orderly end")
+		}
+		if err := ends(t, result); err == nil || !strings.HasPrefix(err.Error(), "read from stdin: ") {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("reset", func(t *testing.T) {
+		p, ctx := testPurr(t, nil, nil, "-l", "80")
+		ours, theirs := tcpPair(t)
+		result := converses(p, ctx, ours)
+		_ = theirs.SetLinger(0)
+		_ = theirs.Close()
+		err := ends(t, result)
+		if !errors.Is(err, syscall.ECONNRESET) || !strings.HasPrefix(err.Error(), "receive from 127.0.0.1 port ") {
+			t.Errorf("got %v", err)
+		}
+	})
 }
