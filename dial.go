@@ -35,7 +35,7 @@ func (p *purr) dialAll(ctx context.Context) error {
 		if i > 0 && !sleep(ctx, p.cfg.interval) {
 			return context.Cause(ctx)
 		}
-		conn, err := p.dial(ctx, port)
+		conn, err := p.dialPatiently(ctx, port)
 		if err != nil {
 			failed = err
 			if len(ports) > 1 {
@@ -88,11 +88,13 @@ func (p *purr) dial(ctx context.Context, port int) (net.Conn, error) {
 
 // target is the host as the user typed it, with the address it stands for
 // where that is something else: "localhost (::1)", as nc has it.
-func (p *purr) target(addr netip.Addr) string {
-	if literal, err := netip.ParseAddr(p.cfg.host); err == nil && literal.Unmap() == addr {
-		return p.cfg.host
+func (p *purr) target(addr netip.Addr) string { return targetName(p.cfg.host, addr) }
+
+func targetName(host string, addr netip.Addr) string {
+	if literal, err := netip.ParseAddr(host); err == nil && literal.Unmap() == addr {
+		return host
 	}
-	return p.cfg.host + " (" + addr.String() + ")"
+	return host + " (" + addr.String() + ")"
 }
 
 // connect opens one TCP connection. Its error is nc's line, complete.
@@ -302,13 +304,13 @@ func (p *purr) localAddr(ctx context.Context) (netip.AddrPort, error) {
 
 // dialUnix talks over a Unix stream socket.
 func (p *purr) dialUnix(ctx context.Context) error {
-	dialer := net.Dialer{Timeout: p.cfg.connectTimeout, Control: p.cfg.setOptions}
-	conn, err := dialer.DialContext(ctx, "unix", p.cfg.path)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
+	var conn net.Conn
+	err := p.patiently(ctx, func(ctx context.Context, limit time.Duration) (err error) {
+		conn, err = p.connectUnix(ctx, limit)
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("connect to %s failed: %s", p.cfg.path, strerror(err))
+		return err
 	}
 	defer conn.Close()
 	p.catchSignals(ctx)

@@ -31,15 +31,13 @@ var foreign = map[string]string{
 	"F": "passing the connected descriptor is not supported: use \"ProxyCommand purr %h %p\" without ProxyUseFdpass",
 	"H": "-H is not supported: for keepalive, say --keepalive IDLE,INTERVAL,COUNT",
 	"L": "tunnels are not supported: connect two purrs with a FIFO, as the manual shows",
-	"c": "purr runs no commands: connect it to one with a FIFO (\"purr -l PORT <fifo | CMD >fifo\"), or use --echo or --upper",
 	"e": "purr runs no commands: connect it to one with a FIFO (\"purr -l PORT <fifo | CMD >fifo\"), or use --echo or --upper",
 	"o": "transcripts are not supported: put tee(1) into the pipe instead",
 	"x": "proxies and hex dumps are not supported: for a dump, pipe through xxd(1)",
 	"X": "proxies are not supported: leave -X out",
 	"P": "proxies are not supported: leave -P out",
-	"z": "port scans are not supported yet: to test one port, say \"purr -w 1 HOST PORT </dev/null\" and look at the status",
 
-	"sh-exec": "c", "exec": "e", "lua-exec": "e",
+	"sh-exec": "e", "exec": "e", "lua-exec": "e",
 	"output": "o", "hex-dump": "x", "append-output": "o",
 	"proxy": "X", "proxy-type": "X", "proxy-auth": "P", "proxy-dns": "X",
 	"ssl": "TLS is not supported yet: run purr through ssh, or use ncat --ssl", "ssl-verify": "ssl", "ssl-cert": "ssl", "ssl-key": "ssl",
@@ -75,7 +73,9 @@ type option struct {
 // and end at "--". The result spells every option by its primary name with the
 // value behind "=", and puts the operands behind "--", which is the only form
 // that urfave/cli v2 reads without surprises (it would take -p46 for -p -4 -6).
-func getoptArgs(flags []cli.Flag, args []string) ([]string, error) {
+// Of the operands the last behind are those that the user wrote behind "--":
+// they may be a command.
+func getoptArgs(flags []cli.Flag, args []string) (out []string, behind int, err error) {
 	options := make(map[string]option)
 	for _, f := range flags {
 		names := f.Names()
@@ -84,15 +84,14 @@ func getoptArgs(flags []cli.Flag, args []string) ([]string, error) {
 		}
 	}
 
-	var out, operands []string
+	var operands []string
 	for rest := args; len(rest) > 0; {
 		arg := rest[0]
 		rest = rest[1:]
 		var expanded []string
-		var err error
 		switch {
 		case arg == "--":
-			operands, rest = append(operands, rest...), nil
+			operands, behind, rest = append(operands, rest...), len(rest), nil
 		case arg == "-" || !strings.HasPrefix(arg, "-"):
 			operands = append(operands, arg)
 		case strings.HasPrefix(arg, "--"):
@@ -101,11 +100,11 @@ func getoptArgs(flags []cli.Flag, args []string) ([]string, error) {
 			expanded, rest, err = expandBundle(options, arg, rest)
 		}
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		out = append(out, expanded...)
 	}
-	return append(append(out, "--"), operands...), nil
+	return append(append(out, "--"), operands...), behind, nil
 }
 
 // expandLong reads --name, --name=value and --name value; it returns the

@@ -102,7 +102,7 @@ func TestGetoptArgs(t *testing.T) {
 		{"", "--"},
 		{"--", "--"},
 	} {
-		got, err := getoptArgs(flags, words(test.args))
+		got, _, err := getoptArgs(flags, words(test.args))
 		if err != nil {
 			t.Errorf("%s: %v", test.args, err)
 			continue
@@ -130,7 +130,7 @@ func TestGetoptArgs(t *testing.T) {
 		{"--=x", `unknown option --: "purr --help" lists them all`},
 		{"---", `unknown option ---: "purr --help" lists them all`},
 	} {
-		got, err := getoptArgs(flags, words(test.args))
+		got, _, err := getoptArgs(flags, words(test.args))
 		if err == nil {
 			t.Errorf("%s: got %q, want an error", test.args, got)
 		} else if err.Error() != test.want {
@@ -165,7 +165,7 @@ func FuzzGetoptArgs(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, line string) {
 		args := strings.Split(line, " ")
-		got, err := getoptArgs(flags, args)
+		got, _, err := getoptArgs(flags, args)
 		if err != nil {
 			return
 		}

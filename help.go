@@ -25,11 +25,18 @@ Examples:
   purr -l -k --echo --upper 8080            answer every client in upper case
   echo hi | purr -u HOST 9000               one datagram, and its reply
   purr -l 9000 <fifo | server >fifo         put a program behind a port
+  purr -zv HOST 22,80,8000-8100             which of these ports are open?
+  purr -zu HOST 53 123                      who answers over UDP, and what
+  purr -zu -c 10 HOST 9000                  UDP ping; at the other end:
+  purr -u -l -k --echo 9000 >/dev/null      answer every ping, and count them
+  purr --wait-for 30s db 5432 -- CMD        run CMD once the database is there
 
 Usage:
   purr [options] HOST PORT...               dial; also HOST:PORT and [IPV6]:PORT
   purr -l [options] [HOST] PORT             listen; also HOST:PORT and -p PORT [HOST]
   purr [-l] -U [options] PATH               Unix socket; "@NAME" is abstract (Linux)
+  purr -z [-u] [options] HOST PORT...       check ports; HOST may be @FILE or -, a host per line
+  purr --wait-for TIME ... HOST PORT -- CMD ARG...
 PORT is a number, a service name, and for a dialer also a list or a range (80,8000-8010).
 TIME is in seconds, or with a unit: 1, 0.5, 300ms, 2m. SIZE may end in k, M or G.
 
@@ -57,10 +64,33 @@ What to say:
       --send-only            drop what comes in; end with stdin
   -N                         half-close at the end of stdin (purr does so anyway)
       --no-shutdown          do not half-close at the end of stdin
-  -i TIME                    wait between lines, and between ports
+  -i TIME                    wait between lines, and between ports; between pings (default 1 s)
+
+Port checks:
+  -z                         ask whether ports are open, and exchange no data; with -u: who answers
+      --all, --any           status 0 if all ports are open, or any (default: TCP any, UDP all)
+      --parallel N           ask N ports at once (default: TCP 256, UDP 64)
+      --banner               TCP: print the first bytes that an open port says
+      --json                 print one JSON object for each port
+      --payload P            UDP: auto, none, NAME, text:TEXT, hex:HEX, file:PATH, or - for stdin
+      --expect E             UDP: any, prefix-hex:HEX, regex:RE, or NAME of a payload
+      --list-payloads        print the names of the payloads, and do nothing else
+      --secret-file FILE     UDP: RADIUS secret or SNMP community
+      --rate N               UDP: send at most N datagrams a second to each host (default 100)
+      --thorough             UDP: ask silent ports again as slowly as ICMP limits want
+  -c, --count N              UDP: send N pings instead, -i apart; 0: until a signal comes
+      --max-loss PERCENT     with -c: status 1 if more are lost
+
+Before and after:
+      --wait-for TIME        try again until somebody answers, for at most TIME; then go on, or
+                             with "-- CMD ARG..." behind HOST PORT become CMD
+      --retry N              try again at most N times
+      --ready-fd N           with -l: write the port or path to descriptor N once clients may come
+      --port-file FILE       with -l: keep the port or path in FILE while clients may come
 
 When to end:
-  -w, --wait TIME            limit for connecting, and for silence in both directions
+  -w, --wait TIME            limit for connecting, and for silence in both directions; with -z
+                             for each port (default: TCP 3 s, UDP 4 s, several UDP ports 2 s)
       --connect-timeout TIME limit for connecting only
       --idle-timeout TIME    limit for silence only
       --accept-timeout TIME  with -l: limit for the first client to come
@@ -83,4 +113,6 @@ Sockets:
 
 Exit status: 0 all went well and every byte arrived; 1 it failed or bytes were lost, and stderr
 says why; 2 the command line is wrong, and nothing was opened; 128+n ended by signal n.
+With -z: 0 open; 1 closed, or not to be asked from here; 3 no answer; 4 filtered, somebody refused
+on the way; 5 answered, but not as --expect says.
 `

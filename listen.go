@@ -61,6 +61,10 @@ func (p *purr) openListener(ctx context.Context) (net.Listener, error) {
 		return nil, fmt.Errorf("listen on %s: %w", p.listenName(p.cfg.ports[0]), cause(err))
 	}
 	p.saysListening(ln.Addr())
+	if err := p.announceReady(ln.Addr()); err != nil {
+		_ = ln.Close()
+		return nil, err
+	}
 	return ln, nil
 }
 
@@ -247,6 +251,10 @@ func (p *purr) openUnix(ctx context.Context, config net.ListenConfig) (net.Liste
 	p.removeAtExit(p.cfg.path)
 	p.log.sayf("Bound on %s", p.cfg.path)
 	p.log.sayf("Listening on %s", p.cfg.path)
+	if err := p.announceReady(ln.Addr()); err != nil {
+		_ = ln.Close()
+		return nil, err
+	}
 	return ln, nil
 }
 

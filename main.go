@@ -5,6 +5,8 @@
 //	purr -l -k --echo --upper PORT       answer every client in upper case
 //	purr -u HOST PORT, purr -u -l PORT   the same with datagrams
 //	purr --send-file F HOST PORT         send a file as soon as there is a connection
+//	purr -z HOST PORTS                   are the ports open? with -u: who answers, and what
+//	purr --wait-for 30s HOST PORT -- CMD run CMD once the port is open
 //
 // It takes OpenBSD nc's letters and Ncat's long names, says nothing on stdout
 // but what the peer sent, and ends with status 0 only if every byte arrived:
@@ -12,12 +14,14 @@
 //	0      all went well
 //	1      it failed, or bytes were lost; stderr says why
 //	2      the command line is wrong, and nothing was opened
+//	3-5    -z: no answer, filtered, not the answer that was expected
 //	128+n  ended by signal n
 //
 // A byte's way through the source: main.go reads the command line (options.go)
 // and picks a mode; dial.go, listen.go or udp.go opens the socket; handler.go
 // says what is done with a connection; session.go and ending.go hold the
-// conversation; transfer.go and splice_linux.go move the bytes.
+// conversation; transfer.go and splice_linux.go move the bytes. check.go is -z,
+// with scan.go for TCP and probe.go and its neighbours for UDP.
 package main
 
 import (
@@ -42,7 +46,8 @@ type purr struct {
 	log    *logger
 	stop   context.CancelCauseFunc // ends the whole run with an error
 
-	copies func() bool // whether stdout wants a copy of what is echoed
+	copies  func() bool   // whether stdout wants a copy of what is echoed
+	payload payloadChoice // of -zu, with what stdin held
 
 	fanOnce sync.Once
 	fan     *fanout // stdin under -l -k; nil if there is nothing to read
@@ -55,6 +60,14 @@ type purr struct {
 type signalError struct{ syscall.Signal }
 
 func (e signalError) Error() string { return "ended by signal: " + e.Signal.String() }
+
+// A statusError ends the run with a status other than 1.
+type statusError struct {
+	status int
+	error
+}
+
+func (e statusError) Unwrap() error { return e.error }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
@@ -71,10 +84,13 @@ func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
 		log.fail(err)
 		return 2
 	}
-	if cfg.help || cfg.version {
+	if cfg.help || cfg.version || cfg.listPayloads {
 		text := help
-		if cfg.version {
+		switch {
+		case cfg.version:
 			text = "purr " + version() + "\n"
+		case cfg.listPayloads:
+			text = payloadList()
 		}
 		if _, err := io.WriteString(stdout, text); err != nil {
 			log.warnf("write to stdout: %v", cause(err))
@@ -100,12 +116,16 @@ func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
 // exit status.
 func (p *purr) status(err error) int {
 	var ended signalError
+	var stated statusError
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &ended):
 		p.log.notef(1, "%v", ended)
 		return 128 + int(ended.Signal)
+	case errors.As(err, &stated):
+		p.log.fail(stated.error)
+		return stated.status
 	}
 	p.log.fail(err)
 	return 1
@@ -115,10 +135,14 @@ func (p *purr) status(err error) int {
 // socket leaves signals alone until there is a connection: there is nothing to
 // end in order before, and to ask for them takes as long as to be refused.
 func (p *purr) mode(ctx context.Context) error {
-	if p.cfg.listen || p.cfg.udp {
+	if p.cfg.listen || p.cfg.udp || p.cfg.zero {
 		p.catchSignals(ctx)
 	}
 	switch {
+	case len(p.cfg.command) > 0:
+		return p.awaitAndRun(ctx)
+	case p.cfg.zero:
+		return p.check(ctx)
 	case p.cfg.udp && p.cfg.listen:
 		return p.listenPackets(ctx)
 	case p.cfg.udp:

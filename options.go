@@ -4,8 +4,7 @@ import (
 	"flag"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +14,7 @@ import (
 // A config is the command line, checked. newConfig builds it; afterwards it is
 // read-only.
 type config struct {
-	help, version bool
+	help, version, listPayloads bool
 
 	// Where to.
 	network      string // "tcp", "udp", "unix" or "unixgram"
@@ -47,6 +46,16 @@ type config struct {
 	maxConns       int
 	interval       time.Duration // -i
 
+	// Before it begins, and around it.
+	waitFor     time.Duration // --wait-for
+	retries     int           // --retry; -1: not given
+	command     []string      // what to become once there is an answer
+	commandPath string        // command[0] as found in PATH
+	readyFD     int           // --ready-fd; 0: none
+	portFile    string
+	zero        bool // -z
+	check       checkConfig
+
 	// Socket options; a nil or zero value leaves the system's own.
 	broadcast            bool
 	receiveBuf, sendBuf  int
@@ -56,6 +65,23 @@ type config struct {
 	verbose              int
 	shuffle, unix, udp   bool
 	sourceText, portText string // -s and -p as typed; operands decide what they mean
+}
+
+// A checkConfig is what -z asks, and how it says what it finds.
+type checkConfig struct {
+	hosts        []string
+	hostsOnStdin bool // they are still to be read
+	all, any     bool
+	banner, json bool
+	parallel     int // 0: the engine's own
+	payload      payloadChoice
+	expect       probeExpect
+	secret       []byte
+	thorough     bool
+	rate         int // 0: the engine's own
+	ping         bool
+	pings        int     // 0: until a signal comes
+	maxLoss      float64 // the share of pings that may be lost
 }
 
 // A flagSet is the flag table together with the values that need checking
@@ -70,6 +96,11 @@ type flagSet struct {
 	tos                                         typeOfService
 	keepalive                                   keepalive
 	halfClose, recvOnly, debug                  bool
+	waitFor                                     seconds
+	retry, readyFD, parallel, rate              number
+	pings                                       pingCount
+	maxLoss                                     percent
+	secretFile                                  string
 
 	invalid error // the first value that could not be read
 }
@@ -111,16 +142,12 @@ func newFlagSet() *flagSet {
 		limit: number{what: "receive limit", low: 1, high: 1<<31 - 1},
 		conns: number{what: "connection limit", low: 1, high: 1<<31 - 1},
 		ttl:   number{what: "ttl", low: 1, high: 255}, minTTL: number{what: "minimum ttl", low: 1, high: 255},
+		retry:    number{what: "number of retries", low: 0, high: 1<<31 - 1},
+		readyFD:  number{what: "file descriptor", low: 3, high: 1 << 20},
+		parallel: number{what: "number at once", low: 1, high: 65535},
+		rate:     number{what: "rate", low: 1, high: 1_000_000},
 	}
-	toggle := func(to *bool, name string, aliases ...string) cli.Flag {
-		return &cli.BoolFlag{Name: name, Aliases: aliases, Destination: to}
-	}
-	text := func(to *string, name string, aliases ...string) cli.Flag {
-		return &cli.StringFlag{Name: name, Aliases: aliases, Destination: to}
-	}
-	value := func(to cli.Generic, name string, aliases ...string) cli.Flag {
-		return &cli.GenericFlag{Name: name, Aliases: aliases, Value: checked{to, dashed(append(aliases, name)), f}}
-	}
+	value := f.value
 	f.flags = []cli.Flag{
 		toggle(&c.help, "help", "h"),
 		toggle(&c.version, "version"),
@@ -167,15 +194,54 @@ func newFlagSet() *flagSet {
 		value(&f.tos, "T"),
 		value(&f.keepalive, "keepalive"),
 		toggle(&f.debug, "D"), // SO_DEBUG: accepted and without effect, as in nc for anybody but root
+
+		value(&f.waitFor, "wait-for"),
+		value(&f.retry, "retry"),
+		value(&f.readyFD, "ready-fd"),
+		text(&c.portFile, "port-file"),
 	}
+	f.flags = append(f.flags, f.checkFlags()...)
 	return f
+}
+
+// checkFlags are the options of -z.
+func (f *flagSet) checkFlags() []cli.Flag {
+	c := &f.config.check
+	return []cli.Flag{
+		toggle(&f.config.zero, "z"),
+		toggle(&c.all, "all"),
+		toggle(&c.any, "any"),
+		toggle(&c.banner, "banner"),
+		toggle(&c.json, "json"),
+		f.value(&f.parallel, "parallel"),
+		toggle(&f.config.listPayloads, "list-payloads"),
+		f.value(&c.payload, "payload"),
+		f.value(&c.expect, "expect"),
+		text(&f.secretFile, "secret-file"),
+		toggle(&c.thorough, "thorough"),
+		f.value(&f.rate, "rate"),
+		f.value(&f.pings, "count", "c"),
+		f.value(&f.maxLoss, "max-loss"),
+	}
+}
+
+func toggle(to *bool, name string, aliases ...string) cli.Flag {
+	return &cli.BoolFlag{Name: name, Aliases: aliases, Destination: to}
+}
+
+func text(to *string, name string, aliases ...string) cli.Flag {
+	return &cli.StringFlag{Name: name, Aliases: aliases, Destination: to}
+}
+
+func (f *flagSet) value(to cli.Generic, name string, aliases ...string) cli.Flag {
+	return &cli.GenericFlag{Name: name, Aliases: aliases, Value: checked{to, dashed(append(aliases, name)), f}}
 }
 
 // newConfig reads the command line (without the program's name). An error is a
 // usageError; nothing has been opened, bound or created.
 func newConfig(args []string) (*config, error) {
 	f := newFlagSet()
-	args, err := getoptArgs(f.flags, args)
+	args, behind, err := getoptArgs(f.flags, args)
 	if err != nil {
 		return nil, err
 	}
@@ -199,13 +265,24 @@ func newConfig(args []string) (*config, error) {
 		return nil, f.invalid
 	}
 	f.settle()
+	operands := set.Args()
+	if f.config.waits() {
+		f.config.command = operands[len(operands)-behind:]
+		operands = operands[:len(operands)-behind]
+	}
 	if err := f.conflict(); err != nil {
 		return nil, err
 	}
-	if err := f.config.setOperands(set.Args()); err != nil {
+	if f.config.listPayloads {
+		if len(operands) > 0 {
+			return nil, usageErrorf("option --list-payloads takes no operands: say \"purr --list-payloads\"")
+		}
+		return f.config, nil
+	}
+	if err := f.config.setOperands(operands); err != nil {
 		return nil, err
 	}
-	return f.config, f.config.checkFile()
+	return f.config, f.checkFiles()
 }
 
 // settle moves the parsed values into the config, where each default stands
@@ -239,6 +316,16 @@ func (f *flagSet) settle() {
 	if f.keepalive.set {
 		c.keepalive = f.keepalive.config
 	}
+	c.waitFor, c.retries, c.readyFD = f.waitFor.d, -1, f.readyFD.n
+	if f.retry.set {
+		c.retries = f.retry.n
+	}
+	c.check.parallel, c.check.rate = f.parallel.n, f.rate.n
+	c.check.ping, c.check.pings = f.pings.set, f.pings.n
+	c.check.maxLoss = 1
+	if f.maxLoss.set {
+		c.check.maxLoss = f.maxLoss.share
+	}
 	c.network = "tcp"
 	switch {
 	case c.unix && c.udp:
@@ -250,14 +337,26 @@ func (f *flagSet) settle() {
 	}
 }
 
+// A rule forbids a combination of options.
+type rule struct {
+	broken bool
+	says   string
+}
+
 // conflict returns the first illegal combination of options, or nil. Every
-// one stands here and nowhere else.
+// one stands below and nowhere else.
 func (f *flagSet) conflict() error {
+	for _, rule := range slices.Concat(f.checkRules(), f.waitRules(), f.generalRules()) {
+		if rule.broken {
+			return usageErrorf("%s", rule.says)
+		}
+	}
+	return nil
+}
+
+func (f *flagSet) generalRules() []rule {
 	c := f.config
-	for _, rule := range []struct {
-		broken bool
-		says   string
-	}{
+	return []rule{
 		{c.ipv4 && c.ipv6, "options -4 and -6 exclude each other: leave both out to use whichever answers"},
 		{c.unix && c.ipv4, "options -U and -4 exclude each other: a Unix socket has no IP address, leave -4 out"},
 		{c.unix && c.ipv6, "options -U and -6 exclude each other: a Unix socket has no IP address, leave -6 out"},
@@ -290,125 +389,55 @@ func (f *flagSet) conflict() error {
 		{f.ttl.set && c.unix, "options -M and -U exclude each other: a Unix socket has no TTL"},
 		{f.minTTL.set && c.unix, "options -m and -U exclude each other: a Unix socket has no TTL"},
 		{f.tos.set && c.unix, "options -T and -U exclude each other: a Unix socket has no TOS"},
-	} {
-		if rule.broken {
-			return usageErrorf("%s", rule.says)
-		}
 	}
-	return nil
 }
 
-// setOperands reads the words that are no options: HOST PORT..., HOST:PORT,
-// PORT (listen only), or the path of a Unix socket.
-func (c *config) setOperands(words []string) error {
-	switch {
-	case c.unix:
-		return c.setPath(words)
-	case c.listen:
-		return c.setListenAddress(words)
+// checkRules are those of -z and of what goes with it.
+func (f *flagSet) checkRules() []rule {
+	c, k := f.config, &f.config.check
+	udp := c.zero && c.udp
+	return []rule{
+		{f.pings.set && !udp, "option -c needs -z -u (it counts pings): purr runs no commands; connect it to one with a FIFO (\"purr -l PORT <fifo | CMD >fifo\"), or use --echo or --upper"},
+		{f.pings.set && f.pings.invalid, "option -c: the number of pings is invalid: " + f.pings.text + " (0: until a signal comes)"},
+		{c.zero && c.listen, "options -z and -l exclude each other: -z only asks whether a port is open, leave one out"},
+		{c.zero && c.udp && c.unix, "options -z, -u and -U exclude each other: nobody answers to an empty Unix datagram, leave -u out"},
+		{c.zero && (c.echo || c.upper), "options -z and --echo or --upper exclude each other: -z exchanges no data"},
+		{c.zero && c.sendFile != "", "options -z and --send-file exclude each other: -z sends nothing; for a payload over UDP, say -zu --payload file:PATH"},
+		{c.zero && (c.interactive || c.quitWord != "" || c.crlf || c.telnet), "options -z and --interactive, --quit-word, -C or -t exclude each other: -z exchanges no data"},
+		{c.zero && f.limit.set, "options -z and -W exclude each other: -z exchanges no data; for the number of UDP pings, say -zu -c"},
+		{c.zero && f.idle.set, "options -z and --idle-timeout exclude each other: -w limits the wait for each port"},
+		{c.zero && (f.ttl.set || f.minTTL.set || f.tos.set || f.receiveBuf.set || f.sendBuf.set || c.broadcast || f.keepalive.set), "options -z and -M, -m, -T, -I, -O, -b or --keepalive exclude each other: -z exchanges no data, leave them out"},
+		{c.zero && f.interval.set && c.unix, "options -z -U and -i exclude each other: there is only one path to ask"},
+		{udp && f.interval.set && !f.pings.set, "option -i needs -c with -z -u: for fewer datagrams a second, say --rate"},
+		{(k.all || k.any) && !c.zero, "options --all and --any need -z: they say which ports must be open"},
+		{k.all && k.any, "options --all and --any exclude each other: one open port is enough, or all must be open"},
+		{(k.all || k.any) && c.unix, "options --all or --any and -U exclude each other: there is only one path to ask"},
+		{k.banner && (!c.zero || c.udp || c.unix), "option --banner needs -z over TCP: -zu shows the answer anyway"},
+		{k.json && !c.zero, "option --json needs -z: it is how the result of a port check is printed"},
+		{k.json && c.unix, "options --json and -U exclude each other: the status says whether somebody answers"},
+		{k.json && f.pings.set, "options --json and -c exclude each other: pings are printed as text, leave --json out"},
+		{f.parallel.set && (!c.zero || c.unix), "option --parallel needs -z over TCP or UDP: it is how many ports are asked at once"},
+		{f.parallel.set && f.pings.set, "options --parallel and -c exclude each other: pings go to one port"},
+		{f.parallel.set && c.zero && !c.udp && f.interval.set, "options --parallel and -i exclude each other: -i asks one port after the other"},
+		{k.payload.text != "" && !udp, "option --payload needs -z -u: to send data over a connection, pipe it into \"purr HOST PORT\""},
+		{k.expect.given() && !udp, "option --expect needs -z -u: over TCP, pipe the answer of \"purr HOST PORT\" into grep(1)"},
+		{f.secretFile != "" && !udp, "option --secret-file needs -z -u: it is for probes of RADIUS and SNMP"},
+		{(k.thorough || f.rate.set) && !udp, "options --thorough and --rate need -z -u: for a slower scan over TCP, say --parallel or -i"},
+		{f.pings.set && (k.thorough || f.rate.set || k.all || k.any), "options -c and --thorough, --rate, --all or --any exclude each other: pings go to one port, -i says how often"},
+		{f.pings.set && k.expect.given(), "options -c and --expect exclude each other: pings count any answer that matches the payload"},
+		{f.maxLoss.set && !f.pings.set, "option --max-loss needs -z -u -c: it is about pings"},
 	}
-	switch {
-	case len(words) == 0:
-		return usageErrorf("no host and port: say \"purr HOST PORT\", or \"purr -l PORT\" to listen")
-	case len(words) == 1:
-		host, port, err := net.SplitHostPort(words[0])
-		if err != nil || host == "" {
-			return usageErrorf("no port for host %s: say \"purr %s PORT\"", words[0], words[0])
-		}
-		words = []string{host, port}
-	}
-	c.host = words[0]
-	if c.host == "" {
-		return usageErrorf("the host is empty: say \"purr HOST PORT\"")
-	}
-	for _, word := range words[1:] {
-		ports, err := parsePorts(c.network, word)
-		if err != nil {
-			return usageError{err}
-		}
-		c.ports = append(c.ports, ports...)
-	}
-	c.source = c.sourceText
-	if c.portText == "" {
-		return nil
-	}
-	port, err := parsePort(c.network, c.portText, 1)
-	if err != nil {
-		return usageErrorf("option -p: %w", err)
-	}
-	c.sourcePort = port
-	return nil
 }
 
-// setListenAddress reads -l PORT, -l HOST PORT, -l HOST:PORT, -l -p PORT
-// [HOST] and -l -s HOST PORT: every netcat has its own way to say it.
-func (c *config) setListenAddress(words []string) error {
-	port := c.portText
-	switch {
-	case len(words) > 2 || len(words) == 2 && port != "":
-		return usageErrorf("too many operands: say \"purr -l PORT\", \"purr -l HOST PORT\" or \"purr -l -p PORT HOST\"")
-	case len(words) == 2:
-		c.host, port = words[0], words[1]
-	case len(words) == 1 && port != "":
-		c.host = words[0]
-	case len(words) == 1:
-		port = words[0]
-		if h, p, err := net.SplitHostPort(words[0]); err == nil {
-			c.host, port = h, p
-		}
-	case port == "":
-		return usageErrorf("no port: say \"purr -l PORT\" (-l 0 takes a free one and says which)")
+// waitRules are those of waiting, and of being waited for.
+func (f *flagSet) waitRules() []rule {
+	c := f.config
+	waiting := f.waitFor.set || f.retry.set
+	return []rule{
+		{waiting && c.listen, "options --wait-for or --retry and -l exclude each other: a listener waits anyway, --accept-timeout limits it"},
+		{waiting && c.udp && !c.zero, "options --wait-for or --retry and -u exclude each other: a UDP port is there once it answers; say \"purr -zu --wait-for TIME HOST PORT -- purr -u HOST PORT\""},
+		{waiting && f.pings.set, "options --wait-for or --retry and -c exclude each other: pings try again anyway"},
+		{f.readyFD.set && !c.listen, "option --ready-fd needs -l: a dialer has nothing to announce"},
+		{c.portFile != "" && !c.listen, "option --port-file needs -l: a dialer has nothing to announce"},
 	}
-	if c.sourceText != "" {
-		if c.host != "" {
-			return usageErrorf("option -s %s and the operand %s both name the address to listen on: leave one out", c.sourceText, c.host)
-		}
-		c.host = c.sourceText
-	}
-	n, err := parsePort(c.network, port, 0)
-	if err != nil {
-		return usageError{err}
-	}
-	c.ports = []int{n}
-	return nil
-}
-
-func (c *config) setPath(words []string) error {
-	if len(words) != 1 || words[0] == "" {
-		return usageErrorf("option -U takes the path of one Unix socket: say \"purr -U PATH\" or \"purr -l -U PATH\"")
-	}
-	c.path, c.source = words[0], c.sourceText
-	for _, path := range []string{c.path, c.source} {
-		if len(path) > maxSocketPath {
-			return usageErrorf("the path %s is too long for a Unix socket: at most %d bytes", path, maxSocketPath)
-		}
-	}
-	return nil
-}
-
-// maxSocketPath is what sockaddr_un holds on every system (104 bytes on BSD
-// and macOS, 108 on Linux), less the final zero.
-const maxSocketPath = 103
-
-// checkFile finds a --send-file that cannot be sent before a connection waits
-// for it. Only a regular file is opened: opening a FIFO would wait for its
-// writer.
-func (c *config) checkFile() error {
-	if c.sendFile == "" {
-		return nil
-	}
-	info, err := os.Stat(c.sendFile)
-	if err == nil && info.Mode().IsRegular() {
-		var f *os.File
-		if f, err = os.Open(c.sendFile); err == nil {
-			err = f.Close()
-		}
-	}
-	if err != nil {
-		return usageErrorf("option --send-file: %w", err)
-	}
-	if info.IsDir() {
-		return usageErrorf("option --send-file: %s is a directory: say \"tar c %s | purr ...\"", c.sendFile, filepath.Clean(c.sendFile))
-	}
-	return nil
 }

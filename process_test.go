@@ -521,3 +521,10 @@ var regexpStatus1 = regexp.MustCompile(`(?m)^status 1$`)
 
 // boundOn is the first line of purr -v -l -U, whether streams or datagrams.
 var boundOn = regexp.MustCompile(`(?m)^Bound on (.*)$`)
+
+// What a program says that finds nobody there: over TCP or a Unix socket, and
+// over UDP.
+var (
+	regexpRefused = regexp.MustCompile(`(?m)^purr: connect to .* failed: (Connection refused|No such file or directory)$`)
+	regexpClosed  = regexp.MustCompile(`(?m)^purr: .* \(udp\): closed: `)
+)

@@ -184,6 +184,10 @@ func (p *purr) openPackets(ctx context.Context) (packetConn, error) {
 	} else {
 		p.saysListening(conn.LocalAddr())
 	}
+	if err := p.announceReady(conn.LocalAddr()); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
 	return conn.(packetConn), nil
 }
 

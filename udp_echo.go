@@ -19,6 +19,7 @@ type packetEcho struct {
 	begun  bool // whether a datagram has come
 	count  int64
 	lost   int // answers that could not be sent
+	pings  pingCounters
 }
 
 // echoPackets runs an echo on conn, which it takes over.
@@ -92,6 +93,13 @@ func (e *packetEcho) answer(n int) (done string, err error) {
 	if e.p.copies() {
 		if err := e.batch.writeTo(e.out, n); err != nil {
 			return "", fmt.Errorf("write to stdout: %w", cause(err))
+		}
+	}
+	if e.p.cfg.network == "udp" {
+		for i := range n { // a ping of purr's learns how many have arrived; nothing else is touched
+			if d := e.batch.data(i); len(d) == echoLen {
+				e.pings.stamp(e.batch.sender(i), d)
+			}
 		}
 	}
 	if e.p.cfg.upper {

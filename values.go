@@ -180,6 +180,42 @@ func (v *keepalive) Set(text string) error {
 
 func (v *keepalive) String() string { return "" }
 
+// pingCount is the number of pings of -zu -c. Set takes anything: -c is a
+// command to other netcats, and whoever means that is better told so than that
+// it is no number.
+type pingCount struct {
+	text         string
+	n            int
+	set, invalid bool
+}
+
+func (v *pingCount) Set(text string) error {
+	count := number{high: 1<<31 - 1}
+	err := count.Set(text)
+	v.text, v.n, v.set, v.invalid = text, count.n, true, err != nil
+	return nil
+}
+
+func (v *pingCount) String() string { return v.text }
+
+// percent is a share: 5% or 5, or 0.5%.
+type percent struct {
+	share float64 // 0 to 1
+	set   bool
+}
+
+func (v *percent) Set(text string) error {
+	digits := strings.TrimSuffix(text, "%")
+	n, err := strconv.ParseFloat(digits, 64)
+	if err != nil || strings.Trim(digits, "0123456789.") != "" || n > 100 {
+		return fmt.Errorf("percentage invalid: %s (0%% to 100%%)", text)
+	}
+	v.share, v.set = n/100, true
+	return nil
+}
+
+func (v *percent) String() string { return strconv.FormatFloat(100*v.share, 'g', -1, 64) + "%" }
+
 // parsePort reads a decimal port or a service name; low is 0 where the kernel
 // may choose, else 1. The wording of the errors is OpenBSD nc's.
 func parsePort(network, text string, low int) (int, error) {

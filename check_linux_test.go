@@ -1,0 +1,417 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// openPorts listens on n ports of 127.0.0.1 and accepts whoever comes.
+func openPorts(t *testing.T, n int) (ports []string) {
+	t.Helper()
+	for range n {
+		ports = append(ports, fmt.Sprint(listenTCP(t, "").Port()))
+	}
+	return ports
+}
+
+// closedPorts are ports of 127.0.0.1 that nobody listens on. They stay bound,
+// so that nobody else begins to.
+func closedPorts(t *testing.T, n int) (ports []string) {
+	t.Helper()
+	for range n {
+		fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = syscall.Close(fd) })
+		if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+			t.Fatal(err)
+		}
+		name, err := syscall.Getsockname(fd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ports = append(ports, fmt.Sprint(name.(*syscall.SockaddrInet4).Port))
+	}
+	return ports
+}
+
+// The status of -z, which is silent without -v.
+func TestCheckStatus(t *testing.T) {
+	t.Parallel()
+	open, closed := openPorts(t, 2), closedPorts(t, 2)
+	for _, c := range []struct {
+		args   string
+		status int
+	}{
+		{"-z 127.0.0.1 " + open[0], 0},
+		{"-z 127.0.0.1:" + open[0], 0},
+		{"-z 127.0.0.1 " + closed[0], 1},
+		{"-z 127.0.0.1 " + closed[0] + " " + open[0], 0},
+		{"-z --any 127.0.0.1 " + closed[0] + "," + open[0], 0},
+		{"-z --all 127.0.0.1 " + closed[0] + "," + open[0], 1},
+		{"-z --all 127.0.0.1 " + open[0] + "," + open[1], 0},
+		{"-z -r --parallel 1 127.0.0.1 " + closed[0] + "," + open[0], 0},
+		{"-zw1 127.0.0.1 " + open[0], 0},
+		{"-z -n -d -N -q 0 127.0.0.1 " + open[0], 0},
+		{"-z -i 0.01 127.0.0.1 " + closed[0] + " " + open[0], 0},
+		{"-z -s 127.0.0.1 127.0.0.1 " + open[0], 0},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			t.Parallel()
+			p := startPurr(t, opts{}, strings.Fields(c.args)...)
+			p.ends(c.status)
+			p.printed("")
+			p.quiet()
+		})
+	}
+}
+
+// With -v the lines and their order are nc.openbsd's, and so is the status.
+func TestCheckLikeNC(t *testing.T) {
+	t.Parallel()
+	nc, err := exec.LookPath("nc.openbsd")
+	if err != nil {
+		t.Skip("needs nc.openbsd (Debian package netcat-openbsd)")
+	}
+	open, closed := openPorts(t, 2), closedPorts(t, 2)
+	for _, args := range []string{
+		"-zv 127.0.0.1 " + open[0],
+		"-zv 127.0.0.1 " + closed[0],
+		"-z 127.0.0.1 " + closed[0],
+		"-zv 127.0.0.1 " + open[1] + " " + closed[1] + " " + open[0],
+		"-zvn 127.0.0.1 " + open[0] + " " + closed[0],
+		"-zv -4 localhost " + closed[0] + " " + open[0],
+		"-zv -w 1 localhost " + open[0],
+		"-vz -w1 -- 127.0.0.1 " + open[0],
+		"-zv 127.0.0.1 1-20",
+		"-zv nosuch.invalid 80",
+	} {
+		t.Run(args, func(t *testing.T) {
+			t.Parallel()
+			theirs := start(t, opts{}, nc, strings.Fields(args)...)
+			want := theirs.status()
+			ours := startPurr(t, opts{}, strings.Fields(args)...)
+			ours.ends(want)
+			said := strings.ReplaceAll(theirs.err.String(), "nc.openbsd: ", "purr: ")
+			said = strings.ReplaceAll(said, nc+": ", "purr: ")
+			if got := ours.err.String(); got != said {
+				t.Errorf("nc says\n%spurr says\n%s", said, got)
+			}
+		})
+	}
+}
+
+// Each port is said once, in the order of the command line.
+func TestCheckJSON(t *testing.T) {
+	t.Parallel()
+	open, closed := openPorts(t, 1), closedPorts(t, 1)
+	p := startPurr(t, opts{}, "-z", "--json", "-r", "localhost", closed[0], open[0], closed[0]+","+open[0], "1-3")
+	p.ends(0)
+	p.quiet()
+	want := []string{closed[0] + " closed", open[0] + " open", "1 closed", "2 closed", "3 closed"}
+	var got []string
+	for line := range strings.Lines(p.out.String()) {
+		var o struct {
+			V     int
+			Host  string
+			Port  int
+			State string
+		}
+		if err := json.Unmarshal([]byte(line), &o); err != nil || o.V != 1 || o.Host != "localhost" {
+			t.Fatalf("%s: %v", line, err)
+		}
+		got = append(got, fmt.Sprint(o.Port, " ", o.State))
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	p = startPurr(t, opts{}, "-z", "--json", "nosuch.invalid", "80")
+	p.ends(1)
+	p.printed(`{"v":1,"host":"nosuch.invalid","port":80,"state":"local-error","rtt_us":null,"error":"getaddrinfo for host \"nosuch.invalid\" port 80: Name or service not known"}` + "\n")
+	p = startPurr(t, opts{}, "-zu", "--json", "-w", "0.2", "nosuch.invalid", "53")
+	p.ends(1)
+	if o := map[string]any{}; json.Unmarshal([]byte(p.out.String()), &o) != nil || o["state"] != "local-error" || o["address"] != nil {
+		t.Errorf("%s", p.out.String())
+	}
+}
+
+// A banner cannot act on the terminal.
+func TestCheckBanner(t *testing.T) {
+	t.Parallel()
+	port := fmt.Sprint(listenTCP(t, "220 cats\x1b[2J\r\n").Port())
+	p := startPurr(t, opts{}, "-z", "--banner", "127.0.0.1", port, closedPorts(t, 1)[0])
+	p.ends(0)
+	p.printed("127.0.0.1 " + port + `: 220 cats\x1b[2J\r\n` + "\n")
+	p.quiet()
+	p = startPurr(t, opts{stdout: devFull(t)}, "-z", "--banner", "127.0.0.1", port)
+	p.ends(1)
+	p.complains("write to stdout", "no space left")
+}
+
+func devFull(t *testing.T) *os.File {
+	t.Helper()
+	f, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("needs /dev/full")
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// Hosts come from stdin and from a file.
+func TestCheckHosts(t *testing.T) {
+	t.Parallel()
+	port := openPorts(t, 1)[0]
+	list := "# machines\n127.0.0.1\n\n localhost # again\n127.0.0.1\n"
+	want := "Connection to 127.0.0.1 " + port + " port [tcp/*] succeeded!\n" +
+		"Connection to localhost (127.0.0.1) " + port + " port [tcp/*] succeeded!\n"
+	for _, host := range []string{"-", "@" + fileWith(t, list)} {
+		p := startPurr(t, opts{stdin: strings.NewReader(list)}, "-z4v", "--all", host, port)
+		p.ends(0)
+		if got := p.err.String(); regexp.MustCompile(`\[tcp/[^]]*\]`).ReplaceAllString(got, "[tcp/*]") != want {
+			t.Errorf("%s: said %q", host, got)
+		}
+	}
+	p := startPurr(t, opts{stdin: strings.NewReader("nosuch.invalid\n127.0.0.1\n")}, "-z", "-", port, "1")
+	p.ends(0)
+	p.complains("nosuch.invalid")
+	p = startPurr(t, opts{}, "-z", "-", port)
+	p.ends(1)
+	p.complains("hosts on stdin", "none")
+	for _, c := range []struct{ host, said string }{{"@/nonexistent", "no such file"}, {"@" + fileWith(t, "a b\n"), "one host per line"}, {"@/dev/null", "none"}} {
+		p := startPurr(t, opts{}, "-z", c.host, port)
+		p.ends(2)
+		p.complains(c.said)
+	}
+}
+
+// -zu says open only of a port that answered, with the same status with and
+// without -v.
+func TestCheckUDP(t *testing.T) {
+	t.Parallel()
+	echo := startPurr(t, opts{stdout: devNull(t)}, "-u", "-l", "-k", "--echo", "127.0.0.1", "0")
+	_, open := echo.bound()
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { silent.Close() })
+	mute, closed := portOf(t, silent.LocalAddr()), freePort(t, "udp")
+	for _, c := range []struct {
+		args   string
+		status int
+		line   string
+	}{
+		{"127.0.0.1 " + open, 0, `^127\.0\.0\.1:\d+/udp +open +\d`},
+		{"localhost " + open, 0, `^127\.0\.0\.1:\d+/udp +open +\d`},
+		{"127.0.0.1 " + closed, 1, `^127\.0\.0\.1:\d+/udp +closed +\d`},
+		{"-w 0.3 127.0.0.1 " + mute, 3, `^127\.0\.0\.1:\d+/udp +no-answer +0\.3 s `},
+		{"-w 0.3 127.0.0.1 " + mute + "," + open, 3, `no-answer.*\n.*open`},
+		{"-w 0.3 --any 127.0.0.1 " + mute + "," + open, 0, `no-answer.*\n.*open`},
+		{"--payload text:hello --expect regex:^hello$ 127.0.0.1 " + open, 0, `open .*hello`},
+		{"--payload hex:00ff --expect prefix-hex:01 127.0.0.1 " + open, 5, `open .*not as expected`},
+		{"--payload - 127.0.0.1 " + open, 0, `open .*from stdin`},
+	} {
+		for _, v := range []string{"", "-v "} {
+			t.Run(v+c.args, func(t *testing.T) {
+				t.Parallel()
+				p := startPurr(t, opts{stdin: strings.NewReader("from stdin")}, strings.Fields("-zu "+v+c.args)...)
+				p.ends(c.status)
+				if !regexp.MustCompile(c.line).MatchString(p.out.String()) {
+					t.Errorf("stdout %q, want %s", p.out.String(), c.line)
+				}
+				succeeded := strings.Count(p.err.String(), "port [udp/")
+				if want := len(regexp.MustCompile(`/udp +open `).FindAllString(p.out.String(), -1)); v != "" && c.status != 5 && succeeded != want || (v == "" || c.status == 5) && succeeded != 0 {
+					t.Errorf("said %q", p.err.String())
+				}
+			})
+		}
+	}
+}
+
+func devNull(t *testing.T) *os.File {
+	t.Helper()
+	f, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// Pings of an echo are counted there; --max-loss and Ctrl-C.
+func TestCheckPing(t *testing.T) {
+	t.Parallel()
+	echo := startPurr(t, opts{}, "-u", "-l", "-k", "--echo", "127.0.0.1", "0")
+	_, port := echo.bound()
+	p := startPurr(t, opts{}, "-zu", "-c", "4", "-i", "0.05", "127.0.0.1", port)
+	p.ends(0)
+	p.quiet()
+	if !regexp.MustCompile(`(?s)^seq=1 .*seq=4 .*\n4 sent, 4 answered, 0 % lost, 0 duplicate, 0 late, 0 reordered; rtt .*\nof the first 4: 0 lost on the way there, 0 on the way back\n$`).MatchString(p.out.String()) {
+		t.Errorf("printed %q", p.out.String())
+	}
+	echo.waitOut(`00000004 00000000`) // the copy is as received, its count still zero
+	p = startPurr(t, opts{}, "-zu", "-c", "0", "-i", "0.05", "localhost", port)
+	p.waitOut(`seq=2 `)
+	p.signal(syscall.SIGINT)
+	p.endsWithin(130, promptly()+time.Second)
+	if !strings.Contains(p.out.String(), " lost, ") {
+		t.Errorf("no sums after Ctrl-C: %q", p.out.String())
+	}
+	p = startPurr(t, opts{}, "-zu", "-c", "2", "-i", "0.05", "-w", "0.2", "127.0.0.1", freePort(t, "udp"))
+	p.ends(1)
+	lossy, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lossy.Close()
+	go func() { // every other one is lost on the way back
+		b := make([]byte, 1500)
+		var c pingCounter
+		for i := 0; ; i++ {
+			n, from, err := lossy.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			if c.stamp(b[:n]); i%2 == 0 {
+				lossy.WriteTo(b[:n], from)
+			}
+		}
+	}()
+	for loss, status := range map[string]int{"60%": 0, "10": 1} {
+		p = startPurr(t, opts{}, "-zu", "-c", "4", "-i", "0.02", "-w", "0.5", "--max-loss", loss, "127.0.0.1", portOf(t, lossy.LocalAddr()))
+		p.ends(status)
+		if !regexp.MustCompile(`50 % lost.*\nof the first [34]: 0 lost on the way there, [12] on the way back`).MatchString(p.out.String()) {
+			t.Errorf("--max-loss %s: %q", loss, p.out.String())
+		}
+	}
+}
+
+// Ctrl-C ends a scan at once.
+func TestCheckInterrupted(t *testing.T) {
+	t.Parallel()
+	port := fmt.Sprint(listenTCP(t, "").Port())
+	for _, args := range [][]string{
+		{"-z", "--banner", "-w", "60", "127.0.0.1", port},
+		{"-zu", "-w", "60", "127.0.0.1", silentPort(t)},
+		{"-zu", "-w", "60", "127.0.0.1", silentPort(t), silentPort(t)},
+		{"-zu", "--wait-for", "60", "127.0.0.1", silentPort(t)},
+	} {
+		p := startPurr(t, opts{}, args...)
+		time.Sleep(200 * time.Millisecond) // it says nothing when it has begun; earlier is as good
+		p.signal(syscall.SIGINT)
+		p.endsWithin(130, promptly())
+		p.quiet()
+		p.printed("")
+	}
+}
+
+// silentPort is a UDP port that is bound and never answers.
+func silentPort(t *testing.T) string {
+	t.Helper()
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return portOf(t, c.LocalAddr())
+}
+
+// A Unix socket is there, dead, or absent.
+func TestCheckUnix(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(socketDir(t), "s")
+	p := startPurr(t, opts{}, "-z", "-U", path)
+	p.ends(1)
+	p.quiet()
+	p = startPurr(t, opts{}, "-zv", "-U", path)
+	p.ends(1)
+	p.complains(path, "No such file")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	startPurr(t, opts{}, "-z", "-U", path).ends(0)
+}
+
+// Each illegal combination is said before anything is opened.
+func TestCheckConflicts(t *testing.T) {
+	t.Parallel()
+	for args, word := range map[string]string{
+		"-z":                                  "no host and port",
+		"-z -l 9000":                          "-l",
+		"-z -u -U x":                          "-U",
+		"-z --echo h 1":                       "--echo",
+		"-z --send-file go.mod h 1":           "--payload",
+		"-z --interactive h 1":                "--interactive",
+		"-z -W 1 h 1":                         "-W",
+		"-z --idle-timeout 1 h 1":             "--idle-timeout",
+		"-z -T ef h 1":                        "-T",
+		"-z --all --any h 1":                  "--any",
+		"--all h 1":                           "--all",
+		"--banner h 1":                        "--banner",
+		"-zu --banner h 1":                    "--banner",
+		"--json h 1":                          "--json",
+		"--parallel 2 h 1":                    "--parallel",
+		"-z --payload dns h 1":                "--payload",
+		"-z --expect dns h 1":                 "--expect",
+		"-z --rate 5 h 1":                     "--rate",
+		"-z --thorough h 1":                   "--thorough",
+		"-z --secret-file go.mod h 1":         "--secret-file",
+		"-zu --secret-file /nonexistent h 1":  "no such file",
+		"-zu --secret-file /dev/null h 1":     "no secret",
+		"-zu --payload nosuch h 1":            "nosuch",
+		"-zu --expect nosuch h 1":             "nosuch",
+		"-zu -i 1 h 1":                        "--rate",
+		"-c ls h 1":                           "runs no commands",
+		"-z -c 3 h 1":                         "runs no commands",
+		"--sh-exec ls h 1":                    "runs no commands",
+		"-zu -c ls h 1":                       "invalid",
+		"-zu -c 3 h 1 2":                      "one port",
+		"-zu -c 3 - 1":                        "one host",
+		"-zu -c 3 --json h 1":                 "--json",
+		"-zu --max-loss 5% h 1":               "--max-loss",
+		"-zu -c 3 --max-loss 500 h 1":         "500",
+		"-zu --payload - - 1":                 "stdin",
+		"--wait-for 1 -l 9000":                "--accept-timeout",
+		"--wait-for 1 -u h 1":                 "-zu",
+		"--wait-for 1 -- h 1":                 "nobody to wait for",
+		"--wait-for 1 h 1 -- /nonexistent/x":  "no such file",
+		"--ready-fd 3 h 1":                    "--ready-fd",
+		"--ready-fd 1 -l 0":                   "too small",
+		"--port-file x h 1":                   "--port-file",
+		"--list-payloads h 1":                 "--list-payloads",
+		"-l --port-file /dev/null 0":          "regular file",
+		"-l --port-file /nonexistent/f 0":     "no such file",
+		"-l --ready-fd 987 0":                 "not open",
+		"-z nosuch 1-":                        "port number",
+		"-z --parallel 0 h 1":                 "too small",
+		"-z --wait-for 5 -c 1 -u h 1":         "-c",
+		"-z --payload text:x --wait-for 1 h1": "--payload",
+	} {
+		p := startPurr(t, opts{}, strings.Fields(args)...)
+		p.ends(2)
+		p.complains(word)
+		p.printed("")
+	}
+}
+
+func TestListPayloads(t *testing.T) {
+	t.Parallel()
+	p := startPurr(t, opts{}, "--list-payloads")
+	p.ends(0)
+	if lines := strings.Split(p.out.String(), "\n"); len(lines) < 20 || !strings.HasPrefix(lines[0], "dns ") {
+		t.Errorf("%q", p.out.String())
+	}
+}

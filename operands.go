@@ -1,0 +1,271 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// This file reads the words of the command line that are no options, and looks
+// at the files that options name before anything is opened.
+
+// setOperands reads the words that are no options: HOST PORT..., HOST:PORT,
+// PORT (listen only), or the path of a Unix socket.
+func (c *config) setOperands(words []string) error {
+	if err := c.setCommand(words); err != nil {
+		return err
+	}
+	switch {
+	case c.unix:
+		return c.setPath(words)
+	case c.listen:
+		return c.setListenAddress(words)
+	}
+	switch {
+	case len(words) == 0:
+		return usageErrorf("no host and port: say \"purr HOST PORT\", or \"purr -l PORT\" to listen")
+	case len(words) == 1:
+		host, port, err := net.SplitHostPort(words[0])
+		if err != nil || host == "" {
+			return usageErrorf("no port for host %s: say \"purr %s PORT\"", words[0], words[0])
+		}
+		words = []string{host, port}
+	}
+	c.host = words[0]
+	if c.host == "" {
+		return usageErrorf("the host is empty: say \"purr HOST PORT\"")
+	}
+	if err := c.setHosts(); err != nil {
+		return err
+	}
+	for _, word := range words[1:] {
+		ports, err := parsePorts(c.network, word)
+		if err != nil {
+			return usageError{err}
+		}
+		c.ports = append(c.ports, ports...)
+	}
+	if c.zero {
+		c.ports = unique(c.ports)
+	}
+	if c.check.ping && len(c.ports) > 1 {
+		return usageErrorf("option -c takes one host and one port: leave the other ports out")
+	}
+	c.source = c.sourceText
+	if c.portText == "" {
+		return nil
+	}
+	port, err := parsePort(c.network, c.portText, 1)
+	if err != nil {
+		return usageErrorf("option -p: %w", err)
+	}
+	c.sourcePort = port
+	return nil
+}
+
+// unique returns the ports without repetitions, each where it comes first.
+func unique(ports []int) (out []int) {
+	seen := make(map[int]bool, len(ports))
+	for _, port := range ports {
+		if !seen[port] {
+			seen[port] = true
+			out = append(out, port)
+		}
+	}
+	return out
+}
+
+// setListenAddress reads -l PORT, -l HOST PORT, -l HOST:PORT, -l -p PORT
+// [HOST] and -l -s HOST PORT: every netcat has its own way to say it.
+func (c *config) setListenAddress(words []string) error {
+	port := c.portText
+	switch {
+	case len(words) > 2 || len(words) == 2 && port != "":
+		return usageErrorf("too many operands: say \"purr -l PORT\", \"purr -l HOST PORT\" or \"purr -l -p PORT HOST\"")
+	case len(words) == 2:
+		c.host, port = words[0], words[1]
+	case len(words) == 1 && port != "":
+		c.host = words[0]
+	case len(words) == 1:
+		port = words[0]
+		if h, p, err := net.SplitHostPort(words[0]); err == nil {
+			c.host, port = h, p
+		}
+	case port == "":
+		return usageErrorf("no port: say \"purr -l PORT\" (-l 0 takes a free one and says which)")
+	}
+	if c.sourceText != "" {
+		if c.host != "" {
+			return usageErrorf("option -s %s and the operand %s both name the address to listen on: leave one out", c.sourceText, c.host)
+		}
+		c.host = c.sourceText
+	}
+	n, err := parsePort(c.network, port, 0)
+	if err != nil {
+		return usageError{err}
+	}
+	c.ports = []int{n}
+	return nil
+}
+
+func (c *config) setPath(words []string) error {
+	if len(words) != 1 || words[0] == "" {
+		return usageErrorf("option -U takes the path of one Unix socket: say \"purr -U PATH\" or \"purr -l -U PATH\"")
+	}
+	c.path, c.source = words[0], c.sourceText
+	for _, path := range []string{c.path, c.source} {
+		if len(path) > maxSocketPath {
+			return usageErrorf("the path %s is too long for a Unix socket: at most %d bytes", path, maxSocketPath)
+		}
+	}
+	return nil
+}
+
+// maxSocketPath is what sockaddr_un holds on every system (104 bytes on BSD
+// and macOS, 108 on Linux), less the final zero.
+const maxSocketPath = 103
+
+// setHosts finds the hosts of a port check: the operand, or each line of a
+// file. Those on stdin are read later.
+func (c *config) setHosts() error {
+	k := &c.check
+	path, isFile := strings.CutPrefix(c.host, "@")
+	switch {
+	case !c.zero:
+		return nil
+	case c.host == "-" && k.payload.stdin:
+		return usageErrorf("the host - and option --payload - both read stdin: say @FILE for the hosts, or --payload file:PATH")
+	case (c.host == "-" || isFile) && k.ping:
+		return usageErrorf("option -c takes one host and one port: leave the list of hosts out")
+	case c.host == "-":
+		k.hostsOnStdin = true
+		return nil
+	case !isFile:
+		k.hosts = []string{c.host}
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return usageErrorf("hosts: %w", err)
+	}
+	defer f.Close()
+	if k.hosts, err = readHosts(f); err != nil {
+		return usageErrorf("hosts in %s: %w", path, err)
+	}
+	return nil
+}
+
+// readHosts reads one host per line. Blank lines and what follows a # are
+// left out.
+func readHosts(r io.Reader) ([]string, error) {
+	var hosts []string
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		host, _, _ := strings.Cut(lines.Text(), "#")
+		switch fields := strings.Fields(host); {
+		case len(fields) > 1:
+			return nil, fmt.Errorf("one host per line, and not %q", strings.TrimSpace(host))
+		case len(fields) == 1 && !slices.Contains(hosts, fields[0]):
+			hosts = append(hosts, fields[0])
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, cause(err)
+	}
+	if len(hosts) == 0 {
+		return nil, errors.New("there is none")
+	}
+	return hosts, nil
+}
+
+// setCommand finds the program that is to run once there is an answer, so that
+// a misspelt name does not show after the wait only.
+func (c *config) setCommand(words []string) error {
+	switch {
+	case len(c.command) == 0:
+		return nil
+	case len(words) == 0:
+		return usageErrorf("nobody to wait for: with --wait-for or --retry the words after -- are the command, say \"purr --wait-for TIME HOST PORT -- CMD\"")
+	}
+	path, err := exec.LookPath(c.command[0])
+	if err != nil {
+		return usageErrorf("the command after --: %w", err)
+	}
+	c.commandPath = path
+	return nil
+}
+
+// checkFiles looks at the files that options name, before a connection waits
+// for them.
+func (f *flagSet) checkFiles() error {
+	c := f.config
+	if f.secretFile != "" {
+		secret, err := readSecret(f.secretFile)
+		if err != nil {
+			return usageErrorf("option --secret-file: %w", err)
+		}
+		c.check.secret = secret
+	}
+	if c.readyFD != 0 {
+		if err := checkInherited(c.readyFD); err != nil {
+			return usageErrorf("option --ready-fd: descriptor %d: %w", c.readyFD, err)
+		}
+	}
+	if c.portFile != "" {
+		if err := checkPortFile(c.portFile); err != nil {
+			return usageErrorf("option --port-file: %w", err)
+		}
+	}
+	return c.checkFile()
+}
+
+// readSecret reads a file that holds nothing but a secret. A newline at its
+// end is the editor's and not part of it.
+func readSecret(path string) ([]byte, error) {
+	const most = 4096
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err != nil {
+		return nil, err
+	}
+	b = bytes.TrimRight(b, "\r\n")
+	if len(b) == 0 || len(b) > most {
+		return nil, fmt.Errorf("%s holds no secret of 1 to %d bytes", path, most)
+	}
+	return b, nil
+}
+
+// checkFile finds a --send-file that cannot be sent before a connection waits
+// for it. Only a regular file is opened: opening a FIFO would wait for its
+// writer.
+func (c *config) checkFile() error {
+	if c.sendFile == "" {
+		return nil
+	}
+	info, err := os.Stat(c.sendFile)
+	if err == nil && info.Mode().IsRegular() {
+		var f *os.File
+		if f, err = os.Open(c.sendFile); err == nil {
+			err = f.Close()
+		}
+	}
+	if err != nil {
+		return usageErrorf("option --send-file: %w", err)
+	}
+	if info.IsDir() {
+		return usageErrorf("option --send-file: %s is a directory: say \"tar c %s | purr ...\"", c.sendFile, filepath.Clean(c.sendFile))
+	}
+	return nil
+}

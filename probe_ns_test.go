@@ -1,0 +1,80 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// nsVariable tells a re-executed test binary which test it is inside namespaces for.
+const nsVariable = "PURR_TEST_NAMESPACE"
+
+// inNamespaces runs the calling test in network, mount and process namespaces of its own, so that it can lay out
+// networks and start servers on any port, and nothing of it outlives the test. It returns true inside; outside it has
+// passed on the result and the test must return. Where namespaces are not to be had the test is skipped.
+func inNamespaces(t *testing.T) (inside bool) {
+	t.Helper()
+	if os.Getenv(nsVariable) == t.Name() {
+		for _, c := range []string{"mount --make-rprivate /", "mount -t tmpfs tmpfs /run", "mount -t proc proc /proc", "ip link set lo up"} {
+			mustRun(t, c)
+		}
+		return true
+	}
+	if _, err := exec.LookPath("ip"); err != nil {
+		missing(t, "ip (Debian package iproute2)")
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=5m")
+	cmd.Env = append(os.Environ(), nsVariable+"="+t.Name())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL,
+		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID}
+	if os.Getuid() != 0 {
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+	}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		missing(t, "root or user namespaces: "+err.Error())
+	}
+	err := cmd.Wait()
+	if err != nil {
+		t.Errorf("in namespaces: %v\n%s", err, out.String())
+	} else {
+		t.Logf("in namespaces:\n%s", out.String())
+	}
+	return false
+}
+
+// missing skips the test and names what is missing; with PURR_TEST_REQUIRE set, as in CI, it fails it.
+func missing(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("PURR_TEST_REQUIRE") != "" {
+		t.Fatalf("%s needs %s", t.Name(), what)
+	}
+	t.Skipf("SKIPPED: %s needs %s", t.Name(), what)
+}
+
+// mustRun runs a command line without quoting.
+func mustRun(t *testing.T, line string) {
+	t.Helper()
+	words := strings.Fields(line)
+	if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v: %s", line, err, out)
+	}
+}
+
+// mustRunAll runs the lines of a script, without quoting.
+func mustRunAll(t *testing.T, script string) {
+	t.Helper()
+	for line := range strings.Lines(script) {
+		if line = strings.TrimSpace(line); line != "" {
+			mustRun(t, line)
+		}
+	}
+}

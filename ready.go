@@ -1,0 +1,91 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// This file is --ready-fd and --port-file: telling whoever started purr that
+// clients may come, and where.
+
+// announceReady tells that addr is bound: its port, or the path of a Unix
+// socket. The file comes first, so that whoever hears the descriptor can read it.
+func (p *purr) announceReady(addr net.Addr) error {
+	text := p.cfg.path
+	if !p.cfg.unix {
+		text = strconv.Itoa(int(addrPort(addr).Port()))
+	}
+	if p.cfg.portFile != "" {
+		if err := p.writePortFile(text + "\n"); err != nil {
+			return fmt.Errorf("port file %s: %w", p.cfg.portFile, cause(err))
+		}
+	}
+	if p.cfg.readyFD != 0 {
+		if err := writeReady(p.cfg.readyFD, text+"\n"); err != nil {
+			return fmt.Errorf("ready descriptor %d: %w", p.cfg.readyFD, cause(err))
+		}
+	}
+	return nil
+}
+
+// writePortFile writes the file beside its place and moves it there, so that
+// nobody reads a part of it, and has it removed at the end.
+func (p *purr) writePortFile(text string) error {
+	path, err := filepath.Abs(p.cfg.portFile) // for the end
+	if err != nil {
+		return err
+	}
+	beside := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"-"+rand.Text()[:8])
+	f, err := os.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(beside, path)
+	}
+	if err != nil {
+		_ = os.Remove(beside)
+		return err
+	}
+	p.removeAtExit(path)
+	return nil
+}
+
+// writeReady writes text to an inherited descriptor and closes it.
+func writeReady(fd int, text string) error {
+	f := os.NewFile(uintptr(fd), "ready descriptor")
+	if f == nil {
+		return os.ErrInvalid
+	}
+	_, err := f.WriteString(text)
+	return errors.Join(err, f.Close())
+}
+
+// checkPortFile finds a file that cannot be written before anything is bound.
+// It is moved into its place, and so must not be a device or a directory.
+func checkPortFile(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a regular file", path)
+	case err != nil && !errors.Is(err, os.ErrNotExist):
+		return err
+	}
+	dir := filepath.Dir(path)
+	if info, err = os.Stat(dir); err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is not a directory", dir)
+	}
+	if err := checkWritable(dir); err != nil {
+		return fmt.Errorf("directory %s: %w", dir, err)
+	}
+	return nil
+}

@@ -1,0 +1,469 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// scanEngine connects from one goroutine: non-blocking sockets and one epoll instance. Where the answer is immediate, as on
+// loopback, a closed port costs two calls of connect on a socket that is used again for the next one. What remains
+// is the kernel's work for a SYN and a RST, which is why one engine per processor pays.
+type scanEngine struct {
+	*scanRun
+	ctx      context.Context
+	epoll    int
+	wake     int // an eventfd that ctx's end writes to
+	most     int // connections in flight
+	limit    int // the same as far as descriptors allow: falls when they run out, rises by one with each that is given back
+	next     *atomic.Int64
+	starved  time.Time // since when descriptors have been wanting; zero: they are not
+	claimed  int       // index taken from order and not started, or -1
+	flights  map[int]*scanFlight
+	connects scanQueue // waiting for a connection, oldest first
+	banners  scanQueue // connected and waiting for the first bytes
+	buf      [scanBannerMost]byte
+	spare4   int // sockets whose connection was refused, or -1
+	spare6   int
+	raw4     unix.RawSockaddrInet4
+	raw6     unix.RawSockaddrInet6
+}
+
+// scanFlight is a connection under way.
+type scanFlight struct {
+	fd, index int
+	start     time.Time
+	deadline  time.Time
+	rtt       time.Duration
+	icmp      *probeICMP
+	connected bool
+	done      bool // closed and reported
+}
+
+// scanQueue holds flights whose deadlines ascend, because all of a queue have the same time to wait.
+type scanQueue struct {
+	flights []*scanFlight
+	head    int
+}
+
+func (q *scanQueue) push(f *scanFlight) { q.flights = append(q.flights, f) }
+
+// first returns the flight with the nearest deadline, or nil.
+func (q *scanQueue) first(connected bool) *scanFlight {
+	for ; q.head < len(q.flights); q.head++ {
+		if f := q.flights[q.head]; !f.done && f.connected == connected {
+			return f
+		}
+		q.flights[q.head] = nil
+	}
+	q.flights, q.head = q.flights[:0], 0
+	return nil
+}
+
+// scanMostEngines bounds the engines: the work is the kernel's, and beyond a few they wait for each other's locks.
+const scanMostEngines = 8
+
+// connect asks every target.
+func (s *scanRun) connect(ctx context.Context) error {
+	engines := min(runtime.GOMAXPROCS(0), scanMostEngines, s.o.parallel, max(1, len(s.order)))
+	var next atomic.Int64
+	errs := make(chan error, engines)
+	for n := range engines {
+		limit := s.o.parallel / engines
+		if n < s.o.parallel%engines {
+			limit++
+		}
+		go func() { errs <- s.engine(ctx, limit, &next) }()
+	}
+	var err error
+	for range engines {
+		err = errors.Join(err, <-errs)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// engine asks what it claims from order by counting next up, with limit connections in flight.
+func (s *scanRun) engine(ctx context.Context, limit int, next *atomic.Int64) error {
+	e := &scanEngine{scanRun: s, ctx: ctx, most: limit, limit: limit, next: next, claimed: -1, flights: map[int]*scanFlight{}, spare4: -1, spare6: -1}
+	var err error
+	if e.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return os.NewSyscallError("epoll_create1", err)
+	}
+	defer unix.Close(e.epoll)
+	if e.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return os.NewSyscallError("eventfd", err)
+	}
+	woken := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(woken)
+		_, _ = unix.Write(e.wake, []byte{1, 0, 0, 0, 0, 0, 0, 1}) // a number in either byte order
+	})
+	defer func() {
+		if !stop() { // it runs, and must not write to a descriptor that is somebody else's by then
+			<-woken
+		}
+		unix.Close(e.wake)
+		for fd := range e.flights {
+			unix.Close(fd)
+		}
+		for _, fd := range []int{e.spare4, e.spare6} {
+			if fd >= 0 {
+				unix.Close(fd)
+			}
+		}
+	}()
+	if err := e.watch(e.wake, unix.EPOLLIN, unix.EPOLL_CTL_ADD); err != nil {
+		return err
+	}
+	return e.loop()
+}
+
+func (e *scanEngine) watch(fd int, events uint32, op int) error {
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(e.epoll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)}))
+}
+
+// claim returns the next target to start, or false if there are none left.
+func (e *scanEngine) claim() (i int, ok bool) {
+	if e.claimed < 0 {
+		n := int(e.next.Add(1)) - 1
+		if n >= len(e.order) {
+			return 0, false
+		}
+		e.claimed = e.order[n]
+	}
+	return e.claimed, true
+}
+
+// loop runs until everything is reported or ctx ends.
+func (e *scanEngine) loop() error {
+	var events [256]unix.EpollEvent
+	for more := true; more || len(e.flights) > 0; {
+		for len(e.flights) < e.limit {
+			if err := e.ctx.Err(); err != nil {
+				return err
+			}
+			var i int
+			if i, more = e.claim(); !more || !e.start(i) {
+				break
+			}
+			e.claimed = -1
+		}
+		if len(e.flights) == 0 && !more {
+			break
+		}
+		n, err := unix.EpollWait(e.epoll, events[:], e.patience())
+		if err != nil && err != unix.EINTR {
+			return os.NewSyscallError("epoll_wait", err)
+		}
+		if err := e.ctx.Err(); err != nil {
+			return err
+		}
+		for i := range max(n, 0) {
+			if f := e.flights[int(events[i].Fd)]; f != nil {
+				e.ready(f)
+			}
+		}
+		e.expire()
+	}
+	return nil
+}
+
+// patience returns how many milliseconds epoll may wait: until the first deadline.
+func (e *scanEngine) patience() int {
+	first := time.Minute
+	if !e.starved.IsZero() {
+		first = 10 * time.Millisecond // until another engine gives a descriptor back
+	}
+	if f := e.connects.first(false); f != nil {
+		first = min(first, time.Until(f.deadline))
+	}
+	if f := e.banners.first(true); f != nil {
+		first = min(first, time.Until(f.deadline))
+	}
+	return int(max(first+time.Millisecond-1, 0) / time.Millisecond)
+}
+
+// start opens a connection to target i. It returns false if the machine has nothing left for it and it must be tried again
+// when another one has finished.
+func (e *scanEngine) start(i int) bool {
+	addr := e.targets[i].addr
+	start := time.Now()
+	fd, err := e.open(addr)
+	if err != nil {
+		if scanExhausted(err) && e.mayWait(start) {
+			e.limit = max(1, len(e.flights))
+			return false
+		}
+		state := scanJudge(err)
+		if state == scanUnreachable { // at once: our own kernel knows no way
+			state = scanFailed
+		}
+		e.report(i, scanResult{state: state, rtt: time.Since(start), err: err})
+		return true
+	}
+	e.starved = time.Time{}
+	// On loopback the answer is there by now, and asking for it is cheaper than waiting for it.
+	err = e.reconnect(fd, addr)
+	if err == unix.ECONNREFUSED && e.keep(fd, addr) {
+		e.report(i, scanResult{state: scanClosed, rtt: time.Since(start), err: errScanRefused})
+		return true
+	}
+	f := &scanFlight{fd: fd, index: i, start: start, deadline: start.Add(e.o.timeout)}
+	if err = scanPending(fd, err); err != unix.EALREADY {
+		e.connected(f, err)
+		return true
+	}
+	if err := e.watch(f.fd, unix.EPOLLOUT|unix.EPOLLONESHOT, unix.EPOLL_CTL_ADD); err != nil {
+		e.finish(f, scanFailed, err, nil)
+		return true
+	}
+	e.flights[f.fd] = f
+	e.connects.push(f)
+	return true
+}
+
+// mayWait says whether what has run out may come back: for as long as a connection of this or another engine can hold
+// it. After that every target fails at once until one succeeds.
+func (e *scanEngine) mayWait(now time.Time) bool {
+	if e.starved.IsZero() {
+		e.starved = now
+	}
+	return len(e.flights) > 0 || now.Sub(e.starved) < e.o.timeout+time.Second
+}
+
+// errScanRefused is made once, as most ports of a scan are closed.
+var errScanRefused = os.NewSyscallError("connect", unix.ECONNREFUSED)
+
+// spare returns where a socket of addr's family is kept for the next connection.
+func (e *scanEngine) spare(addr netip.AddrPort) *int {
+	if addr.Addr().Is6() {
+		return &e.spare6
+	}
+	return &e.spare4
+}
+
+// keep keeps a socket whose connection was refused and says whether it did. Linux has disconnected it by then: it
+// has neither port nor peer and connects anew (inet_stream_connect, sk_prot->disconnect).
+func (e *scanEngine) keep(fd int, addr netip.AddrPort) bool {
+	place := e.spare(addr)
+	if *place >= 0 || e.o.source.IsValid() {
+		return false
+	}
+	*place = fd
+	return true
+}
+
+// open returns a socket whose connection to addr is under way, or has already failed or succeeded.
+func (e *scanEngine) open(addr netip.AddrPort) (fd int, err error) {
+	if place := e.spare(addr); *place >= 0 {
+		fd, *place = *place, -1
+		if err = e.reconnect(fd, addr); err == nil || err == unix.EINPROGRESS {
+			return fd, nil
+		}
+		unix.Close(fd) // and see whether a new one does better
+	}
+	family := unix.AF_INET
+	if addr.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	if family == unix.AF_INET6 { // IPv4 queues errors of a connection attempt unasked
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1)
+	}
+	if from := sourceFor(e.o.source, addr); from.IsValid() {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+		var source unix.Sockaddr = &unix.SockaddrInet4{Addr: [4]byte(from.Addr().AsSlice()[:4]), Port: int(from.Port())}
+		if from.Addr().Is6() {
+			source = &unix.SockaddrInet6{Addr: from.Addr().As16(), Port: int(from.Port()), ZoneId: scanZone(from.Addr().Zone())}
+		}
+		if err := unix.Bind(fd, source); err != nil {
+			unix.Close(fd)
+			return -1, os.NewSyscallError("bind", err)
+		}
+	}
+	if err = e.reconnect(fd, addr); err == nil || err == unix.EINPROGRESS {
+		return fd, nil
+	}
+	unix.Close(fd)
+	return -1, os.NewSyscallError("connect", err)
+}
+
+// reconnect calls connect, which for a connection under way returns what became of it: nil, EALREADY or its error.
+//
+// It is a raw system call, of which the scheduler is not told: it never blocks, there are two for each port, and a processor
+// taken away meanwhile and asked back costs as much as the call (measured: a third of the time of a scan on a busy machine).
+func (e *scanEngine) reconnect(fd int, addr netip.AddrPort) error {
+	sa, size := unsafe.Pointer(&e.raw4), unsafe.Sizeof(e.raw4)
+	port := (*[2]byte)(unsafe.Pointer(&e.raw4.Port))
+	if addr.Addr().Is4() {
+		e.raw4.Family, e.raw4.Addr = unix.AF_INET, addr.Addr().As4()
+	} else {
+		e.raw6.Family, e.raw6.Addr, e.raw6.Scope_id = unix.AF_INET6, addr.Addr().As16(), scanZone(addr.Addr().Zone())
+		sa, size = unsafe.Pointer(&e.raw6), unsafe.Sizeof(e.raw6)
+		port = (*[2]byte)(unsafe.Pointer(&e.raw6.Port))
+	}
+	binary.BigEndian.PutUint16(port[:], addr.Port())
+	for {
+		_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(sa), size)
+		switch errno {
+		case unix.EINTR:
+			continue
+		case 0, unix.EISCONN:
+			return nil
+		}
+		return errno
+	}
+}
+
+// scanZone returns the number of an IPv6 zone, which is an interface's name or its number.
+func scanZone(zone string) uint32 {
+	if zone == "" {
+		return 0
+	}
+	if i, err := net.InterfaceByName(zone); err == nil {
+		return uint32(i.Index)
+	}
+	n, _ := strconv.ParseUint(zone, 10, 32)
+	return uint32(n)
+}
+
+// ready handles a socket that epoll says something about.
+func (e *scanEngine) ready(f *scanFlight) {
+	if f.connected {
+		e.read(f)
+		return
+	}
+	err := scanPending(f.fd, e.reconnect(f.fd, e.targets[f.index].addr))
+	if err == unix.EALREADY {
+		_ = e.watch(f.fd, unix.EPOLLOUT|unix.EPOLLONESHOT, unix.EPOLL_CTL_MOD)
+		return
+	}
+	e.connected(f, err)
+}
+
+// scanPending returns what became of a connection under way if err, from connect, does not tell. An ICMP error that arrives
+// while connect still holds the socket, or one that TCP would rather sit out, is kept as a soft error, which only
+// SO_ERROR returns; nobody who asks whether a port is open wants to sit it out.
+func scanPending(fd int, err error) error {
+	if err != unix.EALREADY && err != unix.EINPROGRESS {
+		return err
+	}
+	if n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && n != 0 {
+		return unix.Errno(n)
+	}
+	return unix.EALREADY
+}
+
+// icmp returns the ICMP error in the socket's error queue, or nil.
+func (e *scanEngine) icmp(fd int) *probeICMP {
+	var oob [512]byte
+	for range 8 {
+		_, n, _, _, err := unix.Recvmsg(fd, e.buf[:], oob[:], unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
+		if err != nil {
+			return nil
+		}
+		messages, _ := unix.ParseSocketControlMessage(oob[:n])
+		for _, m := range messages {
+			if q, ok := queuedErrorIn(m); ok && q.icmp != nil {
+				return q.icmp
+			}
+		}
+	}
+	return nil
+}
+
+// connected handles the end of a connection attempt.
+func (e *scanEngine) connected(f *scanFlight, err error) {
+	f.rtt = time.Since(f.start)
+	if err != nil {
+		state := scanJudge(err)
+		if state == scanUnreachable || state == scanFailed {
+			if f.icmp = e.icmp(f.fd); f.icmp != nil {
+				state = scanUnreachable // a prohibition over IPv6 is EACCES
+			} else {
+				state = scanFailed // our own kernel knows no way
+			}
+		}
+		e.finish(f, state, os.NewSyscallError("connect", err), nil)
+		return
+	}
+	if e.self(f) {
+		// Without linger the port, which a server may want, would stay in TIME_WAIT.
+		_ = unix.SetsockoptLinger(f.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		e.finish(f, scanClosed, errScanSelf, nil)
+		return
+	}
+	if !e.o.banner {
+		e.finish(f, scanOpen, nil, nil)
+		return
+	}
+	op := unix.EPOLL_CTL_MOD
+	if e.flights[f.fd] == nil {
+		op = unix.EPOLL_CTL_ADD
+	}
+	if err := e.watch(f.fd, unix.EPOLLIN, op); err != nil {
+		e.finish(f, scanOpen, nil, nil)
+		return
+	}
+	f.connected, f.deadline = true, time.Now().Add(e.o.bannerWait)
+	e.flights[f.fd] = f
+	e.banners.push(f)
+}
+
+// self says whether the connection goes to itself: a socket that connects to a free port of this machine, and is
+// given just that port as its own, meets its own SYN (RFC 9293 3.5, simultaneous open).
+func (e *scanEngine) self(f *scanFlight) bool {
+	sa, err := unix.Getsockname(f.fd)
+	if err != nil {
+		return false
+	}
+	local, target := probeSockaddr(sa), e.targets[f.index].addr
+	return local.Port() == target.Port() && local.Addr() == target.Addr().WithZone("")
+}
+
+// read takes the first bytes of an open port.
+func (e *scanEngine) read(f *scanFlight) {
+	n, err := unix.Read(f.fd, e.buf[:])
+	if err == unix.EAGAIN || err == unix.EINTR {
+		return
+	}
+	e.finish(f, scanOpen, nil, append([]byte(nil), e.buf[:max(n, 0)]...))
+}
+
+// finish closes the connection and reports.
+func (e *scanEngine) finish(f *scanFlight, state scanState, err error, banner []byte) {
+	f.done = true
+	delete(e.flights, f.fd)
+	unix.Close(f.fd)
+	e.limit = min(e.most, e.limit+1)
+	e.report(f.index, scanResult{state: state, rtt: f.rtt, err: err, icmp: f.icmp, banner: banner})
+}
+
+// expire ends what has had its time.
+func (e *scanEngine) expire() {
+	now := time.Now()
+	for f := e.connects.first(false); f != nil && !now.Before(f.deadline); f = e.connects.first(false) {
+		f.rtt = now.Sub(f.start)
+		e.finish(f, scanTimeout, os.NewSyscallError("connect", syscall.ETIMEDOUT), nil)
+	}
+	for f := e.banners.first(true); f != nil && !now.Before(f.deadline); f = e.banners.first(true) {
+		e.finish(f, scanOpen, nil, nil)
+	}
+}
