@@ -341,19 +341,20 @@ func TestOptionsOfAConversation(t *testing.T) {
 		p.printed("login: \xff.!")
 	})
 	run("-i", func(t *testing.T, ln *net.TCPListener, dial dialer) {
-		p := dial(opts{stdin: strings.NewReader("a\nb\nc\n")}, "-i", "0.3")
+		p := dial(opts{stdin: strings.NewReader("a\nb\nc\n")}, "-i", "0.7")
 		c := acceptTest(t, ln)
-		begun := time.Now()
-		for i, want := range []string{"a\n", "b\n", "c\n"} {
-			got := make([]byte, 10)
-			n, err := c.Read(got)
-			if err != nil || string(got[:n]) != want {
-				t.Fatalf("got %q (%v), want %q", got[:n], err, want)
-			}
-			due := time.Duration(i) * 300 * time.Millisecond
-			if took := time.Since(begun); took < due-50*time.Millisecond || took > due+2*time.Second {
-				t.Errorf("line %d came after %v, want %v", i, took, due)
-			}
+		if got := readN(t, c, 2); got != "a\n" { // the first at once
+			t.Errorf("got %q", got)
+		}
+		silent(t, c, 200*time.Millisecond)
+		if got := readN(t, c, 2); got != "b\n" {
+			t.Errorf("got %q", got)
+		}
+		if got := readAll(t, c); got != "c\n" {
+			t.Errorf("got %q", got)
+		}
+		if took := time.Since(p.begun); took < 1400*time.Millisecond {
+			t.Errorf("the third line came after %v", took)
 		}
 		writeAll(t, c, "x\ny\n")
 		_ = c.Close()

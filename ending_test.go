@@ -383,7 +383,7 @@ func TestPeerStopsReading(t *testing.T) {
 		t.Parallel()
 		server := startPurr(t, opts{}, "-l", "--echo", "-w", "1", "127.0.0.1", "0")
 		c := dialTest(t, "tcp", server.addr())
-		go func() { _, _ = io.Copy(c, strings.NewReader(noise(4*eight))) }()
+		go func() { _, _ = io.Copy(c, endless{}) }()
 		server.endsWithin(1, 10*time.Second)
 		server.complains("idle for 1s", "not taken by the peer")
 	})

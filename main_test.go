@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"flag"
 	"os"
 	"regexp"
@@ -93,3 +94,17 @@ func promptly() time.Duration {
 	}
 	return 500 * time.Millisecond
 }
+
+// noise is n bytes that never repeat: a lost, doubled or moved block shows.
+func noise(n int) string { return allNoise()[:n] }
+
+var allNoise = sync.OnceValue(func() string {
+	b := make([]byte, 0, 32<<20)
+	for x := uint64(0x9e3779b97f4a7c15); len(b) < cap(b); {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+		b = binary.LittleEndian.AppendUint64(b, x)
+	}
+	return string(b)
+})

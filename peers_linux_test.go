@@ -37,7 +37,7 @@ var netcats = []netcat{
 	{
 		program: "nc.traditional", pkg: "netcat-traditional",
 		dialSend: "-q 0 127.0.0.1 PORT", dialReceive: "127.0.0.1 PORT",
-		listenSend: "-q 0 -l -s 127.0.0.1 -p PORT", listenReceive: "-l -s 127.0.0.1 -p PORT", ask: "-q 1 127.0.0.1 PORT",
+		listenSend: "-q 0 -l -s 127.0.0.1 -p PORT", listenReceive: "-l -s 127.0.0.1 -p PORT", ask: "-q 30 127.0.0.1 PORT",
 	},
 	{
 		program: "ncat", pkg: "ncat",
@@ -47,7 +47,7 @@ var netcats = []netcat{
 	{
 		program: "socat", pkg: "socat",
 		dialSend: "-u - TCP:127.0.0.1:PORT", dialReceive: "-u TCP:127.0.0.1:PORT -",
-		listenSend: "-u - TCP-LISTEN:PORT,bind=127.0.0.1", listenReceive: "-u TCP-LISTEN:PORT,bind=127.0.0.1 -", ask: "-t 5 - TCP:127.0.0.1:PORT",
+		listenSend: "-u - TCP-LISTEN:PORT,bind=127.0.0.1", listenReceive: "-u TCP-LISTEN:PORT,bind=127.0.0.1 -", ask: "-t 30 - TCP:127.0.0.1:PORT",
 	},
 	{
 		program: "busybox", pkg: "busybox",
@@ -207,7 +207,7 @@ func TestPushFileToStockServers(t *testing.T) {
 			t.Run(peer.program+" "+stdin, func(t *testing.T) {
 				t.Parallel()
 				port := freePort(t, "tcp")
-				server := shell(t, opts{}, peer.command(t, strings.Replace(peer.listenReceive, "-u ", "", 1), port))
+				server := shell(t, opts{}, peer.command(t, strings.Replace(peer.listenReceive, "-u ", "-t 30 ", 1), port))
 				awaitPort(t, "tcp", port)
 				o, args := opts{}, []string{"127.0.0.1", port}
 				switch stdin {
@@ -263,11 +263,11 @@ func TestAskAndAnswer(t *testing.T) {
 			listen := peer.listenReceive
 			switch peer.program { // both directions
 			case "socat":
-				listen = "-t 5 - TCP-LISTEN:PORT,bind=127.0.0.1"
+				listen = "-t 30 - TCP-LISTEN:PORT,bind=127.0.0.1"
 			case "nc.openbsd":
 				listen = "-N -l 127.0.0.1 PORT"
 			case "nc.traditional":
-				listen = "-q 1 -l -s 127.0.0.1 -p PORT"
+				listen = "-q 30 -l -s 127.0.0.1 -p PORT"
 			}
 			server := shell(t, opts{}, "echo 'Thank you' | "+peer.command(t, listen, port))
 			awaitPort(t, "tcp", port)
@@ -327,7 +327,7 @@ func TestUnixPeers(t *testing.T) {
 	for _, peer := range []struct{ program, pkg, dial, listen string }{
 		{"nc.openbsd", "netcat-openbsd", "-N -U PATH", "-N -l -U PATH"},
 		{"ncat", "ncat", "-U PATH", "-l -U PATH"},
-		{"socat", "socat", "-t 5 - UNIX-CONNECT:PATH", "-t 5 - UNIX-LISTEN:PATH"},
+		{"socat", "socat", "-t 30 - UNIX-CONNECT:PATH", "-t 30 - UNIX-LISTEN:PATH"},
 	} {
 		t.Run(peer.program+" dials", func(t *testing.T) {
 			t.Parallel()

@@ -437,20 +437,6 @@ func writeAll(t testing.TB, w io.Writer, s string) {
 	}
 }
 
-// noise is n bytes that no two runs of the generator repeat within a stream:
-// a lost, doubled or moved block shows.
-func noise(n int) string {
-	b := make([]byte, n)
-	x := uint64(0x9e3779b97f4a7c15)
-	for i := range b {
-		x ^= x << 13
-		x ^= x >> 7
-		x ^= x << 17
-		b[i] = byte(x >> 32)
-	}
-	return string(b)
-}
-
 // fileWith makes a file with the given content.
 func fileWith(t testing.TB, content string) string {
 	t.Helper()

@@ -59,7 +59,7 @@ func TestFileSizeLimit(t *testing.T) {
 // Each kind of stdout gets every byte, however it was opened.
 func TestStdoutKinds(t *testing.T) {
 	t.Parallel()
-	content := noise(eight/2 + 12345)
+	content := noise(eight/4 + 12345)
 	path := fileWith(t, content)
 	for _, test := range []struct{ name, script, keeps string }{
 		{"file", `exec purr -l 127.0.0.1 0 >f`, ""},
@@ -95,7 +95,7 @@ func TestStdoutKinds(t *testing.T) {
 // Each kind of stdin gives every byte, from where it stands.
 func TestStdinKinds(t *testing.T) {
 	t.Parallel()
-	content := noise(eight/2 + 12345)
+	content := noise(eight/4 + 12345)
 	path := fileWith(t, content)
 	for _, test := range []struct {
 		name, script string
