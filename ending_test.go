@@ -406,11 +406,11 @@ func TestSlowReaderIsNotIdle(t *testing.T) {
 	t.Parallel()
 	content := noise(eight)
 	ln := listenTest(t)
-	client := startPurr(t, opts{stdin: opened(t, fileWith(t, content))}, "-w", "0.6", "127.0.0.1", portOf(t, ln.Addr()))
+	client := startPurr(t, opts{stdin: opened(t, fileWith(t, content))}, "-w", "2", "127.0.0.1", portOf(t, ln.Addr()))
 	c := acceptTest(t, ln)
 	var got strings.Builder
-	for range 8 {
-		time.Sleep(250 * time.Millisecond)
+	for range 5 {
+		time.Sleep(500 * time.Millisecond)
 		got.WriteString(readN(t, c, eight/16))
 	}
 	got.WriteString(readAll(t, c))

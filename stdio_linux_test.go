@@ -69,7 +69,7 @@ func TestStdoutKinds(t *testing.T) {
 		{"pipe", `purr -l 127.0.0.1 0 | cat >f`, ""},
 		{"slow pipe", `purr -l 127.0.0.1 0 | { sleep 0.3; cat; } >f`, ""},
 		{"fifo", `mkfifo p; cat p >f & exec purr -l 127.0.0.1 0 >p`, ""},
-		{"socket", `socat -u UNIX-LISTEN:s,unlink-close=0 - >f & while ! [ -S s ]; do sleep 0.01; done; exec socat UNIX-CONNECT:s "EXEC:purr -l 127.0.0.1 0"`, ""},
+		{"socket", `socat -u UNIX-LISTEN:s,unlink-close=0 - >f & while ! [ -S s ]; do sleep 0.01; done; exec socat -t 30 UNIX-CONNECT:s "EXEC:purr -l 127.0.0.1 0"`, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -108,7 +108,7 @@ func TestStdinKinds(t *testing.T) {
 		{"small writes", `dd if="$1" bs=777 status=none | purr 127.0.0.1 $2`, 0},
 		{"fifo", `mkfifo p; cat "$1" >p & exec purr 127.0.0.1 $2 <p`, 0},
 		{"device", `head -c 0 /dev/null; exec purr 127.0.0.1 $2 </dev/null`, -1},
-		{"socket", `exec socat "EXEC:purr 127.0.0.1 $2" "OPEN:$1,rdonly!!OPEN:/dev/null"`, 0},
+		{"socket", `exec socat -t 30 "EXEC:purr 127.0.0.1 $2" "OPEN:$1,rdonly!!OPEN:/dev/null"`, 0},
 	} {
 		for _, flag := range []string{"", "-C", "--upper"} {
 			t.Run(strings.TrimSpace(test.name+" "+flag), func(t *testing.T) {
