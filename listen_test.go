@@ -223,12 +223,12 @@ func TestAcceptTimeout(t *testing.T) {
 	}
 	t.Run("once a client has come it says no more", func(t *testing.T) {
 		t.Parallel()
-		p := startPurr(t, opts{}, "-l", "-k", "--accept-timeout", "500ms", "127.0.0.1", "0")
+		p := startPurr(t, opts{}, "-l", "-k", "--accept-timeout", "1500ms", "127.0.0.1", "0")
 		c := dialTest(t, "tcp", p.addr())
 		writeAll(t, c, "x")
 		p.waitOut("x")
 		_ = c.Close()
-		time.Sleep(800 * time.Millisecond)
+		time.Sleep(1800 * time.Millisecond)
 		p.runs()
 		c = dialTest(t, "tcp", p.addr())
 		writeAll(t, c, "y")
@@ -255,7 +255,7 @@ func TestAcceptTimeout(t *testing.T) {
 func TestIdleClientGoes(t *testing.T) {
 	t.Parallel()
 	for _, mode := range [][]string{{"--echo"}, {}} {
-		server := startPurr(t, opts{}, append(append([]string{"-l", "-k", "--idle-timeout", "0.6"}, mode...), "127.0.0.1", "0")...)
+		server := startPurr(t, opts{}, append(append([]string{"-l", "-k", "--idle-timeout", "1"}, mode...), "127.0.0.1", "0")...)
 		idle, busy := dialTest(t, "tcp", server.addr()), dialTest(t, "tcp", server.addr())
 		stop := make(chan struct{})
 		go func() {
@@ -270,7 +270,7 @@ func TestIdleClientGoes(t *testing.T) {
 		}()
 		begun := time.Now()
 		readAll(t, idle)
-		if took := time.Since(begun); took < 500*time.Millisecond || took > 5*time.Second {
+		if took := time.Since(begun); took < 900*time.Millisecond || took > 10*time.Second {
 			t.Errorf("%v: the idle client was let go after %v", mode, took)
 		}
 		close(stop)

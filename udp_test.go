@@ -240,6 +240,22 @@ func TestUDPRefused(t *testing.T) {
 	p.complains("127.0.0.1 port "+gone, "Connection refused")
 }
 
+// The quit word ends a listener too.
+func TestUDPQuitWord(t *testing.T) {
+	t.Parallel()
+	p := startPurr(t, opts{openStdin: true}, "-u", "-l", "--quit-word", "q", "127.0.0.1", "0")
+	c := dialTest(t, "udp", p.addr())
+	writeAll(t, c, "hello")
+	p.waitOut("hello")
+	writeAll(t, p.stdin, "answer\n")
+	if got := datagram(t, c); got != "answer\n" {
+		t.Errorf("got %q", got)
+	}
+	writeAll(t, p.stdin, "q\n")
+	p.endsWithin(0, 5*time.Second)
+	silent(t, c, 20*time.Millisecond)
+}
+
 // With -k one peer that has gone is nobody's end.
 func TestUDPKeepSurvivesRefusal(t *testing.T) {
 	t.Parallel()
@@ -298,7 +314,7 @@ func TestUDPWaitsForReplies(t *testing.T) {
 		wait time.Duration
 	}{
 		{nil, time.Second},
-		{[]string{"-w", "0.4"}, 400 * time.Millisecond},
+		{[]string{"-w", "0.7"}, 700 * time.Millisecond},
 		{[]string{"-w", "1.6"}, 1600 * time.Millisecond},
 	} {
 		t.Run(strings.Join(test.args, " "), func(t *testing.T) {
@@ -341,9 +357,9 @@ func TestUDPWaitsForReplies(t *testing.T) {
 	t.Run("-q", func(t *testing.T) {
 		t.Parallel()
 		c := listenUDPTest(t)
-		p := startPurr(t, opts{stdin: strings.NewReader("?")}, "-u", "-q", "0.3", "127.0.0.1", portOf(t, c.LocalAddr()))
+		p := startPurr(t, opts{stdin: strings.NewReader("?")}, "-u", "-q", "0.3", "-w", "60", "127.0.0.1", portOf(t, c.LocalAddr()))
 		p.ends(0)
-		if p.took > 900*time.Millisecond || p.took < 300*time.Millisecond {
+		if p.took > 20*time.Second || p.took < 300*time.Millisecond {
 			t.Errorf("took %v", p.took)
 		}
 	})
