@@ -547,3 +547,20 @@ func TestRaceFails(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A wrong command line is told on stderr alone, in one line, with status 2.
+func TestUnknownOption(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"--nosuch", "h", "80"}, {"-?"}, {"-l", "--listen=x"}, {"h", "80", "-p"}, {"h", "99999"}, {"-k", "h", "80"}, {"-g", "x", "h", "80"},
+		{"-S", "h", "80"}, {"-V", "1", "h", "80"}, {"-Z", "h", "80"}, {"-l"}, {"\x1b[2J"}, {"-\x1b"},
+	} {
+		p := startPurr(t, opts{stdin: strings.NewReader("x")}, args...)
+		p.ends(2)
+		p.printed("")
+		p.complains()
+		if strings.Contains(p.err.String(), "\x1b") {
+			t.Errorf("%q: said %q", args, p.err)
+		}
+	}
+}

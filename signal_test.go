@@ -151,3 +151,62 @@ func TestIgnoredHangup(t *testing.T) {
 	_ = c.Close()
 	p.ends(0)
 }
+
+// A client that takes nothing cannot keep purr from ending.
+func TestSignalsDeafClient(t *testing.T) {
+	t.Parallel()
+	file := fileWith(t, noise(4*eight))
+	for _, args := range [][]string{{"-l"}, {"-l", "-k"}, {"-l", "-k", "--send-file", file}, {"-l", "--send-file", file}, {"-l", "-C"}, {"-l", "-i", "0.001"}} {
+		for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+			t.Run(strings.Join(args[:len(args)-1], " ")+" "+s.String(), func(t *testing.T) {
+				t.Parallel()
+				p := startPurr(t, opts{stdin: endless{}}, append(args, "127.0.0.1", "0")...)
+				c := dialTest(t, "tcp", p.addr())
+				readN(t, c, 1000)
+				checkSignal(t, p, s)
+			})
+		}
+	}
+}
+
+// A FIFO that nobody writes to cannot either.
+func TestSignalWhileFileOpens(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := mkfifo(path); err != nil {
+		t.Skip(err)
+	}
+	ln := listenTest(t)
+	p := startPurr(t, opts{}, "--send-file", path, "127.0.0.1", portOf(t, ln.Addr()))
+	acceptTest(t, ln)
+	checkSignal(t, p, syscall.SIGTERM)
+	for _, k := range []string{"-l", "-lk"} {
+		p = startPurr(t, opts{}, k, "--send-file", path, "127.0.0.1", "0")
+		dialTest(t, "tcp", p.addr())
+		checkSignal(t, p, syscall.SIGINT)
+	}
+}
+
+// Datagrams into a stdout that nobody reads: no processor time, and an end.
+func TestStalledStdoutDatagrams(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"-u", "-l"}, {"-u", "-l", "-k"}, {"-u", "-l", "-k", "--echo"}} {
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			t.Parallel()
+			p := startPurr(t, opts{ownStdout: true}, append(args, "127.0.0.1", "0")...)
+			c := dialTest(t, "udp", p.addr())
+			for range 200 {
+				_, _ = c.Write([]byte(noise(50_000)))
+			}
+			time.Sleep(500 * time.Millisecond)
+			checkSignal(t, p, syscall.SIGTERM)
+			limit := 300 * time.Millisecond
+			if underRace {
+				limit *= 3
+			}
+			if busy := p.busy(); busy > limit {
+				t.Errorf("used %v of the processor", busy)
+			}
+		})
+	}
+}
