@@ -273,7 +273,7 @@ func TestPlainTerminal(t *testing.T) {
 	c = s.dial("")
 	_ = c.CloseWrite()
 	s.status(0)
-	c = s.dial("")
+	_ = s.dial("")
 	s.press("C-c")
 	s.status(130)
 	if after := s.modes(); after != before {

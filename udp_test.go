@@ -216,7 +216,7 @@ func TestUDPRefused(t *testing.T) {
 	_ = closed.Close()
 	for _, args := range [][]string{{}, {"-v", "-n"}, {"--send-only", "-w", "2"}} {
 		p := startPurr(t, opts{stdin: strings.NewReader("anybody there?")}, append(append([]string{"-u"}, args...), "127.0.0.1", port)...)
-		if args == nil || len(args) == 0 {
+		if len(args) == 0 {
 			p.ends(1)
 			p.complains("127.0.0.1 port "+port, "Connection refused")
 			p.printed("")
