@@ -215,7 +215,7 @@ func TestCheckUDP(t *testing.T) {
 		{"127.0.0.1 " + open, 0, `^127\.0\.0\.1:\d+/udp +open +\d`},
 		{"localhost " + open, 0, `^127\.0\.0\.1:\d+/udp +open +\d`},
 		{"127.0.0.1 " + closed, 1, `^127\.0\.0\.1:\d+/udp +closed +\d`},
-		{"-w 0.3 127.0.0.1 " + mute, 3, `^127\.0\.0\.1:\d+/udp +no-answer +0\.3 s `},
+		{"-w 0.3 127.0.0.1 " + mute, 3, `^127\.0\.0\.1:\d+/udp +no-answer +\d\.\d s `},
 		{"-w 0.3 127.0.0.1 " + mute + "," + open, 3, `no-answer.*\n.*open`},
 		{"-w 0.3 --any 127.0.0.1 " + mute + "," + open, 0, `no-answer.*\n.*open`},
 		{"--payload text:hello --expect regex:^hello$ 127.0.0.1 " + open, 0, `open .*hello`},
@@ -414,4 +414,16 @@ func TestListPayloads(t *testing.T) {
 	if lines := strings.Split(p.out.String(), "\n"); len(lines) < 20 || !strings.HasPrefix(lines[0], "dns ") {
 		t.Errorf("%q", p.out.String())
 	}
+}
+
+// What keeps this machine from asking is said even without -v, once.
+func TestCheckLocalError(t *testing.T) {
+	t.Parallel()
+	ports := closedPorts(t, 2)
+	p := startPurr(t, opts{}, "-z", "-s", "203.0.113.9", "127.0.0.1", ports[0], ports[1])
+	p.ends(1)
+	p.complains("127.0.0.1 port "+ports[0], "Cannot assign requested address")
+	p = startPurr(t, opts{}, "-z", "-s", "::1", "127.0.0.1", ports[0])
+	p.ends(1)
+	p.complains("from ::1", "Address family")
 }

@@ -23,6 +23,8 @@ func TestCheckNetworks(t *testing.T) {
 		return
 	}
 	mustRunAll(t, routers)
+	// IPv4 routers send few errors at a time, whatever icmp_ratelimit says
+	// (ip_error, error_burst): no more than five of these may need one.
 	for _, c := range []struct {
 		args   string
 		status int
@@ -30,11 +32,10 @@ func TestCheckNetworks(t *testing.T) {
 	}{
 		{"-z 10.0.2.2 81", 1, "failed: Connection refused"},
 		{"-z 10.0.9.1 81", 4, `failed: No route to host (icmp 3/13 administratively prohibited, from 10.0.1.254)`},
-		{"-z 10.0.8.1 81", 4, "icmp 3/1 host unreachable, from 10.0.1.254"},
+		{"-z fd00:8::1 81", 4, "icmp6 1/0 no route, from fd00:1::ff"},
 		{"-z fd00:9::1 81", 4, "icmp6 1/1 administratively prohibited, from fd00:1::ff"},
 		{"-z -w 0.5 10.0.7.1 81", 3, "timed out: Operation now in progress"},
 		{"-z -w 0.5 10.0.7.1 1-1000", 3, "timed out"},
-		{"-z 203.0.113.1 81", 4, "icmp 3/0"}, // R has no way there
 		{"-z --wait-for 1 fd00:9::1 81", 4, "prohibited"},
 		{"-z --wait-for 1 -w 0.3 10.0.7.1 81", 3, "timed out"},
 		{"-zu 10.0.2.2 9999", 1, "closed"},
@@ -60,7 +61,7 @@ func TestCheckNetworks(t *testing.T) {
 		}
 	}
 	t.Run("hosts", func(t *testing.T) { // one answers for both, unless all must be open
-		p := startPurr(t, opts{stdin: strings.NewReader("10.0.9.1\n10.0.2.2\n")}, "-z", "-", "81")
+		p := startPurr(t, opts{stdin: strings.NewReader("fd00:9::1\n10.0.2.2\n")}, "-z", "-", "81")
 		p.ends(4)
 	})
 }
