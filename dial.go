@@ -44,10 +44,7 @@ func (p *purr) dialAll(ctx context.Context) error {
 			}
 			continue
 		}
-		if !connected {
-			connected = true
-			p.catchSignals(ctx)
-		}
+		connected = true
 		err = p.converse(ctx, conn)
 		conn.Close()
 		if err != nil {
@@ -82,6 +79,7 @@ func (p *purr) dial(ctx context.Context, port int) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.catchSignals(ctx) // from here on there is something to lose
 	p.log.sayf("Connection to %s %d port [%s] succeeded!", p.target(addrPort(conn.RemoteAddr()).Addr()), port, p.cfg.serviceName(port))
 	return conn, nil
 }

@@ -39,6 +39,10 @@ func (e *ending) run(ctx context.Context) {
 		case <-idle:
 			timer.Reset(e.checkIdle(&unacked))
 		case <-e.quit:
+			if e.quitting = true; e.receiveWay.holding() {
+				e.failed = idleError{fmt.Errorf("write to stdout: bytes from %s not taken %v after the end of stdin", e.peer, e.p.cfg.quitAfter)}
+				e.stdioFailed = true
+			}
 			e.stop(fmt.Sprintf("%v after the end of stdin", e.p.cfg.quitAfter))
 		case <-ctx.Done():
 			e.failed = context.Cause(ctx)
@@ -140,7 +144,7 @@ func (e *ending) peerFinished() {
 		// It may only be held open by somebody who has nothing to say: a
 		// shell, ssh, a service manager. If it carried something, or has
 		// something now, or the peer came only to receive, it goes on.
-		if e.sent.Load() == 0 && e.received.Load() > 0 && !e.in.Ready() {
+		if e.sent.Load() == 0 && e.received.Load() > 0 && e.nothingWaits() {
 			e.sendOpen = false
 			e.stop("the peer finished")
 		}
@@ -161,6 +165,15 @@ func (e *ending) closeStdout() {
 	_ = e.out.File.Close()
 }
 
+// nothingWaits reports whether stdin has nothing to send just now. A share of
+// it gets nothing from then on.
+func (e *ending) nothingWaits() bool {
+	if sh, ok := e.in.(*share); ok {
+		return sh.retire()
+	}
+	return !e.in.Ready()
+}
+
 // stopWith ends the session with the error of a direction.
 func (e *ending) stopWith(o outcome) {
 	if e.failed == nil {
@@ -175,7 +188,11 @@ func (e *ending) stopWith(o outcome) {
 func (e *ending) checkIdle(unacked *int) time.Duration {
 	limit := e.p.cfg.idleTimeout
 	now, err := unacknowledged(e.conn)
-	if err == nil && now != *unacked {
+	if err != nil { // told only once: the pumps would take it for an orderly end
+		e.stopWith(outcome{receiving, &moveError{reading: true, err: err}})
+		return limit
+	}
+	if now != *unacked {
 		*unacked = now
 		if now > 0 {
 			e.touch()
@@ -185,7 +202,7 @@ func (e *ending) checkIdle(unacked *int) time.Duration {
 		return left
 	}
 	switch {
-	case now > 0 && err == nil:
+	case now > 0:
 		e.failed = e.idleError(now)
 	case e.sendWay != nil && e.sendWay.holding():
 		e.failed = idleError{fmt.Errorf("send to %s: idle for %v with bytes not taken by the peer", e.peer, limit)}

@@ -32,7 +32,8 @@ type share struct {
 	fan    *fanout
 	alarm  *alarm
 	chunks chan []byte // closed at the end of stdin
-	rest   []byte
+	rest   []byte      // of the chunk being read
+	queued atomic.Bool // whether there is any
 	cut    func()      // resets the client's connection
 	slow   atomic.Bool // whether the client was let go for taking nothing
 }
@@ -168,19 +169,46 @@ func (f *fanout) hand(ctx context.Context, chunk []byte) bool {
 }
 
 // put queues a chunk, and reports whether the client was there to take it.
+// Whoever is not among the shares any more is given nothing, so that no chunk
+// ends up in a queue that nobody empties.
 func (s *share) put(chunk []byte) bool {
-	timer := time.NewTimer(slowClient)
-	defer timer.Stop()
-	select {
-	case s.chunks <- chunk:
-		return true
-	case <-s.alarm.rung:
-	case <-timer.C:
-		s.slow.Store(true)
-		s.cut() // its pump is stuck in a write that only this ends
+	for begun := time.Now(); ; {
+		s.fan.mu.Lock()
+		here, full := s.fan.shares[s], false
+		if here {
+			select {
+			case s.chunks <- chunk:
+			default:
+				full = true
+			}
+		}
+		s.fan.mu.Unlock()
+		if !full {
+			return here
+		}
+		if time.Since(begun) > slowClient {
+			s.slow.Store(true)
+			s.cut() // its pump is stuck in a write that only this ends
+			s.fan.leave(s)
+			return false
+		}
+		if s.alarm.sleep(time.Millisecond) != nil {
+			s.fan.leave(s)
+			return false
+		}
 	}
-	s.fan.leave(s)
-	return false
+}
+
+// retire takes the client off the shares if nothing waits for it, and reports
+// whether that was so.
+func (s *share) retire() bool {
+	s.fan.mu.Lock()
+	defer s.fan.mu.Unlock()
+	if s.fan.ended || s.queued.Load() || len(s.chunks) > 0 || s.fan.in.Ready() {
+		return false
+	}
+	delete(s.fan.shares, s)
+	return true
 }
 
 // finish tells every client that stdin has ended.
@@ -201,9 +229,8 @@ func (s *share) Kind() fileKind { return s.fan.in.kind }
 // Ready reports whether Read would return at once.
 func (s *share) Ready() bool {
 	s.fan.mu.Lock()
-	ended := s.fan.ended
-	s.fan.mu.Unlock()
-	return ended || len(s.rest) > 0 || len(s.chunks) > 0 || s.fan.in.Ready()
+	defer s.fan.mu.Unlock()
+	return s.fan.ended || s.queued.Load() || len(s.chunks) > 0 || s.fan.in.Ready()
 }
 
 // Read waits for the next bytes of stdin.
@@ -224,5 +251,6 @@ func (s *share) Read(b []byte) (int, error) {
 	}
 	n := copy(b, s.rest)
 	s.rest = s.rest[n:]
+	s.queued.Store(len(s.rest) > 0)
 	return n, nil
 }

@@ -102,7 +102,9 @@ func (p *purr) sendFile(ctx context.Context, c net.Conn) error {
 		if err != nil {
 			return fmt.Errorf("send to %s: %w", s.peer, err)
 		}
-		s.in = &exactFile{stdio: in, size: info.Size(), left: info.Size()}
+		if info.Size() > 0 { // a file in /proc says 0 and has something to read all the same
+			s.in = &exactFile{stdio: in, size: info.Size(), left: info.Size()}
+		}
 	}
 	return s.relay(ctx)
 }
@@ -164,20 +166,38 @@ func (p *purr) echo(ctx context.Context, c net.Conn) error {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case err == io.EOF:
-			p.log.notef(1, "%s: the peer finished; echoed %d bytes", peer, total)
-			return nil
+			return p.endEcho(ctx, c, peer, fmt.Sprintf("the peer finished; echoed %d bytes", total))
 		case errors.Is(err, os.ErrDeadlineExceeded) && r.waiting:
-			p.log.notef(1, "%s: idle for %v; echoed %d bytes", peer, p.cfg.idleTimeout, total)
-			return nil
+			return p.endEcho(ctx, c, peer, fmt.Sprintf("idle for %v; echoed %d bytes", p.cfg.idleTimeout, total))
 		case err != nil && r.waiting:
 			return fmt.Errorf("receive from %s: %w", peer, cause(err))
 		case err != nil:
 			return err
 		case reads == p.cfg.receiveLimit:
-			p.log.notef(1, "%s: receive limit reached; echoed %d bytes", peer, total)
-			return nil
+			return p.endEcho(ctx, c, peer, fmt.Sprintf("receive limit reached; echoed %d bytes", total))
 		}
 	}
+}
+
+// endEcho waits until the client's system has all answers, for as long as an
+// idle connection may last, and says why the echo ends.
+func (p *purr) endEcho(ctx context.Context, c net.Conn, peer, why string) error {
+	begun := time.Now()
+	err := settle(c, func(unacked int) error {
+		if limit := p.cfg.idleTimeout; limit > 0 && time.Since(begun) >= limit {
+			return idleErrorf(peer, limit, unacked)
+		}
+		return context.Cause(ctx)
+	})
+	var idle idleError
+	switch {
+	case err == nil:
+		p.log.notef(1, "%s: %s", peer, why)
+		return nil
+	case errors.As(err, &idle) || ctx.Err() != nil:
+		return err
+	}
+	return fmt.Errorf("send to %s: %w", peer, cause(err))
 }
 
 // echoBytes handles one read of the echo.

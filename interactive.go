@@ -48,6 +48,8 @@ type lineSource struct {
 	editor   *lineEditor // nil: stdin is no terminal, or no editor was asked for
 	quitWord string
 	rest     []byte
+	inside   bool        // whether the last piece did not end its line
+	buffered atomic.Bool // whether a Read needs no input
 
 	interrupted atomic.Bool
 }
@@ -73,7 +75,7 @@ func (l *lineSource) Kind() fileKind { return l.in.kind }
 
 // Ready reports whether Read would return at once.
 func (l *lineSource) Ready() bool {
-	return len(l.rest) > 0 || l.lines != nil && l.lines.Buffered() > 0 || l.in.Ready()
+	return l.buffered.Load() || l.in.Ready()
 }
 
 // Read returns bytes of one line at a time. The quit word on a line of its own
@@ -84,13 +86,15 @@ func (l *lineSource) Read(b []byte) (int, error) {
 		if len(line) == 0 {
 			return 0, err
 		}
-		if l.quitWord != "" && string(bytes.TrimRight(line, "\r\n")) == l.quitWord {
+		if l.quitWord != "" && !l.inside && string(bytes.TrimRight(line, "\r\n")) == l.quitWord {
 			return 0, errQuitWord
 		}
+		l.inside = line[len(line)-1] != '\n'
 		l.rest = line
 	}
 	n := copy(b, l.rest)
 	l.rest = l.rest[n:]
+	l.buffered.Store(len(l.rest) > 0 || l.lines != nil && l.lines.Buffered() > 0)
 	return n, nil
 }
 

@@ -33,6 +33,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -51,6 +52,9 @@ type purr struct {
 
 	fanOnce sync.Once
 	fan     *fanout // stdin under -l -k; nil if there is nothing to read
+
+	catching atomic.Bool // whether signals are caught
+	ended    atomic.Bool // whether the end was said
 
 	mu       sync.Mutex
 	cleanups []func() // what must be undone before the process ends
@@ -115,6 +119,9 @@ func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
 // status says how the run ended, if that was not in order, and returns the
 // exit status.
 func (p *purr) status(err error) int {
+	if p.ended.Swap(true) { // the other of run and catchSignals was faster
+		p = &purr{log: &logger{out: io.Discard}}
+	}
 	var ended signalError
 	var stated statusError
 	switch {
@@ -160,8 +167,12 @@ func (p *purr) mode(ctx context.Context) error {
 //
 // SIGPIPE is heard and dropped: a write to a broken pipe must come back as an
 // error, to be said and to become a status, and Go would let the signal end
-// the process. To ignore it instead would make children ignore it too.
+// the process. To ignore it instead would make children ignore it too. Calls
+// after the first do nothing.
 func (p *purr) catchSignals(ctx context.Context) {
+	if p.catching.Swap(true) {
+		return
+	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	if !signal.Ignored(syscall.SIGHUP) {

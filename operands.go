@@ -35,11 +35,11 @@ func (c *config) setOperands(words []string) error {
 	case len(words) == 1:
 		host, port, err := net.SplitHostPort(words[0])
 		if err != nil || host == "" {
-			return usageErrorf("no port for host %s: say \"purr %s PORT\"", words[0], words[0])
+			return usageErrorf("no host and port in %s: say \"purr HOST PORT\", \"purr HOST:PORT\" or \"purr [IPV6]:PORT\"", words[0])
 		}
 		words = []string{host, port}
 	}
-	c.host = words[0]
+	c.host = unbracketed(words[0])
 	if c.host == "" {
 		return usageErrorf("the host is empty: say \"purr HOST PORT\"")
 	}
@@ -108,6 +108,7 @@ func (c *config) setListenAddress(words []string) error {
 		}
 		c.host = c.sourceText
 	}
+	c.host = unbracketed(c.host)
 	n, err := parsePort(c.network, port, 0)
 	if err != nil {
 		return usageError{err}
@@ -268,4 +269,13 @@ func (c *config) checkFile() error {
 		return usageErrorf("option --send-file: %s is a directory: say \"tar c %s | purr ...\"", c.sendFile, filepath.Clean(c.sendFile))
 	}
 	return nil
+}
+
+// unbracketed takes the brackets off an IPv6 address: "[::1]" is how it is
+// written in front of a port.
+func unbracketed(host string) string {
+	if inside, ok := strings.CutPrefix(host, "["); ok && strings.HasSuffix(inside, "]") && strings.Contains(inside, ":") {
+		return strings.TrimSuffix(inside, "]")
+	}
+	return host
 }

@@ -373,20 +373,25 @@ func answerFrom(h *unix.Msghdr) {
 
 // A rawPeer is whom a listener answers: the address, and the control message
 // that sends from the address it wrote to.
-type rawPeer struct{ name, control []byte }
+type rawPeer struct {
+	name, control []byte
+	received      []byte // the control message as it came
+}
 
 // setPeer makes the sender of datagram i the one that sendToPeer answers.
 func (s *packetSocket) setPeer(b *batch, i int) {
 	h := b.msgs[i].hdr
-	if old := s.peer.Load(); old != nil && bytes.Equal(old.name, b.name(i)) {
+	received := unsafe.Slice(h.Control, h.Controllen)
+	if old := s.peer.Load(); old != nil && bytes.Equal(old.name, b.name(i)) && bytes.Equal(old.received, received) {
 		return
 	}
-	control := bytes.Clone(unsafe.Slice(h.Control, h.Controllen))
+	control := bytes.Clone(received)
+	received = bytes.Clone(received)
 	if len(control) > 0 {
 		h.Control = &control[0]
 		answerFrom(&h)
 	}
-	s.peer.Store(&rawPeer{bytes.Clone(b.name(i)), control[:h.Controllen]})
+	s.peer.Store(&rawPeer{name: bytes.Clone(b.name(i)), control: control[:h.Controllen], received: received})
 }
 
 // keepPeer moves the peer's datagrams among the first n to the front and

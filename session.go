@@ -31,6 +31,7 @@ type session struct {
 
 	sendWay, receiveWay way
 	stdoutFailed        bool // set before relay returns
+	quitting            bool // whether -q has run out
 
 	sent, received atomic.Int64 // bytes taken from each source
 	reads          int          // of the connection, for -W; the receiving pump's own
@@ -210,6 +211,9 @@ func (s *session) settle(ctx context.Context) error {
 		if s.idleFor() >= s.p.cfg.idleTimeout && s.p.cfg.idleTimeout > 0 {
 			return s.idleError(unacked)
 		}
+		if s.quitting {
+			return idleError{fmt.Errorf("send to %s: %d bytes not taken by the peer %v after the end of stdin", s.peer, unacked, s.p.cfg.quitAfter)}
+		}
 		return context.Cause(ctx)
 	})
 	var said idleError
@@ -227,7 +231,11 @@ func (s *session) idleFor() time.Duration {
 type idleError struct{ error }
 
 func (s *session) idleError(unacked int) error {
-	return idleError{fmt.Errorf("send to %s: idle for %v with %d bytes not taken by the peer", s.peer, s.p.cfg.idleTimeout, unacked)}
+	return idleErrorf(s.peer, s.p.cfg.idleTimeout, unacked)
+}
+
+func idleErrorf(peer string, limit time.Duration, unacked int) error {
+	return idleError{fmt.Errorf("send to %s: idle for %v with %d bytes not taken by the peer", peer, limit, unacked)}
 }
 
 // fail words the error of a direction.

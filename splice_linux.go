@@ -83,32 +83,41 @@ func splice(out, in, max int) (int, error) {
 // pipe in poll(2), outside the callback, because a callback that blocks keeps
 // Close from finishing. io.Copy would spin on a full pipe instead
 // (golang/go#75304).
+//
+// splice does not pass a byte that the peer sent as urgent: it stops there with
+// EAGAIN, or as if the peer had finished. A plain read goes on, and it also is
+// what tells the end. RFC 6093 asks nobody to send such bytes, but some do.
 type spliceOut struct {
 	conn    syscall.RawConn
 	out     *stdio
+	plain   *plainCopy
 	waiting atomic.Bool // for the pipe
 }
 
-func newSpliceOut(conn syscall.RawConn, out *stdio) *spliceOut {
+func newSpliceOut(conn syscall.RawConn, out *stdio) way {
 	tookWay("splice")
-	return &spliceOut{conn: conn, out: out}
+	return &spliceOut{conn: conn, out: out, plain: &plainCopy{conn: conn, out: out}}
 }
 
 func (w *spliceOut) move(max int) (n int, err error) {
 	for {
-		full := false
+		full, stuck := false, false
 		readErr := w.conn.Read(func(fd uintptr) bool {
 			n, err = splice(w.out.fd, int(fd), max)
 			if err != unix.EAGAIN {
 				return true
 			}
-			// Something to read means that it is the pipe which is full.
+			// Something to read means that it is the pipe which is full; if
+			// that has room too, splice is stuck.
 			full = readable(int(fd))
+			stuck = full && writable(w.out.fd)
 			return full
 		})
 		switch {
 		case readErr != nil:
 			return 0, &moveError{reading: true, err: readErr}
+		case stuck && err == unix.EAGAIN, n == 0 && err == nil:
+			return w.plain.move(max)
 		case full && err == unix.EAGAIN:
 			w.waiting.Store(true)
 			err := w.out.waitWritable()
@@ -121,21 +130,61 @@ func (w *spliceOut) move(max int) (n int, err error) {
 			return 0, &moveError{reading: false, err: os.NewSyscallError("splice", err)}
 		case err != nil:
 			return 0, &moveError{reading: true, err: os.NewSyscallError("splice", err)}
-		case n == 0:
-			return 0, io.EOF
 		}
 		return n, nil
 	}
 }
 
-func (w *spliceOut) holding() bool { return w.waiting.Load() }
+func (w *spliceOut) holding() bool { return w.waiting.Load() || w.plain.writing.Load() }
 func (w *spliceOut) close()        {}
 
 // readable reports whether a read of the socket would return at once.
-func readable(fd int) bool {
-	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}
+func readable(fd int) bool { return ready(fd, unix.POLLIN|unix.POLLRDHUP) }
+
+// writable reports whether a write to the pipe would take something at once.
+func writable(fd int) bool { return ready(fd, unix.POLLOUT) }
+
+func ready(fd int, events int16) bool {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: events}}
 	n, err := unix.Poll(fds, 0)
 	return err == nil && n > 0
+}
+
+// A plainCopy takes a socket past what splice cannot: it reads and writes.
+type plainCopy struct {
+	conn    syscall.RawConn
+	out     *stdio
+	buf     []byte
+	writing atomic.Bool
+}
+
+// move passes on what one read gives; io.EOF when the peer has finished.
+func (p *plainCopy) move(max int) (n int, err error) {
+	if p.buf == nil {
+		p.buf = make([]byte, 64<<10)
+	}
+	readErr := p.conn.Read(func(fd uintptr) bool {
+		n, err = unix.Read(int(fd), p.buf[:min(max, len(p.buf))])
+		return err != unix.EAGAIN && err != unix.EINTR
+	})
+	switch {
+	case readErr != nil:
+		return 0, &moveError{reading: true, err: readErr}
+	case err != nil:
+		return 0, &moveError{reading: true, err: os.NewSyscallError("read", err)}
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, p.write(p.buf[:n])
+}
+
+func (p *plainCopy) write(b []byte) error {
+	p.writing.Store(true)
+	defer p.writing.Store(false)
+	if _, err := p.out.Write(b); err != nil {
+		return &moveError{reading: false, err: err}
+	}
+	return nil
 }
 
 // A spliceIn moves bytes from the pipe that stdin is straight into a socket.
@@ -186,9 +235,9 @@ func (w *spliceIn) close()        {}
 // A spliceFile moves bytes from a socket into a regular file, through a pipe
 // of its own: splice needs one at one end.
 type spliceFile struct {
-	conn syscall.RawConn
-	out  *stdio
-	r, w int
+	conn  syscall.RawConn
+	plain *plainCopy
+	r, w  int
 }
 
 // newSpliceFile returns nil if there is no descriptor left for the pipe.
@@ -199,35 +248,55 @@ func newSpliceFile(conn syscall.RawConn, out *stdio) way {
 	}
 	tookWay("splice to file")
 	enlarge(ends[1])
-	return &spliceFile{conn, out, ends[0], ends[1]}
+	return &spliceFile{conn, &plainCopy{conn: conn, out: out}, ends[0], ends[1]}
 }
 
 // move keeps the pipe empty between calls, so EAGAIN from the socket's side
-// can only mean that there is nothing to read yet.
+// means that there is nothing to read yet, or that splice is stuck.
 func (w *spliceFile) move(max int) (n int, err error) {
+	stuck := false
 	readErr := w.conn.Read(func(fd uintptr) bool {
 		n, err = splice(w.w, int(fd), max)
-		return err != unix.EAGAIN
+		stuck = err == unix.EAGAIN && readable(int(fd))
+		return err != unix.EAGAIN || stuck
 	})
 	switch {
 	case readErr != nil:
 		return 0, &moveError{reading: true, err: readErr}
+	case stuck, n == 0 && err == nil:
+		return w.plain.move(max)
 	case err != nil:
 		return 0, &moveError{reading: true, err: os.NewSyscallError("splice", err)}
-	case n == 0:
-		return 0, io.EOF
 	}
 	for left := n; left > 0; {
-		m, err := unix.Splice(w.r, nil, w.out.fd, nil, left, unix.SPLICE_F_MOVE)
-		if err == unix.EINTR {
+		m, err := unix.Splice(w.r, nil, w.plain.out.fd, nil, left, unix.SPLICE_F_MOVE)
+		switch {
+		case err == unix.EINTR:
 			continue
-		}
-		if err != nil {
+		case err == unix.EINVAL: // a file system without splice, such as /proc
+			return n, w.unsplice(left)
+		case err != nil:
 			return n - left, &moveError{reading: false, err: os.NewSyscallError("splice", err)}
 		}
 		left -= int(m)
 	}
 	return n, nil
+}
+
+// unsplice writes to the file what is left in the pipe.
+func (w *spliceFile) unsplice(left int) error {
+	b := make([]byte, left)
+	for got := 0; got < left; {
+		m, err := unix.Read(w.r, b[got:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return &moveError{reading: false, err: os.NewSyscallError("read", err)}
+		}
+		got += m
+	}
+	return w.plain.write(b)
 }
 
 // holding is false: a file takes what it is given, or fails.

@@ -33,6 +33,7 @@ type datagramSession struct {
 	display io.Writer // shows what comes in, in place of out: the line editor
 	peer    string    // the dialled peer as messages name it; empty for a listener
 
+	printing       atomic.Bool  // whether stdout is to take some
 	sent, received atomic.Int64 // datagrams
 	active         atomic.Int64 // when the last one came or went, in Unix nanoseconds
 }
@@ -194,7 +195,7 @@ func (p *purr) openPackets(ctx context.Context) (packetConn, error) {
 // run moves datagrams both ways until the end.
 func (s *datagramSession) run(ctx context.Context) error {
 	s.touch()
-	results := make(chan outcome, 2)
+	results := make(chan outcome, 3)
 	first := make(chan struct{}) // closed when it is known whom to talk to
 	if s.peer != "" {
 		close(first)
@@ -204,6 +205,10 @@ func (s *datagramSession) run(ctx context.Context) error {
 	if s.in != nil {
 		running++
 		go func() { results <- outcome{sending, s.send(first)} }()
+	}
+	if s.out.kind == kindPipe || s.out.kind == kindFIFO || s.out.kind == kindSocket {
+		running++
+		go func() { results <- outcome{watching, s.watchStdout()} }()
 	}
 	why, left, failed := s.wait(ctx, results, first)
 	s.alarm.ring()
@@ -252,7 +257,12 @@ func (s *datagramSession) wait(ctx context.Context, results <-chan outcome, firs
 		case <-idle.C:
 			limit := s.patience(sendOpen, begun)
 			left := limit - time.Duration(time.Now().UnixNano()-s.active.Load())
-			if left <= 0 {
+			switch {
+			case left <= 0 && s.printing.Load() && s.p.cfg.idleTimeout > 0:
+				return "", ended, fmt.Errorf("write to stdout: idle for %v with datagrams not taken", limit)
+			case left <= 0 && s.printing.Load():
+				left = limit // what has arrived is not lost for a slow reader
+			case left <= 0:
 				return fmt.Sprintf("idle for %v", limit), ended, nil
 			}
 			idle.Reset(left)
@@ -262,6 +272,15 @@ func (s *datagramSession) wait(ctx context.Context, results <-chan outcome, firs
 			return "", ended, context.Cause(ctx)
 		}
 	}
+}
+
+// watchStdout notices that the reader of stdout is gone even while nothing
+// arrives.
+func (s *datagramSession) watchStdout() error {
+	if err := s.out.waitBroken(); err != nil {
+		return err
+	}
+	return fmt.Errorf("write to stdout: %w", syscall.EPIPE)
 }
 
 // patience is how long nothing may happen before the run ends: -w, or for a
@@ -409,6 +428,11 @@ func (s *datagramSession) print(b *batch, n int) error {
 	if s.p.cfg.upper {
 		b.upper(n)
 	}
+	s.printing.Store(true)
+	defer func() {
+		s.printing.Store(false)
+		s.touch()
+	}()
 	var err error
 	switch {
 	case s.p.cfg.sendOnly:
@@ -452,8 +476,12 @@ func (p *purr) greetSender(ctx context.Context, b *batch) {
 	p.log.sayf("Connection received on %s", p.cfg.path)
 }
 
-// ownName names a listener's socket in messages.
+// ownName names a socket that receives in messages: a listener by its own
+// address, a dialer by its peer's.
 func (p *purr) ownName(s *packetSocket) string {
+	if s.remote != nil {
+		return peerName(s.remote)
+	}
 	if p.cfg.unix {
 		return p.cfg.path
 	}

@@ -219,7 +219,10 @@ func (v *percent) String() string { return strconv.FormatFloat(100*v.share, 'g',
 // parsePort reads a decimal port or a service name; low is 0 where the kernel
 // may choose, else 1. The wording of the errors is OpenBSD nc's.
 func parsePort(network, text string, low int) (int, error) {
-	if text != "" && strings.Trim(text, "0123456789") == "" || strings.HasPrefix(text, "-") {
+	if text == "" {
+		return 0, errors.New("a port number is missing")
+	}
+	if strings.Trim(text, "0123456789") == "" || strings.HasPrefix(text, "-") {
 		port := number{what: "port number", low: low, high: 65535}
 		err := port.Set(text)
 		return port.n, err
