@@ -165,11 +165,14 @@ func (e *ending) closeStdout() {
 	_ = e.out.File.Close()
 }
 
-// nothingWaits reports whether stdin has nothing to send just now. A share of
-// it gets nothing from then on.
+// nothingWaits reports whether stdin has nothing to send just now, and nothing
+// of it is on its way. A share of it gets nothing from then on.
 func (e *ending) nothingWaits() bool {
-	if sh, ok := e.in.(*share); ok {
-		return sh.retire()
+	switch in := e.in.(type) {
+	case *share:
+		return in.retire()
+	case *stdio:
+		return !in.taken.Load() && !in.Ready()
 	}
 	return !e.in.Ready()
 }

@@ -31,11 +31,12 @@ type fanout struct {
 type share struct {
 	fan    *fanout
 	alarm  *alarm
-	chunks chan []byte // closed at the end of stdin
-	rest   []byte      // of the chunk being read
-	queued atomic.Bool // whether there is any
-	cut    func()      // resets the client's connection
-	slow   atomic.Bool // whether the client was let go for taking nothing
+	chunks chan []byte  // closed at the end of stdin
+	rest   []byte       // of the chunk being read
+	held   bool         // whether a chunk has been taken that may not be sent yet
+	queued atomic.Int32 // chunks that were put and not yet sent
+	cut    func()       // resets the client's connection
+	slow   atomic.Bool  // whether the client was let go for taking nothing
 }
 
 // shareStdio is the handler of -l -k without a handler of its own: what any
@@ -178,6 +179,7 @@ func (s *share) put(chunk []byte) bool {
 		if here {
 			select {
 			case s.chunks <- chunk:
+				s.queued.Add(1)
 			default:
 				full = true
 			}
@@ -204,7 +206,7 @@ func (s *share) put(chunk []byte) bool {
 func (s *share) retire() bool {
 	s.fan.mu.Lock()
 	defer s.fan.mu.Unlock()
-	if s.fan.ended || s.queued.Load() || len(s.chunks) > 0 || s.fan.in.Ready() {
+	if s.fan.ended || s.queued.Load() > 0 || s.fan.in.Ready() {
 		return false
 	}
 	delete(s.fan.shares, s)
@@ -230,12 +232,16 @@ func (s *share) Kind() fileKind { return s.fan.in.kind }
 func (s *share) Ready() bool {
 	s.fan.mu.Lock()
 	defer s.fan.mu.Unlock()
-	return s.fan.ended || s.queued.Load() || len(s.chunks) > 0 || s.fan.in.Ready()
+	return s.fan.ended || s.queued.Load() > 0 || s.fan.in.Ready()
 }
 
 // Read waits for the next bytes of stdin.
 func (s *share) Read(b []byte) (int, error) {
 	if len(s.rest) == 0 {
+		if s.held { // whoever reads on has sent what he had
+			s.queued.Add(-1)
+			s.held = false
+		}
 		var open bool
 		select {
 		case s.rest, open = <-s.chunks:
@@ -245,12 +251,12 @@ func (s *share) Read(b []byte) (int, error) {
 				}
 				return 0, io.EOF
 			}
+			s.held = true
 		case <-s.alarm.rung:
 			return 0, errStopped
 		}
 	}
 	n := copy(b, s.rest)
 	s.rest = s.rest[n:]
-	s.queued.Store(len(s.rest) > 0)
 	return n, nil
 }

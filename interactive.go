@@ -110,6 +110,12 @@ func (l *lineSource) readLine() ([]byte, error) {
 	}
 	var line []byte
 	for len(line) < maxLine {
+		if l.lines.Buffered() == 0 {
+			if err := l.in.waitReadable(); err != nil {
+				return line, err
+			}
+		}
+		l.buffered.Store(true) // from here on there are bytes in hand
 		piece, err := l.lines.ReadSlice('\n')
 		line = append(line, piece...)
 		switch {

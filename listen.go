@@ -109,6 +109,9 @@ func (p *purr) saysListening(addr net.Addr) {
 		say = p.log.announcef
 	}
 	bound := addrPort(addr)
+	if literal, err := netip.ParseAddr(p.cfg.host); err == nil { // the kernel forgets the zone of some
+		bound = netip.AddrPortFrom(literal.Unmap(), bound.Port())
+	}
 	name := bound.Addr().String()
 	if p.cfg.host == "" {
 		name = "0.0.0.0"

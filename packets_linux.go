@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -159,9 +160,7 @@ type packetSocket struct {
 }
 
 // newPacketSocket takes conn over: it is closed, and the socket lives on until
-// close. A socket that listens on every address learns with each datagram
-// which of them it was sent to, so that the answer comes from there: a client
-// of a host with several addresses would drop it otherwise.
+// close.
 func newPacketSocket(conn packetConn, a *alarm) (*packetSocket, error) {
 	defer conn.Close()
 	s := &packetSocket{local: conn.LocalAddr(), remote: conn.RemoteAddr(), alarm: a}
@@ -181,14 +180,21 @@ func newPacketSocket(conn packetConn, a *alarm) (*packetSocket, error) {
 	if unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, room) != nil {
 		_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, room)
 	}
-	if local, udp := s.local.(*net.UDPAddr); udp && local.IP.IsUnspecified() && s.remote == nil {
-		// Each fails on a socket of the other family, which has no use for it.
-		_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
-		if local.IP.To4() != nil {
-			_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
-		}
-	}
 	return s, nil
+}
+
+// askForDestination makes a socket that will listen on every address learn
+// with each datagram which of them it was sent to, so that the answer comes
+// from there: a client of a host with several addresses would drop it
+// otherwise. The kernel notes it as a datagram arrives, so it must be asked
+// before the socket is bound.
+func askForDestination(raw syscall.RawConn) {
+	_ = raw.Control(func(fd uintptr) {
+		// Each fails on a socket of the other family, which has no use for it.
+		if unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1) != nil {
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+		}
+	})
 }
 
 // close frees the descriptor, once the alarm has gone off and nobody uses it.

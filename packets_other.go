@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -61,6 +62,10 @@ func newPacketSocket(conn packetConn, a *alarm) (*packetSocket, error) {
 
 // close does nothing: the alarm has closed the socket.
 func (s *packetSocket) close() {}
+
+// askForDestination has no counterpart here: the kernel chooses the address
+// that an answer comes from.
+func askForDestination(syscall.RawConn) {}
 
 // hearErrors has no counterpart here: a refusal stays unheard on a socket
 // without a fixed peer.

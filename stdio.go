@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -46,6 +47,7 @@ type stdio struct {
 	fd    int // valid as long as File is open; -1 where there are no descriptors
 	kind  fileKind
 	alarm *alarm
+	taken atomic.Bool // whether a Read has found something there
 }
 
 // sleep waits for d, or for the alarm: errStopped.
@@ -78,6 +80,7 @@ func (s *stdio) Read(b []byte) (int, error) {
 	if err := s.waitReadable(); err != nil {
 		return 0, err
 	}
+	s.taken.Store(true) // before it is gone from where Ready would see it
 	return s.File.Read(b)
 }
 

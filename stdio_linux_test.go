@@ -69,7 +69,7 @@ func TestStdoutKinds(t *testing.T) {
 		{"pipe", `purr -l 127.0.0.1 0 | cat >f`, ""},
 		{"slow pipe", `purr -l 127.0.0.1 0 | { sleep 0.3; cat; } >f`, ""},
 		{"fifo", `mkfifo p; cat p >f & exec purr -l 127.0.0.1 0 >p`, ""},
-		{"socket", `socat -u UNIX-LISTEN:s,unlink-close=0 - >f & while ! [ -S s ]; do sleep 0.01; done; exec socat -t 30 UNIX-CONNECT:s "EXEC:purr -l 127.0.0.1 0"`, ""},
+		{"socket", `socat -u UNIX-LISTEN:s,unlink-close=0 - >f & while ! [ -S s ]; do sleep 0.01; done; exec socat -t 30 UNIX-CONNECT:s,retry=100,interval=0.05 "EXEC:purr -l 127.0.0.1 0"`, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

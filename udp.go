@@ -104,20 +104,11 @@ func (p *purr) exchange(ctx context.Context, conn packetConn, peer string) error
 		return err
 	}
 	defer s.close()
-	if !p.cfg.noStdin {
-		s.in = newStdio(p.stdin, s.alarm)
-		if p.cfg.quitWord != "" || p.cfg.interactive {
-			lines, restore, err := p.newLineSource(s.alarm)
-			if err != nil {
-				return err
-			}
-			defer restore()
-			s.in = lines
-			if lines.editor != nil {
-				s.display = lines.editor
-			}
-		}
+	restore, err := s.openInput()
+	if err != nil {
+		return err
 	}
+	defer restore()
 	return s.run(ctx)
 }
 
@@ -153,15 +144,43 @@ func (p *purr) listenPackets(ctx context.Context) error {
 	if !p.cfg.keep {
 		s.socket.hearErrors()
 	}
-	if in := newStdio(p.stdin, s.alarm); p.hasInput(in.kind) {
-		s.in = in
+	restore, err := s.openInput()
+	if err != nil {
+		return err
 	}
+	defer restore()
 	return s.run(ctx)
+}
+
+// openInput finds what is sent: stdin, or its lines. The terminal is put back
+// by restore.
+func (s *datagramSession) openInput() (restore func(), err error) {
+	in := newStdio(s.p.stdin, s.alarm)
+	if !s.p.hasInput(in.kind) {
+		return func() {}, nil
+	}
+	if s.in = in; !s.p.cfg.interactive && s.p.cfg.quitWord == "" {
+		return func() {}, nil
+	}
+	lines, restore, err := s.p.newLineSource(s.alarm)
+	if err != nil {
+		return nil, err
+	}
+	s.in = lines
+	if lines.editor != nil {
+		s.display = lines.editor
+	}
+	return restore, nil
 }
 
 // openPackets binds the listening socket. The caller closes it.
 func (p *purr) openPackets(ctx context.Context) (packetConn, error) {
-	config := net.ListenConfig{Control: p.cfg.setOptions}
+	config := net.ListenConfig{Control: func(network, addr string, raw syscall.RawConn) error {
+		if p.cfg.host == "" && !p.cfg.unix {
+			askForDestination(raw)
+		}
+		return p.cfg.setOptions(network, addr, raw)
+	}}
 	network, addr := p.cfg.network, p.cfg.path
 	name := p.cfg.path
 	if p.cfg.unix {
