@@ -154,7 +154,7 @@ func TestSessionEndsWhileStdioStalls(t *testing.T) {
 				for i := range chunk {
 					chunk[i] = "x\n"[i%2]
 				}
-				_ = theirs.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
+				_ = theirs.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
 				for {
 					if _, err := theirs.Write(chunk); err != nil {
 						break
