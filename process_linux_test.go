@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -189,17 +188,5 @@ func rootOnly(t testing.TB) {
 	needs(t, "unshare", "util-linux")
 	if err := exec.Command("unshare", "-m", "true").Run(); err != nil {
 		t.Skipf("needs the right to make a mount namespace (unshare -m: %v)", err)
-	}
-}
-
-// setNonblock makes a descriptor that a child will inherit non-blocking.
-func setNonblock(t testing.TB, f *os.File) {
-	t.Helper()
-	raw, err := f.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := raw.Control(func(fd uintptr) { err = syscall.SetNonblock(int(fd), true) }); err != nil {
-		t.Fatal(err)
 	}
 }
