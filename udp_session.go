@@ -1,0 +1,335 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// A datagramSession is one run with -u: a socket, and stdin and stdout. One
+// goroutine sends, one receives; the run ends by a timeout, a limit, an error
+// or a signal, for datagrams have no end of their own.
+type datagramSession struct {
+	p       *purr
+	socket  *packetSocket
+	alarm   *alarm
+	in      source
+	out     *stdio
+	display io.Writer // shows what comes in, in place of out: the line editor
+	peer    string    // the dialled peer as messages name it; empty for a listener
+
+	printing       atomic.Bool  // whether stdout is to take some
+	sent, received atomic.Int64 // datagrams
+	active         atomic.Int64 // when the last one came or went, in Unix nanoseconds
+}
+
+// newDatagramSession takes conn over. The caller frees the session with close.
+func (p *purr) newDatagramSession(conn packetConn, peer string) (*datagramSession, error) {
+	a, err := newAlarm()
+	if err != nil {
+		return nil, err
+	}
+	socket, err := newPacketSocket(conn, a)
+	if err != nil {
+		return nil, err
+	}
+	return &datagramSession{p: p, socket: socket, alarm: a, out: newStdio(p.stdout, a), peer: peer}, nil
+}
+
+// openInput finds what is sent: stdin, or its lines. The terminal is put back
+// by restore.
+func (s *datagramSession) openInput() (restore func(), err error) {
+	in := newStdio(s.p.stdin, s.alarm)
+	if !s.p.hasInput(in.kind) {
+		return func() {}, nil
+	}
+	if s.in = in; !s.p.cfg.interactive && s.p.cfg.quitWord == "" {
+		return func() {}, nil
+	}
+	lines, restore, err := s.p.newLineSource(s.alarm)
+	if err != nil {
+		return nil, err
+	}
+	s.in = lines
+	if lines.editor != nil {
+		s.display = lines.editor
+	}
+	return restore, nil
+}
+
+// run moves datagrams both ways until the end.
+func (s *datagramSession) run(ctx context.Context) error {
+	s.touch()
+	results := make(chan outcome, 3)
+	first := make(chan struct{}) // closed when it is known whom to talk to
+	if s.peer != "" {
+		close(first)
+	}
+	running := 1
+	go func() { results <- outcome{receiving, s.receive(ctx, first)} }()
+	if s.in != nil {
+		running++
+		go func() { results <- outcome{sending, s.send(first)} }()
+	}
+	if s.out.kind == kindPipe || s.out.kind == kindFIFO || s.out.kind == kindSocket {
+		running++
+		go func() { results <- outcome{watching, s.watchStdout()} }()
+	}
+	why, left, failed := s.wait(ctx, results, first)
+	s.alarm.ring()
+	for range running - left {
+		select {
+		case <-results:
+		case <-time.After(100 * time.Millisecond): // stuck in a stdout that nobody reads
+		}
+	}
+	if failed != nil {
+		why = "failed"
+	}
+	if ctx.Err() != nil {
+		why = "interrupted"
+	}
+	s.p.log.notef(1, "%s; sent %d datagrams, received %d", why, s.sent.Load(), s.received.Load())
+	return failed
+}
+
+// wait returns when the run is over: why, how many of the goroutines have
+// ended, and the error if it failed.
+func (s *datagramSession) wait(ctx context.Context, results <-chan outcome, first <-chan struct{}) (why string, ended int, failed error) {
+	sendOpen, begun := s.in != nil, false
+	idle := time.NewTimer(s.patience(sendOpen, begun))
+	defer idle.Stop()
+	var quit <-chan time.Time
+	for {
+		select {
+		case <-first:
+			first, begun = nil, true
+			idle.Reset(s.patience(sendOpen, begun))
+		case o := <-results:
+			ended++
+			switch {
+			case errors.Is(o.err, errReceiveLimit), errors.Is(o.err, errQuitWord):
+				return o.err.Error(), ended, nil
+			case o.err != nil:
+				return "", ended, o.err
+			case s.p.cfg.sendOnly:
+				return "stdin finished", ended, nil
+			case s.p.cfg.quitAfter >= 0:
+				quit = time.After(s.p.cfg.quitAfter)
+			}
+			sendOpen = false
+			idle.Reset(s.patience(sendOpen, begun))
+		case <-idle.C:
+			limit := s.patience(sendOpen, begun)
+			left := limit - time.Duration(time.Now().UnixNano()-s.active.Load())
+			switch {
+			case left <= 0 && s.printing.Load() && s.p.cfg.idleTimeout > 0:
+				return "", ended, fmt.Errorf("write to stdout: idle for %v with datagrams not taken", limit)
+			case left <= 0 && s.printing.Load():
+				left = limit // what has arrived is not lost for a slow reader
+			case left <= 0:
+				return fmt.Sprintf("idle for %v", limit), ended, nil
+			}
+			idle.Reset(left)
+		case <-quit:
+			return fmt.Sprintf("%v after the end of stdin", s.p.cfg.quitAfter), ended, nil
+		case <-ctx.Done():
+			return "", ended, context.Cause(ctx)
+		}
+	}
+}
+
+// watchStdout notices that the reader of stdout is gone even while nothing
+// arrives.
+func (s *datagramSession) watchStdout() error {
+	if err := s.out.waitBroken(); err != nil {
+		return err
+	}
+	return fmt.Errorf("write to stdout: %w", syscall.EPIPE)
+}
+
+// patience is how long nothing may happen before the run ends: -w, or for a
+// dialer that has said everything, a second for the reply. A listener waits
+// for its first sender as long as it takes; --accept-timeout limits that.
+func (s *datagramSession) patience(sendOpen, begun bool) time.Duration {
+	const forever = 1<<63 - 1
+	switch {
+	case !begun && s.peer == "":
+		return forever
+	case s.p.cfg.idleTimeout > 0:
+		return s.p.cfg.idleTimeout
+	case s.peer == "" || sendOpen || s.p.cfg.noStdin || s.p.cfg.noShutdown || s.p.cfg.quitAfter >= 0:
+		return forever
+	}
+	return replyWait
+}
+
+// close frees the session once its goroutines have ended.
+func (s *datagramSession) close() {
+	s.alarm.close()
+	s.socket.close()
+}
+
+func (s *datagramSession) touch() { s.active.Store(time.Now().UnixNano()) }
+
+// send makes a datagram of each read of stdin: a pipe's write, a terminal's
+// line. A listener begins once it knows whom to answer.
+func (s *datagramSession) send(first <-chan struct{}) error {
+	select {
+	case <-first:
+	case <-s.alarm.rung:
+		return errStopped
+	}
+	var toPeer io.Writer = datagramWriter{s}
+	if s.p.cfg.interval > 0 {
+		toPeer = &pacedWriter{Writer: toPeer, pause: func() error {
+			s.active.Store(time.Now().Add(s.p.cfg.interval).UnixNano())
+			return s.alarm.sleep(s.p.cfg.interval)
+		}}
+	}
+	var filters []filter
+	if s.p.cfg.crlf {
+		filters = append(filters, newCRLF())
+	}
+	if s.p.cfg.upper {
+		filters = append(filters, upperFilter)
+	}
+	size := maxDatagram
+	if s.p.cfg.crlf {
+		size /= 2 // every byte may become two
+	}
+	if in, ok := s.in.(*stdio); ok {
+		in.enlarge()
+	}
+	w := &bufferWay{dst: toPeer, src: s.in, filters: filters, buf: make([]byte, size)}
+	err := pump(w, func(int) error { return nil })
+	var move *moveError
+	switch {
+	case err == nil || errors.Is(err, errQuitWord):
+		return err
+	case errors.As(err, &move) && move.reading:
+		return fmt.Errorf("read from stdin: %w", move)
+	}
+	return s.sendError(err)
+}
+
+// A datagramWriter sends each Write as one datagram to the session's peer.
+type datagramWriter struct{ s *datagramSession }
+
+func (w datagramWriter) Write(b []byte) (int, error) {
+	if err := w.s.socket.sendToPeer(b); err != nil {
+		return 0, err
+	}
+	w.s.sent.Add(1)
+	w.s.touch()
+	return len(b), nil
+}
+
+// sendError words what the socket said; a refusal is the peer's system
+// answering by ICMP that nobody listens.
+func (s *datagramSession) sendError(err error) error {
+	name := s.peer
+	if name == "" {
+		name = s.socket.peerName()
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("connect to %s (%s) failed: %s", name, s.p.cfg.network, strerror(err))
+	}
+	return fmt.Errorf("send to %s: %w", name, cause(err))
+}
+
+// receive prints datagrams. An empty one is a message like any other, and
+// prints nothing.
+func (s *datagramSession) receive(ctx context.Context, first chan struct{}) error {
+	b := newBatch(s.p.cfg.network)
+	s.out.enlarge()
+	if s.p.cfg.acceptTimeout > 0 {
+		s.socket.deadline = time.Now().Add(s.p.cfg.acceptTimeout)
+	}
+	known, warned := s.peer != "", false
+	for {
+		n, err := s.socket.receive(b)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && !known:
+			return fmt.Errorf("receive on %s: nobody sent anything within %v", s.p.ownName(s.socket), s.p.cfg.acceptTimeout)
+		case err != nil:
+			return s.receiveError(err)
+		}
+		if !known {
+			known = true
+			s.socket.setPeer(b, 0)
+			s.socket.deadline = time.Time{}
+			s.p.greetSender(ctx, b)
+			close(first)
+		}
+		if s.peer == "" {
+			if s.p.cfg.keep {
+				s.socket.setPeer(b, n-1)
+			} else if kept := s.socket.keepPeer(b, n); kept < n {
+				if !warned {
+					s.p.log.warnf("a datagram of another sender than %s was ignored: -k hears everybody", s.socket.peerName())
+					warned = true
+				}
+				n = kept
+			}
+		}
+		if err := s.print(b, n); err != nil {
+			return err
+		}
+	}
+}
+
+// print writes n datagrams to stdout.
+func (s *datagramSession) print(b *batch, n int) error {
+	if n == 0 {
+		return nil
+	}
+	s.touch()
+	reached := false
+	if limit := int64(s.p.cfg.receiveLimit); limit > 0 && s.received.Load()+int64(n) >= limit {
+		n, reached = int(limit-s.received.Load()), true
+	}
+	s.received.Add(int64(n))
+	if s.p.cfg.upper {
+		b.upper(n)
+	}
+	s.printing.Store(true)
+	defer func() {
+		s.printing.Store(false)
+		s.touch()
+	}()
+	var err error
+	switch {
+	case s.p.cfg.sendOnly:
+	case s.display != nil:
+		for i := 0; i < n && err == nil; i++ {
+			_, err = s.display.Write(b.data(i))
+		}
+	default:
+		err = b.writeTo(s.out, n)
+	}
+	if err != nil {
+		return fmt.Errorf("write to stdout: %w", cause(err))
+	}
+	if reached {
+		return errReceiveLimit
+	}
+	return nil
+}
+
+func (s *datagramSession) receiveError(err error) error {
+	switch {
+	case isClosedByUs(err):
+		return errStopped
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return s.sendError(err)
+	case s.peer != "":
+		return fmt.Errorf("receive from %s: %w", s.peer, cause(err))
+	}
+	return fmt.Errorf("receive on %s: %w", s.p.ownName(s.socket), cause(err))
+}
