@@ -112,15 +112,31 @@ func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause // whatever a mode made of being stopped
 	}
+	if err == nil {
+		err = p.closeStdout()
+	}
 	p.cleanUp()
 	return p.status(err)
+}
+
+// closeStdout closes a stdout that is a file: some file systems (NFS, quotas)
+// only then say that what was written could not be stored.
+func (p *purr) closeStdout() error {
+	if kind := kindOf(p.stdout); kind != kindRegular && kind != kindAppend {
+		return nil
+	}
+	if err := p.stdout.Close(); err != nil {
+		return fmt.Errorf("write to stdout: %w", cause(err))
+	}
+	return nil
 }
 
 // status says how the run ended, if that was not in order, and returns the
 // exit status.
 func (p *purr) status(err error) int {
+	log := p.log
 	if p.ended.Swap(true) { // the other of run and catchSignals was faster
-		p = &purr{log: &logger{out: io.Discard}}
+		log = &logger{out: io.Discard}
 	}
 	var ended signalError
 	var stated statusError
@@ -128,13 +144,13 @@ func (p *purr) status(err error) int {
 	case err == nil:
 		return 0
 	case errors.As(err, &ended):
-		p.log.notef(1, "%v", ended)
+		log.notef(1, "%v", ended)
 		return 128 + int(ended.Signal)
 	case errors.As(err, &stated):
-		p.log.fail(stated.error)
+		log.fail(stated.error)
 		return stated.status
 	}
-	p.log.fail(err)
+	log.fail(err)
 	return 1
 }
 
