@@ -697,3 +697,49 @@ func TestInterruptedSender(t *testing.T) {
 type endless struct{}
 
 func (endless) Read(b []byte) (int, error) { return len(b), nil }
+
+// -q does not wait for a stdout that nobody reads, and says what was lost.
+func TestQuitTimeWhileStdoutIsStalled(t *testing.T) {
+	t.Parallel()
+	ln := listenTest(t)
+	p := startPurr(t, opts{ownStdout: true}, "-q", "1", "127.0.0.1", portOf(t, ln.Addr()))
+	c := acceptTest(t, ln)
+	_ = c.SetWriteDeadline(time.Now().Add(10 * time.Second))
+	if _, err := io.Copy(c, endless{}); err == nil {
+		t.Error("the peer was not told")
+	}
+	p.endsWithin(1, 20*time.Second)
+	p.complains("stdout")
+}
+
+// A reset that comes while stdout is stalled and -w is on.
+func TestResetWhileIdleIsWatched(t *testing.T) {
+	t.Parallel()
+	p := startPurr(t, opts{ownStdout: true}, "-l", "-w", "1", "127.0.0.1", "0")
+	c := dialTest(t, "tcp", p.addr())
+	_ = c.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
+	_, _ = io.Copy(c, endless{})
+	reset(t, c)
+	p.endsWithin(1, 10*time.Second)
+	p.complains()
+}
+
+// Every mode ends with the reader of its stdout, though nothing more arrives.
+func TestStdoutReaderGoesForGood(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"-u -l", "-u -l -k", "-u -l -k --echo", "-l", "-l -k", "-l -k --echo", "-l --upper"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			p := shell(t, opts{}, `{ purr `+mode+` 127.0.0.1 0; echo "status $?" >&2; } | head -c 5`)
+			network := "tcp"
+			if strings.HasPrefix(mode, "-u") {
+				network = "udp"
+			}
+			c := dialTest(t, network, p.addr())
+			writeAll(t, c, "hello")
+			p.endsWithin(0, 5*time.Second)
+			p.waitErr(regexpStatus1)
+			oneLineOfNoise(t, p)
+		})
+	}
+}

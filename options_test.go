@@ -25,6 +25,8 @@ func TestConfig(t *testing.T) {
 		{"127.0.0.1:80", "tcp dial 127.0.0.1 [80]"},
 		{"[::1]:80", "tcp dial ::1 [80]"},
 		{"::1 80", "tcp dial ::1 [80]"},
+		{"[::1] 80", "tcp dial ::1 [80]"},
+		{"-l [::1] 80", "tcp listen ::1 [80]"},
 		{"fe80::1%eth0 80", "tcp dial fe80::1%eth0 [80]"},
 		{"[fe80::1%eth0]:80", "tcp dial fe80::1%eth0 [80]"},
 		{"help 80", "tcp dial help [80]"},
