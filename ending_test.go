@@ -662,7 +662,7 @@ func TestInterruptedSender(t *testing.T) {
 	t.Parallel()
 	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		for _, from := range []string{"pipe", "file"} {
-			for _, sender := range []string{"dial", "listen"} {
+			for _, sender := range []string{"dial", "listen", "listen -k"} {
 				t.Run(s.String()+" "+from+" "+sender, func(t *testing.T) {
 					t.Parallel()
 					o := opts{openStdin: true}
@@ -671,11 +671,12 @@ func TestInterruptedSender(t *testing.T) {
 					}
 					var p, q *process // the sender, the receiver
 					receiver := opts{ownStdout: true}
-					if sender == "dial" {
+					switch sender {
+					case "dial":
 						q = startPurr(t, receiver, "-l", "127.0.0.1", "0")
 						p = startPurr(t, o, "127.0.0.1", q.port())
-					} else {
-						p = startPurr(t, o, "-l", "127.0.0.1", "0")
+					default:
+						p = startPurr(t, o, append(strings.Fields(sender)[1:], "-l", "127.0.0.1", "0")...)
 						q = startPurr(t, receiver, "127.0.0.1", p.port())
 					}
 					if p.stdin != nil {
