@@ -24,8 +24,15 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	status := m.Run()
+	for _, f := range atEnd {
+		f()
+	}
+	os.Exit(status)
 }
+
+// atEnd is what the tests leave to be undone when all of them are over.
+var atEnd []func()
 
 // patience is the deadline of whatever should happen at once but may be slow on
 // a busy machine.

@@ -62,6 +62,7 @@ var purrLink = sync.OnceValues(func() (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
+	atEnd = append(atEnd, func() { _ = os.RemoveAll(dir) })
 	path := filepath.Join(dir, "purr")
 	if err := os.Symlink(exe, path); err != nil && !errors.Is(err, os.ErrExist) {
 		return "", err
