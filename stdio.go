@@ -14,7 +14,7 @@ type fileKind int
 
 const (
 	kindOther    fileKind = iota // a device, or what the system does not tell
-	kindNull                     // /dev/null; a closed stdin or stdout is one too (see main)
+	kindNull                     // /dev/null, which Go's runtime also opens in the place of a closed stdin or stdout
 	kindTerminal                 // a person
 	kindRegular                  // a file that can be sent to its end
 	kindAppend                   // a regular file opened with O_APPEND: the kernel refuses to splice to it
