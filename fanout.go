@@ -123,6 +123,9 @@ func (f *fanout) run(ctx context.Context) {
 		if n > 0 && !f.hand(ctx, chunk[:n]) {
 			return
 		}
+		if err == errStopped {
+			return // the run is over, stdin is not: that must not look like its end
+		}
 		if err != nil {
 			f.finish(err)
 			return
@@ -218,7 +221,7 @@ func (f *fanout) finish(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ended = true
-	if err != io.EOF && err != errStopped {
+	if err != io.EOF {
 		f.err = err
 	}
 	for s := range f.shares {

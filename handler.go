@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -148,6 +149,7 @@ func (f *exactFile) Read(b []byte) (int, error) {
 // buffer is only held while there is something in it, so that a client that
 // waits costs little more than its socket.
 func (p *purr) echo(ctx context.Context, c net.Conn) error {
+	p.watchCopies(ctx)
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
 	peer := connName(c)
@@ -234,6 +236,29 @@ func (p *purr) stdoutFailed(err error) error {
 	err = fmt.Errorf("write to stdout: %w", cause(err))
 	p.stop(err)
 	return err
+}
+
+// watchCopies ends the run when nobody can read any more the copies that an
+// echo writes to stdout, also while there is nothing to write.
+func (p *purr) watchCopies(ctx context.Context) {
+	p.watchOnce.Do(func() {
+		a, err := newAlarm()
+		if err != nil {
+			return // the next write will tell
+		}
+		out := newStdio(p.stdout, a)
+		if out.kind != kindPipe && out.kind != kindFIFO && out.kind != kindSocket {
+			a.close()
+			return
+		}
+		context.AfterFunc(ctx, a.ring)
+		go func() {
+			defer a.close()
+			if out.waitBroken() == nil {
+				_ = p.stdoutFailed(syscall.EPIPE)
+			}
+		}()
+	})
 }
 
 // sleep waits for d and reports whether the run goes on.

@@ -273,7 +273,9 @@ func TestPlainTerminal(t *testing.T) {
 	c = s.dial("")
 	_ = c.CloseWrite()
 	s.status(0)
-	_ = s.dial("")
+	c = s.dial("")
+	writeAll(t, c, "it is connected\n") // before that the signal ends purr, and with it bash's list
+	s.shows(`(?m)^it is connected$`)
 	s.press("C-c")
 	s.status(130)
 	if after := s.modes(); after != before {

@@ -50,6 +50,8 @@ type purr struct {
 	copies  func() bool   // whether stdout wants a copy of what is echoed
 	payload payloadChoice // of -zu, with what stdin held
 
+	watchOnce sync.Once // for watchCopies
+
 	fanOnce sync.Once
 	fan     *fanout // stdin under -l -k; nil if there is nothing to read
 

@@ -93,8 +93,10 @@ func (s *session) relay(ctx context.Context) error {
 		e.failed = s.settle(ctx)
 	}
 	s.ring()
-	// A transfer that was cut short here must not look complete there.
-	cut := e.sendOpen && s.in.Kind() != kindTerminal
+	// A transfer that was cut short here must not look complete there. What a
+	// person types and reads has no such end.
+	cut := e.sendOpen && s.in.Kind() != kindTerminal ||
+		e.receiveOpen && s.out != nil && s.out.kind != kindTerminal
 	if e.failed != nil && (cut || e.stdioFailed) {
 		abort(s.conn)
 	} else {

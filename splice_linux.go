@@ -203,6 +203,7 @@ func (w *spliceIn) move(max int) (n int, err error) {
 		if err := w.in.waitReadable(); err != nil {
 			return 0, &moveError{reading: true, err: err}
 		}
+		w.in.taken.Store(true)
 		empty := false
 		writeErr := w.conn.Write(func(fd uintptr) bool {
 			n, err = splice(int(fd), w.in.fd, max)

@@ -34,6 +34,7 @@ func (p *purr) echoPackets(ctx context.Context, conn packetConn) error {
 		return err
 	}
 	defer socket.close()
+	p.watchCopies(ctx)
 	stop := context.AfterFunc(ctx, a.ring)
 	defer stop()
 	e := &packetEcho{p: p, socket: socket, batch: newBatch(p.cfg.network), out: newStdio(p.stdout, a)}
