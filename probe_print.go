@@ -141,7 +141,7 @@ type probeJSONReply struct {
 
 // writeProbeJSON writes the object of one port and a newline. expect is what the result was checked against.
 func writeProbeJSON(w io.Writer, r *probeResult, expect *probeExpect) error {
-	o := probeJSON{V: 1, Host: r.host, Port: r.target.Port(), State: r.state, Payload: r.payload, Sent: r.sent, ICMP: r.icmp,
+	o := probeJSON{V: 1, Port: r.target.Port(), State: r.state, Payload: r.payload, Sent: r.sent, ICMP: r.icmp,
 		Note: r.silent}
 	o.Host, o.Address = hostAndAddress(r.host, r.target.Addr())
 	if r.state == probeOpen || r.state == probeClosed || r.state == probeFiltered {
@@ -161,10 +161,5 @@ func writeProbeJSON(w io.Writer, r *probeResult, expect *probeExpect) error {
 	if r.err != nil {
 		o.Error = r.err.Error()
 	}
-	b, err := json.Marshal(o)
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(append(b, '\n'))
-	return err
+	return json.NewEncoder(w).Encode(o)
 }

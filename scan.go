@@ -181,7 +181,7 @@ func hostAndAddress(host string, addr netip.Addr) (string, string) {
 
 // writeScanJSON writes the object of one port and a newline. The banner is escaped as for a terminal.
 func writeScanJSON(w io.Writer, r *scanResult) error {
-	o := scanJSON{V: 1, Host: r.host, Port: r.target.Port(), State: r.state, ICMP: r.icmp, Banner: payloadText(r.banner, scanBannerMost)}
+	o := scanJSON{V: 1, Port: r.target.Port(), State: r.state, ICMP: r.icmp, Banner: payloadText(r.banner, scanBannerMost)}
 	o.Host, o.Address = hostAndAddress(r.host, r.target.Addr())
 	if r.state == scanOpen || r.state == scanClosed {
 		us := r.rtt.Microseconds()
@@ -190,10 +190,5 @@ func writeScanJSON(w io.Writer, r *scanResult) error {
 	if r.err != nil {
 		o.Error = r.err.Error()
 	}
-	b, err := json.Marshal(o)
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(append(b, '\n'))
-	return err
+	return json.NewEncoder(w).Encode(o)
 }
