@@ -1,0 +1,66 @@
+package main
+
+import (
+	"crypto/sha256"
+	"hash"
+)
+
+// A digester computes a SHA-256 in a goroutine of its own, so that hashing
+// runs beside the reading and writing of the same bytes on another core. The
+// bytes pass through blocks that it owns: block lends one, put gives it back
+// filled.
+type digester struct {
+	free chan []byte // blocks to fill
+	full chan []byte // blocks to hash, in order; closed by sum
+	hash hash.Hash
+	done chan struct{} // closed when everything is hashed
+}
+
+// Four blocks keep both goroutines busy; 256 KiB stay in the processor's cache.
+const (
+	digestBlocks    = 4
+	digestBlockSize = 256 << 10
+)
+
+// newDigester starts the goroutine; sum ends it. The digest goes on from h,
+// which may have hashed a prefix already; nil begins a new one.
+func newDigester(h hash.Hash) *digester {
+	if h == nil {
+		h = sha256.New()
+	}
+	d := &digester{
+		free: make(chan []byte, digestBlocks),
+		full: make(chan []byte, digestBlocks),
+		hash: h,
+		done: make(chan struct{}),
+	}
+	for range digestBlocks {
+		d.free <- make([]byte, digestBlockSize)
+	}
+	go d.run()
+	return d
+}
+
+func (d *digester) run() {
+	defer close(d.done)
+	for b := range d.full {
+		d.hash.Write(b)
+		d.free <- b[:cap(b)]
+	}
+}
+
+// block returns a block to fill. It waits while all of them are still to be
+// hashed. The caller gives the block back with put.
+func (d *digester) block() []byte { return <-d.free }
+
+// put gives a block back whose beginning, b, is to be hashed. The caller must
+// not touch b any more.
+func (d *digester) put(b []byte) { d.full <- b }
+
+// sum ends the goroutine and returns the digest of all that was put. It is
+// called once, after the last put, also where nobody wants the digest.
+func (d *digester) sum() []byte {
+	close(d.full)
+	<-d.done
+	return d.hash.Sum(nil)
+}

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"math/rand/v2"
+	"testing"
+)
+
+// The digest is that of the blocks in the order in which they were put,
+// whatever their sizes, and goes on from a hash that has begun.
+func TestDigester(t *testing.T) {
+	t.Parallel()
+	want := make([]byte, 5<<20+123)
+	random := rand.NewChaCha8([32]byte{1})
+	_, _ = random.Read(want)
+
+	begun := sha256.New()
+	begun.Write(want[:1000])
+	d := newDigester(begun)
+	for rest := want[1000:]; len(rest) > 0; {
+		b := d.block()
+		n := copy(b[:1+random.Uint64()%digestBlockSize], rest)
+		rest = rest[n:]
+		d.put(b[:n])
+	}
+	if got, want := d.sum(), sha256.Sum256(want); !bytes.Equal(got, want[:]) {
+		t.Errorf("digest %x, want %x", got, want)
+	}
+	if got, want := newDigester(nil).sum(), sha256.Sum256(nil); !bytes.Equal(got, want[:]) {
+		t.Errorf("digest of nothing %x, want %x", got, want)
+	}
+}

@@ -1,0 +1,128 @@
+package main
+
+import "slices"
+
+// A rule forbids a combination of options.
+type rule struct {
+	broken bool
+	says   string
+}
+
+// conflict returns the first illegal combination of options, or nil. Every
+// one stands in this file and nowhere else.
+func (f *flagSet) conflict() error {
+	for _, rule := range slices.Concat(f.fileRules(), f.keyRules(), f.paceRules(), f.pushRules(), f.checkRules(), f.waitRules(), f.generalRules()) {
+		if rule.broken {
+			return usageErrorf("%s", rule.says)
+		}
+	}
+	return nil
+}
+
+func (f *flagSet) generalRules() []rule {
+	c := f.config
+	return []rule{
+		{c.ipv4 && c.ipv6, "options -4 and -6 exclude each other: leave both out to use whichever answers"},
+		{c.unix && c.ipv4, "options -U and -4 exclude each other: a Unix socket has no IP address, leave -4 out"},
+		{c.unix && c.ipv6, "options -U and -6 exclude each other: a Unix socket has no IP address, leave -6 out"},
+		{c.unix && c.portText != "", "options -U and -p exclude each other: a Unix socket has a path and no port, leave -p out"},
+		{c.unix && !(c.udp && !c.listen) && c.sourceText != "", "option -s goes with -U only in \"purr -u -U -s OWN_PATH PATH\": give the path as the operand"},
+		{c.keep && !c.listen, "option -k needs -l: to keep a connection alive, say --keepalive; to listen again after each client, say -l -k"},
+		{f.conns.set && !c.keep, "option --max-conns needs -l -k: without -k there is only one connection"},
+		{f.conns.set && c.udp, "options --max-conns and -u exclude each other: datagrams have no connections to count"},
+		{f.accept.set && !c.listen, "option --accept-timeout needs -l: for a dialer, say --connect-timeout"},
+		{f.connect.set && c.listen, "options --connect-timeout and -l exclude each other: for a listener, say --accept-timeout"},
+		{f.connect.set && c.udp, "options --connect-timeout and -u exclude each other: UDP has no connection to wait for, -w limits the wait for an answer"},
+		{c.sendOnly && c.noStdin, "options --send-only and --recv-only (or -d) exclude each other: leave both out to do both"},
+		{c.noStdin && c.sendFile != "", "options -d (or --recv-only) and --send-file exclude each other: --send-file reads no stdin anyway, leave -d out"},
+		{c.noStdin && c.interactive, "options -d (or --recv-only) and --interactive exclude each other: the line editor reads stdin"},
+		{c.noStdin && c.quitWord != "", "options -d (or --recv-only) and --quit-word exclude each other: the word is read from stdin"},
+		{c.sendOnly && c.interactive, "options --send-only and --interactive exclude each other: leave one out"},
+		{f.halfClose && c.noShutdown, "options -N and --no-shutdown (or -q -1) exclude each other: -N is what purr does anyway"},
+		{c.echo && c.sendFile != "", "options --echo and --send-file exclude each other: an echo sends only what it received"},
+		{c.echo && (c.sendOnly || f.recvOnly), "options --echo and --send-only or --recv-only exclude each other: an echo does both"},
+		{c.echo && (c.interactive || c.quitWord != ""), "options --echo and --interactive or --quit-word exclude each other: an echo reads no stdin"},
+		{c.echo && (c.crlf || f.interval.set), "options --echo and -C or -i exclude each other: they change what is read from stdin, and an echo reads none"},
+		{c.sendFile != "" && c.udp, "options --send-file and -u exclude each other: datagrams have no end and may get lost; use TCP, or \"purr -u HOST PORT <FILE\""},
+		{c.sendFile != "" && (c.interactive || c.quitWord != ""), "options --send-file and --interactive or --quit-word exclude each other: --send-file reads no stdin"},
+		{c.sendFile != "" && (c.crlf || f.interval.set), "options --send-file and -C or -i exclude each other: --send-file sends exactly the file; for changed lines say \"purr ... <FILE\""},
+		{c.interactive && c.keep, "options --interactive and -k exclude each other: the line editor talks to one peer"},
+		{c.quitWord != "" && c.keep, "options --quit-word and -k exclude each other: the word ends one conversation"},
+		{c.telnet && c.udp, "options -t and -u exclude each other: Telnet runs over TCP"},
+		{c.telnet && c.echo, "options -t and --echo exclude each other: an echo answers with what it received"},
+		{f.keepalive.set && c.network != "tcp", "option --keepalive needs TCP: leave out -u or -U"},
+		{f.ttl.set && c.unix, "options -M and -U exclude each other: a Unix socket has no TTL"},
+		{f.minTTL.set && c.unix, "options -m and -U exclude each other: a Unix socket has no TTL"},
+		{f.tos.set && c.unix, "options -T and -U exclude each other: a Unix socket has no TOS"},
+	}
+}
+
+// checkRules are those of -z and of what goes with it.
+func (f *flagSet) checkRules() []rule {
+	c, k := f.config, &f.config.check
+	udp := c.zero && c.udp
+	return []rule{
+		{f.pings.set && !udp, "option -c needs -z -u (it counts pings): purr runs no commands; connect it to one with a FIFO (\"purr -l PORT <fifo | CMD >fifo\"), or use --echo or --upper"},
+		{f.pings.set && f.pings.invalid, "option -c: the number of pings is invalid: " + f.pings.text + " (0: until a signal comes)"},
+		{c.zero && c.listen, "options -z and -l exclude each other: -z only asks whether a port is open, leave one out"},
+		{c.zero && c.udp && c.unix, "options -z, -u and -U exclude each other: nobody answers to an empty Unix datagram, leave -u out"},
+		{c.zero && (c.echo || c.upper), "options -z and --echo or --upper exclude each other: -z exchanges no data"},
+		{c.zero && c.sendFile != "", "options -z and --send-file exclude each other: -z sends nothing; for a payload over UDP, say -zu --payload file:PATH"},
+		{c.zero && (c.interactive || c.quitWord != "" || c.crlf || c.telnet), "options -z and --interactive, --quit-word, -C or -t exclude each other: -z exchanges no data"},
+		{c.zero && f.limit.set, "options -z and -W exclude each other: -z exchanges no data; for the number of UDP pings, say -zu -c"},
+		{c.zero && f.idle.set, "options -z and --idle-timeout exclude each other: -w limits the wait for each port"},
+		{c.zero && (f.ttl.set || f.minTTL.set || f.tos.set || f.receiveBuf.set || f.sendBuf.set || c.broadcast || f.keepalive.set), "options -z and -M, -m, -T, -I, -O, -b or --keepalive exclude each other: -z exchanges no data, leave them out"},
+		{c.zero && f.interval.set && c.unix, "options -z -U and -i exclude each other: there is only one path to ask"},
+		{udp && f.interval.set && !f.pings.set, "option -i needs -c with -z -u: for fewer datagrams a second, say --rate"},
+		{(k.all || k.any) && !c.zero, "options --all and --any need -z: they say which ports must be open"},
+		{k.all && k.any, "options --all and --any exclude each other: one open port is enough, or all must be open"},
+		{(k.all || k.any) && c.unix, "options --all or --any and -U exclude each other: there is only one path to ask"},
+		{k.banner && (!c.zero || c.udp || c.unix), "option --banner needs -z over TCP: -zu shows the answer anyway"},
+		{k.json && !c.zero, "option --json needs -z: it is how the result of a port check is printed"},
+		{k.json && c.unix, "options --json and -U exclude each other: the status says whether somebody answers"},
+		{k.json && f.pings.set, "options --json and -c exclude each other: pings are printed as text, leave --json out"},
+		{f.parallel.set && (!c.zero || c.unix), "option --parallel needs -z over TCP or UDP: it is how many ports are asked at once"},
+		{f.parallel.set && f.pings.set, "options --parallel and -c exclude each other: pings go to one port"},
+		{f.parallel.set && c.zero && !c.udp && f.interval.set, "options --parallel and -i exclude each other: -i asks one port after the other"},
+		{k.payload.text != "" && !udp, "option --payload needs -z -u: to send data over a connection, pipe it into \"purr HOST PORT\""},
+		{k.expect.given() && !udp, "option --expect needs -z -u: over TCP, pipe the answer of \"purr HOST PORT\" into grep(1)"},
+		{f.secretFile != "" && !udp, "option --secret-file needs -z -u: it is for probes of RADIUS and SNMP"},
+		{(k.thorough || f.rate.set) && !udp, "options --thorough and --rate need -z -u: for a slower scan over TCP, say --parallel or -i"},
+		{f.pings.set && (k.thorough || f.rate.set || k.all || k.any), "options -c and --thorough, --rate, --all or --any exclude each other: pings go to one port, -i says how often"},
+		{f.pings.set && k.expect.given(), "options -c and --expect exclude each other: pings count any answer that matches the payload"},
+		{f.maxLoss.set && !f.pings.set, "option --max-loss needs -z -u -c: it is about pings"},
+	}
+}
+
+// waitRules are those of waiting, and of being waited for.
+func (f *flagSet) waitRules() []rule {
+	c := f.config
+	waiting := f.waitFor.set || f.retry.set
+	return []rule{
+		{waiting && c.listen, "options --wait-for or --retry and -l exclude each other: a listener waits anyway, --accept-timeout limits it"},
+		{waiting && c.udp && !c.zero, "options --wait-for or --retry and -u exclude each other: a UDP port is there once it answers; say \"purr -zu --wait-for TIME HOST PORT -- purr -u HOST PORT\""},
+		{waiting && f.pings.set, "options --wait-for or --retry and -c exclude each other: pings try again anyway"},
+		{f.readyFD.set && !c.listen, "option --ready-fd needs -l: a dialer has nothing to announce"},
+		{c.portFile != "" && !c.listen, "option --port-file needs -l: a dialer has nothing to announce"},
+	}
+}
+
+// fileRules are those of raw files.
+func (f *flagSet) fileRules() []rule {
+	return nil
+}
+
+// keyRules are those of encryption.
+func (f *flagSet) keyRules() []rule {
+	return nil
+}
+
+// paceRules are those of progress and pace.
+func (f *flagSet) paceRules() []rule {
+	return nil
+}
+
+// pushRules are those of --push and --pull.
+func (f *flagSet) pushRules() []rule {
+	return nil
+}
