@@ -1,0 +1,273 @@
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path"
+	"sync"
+	"time"
+)
+
+// This file and its siblings are the directory that --pull receives into. What
+// they promise:
+//
+//   - Nothing outside the directory is read, written or created, whatever names
+//     and links there are, and whoever renames directories meanwhile: every
+//     path goes through os.Root, and what is done to an entry is done to one
+//     component of an open directory.
+//   - Under a final name stands a whole file or nothing. What arrives is
+//     collected in a partial file beside it (".purr-part-" and 16 hexadecimal
+//     digits), which gets its final name as the last step.
+//   - commit returns when content, name and directory are on stable storage.
+//   - Nothing is replaced without force, and a symbolic link never: with force,
+//     too, a name that is a link counts as one that exists.
+
+// A store is a directory that receives files. Its methods may be called from
+// many goroutines.
+type store struct {
+	storeOptions
+	name  string // as the user gave it
+	root  *os.Root
+	top   *folder     // the directory itself
+	info  fs.FileInfo // of top
+	umask fs.FileMode // what files created here lose of their mode
+	seed  maphash.Seed
+
+	mu       sync.Mutex
+	claimed  map[uint64]struct{} // the sums of the paths being received or stored
+	made     map[uint64]struct{} // the sums of the directories that were created
+	unsynced map[string]struct{} // directories with new names that are not on stable storage yet
+	hollow   map[string]struct{} // directories that lost a file that was to come: to be removed if empty
+	kept     map[string]int64    // how much of taken a partial upload of a path holds
+	taken    int64               // bytes that count against maxSize
+	proofs   map[string]proof
+
+	commits commitQueue
+}
+
+type storeOptions struct {
+	force    bool  // a file replaces one of the same name
+	rename   bool  // a file whose name is taken gets a number
+	noResume bool  // no partial file is kept, or gone on with
+	hidden   bool  // components may begin with a dot
+	maxSize  int64 // of all that is taken in together, in bytes; 0: no limit
+}
+
+// An arrival is what is known of a file before its content comes.
+type arrival struct {
+	path    string
+	size    int64       // in bytes, -1 if not known
+	mode    fs.FileMode // 0: not given, 0666 then
+	modTime time.Time   // zero: not given
+	digest  []byte      // SHA-256 of the whole file, nil if it is told at the end or not at all
+	offset  int64       // where the content begins: behind what a partial upload holds, else 0
+}
+
+// A stored tells what is in the directory now.
+type stored struct {
+	path      string // differs from the one asked for if that was taken, with rename
+	size      int64
+	digest    []byte
+	identical bool // it was there before
+}
+
+// openStore opens the directory dir, which must exist and let files be created
+// in it. The caller closes the store once everything that was begun has ended.
+func openStore(dir string, o storeOptions) (*store, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &store{
+		storeOptions: o, name: dir, root: root, seed: maphash.MakeSeed(),
+		claimed: map[uint64]struct{}{}, made: map[uint64]struct{}{},
+		unsynced: map[string]struct{}{}, hollow: map[string]struct{}{},
+		kept: map[string]int64{}, proofs: map[string]proof{},
+	}
+	if s.umask, err = probeUmask(root); err != nil {
+		_ = root.Close()
+		return nil, fmt.Errorf("cannot create files in %s: %w", dir, errors.Unwrap(err))
+	}
+	if s.top, err = s.folder("."); err == nil {
+		s.info, err = s.top.dir.Stat()
+	}
+	if err != nil {
+		_ = root.Close()
+		return nil, fmt.Errorf("open %s: %w", dir, err)
+	}
+	return s, nil
+}
+
+// probeUmask creates a file and removes it again. What its mode lacks is the
+// umask, which cannot be asked for without changing it for other threads.
+func probeUmask(root *os.Root) (fs.FileMode, error) {
+	name := randomPartial()
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o777)
+	if err != nil {
+		return 0, err
+	}
+	info, err := f.Stat()
+	_ = f.Close()
+	if removeErr := root.Remove(name); err == nil {
+		err = removeErr
+	}
+	if err != nil {
+		return 0, err
+	}
+	return fs.ModePerm &^ info.Mode().Perm(), nil
+}
+
+func randomPartial() string { return partialPrefix + rand.Text()[:16] }
+
+// close removes the directories that were created for files that did not come,
+// and closes the store.
+func (s *store) close() error {
+	s.commits.idle.Wait()
+	for dir := range s.hollow {
+		for ; dir != "."; dir = path.Dir(dir) {
+			if _, ok := s.made[s.sum(dir)]; !ok || !s.isEmptyDir(dir) || s.root.Remove(dir) != nil {
+				break
+			}
+		}
+	}
+	err := s.settle()
+	s.top.close()
+	return errors.Join(err, s.root.Close())
+}
+
+// isEmptyDir guards close: what somebody else has put in place of a directory
+// is not removed.
+func (s *store) isEmptyDir(dir string) bool {
+	info, err := s.root.Lstat(dir)
+	if err != nil || !info.IsDir() {
+		return false
+	}
+	f, err := s.root.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	_, err = f.Readdirnames(1)
+	return err == io.EOF
+}
+
+func (s *store) sum(path string) uint64 { return maphash.String(s.seed, path) }
+
+// claim reserves path for one arrival; false if it had one in this run.
+func (s *store) claim(path string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sum := s.sum(path)
+	if _, ok := s.claimed[sum]; ok {
+		return false
+	}
+	s.claimed[sum] = struct{}{}
+	return true
+}
+
+func (s *store) unclaim(path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.claimed, s.sum(path))
+}
+
+// take counts n bytes against maxSize, which they may exceed together: then
+// nothing is counted.
+func (s *store) take(n int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if left := s.maxSize - s.taken; s.maxSize > 0 && n > left {
+		return refusef(http.StatusRequestEntityTooLarge, "over --max-size %d: %d bytes left", s.maxSize, left)
+	}
+	s.taken += n
+	return nil
+}
+
+// giveBack undoes take.
+func (s *store) giveBack(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken -= n
+}
+
+// begin prepares for the content of a file. It returns an incoming, which the
+// caller ends by commit, cut or drop; or what is stored, if the same file is
+// there already (size and given digest agree, also with force); or a refusal.
+func (s *store) begin(a arrival) (*incoming, *stored, error) {
+	if err := safeName(a.path, s.hidden); err != nil {
+		return nil, nil, err
+	}
+	if same, err := s.look(a); same != nil || err != nil {
+		return nil, same, err
+	}
+	if !s.claim(a.path) {
+		return nil, nil, refusef(http.StatusConflict, "sent twice")
+	}
+	in := &incoming{store: s, arrival: a}
+	in.dir, in.base = splitPath(a.path)
+	if err := in.prepare(); err != nil {
+		in.over()
+		return nil, nil, diskRefusal(err)
+	}
+	return in, nil, nil
+}
+
+// look returns what is there already if it is what is to arrive, and a refusal
+// if the name cannot be had.
+func (s *store) look(a arrival) (*stored, error) {
+	info, err := s.root.Lstat(a.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		if r := s.obstacle(path.Dir(a.path)); r != nil {
+			return nil, r
+		}
+		return nil, diskRefusal(err)
+	}
+	switch {
+	case info.Mode()&fs.ModeSymlink != 0:
+		if s.rename {
+			return nil, nil
+		}
+		return nil, existsRefusal()
+	case !info.Mode().IsRegular():
+		return nil, refusef(http.StatusConflict, "not a regular file there")
+	case a.digest != nil && a.size == info.Size() && s.holds(a):
+		return &stored{path: a.path, size: a.size, digest: a.digest, identical: true}, nil
+	case s.force || s.rename:
+		return nil, nil
+	}
+	return nil, existsRefusal()
+}
+
+// holds reports whether the file under the final name is the one that is to
+// arrive. Nothing but that is ever told about a file that was not received here.
+func (s *store) holds(a arrival) bool {
+	dir, base := splitPath(a.path)
+	d, err := s.folder(dir)
+	if err != nil {
+		return false
+	}
+	defer d.close()
+	f, err := openEntry(d, base, os.O_RDONLY)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	h := sha256.New()
+	n, err := hashFile(h, f, a.size+1)
+	return err == nil && n == a.size && bytes.Equal(h.Sum(nil), a.digest)
+}

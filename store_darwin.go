@@ -1,0 +1,16 @@
+package main
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+func renameNoReplace(dir *os.File, old, new string) (handled bool, err error) {
+	err = onFD(dir, func(fd int) error { return unix.RenameatxNp(fd, old, fd, new, unix.RENAME_EXCL) })
+	if errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.EINVAL) {
+		return false, nil
+	}
+	return true, err
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"net/http"
+	"os"
+	"path"
+	"strings"
+	"time"
+)
+
+// A folder is an open directory within the store. Every operation on an entry
+// of it names one component, so whatever happens to the way that led here,
+// nothing leads out of it. The one who opened it closes it.
+type folder struct {
+	root *os.Root
+	dir  *os.File
+}
+
+func (d *folder) close() {
+	_ = d.root.Close()
+	_ = d.dir.Close()
+}
+
+// folder opens the directory dir of the store, "." for the top. The error is
+// fs.ErrNotExist if it is not there, and a refusal if something else is.
+func (s *store) folder(dir string) (*folder, error) {
+	root, err := s.root.OpenRoot(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		// A link that leads nowhere is in the way of a directory, too.
+		if r := s.obstacle(dir); r != nil {
+			return nil, r
+		}
+		return nil, err
+	}
+	if err != nil {
+		if r := s.obstacle(dir); r != nil {
+			return nil, r
+		}
+		return nil, diskRefusal(err)
+	}
+	f, err := root.Open(".")
+	if err != nil {
+		_ = root.Close()
+		return nil, diskRefusal(err)
+	}
+	return &folder{root, f}, nil
+}
+
+// obstacle is the refusal for the first component of dir that is not a
+// directory, nil if there is none.
+func (s *store) obstacle(dir string) *refusal {
+	for i := range len(dir) + 1 {
+		if i < len(dir) && dir[i] != '/' {
+			continue
+		}
+		info, err := s.root.Lstat(dir[:i])
+		switch {
+		case err != nil:
+			return nil
+		case info.Mode()&fs.ModeSymlink != 0:
+			if at, err := s.root.Stat(dir[:i]); err != nil || !at.IsDir() {
+				return refusef(http.StatusForbidden, "symbolic link in the way: %s", quoted(dir[:i]))
+			}
+		case !info.IsDir():
+			return refusef(http.StatusConflict, "not a directory: %s", quoted(dir[:i]))
+		}
+	}
+	return nil
+}
+
+// makeFolder opens the directory dir of the store and creates what is missing
+// of it.
+func (s *store) makeFolder(dir string) (*folder, error) {
+	for range 3 { // somebody may remove it meanwhile
+		d, err := s.folder(dir)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return d, err
+		}
+		for i := range len(dir) + 1 {
+			if i < len(dir) && dir[i] != '/' {
+				continue
+			}
+			if err := s.makeDir(dir[:i]); err != nil && !errors.Is(err, fs.ErrExist) {
+				return nil, diskRefusal(err)
+			}
+		}
+	}
+	return nil, refusef(http.StatusConflict, "directory removed by somebody else: %s", quoted(dir))
+}
+
+// makeDir creates one directory and remembers that it is the store's own, and
+// that its name is yet to be brought onto stable storage.
+func (s *store) makeDir(dir string) error {
+	if err := s.root.Mkdir(dir, 0o777); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.made[s.sum(dir)] = struct{}{}
+	s.unsynced[path.Dir(dir)] = struct{}{}
+	return nil
+}
+
+// dir creates the directory path if it is not there. Mode and time are set only
+// where this store has created it, also by begin; zero values are not set. The
+// caller names a directory after everything that is in it: a later entry would
+// change its time, and the mode may forbid it.
+func (s *store) dir(path string, mode fs.FileMode, modTime time.Time) error {
+	if err := safeName(path, s.hidden); err != nil {
+		return err
+	}
+	d, err := s.makeFolder(path)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	s.mu.Lock()
+	_, made := s.made[s.sum(path)]
+	s.mu.Unlock()
+	if !made {
+		return nil
+	}
+	if mode != 0 {
+		if err := setMode(d.dir, permissions(mode, s.umask)); err != nil {
+			return diskRefusal(err)
+		}
+	}
+	if !modTime.IsZero() {
+		if err := d.root.Chtimes(".", time.Time{}, modTime); err != nil {
+			return diskRefusal(err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unsynced[path] = struct{}{}
+	delete(s.made, s.sum(path)) // it stays, also if nothing comes into it
+	delete(s.hollow, path)
+	return nil
+}
+
+// link creates a symbolic link that stays inside the store. It never replaces
+// anything; the same link being there already is fine. Links come last: what is
+// received later would follow them.
+func (s *store) link(p, target string) error {
+	if err := safeName(p, s.hidden); err != nil {
+		return err
+	}
+	if err := safeTarget(p, target, s.hidden); err != nil {
+		return err
+	}
+	dir, base := splitPath(p)
+	d, err := s.makeFolder(dir)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	// ".." climbs from where the link really is, so it must be where its name says.
+	if s.passesLink(dir) {
+		return leadsOutside()
+	}
+	if info, err := d.root.Lstat(base); err == nil {
+		if old, err := d.root.Readlink(base); info.Mode()&fs.ModeSymlink != 0 && err == nil && old == target {
+			return nil
+		}
+		return existsRefusal()
+	}
+	// Other links that the target passes must not lead outside either.
+	if _, err := s.root.Stat(path.Join(dir, target)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return leadsOutside()
+	}
+	if err := d.root.Symlink(target, base); err != nil {
+		return diskRefusal(err)
+	}
+	s.mu.Lock()
+	s.unsynced[dir] = struct{}{}
+	s.mu.Unlock()
+	return nil
+}
+
+// passesLink reports whether a component of dir is a symbolic link.
+func (s *store) passesLink(dir string) bool {
+	for dir != "." {
+		if info, err := s.root.Lstat(dir); err != nil || info.Mode()&fs.ModeSymlink != 0 {
+			return true
+		}
+		dir = path.Dir(dir)
+	}
+	return false
+}
+
+// existing returns the size of the regular file under a final name; ok is false
+// if there is none.
+func (s *store) existing(path string) (size int64, ok bool) {
+	if safeName(path, s.hidden) != nil {
+		return 0, false
+	}
+	info, err := s.root.Lstat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return 0, false
+	}
+	return info.Size(), true
+}
+
+// settle brings the directories and links that were created, and whose names
+// no commit has covered, onto stable storage.
+func (s *store) settle() error {
+	s.mu.Lock()
+	dirs := make([]string, 0, len(s.unsynced))
+	for dir := range s.unsynced {
+		dirs = append(dirs, dir)
+	}
+	s.mu.Unlock()
+	return s.syncFolders(dirs, nil)
+}
+
+// within reports whether the directory dir is above, or the one of, path.
+func within(path, dir string) bool {
+	return dir == "." || path == dir || strings.HasPrefix(path, dir) && path[len(dir)] == '/'
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// renameNoReplace gives the file old in dir the name new in one step. The
+// error is fs.ErrExist if that name is taken. If handled is false nothing has
+// happened: the file system has no such operation.
+func renameNoReplace(dir *os.File, old, new string) (handled bool, err error) {
+	err = onFD(dir, func(fd int) error { return unix.Renameat2(fd, old, fd, new, unix.RENAME_NOREPLACE) })
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP) {
+		return false, nil
+	}
+	return true, err
+}
+
+// preallocate takes the space of n bytes at offset for f, whose size stays. It
+// fails only if there is no room for them.
+func preallocate(f *os.File, offset, n int64) error {
+	err := onFD(f, func(fd int) error { return unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, offset, n) })
+	if noSpace(err) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) {
+		return err
+	}
+	return nil
+}
+
+// punch gives the space of n bytes at offset back, which read as zeros.
+func punch(f *os.File, offset, n int64) {
+	_ = onFD(f, func(fd int) error {
+		return unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, offset, n)
+	})
+}
+
+// syncTogether brings everything that was written to f's file system onto
+// stable storage, at about the cost of one fsync. ok is false if that cannot be
+// done here or has failed.
+func syncTogether(f *os.File) (ok bool) {
+	return onFD(f, unix.Syncfs) == nil
+}
+
+// written reports what writing f's data back has failed with. Syncfs tells
+// about that only since Linux 5.8, and not for which file.
+func written(f *os.File) error {
+	err := onFD(f, func(fd int) error { return unix.SyncFileRange(fd, 0, 0, unix.SYNC_FILE_RANGE_WAIT_BEFORE) })
+	if errors.Is(err, unix.EIO) || noSpace(err) || errors.Is(err, unix.EDQUOT) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"crypto/sha256"
+	"errors"
+	"hash"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"time"
+)
+
+// keepFrom is the size, in bytes, from which on the partial file of a transfer
+// that was cut is worth keeping, and space is worth reserving.
+const keepFrom = 1 << 20
+
+// A proof is the SHA-256 of a partial file as it was when a sender asked for
+// it, ready to go on, so that the prefix is read only once.
+type proof struct {
+	hash    hash.Hash
+	info    fs.FileInfo
+	size    int64
+	modTime time.Time
+}
+
+// maxProofs bounds what senders can make us remember by asking.
+const maxProofs = 64
+
+// partial returns how much a partial upload of path holds and the SHA-256 of
+// that, or an offset of 0 if there is none that can be gone on with: also while
+// somebody writes it. The error is a refusal of the name.
+func (s *store) partial(path string) (offset int64, digest []byte, err error) {
+	if err := safeName(path, s.hidden); err != nil {
+		return 0, nil, err
+	}
+	if s.noResume {
+		return 0, nil, nil
+	}
+	dir, _ := splitPath(path)
+	d, err := s.folder(dir)
+	if err != nil {
+		return 0, nil, nil
+	}
+	defer d.close()
+	f, info := openPartial(d, partialName(path), 0)
+	if f == nil {
+		return 0, nil, nil
+	}
+	defer f.Close()
+	if info.Size() == 0 {
+		return 0, nil, nil
+	}
+	h := sha256.New()
+	if n, err := hashFile(h, f, info.Size()); err != nil || n != info.Size() {
+		return 0, nil, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.proofs) < maxProofs {
+		s.proofs[path] = proof{h, info, info.Size(), info.ModTime()}
+	}
+	return info.Size(), h.Sum(nil), nil
+}
+
+// proven returns the hash that has hashed the first size bytes of f, which is
+// the partial upload of path. It reads them unless that was done for partial and
+// nobody has changed the file since.
+func (s *store) proven(path string, f *os.File, info fs.FileInfo, size int64) (hash.Hash, error) {
+	s.mu.Lock()
+	p, ok := s.proofs[path]
+	delete(s.proofs, path)
+	s.mu.Unlock()
+	if ok && p.size == size && info.Size() == size && p.modTime.Equal(info.ModTime()) && os.SameFile(p.info, info) {
+		return p.hash, nil
+	}
+	h := sha256.New()
+	n, err := hashFile(h, f, size)
+	if err == nil && n != size {
+		err = io.ErrUnexpectedEOF
+	}
+	return h, err
+}
+
+// hashFile adds the first n bytes of f to h, and returns how many there were.
+func hashFile(h hash.Hash, f *os.File, n int64) (int64, error) {
+	b := getBuffer(n)
+	defer putBuffer(b)
+	// The bare interfaces keep io.CopyBuffer from going round the buffer.
+	return io.CopyBuffer(struct{ io.Writer }{h}, io.NewSectionReader(struct{ io.ReaderAt }{f}, 0, n), b)
+}
+
+// openPartial opens the partial file name in d, created with flag os.O_CREATE,
+// and locks it. It returns nil if there is none, if somebody else writes it, or
+// if it is anything but a file of our own with this one name: the content would
+// not be ours, or would go elsewhere.
+func openPartial(d *folder, name string, flag int) (*os.File, fs.FileInfo) {
+	for range 3 {
+		f, err := openEntry(d, name, os.O_RDWR|flag)
+		if err != nil {
+			return nil, nil
+		}
+		info, err := f.Stat()
+		if err != nil || !info.Mode().IsRegular() || !lock(f) {
+			_ = f.Close()
+			return nil, nil
+		}
+		// Until it was locked, somebody may have finished it: then it has its
+		// final name, and must not be touched.
+		if info, err = f.Stat(); err == nil && isOurs(info) && d.holds(name, info) {
+			return f, info
+		}
+		_ = f.Close()
+		if now, err := d.root.Lstat(name); err == nil && !isOurs(now) {
+			return nil, nil
+		}
+	}
+	return nil, nil
+}
+
+// holds reports whether name is the file of info.
+func (d *folder) holds(name string, info fs.FileInfo) bool {
+	now, err := d.root.Lstat(name)
+	return err == nil && os.SameFile(now, info)
+}
+
+// prepare gets everything ready for the first byte: the file to collect it in,
+// and the space for it.
+func (in *incoming) prepare() error {
+	s := in.store
+	s.mu.Lock()
+	already := s.kept[in.path] // counted when it came
+	s.mu.Unlock()
+	in.taken = max(in.size, in.offset) - already
+	if err := s.take(in.taken); err != nil {
+		in.taken = 0
+		return err
+	}
+	d, err := s.folder(in.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		// The directory comes after the check, so that a refusal leaves none.
+		if err := in.fits(s.top, 0); err != nil {
+			return err
+		}
+		d, err = s.makeFolder(in.dir)
+	}
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	if err := in.open(d); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	in.taken += s.kept[in.path]
+	delete(s.kept, in.path)
+	s.mu.Unlock()
+	return nil
+}
+
+// open opens the partial file in d, empty but for what the transfer goes on
+// from. A partial file that this transfer cannot have stays as it is.
+func (in *incoming) open(d *folder) error {
+	name := partialName(in.path)
+	f, info := openPartial(d, name, os.O_CREATE)
+	if in.offset > 0 && (in.store.noResume || f == nil || info.Size() < in.offset || in.size >= 0 && in.size < in.offset) {
+		in.abandon(d, name, f, info)
+		return refusef(http.StatusConflict, "no partial upload of %d bytes here", in.offset)
+	}
+	in.resumable = f != nil && !in.store.noResume
+	if f == nil {
+		name = randomPartial()
+		var err error
+		if f, err = openEntry(d, name, os.O_RDWR|os.O_CREATE|os.O_EXCL); err != nil {
+			return err
+		}
+		if info, err = f.Stat(); err != nil {
+			in.abandon(d, name, f, nil)
+			return err
+		}
+	}
+	err := in.fits(d, spaceOf(info))
+	if err == nil {
+		in.hash, err = in.store.proven(in.path, f, info, in.offset)
+	}
+	if err != nil {
+		in.abandon(d, name, f, info)
+		return err
+	}
+	in.file, in.partName, in.info = f, name, info
+	in.received, in.end = in.offset, in.offset
+	err = f.Truncate(in.offset)
+	if err == nil && in.size-in.offset >= keepFrom {
+		if err = preallocate(f, in.offset, in.size-in.offset); err == nil {
+			in.preallocated = true
+		} else if noSpace(err) {
+			err = notEnoughSpace(d, in.size-in.offset)
+		}
+	}
+	if err != nil {
+		_ = f.Truncate(in.offset)
+		in.abandon(d, name, f, info)
+		in.file = nil
+	}
+	return err
+}
+
+// abandon closes a partial file that the transfer does not get, and removes it
+// unless it holds something from before.
+func (in *incoming) abandon(d *folder, name string, f *os.File, info fs.FileInfo) {
+	if f == nil {
+		return
+	}
+	if now, err := f.Stat(); err == nil && now.Size() == 0 && d.holds(name, now) {
+		_ = d.root.Remove(name)
+	}
+	_ = f.Close()
+}

@@ -1,0 +1,281 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// An incoming is a file on its way in. One goroutine uses it: receive, and then
+// commit, cut or drop.
+type incoming struct {
+	arrival
+	store     *store
+	dir, base string // of path
+	resumable bool   // the partial file has the name under which a resume looks for it
+	partName  string
+	file      *os.File // the partial file, locked; nil once it is given up
+	info      fs.FileInfo
+	hash      hash.Hash // has hashed the first received bytes, unless receive runs
+	received  int64     // bytes, with those that were there before
+	end       int64     // where the last byte was written: zeros behind it are left to the file system
+
+	preallocated bool
+	taken        int64 // bytes counted against maxSize
+}
+
+// fits refuses a file for which d's file system has no space; had is how many
+// bytes it takes there already.
+func (in *incoming) fits(d *folder, had int64) error {
+	if free, ok := freeSpace(d.dir); ok && in.size > had && in.size-had > free {
+		return notEnoughSpace(d, in.size-had)
+	}
+	return nil
+}
+
+func notEnoughSpace(d *folder, needed int64) *refusal {
+	free, _ := freeSpace(d.dir)
+	return refusef(http.StatusInsufficientStorage, "not enough space: %d bytes free, %d needed", free, needed)
+}
+
+// Small files are hashed where they are received; others in a goroutine beside
+// it, for so many transfers at once as there can be cores to gain by it. A
+// digester holds 1 MiB.
+const smallFile = 256 << 10
+
+var digesters = make(chan struct{}, 8)
+
+// receive takes the content from src until its end. moved is called with the
+// number of bytes whenever some have come. The error is a refusal if they cannot
+// be stored or are more than was announced (then nothing is kept, whatever the
+// caller ends the incoming with), else src's own.
+func (in *incoming) receive(src io.Reader, moved func(n int)) error {
+	err := in.receiveSmall(src, moved)
+	if err == errNotSmall {
+		select {
+		case digesters <- struct{}{}:
+			err = in.receiveLarge(src, moved)
+		default:
+			err = in.receiveInline(src, moved, -1)
+		}
+	}
+	if _, ok := err.(*refusal); ok {
+		in.drop()
+	}
+	return err
+}
+
+var errNotSmall = fmt.Errorf("more than %d bytes", smallFile)
+
+// receiveSmall is receive for files that are small, or may be. It returns
+// errNotSmall with src not at its end if they are not.
+func (in *incoming) receiveSmall(src io.Reader, moved func(n int)) error {
+	if in.size-in.offset > smallFile {
+		return errNotSmall
+	}
+	return in.receiveInline(src, moved, smallFile)
+}
+
+// receiveInline hashes between reading and writing. It returns errNotSmall
+// once it has received limit bytes, if that is not negative.
+func (in *incoming) receiveInline(src io.Reader, moved func(n int), limit int64) error {
+	buf := getBuffer(in.size - in.offset)
+	defer putBuffer(buf)
+	for limit < 0 || in.received-in.offset < limit {
+		n, err := src.Read(buf)
+		if n > 0 {
+			moved(n)
+			if err := in.write(buf[:n]); err != nil {
+				return err
+			}
+			_, _ = in.hash.Write(buf[:n])
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return errNotSmall
+}
+
+// receiveLarge hashes beside reading and writing, and gives the slot in
+// digesters back that the caller has taken for it. A block is written and hashed
+// when it is full, so what src delivers in small pieces does not cost more.
+func (in *incoming) receiveLarge(src io.Reader, moved func(n int)) (err error) {
+	defer func() { <-digesters }()
+	d := newDigester(in.hash)
+	defer d.sum()
+	for err == nil {
+		block, n := d.block(), 0
+		for n < len(block) && err == nil {
+			var got int
+			if got, err = src.Read(block[n:]); got > 0 {
+				moved(got)
+				n += got
+			}
+		}
+		if writeErr := in.write(block[:n]); writeErr != nil {
+			return writeErr
+		}
+		d.put(block[:n])
+	}
+	if err == io.EOF {
+		return nil
+	}
+	return err
+}
+
+// write adds b to the partial file.
+func (in *incoming) write(b []byte) error {
+	next := in.received + int64(len(b))
+	if in.size >= 0 && next > in.size {
+		return mismatchf("more than the %d bytes announced", in.size)
+	}
+	if next > in.taken {
+		if err := in.store.take(next - in.taken); err != nil {
+			return err
+		}
+		in.taken = next
+	}
+	if err := in.writeHoles(b); err != nil {
+		return writeRefusal(err)
+	}
+	in.received = next
+	return nil
+}
+
+// holeSize is the least number of zeros, in bytes, that become a hole.
+const holeSize = 64 << 10
+
+var zeros [holeSize]byte
+
+// writeHoles writes b behind what was received, but for blocks of zeros: there
+// the file keeps, or gets, a hole.
+func (in *incoming) writeHoles(b []byte) error {
+	at := in.received
+	for len(b) > 0 {
+		data, hole := splitZeros(b, at)
+		if len(data) > 0 {
+			if _, err := in.file.WriteAt(data, at); err != nil {
+				return err
+			}
+			at += int64(len(data))
+			in.end = at
+		}
+		if hole > 0 && in.preallocated {
+			punch(in.file, at, hole)
+		}
+		at += hole
+		b = b[len(data)+int(hole):]
+	}
+	return nil
+}
+
+// splitZeros returns the beginning of b, which is to stand at offset at, up to
+// the first whole block of zeros, and how many bytes of such blocks follow.
+func splitZeros(b []byte, at int64) (data []byte, hole int64) {
+	n := int((holeSize - at%holeSize) % holeSize) // to where the first block begins
+	for ; n+holeSize <= len(b); n += holeSize {
+		if isZero(b[n : n+holeSize]) {
+			break
+		}
+	}
+	if n+holeSize > len(b) {
+		return b, 0
+	}
+	end := n + holeSize
+	for end+holeSize <= len(b) && isZero(b[end:end+holeSize]) {
+		end += holeSize
+	}
+	return b[:n], int64(end - n)
+}
+
+// isZero reports whether a block holds zeros only. Most others show it in their
+// first bytes.
+func isZero(block []byte) bool {
+	return bytes.Equal(block[:16], zeros[:16]) && bytes.Equal(block, zeros[:])
+}
+
+// sum is the SHA-256 of what was received, with what was there before.
+func (in *incoming) sum() []byte { return in.hash.Sum(nil) }
+
+// cut ends a transfer that was cut off. It returns the path of the partial file
+// that a later one can go on from, and its size in bytes; "" if there is none.
+func (in *incoming) cut() (kept string, size int64) {
+	if in.file == nil {
+		return "", 0
+	}
+	// This also gives back the space behind what was received.
+	if !in.resumable || in.received < keepFrom || in.file.Truncate(in.received) != nil {
+		in.drop()
+		return "", 0
+	}
+	s := in.store
+	if s.maxSize > 0 {
+		s.mu.Lock()
+		s.kept[in.path] = in.received
+		s.mu.Unlock()
+		in.taken -= in.received
+	}
+	in.over()
+	return filepath.Join(s.name, filepath.FromSlash(in.dir), in.partName), in.received
+}
+
+// drop ends a transfer of which nothing is to stay.
+func (in *incoming) drop() {
+	if in.file == nil {
+		return
+	}
+	in.removePartial()
+	in.over()
+}
+
+// removePartial removes the partial file if it still is where it was. Where
+// somebody has moved it, it is theirs.
+func (in *incoming) removePartial() {
+	d, err := in.store.folder(in.dir)
+	if err != nil {
+		return
+	}
+	defer d.close()
+	if d.holds(in.partName, in.info) {
+		_ = d.root.Remove(in.partName)
+	}
+}
+
+// The buffers of transfers that have none of their own: a thousand small files
+// may arrive at once.
+var bufferPools = [...]struct {
+	size int64
+	sync.Pool
+}{{size: 4 << 10}, {size: 32 << 10}}
+
+// getBuffer lends a buffer for n bytes, -1 if that is not known: one of the
+// size of the content or, for more, one that is large enough to make little of
+// the cost of a system call. putBuffer takes it back.
+func getBuffer(n int64) []byte {
+	p := &bufferPools[0]
+	if n < 0 || n > p.size {
+		p = &bufferPools[1]
+	}
+	if b, ok := p.Get().(*[]byte); ok {
+		return *b
+	}
+	return make([]byte, p.size)
+}
+
+func putBuffer(b []byte) {
+	for i := range bufferPools {
+		if int64(len(b)) == bufferPools[i].size {
+			bufferPools[i].Put(&b)
+		}
+	}
+}

@@ -1,0 +1,7 @@
+//go:build !linux && !darwin
+
+package main
+
+import "os"
+
+func renameNoReplace(*os.File, string, string) (handled bool, err error) { return false, nil }

@@ -1,0 +1,99 @@
+//go:build unix
+
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// onFD calls f with the descriptor of file, which stays open meanwhile, until
+// no signal interrupts it.
+func onFD(file *os.File, f func(fd int) error) error {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		for {
+			if failed = f(int(fd)); failed != unix.EINTR {
+				return
+			}
+		}
+	})
+	return errors.Join(err, failed)
+}
+
+// isLocalName: every safe name is a name on this system.
+func isLocalName(string) bool { return true }
+
+// openEntry opens the file name in dir, of any type, without following a
+// symbolic link and without waiting for the other end of a FIFO. It is created
+// with flag os.O_CREATE, readable by its owner only.
+func openEntry(d *folder, name string, flag int) (*os.File, error) {
+	var f *os.File
+	err := onFD(d.dir, func(dir int) error {
+		fd, err := unix.Openat(dir, name, flag|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0o600)
+		if err == nil {
+			// Regular files never wait; the flag would only make os.NewFile try to poll.
+			err = unix.SetNonblock(fd, false)
+			f = os.NewFile(uintptr(fd), name)
+		}
+		return err
+	})
+	return f, err
+}
+
+// isOurs reports whether nobody but this user can have put content into a file
+// that has one name only.
+func isOurs(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && info.Mode().IsRegular() && st.Nlink == 1 && int(st.Uid) == os.Geteuid()
+}
+
+// spaceOf is how many bytes of the disk a file takes.
+func spaceOf(info fs.FileInfo) int64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int64(st.Blocks) * 512
+	}
+	return 0
+}
+
+// sameDisk reports whether two files are on one file system.
+func sameDisk(a, b fs.FileInfo) bool {
+	x, okX := a.Sys().(*syscall.Stat_t)
+	y, okY := b.Sys().(*syscall.Stat_t)
+	return okX && okY && x.Dev == y.Dev
+}
+
+// lock takes f for this process, until f is closed. It does not wait: false if
+// somebody has it.
+func lock(f *os.File) bool {
+	return onFD(f, func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) }) == nil
+}
+
+// setMode sets the permissions of an open file. A file system that has none
+// (FAT) is no reason to refuse a file.
+func setMode(f *os.File, mode fs.FileMode) error {
+	err := f.Chmod(mode)
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.ENOSYS) {
+		return nil
+	}
+	return err
+}
+
+// syncFolder brings the names in an open directory onto stable storage. Some
+// file systems cannot and say EINVAL: there is nothing more to be done there.
+func syncFolder(dir *os.File) error {
+	if err := dir.Sync(); !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOTSUP) {
+		return err
+	}
+	return nil
+}
+
+func noSpace(err error) bool { return errors.Is(err, unix.ENOSPC) }
