@@ -1,0 +1,256 @@
+package main
+
+import (
+	"bufio"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html"
+	"iter"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// This file writes what a browser sees of --push and --pull. The pages are
+// parts of page.html, which is all there is: no page loads anything from
+// anywhere. Names of files and the Host field are the peer's choice, so every
+// value that goes into a part is escaped there, by write.
+
+// A pageFile is a file that is offered to a browser.
+type pageFile struct {
+	path    string // relative, with slashes, as in the URL before escaping
+	size    int64  // in bytes; of a directory it is not shown
+	modTime time.Time
+	dir     bool // offered as path + ".tar"
+}
+
+// A pageResult says what became of one file that a browser's form sent.
+type pageResult struct {
+	name    string
+	size    int64  // bytes stored
+	digest  string // SHA-256 of what is stored, in hexadecimal
+	refusal string // why nothing is stored; empty if it is
+}
+
+//go:embed page.html
+var pageHTML string
+
+// pageParts are the parts of page.html by name, and what a browser may do on a
+// page of them.
+type pageParts struct {
+	text           map[string]string
+	policy, script string // Content-Security-Policy of a page without, and of one with, the script
+}
+
+var pages = sync.OnceValue(func() pageParts {
+	const mark = "<!--part: "
+	top, rest, _ := strings.Cut(pageHTML, mark)
+	p := pageParts{text: map[string]string{"top": top}}
+	for part := range strings.SplitSeq(rest, mark) {
+		name, text, _ := strings.Cut(part, "-->\n")
+		p.text[name] = text
+	}
+	// Nothing but our own style and script, by digest, so that a name that
+	// slips through the escaping still runs nothing.
+	p.policy = "default-src 'none'; style-src " + sourceDigest(top, "style") +
+		"; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+	p.script = p.policy + "; connect-src 'self'; script-src " + sourceDigest(p.text["script"], "script")
+	return p
+})
+
+// sourceDigest returns the digest of the first element of that name in text, as
+// a Content-Security-Policy wants it.
+func sourceDigest(text, element string) string {
+	_, text, _ = strings.Cut(text, "<"+element+">")
+	text, _, _ = strings.Cut(text, "</"+element+">")
+	sum := sha256.Sum256([]byte(text))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
+// writeReceivePage answers with the page that chooses and uploads files. host
+// is what this machine is called.
+func writeReceivePage(w http.ResponseWriter, r *http.Request, host string) {
+	p := newPage(w, http.StatusOK, pages().script, "Send files to "+host)
+	p.write("receive", p.about(r, host)...)
+	p.write("script")
+	p.end()
+}
+
+// writeOfferPage answers with links to the files, as they come.
+func writeOfferPage(w http.ResponseWriter, r *http.Request, host string, files iter.Seq[pageFile]) {
+	p := newPage(w, http.StatusOK, pages().policy, "Files from "+host)
+	about := p.about(r, host)
+	p.write("offer", about...)
+	var count, folders, size int64
+	example := "FILE"
+	for f := range files {
+		name, much := f.path, shortSize(f.size)
+		if f.dir {
+			name, much = name+".tar", "folder, as tar"
+			folders++
+		} else {
+			count++
+			size += f.size
+		}
+		href := pagePath(name)
+		if count+folders == 1 {
+			example = strings.TrimPrefix(href, "/")
+		}
+		if !p.write("row", "href", href, "name", printable(name), "size", much, "date", f.modTime.Format("2006-01-02 15:04")) {
+			return
+		}
+	}
+	total := plural(count, "file") + ", " + shortSize(size)
+	if folders > 0 {
+		total += "; " + plural(folders, "folder")
+	}
+	p.write("offered", append(about, "example", example, "total", total)...)
+	p.end()
+}
+
+// writeResultPage answers the form of a browser that runs no script.
+func writeResultPage(w http.ResponseWriter, _ *http.Request, status int, results []pageResult) {
+	stored := 0
+	for _, result := range results {
+		if result.refusal == "" {
+			stored++
+		}
+	}
+	summary := fmt.Sprintf("%d of %s stored", stored, plural(int64(len(results)), "file"))
+	p := newPage(w, status, pages().policy, summary)
+	p.write("results", "summary", summary)
+	for _, result := range results {
+		state, kind, sum := "stored: "+plural(result.size, "byte"), "good", "SHA-256 "+result.digest
+		if result.refusal != "" {
+			state, kind, sum = printable(result.refusal), "bad", ""
+		}
+		p.write("result", "name", printable(result.name), "state", state, "kind", kind, "sum", sum)
+	}
+	p.write("back")
+	p.end()
+}
+
+// A page is an answer that is being written.
+type page struct {
+	w *bufio.Writer
+}
+
+// newPage begins an answer. policy is its Content-Security-Policy.
+func newPage(w http.ResponseWriter, status int, policy, title string) page {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", policy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	// With "no-referrer" a browser says "Origin: null" when it posts our form,
+	// and over plain HTTP there is no Sec-Fetch-Site either to tell it from a
+	// hostile page's: CrossOriginProtection would refuse both.
+	h.Set("Referrer-Policy", "same-origin")
+	w.WriteHeader(status)
+	p := page{w: bufio.NewWriterSize(w, 32<<10)}
+	p.write("top", "title", title)
+	return p
+}
+
+// write writes the part of that name. values are pairs: a name, and the text
+// that takes the place of {{name}}. It reports whether the client still takes
+// what is written.
+func (p page) write(part string, values ...string) bool {
+	pairs := make([]string, len(values))
+	for i := 0; i < len(values); i += 2 {
+		pairs[i], pairs[i+1] = "{{"+values[i]+"}}", html.EscapeString(values[i+1])
+	}
+	_, err := strings.NewReplacer(pairs...).WriteString(p.w, pages().text[part])
+	return err == nil
+}
+
+// end writes the rest. Nobody is left to tell if the client has gone.
+func (p page) end() {
+	p.write("end")
+	_ = p.w.Flush()
+}
+
+// about returns the values that say who the reader talks to.
+func (page) about(r *http.Request, host string) []string {
+	name, port := localAddress(r)
+	address := "at " + name
+	if port != "" {
+		address += " port " + port
+	}
+	// What the reader's own browser used is what works from there, unless it
+	// has characters that a shell would act on.
+	if h, p, err := net.SplitHostPort(r.Host); err == nil && plainHost(h) && plainHost(p) {
+		name, port = h, p
+	}
+	secrecy, scheme := "The connection is not encrypted: others on the network can read what passes.", "http://"
+	if r.TLS != nil {
+		secrecy, scheme = "The connection is encrypted.", "https://"
+	}
+	return []string{
+		"host", printable(host), "address", address, "secrecy", secrecy,
+		"url", scheme + net.JoinHostPort(name, port), "target", name + " " + port,
+	}
+}
+
+// localAddress returns where the request came in. port is empty on a Unix
+// socket.
+func localAddress(r *http.Request) (host, port string) {
+	switch addr := r.Context().Value(http.LocalAddrContextKey).(type) {
+	case *net.TCPAddr:
+		a := addr.AddrPort()
+		return a.Addr().Unmap().String(), strconv.Itoa(int(a.Port()))
+	case net.Addr:
+		return printable(addr.String()), ""
+	}
+	return "an unknown address", ""
+}
+
+// plainHost reports whether s is made of what names, addresses and ports are
+// made of, and of nothing else, and is no option.
+func plainHost(s string) bool {
+	return s != "" && s[0] != '-' && !strings.ContainsFunc(s, func(c rune) bool {
+		return c != '.' && c != '-' && c != ':' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z')
+	})
+}
+
+// pagePath returns the path of a URL for a file. Two slashes at its beginning
+// would make it another host's.
+func pagePath(path string) string {
+	parts := strings.Split(strings.TrimLeft(path, "/"), "/")
+	for i, part := range parts {
+		parts[i] = url.PathEscape(part)
+	}
+	return "/" + strings.Join(parts, "/")
+}
+
+// shortSize returns a number of bytes in a unit that keeps it short: "7.6 MiB".
+func shortSize(n int64) string {
+	if n < 1024 {
+		return strconv.FormatInt(n, 10) + " B"
+	}
+	size, unit := float64(n), -1
+	for size >= 1023.95 && unit < len("KMGTPE")-1 {
+		size /= 1024
+		unit++
+	}
+	return fmt.Sprintf("%.1f %ciB", size, "KMGTPE"[unit])
+}
+
+// plural returns how many there are, n >= 0, of what the noun says: "1 file",
+// "8,000,000 bytes".
+func plural(n int64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s + " " + noun + "s"
+}
