@@ -118,8 +118,10 @@ func TestPageHeaders(t *testing.T) {
 	t.Parallel()
 	for name, write := range map[string]func(w http.ResponseWriter, r *http.Request){
 		"receive": func(w http.ResponseWriter, r *http.Request) { writeReceivePage(w, r, "box") },
-		"offer":   func(w http.ResponseWriter, r *http.Request) { writeOfferPage(w, r, "box", slices.Values([]pageFile(nil))) },
-		"result":  func(w http.ResponseWriter, r *http.Request) { writeResultPage(w, r, http.StatusOK, nil) },
+		"offer": func(w http.ResponseWriter, r *http.Request) {
+			writeOfferPage(w, r, "box", slices.Values([]pageFile(nil)))
+		},
+		"result": func(w http.ResponseWriter, r *http.Request) { writeResultPage(w, r, http.StatusOK, nil) },
 	} {
 		w := httptest.NewRecorder()
 		write(w, pageRequest("192.0.2.1:9000"))

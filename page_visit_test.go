@@ -1,0 +1,426 @@
+//go:build linux
+
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Here a browser visits a receiver and a sender.
+
+// machine is a name of this machine that is not "localhost", as on a local
+// network.
+const machine = "box.test"
+
+// A receiver is what a page uploads to: files go into dir.
+type receiver struct {
+	t    testing.TB
+	dir  string
+	port string
+}
+
+// testReceiver answers as a listening purr --pull does, as far as a browser sees.
+func testReceiver(t testing.TB) *receiver {
+	t.Helper()
+	r := &receiver{t: t, dir: t.TempDir()}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, q *http.Request) { writeReceivePage(w, q, "box") })
+	mux.HandleFunc("PUT /{path...}", func(w http.ResponseWriter, q *http.Request) {
+		mtime, _ := strconv.ParseFloat(q.Header.Get("X-OC-Mtime"), 64)
+		digest, status, refusal := r.store(q.PathValue("path"), q.Body, time.UnixMilli(int64(mtime*1000)))
+		if refusal != "" {
+			http.Error(w, refusal, status)
+			return
+		}
+		if ahead := q.Header.Get("Repr-Digest"); ahead != "" && ahead != sha256Field(digest) {
+			t.Errorf("PUT %s: digest %s was sent ahead, that of the body is %s", q.URL, ahead, sha256Field(digest))
+		}
+		w.Header().Set("Repr-Digest", sha256Field(digest))
+		w.WriteHeader(status)
+	})
+	mux.HandleFunc("POST /{$}", func(w http.ResponseWriter, q *http.Request) {
+		parts, err := q.MultipartReader()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusUnsupportedMediaType)
+			return
+		}
+		var results []pageResult
+		status := http.StatusOK
+		for part, err := parts.NextPart(); err == nil; part, err = parts.NextPart() {
+			digest, code, refusal := r.store(part.FileName(), part, time.Now())
+			if refusal != "" {
+				status = code
+			}
+			info, _ := os.Stat(filepath.Join(r.dir, part.FileName()))
+			results = append(results, pageResult{name: part.FileName(), size: info.Size(), digest: hex.EncodeToString(digest), refusal: refusal})
+		}
+		writeResultPage(w, q, status, results)
+	})
+	server := httptest.NewServer(http.NewCrossOriginProtection().Handler(mux))
+	t.Cleanup(server.Close)
+	r.port = portOf(t, server.Listener.Addr())
+	return r
+}
+
+func sha256Field(digest []byte) string {
+	return "sha-256=:" + base64.StdEncoding.EncodeToString(digest) + ":"
+}
+
+// store keeps one file and returns its digest, or why not.
+func (r *receiver) store(path string, body io.Reader, mtime time.Time) (digest []byte, status int, refusal string) {
+	if strings.HasPrefix(path, ".") {
+		return nil, http.StatusForbidden, "refused: hidden name"
+	}
+	if err := os.MkdirAll(filepath.Join(r.dir, filepath.Dir(path)), 0o755); err != nil {
+		return nil, http.StatusConflict, err.Error()
+	}
+	f, err := os.OpenFile(filepath.Join(r.dir, path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return nil, http.StatusPreconditionFailed, "refused: exists"
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(f, sum), body); err != nil {
+		_ = os.Remove(f.Name())
+		return nil, http.StatusBadRequest, err.Error()
+	}
+	_ = os.Chtimes(f.Name(), mtime, mtime)
+	return sum.Sum(nil), http.StatusCreated, ""
+}
+
+// at is the page's URL under a name of this machine.
+func (r *receiver) at(host string) string { return "http://" + net.JoinHostPort(host, r.port) + "/" }
+
+// stored waits until a file is there with this content.
+func (r *receiver) stored(path, content string) {
+	r.t.Helper()
+	b, err := os.ReadFile(filepath.Join(r.dir, path))
+	if err != nil || string(b) != content {
+		r.t.Errorf("%s: %d bytes are stored, %v; want %d", path, len(b), err, len(content))
+	}
+}
+
+// named makes a file with a name, outside what is served.
+func named(t testing.TB, name, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func sha256Of(content string) string {
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(content)))
+}
+
+// Choose files, see them stored with their digests, or why not.
+func TestBrowserUploads(t *testing.T) {
+	t.Parallel()
+	b := startBrowser(t, machine)
+	for _, host := range []string{"127.0.0.1", machine} {
+		t.Run(host, func(t *testing.T) {
+			r := testReceiver(t)
+			b := b.in(t)
+			b.open(r.at(host))
+			b.shows(`Send files to box\n`)
+			b.shows(`at 127\.0\.0\.1 port ` + r.port)
+			b.shows(`not encrypted`)
+			b.looksGood("receive-" + host)
+
+			name, content := `a?b#c%d 'e' "f" ümläut <b>.bin`, noise(3<<20)
+			path := named(t, name, content)
+			when := time.UnixMilli(1_600_000_000_123)
+			if err := os.Chtimes(path, when, when); err != nil {
+				t.Fatal(err)
+			}
+			b.choose("#files", path)
+			b.shows(`(?s)` + regexp.QuoteMeta(name) + `.*stored: 3,145,728 bytes, verified\s+SHA-256 ` + sha256Of(content))
+			b.shows(`1 of 1 file stored`)
+			r.stored(name, content)
+			if info, err := os.Stat(filepath.Join(r.dir, name)); err != nil || !info.ModTime().Equal(when) {
+				t.Errorf("modified at %v, want %v (%v)", info.ModTime(), when, err)
+			}
+			b.clean()
+
+			// One that is refused does not keep the others; and lengths around a
+			// block of SHA-256 are hashed right.
+			paths := []string{named(t, ".hidden", "x"), path}
+			for _, n := range []int{0, 1, 55, 56, 63, 64, 65, 119, 120} {
+				paths = append(paths, named(t, fmt.Sprintf("%d.bin", n), noise(n)))
+			}
+			large := noise(20 << 20) // more than is hashed ahead
+			paths = append(paths, named(t, "large.bin", large))
+			b.choose("#files", paths...)
+			b.shows(`11 of 13 files stored, 2 not`)
+			text := b.text()
+			for _, want := range []string{"refused: hidden name", "refused: exists", "stored: 0 bytes, verified", "stored: 1 byte, verified",
+				"stored: 120 bytes, verified", "stored: 20,971,520 bytes, verified", sha256Of(large)} {
+				if !strings.Contains(text, want) {
+					t.Errorf("the page does not say %q", want)
+				}
+			}
+			if n := strings.Count(text, "verified"); n != 12 {
+				t.Errorf("\"verified\" stands there %d times, want 12 (the last also in the summary):\n%s", n, text)
+			}
+			r.stored("large.bin", large)
+			b.looksGood("stored-" + host)
+			for _, message := range b.messages() {
+				if !strings.Contains(message, "the server responded with a status of 4") { // the browser's own word on the two refusals
+					t.Errorf("the browser says: %s", message)
+				}
+			}
+		})
+	}
+}
+
+// What is under way is shown, can be cancelled and tried again; and a receiver
+// that is gone is said to be gone.
+func TestBrowserUploadEnds(t *testing.T) {
+	t.Parallel()
+	b := startBrowser(t, machine)
+	slow := make(chan struct{}, 1) // one token lets one body be read
+	arrived := make(chan string, 10)
+	inner := testReceiver(t)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if q.Method == http.MethodPut {
+			arrived <- q.URL.Path + " " + q.Header.Get("Purr-Remaining")
+			_, _ = io.CopyN(io.Discard, q.Body, 1<<20)
+			select {
+			case <-slow:
+			case <-q.Context().Done():
+				return
+			}
+			digest, _, _ := inner.store(q.URL.Path[1:], strings.NewReader("other"), time.Now())
+			_, _ = io.Copy(io.Discard, q.Body)
+			w.Header().Set("Repr-Digest", sha256Field(digest))
+			w.WriteHeader(http.StatusCreated)
+			return
+		}
+		writeReceivePage(w, q, "box")
+	}))
+	defer server.Close()
+	comes := func(want string) {
+		t.Helper()
+		select {
+		case got := <-arrived:
+			if got != want {
+				t.Errorf("%s has come, want %s", got, want)
+			}
+		case <-time.After(patience):
+			t.Fatalf("%s never comes", want)
+		}
+	}
+	b.open(server.URL)
+	b.choose("#files", named(t, "one.bin", noise(32<<20)), named(t, "two.bin", noise(8<<20)), named(t, "three.bin", "3"))
+	comes("/one.bin 2")
+	b.shows(`one\.bin\s+32\.0 MiB\s+[0-9.]+ [KM]iB of 32\.0 MiB, \d+ %, [0-9.]+ [KMG]?i?B/s`)
+	b.shows(`0 of 3 files stored. Keep this page open`)
+	b.looksGood("sending")
+	b.click(`button[aria-label="Cancel one.bin"]`)
+	b.shows(`one\.bin\s+32\.0 MiB\s+cancelled`)
+	comes("/two.bin 1")
+	b.click(`button[aria-label="Try again one.bin"]`)
+	b.click(`button[aria-label="Cancel three.bin"]`)
+	// What is stored is not what was sent.
+	slow <- struct{}{}
+	b.shows(`two\.bin\s+8\.0 MiB\s+stored: 8,388,608 bytes, but with another content than this file's`)
+	comes("/one.bin 0")
+	slow <- struct{}{}
+	b.shows(`0 of 3 files stored, 3 not`)
+	b.clean()
+
+	b.choose("#files", named(t, "four.bin", noise(8<<20)), named(t, "five.bin", "5"))
+	comes("/four.bin 1")
+	_ = server.Listener.Close()
+	server.CloseClientConnections()
+	b.shows(`four\.bin\s+8\.0 MiB\s+not confirmed: box no longer listens`)
+	b.shows(`five\.bin\s+1 B\s+not sent: box no longer listens`)
+	b.looksGood("gone")
+}
+
+// The form works in a browser that runs no script, also on a local network.
+func TestBrowserWithoutScript(t *testing.T) {
+	t.Parallel()
+	b := startBrowser(t, machine)
+	b.command("Emulation.setScriptExecutionDisabled", map[string]any{"value": true})
+	for _, host := range []string{"127.0.0.1", machine} {
+		r := testReceiver(t)
+		b.open(r.at(host))
+		b.looksGood("form-" + host)
+		b.choose("#files", named(t, "a b.txt", "hello"), named(t, "two.txt", "two"))
+		b.click("#form button")
+		b.shows(`(?s)2 of 2 files stored.*a b\.txt\s+stored: 5 bytes\s+SHA-256 ` + sha256Of("hello"))
+		r.stored("a b.txt", "hello")
+		r.stored("two.txt", "two")
+		b.looksGood("result-" + host)
+		b.clean()
+	}
+}
+
+// The keyboard reaches the file chooser first, and one can see it.
+func TestBrowserKeyboard(t *testing.T) {
+	t.Parallel()
+	b := startBrowser(t, machine)
+	r := testReceiver(t)
+	b.open(r.at("127.0.0.1"))
+	b.into(nil, "POST", "/actions", map[string]any{"actions": []any{map[string]any{"type": "key", "id": "keys", "actions": []any{
+		map[string]string{"type": "keyDown", "value": "\ue004"}, map[string]string{"type": "keyUp", "value": "\ue004"}}}}})
+	var focused, outline string
+	b.run(&focused, "return document.activeElement.id")
+	b.run(&outline, "return getComputedStyle(document.getElementById('form')).outlineStyle")
+	if focused != "files" || outline != "solid" {
+		t.Errorf("the focus is on %q, with a line %q around the form", focused, outline)
+	}
+}
+
+// A folder that is dropped is sent with what is in it.
+func TestBrowserDrop(t *testing.T) {
+	t.Parallel()
+	b := startBrowser(t, machine)
+	r := testReceiver(t)
+	dir := filepath.Join(t.TempDir(), "folder")
+	if err := os.MkdirAll(filepath.Join(dir, "sub dir"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b?", "sub dir/c"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.open(r.at(machine))
+	for _, kind := range []string{"dragEnter", "dragOver", "drop"} {
+		b.command("Input.dispatchDragEvent", map[string]any{"type": kind, "x": 100, "y": 100,
+			"data": map[string]any{"items": []any{}, "files": []string{dir, named(t, "single", "1")}, "dragOperationsMask": 1}})
+	}
+	b.shows(`4 of 4 files stored`)
+	for _, name := range []string{"a", "b?", "sub dir/c"} {
+		r.stored("folder/"+name, name)
+	}
+	r.stored("single", "1")
+	b.clean()
+}
+
+// A page of somebody else's, open in the same browser, can upload nothing.
+func TestBrowserHostilePage(t *testing.T) {
+	t.Parallel()
+	b := startBrowser(t, machine)
+	r := testReceiver(t)
+	hostile := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = fmt.Fprintf(w, `<form id="f" method="post" action="%s" enctype="multipart/form-data"><input id="files" type="file" name="file"></form>
+			<iframe src="%[1]s"></iframe>`, "http://"+q.URL.Query().Get("to")+"/")
+	}))
+	defer hostile.Close()
+	for _, from := range []string{"127.0.0.1", "hostile.test"} {
+		for _, to := range []string{"127.0.0.1", machine} {
+			target := net.JoinHostPort(to, r.port)
+			page := "http://" + net.JoinHostPort(from, portOf(t, hostile.Listener.Addr())) + "/?to=" + target
+			b.open(page)
+			var outcomes []string
+			b.into(&outcomes, "POST", "/execute/sync", map[string]any{"args": []any{"http://" + target}, "script": `
+				const body = () => { const f = new FormData(); f.append("file", new File(["evil"], "evil.txt")); return f; };
+				const ways = [
+					fetch(arguments[0] + "/evil.txt", { method: "PUT", body: "evil" }),
+					fetch(arguments[0] + "/evil.txt", { method: "PUT", body: "evil", mode: "no-cors" }),
+					fetch(arguments[0] + "/", { method: "POST", body: body() }),
+					fetch(arguments[0] + "/", { method: "POST", body: body(), mode: "no-cors", credentials: "include" }),
+					fetch(arguments[0] + "/"),
+				];
+				return Promise.allSettled(ways).then(ends => ends.map(e => e.status + " " + (e.value?.type || "")));`})
+			for i, outcome := range outcomes {
+				if outcome != "rejected " && outcome != "fulfilled opaque" {
+					t.Errorf("from %s to %s, way %d: %s", from, to, i, outcome)
+				}
+			}
+			var framed bool
+			b.run(&framed, "try { return frames[0].document.body.innerText.includes('Send files') } catch { return false }")
+			if framed {
+				t.Errorf("from %s: the page of %s shows in a frame", from, to)
+			}
+			if messages := strings.Join(b.messages(), "\n"); !strings.Contains(messages, "frame-ancestors") {
+				t.Errorf("from %s to %s: the browser does not refuse to show the page in a frame: %s", from, to, messages)
+			}
+			b.choose("#files", named(t, "evil.txt", "evil"))
+			b.run(nil, "document.getElementById('f').submit()")
+			b.shows(`cross-origin request`)
+		}
+	}
+	if entries, err := os.ReadDir(r.dir); err != nil || len(entries) != 0 {
+		t.Errorf("stored: %v, %v", entries, err)
+	}
+}
+
+// The page of a sender offers files, and they arrive as they are.
+func TestBrowserDownloads(t *testing.T) {
+	t.Parallel()
+	b := startBrowser(t, machine)
+	files := map[string]string{
+		"notes.txt":                        "hello\n",
+		"a?b#c%d.bin":                      noise(5 << 20),
+		"deep/er/<img src=x onerror=x>.md": "# text\n",
+		"page.html":                        "<script>document.title = 'hostile'</script>",
+		strings.Repeat("long-name-", 20):   "x",
+		"folder.tar":                       noise(10240),
+	}
+	list := []pageFile{{path: "folder", dir: true, modTime: time.Unix(1_700_000_000, 0)}}
+	for path, content := range files {
+		if path != "folder.tar" {
+			list = append(list, pageFile{path: path, size: int64(len(content)), modTime: time.Unix(1_600_000_000, 0)})
+		}
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		path := q.URL.Path[1:]
+		if path == "" {
+			writeOfferPage(w, q, "box", slices.Values(list))
+			return
+		}
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		http.ServeContent(w, q, path, time.Time{}, strings.NewReader(files[path]))
+	}))
+	defer server.Close()
+	dir := t.TempDir()
+	b.command("Browser.setDownloadBehavior", map[string]any{"behavior": "allow", "downloadPath": dir})
+	b.open("http://" + net.JoinHostPort(machine, portOf(t, server.Listener.Addr())))
+	b.shows(`Files from box\n`)
+	b.shows(`folder\.tar\s+folder, as tar`)
+	b.shows(`5 files, 5\.0 MiB; 1 folder`)
+	b.looksGood("offer")
+	for i := range list {
+		b.click(fmt.Sprintf("li:nth-child(%d) a", i+1))
+	}
+	eventually(t, "everything is downloaded", func() bool {
+		entries, _ := os.ReadDir(dir)
+		return len(entries) == len(files) && !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return strings.HasSuffix(e.Name(), ".crdownload") })
+	})
+	got := map[string]bool{}
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		content, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[string(content)] = true
+	}
+	for path, content := range files {
+		if !got[content] {
+			t.Errorf("%s did not arrive as it is", path)
+		}
+	}
+	b.clean()
+}
