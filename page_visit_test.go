@@ -194,36 +194,44 @@ func TestBrowserUploads(t *testing.T) {
 func TestBrowserUploadEnds(t *testing.T) {
 	t.Parallel()
 	b := startBrowser(t, machine)
-	slow := make(chan struct{}, 1) // one token lets one body be read
-	arrived := make(chan string, 10)
+	type arrival struct {
+		what    string        // the path, and how many files are to come
+		release chan struct{} // closed: the rest of the body is read, and something else is stored
+	}
+	arrived := make(chan arrival, 10)
+	over := make(chan struct{})
 	inner := testReceiver(t)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		if q.Method == http.MethodPut {
-			arrived <- q.URL.Path + " " + q.Header.Get("Purr-Remaining")
-			_, _ = io.CopyN(io.Discard, q.Body, 1<<20)
-			select {
-			case <-slow:
-			case <-q.Context().Done():
-				return
-			}
-			digest, _, _ := inner.store(q.URL.Path[1:], strings.NewReader("other"), time.Now())
-			_, _ = io.Copy(io.Discard, q.Body)
-			w.Header().Set("Repr-Digest", sha256Field(digest))
-			w.WriteHeader(http.StatusCreated)
+		if q.Method != http.MethodPut {
+			writeReceivePage(w, q, "box")
 			return
 		}
-		writeReceivePage(w, q, "box")
+		_, _ = io.CopyN(io.Discard, q.Body, 1<<20)
+		a := arrival{q.URL.Path + " " + q.Header.Get("Purr-Remaining"), make(chan struct{})}
+		arrived <- a
+		select {
+		case <-a.release:
+		case <-over:
+			return
+		}
+		digest, _, _ := inner.store(q.URL.Path[1:], strings.NewReader("other"), time.Now())
+		_, _ = io.Copy(io.Discard, q.Body)
+		w.Header().Set("Repr-Digest", sha256Field(digest))
+		w.WriteHeader(http.StatusCreated)
 	}))
 	defer server.Close()
-	comes := func(want string) {
+	defer close(over)
+	comes := func(want string) (release chan struct{}) {
 		t.Helper()
 		select {
-		case got := <-arrived:
-			if got != want {
-				t.Errorf("%s has come, want %s", got, want)
+		case a := <-arrived:
+			if a.what != want {
+				t.Errorf("%s has come, want %s", a.what, want)
 			}
+			return a.release
 		case <-time.After(patience):
 			t.Fatalf("%s never comes", want)
+			return nil
 		}
 	}
 	b.open(server.URL)
@@ -234,14 +242,13 @@ func TestBrowserUploadEnds(t *testing.T) {
 	b.looksGood("sending")
 	b.click(`button[aria-label="Cancel one.bin"]`)
 	b.shows(`one\.bin\s+32\.0 MiB\s+cancelled`)
-	comes("/two.bin 1")
+	two := comes("/two.bin 1")
 	b.click(`button[aria-label="Try again one.bin"]`)
 	b.click(`button[aria-label="Cancel three.bin"]`)
 	// What is stored is not what was sent.
-	slow <- struct{}{}
+	close(two)
 	b.shows(`two\.bin\s+8\.0 MiB\s+stored: 8,388,608 bytes, but with another content than this file's`)
-	comes("/one.bin 0")
-	slow <- struct{}{}
+	close(comes("/one.bin 0"))
 	b.shows(`0 of 3 files stored, 3 not`)
 	b.clean()
 
