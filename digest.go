@@ -64,3 +64,15 @@ func (d *digester) sum() []byte {
 	<-d.done
 	return d.hash.Sum(nil)
 }
+
+// mark returns the digest of all that was put so far; more may follow.
+func (d *digester) mark() []byte {
+	blocks := make([][]byte, digestBlocks) // all of them back: everything is hashed
+	for i := range blocks {
+		blocks[i] = d.block()
+	}
+	for _, b := range blocks {
+		d.free <- b
+	}
+	return d.hash.Sum(nil)
+}

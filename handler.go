@@ -18,6 +18,10 @@ type handler func(ctx context.Context, c net.Conn) error
 // handler is what this end does with a connection, as the command line says.
 func (p *purr) handler() handler {
 	switch {
+	case p.cfg.push.push:
+		return p.pushTo
+	case p.cfg.push.pull:
+		return p.pullFrom
 	case p.cfg.echo:
 		return p.echo
 	case p.cfg.sendFile != "":

@@ -5,7 +5,9 @@ package main
 const examples = `purr HOST PORT                      talk to a server; stdin goes out, stdout shows the answer
 purr -l PORT                        be the server, for one client
 purr -l -k --echo --upper PORT      answer every client in upper case
-purr --send-file F HOST PORT        send a file as soon as there is a connection
+purr --pull -l PORT [DIR]           receive files, checked; at the other end:
+purr --push HOST PORT PATH...       send them; status 0: stored there and verified
+purr --send-file F HOST PORT        send a file to a peer without purr
 tar c DIR | purr HOST PORT          move a tree; at the other end: purr -l PORT | tar x
 echo hi | purr -u HOST PORT         send one datagram and print the reply
 purr -U PATH, purr -l -U PATH       the same over a Unix socket
@@ -31,10 +33,17 @@ Examples:
   purr -u -l -k --echo 9000 >/dev/null      answer every ping, and count them
   purr --wait-for 30s db 5432 -- CMD        run CMD once the database is there
 
+  purr --pull -l 9000 DIR                   receive files and trees, checked; at the other end:
+  purr --push HOST 9000 PATH...             send them; also: curl -T FILE http://HOST:9000/
+  purr --push -l 9000 PATH...               offer them, also to curl and browsers; at the other end:
+  purr --pull HOST 9000 DIR                 fetch them
+
 Usage:
   purr [options] HOST PORT...               dial; also HOST:PORT and [IPV6]:PORT
   purr -l [options] [HOST] PORT             listen; also HOST:PORT and -p PORT [HOST]
   purr [-l] -U [options] PATH               Unix socket; "@NAME" is abstract (Linux)
+  purr --push [-l] [options] [HOST] PORT PATH...
+  purr --pull [-l] [options] [HOST] PORT [DIR]
   purr -z [-u] [options] HOST PORT...       check ports; HOST may be @FILE or -, a host per line
   purr --wait-for TIME ... HOST PORT -- CMD ARG...
 PORT is a number, a service name, and for a dialer also a list or a range (80,8000-8010).
@@ -65,6 +74,17 @@ What to say:
   -N                         half-close at the end of stdin (purr does so anyway)
       --no-shutdown          do not half-close at the end of stdin
   -i TIME                    wait between lines, and between ports; between pings (default 1 s)
+
+Push and pull (files, checked: status 0 means stored, with the same SHA-256, on stable storage):
+      --push                 send files and directories; with -l offer them
+      --pull                 receive them into DIR (default: here); with -l wait for them
+      --force                replace what exists (default: refuse it)
+      --rename               keep what exists, and give what comes a number
+      --max-size SIZE        with --pull: store at most SIZE bytes in all
+      --no-resume            keep no part of a transfer that was cut, and go on from none
+      --live                 with --push: files may grow meanwhile; send what was there first
+      --hello-timeout TIME   time for the other end to show what it is (default 5 s)
+                             --idle-timeout is for silence later on (default 30 s)
 
 Port checks:
   -z                         ask whether ports are open, and exchange no data; with -u: who answers
@@ -114,5 +134,6 @@ Sockets:
 Exit status: 0 all went well and every byte arrived; 1 it failed or bytes were lost, and stderr
 says why; 2 the command line is wrong, and nothing was opened; 128+n ended by signal n.
 With -z: 0 open; 1 closed, or not to be asked from here; 3 no answer; 4 filtered, somebody refused
-on the way; 5 answered, but not as --expect says.
+on the way; 5 answered, but not as --expect says. With --push and --pull, on both ends: 3 cut or
+not confirmed, try again; 4 refused or skipped; 5 damaged; 6 no purr at the other end; 7 key.
 `

@@ -225,6 +225,8 @@ func (p *purr) clientLimit() int {
 	perClient := 1
 	switch {
 	case p.cfg.echo:
+	case p.cfg.push.moves():
+		perClient = 4 // the socket, a file, directories on the way to it
 	case p.cfg.sendFile != "":
 		perClient = 8 // the socket, the file, two alarms' pipes, and the one that splice goes through
 	default:

@@ -172,6 +172,8 @@ func (p *purr) mode(ctx context.Context) error {
 		return p.listenPackets(ctx)
 	case p.cfg.udp:
 		return p.dialPackets(ctx)
+	case p.cfg.listen && p.cfg.push.moves():
+		return p.serveFiles(ctx)
 	case p.cfg.listen:
 		return p.listen(ctx)
 	}

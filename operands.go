@@ -23,6 +23,12 @@ func (c *config) setOperands(words []string) error {
 	if err := c.setCommand(words); err != nil {
 		return err
 	}
+	if c.push.moves() {
+		var err error
+		if words, err = c.setPaths(words); err != nil {
+			return err
+		}
+	}
 	switch {
 	case c.unix:
 		return c.setPath(words)
@@ -114,6 +120,71 @@ func (c *config) setListenAddress(words []string) error {
 		return usageError{err}
 	}
 	c.ports = []int{n}
+	return nil
+}
+
+// setPaths takes what --push sends, or the directory of --pull, off the words
+// behind the address, which is PORT or HOST PORT or HOST:PORT, or a socket's
+// path; -l -p PORT takes none.
+func (c *config) setPaths(words []string) (address []string, err error) {
+	n := 2
+	switch {
+	case c.listen && c.portText != "" && !c.unix:
+		n = 0
+	case len(words) == 0:
+	case c.unix, c.listen && strings.Trim(words[0], "0123456789") == "":
+		n = 1
+	default:
+		if _, _, err := net.SplitHostPort(words[0]); err == nil {
+			n = 1
+		}
+	}
+	if len(words) < n {
+		return words, nil // the address is incomplete, which setOperands says
+	}
+	address, words = words[:n], words[n:]
+	if c.push.pull {
+		return address, c.setDirectory(words)
+	}
+	if len(words) == 0 {
+		return nil, usageErrorf("nothing to push: say \"purr --push HOST PORT PATH...\" or \"purr --push -l PORT PATH...\"")
+	}
+	names := make(map[string]string)
+	for _, word := range words {
+		info, err := os.Stat(word)
+		if err != nil {
+			return nil, usageErrorf("option --push: %w", err)
+		}
+		if !info.Mode().IsRegular() && !info.IsDir() {
+			return nil, usageErrorf("option --push: %s is %w", word, errNotAFile)
+		}
+		name := offeredName(word)
+		if other, twice := names[name]; twice {
+			return nil, usageErrorf("option --push: %s and %s have the same name at the other end: push them one after the other, into two directories", other, word)
+		}
+		names[name] = word
+	}
+	c.push.paths = words
+	return address, nil
+}
+
+// setDirectory takes the directory of --pull, which must be there.
+func (c *config) setDirectory(words []string) error {
+	switch len(words) {
+	case 0:
+		words = []string{"."}
+	case 1:
+	default:
+		return usageErrorf("option --pull takes one directory to store in, and not %d: say \"purr --pull -l PORT DIR\" or \"purr --pull HOST PORT DIR\"", len(words))
+	}
+	info, err := os.Stat(words[0])
+	if err != nil {
+		return usageErrorf("option --pull: %w", err)
+	}
+	if !info.IsDir() {
+		return usageErrorf("option --pull: %s is not a directory: for one raw file, say --recv-file", words[0])
+	}
+	c.push.dir = words[0]
 	return nil
 }
 

@@ -91,7 +91,9 @@ type checkConfig struct {
 }
 
 // A fileConfig is about raw files: --send-file and --recv-file.
-type fileConfig struct{}
+type fileConfig struct {
+	force bool // replace what exists
+}
 
 // A keyConfig is about encryption.
 type keyConfig struct{}
@@ -100,7 +102,20 @@ type keyConfig struct{}
 type paceConfig struct{}
 
 // A pushConfig is what --push and --pull do.
-type pushConfig struct{}
+type pushConfig struct {
+	push, pull   bool
+	paths        []string // what --push offers
+	dir          string   // where --pull stores
+	rename       bool     // a name that exists gets a number
+	noResume     bool
+	live         bool          // a file may grow while it is sent
+	maxSize      int64         // 0: no limit
+	helloTimeout time.Duration // until a peer has shown what it is
+	silence      time.Duration // for as long as a peer may not be heard of
+}
+
+// moves reports whether checked files are pushed or pulled.
+func (c pushConfig) moves() bool { return c.push || c.pull }
 
 // A flagSet is the flag table together with the values that need checking
 // after parsing.
@@ -119,6 +134,8 @@ type flagSet struct {
 	pings                                       pingCount
 	maxLoss                                     percent
 	secretFile                                  string
+	hello                                       seconds
+	maxSize                                     fileSize
 
 	invalid error // the first value that could not be read
 }
@@ -245,7 +262,9 @@ func (f *flagSet) checkFlags() []cli.Flag {
 
 // fileFlags are the options of raw files.
 func (f *flagSet) fileFlags() []cli.Flag {
-	return nil
+	return []cli.Flag{
+		toggle(&f.config.file.force, "force"),
+	}
 }
 
 // keyFlags are the options of encryption.
@@ -260,7 +279,16 @@ func (f *flagSet) paceFlags() []cli.Flag {
 
 // pushFlags are the options of --push and --pull.
 func (f *flagSet) pushFlags() []cli.Flag {
-	return nil
+	c := &f.config.push
+	return []cli.Flag{
+		toggle(&c.push, "push"),
+		toggle(&c.pull, "pull"),
+		toggle(&c.rename, "rename"),
+		toggle(&c.noResume, "no-resume"),
+		toggle(&c.live, "live"),
+		f.value(&f.maxSize, "max-size"),
+		f.value(&f.hello, "hello-timeout"),
+	}
 }
 
 func toggle(to *bool, name string, aliases ...string) cli.Flag {
@@ -363,6 +391,14 @@ func (f *flagSet) settle() {
 	c.check.maxLoss = 1
 	if f.maxLoss.set {
 		c.check.maxLoss = f.maxLoss.share
+	}
+	c.push.maxSize = f.maxSize.n
+	c.push.helloTimeout, c.push.silence = defaultHello, defaultSilence
+	if f.hello.set {
+		c.push.helloTimeout = f.hello.d
+	}
+	if f.idle.set {
+		c.push.silence = f.idle.d
 	}
 	c.network = "tcp"
 	switch {

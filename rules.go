@@ -124,5 +124,24 @@ func (f *flagSet) paceRules() []rule {
 
 // pushRules are those of --push and --pull.
 func (f *flagSet) pushRules() []rule {
-	return nil
+	c, p := f.config, f.config.push
+	moves := p.moves()
+	return []rule{
+		{p.push && p.pull, "options --push and --pull exclude each other: --push sends files, --pull receives them; the other end says the other"},
+		{moves && c.udp, "options --push or --pull and -u exclude each other: checked files go over TCP or a Unix socket, leave -u out"},
+		{moves && c.zero, "options --push or --pull and -z exclude each other: -z exchanges no data"},
+		{moves && c.sendFile != "", "options --push or --pull and --send-file exclude each other: --push is the checked way, --send-file is for a peer without purr"},
+		{moves && (c.echo || c.upper), "options --push or --pull and --echo or --upper exclude each other: files arrive as they are"},
+		{moves && (c.interactive || c.quitWord != "" || c.crlf || c.telnet), "options --push or --pull and --interactive, --quit-word, -C or -t exclude each other: files arrive as they are"},
+		{moves && (c.noStdin || c.sendOnly || f.halfClose || c.noShutdown || f.quit.set), "options --push or --pull and -d, --recv-only, --send-only, -N, --no-shutdown or -q exclude each other: no stdin is read, leave them out"},
+		{moves && (f.limit.set || f.interval.set), "options --push or --pull and -W or -i exclude each other: a file is not counted in reads or lines"},
+		{moves && c.shuffle, "options --push or --pull and -r exclude each other: files go to one port"},
+		{moves && f.config.waits() && len(c.command) > 0, "options --push or --pull and a command behind -- exclude each other: say \"purr --wait-for TIME HOST PORT -- purr --push HOST PORT PATH...\""},
+		{!p.pull && (p.rename || f.maxSize.set), "options --rename and --max-size need --pull: the receiver decides what it stores"},
+		{p.rename && c.file.force, "options --rename and --force exclude each other: one keeps what exists, the other replaces it"},
+		{p.live && !p.push, "option --live needs --push: it is about files that grow while they are sent"},
+		{p.noResume && !moves, "option --no-resume needs --push or --pull: nothing else resumes"},
+		{f.hello.set && !moves, "option --hello-timeout needs --push or --pull: for others, say --connect-timeout or --idle-timeout"},
+		{c.file.force && !p.pull, "option --force needs --pull: the receiver decides what it replaces"},
+	}
 }

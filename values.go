@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"strconv"
 	"strings"
@@ -106,6 +107,35 @@ func (v *byteSize) Set(text string) error {
 }
 
 func (v *byteSize) String() string { return strconv.Itoa(v.n) }
+
+// fileSize is a number of bytes up to what a file may hold, with k, M, G or T
+// for powers of 1024.
+type fileSize struct {
+	n   int64
+	set bool
+}
+
+func (v *fileSize) Set(text string) error {
+	digits, shift := text, 0
+	if last := len(text) - 1; last > 0 {
+		if i := strings.IndexByte("kmgt", text[last]|0x20); i >= 0 { // in lower case
+			digits, shift = text[:last], 10*(i+1)
+		}
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	switch {
+	case errors.Is(err, strconv.ErrRange) || err == nil && n > math.MaxInt64>>shift:
+		return fmt.Errorf("size too large: %s", text)
+	case err != nil || strings.HasPrefix(digits, "+"):
+		return fmt.Errorf("size invalid: %s (bytes, or a number with k, M, G or T)", text)
+	case n < 1:
+		return fmt.Errorf("size too small: %s", text)
+	}
+	v.n, v.set = n<<shift, true
+	return nil
+}
+
+func (v *fileSize) String() string { return strconv.FormatInt(v.n, 10) }
 
 // typeOfService is the IP TOS byte: a keyword of OpenBSD nc's, or a number
 // from 0 to 255 (0x.. for hexadecimal, as nc allows here).

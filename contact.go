@@ -1,0 +1,142 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const (
+	defaultHello   = 5 * time.Second
+	defaultSilence = 30 * time.Second
+)
+
+// A contact is the connection under an exchange. It remembers when the peer
+// was last heard of and how it ended, which HTTP's errors do not tell.
+type contact struct {
+	net.Conn
+	silence time.Duration
+	heard   atomic.Int64 // when something was last read, in Unix nanoseconds
+	replay  []byte       // what was read to find out what the peer is, still to be delivered
+
+	mu    sync.Mutex
+	first []byte // the first bytes of the peer, to tell what it is if it is no purr
+	ended error  // the first error of a read
+	said  bool   // whether the user was told of the end
+
+	closeOnce sync.Once
+	closed    func() // told of the end; may be nil
+}
+
+func newContact(c net.Conn, silence time.Duration) *contact {
+	ct := &contact{Conn: c, silence: silence}
+	ct.heard.Store(time.Now().UnixNano())
+	return ct
+}
+
+// NetConn returns the connection underneath, as a tls.Conn does.
+func (c *contact) NetConn() net.Conn { return c.Conn }
+
+func (c *contact) Read(b []byte) (int, error) {
+	if len(c.replay) > 0 {
+		n := copy(b, c.replay)
+		c.replay = c.replay[n:]
+		return n, nil
+	}
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.heard.Store(time.Now().UnixNano())
+	}
+	if n > 0 && len(c.first) < 16 || err != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.first = append(c.first, b[:min(n, 16-min(16, len(c.first)))]...)
+		if err != nil && c.ended == nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			c.ended = err
+		}
+	}
+	return n, err
+}
+
+func (c *contact) Close() error {
+	c.closeOnce.Do(func() {
+		if c.closed != nil {
+			c.closed()
+		}
+	})
+	return c.Conn.Close()
+}
+
+// errInterrupted is the end of a contact that this end was told to break off.
+var errInterrupted = errors.New("interrupted")
+
+// cut breaks the contact off.
+func (c *contact) cut() {
+	c.mu.Lock()
+	if c.ended == nil {
+		c.ended = errInterrupted
+	}
+	c.mu.Unlock()
+	_ = c.Close()
+}
+
+// beginning is what the peer said first, up to 16 bytes.
+func (c *contact) beginning() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return string(c.first)
+}
+
+// lost reports whether the connection has ended, for whatever reason, rather
+// than one request on it.
+func (c *contact) lost() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended != nil
+}
+
+// lostError is the error of an exchange whose contact is lost; what it is about
+// stands in front. Where a file's line has told of the end already, it is only
+// for the status: the outcome is not known.
+func (c *contact) lostError(what string) error {
+	err := fmt.Errorf("%s: %s", what, c.why())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.said {
+		err = saidError{err}
+	}
+	return statusError{3, err}
+}
+
+// say remembers that the user was told of the end.
+func (c *contact) say() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.said = true
+}
+
+// why says how contact was lost, for a message. Silence shows as a read that
+// our own side ended: HTTP/2 closes the connection when a PING stays without
+// an answer.
+func (c *contact) why() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.ended == nil || errors.Is(c.ended, net.ErrClosed):
+		// PINGs are sent in time to know at the end of the silence.
+		if quiet := time.Since(time.Unix(0, c.heard.Load())); quiet > c.silence*9/10 {
+			return fmt.Sprintf("lost contact for %v", c.silence)
+		}
+		return "this end closed the connection"
+	case c.ended == io.EOF, errors.Is(c.ended, syscall.ECONNRESET), errors.Is(c.ended, syscall.EPIPE):
+		// What a killed process leaves behind is one or the other.
+		return "the other end closed the connection"
+	}
+	return cause(c.ended).Error()
+}

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"sync"
+	"time"
+)
+
+// What --push and --pull say to each other. It is HTTP, so that curl and
+// browsers can be either end; between two purrs it is HTTP/2 on one connection,
+// where one request lasts as long as the exchange: POST / carries entries and
+// results, a JSON object per line, one way in its body and the other way in its
+// answer. A small file follows its line; a request of its own would cost more
+// than the file. Large ones go in requests of their own beside it.
+
+// A role is what one end of an exchange does.
+type role string
+
+const (
+	roleSender   role = "sender"
+	roleReceiver role = "receiver"
+)
+
+func (r role) other() role {
+	if r == roleSender {
+		return roleReceiver
+	}
+	return roleSender
+}
+
+// option is the command-line option that makes this end have the role.
+func (r role) option() string {
+	if r == roleSender {
+		return "--push"
+	}
+	return "--pull"
+}
+
+// An entry is a line of an exchange: something the sender offers, in the order
+// of its walk (files, then links, then directories from the deepest up), or
+// what became of it. The last line of each direction has End.
+type entry struct {
+	Href   string   `json:"href,omitempty"` // the path, escaped as in a URL: a name may be any bytes
+	Type   string   `json:"type,omitempty"` // "" for a file, "link" or "dir"
+	Size   int64    `json:"size,omitempty"`
+	Mode   string   `json:"mode,omitempty"`
+	Mtime  string   `json:"mtime,omitempty"`
+	Target string   `json:"target,omitempty"` // of a link, escaped as Href
+	Digest string   `json:"digest,omitempty"` // as in Repr-Digest: of the bytes that follow, or of what was stored
+	Body   bool     `json:"body,omitempty"`   // the file itself follows the line: Size bytes
+	Resume int64    `json:"resume,omitempty"` // the offset from which it was sent
+	Result string   `json:"result,omitempty"` // "stored", "identical", "failed", "cut"
+	Status int      `json:"status,omitempty"` // the exit status that a failure makes
+	Error  string   `json:"error,omitempty"`
+	End    *account `json:"end,omitempty"`
+}
+
+// A account is what one end makes of the exchange as a whole.
+type account struct {
+	Files  int64 `json:"files"`
+	Bytes  int64 `json:"bytes"`
+	Status int   `json:"status"`
+}
+
+const (
+	typeLink = "link"
+	typeDir  = "dir"
+
+	resultStored    = "stored"
+	resultIdentical = "identical"
+	resultFailed    = "failed"
+)
+
+// maxEntry is the most that one line of an exchange may hold: two paths of 4096
+// bytes, all of them escaped, and the rest.
+const maxEntry = 64 << 10
+
+// name is the entry's path; an error if Href is not escaped properly.
+func (e *entry) name() (string, error) { return url.PathUnescape(e.Href) }
+
+// setName is the reverse of name.
+func (e *entry) setName(path string) { e.Href = escapePath(path) }
+
+func escapePath(path string) string { return (&url.URL{Path: path}).EscapedPath() }
+
+// decodeEntry reads one line.
+func decodeEntry(line []byte) (*entry, error) {
+	e := &entry{}
+	if err := json.Unmarshal(line, e); err != nil {
+		return nil, fmt.Errorf("not a line of an exchange: %w", err)
+	}
+	return e, nil
+}
+
+// arrival is what an entry says of a file.
+func (e *entry) arrival(name string) (a arrival, err error) {
+	a.path, a.size = name, e.Size
+	if a.mode, err = parseMode(e.Mode); err != nil {
+		return a, err
+	}
+	if a.modTime, err = parseMtime(e.Mtime); err != nil {
+		return a, err
+	}
+	if e.Digest != "" {
+		a.digest, err = parseDigest([]string{e.Digest})
+	}
+	return a, err
+}
+
+// A tally adds up an exchange. It may be used from many goroutines.
+type tally struct {
+	mu sync.Mutex
+	account
+}
+
+// stored counts a file that is where it should be.
+func (t *tally) stored(bytes int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.Files++
+	t.Bytes += bytes
+}
+
+// failed counts a failure. Both ends see the same failures, and the highest
+// status is that of the whole, so both ends come to the same one.
+func (t *tally) failed(status int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.Status = max(t.Status, status)
+}
+
+func (t *tally) sum() account {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.account
+}
+
+// An exchange is a push or a pull between two purrs, at either end: the lines
+// that go both ways, and what they add up to.
+type exchange struct {
+	tally
+	in   *bufio.Reader
+	left int64 // bytes of a file that follow the last line and were not taken
+
+	lines   sync.Mutex
+	out     *bufio.Writer // lines for the other end
+	flush   func() error  // sends off what out has written; nil where nothing holds it back
+	pending bool          // whether a flush is to come
+	over    bool          // whether close was called
+}
+
+// newExchange takes the two ways of the lines. Its owner calls close before w
+// becomes invalid.
+func newExchange(w io.Writer, flush func() error, r io.Reader) *exchange {
+	return &exchange{in: bufio.NewReaderSize(r, maxEntry), out: bufio.NewWriterSize(w, 64<<10), flush: flush}
+}
+
+// send writes one line. It leaves soon, with others that come meanwhile.
+func (x *exchange) send(e *entry) error {
+	line, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	return x.write(append(line, '\n'), nil)
+}
+
+// sendFile writes a line and the file that it is about; the line alone if there
+// is no content.
+func (x *exchange) sendFile(e *entry, content []byte) error {
+	e.Body = content != nil
+	line, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	return x.write(append(line, '\n'), content)
+}
+
+func (x *exchange) write(line, content []byte) error {
+	x.lines.Lock()
+	defer x.lines.Unlock()
+	if x.over {
+		return errLost
+	}
+	for _, b := range [][]byte{line, content} {
+		if _, err := x.out.Write(b); err != nil {
+			return errLost
+		}
+	}
+	if !x.pending {
+		x.pending = true
+		time.AfterFunc(5*time.Millisecond, x.sendOff)
+	}
+	return nil
+}
+
+func (x *exchange) sendOff() {
+	x.lines.Lock()
+	defer x.lines.Unlock()
+	x.pending = false
+	if !x.over {
+		_ = x.flushAll() // a bufio.Writer remembers its error for the next write
+	}
+}
+
+func (x *exchange) flushAll() error {
+	if x.out.Flush() != nil || x.flush != nil && x.flush() != nil {
+		return errLost
+	}
+	return nil
+}
+
+// close sends off what was written. Nothing can be written after it.
+func (x *exchange) close() error {
+	x.lines.Lock()
+	defer x.lines.Unlock()
+	x.over = true
+	return x.flushAll()
+}
+
+// beat writes an empty line now and then until ctx ends: the other end gives
+// up an exchange of which it hears nothing for long, and to hash a large file
+// takes long.
+func (x *exchange) beat(ctx context.Context) {
+	for sleep(ctx, beatPause) && x.write([]byte("\n"), nil) == nil {
+	}
+}
+
+const beatPause = 20 * time.Second
+
+// receive returns the next line; errLost if there is none though the other end
+// has not said that it is done.
+func (x *exchange) receive() (*entry, error) {
+	if _, err := io.CopyN(io.Discard, x.in, x.left); err != nil {
+		return nil, errLost
+	}
+	x.left = 0
+	for {
+		line, err := x.in.ReadSlice('\n')
+		switch {
+		case err == bufio.ErrBufferFull:
+			return nil, errors.New("a line without an end")
+		case err != nil:
+			return nil, errLost
+		case len(line) > 1:
+			e, err := decodeEntry(line)
+			if err == nil && e.Body {
+				x.left = e.Size
+			}
+			return e, err
+		}
+	}
+}
+
+// content reads the file that follows the line just received, which the caller
+// has made room for.
+func (x *exchange) content() ([]byte, error) {
+	b := make([]byte, x.left)
+	x.left = 0
+	if _, err := io.ReadFull(x.in, b); err != nil {
+		return nil, errLost
+	}
+	return b, nil
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+)
+
+// An outgoing is one attempt to read a file that is sent: exactly the bytes it
+// had when it was opened. A file that somebody writes to meanwhile is a mixture
+// that nobody ever had, so that is an error, unless it may grow (--live).
+type outgoing struct {
+	f       *os.File
+	info    fs.FileInfo
+	changed time.Time // st_ctime when it was opened
+	live    bool
+}
+
+// newOutgoing takes over a file that was just opened. The caller closes it.
+func newOutgoing(f *os.File, info fs.FileInfo, live bool) (*outgoing, error) {
+	changed, err := changeTime(f)
+	if err != nil {
+		return nil, err
+	}
+	return &outgoing{f, info, changed, live}, nil
+}
+
+func (o *outgoing) size() int64 { return o.info.Size() }
+
+// A changedError says that a file was written to while it was read.
+type changedError struct{ was, is int64 }
+
+func (e changedError) Error() string {
+	return fmt.Sprintf("changed while being read (%d bytes, now %d)", e.was, e.is)
+}
+
+// check returns a changedError if the file is not what it was when it was
+// opened.
+func (o *outgoing) check() error {
+	info, err := o.f.Stat()
+	if err != nil {
+		return cause(err)
+	}
+	if o.live && info.Size() >= o.size() {
+		return nil
+	}
+	changed, err := changeTime(o.f)
+	if err != nil {
+		return cause(err)
+	}
+	if info.Size() != o.size() || !info.ModTime().Equal(o.info.ModTime()) || !changed.Equal(o.changed) {
+		return changedError{o.size(), info.Size()}
+	}
+	return nil
+}
+
+// whole reads a small file into b, which is large enough, and returns its
+// digest. The file is checked.
+func (o *outgoing) whole(b []byte) (sum []byte, err error) {
+	if _, err := o.f.ReadAt(b[:o.size()], 0); err == io.EOF || err == io.ErrUnexpectedEOF {
+		if err := o.check(); err != nil {
+			return nil, err
+		}
+	} else if err != nil {
+		return nil, cause(err)
+	}
+	digest := sha256.Sum256(b[:o.size()])
+	return digest[:], o.check()
+}
+
+// digest hashes the first n bytes from where the file stands, and leaves it
+// behind them. moved hears of each block.
+func (o *outgoing) digest(n int64, moved func(int) error) (*digester, error) {
+	d := newDigester(nil)
+	for left := n; left > 0; {
+		b := d.block()
+		got, err := o.f.Read(b[:min(left, int64(len(b)))])
+		d.put(b[:got])
+		left -= int64(got)
+		if err == nil {
+			err = moved(got)
+		}
+		if err == io.EOF {
+			err = changedError{o.size(), n - left}
+		}
+		if err != nil {
+			d.sum()
+			return nil, cause(err)
+		}
+	}
+	return d, nil
+}
+
+// A fileBody sends what is left of an outgoing file as the body of a request
+// or of an answer, and hashes it meanwhile. After io.EOF sum has the digest of
+// the whole file.
+type fileBody struct {
+	out   *outgoing
+	left  int64
+	moved func(int)
+	ended func(sum []byte) // told of the digest before the end of the body is; may be nil
+
+	mu       sync.Mutex // HTTP may close the body while it is read
+	digester *digester  // nil once it has ended
+	sum      []byte
+	err      error // what ended it, if not the end of the file
+}
+
+// body begins at the given offset, to which the file was read and hashed by d;
+// nil at 0. The caller closes the body, but not before the request has ended.
+func (o *outgoing) body(offset int64, d *digester, moved func(int)) *fileBody {
+	if d == nil {
+		d = newDigester(nil)
+	}
+	return &fileBody{out: o, left: o.size() - offset, digester: d, moved: moved}
+}
+
+func (b *fileBody) Read(to []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.err != nil:
+		return 0, b.err
+	case b.digester == nil && b.sum == nil:
+		return 0, os.ErrClosed
+	case b.left == 0:
+		return 0, b.finish()
+	}
+	block := b.digester.block()
+	want := min(int64(len(to)), int64(len(block)), b.left)
+	n, err := b.out.f.Read(block[:want])
+	copy(to, block[:n])
+	b.digester.put(block[:n])
+	b.left -= int64(n)
+	b.moved(n)
+	switch {
+	case err == io.EOF: // it shrank
+		if b.err = b.out.check(); b.err == nil {
+			b.err = changedError{b.out.size(), b.out.size() - b.left}
+		}
+		return n, b.err
+	case err != nil:
+		b.err = cause(err)
+		return n, b.err
+	}
+	if b.left == 0 { // HTTP does not ask again for a body whose length it knows
+		if err := b.finish(); err != io.EOF {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// finish returns io.EOF once the digest is there, or why the file may not be
+// stored.
+func (b *fileBody) finish() error {
+	if b.sum == nil && b.err == nil {
+		if b.err = b.out.check(); b.err == nil {
+			b.sum = b.digester.sum()
+			b.digester = nil
+			if b.ended != nil {
+				b.ended(b.sum)
+			}
+		}
+	}
+	if b.err != nil {
+		return b.err
+	}
+	return io.EOF
+}
+
+func (b *fileBody) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.digester != nil {
+		b.digester.sum()
+		b.digester = nil
+	}
+	return nil
+}
+
+// failure is why the body could not be sent to its end because of the file.
+func (b *fileBody) failure() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.err
+}
+
+// digest is that of the whole file, nil if it was not read to its end.
+func (b *fileBody) digest() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.sum
+}
+
+// read returns the entry of an offered file and, if it is a small one, its
+// content, with the digest in the entry. The error is a changedError if it was
+// written to meanwhile.
+func (o *offer) read(name string) (*entry, []byte, error) {
+	f, info, err := o.open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	out, err := newOutgoing(f, info, o.live)
+	if err != nil {
+		return nil, nil, err
+	}
+	e := newEntry("", name, info)
+	if e.Size > smallFile {
+		return e, nil, nil
+	}
+	content := make([]byte, e.Size)
+	sum, err := out.whole(content)
+	e.Digest = digestField(sum)
+	return e, content, err
+}

@@ -1,0 +1,458 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// An inbox is the directory of --pull, with what is said about what comes in.
+type inbox struct {
+	p     *purr
+	store *store
+}
+
+// openInbox opens the directory. The caller closes the inbox's store.
+func (p *purr) openInbox() (*inbox, error) {
+	c := p.cfg.push
+	s, err := openStore(c.dir, storeOptions{
+		force:    p.cfg.file.force,
+		rename:   c.rename,
+		noResume: c.noResume,
+		hidden:   p.cfg.key.given(), // whoever holds the key may send what would be hidden
+		maxSize:  c.maxSize,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("pull into %s: %w", c.dir, err)
+	}
+	return &inbox{p, s}, nil
+}
+
+// take receives the body of one file that begin has accepted. digest is called
+// behind the last byte and returns the sender's, nil if it sent none. gone
+// reports whether an error of the body's means that the connection has ended;
+// if not, the sender gave the file up.
+func (b *inbox) take(name string, in *incoming, size int64, body io.Reader, digest func() ([]byte, error), ct *contact) (*stored, error) {
+	if err := in.receive(body, func(int) {}); err != nil {
+		return nil, b.broke(name, in, size, err, ct)
+	}
+	sum, err := digest()
+	if err != nil {
+		in.drop()
+		return nil, err
+	}
+	return in.commit(sum)
+}
+
+// broke ends a file whose body did not come to its end.
+func (b *inbox) broke(name string, in *incoming, size int64, err error, ct *contact) error {
+	if errors.As(err, new(*refusal)) {
+		in.drop()
+		return err
+	}
+	if !ct.lost() {
+		in.drop()
+		return errGivenUp
+	}
+	ct.say()
+	kept, got := in.cut()
+	what := fmt.Sprintf("%d of %d bytes", got, size)
+	if size < 0 {
+		what = fmt.Sprintf("%d bytes", got)
+	}
+	if kept == "" {
+		b.p.log.warnf("%s: transfer cut: %s; nothing stored", strconv.Quote(name), ct.why())
+	} else {
+		b.p.log.warnf("%s: transfer cut: %s; %s kept in %s for a resume", strconv.Quote(name), ct.why(), what, kept)
+	}
+	return errLost
+}
+
+// errGivenUp is the end of a file that the sender broke off while the
+// connection lives on; it has its reasons, and tells them.
+var errGivenUp = errors.New("the sender gave up")
+
+// say tells what became of a file.
+func (b *inbox) say(name string, f *stored, offset int64, begun time.Time) {
+	what := "stored " + strconv.Quote(f.path) + ":"
+	if f.path != name {
+		what = fmt.Sprintf("stored %s as %s:", strconv.Quote(name), strconv.Quote(f.path))
+	}
+	if f.identical {
+		what = strconv.Quote(f.path) + ":"
+	}
+	b.p.sayReceived(what, f, offset, begun)
+}
+
+// sayReceived is sayStored in a receiver's words.
+func (p *purr) sayReceived(what string, f *stored, offset int64, begun time.Time) {
+	if f.identical {
+		p.sayStored(what, f, "", offset, begun)
+		return
+	}
+	rate := ""
+	if took := time.Since(begun); f.size > smallFile && took > 0 {
+		rate = fmt.Sprintf(", %.1f MB/s", float64(f.size-offset)/took.Seconds()/1e6)
+	}
+	p.log.warnf("%s %d bytes, sha256 %.8x%s", what, f.size, f.digest, rate)
+}
+
+// sayRefused tells what was not stored and why, and returns the status that
+// makes. errLost was said already.
+func (b *inbox) sayRefused(name string, err error) (status int, why string) {
+	var refused *refusal
+	switch {
+	case errors.As(err, &refused):
+		b.p.log.warnf("%s refused: %s", strconv.Quote(name), refused.text)
+		return refused.status, refused.text
+	case errors.Is(err, errLost):
+		return 3, err.Error()
+	}
+	b.p.log.warnf("%s not stored: %v", strconv.Quote(name), err)
+	return 4, err.Error()
+}
+
+// sayGivenUp tells what the sender says that it does not send.
+func (b *inbox) sayGivenUp(name, why string) {
+	b.p.log.warnf("%s: the sender gave up: %s; nothing stored", strconv.Quote(name), why)
+}
+
+// keep stores a small file.
+func (b *inbox) keep(e *entry, name string, content []byte) (*stored, error) {
+	a, err := e.arrival(name)
+	if err != nil {
+		return nil, err
+	}
+	in, done, err := b.store.begin(a)
+	if done != nil || err != nil {
+		return done, err
+	}
+	if err := in.receive(bytes.NewReader(content), func(int) {}); err != nil {
+		in.drop()
+		return nil, err
+	}
+	return in.commit(a.digest)
+}
+
+// keepLater stores a small file that follows its line in an exchange, beside
+// others, and answers with a line. memory bounds how many there are.
+func (b *inbox) keepLater(ctx context.Context, x *exchange, e *entry, name string, memory *semaphore.Weighted, files *sync.WaitGroup) error {
+	if e.Size < 0 || e.Size > smallFile {
+		return fmt.Errorf("a file of %d bytes behind its line", e.Size)
+	}
+	cost := e.Size + smallCost
+	if memory.Acquire(ctx, cost) != nil {
+		return errLost
+	}
+	content, err := x.content()
+	if err != nil {
+		memory.Release(cost)
+		return err
+	}
+	files.Add(1)
+	go func() {
+		defer files.Done()
+		defer memory.Release(cost)
+		f, err := b.keep(e, name, content)
+		if err != nil {
+			_ = b.refuse(x, e.Href, name, err) // a line that cannot be sent is the end of the exchange, which its reader finds
+			return
+		}
+		_ = b.kept(x, e.Href, name, f, 0, time.Time{})
+	}()
+	return nil
+}
+
+// refuse says, counts and answers that a file is not stored.
+func (b *inbox) refuse(x *exchange, href, name string, err error) error {
+	status, why := b.sayRefused(name, err)
+	x.failed(status)
+	return x.send(&entry{Href: href, Result: resultFailed, Status: status, Error: why})
+}
+
+// kept says, counts and answers that a file is stored.
+func (b *inbox) kept(x *exchange, href, name string, f *stored, offset int64, begun time.Time) error {
+	x.stored(f.size)
+	b.say(name, f, offset, begun)
+	result := resultStored
+	if f.identical {
+		result = resultIdentical
+	}
+	return x.send(&entry{Href: href, Result: result, Size: f.size, Digest: digestField(f.digest), Resume: offset})
+}
+
+// settle brings the names of directories and links onto stable storage, as
+// those of files are already.
+func (b *inbox) settle(x *exchange) {
+	if err := b.store.settle(); err != nil {
+		b.p.log.warnf("%s: %v", b.p.cfg.push.dir, cause(err))
+		x.failed(4)
+	}
+}
+
+// finish makes a link or a directory.
+func (b *inbox) finish(e *entry, name string) error {
+	if e.Type == typeLink {
+		target, err := (&entry{Href: e.Target}).name()
+		if err != nil {
+			return err
+		}
+		return b.store.link(name, target)
+	}
+	mode, err := parseMode(e.Mode)
+	if err != nil {
+		return err
+	}
+	mtime, err := parseMtime(e.Mtime)
+	if err != nil {
+		return err
+	}
+	return b.store.dir(name, mode, mtime)
+}
+
+// pullFrom fetches all that a sender which listens offers, and returns nil
+// once all of it is stored here and checked.
+func (p *purr) pullFrom(ctx context.Context, conn net.Conn) error {
+	defer p.holdExit()()
+	box, err := p.openInbox()
+	if err != nil {
+		return err
+	}
+	defer box.store.close()
+	pr, err := p.newPeer(ctx, conn)
+	if err != nil {
+		return err
+	}
+	defer pr.close()
+	ctx, cancel := pr.work(ctx)
+	defer cancel(nil)
+	x, end, err := pr.begin(ctx, roleReceiver)
+	if err != nil {
+		return err
+	}
+	pull := &pulling{peer: pr, exchange: x, inbox: box, cancel: cancel, memory: semaphore.NewWeighted(pushMemory)}
+	return pull.run(ctx, end)
+}
+
+// A pulling is a pull under way at the receiver that dialled.
+type pulling struct {
+	*peer
+	*exchange
+	inbox  *inbox
+	cancel context.CancelCauseFunc
+	memory *semaphore.Weighted
+	files  sync.WaitGroup
+}
+
+// run takes entry after entry: files are fetched side by side, links and
+// directories are made when all files are there.
+func (r *pulling) run(ctx context.Context, end io.WriteCloser) error {
+	go r.beat(ctx)
+	err := r.entries(ctx)
+	r.files.Wait()
+	if err == nil && context.Cause(ctx) == nil {
+		r.inbox.settle(r.exchange)
+		sum := r.sum()
+		if err = r.exchange.send(&entry{End: &sum}); err == nil {
+			err = r.exchange.close()
+		}
+	}
+	if err == nil {
+		_ = end.Close()
+		// The answer ends when the sender has read all of that.
+		if _, after := r.in.ReadByte(); after != io.EOF {
+			err = errLost
+		}
+	}
+	switch cause := context.Cause(ctx); {
+	case cause != nil && !errors.Is(cause, errLost):
+		return cause
+	case err != nil || cause != nil:
+		if !errors.Is(err, errLost) && err != nil {
+			return statusError{6, fmt.Errorf("%s: %w", r.name, err)}
+		}
+		return r.contact.lostError(r.name + ": transfer cut")
+	}
+	sum := r.sum()
+	r.inbox.p.sayTotal("stored and verified", sum)
+	return failure(sum.Status)
+}
+
+// entries reads what is offered, up to the sender's account.
+func (r *pulling) entries(ctx context.Context) error {
+	for {
+		e, err := r.exchange.receive()
+		if err != nil {
+			return err
+		}
+		if e.End != nil {
+			r.failed(e.End.Status)
+			return nil
+		}
+		name, err := e.name()
+		switch {
+		case err != nil:
+			return err
+		case e.Result == resultFailed:
+			r.inbox.sayGivenUp(name, e.Error)
+			r.failed(e.Status)
+		case e.Body:
+			if err := r.inbox.keepLater(ctx, r.exchange, e, name, r.memory, &r.files); err != nil {
+				return err
+			}
+		case e.Type == "":
+			if err := r.file(ctx, name, e); err != nil {
+				return err
+			}
+		default:
+			r.files.Wait()
+			if err := r.inbox.finish(e, name); err != nil {
+				if err := r.inbox.refuse(r.exchange, e.Href, name, err); err != nil {
+					return err
+				}
+			}
+		}
+	}
+}
+
+// file starts to fetch one file, as soon as there is room.
+func (r *pulling) file(ctx context.Context, name string, e *entry) error {
+	if err := r.memory.Acquire(ctx, largeCost); err != nil {
+		return errLost
+	}
+	r.files.Add(1)
+	go func() {
+		defer r.files.Done()
+		defer r.memory.Release(largeCost)
+		if err := r.fetchTwice(ctx, name, e); err != nil {
+			r.cancel(err)
+		}
+	}()
+	return nil
+}
+
+// fetchTwice fetches a file, and once more if the sender found that it changed
+// meanwhile. An error ends the pull.
+func (r *pulling) fetchTwice(ctx context.Context, name string, e *entry) error {
+	begun := time.Now()
+	f, offset, err := r.fetch(ctx, name, e)
+	if errors.Is(err, errGivenUp) {
+		f, offset, err = r.fetch(ctx, name, e)
+	}
+	switch {
+	case errors.Is(err, errLost) || ctx.Err() != nil || r.contact.lost() && err != nil:
+		return errLost
+	case err != nil:
+		return r.inbox.refuse(r.exchange, e.Href, name, err)
+	}
+	return r.inbox.kept(r.exchange, e.Href, name, f, offset, begun)
+}
+
+// fetch fetches a file once. What is here already is not fetched: a file of
+// the same size if its digest is the sender's, or the beginning that an
+// earlier pull left, if the sender's begins in the same way.
+func (r *pulling) fetch(ctx context.Context, name string, e *entry) (f *stored, offset int64, err error) {
+	a, err := e.arrival(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	prefix, err := r.ask(ctx, &a)
+	if err != nil {
+		return nil, 0, err
+	}
+	var resp *http.Response
+	if a.offset > 0 {
+		if resp, err = r.get(ctx, a, prefix); err != nil {
+			return nil, 0, err
+		}
+		defer drop(resp)
+		if resp.Header.Get(headerOffset) != strconv.FormatInt(a.offset, 10) {
+			a.offset = 0 // the file there is another one by now
+		}
+	}
+	in, done, err := r.inbox.store.begin(a)
+	if done != nil || err != nil {
+		return done, 0, err
+	}
+	if resp == nil {
+		if resp, err = r.get(ctx, a, nil); err != nil {
+			return nil, 0, r.inbox.broke(name, in, a.size, err, r.contact)
+		}
+		defer drop(resp)
+	}
+	if a.offset > 0 {
+		r.p.log.warnf("%s: resuming at %d of %d bytes", strconv.Quote(name), a.offset, a.size)
+	}
+	if resp.StatusCode != http.StatusOK {
+		in.drop()
+		return nil, 0, &refusal{resp.StatusCode, 4, "the sender says: " + bodyLine(resp)}
+	}
+	f, err = r.inbox.take(name, in, a.size, resp.Body, func() ([]byte, error) { return trailerDigest(resp) }, r.contact)
+	return f, a.offset, err
+}
+
+// ask completes an arrival by what is here already: for a file of the same size
+// the digest of the sender's, for the beginning of one the offset behind it and
+// its digest.
+func (r *pulling) ask(ctx context.Context, a *arrival) (prefix []byte, err error) {
+	if safeName(a.path, true) != nil || a.size < 0 {
+		return nil, nil // begin refuses it
+	}
+	if size, ok := r.inbox.store.existing(a.path); ok {
+		if size != a.size {
+			return nil, nil
+		}
+		req := r.request(ctx, http.MethodHead, a.path, nil, 0)
+		req.Header.Set(headerWant, wantSHA256)
+		resp, err := r.client.RoundTrip(req)
+		if err != nil {
+			return nil, errLost
+		}
+		drop(resp)
+		a.digest, err = parseDigest(resp.Header.Values(headerDigest))
+		return nil, err
+	}
+	if r.p.cfg.push.noResume || a.size <= smallFile {
+		return nil, nil
+	}
+	offset, prefix, err := r.inbox.store.partial(a.path)
+	if err == nil && offset <= a.size {
+		a.offset = offset
+	}
+	return prefix, err
+}
+
+// get asks for a file; behind an arrival's offset, if the sender's file begins
+// with the prefix.
+func (r *pulling) get(ctx context.Context, a arrival, prefix []byte) (*http.Response, error) {
+	req := r.request(ctx, http.MethodGet, a.path, nil, 0)
+	req.Header.Set(headerWant, wantSHA256)
+	if prefix != nil {
+		req.Header.Set(headerOffset, strconv.FormatInt(a.offset, 10))
+		req.Header.Set(headerPrefix, digestField(prefix))
+	}
+	return r.client.RoundTrip(req)
+}
+
+// trailerDigest is what a sender says of a file behind its last byte, or before
+// the first of a small one. A sender that says nothing has given the file up.
+func trailerDigest(resp *http.Response) ([]byte, error) {
+	if why := resp.Trailer.Get(headerError); why != "" {
+		return nil, &refusal{http.StatusConflict, 4, "the sender gave up: " + why}
+	}
+	for _, values := range [][]string{resp.Trailer.Values(headerDigest), resp.Header.Values(headerDigest)} {
+		if sum, err := parseDigest(values); sum != nil || err != nil {
+			return sum, err
+		}
+	}
+	return nil, errGivenUp
+}

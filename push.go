@@ -1,0 +1,397 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// pushTo sends what --push offers to a receiver that listens, and returns nil
+// once all of it is stored there and checked.
+func (p *purr) pushTo(ctx context.Context, conn net.Conn) error {
+	o, err := openOffer(p.cfg.push.paths, p.cfg.push.live)
+	if err != nil {
+		return err
+	}
+	defer o.close()
+	pr, err := p.newPeer(ctx, conn)
+	if err != nil {
+		return err
+	}
+	defer pr.close()
+	ctx, cancel := pr.work(ctx)
+	defer cancel(nil)
+	x, end, err := pr.begin(ctx, roleSender)
+	if err != nil {
+		return err
+	}
+	push := &pushing{peer: pr, exchange: x, offer: o, cancel: cancel, memory: semaphore.NewWeighted(pushMemory), unconfirmed: make(map[string][]byte)}
+	return push.run(ctx, end)
+}
+
+const (
+	pushMemory = 8 << 20  // for all files that are in memory at once, in whole or in part
+	smallCost  = 16 << 10 // what a small file takes beside its bytes
+	largeCost  = pushMemory / 3
+)
+
+// A pushing is a push under way at the sender that dialled.
+type pushing struct {
+	*peer
+	*exchange
+	offer  *offer
+	cancel context.CancelCauseFunc
+	memory *semaphore.Weighted // bounds what is sent at once: small files by the hundred, large ones by the few
+	files  sync.WaitGroup
+
+	mu          sync.Mutex
+	unconfirmed map[string][]byte // the digests of small files that were sent, by Href
+}
+
+// run sends everything: the files side by side, each in a request of its own,
+// and then, in lines, the links and the directories.
+func (s *pushing) run(ctx context.Context, end io.WriteCloser) error {
+	results := make(chan error, 1)
+	go func() { results <- s.readResults() }()
+	go s.beat(ctx)
+	_, err := s.offer.walk(walkFiles, func(e *entry, skipped error) error { return s.file(ctx, e, skipped) })
+	s.files.Wait()
+	if err == nil {
+		err = s.tail()
+	}
+	if err == nil && context.Cause(ctx) == nil {
+		sum := s.sum()
+		if err = s.send(&entry{End: &sum}); err == nil {
+			err = s.exchange.close()
+		}
+	}
+	if err == nil {
+		_ = end.Close()
+		err = <-results
+	}
+	return s.ended(ctx, err)
+}
+
+// tail sends the links and the directories.
+func (s *pushing) tail() error {
+	visit := func(e *entry, skipped error) error {
+		if skipped != nil {
+			return s.giveUp(e, skipped)
+		}
+		return s.send(e)
+	}
+	if _, err := s.offer.walk(walkLinks, visit); err != nil {
+		return err
+	}
+	_, err := s.offer.walk(walkDirs, visit)
+	return err
+}
+
+// readResults reads what the receiver says about the lines that it was sent,
+// and its account.
+func (s *pushing) readResults() error {
+	for {
+		e, err := s.receive()
+		if err != nil {
+			return err
+		}
+		if e.End != nil {
+			if s.failed(e.End.Status); len(s.unconfirmed) > 0 {
+				return errLost
+			}
+			return nil
+		}
+		name, err := e.name()
+		if err != nil {
+			return err
+		}
+		s.confirm(e, name)
+	}
+}
+
+// ended returns how the push ended, in one error.
+func (s *pushing) ended(ctx context.Context, err error) error {
+	switch cause := context.Cause(ctx); {
+	case cause != nil && !errors.Is(cause, errLost):
+		return cause
+	case err != nil || cause != nil:
+		return s.lost()
+	}
+	sum := s.sum()
+	s.p.sayTotal("stored and verified", sum)
+	return failure(sum.Status)
+}
+
+// file starts to send one file, as soon as there is room.
+func (s *pushing) file(ctx context.Context, e *entry, skipped error) error {
+	if skipped != nil {
+		return s.giveUp(e, skipped)
+	}
+	cost := int64(largeCost)
+	if e.Size <= smallFile {
+		cost = e.Size + smallCost
+	}
+	if err := s.memory.Acquire(ctx, cost); err != nil {
+		return errLost
+	}
+	s.files.Add(1)
+	go func() {
+		defer s.files.Done()
+		defer s.memory.Release(cost)
+		if err := s.sendTwice(ctx, e); err != nil {
+			s.cancel(err)
+		}
+	}()
+	return nil
+}
+
+// giveUp tells the user and the other end of what is not sent, and goes on.
+func (s *pushing) giveUp(e *entry, why error) error {
+	name, _ := e.name()
+	s.p.log.warnf("%s: %v: not stored", quoted(name), why)
+	s.failed(4)
+	return s.send(&entry{Href: e.Href, Result: resultFailed, Status: 4, Error: why.Error()})
+}
+
+// sendTwice sends a file, and once more if it changed meanwhile. An error ends
+// the push; a failure of the one file does not.
+func (s *pushing) sendTwice(ctx context.Context, e *entry) error {
+	name, err := e.name()
+	if err != nil {
+		return err
+	}
+	err = s.sendOne(ctx, name, e.Size)
+	if errors.As(err, new(changedError)) {
+		err = s.sendOne(ctx, name, e.Size)
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errLost) || ctx.Err() != nil || s.contact.lost():
+		return errLost
+	}
+	return s.giveUp(e, err)
+}
+
+// sendOne sends a file as its size wants it. A nil error says that the file's
+// outcome is booked, or will be with the results.
+func (s *pushing) sendOne(ctx context.Context, name string, size int64) error {
+	if size <= smallFile {
+		e, content, err := s.offer.read(name)
+		if err != nil {
+			return err
+		}
+		if content != nil {
+			return s.sendSmall(e, content)
+		}
+	}
+	f, info, err := s.offer.open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	out, err := newOutgoing(f, info, s.offer.live)
+	if err != nil {
+		return err
+	}
+	return s.sendLarge(ctx, name, out)
+}
+
+// sendSmall sends a file behind its line. What became of it comes as a line,
+// too.
+func (s *pushing) sendSmall(e *entry, content []byte) error {
+	sum, err := parseDigest([]string{e.Digest})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.unconfirmed[e.Href] = sum
+	s.mu.Unlock()
+	return s.sendFile(e, content)
+}
+
+// confirm books what the receiver says of a small file.
+func (s *pushing) confirm(e *entry, name string) {
+	s.mu.Lock()
+	sum, sent := s.unconfirmed[e.Href]
+	delete(s.unconfirmed, e.Href)
+	s.mu.Unlock()
+	switch theirs, err := parseDigest([]string{e.Digest}); {
+	case e.Result == resultFailed:
+		s.refused(name, e.Status, e.Error)
+	case !sent || err != nil || !bytes.Equal(theirs, sum):
+		s.refused(name, 5, "digest mismatch: what is stored there is not what was sent")
+	default:
+		s.stored(e.Size)
+		s.p.sayStored(quoted(name)+":", &stored{path: name, size: e.Size, digest: sum, identical: e.Result == resultIdentical}, " and verified", 0, time.Time{})
+	}
+}
+
+// put prepares the request that stores a file.
+func (s *pushing) put(ctx context.Context, name string, out *outgoing, body io.ReadCloser, size int64) *http.Request {
+	req := s.request(ctx, http.MethodPut, name, body, size)
+	req.Header.Set(headerMode, modeField(out.info.Mode()))
+	req.Header.Set(headerMtime, mtimeField(out.info.ModTime()))
+	return req
+}
+
+// sendLarge asks first what the receiver has. A partial upload whose bytes are
+// the file's own is continued; a file of the same size is proved to be the
+// same, or sent after all if the receiver wants it.
+func (s *pushing) sendLarge(ctx context.Context, name string, out *outgoing) error {
+	offset, d, sum, err := s.compare(ctx, name, out)
+	if err != nil {
+		return err
+	}
+	begun := time.Now()
+	body := out.body(offset, d, func(int) {})
+	defer body.Close()
+	req := s.put(ctx, name, out, body, out.size()-offset)
+	if offset > 0 {
+		s.p.log.warnf("%s: resuming at %d of %d bytes", quoted(name), offset, out.size())
+		req.Method = http.MethodPatch
+		req.Header.Set("Content-Type", typePartial)
+		req.Header.Set(headerOffset, strconv.FormatInt(offset, 10))
+	}
+	if sum != nil {
+		req.Header.Set(headerDigest, digestField(sum))
+	} else {
+		req.Trailer = http.Header{headerDigest: nil}
+		body.ended = func(sum []byte) { req.Trailer.Set(headerDigest, digestField(sum)) }
+	}
+	req.Header.Set("Expect", "100-continue") // a refusal comes before the first byte
+	resp, err := s.client.RoundTrip(req)
+	if failed := body.failure(); failed != nil {
+		if err == nil {
+			drop(resp)
+		}
+		return failed
+	}
+	if err != nil {
+		return s.broken(err)
+	}
+	if sum == nil {
+		sum = body.digest()
+	}
+	s.book(name, out.size(), sum, offset, begun, resp)
+	return nil
+}
+
+// compare asks the receiver what it has of a file. It returns the offset to go
+// on from, with what the file's beginning was hashed to; or, where the receiver
+// has a file of that size, the digest of ours.
+func (s *pushing) compare(ctx context.Context, name string, out *outgoing) (offset int64, d *digester, sum []byte, err error) {
+	resp, err := s.client.RoundTrip(s.request(ctx, http.MethodHead, name, nil, 0))
+	if err != nil {
+		return 0, nil, nil, s.broken(err)
+	}
+	drop(resp)
+	prefix, _ := parseDigest(resp.Header.Values(headerDigest))
+	at, atErr := parseOffset(resp.Header.Get(headerOffset))
+	partial := atErr == nil && at > 0 && at <= out.size() && prefix != nil && !s.p.cfg.push.noResume
+	same := resp.StatusCode == http.StatusOK && resp.ContentLength == out.size()
+	if !partial && !same {
+		return 0, nil, nil, nil
+	}
+	n := out.size()
+	if partial {
+		n = at
+	}
+	if d, err = out.digest(n, func(int) error { return context.Cause(ctx) }); err != nil {
+		return 0, nil, nil, err
+	}
+	if partial {
+		mark := d.mark()
+		if bytes.Equal(mark, prefix) {
+			return at, d, nil, nil
+		}
+	} else {
+		sum = d.sum()
+		d = nil
+	}
+	if d != nil {
+		d.sum()
+	}
+	_, err = out.f.Seek(0, io.SeekStart)
+	return 0, nil, sum, err
+}
+
+// broken is what a request that came to no answer means: the end of the
+// exchange if the connection is gone, else that nobody knows what became of
+// the file.
+func (s *pushing) broken(err error) error {
+	if s.contact.lost() || errors.Is(err, context.Canceled) {
+		return errLost
+	}
+	s.p.log.notef(1, "%s: %v", s.name, err)
+	return errLost
+}
+
+// book says and counts what the receiver answered. begun is when the first
+// byte was sent, zero where that does not matter.
+func (s *pushing) book(name string, size int64, sum []byte, offset int64, begun time.Time, resp *http.Response) {
+	defer drop(resp)
+	switch resp.StatusCode {
+	case http.StatusCreated, http.StatusNoContent:
+	case http.StatusUnprocessableEntity:
+		s.refused(name, 5, bodyLine(resp))
+		return
+	default:
+		s.refused(name, 4, bodyLine(resp))
+		return
+	}
+	if theirs, err := parseDigest(resp.Header.Values(headerDigest)); err != nil || !bytes.Equal(theirs, sum) {
+		s.refused(name, 5, "digest mismatch: what is stored there is not what was sent")
+		return
+	}
+	s.stored(size)
+	s.p.sayStored(quoted(name)+":", &stored{path: name, size: size, digest: sum, identical: resp.StatusCode == http.StatusNoContent}, " and verified", offset, begun)
+}
+
+// refused says and counts what the receiver did not store.
+func (s *pushing) refused(name string, status int, why string) {
+	s.failed(status)
+	if status == 5 {
+		s.p.log.warnf("%s: %s", quoted(name), why)
+		return
+	}
+	s.p.log.warnf("%s: refused by the other end: %s", quoted(name), why)
+}
+
+// sayStored says that one file is where it should be.
+func (p *purr) sayStored(what string, f *stored, how string, offset int64, begun time.Time) {
+	if f.identical {
+		p.log.warnf("%s %d bytes already there, identical, sha256 %.8x", what, f.size, f.digest)
+		return
+	}
+	rate := ""
+	if took := time.Since(begun); !begun.IsZero() && took > 0 {
+		rate = fmt.Sprintf(", %.1f MB/s", float64(f.size-offset)/took.Seconds()/1e6)
+	}
+	p.log.warnf("%s %d bytes stored%s, sha256 %.8x%s", what, f.size, how, f.digest, rate)
+}
+
+// sayTotal says what several files come to.
+func (p *purr) sayTotal(how string, sum account) {
+	if sum.Files > 1 {
+		p.log.warnf("%d files, %d bytes %s", sum.Files, sum.Bytes, how)
+	}
+}
+
+// failure is the error of an exchange that ended in order: nil, or the status
+// of what failed in it, all of which has been said.
+func failure(status int) error {
+	if status == 0 {
+		return nil
+	}
+	return statusError{status, saidError{fmt.Errorf("not everything was stored")}}
+}

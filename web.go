@@ -1,0 +1,493 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A site is what a listener of --push or --pull shows over HTTP.
+type site interface {
+	// role is what this end does.
+	role() role
+	// serve answers one request. Paths and Host have been looked at.
+	serve(w http.ResponseWriter, r *http.Request, v *visit)
+	// converse holds an exchange with a purr that dialled, to its end. It
+	// returns errLost if the connection ended before.
+	converse(ctx context.Context, x *exchange, v *visit) error
+	close() error
+}
+
+// A web serves a site to purrs, browsers and other clients on one listener.
+type web struct {
+	p        *purr
+	site     site
+	server   *http.Server
+	conns    chan net.Conn // those that speak HTTP
+	finished chan error    // of what a listener without -k was there for
+	requests sync.WaitGroup
+	origins  *http.CrossOriginProtection
+
+	mu    sync.Mutex
+	owner *visit // whom a listener without -k serves
+}
+
+// A visit is one connection of a client's.
+type visit struct {
+	*contact
+	web      *web
+	name     string
+	exchange atomic.Pointer[exchange] // nil unless the client is a purr
+
+	requestsMu sync.Mutex
+	requests   sync.WaitGroup // those beside the exchange
+	over       bool           // no more of them
+}
+
+// begin counts a request, unless the exchange that it belongs to is over.
+func (v *visit) begin() bool {
+	v.requestsMu.Lock()
+	defer v.requestsMu.Unlock()
+	if !v.over {
+		v.requests.Add(1)
+	}
+	return !v.over
+}
+
+// finish waits for the requests under way, and allows no more.
+func (v *visit) finish() {
+	v.requestsMu.Lock()
+	v.over = true
+	v.requestsMu.Unlock()
+	v.requests.Wait()
+}
+
+type visitKey struct{}
+
+// serveFiles is the listener of --push and --pull.
+func (p *purr) serveFiles(ctx context.Context) error {
+	defer p.holdExit()()
+	s, err := p.newSite()
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	ln, err := p.openListener(ctx)
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	p.warnOfClearText(ln)
+	w := p.newWeb(ctx, s)
+	go func() { _ = w.server.Serve(&webListener{w.conns, ln, make(chan struct{})}) }()
+	if p.cfg.acceptTimeout > 0 {
+		_ = ln.(deadliner).SetDeadline(time.Now().Add(p.cfg.acceptTimeout))
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- w.accept(ctx, ln) }()
+	select {
+	case err = <-w.finished:
+		w.stop(p.cfg.push.silence)
+	case err = <-failed:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	_ = w.server.Close() // what is still under way is cut, and decides what stays on disk
+	w.requests.Wait()
+	return err
+}
+
+// holdExit keeps a signal from ending the process before the returned function
+// is called: a receiver still has to decide what stays on disk. Not for long.
+func (p *purr) holdExit() (over func()) {
+	done := make(chan struct{})
+	p.atExit(func() {
+		select {
+		case <-done:
+		case <-time.After(2 * time.Second):
+		}
+	})
+	return func() { close(done) }
+}
+
+// newSite opens what the listener offers, or where it stores.
+func (p *purr) newSite() (site, error) {
+	if p.cfg.push.pull {
+		return p.openInbox()
+	}
+	o, err := openOffer(p.cfg.push.paths, p.cfg.push.live)
+	if err != nil {
+		return nil, err
+	}
+	return &shelf{p, o}, nil
+}
+
+func (p *purr) newWeb(ctx context.Context, s site) *web {
+	w := &web{
+		p: p, site: s,
+		conns:    make(chan net.Conn),
+		finished: make(chan error, 1),
+		origins:  http.NewCrossOriginProtection(),
+	}
+	w.server = &http.Server{
+		Handler:           w,
+		ReadHeaderTimeout: p.cfg.push.helloTimeout,
+		IdleTimeout:       p.cfg.push.silence,
+		MaxHeaderBytes:    64 << 10,
+		Protocols:         new(http.Protocols),
+		HTTP2:             http2Settings(p.cfg.push.silence),
+		ErrorLog:          log.New(noteWriter{p.log}, "", 0),
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, visitKey{}, c.(*visit))
+		},
+	}
+	w.server.Protocols.SetHTTP1(true)
+	w.server.Protocols.SetUnencryptedHTTP2(true)
+	return w
+}
+
+// stop lets what is under way come to its end, unless that takes longer than
+// the limit.
+func (w *web) stop(limit time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	_ = w.server.Shutdown(ctx)
+}
+
+// noteWriter passes on what net/http says about single connections.
+type noteWriter struct{ log *logger }
+
+func (n noteWriter) Write(b []byte) (int, error) {
+	n.log.notef(2, "%s", strings.TrimSpace(string(b)))
+	return len(b), nil
+}
+
+// A webListener hands connections that were looked at to the HTTP server.
+type webListener struct {
+	conns  chan net.Conn
+	socket net.Listener
+	closed chan struct{}
+}
+
+func (l *webListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *webListener) Close() error {
+	close(l.closed)
+	return l.socket.Close()
+}
+
+func (l *webListener) Addr() net.Addr { return l.socket.Addr() }
+
+// accept takes connections until the listener is closed. Each is looked at in
+// a goroutine of its own, so that one which says nothing keeps nobody waiting.
+func (w *web) accept(ctx context.Context, ln net.Listener) error {
+	slots := make(chan struct{}, w.p.clientLimit())
+	for {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		conn, err := w.p.accept(ctx, ln)
+		if err != nil {
+			return err
+		}
+		_ = ln.(deadliner).SetDeadline(time.Time{}) // --accept-timeout is for the first
+		v := &visit{contact: newContact(conn, w.p.cfg.push.silence), web: w, name: connName(conn)}
+		v.contact.closed = func() { <-slots }
+		go w.welcome(ctx, v)
+	}
+}
+
+// welcome finds out what a client speaks, and hands it to the HTTP server if
+// it is that.
+func (w *web) welcome(ctx context.Context, v *visit) {
+	w.p.greet(ctx, v.Conn)
+	first, err := w.sniff(v)
+	switch {
+	case err != nil && first == "":
+		w.p.log.notef(1, "%s said nothing", v.name)
+	case speaksHTTP(first):
+		select {
+		case w.conns <- v:
+			return
+		case <-ctx.Done():
+		}
+	default:
+		w.turnAway(v, first)
+	}
+	_ = v.Close()
+}
+
+// sniff reads the beginning of what a client says. It stays to be read.
+func (w *web) sniff(v *visit) (string, error) {
+	_ = v.Conn.SetReadDeadline(time.Now().Add(w.p.cfg.push.helloTimeout))
+	defer v.Conn.SetReadDeadline(time.Time{})
+	b := make([]byte, 16)
+	n := 0
+	for n < len(b) && isPrefix(b[:n]) {
+		m, err := v.Conn.Read(b[n:])
+		n += m
+		if err != nil {
+			v.replay = b[:n]
+			return string(b[:n]), err
+		}
+	}
+	v.replay = b[:n]
+	return string(b[:n]), nil
+}
+
+// isPrefix reports whether more bytes are needed to tell whether b begins a
+// request: a method, and then a space (RFC 9112, section 3).
+func isPrefix(b []byte) bool {
+	for _, c := range b {
+		if c < 'A' || c > 'Z' {
+			return false
+		}
+	}
+	return true
+}
+
+func speaksHTTP(first string) bool {
+	method, rest, ok := strings.Cut(first, " ")
+	return ok && len(method) >= 3 && isPrefix([]byte(method)) && (rest == "" || rest[0] == '/' || rest[0] == '*' || rest[0] == 'h')
+}
+
+// turnAway answers a client that speaks something else, in a way that nc shows
+// and a program understands.
+func (w *web) turnAway(v *visit, first string) {
+	err := fmt.Errorf("%s is not a purr %s: nothing stored; for a plain netcat use --recv-file FILE", v.name, w.site.role().other())
+	answer := "not a purr sender, curl or browser: nothing was stored; at this end, for a plain netcat: purr -l PORT --recv-file FILE"
+	status := 6
+	if w.site.role() == roleSender {
+		err = fmt.Errorf("%s is not a purr receiver: nothing sent; for a plain netcat use --send-file FILE", v.name)
+		answer = "not a purr receiver, curl or browser: nothing is sent; at this end, for a plain netcat: purr -l PORT --send-file FILE"
+	}
+	if strings.HasPrefix(first, "\x16\x03") {
+		err = fmt.Errorf("%s speaks TLS: if it is a purr with a key, give this end the same key (--key-file or PURR_KEY)", v.name)
+		status = 7
+	}
+	_ = v.Conn.SetDeadline(time.Now().Add(w.p.cfg.push.helloTimeout))
+	_, _ = fmt.Fprintf(v.Conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n400 Bad Request: %s\n", answer)
+	_ = halfClose(v.Conn)
+	_, _ = io.CopyN(io.Discard, v.Conn, 64<<20) // a close with bytes unread would reset the answer away
+	w.finish(v, statusError{status, err})
+}
+
+// finish ends a listener without -k with an error, or in order; under -k it
+// says the error and goes on.
+func (w *web) finish(v *visit, err error) {
+	if w.p.cfg.keep {
+		if err != nil {
+			w.p.log.fail(errors.Unwrap(err))
+		}
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.owner != nil && w.owner != v {
+		if err != nil {
+			w.p.log.fail(errors.Unwrap(err))
+		}
+		return
+	}
+	select {
+	case w.finished <- err:
+	default:
+	}
+}
+
+// claim makes a client the one whom a listener without -k serves, and reports
+// whether it is. Until release nobody else is.
+func (w *web) claim(v *visit) bool {
+	if w.p.cfg.keep {
+		return true
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.owner == nil {
+		w.owner = v
+	}
+	return w.owner == v
+}
+
+func (w *web) release(v *visit) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.owner == v {
+		w.owner = nil
+	}
+}
+
+// busy is the answer to whoever cannot claim.
+const busy = "busy with another client: listen with -k to serve several"
+
+// ServeHTTP looks at what every request must fulfil, and lets the site or the
+// exchange answer.
+func (w *web) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	w.requests.Add(1)
+	defer w.requests.Done()
+	v := r.Context().Value(visitKey{}).(*visit)
+	rw.Header().Set("X-Content-Type-Options", "nosniff")
+	if !w.knows(r.Host) {
+		// A page of another site whose name leads here must not be taken for
+		// ours (DNS rebinding).
+		refuse(rw, http.StatusMisdirectedRequest, fmt.Sprintf("this machine does not know itself as %q: use its address, or its name as it has it", r.Host))
+		return
+	}
+	if err := w.origins.Check(r); err != nil {
+		refuse(rw, http.StatusForbidden, "a page of another site may not do this")
+		return
+	}
+	if r.Method == http.MethodPost && r.Header.Get("Content-Type") == typeLines {
+		w.exchange(rw, r, v)
+		return
+	}
+	if !v.begin() {
+		refuse(rw, http.StatusBadRequest, "the exchange is over")
+		return
+	}
+	defer v.requests.Done()
+	w.site.serve(rw, r, v)
+}
+
+// refuse answers with one line of text.
+func refuse(w http.ResponseWriter, code int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(code)
+	_, _ = fmt.Fprintln(w, text)
+}
+
+// knows reports whether a Host field names this machine: an address, its own
+// name, or the one that it was told to listen on.
+func (w *web) knows(field string) bool {
+	host, _, err := net.SplitHostPort(field)
+	if err != nil {
+		host = field
+	}
+	host = unbracketed(host)
+	if _, err := netip.ParseAddr(host); err == nil || w.p.cfg.unix {
+		return true
+	}
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	name := strings.ToLower(machineName())
+	short, _, _ := strings.Cut(name, ".")
+	for _, own := range []string{"localhost", name, short, short + ".local", strings.ToLower(w.p.cfg.host)} {
+		if own != "" && host == own {
+			return true
+		}
+	}
+	return false
+}
+
+// warnOfClearText says who can read and send, if that is not this machine alone
+// and there is no key.
+func (p *purr) warnOfClearText(ln net.Listener) {
+	bound := addrPort(ln.Addr()).Addr().Unmap()
+	if p.cfg.key.given() || p.cfg.unix || bound.IsLoopback() {
+		return
+	}
+	where := "every interface"
+	if !bound.IsUnspecified() {
+		where = interfaceName(bound)
+	}
+	p.log.warnf("clear text on %s: whoever reaches this port can take part, and others can listen in; --key-new makes a key", where)
+}
+
+// interfaceName is the interface that has the address, with it.
+func interfaceName(addr netip.Addr) string {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return addr.String()
+	}
+	for _, i := range interfaces {
+		own, _ := i.Addrs()
+		for _, a := range own {
+			if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr().Unmap() == addr.WithZone("") {
+				return fmt.Sprintf("%s (%s)", i.Name, addr)
+			}
+		}
+	}
+	return addr.String()
+}
+
+// machineName is what this machine calls itself.
+func machineName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "localhost"
+	}
+	return name
+}
+
+// exchange answers the request that lasts as long as a push or pull of a purr.
+func (w *web) exchange(rw http.ResponseWriter, r *http.Request, v *visit) {
+	rw.Header().Set(headerRole, string(w.site.role()))
+	asked := role(r.Header.Get(headerRole))
+	switch {
+	case r.ProtoMajor != 2 || asked != roleSender && asked != roleReceiver || v.exchange.Load() != nil:
+		refuse(rw, http.StatusBadRequest, "not an exchange between two purrs")
+		return
+	case !w.claim(v):
+		refuse(rw, http.StatusServiceUnavailable, busy)
+		return
+	case asked == w.site.role():
+		refuse(rw, http.StatusConflict, fmt.Sprintf("this end is a %s, too", asked))
+		w.finish(v, statusError{6, fmt.Errorf("%s is a %s, too: one end says --push, the other --pull", v.name, asked)})
+		return
+	}
+	rc := http.NewResponseController(rw)
+	x := newExchange(rw, rc.Flush, &timedReader{r.Body, rc, 4 * beatPause})
+	v.exchange.Store(x) // before the client can know, and send requests
+	rw.Header().Set("Content-Type", typeLines)
+	rw.WriteHeader(http.StatusOK)
+	if rc.Flush() != nil {
+		return
+	}
+	err := w.site.converse(r.Context(), x, v)
+	if lost := x.close(); err == nil {
+		err = lost
+	}
+	v.finish()
+	switch {
+	case errors.Is(err, errLost):
+		if errors.As(context.Cause(r.Context()), new(signalError)) {
+			return // our own end, which has its own words
+		}
+		err = v.lostError(v.name + ": transfer cut")
+	case err == nil:
+		err = failure(x.sum().Status)
+	}
+	w.finish(v, err)
+}
+
+// A timedReader gives each read so much time. It is what ends a client that is
+// there but says nothing.
+type timedReader struct {
+	r     io.Reader
+	rc    *http.ResponseController
+	limit time.Duration
+}
+
+func (t *timedReader) Read(b []byte) (int, error) {
+	_ = t.rc.SetReadDeadline(time.Now().Add(t.limit))
+	return t.r.Read(b)
+}

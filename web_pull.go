@@ -1,0 +1,267 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// The site of a listener of --pull: what comes in.
+
+func (b *inbox) role() role { return roleReceiver }
+
+func (b *inbox) close() error { return b.store.close() }
+
+func (b *inbox) serve(w http.ResponseWriter, r *http.Request, v *visit) {
+	name := strings.TrimPrefix(r.URL.Path, "/")
+	switch {
+	case name == "" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+		writeReceivePage(w, r, machineName())
+	case name == "" && r.Method == http.MethodPost:
+		b.form(w, r, v)
+	case name == "":
+		refuse(w, http.StatusBadRequest, "name the file: PUT /NAME (curl -T FILE http://HOST:PORT/ does)")
+	case r.Method == http.MethodHead:
+		b.head(w, name, v)
+	case r.Method == http.MethodPut:
+		b.put(w, r, name, v)
+	case r.Method == http.MethodPatch && r.Header.Get("Content-Type") == typePartial:
+		b.put(w, r, name, v)
+	case r.Method == http.MethodGet:
+		refuse(w, http.StatusForbidden, "this end receives: nothing can be fetched from it")
+	default:
+		w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH")
+		refuse(w, http.StatusMethodNotAllowed, "PUT stores a file")
+	}
+}
+
+// head tells what is here of a file: a part that may be continued, with its
+// digest, or that there is one of some size. The digest of what did not come
+// in here is nobody's business.
+func (b *inbox) head(w http.ResponseWriter, name string, v *visit) {
+	if size, ok := b.store.existing(name); ok {
+		if v.exchange.Load() == nil {
+			refuse(w, http.StatusForbidden, "this end receives: nothing can be fetched from it")
+			return
+		}
+		w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	offset, sum, err := b.store.partial(name)
+	var refused *refusal
+	switch {
+	case errors.As(err, &refused):
+		w.WriteHeader(refused.code)
+	case err != nil || offset == 0:
+		w.WriteHeader(http.StatusNotFound)
+	default:
+		w.Header().Set(headerOffset, strconv.FormatInt(offset, 10))
+		w.Header().Set("Upload-Complete", "?0")
+		w.Header().Set(headerDigest, digestField(sum))
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// put stores the body of a request as a file.
+func (b *inbox) put(w http.ResponseWriter, r *http.Request, name string, v *visit) {
+	if !v.web.claim(v) {
+		refuse(w, http.StatusServiceUnavailable, busy)
+		return
+	}
+	begun := time.Now()
+	a, err := readArrival(name, r)
+	if err == nil && r.Header.Get("Content-Range") != "" {
+		err = errors.New("a part of a file is not a file: send it whole") // RFC 9110, section 14.4
+	}
+	var f *stored
+	if err == nil {
+		f, err = b.receive(w, r, a, v)
+	} else {
+		err = &refusal{http.StatusBadRequest, 4, err.Error()}
+	}
+	status := b.answer(w, r, name, f, err, v)
+	if err == nil {
+		b.say(name, f, a.offset, begun)
+	}
+	b.finished(r, status, v)
+}
+
+// receive takes the body in.
+func (b *inbox) receive(w http.ResponseWriter, r *http.Request, a arrival, v *visit) (*stored, error) {
+	in, done, err := b.store.begin(a)
+	if done != nil || err != nil {
+		return done, err
+	}
+	return b.take(a.path, in, a.size, v.body(w, r), func() ([]byte, error) {
+		if a.digest != nil {
+			return a.digest, nil
+		}
+		return parseDigest(r.Trailer.Values(headerDigest))
+	}, v.contact)
+}
+
+// body is a request's body, of which something must come now and then. Between
+// two purrs PINGs find out whether the other end lives, so there it may be
+// long: a disk can be slow.
+func (v *visit) body(w http.ResponseWriter, r *http.Request) io.Reader {
+	limit := v.silence
+	if v.exchange.Load() != nil {
+		limit *= 10
+	}
+	return &timedReader{r.Body, http.NewResponseController(w), limit}
+}
+
+// answer tells the client what became of its file, and returns the status that
+// makes. To a purr it says why a file was given up in a line of the exchange,
+// so that is for there to say.
+func (b *inbox) answer(w http.ResponseWriter, r *http.Request, name string, f *stored, err error, v *visit) int {
+	if err == nil {
+		w.Header().Set(headerDigest, digestField(f.digest))
+		if r.Header.Get(headerMtime) != "" {
+			w.Header().Set(headerMtime, "accepted")
+		}
+		code := http.StatusCreated
+		if f.identical {
+			code = http.StatusNoContent
+		}
+		w.WriteHeader(code)
+		if x := v.exchange.Load(); x != nil {
+			x.stored(f.size)
+		}
+		return 0
+	}
+	if errors.Is(err, errGivenUp) && v.exchange.Load() != nil {
+		return 0
+	}
+	status, why := b.sayRefused(name, err)
+	var refused *refusal
+	if errors.As(err, &refused) {
+		refuse(w, refused.code, why)
+	} else {
+		refuse(w, http.StatusInternalServerError, why)
+	}
+	if x := v.exchange.Load(); x != nil && status != 3 {
+		x.failed(status)
+	}
+	return status
+}
+
+// finished ends a listener without -k after the upload of a client that is no
+// purr, unless the client says that another one follows.
+func (b *inbox) finished(r *http.Request, status int, v *visit) {
+	switch {
+	case v.exchange.Load() != nil:
+	case r.Header.Get(headerMore) == "?1":
+		v.web.release(v)
+	case b.p.cfg.keep:
+	default:
+		v.web.finish(v, failure(status))
+	}
+}
+
+// form stores the files of a page's form, for a browser without script.
+func (b *inbox) form(w http.ResponseWriter, r *http.Request, v *visit) {
+	parts, err := r.MultipartReader()
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "POST takes the form of this page; PUT /NAME stores a file")
+		return
+	}
+	if !v.web.claim(v) {
+		refuse(w, http.StatusServiceUnavailable, busy)
+		return
+	}
+	var results []pageResult
+	worst, code := 0, http.StatusCreated
+	for {
+		part, err := parts.NextPart()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			b.p.log.warnf("%s: transfer cut: %v", v.name, err)
+			worst, code = max(worst, 3), http.StatusBadRequest
+			break
+		}
+		if part.FileName() == "" { // the submit button, or no file chosen
+			continue
+		}
+		result, status := b.part(w, part, v)
+		results = append(results, result)
+		if worst = max(worst, status); status != 0 {
+			code = http.StatusConflict
+		}
+	}
+	writeResultPage(w, r, code, results)
+	v.web.finish(v, failure(worst))
+}
+
+// part stores one file of a form.
+func (b *inbox) part(w http.ResponseWriter, part *multipart.Part, v *visit) (pageResult, int) {
+	name, begun := part.FileName(), time.Now()
+	in, _, err := b.store.begin(arrival{path: name, size: -1})
+	var f *stored
+	if err == nil {
+		body := &timedReader{part, http.NewResponseController(w), v.silence}
+		f, err = b.take(name, in, -1, body, func() ([]byte, error) { return nil, nil }, v.contact)
+	}
+	if err != nil {
+		status, why := b.sayRefused(name, err)
+		return pageResult{name: name, refusal: why}, status
+	}
+	b.say(name, f, 0, begun)
+	return pageResult{name: f.path, size: f.size, digest: fmt.Sprintf("%x", f.digest)}, 0
+}
+
+// converse reads the lines of a purr that pushes: what it gave up, links,
+// directories, and its account, to which this end's is the answer.
+func (b *inbox) converse(ctx context.Context, x *exchange, v *visit) error {
+	var files sync.WaitGroup
+	defer files.Wait()
+	memory := semaphore.NewWeighted(pushMemory)
+	for {
+		e, err := x.receive()
+		if err != nil {
+			return err
+		}
+		if !e.Body {
+			files.Wait() // links and directories come last
+		}
+		if e.End != nil {
+			x.failed(e.End.Status)
+			b.settle(x)
+			sum := x.sum()
+			b.p.sayTotal("stored", sum)
+			return x.send(&entry{End: &sum})
+		}
+		name, err := e.name()
+		switch {
+		case err != nil:
+			return err
+		case e.Result == resultFailed:
+			b.sayGivenUp(name, e.Error)
+			x.failed(e.Status)
+		case e.Body:
+			if err := b.keepLater(ctx, x, e, name, memory, &files); err != nil {
+				return err
+			}
+		case e.Type == typeLink || e.Type == typeDir:
+			if err := b.finish(e, name); err != nil {
+				if err := b.refuse(x, e.Href, name, err); err != nil {
+					return err
+				}
+			}
+		default:
+			return fmt.Errorf("%s: not a line of a push", v.name)
+		}
+	}
+}

@@ -1,0 +1,416 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// A shelf is the site of a listener of --push: what can be fetched.
+type shelf struct {
+	p     *purr
+	offer *offer
+}
+
+func (s *shelf) role() role { return roleSender }
+
+func (s *shelf) close() error {
+	s.offer.close()
+	return nil
+}
+
+func (s *shelf) serve(w http.ResponseWriter, r *http.Request, v *visit) {
+	name := strings.TrimPrefix(r.URL.Path, "/")
+	switch {
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD")
+		refuse(w, http.StatusMethodNotAllowed, "this end sends: nothing is stored here")
+	case name == "" && strings.Contains(r.Header.Get("Accept"), "application/json"):
+		s.list(w)
+	case name == "":
+		writeOfferPage(w, r, machineName(), s.pageFiles)
+	default:
+		s.file(w, r, name, v)
+	}
+}
+
+// pageFiles are the entries of the page.
+func (s *shelf) pageFiles(yield func(pageFile) bool) {
+	stop := errors.New("enough")
+	visit := func(e *entry, skipped error) error {
+		if skipped != nil || e.Type == typeLink {
+			return nil
+		}
+		name, _ := e.name()
+		mtime, _ := parseMtime(e.Mtime)
+		if !yield(pageFile{path: name, size: e.Size, modTime: mtime, dir: e.Type == typeDir}) {
+			return stop
+		}
+		return nil
+	}
+	if _, err := s.offer.walk(walkFiles, visit); err == nil {
+		_, _ = s.offer.walk(walkDirs, visit)
+	}
+}
+
+// list writes what is offered as one JSON array.
+func (s *shelf) list(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	separator := "[\n"
+	_ = s.offer.all(func(e *entry, skipped error) error {
+		if skipped != nil {
+			return nil
+		}
+		line, err := json.Marshal(e)
+		if err == nil {
+			_, err = fmt.Fprintf(w, "%s%s", separator, line)
+		}
+		separator = ",\n"
+		return err
+	})
+	if separator == "[\n" {
+		_, _ = io.WriteString(w, separator)
+	}
+	_, _ = io.WriteString(w, "\n]\n")
+}
+
+// file answers with one file, or with a directory as a tar archive.
+func (s *shelf) file(w http.ResponseWriter, r *http.Request, name string, v *visit) {
+	f, info, err := s.offer.open(name)
+	if err != nil {
+		if dir, ok := strings.CutSuffix(name, ".tar"); ok && s.isDir(dir) {
+			s.tar(w, r, dir, v)
+			return
+		}
+		code := http.StatusNotFound
+		if errors.Is(err, fs.ErrPermission) {
+			code = http.StatusForbidden
+		}
+		refuse(w, code, err.Error())
+		return
+	}
+	defer f.Close()
+	if v.exchange.Load() != nil {
+		s.send(w, r, name, f, info)
+		return
+	}
+	s.serveContent(w, r, name, f, info, v)
+}
+
+// send answers a purr with a large file; the digest comes behind it.
+func (s *shelf) send(w http.ResponseWriter, r *http.Request, name string, f *os.File, info fs.FileInfo) {
+	out, err := newOutgoing(f, info, s.offer.live)
+	if err != nil {
+		refuse(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	if r.Method == http.MethodHead {
+		s.headDigest(w, r, out)
+		return
+	}
+	offset, d, err := s.resume(r, out)
+	if err != nil {
+		s.giveUp(w, name, err)
+		return
+	}
+	body := out.body(offset, d, func(int) {})
+	defer body.Close()
+	if offset > 0 {
+		s.p.log.warnf("%s: resuming at %d of %d bytes", quoted(name), offset, out.size())
+		w.Header().Set(headerOffset, strconv.FormatInt(offset, 10))
+	}
+	w.Header().Set("Trailer", headerDigest+", "+headerError)
+	w.Header().Set("Content-Length", strconv.FormatInt(out.size()-offset, 10))
+	_, _ = io.CopyBuffer(onlyWriter{w}, body, make([]byte, digestBlockSize))
+	if err := body.failure(); err != nil {
+		w.Header().Set(headerError, err.Error())
+	} else if sum := body.digest(); sum != nil {
+		w.Header().Set(headerDigest, digestField(sum))
+	}
+}
+
+// onlyWriter hides the ReadFrom of an answer, which would use a small buffer.
+type onlyWriter struct{ io.Writer }
+
+// giveUp answers that a file cannot be sent now.
+func (s *shelf) giveUp(w http.ResponseWriter, name string, err error) {
+	s.p.log.notef(1, "%s: %v: not sent", quoted(name), err)
+	refuse(w, http.StatusConflict, err.Error())
+}
+
+// headDigest answers with the digest of a file.
+func (s *shelf) headDigest(w http.ResponseWriter, r *http.Request, out *outgoing) {
+	if r.Header.Get(headerWant) != "" {
+		d, err := out.digest(out.size(), func(int) error { return r.Context().Err() })
+		if err == nil {
+			w.Header().Set(headerDigest, digestField(d.sum()))
+		}
+	}
+	w.Header().Set("Content-Length", strconv.FormatInt(out.size(), 10))
+	w.WriteHeader(http.StatusOK)
+}
+
+// resume returns the offset that a receiver may go on from: what it has of the
+// file must be how ours begins. The file stands there, hashed by d so far.
+func (s *shelf) resume(r *http.Request, out *outgoing) (offset int64, d *digester, err error) {
+	at, err := parseOffset(r.Header.Get(headerOffset))
+	prefix, digestErr := parseDigest(r.Header.Values(headerPrefix))
+	if err != nil || digestErr != nil || prefix == nil || at > out.size() || s.p.cfg.push.noResume {
+		return 0, nil, nil
+	}
+	if d, err = out.digest(at, func(int) error { return r.Context().Err() }); err != nil {
+		return 0, nil, err
+	}
+	if bytes.Equal(d.mark(), prefix) {
+		return at, d, nil
+	}
+	d.sum()
+	_, err = out.f.Seek(0, io.SeekStart)
+	return 0, nil, err
+}
+
+// serveContent answers curl, wget or a browser. A download that came to its end
+// ends a listener without -k; that it was stored nobody can know.
+func (s *shelf) serveContent(w http.ResponseWriter, r *http.Request, name string, f *os.File, info fs.FileInfo, v *visit) {
+	w.Header().Set("Content-Disposition", "attachment")
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("ETag", fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size())) // strong: If-Range needs it
+	if r.Header.Get(headerWant) != "" && r.Method == http.MethodHead {
+		if out, err := newOutgoing(f, info, s.offer.live); err == nil {
+			s.headDigest(w, r, out)
+		}
+		return
+	}
+	counted := &countedAnswer{ResponseWriter: w, timed: http.NewResponseController(w), limit: 4 * v.silence}
+	http.ServeContent(counted, r, "", info.ModTime(), f)
+	if r.Method == http.MethodHead || counted.code >= 300 {
+		return
+	}
+	s.delivered(w, name, counted, v)
+}
+
+// delivered says how a download ended.
+func (s *shelf) delivered(w http.ResponseWriter, name string, c *countedAnswer, v *visit) {
+	err := c.failed
+	if err == nil && c.wanted >= 0 && c.written < c.wanted {
+		err = io.ErrUnexpectedEOF
+	}
+	if err == nil {
+		err = http.NewResponseController(w).Flush()
+	}
+	if err == nil {
+		begun := time.Now()
+		err = settle(v.Conn, func(int) error {
+			if time.Since(begun) > v.silence {
+				return errors.New("not acknowledged")
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		s.p.log.warnf("%s: not sent to %s: %v", quoted(name), v.name, cause(err))
+		v.web.finish(v, failure(1))
+		return
+	}
+	s.p.log.warnf("%s: %d bytes sent to %s, not confirmed: its system has all of them, only another purr can tell that they are stored", quoted(name), c.written, v.name)
+	v.web.finish(v, nil)
+}
+
+// A countedAnswer knows how much of an answer was written, and gives each write
+// so much time.
+type countedAnswer struct {
+	http.ResponseWriter
+	timed   *http.ResponseController
+	limit   time.Duration
+	code    int
+	wanted  int64 // Content-Length
+	written int64
+	failed  error
+}
+
+func (c *countedAnswer) WriteHeader(code int) {
+	c.code = code
+	c.wanted = -1
+	if n, err := strconv.ParseInt(c.Header().Get("Content-Length"), 10, 64); err == nil {
+		c.wanted = n
+	}
+	c.ResponseWriter.WriteHeader(code)
+}
+
+func (c *countedAnswer) Write(b []byte) (int, error) {
+	_ = c.timed.SetWriteDeadline(time.Now().Add(c.limit))
+	n, err := c.ResponseWriter.Write(b)
+	c.written += int64(n)
+	if err != nil && c.failed == nil {
+		c.failed = err
+	}
+	return n, err
+}
+
+// ReadFrom copies with a buffer that is fast for files.
+func (c *countedAnswer) ReadFrom(r io.Reader) (int64, error) {
+	return io.CopyBuffer(onlyWriter{c}, r, make([]byte, digestBlockSize))
+}
+
+func (c *countedAnswer) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+func (s *shelf) isDir(name string) bool {
+	if safeName(name, true) != nil {
+		return false
+	}
+	item, inside := s.offer.find(name)
+	if item == nil || item.file != "" {
+		return false
+	}
+	info, err := item.root.Lstat(inside)
+	return err == nil && info.IsDir()
+}
+
+// tar answers with a directory as an archive, files before links. An archive
+// that cannot be finished is cut, and not closed in order.
+func (s *shelf) tar(w http.ResponseWriter, r *http.Request, dir string, v *visit) {
+	w.Header().Set("Content-Type", "application/x-tar")
+	w.Header().Set("Content-Disposition", "attachment")
+	if r.Method == http.MethodHead {
+		return
+	}
+	counted := &countedAnswer{ResponseWriter: w, timed: http.NewResponseController(w), limit: 4 * v.silence, wanted: -1}
+	archive := &archive{Writer: tar.NewWriter(counted), offer: s.offer, dir: dir}
+	err := archive.write()
+	if err == nil {
+		err = archive.Close()
+	}
+	if err != nil {
+		s.p.log.warnf("%s.tar: not sent to %s: %v", quoted(dir), v.name, cause(err))
+		v.web.finish(v, failure(1))
+		panic(http.ErrAbortHandler)
+	}
+	s.delivered(w, dir+".tar", counted, v)
+}
+
+// converse lists everything to a purr that pulls, and reads what became of it.
+func (s *shelf) converse(ctx context.Context, x *exchange, v *visit) error {
+	listed := make(chan error, 1)
+	go func() { listed <- s.listTo(ctx, x) }()
+	err := s.results(x)
+	if err != nil {
+		_ = x.close() // ends the listing
+	}
+	if failed := <-listed; err == nil {
+		err = failed
+	}
+	return err
+}
+
+// listTo sends every entry, small files with their bytes, and the account of
+// what had to be left out.
+func (s *shelf) listTo(ctx context.Context, x *exchange) error {
+	var left account
+	var files sync.WaitGroup
+	memory := semaphore.NewWeighted(pushMemory)
+	_, err := s.offer.walk(walkFiles, func(e *entry, skipped error) error {
+		if skipped != nil {
+			left.Status = 4
+			return s.leaveOut(x, e, skipped)
+		}
+		if e.Size > smallFile {
+			return x.send(e)
+		}
+		cost := e.Size + smallCost
+		if memory.Acquire(ctx, cost) != nil {
+			return errLost
+		}
+		files.Add(1)
+		go func() {
+			defer files.Done()
+			defer memory.Release(cost)
+			s.sendSmall(x, e)
+		}()
+		return nil
+	})
+	files.Wait()
+	for _, part := range []walkPart{walkLinks, walkDirs} {
+		if err == nil {
+			_, err = s.offer.walk(part, func(e *entry, skipped error) error { return x.send(e) })
+		}
+	}
+	x.failed(left.Status)
+	if err != nil {
+		return err
+	}
+	left.Status = x.sum().Status
+	return x.send(&entry{End: &left})
+}
+
+// leaveOut says that a file is not sent, here and there.
+func (s *shelf) leaveOut(x *exchange, e *entry, why error) error {
+	name, _ := e.name()
+	s.p.log.warnf("%s: %v: not sent", quoted(name), why)
+	x.failed(4)
+	return x.send(&entry{Href: e.Href, Result: resultFailed, Status: 4, Error: why.Error()})
+}
+
+// sendSmall sends a small file behind its line, read once more if it changed
+// meanwhile; one that has grown large is for the receiver to fetch. A line that cannot be sent is the end of the exchange, which its
+// reader finds.
+func (s *shelf) sendSmall(x *exchange, e *entry) {
+	name, err := e.name()
+	for attempt := range 2 {
+		if err != nil && attempt > 0 && !errors.As(err, new(changedError)) {
+			break
+		}
+		var content []byte
+		var sent *entry
+		if sent, content, err = s.offer.read(name); err == nil {
+			_ = x.sendFile(sent, content)
+			return
+		}
+	}
+	_ = s.leaveOut(x, e, err)
+}
+
+// results says what the receiver made of each file.
+func (s *shelf) results(x *exchange) error {
+	for {
+		e, err := x.receive()
+		if err != nil {
+			return err
+		}
+		if e.End != nil {
+			x.failed(e.End.Status)
+			s.p.sayTotal("stored and verified", x.sum())
+			return nil
+		}
+		name, err := e.name()
+		if err != nil {
+			return err
+		}
+		sum, err := parseDigest([]string{e.Digest})
+		switch {
+		case err != nil:
+			return err
+		case e.Result == resultFailed && e.Status == 5:
+			s.p.log.warnf("%s: %s", quoted(name), e.Error)
+			x.failed(e.Status)
+		case e.Result == resultFailed:
+			s.p.log.warnf("%s: refused by the other end: %s", quoted(name), e.Error)
+			x.failed(e.Status)
+		default:
+			x.stored(e.Size)
+			s.p.sayStored(quoted(name)+":", &stored{path: name, size: e.Size, digest: sum, identical: e.Result == resultIdentical}, " and verified", e.Resume, time.Time{})
+		}
+	}
+}
