@@ -41,9 +41,9 @@ func http2Settings(silence time.Duration) *http.HTTP2Config {
 	}
 }
 
-// maxStreams is how many requests may be under way at once. At 50 ms of delay a
-// thousand of them are 20,000 small files a second.
-const maxStreams = 1000
+// maxStreams is how many requests may be under way at once on one connection.
+// Two purrs need few: small files go in none.
+const maxStreams = 100
 
 // newPeer begins HTTP/2 on a connection, which it takes over.
 func (p *purr) newPeer(ctx context.Context, conn net.Conn) (*peer, error) {

@@ -98,6 +98,8 @@ func (b *inbox) put(w http.ResponseWriter, r *http.Request, name string, v *visi
 
 // receive takes the body in.
 func (b *inbox) receive(w http.ResponseWriter, r *http.Request, a arrival, v *visit) (*stored, error) {
+	b.files <- struct{}{}
+	defer func() { <-b.files }()
 	in, done, err := b.store.begin(a)
 	if done != nil || err != nil {
 		return done, err
@@ -208,6 +210,8 @@ func (b *inbox) form(w http.ResponseWriter, r *http.Request, v *visit) {
 // part stores one file of a form.
 func (b *inbox) part(w http.ResponseWriter, part *multipart.Part, v *visit) (pageResult, int) {
 	name, begun := part.FileName(), time.Now()
+	b.files <- struct{}{}
+	defer func() { <-b.files }()
 	in, _, err := b.store.begin(arrival{path: name, size: -1})
 	var f *stored
 	if err == nil {

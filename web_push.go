@@ -329,7 +329,7 @@ func (s *shelf) listTo(ctx context.Context, x *exchange) error {
 		if e.Size > smallFile {
 			return x.send(e)
 		}
-		cost := e.Size + smallCost
+		cost := e.Size + s.p.smallCost()
 		if memory.Acquire(ctx, cost) != nil {
 			return errLost
 		}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// An inbox is the directory of --pull, with what is said about what comes in.
+type inbox struct {
+	p     *purr
+	store *store
+	files chan struct{} // holds one for each file that is open to be written
+}
+
+// openInbox opens the directory. The caller closes the inbox's store.
+func (p *purr) openInbox() (*inbox, error) {
+	c := p.cfg.push
+	s, err := openStore(c.dir, storeOptions{
+		force:    p.cfg.file.force,
+		rename:   c.rename,
+		noResume: c.noResume,
+		hidden:   p.cfg.key.given(), // whoever holds the key may send what would be hidden
+		maxSize:  c.maxSize,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("pull into %s: %w", c.dir, err)
+	}
+	return &inbox{p, s, make(chan struct{}, p.openFiles())}, nil
+}
+
+// take receives the body of one file that begin has accepted. digest is called
+// behind the last byte and returns the sender's, nil if it sent none. gone
+// reports whether an error of the body's means that the connection has ended;
+// if not, the sender gave the file up.
+func (b *inbox) take(name string, in *incoming, size int64, body io.Reader, digest func() ([]byte, error), ct *contact) (*stored, error) {
+	if err := in.receive(body, func(int) {}); err != nil {
+		return nil, b.broke(name, in, size, err, ct)
+	}
+	sum, err := digest()
+	if err != nil {
+		in.drop()
+		return nil, err
+	}
+	return in.commit(sum)
+}
+
+// broke ends a file whose body did not come to its end.
+func (b *inbox) broke(name string, in *incoming, size int64, err error, ct *contact) error {
+	if errors.As(err, new(*refusal)) {
+		in.drop()
+		return err
+	}
+	if !ct.lost() {
+		in.drop()
+		return errGivenUp
+	}
+	ct.say()
+	kept, got := in.cut()
+	what := fmt.Sprintf("%d of %d bytes", got, size)
+	if size < 0 {
+		what = fmt.Sprintf("%d bytes", got)
+	}
+	if kept == "" {
+		b.p.log.warnf("%s: transfer cut: %s; nothing stored", strconv.Quote(name), ct.why())
+	} else {
+		b.p.log.warnf("%s: transfer cut: %s; %s kept in %s for a resume", strconv.Quote(name), ct.why(), what, kept)
+	}
+	return errLost
+}
+
+// errGivenUp is the end of a file that the sender broke off while the
+// connection lives on; it has its reasons, and tells them.
+var errGivenUp = errors.New("the sender gave up")
+
+// say tells what became of a file.
+func (b *inbox) say(name string, f *stored, offset int64, begun time.Time) {
+	what := "stored " + strconv.Quote(f.path) + ":"
+	if f.path != name {
+		what = fmt.Sprintf("stored %s as %s:", strconv.Quote(name), strconv.Quote(f.path))
+	}
+	if f.identical {
+		what = strconv.Quote(f.path) + ":"
+	}
+	b.p.sayReceived(what, f, offset, begun)
+}
+
+// sayReceived is sayStored in a receiver's words.
+func (p *purr) sayReceived(what string, f *stored, offset int64, begun time.Time) {
+	if f.identical {
+		p.sayStored(what, f, "", offset, begun)
+		return
+	}
+	rate := ""
+	if took := time.Since(begun); f.size > smallFile && took > 0 {
+		rate = fmt.Sprintf(", %.1f MB/s", float64(f.size-offset)/took.Seconds()/1e6)
+	}
+	p.log.warnf("%s %d bytes, sha256 %.8x%s", what, f.size, f.digest, rate)
+}
+
+// sayRefused tells what was not stored and why, and returns the status that
+// makes. errLost was said already.
+func (b *inbox) sayRefused(name string, err error) (status int, why string) {
+	var refused *refusal
+	switch {
+	case errors.As(err, &refused):
+		b.p.log.warnf("%s refused: %s", strconv.Quote(name), refused.text)
+		return refused.status, refused.text
+	case errors.Is(err, errLost):
+		return 3, err.Error()
+	}
+	b.p.log.warnf("%s not stored: %v", strconv.Quote(name), err)
+	return 4, err.Error()
+}
+
+// sayGivenUp tells what the sender says that it does not send.
+func (b *inbox) sayGivenUp(name, why string) {
+	b.p.log.warnf("%s: the sender gave up: %s; nothing stored", strconv.Quote(name), why)
+}
+
+// keep stores a small file.
+func (b *inbox) keep(e *entry, name string, content []byte) (*stored, error) {
+	a, err := e.arrival(name)
+	if err != nil {
+		return nil, err
+	}
+	b.files <- struct{}{}
+	defer func() { <-b.files }()
+	in, done, err := b.store.begin(a)
+	if done != nil || err != nil {
+		return done, err
+	}
+	if err := in.receive(bytes.NewReader(content), func(int) {}); err != nil {
+		in.drop()
+		return nil, err
+	}
+	return in.commit(a.digest)
+}
+
+// keepLater stores a small file that follows its line in an exchange, beside
+// others, and answers with a line. memory bounds how many there are.
+func (b *inbox) keepLater(ctx context.Context, x *exchange, e *entry, name string, memory *semaphore.Weighted, files *sync.WaitGroup) error {
+	if e.Size < 0 || e.Size > smallFile {
+		return fmt.Errorf("a file of %d bytes behind its line", e.Size)
+	}
+	cost := e.Size + b.p.smallCost()
+	if memory.Acquire(ctx, cost) != nil {
+		return errLost
+	}
+	content, err := x.content()
+	if err != nil {
+		memory.Release(cost)
+		return err
+	}
+	files.Add(1)
+	go func() {
+		defer files.Done()
+		defer memory.Release(cost)
+		f, err := b.keep(e, name, content)
+		if err != nil {
+			_ = b.refuse(x, e.Href, name, err) // a line that cannot be sent is the end of the exchange, which its reader finds
+			return
+		}
+		_ = b.kept(x, e.Href, name, f, 0, time.Time{})
+	}()
+	return nil
+}
+
+// refuse says, counts and answers that a file is not stored.
+func (b *inbox) refuse(x *exchange, href, name string, err error) error {
+	status, why := b.sayRefused(name, err)
+	x.failed(status)
+	return x.send(&entry{Href: href, Result: resultFailed, Status: status, Error: why})
+}
+
+// kept says, counts and answers that a file is stored.
+func (b *inbox) kept(x *exchange, href, name string, f *stored, offset int64, begun time.Time) error {
+	x.stored(f.size)
+	b.say(name, f, offset, begun)
+	result := resultStored
+	if f.identical {
+		result = resultIdentical
+	}
+	return x.send(&entry{Href: href, Result: result, Size: f.size, Digest: digestField(f.digest), Resume: offset})
+}
+
+// settle brings the names of directories and links onto stable storage, as
+// those of files are already.
+func (b *inbox) settle(x *exchange) {
+	if err := b.store.settle(); err != nil {
+		b.p.log.warnf("%s: %v", b.p.cfg.push.dir, cause(err))
+		x.failed(4)
+	}
+}
+
+// finish makes a link or a directory.
+func (b *inbox) finish(e *entry, name string) error {
+	if e.Type == typeLink {
+		target, err := (&entry{Href: e.Target}).name()
+		if err != nil {
+			return err
+		}
+		return b.store.link(name, target)
+	}
+	mode, err := parseMode(e.Mode)
+	if err != nil {
+		return err
+	}
+	mtime, err := parseMtime(e.Mtime)
+	if err != nil {
+		return err
+	}
+	return b.store.dir(name, mode, mtime)
+}
