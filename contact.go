@@ -32,6 +32,7 @@ type contact struct {
 
 	closeOnce sync.Once
 	closed    func() // told of the end; may be nil
+	unsettled error  // nil if the peer's system had acknowledged everything at the end
 }
 
 func newContact(c net.Conn, silence time.Duration) *contact {
@@ -66,11 +67,39 @@ func (c *contact) Read(b []byte) (int, error) {
 
 func (c *contact) Close() error {
 	c.closeOnce.Do(func() {
+		n, err := unacknowledged(c.Conn)
+		if err == nil && n > 0 {
+			err = errNotAcknowledged
+		}
+		c.mu.Lock()
+		c.unsettled = err
+		c.mu.Unlock()
 		if c.closed != nil {
 			c.closed()
 		}
 	})
 	return c.Conn.Close()
+}
+
+var errNotAcknowledged = errors.New("not acknowledged")
+
+// settle waits until the peer's system has acknowledged everything, no longer
+// than the silence. A peer that has closed the connection meanwhile, so that
+// HTTP has closed it here, has done so before or after that.
+func (c *contact) settle() error {
+	begun := time.Now()
+	err := settle(c.Conn, func(int) error {
+		if time.Since(begun) > c.silence {
+			return errNotAcknowledged
+		}
+		return nil
+	})
+	if errors.Is(err, net.ErrClosed) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.unsettled
+	}
+	return err
 }
 
 // errInterrupted is the end of a contact that this end was told to break off.

@@ -212,13 +212,7 @@ func (s *shelf) delivered(w http.ResponseWriter, name string, c *countedAnswer, 
 		err = http.NewResponseController(w).Flush()
 	}
 	if err == nil {
-		begun := time.Now()
-		err = settle(v.Conn, func(int) error {
-			if time.Since(begun) > v.silence {
-				return errors.New("not acknowledged")
-			}
-			return nil
-		})
+		err = v.settle()
 	}
 	if err != nil {
 		s.p.log.warnf("%s: not sent to %s: %v", quoted(name), v.name, cause(err))
