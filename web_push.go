@@ -196,10 +196,17 @@ func (s *shelf) serveContent(w http.ResponseWriter, r *http.Request, name string
 	}
 	counted := &countedAnswer{ResponseWriter: w, timed: http.NewResponseController(w), limit: 4 * v.silence}
 	http.ServeContent(counted, r, "", info.ModTime(), f)
-	if r.Method == http.MethodHead || counted.code >= 300 {
+	if r.Method == http.MethodHead || counted.code >= 300 || !reachesEnd(counted.Header(), info.Size()) {
 		return
 	}
 	s.delivered(w, name, counted, v)
+}
+
+// reachesEnd reports whether an answer goes up to the file's last byte: a part
+// from the middle is not what a listener without -k is there for.
+func reachesEnd(h http.Header, size int64) bool {
+	part := h.Get("Content-Range")
+	return part == "" || strings.HasSuffix(part, fmt.Sprintf("-%d/%d", size-1, size))
 }
 
 // delivered says how a download ended.
