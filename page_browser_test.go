@@ -29,6 +29,10 @@ type browser struct {
 	client  *http.Client
 }
 
+// Each browser is a dozen of processes: two at a time leave the other tests
+// something of the machine.
+var browsers = make(chan struct{}, 2)
+
 var driverPort = regexp.MustCompile(`started successfully on port (\d+)`)
 
 // startBrowser starts chromium, and skips the test if there is none.
@@ -41,6 +45,8 @@ func startBrowser(t *testing.T, machine string) *browser {
 			missing(t, program+" (Debian packages chromium, chromium-driver)")
 		}
 	}
+	browsers <- struct{}{}
+	t.Cleanup(func() { <-browsers })
 	home := socketDir(t) // removed even if chromium has left something in it at the last moment
 	driver := start(t, opts{env: []string{"HOME=" + home, "XDG_CONFIG_HOME=" + home, "XDG_CACHE_HOME=" + home, "TMPDIR=" + home}}, "chromedriver", "--port=0")
 	m := driver.out.wait(driverPort)
