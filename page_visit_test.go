@@ -4,8 +4,6 @@ package main
 
 import (
 	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
@@ -15,7 +13,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,86 +22,23 @@ import (
 
 // machine is a name of this machine that is not "localhost", as on a local
 // network.
-const machine = "box.test"
+var machine = strings.ToLower(strings.Split(machineName(), ".")[0]) + ".local"
 
-// A receiver is what a page uploads to: files go into dir.
+// A receiver is a listening purr --pull: files go into dir.
 type receiver struct {
-	t    testing.TB
-	dir  string
-	port string
+	*process
+	dir string
 }
 
-// testReceiver answers as a listening purr --pull does, as far as a browser sees.
-func testReceiver(t testing.TB) *receiver {
+// startReceiver starts one with more options.
+func startReceiver(t testing.TB, options ...string) *receiver {
 	t.Helper()
-	r := &receiver{t: t, dir: t.TempDir()}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, q *http.Request) { writeReceivePage(w, q, "box") })
-	mux.HandleFunc("PUT /{path...}", func(w http.ResponseWriter, q *http.Request) {
-		mtime, _ := strconv.ParseFloat(q.Header.Get("X-OC-Mtime"), 64)
-		digest, status, refusal := r.store(q.PathValue("path"), q.Body, time.UnixMilli(int64(mtime*1000)))
-		if refusal != "" {
-			http.Error(w, refusal, status)
-			return
-		}
-		if ahead := q.Header.Get("Repr-Digest"); ahead != "" && ahead != sha256Field(digest) {
-			t.Errorf("PUT %s: digest %s was sent ahead, that of the body is %s", q.URL, ahead, sha256Field(digest))
-		}
-		w.Header().Set("Repr-Digest", sha256Field(digest))
-		w.WriteHeader(status)
-	})
-	mux.HandleFunc("POST /{$}", func(w http.ResponseWriter, q *http.Request) {
-		parts, err := q.MultipartReader()
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusUnsupportedMediaType)
-			return
-		}
-		var results []pageResult
-		status := http.StatusOK
-		for part, err := parts.NextPart(); err == nil; part, err = parts.NextPart() {
-			digest, code, refusal := r.store(part.FileName(), part, time.Now())
-			if refusal != "" {
-				status = code
-			}
-			info, _ := os.Stat(filepath.Join(r.dir, part.FileName()))
-			results = append(results, pageResult{name: part.FileName(), size: info.Size(), digest: hex.EncodeToString(digest), refusal: refusal})
-		}
-		writeResultPage(w, q, status, results)
-	})
-	server := httptest.NewServer(http.NewCrossOriginProtection().Handler(mux))
-	t.Cleanup(server.Close)
-	r.port = portOf(t, server.Listener.Addr())
-	return r
-}
-
-func sha256Field(digest []byte) string {
-	return "sha-256=:" + base64.StdEncoding.EncodeToString(digest) + ":"
-}
-
-// store keeps one file and returns its digest, or why not.
-func (r *receiver) store(path string, body io.Reader, mtime time.Time) (digest []byte, status int, refusal string) {
-	if strings.HasPrefix(path, ".") {
-		return nil, http.StatusForbidden, "refused: hidden name"
-	}
-	if err := os.MkdirAll(filepath.Join(r.dir, filepath.Dir(path)), 0o755); err != nil {
-		return nil, http.StatusConflict, err.Error()
-	}
-	f, err := os.OpenFile(filepath.Join(r.dir, path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return nil, http.StatusPreconditionFailed, "refused: exists"
-	}
-	defer f.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(f, sum), body); err != nil {
-		_ = os.Remove(f.Name())
-		return nil, http.StatusBadRequest, err.Error()
-	}
-	_ = os.Chtimes(f.Name(), mtime, mtime)
-	return sum.Sum(nil), http.StatusCreated, ""
+	dir := t.TempDir()
+	return &receiver{startPurr(t, opts{}, append(options, "--pull", "-l", "0", dir)...), dir}
 }
 
 // at is the page's URL under a name of this machine.
-func (r *receiver) at(host string) string { return "http://" + net.JoinHostPort(host, r.port) + "/" }
+func (r *receiver) at(host string) string { return "http://" + net.JoinHostPort(host, r.port()) + "/" }
 
 // stored waits until a file is there with this content.
 func (r *receiver) stored(path, content string) {
@@ -135,11 +69,11 @@ func TestBrowserUploads(t *testing.T) {
 	b := startBrowser(t, machine)
 	for _, host := range []string{"127.0.0.1", machine} {
 		t.Run(host, func(t *testing.T) {
-			r := testReceiver(t)
+			r := startReceiver(t, "-k")
 			b := b.in(t)
 			b.open(r.at(host))
-			b.shows(`Send files to box\n`)
-			b.shows(`at 127\.0\.0\.1 port ` + r.port)
+			b.shows(`Send files to ` + regexp.QuoteMeta(machineName()) + `\n`)
+			b.shows(`at 127\.0\.0\.1 port ` + r.port())
 			b.shows(`not encrypted`)
 			b.looksGood("receive-" + host)
 
@@ -167,21 +101,21 @@ func TestBrowserUploads(t *testing.T) {
 			large := noise(20 << 20) // more than is hashed ahead
 			paths = append(paths, named(t, "large.bin", large))
 			b.choose("#files", paths...)
-			b.shows(`11 of 13 files stored, 2 not`)
+			b.shows(`12 of 13 files stored, 1 not`)
 			text := b.text()
-			for _, want := range []string{"refused: hidden name", "refused: exists", "stored: 0 bytes, verified", "stored: 1 byte, verified",
+			for _, want := range []string{"unsafe name", "already there: 3,145,728 bytes, verified", "stored: 0 bytes, verified", "stored: 1 byte, verified",
 				"stored: 120 bytes, verified", "stored: 20,971,520 bytes, verified", sha256Of(large)} {
 				if !strings.Contains(text, want) {
 					t.Errorf("the page does not say %q", want)
 				}
 			}
-			if n := strings.Count(text, "verified"); n != 12 {
-				t.Errorf("\"verified\" stands there %d times, want 12 (the last also in the summary):\n%s", n, text)
+			if n := strings.Count(text, "verified"); n != 13 {
+				t.Errorf("\"verified\" stands there %d times, want 13 (the last also in the summary):\n%s", n, text)
 			}
 			r.stored("large.bin", large)
 			b.looksGood("stored-" + host)
 			for _, message := range b.messages() {
-				if !strings.Contains(message, "the server responded with a status of 4") { // the browser's own word on the two refusals
+				if !strings.Contains(message, "the server responded with a status of 4") { // the browser's own word on the refusal
 					t.Errorf("the browser says: %s", message)
 				}
 			}
@@ -200,23 +134,22 @@ func TestBrowserUploadEnds(t *testing.T) {
 	}
 	arrived := make(chan arrival, 10)
 	over := make(chan struct{})
-	inner := testReceiver(t)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if q.Method != http.MethodPut {
 			writeReceivePage(w, q, "box")
 			return
 		}
 		_, _ = io.CopyN(io.Discard, q.Body, 1<<20)
-		a := arrival{q.URL.Path + " " + q.Header.Get("Purr-More"), make(chan struct{})}
+		a := arrival{q.URL.Path + " " + q.Header.Get(headerMore), make(chan struct{})}
 		arrived <- a
 		select {
 		case <-a.release:
 		case <-over:
 			return
 		}
-		digest, _, _ := inner.store(q.URL.Path[1:], strings.NewReader("other"), time.Now())
 		_, _ = io.Copy(io.Discard, q.Body)
-		w.Header().Set("Repr-Digest", sha256Field(digest))
+		other := sha256.Sum256([]byte("other"))
+		w.Header().Set(headerDigest, digestField(other[:]))
 		w.WriteHeader(http.StatusCreated)
 	}))
 	defer server.Close()
@@ -267,7 +200,7 @@ func TestBrowserWithoutScript(t *testing.T) {
 	b := startBrowser(t, machine)
 	b.command("Emulation.setScriptExecutionDisabled", map[string]any{"value": true})
 	for _, host := range []string{"127.0.0.1", machine} {
-		r := testReceiver(t)
+		r := startReceiver(t, "-k")
 		b.open(r.at(host))
 		b.looksGood("form-" + host)
 		b.choose("#files", named(t, "a b.txt", "hello"), named(t, "two.txt", "two"))
@@ -284,7 +217,7 @@ func TestBrowserWithoutScript(t *testing.T) {
 func TestBrowserKeyboard(t *testing.T) {
 	t.Parallel()
 	b := startBrowser(t, machine)
-	r := testReceiver(t)
+	r := startReceiver(t, "-k")
 	b.open(r.at("127.0.0.1"))
 	b.into(nil, "POST", "/actions", map[string]any{"actions": []any{map[string]any{"type": "key", "id": "keys", "actions": []any{
 		map[string]string{"type": "keyDown", "value": "\ue004"}, map[string]string{"type": "keyUp", "value": "\ue004"}}}}})
@@ -300,7 +233,7 @@ func TestBrowserKeyboard(t *testing.T) {
 func TestBrowserDrop(t *testing.T) {
 	t.Parallel()
 	b := startBrowser(t, machine)
-	r := testReceiver(t)
+	r := startReceiver(t, "-k")
 	dir := filepath.Join(t.TempDir(), "folder")
 	if err := os.MkdirAll(filepath.Join(dir, "sub dir"), 0o755); err != nil {
 		t.Fatal(err)
@@ -327,7 +260,7 @@ func TestBrowserDrop(t *testing.T) {
 func TestBrowserHostilePage(t *testing.T) {
 	t.Parallel()
 	b := startBrowser(t, machine)
-	r := testReceiver(t)
+	r := startReceiver(t, "-k")
 	hostile := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = fmt.Fprintf(w, `<form id="f" method="post" action="%s" enctype="multipart/form-data"><input id="files" type="file" name="file"></form>
@@ -336,7 +269,7 @@ func TestBrowserHostilePage(t *testing.T) {
 	defer hostile.Close()
 	for _, from := range []string{"127.0.0.1", "hostile.test"} {
 		for _, to := range []string{"127.0.0.1", machine} {
-			target := net.JoinHostPort(to, r.port)
+			target := net.JoinHostPort(to, r.port())
 			page := "http://" + net.JoinHostPort(from, portOf(t, hostile.Listener.Addr())) + "/?to=" + target
 			b.open(page)
 			var outcomes []string
@@ -365,7 +298,7 @@ func TestBrowserHostilePage(t *testing.T) {
 			}
 			b.choose("#files", named(t, "evil.txt", "evil"))
 			b.run(nil, "document.getElementById('f').submit()")
-			b.shows(`cross-origin request`)
+			b.shows(`a page of another site may not do this`)
 		}
 	}
 	if entries, err := os.ReadDir(r.dir); err != nil || len(entries) != 0 {
@@ -383,37 +316,36 @@ func TestBrowserDownloads(t *testing.T) {
 		"deep/er/<img src=x onerror=x>.md": "# text\n",
 		"page.html":                        "<script>document.title = 'hostile'</script>",
 		strings.Repeat("long-name-", 20):   "x",
-		"folder.tar":                       noise(10240),
 	}
-	list := []pageFile{{path: "folder", dir: true, modTime: time.Unix(1_700_000_000, 0)}}
+	from := t.TempDir()
 	for path, content := range files {
-		if path != "folder.tar" {
-			list = append(list, pageFile{path: path, size: int64(len(content)), modTime: time.Unix(1_600_000_000, 0)})
+		path = filepath.Join(from, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
 		}
 	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		path := q.URL.Path[1:]
-		if path == "" {
-			writeOfferPage(w, q, "box", slices.Values(list))
-			return
-		}
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		http.ServeContent(w, q, path, time.Time{}, strings.NewReader(files[path]))
-	}))
-	defer server.Close()
+	paths, err := filepath.Glob(filepath.Join(from, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := startPurr(t, opts{}, append([]string{"-k", "--push", "-l", "0"}, paths...)...)
 	dir := t.TempDir()
 	b.command("Browser.setDownloadBehavior", map[string]any{"behavior": "allow", "downloadPath": dir})
-	b.open("http://" + net.JoinHostPort(machine, portOf(t, server.Listener.Addr())))
-	b.shows(`Files from box\n`)
-	b.shows(`folder\.tar\s+folder, as tar`)
-	b.shows(`5 files, 5\.0 MiB; 1 folder`)
+	b.open("http://" + net.JoinHostPort(machine, p.port()))
+	b.shows(`Files from ` + regexp.QuoteMeta(machineName()) + `\n`)
+	b.shows(`deep\.tar\s+folder, as tar`)
+	b.shows(`5 files, 5\.0 MiB; 2 folders`)
 	b.looksGood("offer")
-	for i := range list {
+	const links = 7
+	for i := range links {
 		b.click(fmt.Sprintf("li:nth-child(%d) a", i+1))
 	}
 	eventually(t, "everything is downloaded", func() bool {
 		entries, _ := os.ReadDir(dir)
-		return len(entries) == len(files) && !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return strings.HasSuffix(e.Name(), ".crdownload") })
+		return len(entries) == links && !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return strings.HasSuffix(e.Name(), ".crdownload") })
 	})
 	got := map[string]bool{}
 	entries, _ := os.ReadDir(dir)
@@ -429,5 +361,40 @@ func TestBrowserDownloads(t *testing.T) {
 			t.Errorf("%s did not arrive as it is", path)
 		}
 	}
+	archive := start(t, opts{}, needs(t, "tar", "tar"), "xOf", filepath.Join(dir, "deep.tar"))
+	archive.ends(0)
+	archive.printed("# text\n")
 	b.clean()
+}
+
+// A receiver without -k stays until all that was chosen has come, and then the
+// page knows that it has gone.
+func TestBrowserOneShot(t *testing.T) {
+	t.Parallel()
+	b := startBrowser(t, machine)
+	r := startReceiver(t)
+	b.open(r.at(machine))
+	b.choose("#files", named(t, "one", noise(1<<20)), named(t, "two", "2"), named(t, "three", "3"))
+	b.shows(`3 of 3 files stored`)
+	r.ends(0)
+	r.stored("one", noise(1<<20))
+	r.stored("two", "2")
+	r.stored("three", "3")
+	b.clean()
+	b.choose("#files", named(t, "four", "4"))
+	b.shows(`four\s+1 B\s+not sent: \S+ no longer listens: without -k it takes one upload`)
+}
+
+// A large file that is refused before it is read shows why.
+func TestBrowserRefusedEarly(t *testing.T) {
+	t.Parallel()
+	b := startBrowser(t, machine)
+	r := startReceiver(t, "-k")
+	if err := os.WriteFile(filepath.Join(r.dir, "large"), []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b.open(r.at(machine))
+	b.choose("#files", named(t, "large", noise(32<<20)))
+	b.shows(`large\s+32\.0 MiB\s+.*exists`)
+	r.stored("large", "old")
 }
