@@ -18,8 +18,12 @@ type ending struct {
 	why                   string // for -v, where nothing failed
 	failed                error
 	stdioFailed           bool // stdin or stdout failed: the peer must be told by a reset
+	peerFinished          bool // whether the peer has ended in order
 	quit                  <-chan time.Time
 }
+
+// interrupted is why a session ended that was stopped from outside.
+const interrupted = "interrupted"
 
 // run returns when both directions have ended, or one has failed, or a limit
 // is reached.
@@ -40,13 +44,13 @@ func (e *ending) run(ctx context.Context) {
 			timer.Reset(e.checkIdle(&unacked))
 		case <-e.quit:
 			if e.quitting = true; e.receiveWay.holding() {
-				e.failed = idleError{fmt.Errorf("write to stdout: bytes from %s not taken %v after the end of stdin", e.peer, e.p.cfg.quitAfter)}
+				e.failed = idleError{fmt.Errorf("write to %s: bytes from %s not taken %v after the end of %s", e.outName, e.peer, e.p.cfg.quitAfter, e.inName)}
 				e.stdioFailed = true
 			}
-			e.stop(fmt.Sprintf("%v after the end of stdin", e.p.cfg.quitAfter))
+			e.stop(fmt.Sprintf("%v after the end of %s", e.p.cfg.quitAfter, e.inName))
 		case <-ctx.Done():
 			e.failed = context.Cause(ctx)
-			e.stop("interrupted")
+			e.stop(interrupted)
 		}
 	}
 }
@@ -109,8 +113,8 @@ func (e *ending) takeReceiving(o outcome) {
 	var move *moveError
 	switch {
 	case o.err == nil:
-		e.receiveOpen = false
-		if e.peerFinished(); !e.stopped && e.sendOpen {
+		e.receiveOpen, e.peerFinished = false, true
+		if e.afterPeer(); !e.stopped && e.sendOpen {
 			e.closeStdout()
 		}
 	case errors.Is(o.err, errReceiveLimit):
@@ -123,10 +127,10 @@ func (e *ending) takeReceiving(o outcome) {
 	}
 }
 
-// peerFinished decides what becomes of stdin when the peer will send no more.
+// afterPeer decides what becomes of stdin when the peer will send no more.
 // What stdin still holds is sent on; a session ends only where nothing can be
 // lost by it.
-func (e *ending) peerFinished() {
+func (e *ending) afterPeer() {
 	if e.in == nil {
 		// Nothing was to be sent; now that the peer knows no more than that
 		// either, it may have our half-close.
@@ -210,11 +214,22 @@ func (e *ending) checkIdle(unacked *int) time.Duration {
 	case e.sendWay != nil && e.sendWay.holding():
 		e.failed = idleError{fmt.Errorf("send to %s: idle for %v with bytes not taken by the peer", e.peer, limit)}
 	case e.receiveWay.holding():
-		e.failed = idleError{fmt.Errorf("write to stdout: idle for %v with bytes from %s not taken", limit, e.peer)}
+		e.failed = idleError{fmt.Errorf("write to %s: idle for %v with bytes from %s not taken", e.outName, limit, e.peer)}
 		e.stdioFailed = true
 	}
 	e.stop(fmt.Sprintf("idle for %v", limit))
 	return limit
+}
+
+// concludeWith lets the session's own conclusion stand. A run that was stopped
+// meanwhile has failed, also where both ends had finished.
+func (e *ending) concludeWith(ctx context.Context) {
+	if e.failed == nil {
+		e.failed = context.Cause(ctx)
+	}
+	before := e.failed
+	e.failed = e.conclude(e)
+	e.stdioFailed = e.stdioFailed || before == nil && e.failed != nil
 }
 
 // how names the ending for -v.

@@ -26,6 +26,8 @@ func (p *purr) handler() handler {
 		return p.echo
 	case p.cfg.sendFile != "":
 		return p.sendFile
+	case p.cfg.file.recv != "":
+		return p.recvFile
 	case p.cfg.interactive || p.cfg.quitWord != "":
 		return p.converseByLine
 	case p.cfg.keep:
@@ -40,7 +42,7 @@ func (p *purr) converse(ctx context.Context, c net.Conn) error { return p.handle
 // newSession prepares a conversation of c with stdout. The caller frees it
 // with close.
 func (p *purr) newSession(c net.Conn) (*session, error) {
-	s := &session{p: p, conn: c, peer: connName(c), inName: "stdin", only: !p.cfg.keep && len(p.cfg.ports) <= 1}
+	s := &session{p: p, conn: c, peer: connName(c), inName: "stdin", outName: "stdout", only: !p.cfg.keep && len(p.cfg.ports) <= 1}
 	var err error
 	if s.alarm, err = newAlarm(); err != nil {
 		return nil, fmt.Errorf("serve %s: %w", s.peer, err)
@@ -84,68 +86,6 @@ func (p *purr) stdio(ctx context.Context, c net.Conn) error {
 // half-close at once, a client that takes that for the end would stop sending.
 func (p *purr) hasInput(stdin fileKind) bool {
 	return !p.cfg.noStdin && !(p.cfg.listen && stdin == kindNull)
-}
-
-// sendFile sends exactly the bytes of --send-file, opened anew so that every
-// client gets it from the start, and receives to stdout meanwhile.
-func (p *purr) sendFile(ctx context.Context, c net.Conn) error {
-	f, err := openPatiently(ctx, p.cfg.sendFile)
-	if err != nil {
-		return fmt.Errorf("send to %s: %w", connName(c), err)
-	}
-	defer f.Close()
-	s, err := p.newSession(c)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	s.inName = p.cfg.sendFile
-	in := newStdio(f, s.alarm)
-	s.in = in
-	if in.kind == kindRegular {
-		info, err := f.Stat()
-		if err != nil {
-			return fmt.Errorf("send to %s: %w", s.peer, err)
-		}
-		if info.Size() > 0 { // a file in /proc says 0 and has something to read all the same
-			s.in = &exactFile{stdio: in, size: info.Size(), left: info.Size()}
-		}
-	}
-	return s.relay(ctx)
-}
-
-// openPatiently opens a file for reading. While the process is out of
-// descriptors it waits for one: the client that is being served has done
-// nothing wrong.
-func openPatiently(ctx context.Context, name string) (*os.File, error) {
-	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		f, err := os.Open(name)
-		if !isOutOfDescriptors(err) {
-			return f, err
-		}
-		if !sleep(ctx, pause) {
-			return nil, context.Cause(ctx)
-		}
-	}
-}
-
-// An exactFile is a regular file of a known size: what is appended to it
-// meanwhile is not sent, and one that shrinks is an error.
-type exactFile struct {
-	*stdio
-	size, left int64
-}
-
-func (f *exactFile) Read(b []byte) (int, error) {
-	if f.left == 0 {
-		return 0, io.EOF
-	}
-	n, err := f.stdio.Read(b[:min(int64(len(b)), f.left)])
-	f.left -= int64(n)
-	if err == io.EOF {
-		err = fmt.Errorf("file shrank while it was sent: %d of %d bytes", f.size-f.left, f.size)
-	}
-	return n, err
 }
 
 // echo makes the connection its own other end: what comes in goes back, one

@@ -296,6 +296,11 @@ func (f *flagSet) checkFiles() error {
 			return usageErrorf("option --port-file: %w", err)
 		}
 	}
+	if c.file.recv != "" {
+		if err := c.checkRecvFile(); err != nil {
+			return usageErrorf("option --recv-file: %w", err)
+		}
+	}
 	return c.checkFile()
 }
 

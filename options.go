@@ -92,7 +92,13 @@ type checkConfig struct {
 
 // A fileConfig is about raw files: --send-file and --recv-file.
 type fileConfig struct {
-	force bool // replace what exists
+	sum          bool   // hash what --send-file sends
+	recv         string // --recv-file; empty: none
+	direct       bool   // recv is a pipe or a device: write to it, and not beside it
+	force        bool   // replace what has the name already
+	keepPartial  bool
+	expectSize   int64  // -1: any
+	expectSHA256 []byte // nil: any
 }
 
 // A keyConfig is about encryption.
@@ -135,7 +141,9 @@ type flagSet struct {
 	maxLoss                                     percent
 	secretFile                                  string
 	hello                                       seconds
-	maxSize                                     fileSize
+	maxSize, expectSize                         fileSize
+	sendFile, recvFile                          fileName
+	expectSHA256                                sha256Sum
 
 	invalid error // the first value that could not be read
 }
@@ -177,10 +185,11 @@ func newFlagSet() *flagSet {
 		limit: number{what: "receive limit", low: 1, high: 1<<31 - 1},
 		conns: number{what: "connection limit", low: 1, high: 1<<31 - 1},
 		ttl:   number{what: "ttl", low: 1, high: 255}, minTTL: number{what: "minimum ttl", low: 1, high: 255},
-		retry:    number{what: "number of retries", low: 0, high: 1<<31 - 1},
-		readyFD:  number{what: "file descriptor", low: 3, high: 1 << 20},
-		parallel: number{what: "number at once", low: 1, high: 65535},
-		rate:     number{what: "rate", low: 1, high: 1_000_000},
+		retry:      number{what: "number of retries", low: 0, high: 1<<31 - 1},
+		readyFD:    number{what: "file descriptor", low: 3, high: 1 << 20},
+		parallel:   number{what: "number at once", low: 1, high: 65535},
+		rate:       number{what: "rate", low: 1, high: 1_000_000},
+		expectSize: fileSize{zero: true},
 	}
 	value := f.value
 	f.flags = []cli.Flag{
@@ -208,7 +217,7 @@ func newFlagSet() *flagSet {
 		toggle(&c.upper, "upper"),
 		toggle(&c.crlf, "crlf", "C"),
 		toggle(&c.telnet, "telnet", "t"),
-		text(&c.sendFile, "send-file"),
+		value(&f.sendFile, "send-file"),
 		toggle(&c.interactive, "interactive"),
 		text(&c.quitWord, "quit-word"),
 
@@ -262,8 +271,14 @@ func (f *flagSet) checkFlags() []cli.Flag {
 
 // fileFlags are the options of raw files.
 func (f *flagSet) fileFlags() []cli.Flag {
+	c := &f.config.file
 	return []cli.Flag{
-		toggle(&f.config.file.force, "force"),
+		toggle(&c.sum, "sum"),
+		f.value(&f.recvFile, "recv-file"),
+		f.value(&f.expectSize, "expect-size"),
+		f.value(&f.expectSHA256, "expect-sha256"),
+		toggle(&c.keepPartial, "keep-partial"),
+		toggle(&c.force, "force"),
 	}
 }
 
@@ -356,7 +371,12 @@ func newConfig(args []string) (*config, error) {
 func (f *flagSet) settle() {
 	c := f.config
 	c.verbose++ // cli takes one off for the alias, which nothing sets here
-	c.noStdin = c.noStdin || f.recvOnly
+	c.sendFile, c.file.recv = f.sendFile.path, f.recvFile.path
+	c.file.expectSize, c.file.expectSHA256 = -1, f.expectSHA256.sum
+	if f.expectSize.set {
+		c.file.expectSize = f.expectSize.n
+	}
+	c.noStdin = c.noStdin || f.recvOnly || c.file.recv != ""
 	c.wait, c.idleTimeout, c.connectTimeout = f.wait.d, f.wait.d, f.wait.d
 	if f.idle.set {
 		c.idleTimeout = f.idle.d

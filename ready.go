@@ -77,8 +77,13 @@ func checkPortFile(path string) error {
 	case err != nil && !errors.Is(err, os.ErrNotExist):
 		return err
 	}
-	dir := filepath.Dir(path)
-	if info, err = os.Stat(dir); err != nil {
+	return checkDirectory(filepath.Dir(path))
+}
+
+// checkDirectory finds a directory in which no file can be made.
+func checkDirectory(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
 		return err
 	}
 	if !info.IsDir() {

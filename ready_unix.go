@@ -4,6 +4,8 @@ package main
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,3 +27,24 @@ func checkInherited(fd int) error {
 
 // checkWritable reports whether files can be made in the directory.
 func checkWritable(dir string) error { return unix.Access(dir, unix.W_OK|unix.X_OK) }
+
+// checkWritableFile reports whether a pipe or device can be written to.
+func checkWritableFile(path string) error {
+	if err := unix.Access(path, unix.W_OK); err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return nil
+}
+
+// checkReplaceable reports whether another file may take the name: in a
+// directory such as /tmp only its owner, the directory's and root may move a file.
+func checkReplaceable(path string) error {
+	var file, dir unix.Stat_t
+	if unix.Lstat(path, &file) != nil || unix.Stat(filepath.Dir(path), &dir) != nil {
+		return nil // the renaming will tell
+	}
+	if me := uint32(os.Geteuid()); dir.Mode&unix.S_ISVTX != 0 && me != 0 && me != file.Uid && me != dir.Uid {
+		return &os.PathError{Op: "replace", Path: path, Err: unix.EPERM}
+	}
+	return nil
+}

@@ -109,7 +109,26 @@ func (f *flagSet) waitRules() []rule {
 
 // fileRules are those of raw files.
 func (f *flagSet) fileRules() []rule {
-	return nil
+	c := f.config
+	recv := c.file.recv != ""
+	return []rule{
+		{recv && c.sendFile != "", "options --recv-file and --send-file exclude each other: send with one run and receive with another"},
+		{recv && c.udp, "options --recv-file and -u exclude each other: datagrams have no end and may get lost; use TCP, or \"purr -u -l PORT >FILE\""},
+		{recv && c.keep, "options --recv-file and -k exclude each other: one name is for one client, leave -k out"},
+		{recv && c.echo, "options --recv-file and --echo exclude each other: for a copy of what is echoed, say \"purr --echo ... >FILE\""},
+		{recv && (c.interactive || c.quitWord != ""), "options --recv-file and --interactive or --quit-word exclude each other: --recv-file reads no stdin"},
+		{recv && c.sendOnly, "options --recv-file and --send-only exclude each other: leave one out"},
+		{recv && c.zero, "options --recv-file and -z exclude each other: -z exchanges no data; for what a port says, say --banner"},
+		{recv && (c.crlf || f.interval.set), "options --recv-file and -C or -i exclude each other: they are about lines, and a file is stored as it comes"},
+		{recv && f.limit.set, "options --recv-file and -W exclude each other: a file is whole when its sender ends; for its size, say --expect-size"},
+		{recv && len(c.command) > 0, "option --recv-file and a command after -- exclude each other: say \"purr --wait-for TIME HOST PORT -- purr --recv-file FILE HOST PORT\""},
+		{c.file.sum && recv, "options --sum and --recv-file exclude each other: --recv-file says the SHA-256 anyway, leave --sum out"},
+		{c.file.sum && c.sendFile == "", "option --sum needs --send-file: for stdin, say \"tee >(sha256sum >&2) <FILE | purr ...\""},
+		{f.expectSize.set && !recv, "option --expect-size needs --recv-file: say \"purr ... --recv-file FILE\""},
+		{f.expectSHA256.sum != nil && !recv, "option --expect-sha256 needs --recv-file: say \"purr ... --recv-file FILE\""},
+		{c.file.keepPartial && !recv, "option --keep-partial needs --recv-file: say \"purr ... --recv-file FILE\""},
+		{recv && c.push.moves(), "options --recv-file and --push or --pull exclude each other: --pull is the checked way, --recv-file is for a peer without purr"},
+	}
 }
 
 // keyRules are those of encryption.
@@ -142,6 +161,6 @@ func (f *flagSet) pushRules() []rule {
 		{p.live && !p.push, "option --live needs --push: it is about files that grow while they are sent"},
 		{p.noResume && !moves, "option --no-resume needs --push or --pull: nothing else resumes"},
 		{f.hello.set && !moves, "option --hello-timeout needs --push or --pull: for others, say --connect-timeout or --idle-timeout"},
-		{c.file.force && !p.pull, "option --force needs --pull: the receiver decides what it replaces"},
+		{c.file.force && !p.pull && c.file.recv == "", "option --force needs --pull or --recv-file: the receiver decides what it replaces"},
 	}
 }

@@ -15,19 +15,29 @@ import (
 // what stands in for them. Its two pumps run at the same time; everything that
 // decides when it ends is here.
 type session struct {
-	p      *purr
-	conn   net.Conn // closed by relay when the session fails, else by the caller
-	peer   string   // as messages name it
-	in     source   // nil: nothing is sent, and the half-close comes after the peer's
-	inName string   // what messages call in
-	out    *stdio   // with an alarm of its own; nil: what comes in is dropped (--send-only)
-	alarm  *alarm   // ends what waits for in
-	only   bool     // whether stdout is this session's alone, to be closed when the peer has finished
+	p       *purr
+	conn    net.Conn // closed by relay when the session fails, else by the caller
+	peer    string   // as messages name it
+	in      source   // nil: nothing is sent, and the half-close comes after the peer's
+	inName  string   // what messages call in
+	out     *stdio   // with an alarm of its own; nil: what comes in is dropped (--send-only)
+	outName string   // what messages call out
+	alarm   *alarm   // ends what waits for in
+	only    bool     // whether stdout is this session's alone, to be closed when the peer has finished
 
 	display io.Writer // shows what comes in, in place of out: the line editor
 
 	// Filters of each direction, in order.
 	sendFilters, receiveFilters []filter
+
+	// Ways of each direction that are not for newWay to choose: those of
+	// files that are hashed. Nil: newWay chooses.
+	sendBy, receiveBy func(dst io.Writer, src io.Reader, filters []filter) way
+
+	// conclude, if set, is asked while the connection is still open what
+	// becomes of the session, and returns the error that is to stand. One
+	// where there was none before resets the connection.
+	conclude func(e *ending) error
 
 	sendWay, receiveWay way
 	stdoutFailed        bool // set before relay returns
@@ -65,7 +75,7 @@ var (
 //     behind it comes to its end too and what it says last can still be sent:
 //     "purr -l PORT <fifo | server >fifo".
 //   - The end of the peer ends the session unless stdin has bytes that nobody
-//     else will deliver; see peerFinished.
+//     else will deliver; see afterPeer.
 //   - A direction that fails closes both ends, and its error is the one
 //     returned, with its direction. A failed write to the connection leaves
 //     what the peer said before to be received first.
@@ -91,6 +101,9 @@ func (s *session) relay(ctx context.Context) error {
 	s.alarm.ring() // nothing more is sent while we wait for what was
 	if e.failed == nil && ctx.Err() == nil {
 		e.failed = s.settle(ctx)
+	}
+	if s.conclude != nil {
+		e.concludeWith(ctx)
 	}
 	s.ring()
 	// A transfer that was cut short here must not look complete there. What a
@@ -127,10 +140,17 @@ func (s *session) chooseWays() {
 	if s.out != nil {
 		s.out.enlarge()
 	}
-	if s.in != nil {
-		s.sendWay = newWay(toConn, s.in, s.sendFilters)
+	sendBy, receiveBy := newWay, newWay
+	if s.sendBy != nil {
+		sendBy = s.sendBy
 	}
-	s.receiveWay = newWay(toStdout, s.conn, s.receiveFilters)
+	if s.receiveBy != nil {
+		receiveBy = s.receiveBy
+	}
+	if s.in != nil {
+		s.sendWay = sendBy(toConn, s.in, s.sendFilters)
+	}
+	s.receiveWay = receiveBy(toStdout, s.conn, s.receiveFilters)
 }
 
 // send pumps stdin into the connection and half-closes it at the end.
@@ -214,7 +234,7 @@ func (s *session) settle(ctx context.Context) error {
 			return s.idleError(unacked)
 		}
 		if s.quitting {
-			return idleError{fmt.Errorf("send to %s: %d bytes not taken by the peer %v after the end of stdin", s.peer, unacked, s.p.cfg.quitAfter)}
+			return idleError{fmt.Errorf("send to %s: %d bytes not taken by the peer %v after the end of %s", s.peer, unacked, s.p.cfg.quitAfter, s.inName)}
 		}
 		return context.Cause(ctx)
 	})
@@ -255,5 +275,5 @@ func (s *session) fail(o outcome) error {
 		return fmt.Errorf("receive from %s: %w", s.peer, move)
 	}
 	s.stdoutFailed = true
-	return fmt.Errorf("write to stdout: %w", move)
+	return fmt.Errorf("write to %s: %w", s.outName, move)
 }

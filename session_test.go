@@ -267,7 +267,7 @@ func writeString(t testing.TB, w io.Writer, s string) {
 	}
 }
 
-// What peerFinished does with each kind of stdin is tested with whole programs
+// What afterPeer does with each kind of stdin is tested with whole programs
 // (ending_test.go); here is what the session returns.
 func TestSessionErrors(t *testing.T) {
 	t.Run("stdin fails", func(t *testing.T) {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
@@ -111,8 +113,9 @@ func (v *byteSize) String() string { return strconv.Itoa(v.n) }
 // fileSize is a number of bytes up to what a file may hold, with k, M, G or T
 // for powers of 1024.
 type fileSize struct {
-	n   int64
-	set bool
+	n    int64
+	set  bool
+	zero bool // whether 0 is one, too
 }
 
 func (v *fileSize) Set(text string) error {
@@ -128,7 +131,7 @@ func (v *fileSize) Set(text string) error {
 		return fmt.Errorf("size too large: %s", text)
 	case err != nil || strings.HasPrefix(digits, "+"):
 		return fmt.Errorf("size invalid: %s (bytes, or a number with k, M, G or T)", text)
-	case n < 1:
+	case n < 0 || n == 0 && !v.zero:
 		return fmt.Errorf("size too small: %s", text)
 	}
 	v.n, v.set = n<<shift, true
@@ -136,6 +139,35 @@ func (v *fileSize) Set(text string) error {
 }
 
 func (v *fileSize) String() string { return strconv.FormatInt(v.n, 10) }
+
+// sha256Sum is a SHA-256 as sha256sum(1) prints it: 64 hexadecimal digits, in
+// any case.
+type sha256Sum struct{ sum []byte }
+
+func (v *sha256Sum) Set(text string) error {
+	sum, err := hex.DecodeString(text)
+	if err != nil || len(sum) != sha256.Size {
+		return fmt.Errorf("SHA-256 invalid: %s (%d hexadecimal digits)", text, 2*sha256.Size)
+	}
+	v.sum = sum
+	return nil
+}
+
+func (v *sha256Sum) String() string { return hex.EncodeToString(v.sum) }
+
+// fileName is the name of a file. An empty one is an unset variable in
+// somebody's script, and not the same as no option.
+type fileName struct{ path string }
+
+func (v *fileName) Set(text string) error {
+	if text == "" {
+		return errors.New("the name of the file is empty")
+	}
+	v.path = text
+	return nil
+}
+
+func (v *fileName) String() string { return v.path }
 
 // typeOfService is the IP TOS byte: a keyword of OpenBSD nc's, or a number
 // from 0 to 255 (0x.. for hexadecimal, as nc allows here).

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"net"
+
+	"golang.org/x/sys/unix"
+)
+
+// acknowledged returns how many of the bytes written to c the peer's system
+// has acknowledged, as far as max, which is how many there were. known is
+// false where nothing acknowledges: a Unix socket.
+//
+// The kernel's count (RFC 4898, tcpEStatsAppHCThruOctetsAcked) has the SYN of
+// the end that dialled in it, but not that of the end that accepted, and the FIN
+// once it was acknowledged; the FIN comes last and so is cut off by max.
+func acknowledged(c net.Conn, dialled bool, max int64) (n int64, known bool) {
+	tcp, ok := c.(*net.TCPConn)
+	if !ok {
+		return 0, false
+	}
+	if multipath, err := tcp.MultipathTCP(); multipath || err != nil {
+		return unsent(c, max) // each path has counts of its own
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return 0, false
+	}
+	var info *unix.TCPInfo
+	controlErr := raw.Control(func(fd uintptr) {
+		info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	})
+	if controlErr != nil || err != nil {
+		return unsent(c, max)
+	}
+	n = int64(info.Bytes_acked)
+	if dialled && n > 0 {
+		n--
+	}
+	return min(n, max), true
+}
+
+// unsent works out the same from what the send queue still holds. It knows
+// nothing of a connection that has failed.
+func unsent(c net.Conn, max int64) (n int64, known bool) {
+	left, err := unacknowledged(c)
+	if err != nil {
+		return 0, false
+	}
+	return max - min(max, int64(left)), true
+}

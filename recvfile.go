@@ -1,0 +1,347 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"unicode/utf8"
+)
+
+// This file is --recv-file: what any peer sends becomes a file whose name
+// appears when it is complete, and never before.
+
+// recvFile stores what c sends as --recv-file until the peer finishes in
+// order. Every other ending is an error, and leaves nothing under that name.
+func (p *purr) recvFile(ctx context.Context, c net.Conn) error {
+	s, err := p.newSession(c)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	in, err := p.openRawFile()
+	if err != nil {
+		abort(c) // an orderly end would say that all was stored
+		return fmt.Errorf("receive from %s: %w", s.peer, err)
+	}
+	defer in.close()
+	in.session = s
+	s.out, s.outName, s.only = newStdio(in.file, s.out.alarm), p.cfg.file.recv, false
+	s.receiveBy = func(dst io.Writer, src io.Reader, filters []filter) way {
+		in.digest = newDigestWay(dst, src, filters)
+		in.digest.limit = p.cfg.file.expectSize
+		return in.digest
+	}
+	s.conclude = in.conclude
+	if err := s.relay(ctx); err != nil {
+		return err
+	}
+	p.sayOutcome("%s: %s", s.peer, in.said())
+	return nil
+}
+
+// A rawFile is a file that is being received: beside its name until it is
+// complete, or straight into what is no regular file.
+type rawFile struct {
+	*session
+	path   string // of the final name, as the user gave it
+	file   *os.File
+	digest *digestWay
+
+	dir     *os.Root // of the final name; nil: file is the pipe or device itself
+	partial string   // the name in dir until then
+
+	mu      sync.Mutex
+	settled bool // whether partial has become the file, or was given up
+}
+
+// openRawFile opens what will be received into. The caller closes it, which
+// gives up what was not stored by then; so does the end of the run.
+func (p *purr) openRawFile() (*rawFile, error) {
+	in := &rawFile{path: p.cfg.file.recv}
+	var err error
+	if p.cfg.file.direct {
+		in.file, err = openDirect(in.path)
+		return in, err
+	}
+	if in.dir, err = os.OpenRoot(filepath.Dir(in.path)); err != nil {
+		return nil, err
+	}
+	in.partial = besideName(filepath.Base(in.path))
+	// Readable too, because it may be hashed behind the writing. The mode is
+	// the one that it will keep.
+	in.file, err = in.dir.OpenFile(in.partial, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		_ = in.dir.Close()
+		return nil, fmt.Errorf("%s: %w", in.partialPath(), cause(err))
+	}
+	p.atExit(func() { in.giveUp(p) })
+	return in, nil
+}
+
+// openDirect opens a pipe or device. What has become a regular file since the
+// command line was checked is not written over.
+func openDirect(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.Mode().IsRegular() {
+		err = fmt.Errorf("%s has become a regular file", path)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// besideName is a name of its own beside base: hidden, and telling what it
+// belongs to as far as a name of 255 bytes can.
+func besideName(base string) string {
+	suffix := ".purr-" + rand.Text()[:8]
+	for len("."+base+suffix) > 255 {
+		_, size := utf8.DecodeLastRuneInString(base)
+		base = base[:len(base)-size]
+	}
+	return "." + base + suffix
+}
+
+func (in *rawFile) partialPath() string {
+	return filepath.Join(filepath.Dir(in.path), in.partial)
+}
+
+// conclude stores the file if the peer has finished in order. The peer is
+// still connected, so that a reset can tell it if that fails.
+func (in *rawFile) conclude(e *ending) error {
+	var more limitError
+	switch {
+	case errors.As(e.failed, &more):
+		return in.unexpected("more than the expected %d bytes came", more.limit)
+	case e.failed != nil:
+		return e.failed
+	case !e.peerFinished:
+		return fmt.Errorf("receive from %s: %s before the peer had finished", in.peer, e.why)
+	}
+	expect := in.p.cfg.file
+	switch size, sum := in.digest.size, in.digest.sum; {
+	case expect.expectSize >= 0 && size != expect.expectSize:
+		return in.unexpected("%d bytes came, and %d were expected", size, expect.expectSize)
+	case expect.expectSHA256 != nil && !bytes.Equal(sum, expect.expectSHA256):
+		return in.unexpected("%d bytes with sha256 %x came, and %x was expected", size, sum, expect.expectSHA256)
+	}
+	if err := in.store(); err != nil {
+		return fmt.Errorf("store %s: %w", in.path, cause(err))
+	}
+	return nil
+}
+
+// unexpected is the error of a file that is not the one that was expected.
+func (in *rawFile) unexpected(format string, args ...any) error {
+	what := fmt.Sprintf(format, args...)
+	if in.dir != nil {
+		what += ": nothing stored as " + in.path
+	}
+	return statusError{5, fmt.Errorf("receive from %s: %s", in.peer, what)}
+}
+
+// store puts what was received on stable storage and gives it its name.
+func (in *rawFile) store() error {
+	err := in.file.Sync()
+	if in.dir == nil && cannotSync(err) {
+		err = nil
+	}
+	// Some file systems (NFS, quotas) only say at the close that what was
+	// written could not be stored.
+	if err = errors.Join(err, in.file.Close()); err != nil || in.dir == nil {
+		return err
+	}
+	dir, err := in.dir.Open(".")
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := in.rename(dir); err != nil {
+		return err
+	}
+	if err := dir.Sync(); err != nil && !cannotSync(err) {
+		return fmt.Errorf("it is complete, but its directory cannot be put on stable storage: %w", cause(err))
+	}
+	return nil
+}
+
+// cannotSync reports whether err only says that there is nothing to put on
+// stable storage: a pipe, a terminal, a directory of some file systems.
+func cannotSync(err error) bool {
+	return errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported)
+}
+
+// rename gives the file its name, unless the run has given it up meanwhile.
+func (in *rawFile) rename(dir *os.File) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.settled {
+		return context.Canceled
+	}
+	name := filepath.Base(in.path)
+	var err error
+	if in.p.cfg.file.force {
+		err = renameForce(in.dir, in.partial, name)
+	} else if handled, failed := renameNoReplace(dir, in.partial, name); handled {
+		err = failed
+	} else {
+		err = linkNoReplace(in.dir, in.partial, name)
+	}
+	in.settled = err == nil
+	return err
+}
+
+// renameForce renames from to to in dir, in the place of a regular file if
+// there is one.
+func renameForce(dir *os.Root, from, to string) error {
+	if old, err := dir.Lstat(to); err == nil && !old.Mode().IsRegular() {
+		return os.ErrExist
+	}
+	return dir.Rename(from, to)
+}
+
+// giveUp removes what was received so far, or with --keep-partial says where
+// it is; once, and not if it was stored.
+func (in *rawFile) giveUp(p *purr) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.dir == nil || in.settled {
+		return
+	}
+	in.settled = true
+	if !p.cfg.file.keepPartial {
+		_ = in.dir.Remove(in.partial)
+		return
+	}
+	info, err := in.dir.Lstat(in.partial)
+	if err != nil {
+		p.log.warnf("%s: %v", in.partialPath(), cause(err))
+		return
+	}
+	p.log.warnf("kept %d bytes in %s", info.Size(), in.partialPath())
+}
+
+// close frees what the file holds, and gives up a file that was not
+// stored.
+func (in *rawFile) close() {
+	in.giveUp(in.p)
+	_ = in.file.Close()
+	if in.dir != nil {
+		_ = in.dir.Close()
+	}
+}
+
+// said is the last line of what was received: what is known of it, and what
+// is not.
+func (in *rawFile) said() string {
+	line := fmt.Sprintf("received %d bytes, sha256 %x, closed in order", in.digest.size, in.digest.sum)
+	switch expect := in.p.cfg.file; {
+	case expect.expectSHA256 != nil:
+		return line + "; the SHA-256 is the expected one"
+	case expect.expectSize >= 0:
+		return line + "; the size is the expected one"
+	}
+	return line + "; raw mode cannot tell a finished file from a killed sender: use --push/--pull, or --expect-size/--expect-sha256"
+}
+
+// linkNoReplace renames from to to in dir by giving it a second name and
+// taking the first away.
+func linkNoReplace(dir *os.Root, from, to string) error {
+	err := dir.Link(from, to)
+	switch {
+	case err == nil:
+		return dir.Remove(from)
+	case errors.Is(err, os.ErrExist):
+		return err
+	}
+	// A file system without links. Whoever makes a file exclusively has the
+	// name, and may replace what is his own.
+	f, reserveErr := dir.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if reserveErr != nil {
+		return reserveErr
+	}
+	_ = f.Close()
+	if err := dir.Rename(from, to); err != nil {
+		_ = dir.Remove(to)
+		return err
+	}
+	return nil
+}
+
+// checkRecvFile finds a --recv-file that cannot be stored before anybody
+// connects.
+func (c *config) checkRecvFile() error {
+	path := c.file.recv
+	switch {
+	case len(c.ports) > 1:
+		return errors.New("one name is for one conversation: give one port")
+	case path == "-":
+		return errors.New("- is no file: leave the option out to write to stdout, or say ./-")
+	}
+	_, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		if strings.HasSuffix(path, "/") {
+			return fmt.Errorf("%s is a directory that does not exist: name the file in it", path)
+		}
+		return checkStore(filepath.Dir(path))
+	}
+	if err != nil {
+		return err
+	}
+	return c.checkExisting(path)
+}
+
+// checkStore finds a directory in which no file can be stored: one that cannot
+// be written to, or not opened to be put on stable storage.
+func checkStore(dir string) error {
+	if err := checkDirectory(dir); err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	return root.Close()
+}
+
+// checkExisting looks at what has the name already. A link to a file is never
+// followed, and never replaced either: which of the two is meant is not ours
+// to guess.
+func (c *config) checkExisting(path string) error {
+	info, err := os.Stat(path)
+	if target, linkErr := os.Readlink(path); linkErr == nil && (err != nil || info.Mode().IsRegular()) {
+		return fmt.Errorf("%s is a symbolic link to %s: name the file itself, or remove the link", path, target)
+	}
+	if err != nil {
+		return err
+	}
+	switch mode := info.Mode(); {
+	case mode.IsDir():
+		return fmt.Errorf("%s is a directory: name a file in it", path)
+	case mode&os.ModeSocket != 0:
+		return fmt.Errorf("%s is a socket: name a file", path)
+	case !mode.IsRegular():
+		c.file.direct = true
+		return checkWritableFile(path)
+	case !c.file.force:
+		return fmt.Errorf("%s exists: choose another name, or say --force to replace it", path)
+	}
+	if err := checkStore(filepath.Dir(path)); err != nil {
+		return err
+	}
+	return checkReplaceable(path)
+}
