@@ -6,32 +6,44 @@ import (
 	"sync/atomic"
 )
 
+// A digested is what was written by a way that hashes it. It is to be read once
+// the way was closed.
+type digested struct {
+	limit int64 // the most bytes that may be written; negative: any number
+	size  int64
+	sum   []byte // the SHA-256
+	err   error  // why there is no sum
+}
+
+// count books n more bytes, and fails if those are too many.
+func (d *digested) count(n int) error {
+	if d.size += int64(n); d.limit >= 0 && d.size > d.limit {
+		return limitError{d.limit}
+	}
+	return nil
+}
+
+// A limitError says that more came than was expected.
+type limitError struct{ limit int64 }
+
+func (e limitError) Error() string { return fmt.Sprintf("more than %d bytes", e.limit) }
+
 // A digestWay is a bufferWay that hashes what it writes, in another goroutine:
-// for files whose SHA-256 is to be told.
+// for files whose SHA-256 is to be told. Nothing beyond the limit is written.
 type digestWay struct {
+	digested
 	dst      io.Writer
 	src      io.Reader
 	filters  []filter // such as change bytes where they are, or leave some out
 	digester *digester
-	limit    int64 // the most bytes that may be written; negative: any number
 	writing  atomic.Bool
-
-	// What was written, to be read once close has returned.
-	size int64
-	sum  []byte
 }
 
 // newDigestWay starts the digester's goroutine; close ends it.
-func newDigestWay(dst io.Writer, src io.Reader, filters []filter) *digestWay {
+func newDigestWay(dst io.Writer, src io.Reader, filters []filter, limit int64) *digestWay {
 	tookWay("digest")
-	return &digestWay{dst: dst, src: src, filters: filters, digester: newDigester(nil), limit: -1}
+	return &digestWay{digested: digested{limit: limit}, dst: dst, src: src, filters: filters, digester: newDigester(nil)}
 }
-
-// A limitError says that more came than was expected. Nothing beyond the limit
-// was written.
-type limitError struct{ limit int64 }
-
-func (e limitError) Error() string { return fmt.Sprintf("more than %d bytes", e.limit) }
 
 func (w *digestWay) move(max int) (int, error) {
 	block := w.digester.block()
@@ -53,12 +65,8 @@ func (w *digestWay) move(max int) (int, error) {
 
 // write passes b on, unless that would be too much.
 func (w *digestWay) write(b []byte) error {
-	w.size += int64(len(b))
-	switch {
-	case w.limit >= 0 && w.size > w.limit:
-		return limitError{w.limit}
-	case len(b) == 0:
-		return nil
+	if err := w.count(len(b)); err != nil || len(b) == 0 {
+		return err
 	}
 	w.writing.Store(true)
 	defer w.writing.Store(false)

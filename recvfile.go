@@ -35,11 +35,7 @@ func (p *purr) recvFile(ctx context.Context, c net.Conn) error {
 	defer in.close()
 	in.session = s
 	s.out, s.outName, s.only = newStdio(in.file, s.out.alarm), p.cfg.file.recv, false
-	s.receiveBy = func(dst io.Writer, src io.Reader, filters []filter) way {
-		in.digest = newDigestWay(dst, src, filters)
-		in.digest.limit = p.cfg.file.expectSize
-		return in.digest
-	}
+	s.receiveBy = in.way
 	s.conclude = in.conclude
 	if err := s.relay(ctx); err != nil {
 		return err
@@ -54,7 +50,7 @@ type rawFile struct {
 	*session
 	path   string // of the final name, as the user gave it
 	file   *os.File
-	digest *digestWay
+	digest *digested
 
 	dir     *os.Root // of the final name; nil: file is the pipe or device itself
 	partial string   // the name in dir until then
@@ -105,6 +101,21 @@ func openDirect(path string) (*os.File, error) {
 	return f, nil
 }
 
+// way returns the fastest that was measured for a file which is hashed.
+func (in *rawFile) way(dst io.Writer, src io.Reader, filters []filter) way {
+	limit := in.p.cfg.file.expectSize
+	if in.dir != nil && len(filters) == 0 {
+		if fast := fastWay(dst, src); fast != nil {
+			w := newBehindWay(fast, in.file, limit)
+			in.digest = &w.digested
+			return w
+		}
+	}
+	w := newDigestWay(dst, src, filters, limit)
+	in.digest = &w.digested
+	return w
+}
+
 // besideName is a name of its own beside base: hidden, and telling what it
 // belongs to as far as a name of 255 bytes can.
 func besideName(base string) string {
@@ -131,6 +142,9 @@ func (in *rawFile) conclude(e *ending) error {
 		return e.failed
 	case !e.peerFinished:
 		return fmt.Errorf("receive from %s: %s before the peer had finished", in.peer, e.why)
+	}
+	if in.digest.err != nil {
+		return fmt.Errorf("store %s: %w", in.path, in.digest.err)
 	}
 	expect := in.p.cfg.file
 	switch size, sum := in.digest.size, in.digest.sum; {

@@ -42,8 +42,9 @@ func (p *purr) sendFile(ctx context.Context, c net.Conn) error {
 	}
 	if p.cfg.file.sum {
 		s.sendBy = func(dst io.Writer, src io.Reader, filters []filter) way {
-			d.digest = newDigestWay(dst, src, filters)
-			return d.digest
+			w := newDigestWay(dst, src, filters, -1)
+			d.digest = &w.digested
+			return w
 		}
 	}
 	s.conclude = d.conclude
@@ -58,7 +59,7 @@ func (p *purr) sendFile(ctx context.Context, c net.Conn) error {
 type delivery struct {
 	*session
 	file   *exactFile // nil: a pipe, or another file of no size
-	digest *digestWay // of --sum; nil: nobody asked
+	digest *digested  // of --sum; nil: nobody asked
 	said   string     // once it has succeeded: what is known of it
 }
 
