@@ -24,6 +24,7 @@ Examples:
   purr HOST 9000 <file                      send one
   tar c DIR | purr HOST 9000                move a tree; at the other end: purr -l 9000 | tar x
   purr -l -k --send-file F 9000             send a file to everyone who connects
+  purr -l --recv-file F 9000                receive a file; it has its name only once it is complete
   purr -l -k --echo --upper 8080            answer every client in upper case
   echo hi | purr -u HOST 9000               one datagram, and its reply
   purr -l 9000 <fifo | server >fifo         put a program behind a port
@@ -75,10 +76,17 @@ What to say:
       --no-shutdown          do not half-close at the end of stdin
   -i TIME                    wait between lines, and between ports; between pings (default 1 s)
 
+Raw files, with any peer:
+      --sum                  with --send-file: say the SHA-256 of what was sent
+      --recv-file FILE       receive into FILE, which appears when the peer has finished in order
+      --expect-size SIZE     FILE must have this size, else status 5
+      --expect-sha256 HEX    FILE must have this SHA-256, else status 5
+      --keep-partial         keep what was received if it fails, and say where
+
 Push and pull (files, checked: status 0 means stored, with the same SHA-256, on stable storage):
       --push                 send files and directories; with -l offer them
       --pull                 receive them into DIR (default: here); with -l wait for them
-      --force                replace what exists (default: refuse it)
+      --force                replace what exists (default: refuse it); also with --recv-file
       --rename               keep what exists, and give what comes a number
       --max-size SIZE        with --pull: store at most SIZE bytes in all
       --no-resume            keep no part of a transfer that was cut, and go on from none
@@ -133,6 +141,7 @@ Sockets:
 
 Exit status: 0 all went well and every byte arrived; 1 it failed or bytes were lost, and stderr
 says why; 2 the command line is wrong, and nothing was opened; 128+n ended by signal n.
+With --recv-file: 5 not the size or the SHA-256 that was expected, and nothing was stored.
 With -z: 0 open; 1 closed, or not to be asked from here; 3 no answer; 4 filtered, somebody refused
 on the way; 5 answered, but not as --expect says. With --push and --pull, on both ends: 3 cut or
 not confirmed, try again; 4 refused or skipped; 5 damaged; 6 no purr at the other end; 7 key.

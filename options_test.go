@@ -132,6 +132,17 @@ func TestConfigValues(t *testing.T) {
 		{"--max-conns 7 -lk 80", func(c *config) bool { return c.maxConns == 7 }},
 		{"-b -D -r -n -C h 80", func(c *config) bool { return c.broadcast && c.shuffle && c.numeric && c.crlf }},
 		{"--send-file go.mod h 80", func(c *config) bool { return c.sendFile == "go.mod" }},
+		{"--send-file go.mod --sum h 80", func(c *config) bool { return c.file.sum }},
+		{"--recv-file new h 80", func(c *config) bool {
+			return c.file.recv == "new" && c.noStdin && c.file.expectSize < 0 && c.file.expectSHA256 == nil && !c.file.direct
+		}},
+		{"-l --recv-file go.mod --force --keep-partial 80", func(c *config) bool { return c.file.force && c.file.keepPartial }},
+		{"--recv-file /dev/null h 80", func(c *config) bool { return c.file.direct }},
+		{"-U --recv-file new --expect-size 5G path", func(c *config) bool { return c.file.expectSize == 5<<30 }},
+		{"--recv-file new --expect-size 0 h 80", func(c *config) bool { return c.file.expectSize == 0 }},
+		{"--recv-file new --expect-sha256 " + strings.Repeat("aB", 32) + " h 80", func(c *config) bool {
+			return string(c.file.expectSHA256) == strings.Repeat("\xab", 32)
+		}},
 		{"-w 1 -w 2 h 80", func(c *config) bool { return c.idleTimeout == 2*time.Second }}, // the last one counts
 	} {
 		if c := parse(test.args); !test.ok(c) {
@@ -190,6 +201,37 @@ func TestWrongCommandLines(t *testing.T) {
 		{"-M 5 -U path", "options -M and -U exclude each other: a Unix socket has no TTL"},
 		{"-m 5 -U path", "options -m and -U exclude each other: a Unix socket has no TTL"},
 		{"-T 5 -U path", "options -T and -U exclude each other: a Unix socket has no TOS"},
+
+		// Raw files.
+		{"--recv-file new --send-file go.mod h 80", "options --recv-file and --send-file exclude each other: send with one run and receive with another"},
+		{"--recv-file new -u -l 80", `options --recv-file and -u exclude each other: datagrams have no end and may get lost; use TCP, or "purr -u -l PORT >FILE"`},
+		{"--recv-file new -lk 80", "options --recv-file and -k exclude each other: one name is for one client, leave -k out"},
+		{"--recv-file new --echo h 80", `options --recv-file and --echo exclude each other: for a copy of what is echoed, say "purr --echo ... >FILE"`},
+		{"--recv-file new --interactive h 80", "options --recv-file and --interactive or --quit-word exclude each other: --recv-file reads no stdin"},
+		{"--recv-file new --quit-word q h 80", "options --recv-file and --interactive or --quit-word exclude each other: --recv-file reads no stdin"},
+		{"--recv-file new --send-only h 80", "options --recv-file and --send-only exclude each other: leave one out"},
+		{"--recv-file new -z h 80", "options --recv-file and -z exclude each other: -z exchanges no data; for what a port says, say --banner"},
+		{"--recv-file new -C h 80", "options --recv-file and -C or -i exclude each other: they are about lines, and a file is stored as it comes"},
+		{"--recv-file new -i 1 h 80", "options --recv-file and -C or -i exclude each other: they are about lines, and a file is stored as it comes"},
+		{"--recv-file new -W 1 h 80", "options --recv-file and -W exclude each other: a file is whole when its sender ends; for its size, say --expect-size"},
+		{"--recv-file new --wait-for 1 h 80 -- sh", `option --recv-file and a command after -- exclude each other: say "purr --wait-for TIME HOST PORT -- purr --recv-file FILE HOST PORT"`},
+		{"--recv-file new --sum h 80", "options --sum and --recv-file exclude each other: --recv-file says the SHA-256 anyway, leave --sum out"},
+		{"--sum h 80", `option --sum needs --send-file: for stdin, say "tee >(sha256sum >&2) <FILE | purr ..."`},
+		{"--expect-size 1 h 80", `option --expect-size needs --recv-file: say "purr ... --recv-file FILE"`},
+		{"--expect-sha256 " + strings.Repeat("00", 32) + " h 80", `option --expect-sha256 needs --recv-file: say "purr ... --recv-file FILE"`},
+		{"--keep-partial h 80", `option --keep-partial needs --recv-file: say "purr ... --recv-file FILE"`},
+		{"--force h 80", "option --force needs --pull or --recv-file: the receiver decides what it replaces"},
+		{"--recv-file new --pull h 80", "options --recv-file and --push or --pull exclude each other: --pull is the checked way, --recv-file is for a peer without purr"},
+		{"--recv-file new --expect-size -1 h 80", "option --expect-size: size too small: -1"},
+		{"--recv-file new --expect-size 8589934592G h 80", "option --expect-size: size too large: 8589934592G"},
+		{"--recv-file new --expect-size 1P h 80", "option --expect-size: size invalid: 1P (bytes, or a number with k, M, G or T)"},
+		{"--recv-file new --expect-size 1kk h 80", "option --expect-size: size invalid: 1kk (bytes, or a number with k, M, G or T)"},
+		{"--recv-file new --expect-size k h 80", "option --expect-size: size invalid: k (bytes, or a number with k, M, G or T)"},
+		{"--recv-file new --expect-sha256 00 h 80", "option --expect-sha256: SHA-256 invalid: 00 (64 hexadecimal digits)"},
+		{"--recv-file '' h 80", "option --recv-file: the name of the file is empty"},
+		{"--send-file '' h 80", "option --send-file: the name of the file is empty"},
+		{"--recv-file new h 80 81", "option --recv-file: one name is for one conversation: give one port"},
+		{"--recv-file - h 80", "option --recv-file: - is no file: leave the option out to write to stdout, or say ./-"},
 
 		// Operands.
 		{"-v", `no host and port: say "purr HOST PORT", or "purr -l PORT" to listen`},
@@ -265,7 +307,7 @@ func TestWrongCommandLines(t *testing.T) {
 // Every message follows the rules of log.go: lower case, no full stop, printable.
 func TestConflictWording(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("options.go")
+	text, err := os.ReadFile("rules.go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -364,7 +406,7 @@ func TestHelpFlagsAndManualAgree(t *testing.T) {
 			continue
 		}
 		head, _, _ := strings.Cut(strings.TrimSpace(line), "  ")
-		for _, m := range regexp.MustCompile(`(?:^|[ ,])--?([a-zA-Z0-9][a-z-]*)`).FindAllStringSubmatch(head, -1) {
+		for _, m := range regexp.MustCompile(`(?:^|[ ,])--?([a-zA-Z0-9][a-z0-9-]*)`).FindAllStringSubmatch(head, -1) {
 			if !slices.Contains(names, m[1]) {
 				t.Errorf("the help names %s, which there is not: %s", m[0], line)
 			}
@@ -391,7 +433,7 @@ func TestExamplesParse(t *testing.T) {
 	for line := range strings.Lines(examples + help[:strings.Index(help, "Usage:")]) {
 		for _, command := range regexp.MustCompile(`(?:^| )purr( [^;|<>,()]+)`).FindAllStringSubmatch(line, -1) {
 			text, _, _ := strings.Cut(strings.TrimSpace(command[1]), "  ")
-			args := strings.Fields(strings.NewReplacer("PORT", "9000", "--send-file F", "--send-file go.mod", "CMD", os.Args[0]).Replace(text))
+			args := strings.Fields(strings.NewReplacer("PORT", "9000", "--send-file F", "--send-file go.mod", "--recv-file F", "--recv-file new", "CMD", os.Args[0]).Replace(text))
 			if len(args) == 0 || strings.HasPrefix(text, "pipes ") {
 				continue
 			}
