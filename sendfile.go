@@ -132,6 +132,11 @@ func (f *exactFile) Read(b []byte) (int, error) {
 	if f.left == 0 {
 		return 0, io.EOF
 	}
+	select {
+	case <-f.alarm.rung: // nothing waits for a regular file, and so nothing else would end it
+		return 0, errStopped
+	default:
+	}
 	n, err := f.stdio.Read(b[:min(int64(len(b)), f.left)])
 	f.left -= int64(n)
 	if err == io.EOF {
