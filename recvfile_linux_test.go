@@ -1,0 +1,542 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// --recv-file: a name that appears with the complete file or not at all.
+
+const cannotTell = "raw mode cannot tell a finished file from a killed sender: use --push/--pull, or --expect-size/--expect-sha256"
+
+// holds checks that a directory has exactly these files.
+func holds(t testing.TB, dir string, names ...string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", names) {
+		t.Errorf("%s holds %q, want %q", dir, got, names)
+	}
+}
+
+// hasContent checks what is in a file.
+func hasContent(t testing.TB, path, want string) {
+	t.Helper()
+	if b, err := os.ReadFile(path); err != nil || string(b) != want {
+		t.Errorf("%s: %d bytes (%v), want %d, or others", path, len(b), err, len(want))
+	}
+}
+
+// isReset checks that what a peer reads ends with a reset, and no sooner.
+func isReset(t testing.TB, r io.Reader) {
+	t.Helper()
+	if b, err := io.ReadAll(r); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the sender saw %v after %d bytes, want a reset", err, len(b))
+	}
+}
+
+// Every netcat sends, dialled to and dialling.
+func TestRecvFileFromStockSenders(t *testing.T) {
+	t.Parallel()
+	content := noise(eight/4 + 321)
+	path := fileWith(t, content)
+	want := fmt.Sprintf("received %d bytes, sha256 %s, closed in order; %s", len(content), sumOf(content), cannotTell)
+	check := func(t *testing.T, p *process, dir string) {
+		t.Helper()
+		p.ends(0)
+		p.complains("purr: 127.0.0.1 port ", want)
+		p.printed("")
+		holds(t, dir, "f")
+		hasContent(t, filepath.Join(dir, "f"), content)
+	}
+	for _, peer := range netcats {
+		t.Run(peer.program+" dials purr", func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			p := startPurr(t, opts{openStdin: true, dir: dir}, "-l", "--recv-file", "f", "127.0.0.1", "0")
+			client := shell(t, opts{stdin: opened(t, path)}, peer.command(t, peer.dialSend, p.port()))
+			client.ends(0)
+			check(t, p, dir)
+		})
+		t.Run("purr dials "+peer.program, func(t *testing.T) {
+			t.Parallel()
+			dir, port := t.TempDir(), freePort(t, "tcp")
+			server := shell(t, opts{stdin: opened(t, path)}, peer.command(t, peer.listenSend, port))
+			awaitPort(t, "tcp", port)
+			p := startPurr(t, opts{openStdin: true, dir: dir}, "--recv-file", "f", "127.0.0.1", port)
+			check(t, p, dir)
+			server.ends(0)
+		})
+	}
+	t.Run("mode", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		p := shell(t, opts{dir: dir}, `umask 027; exec purr -l --recv-file f 127.0.0.1 0`)
+		_ = dialTest(t, "tcp", p.addr()).Close()
+		p.ends(0)
+		info, err := os.Stat(filepath.Join(dir, "f"))
+		if err != nil || info.Mode() != 0o640 || info.Size() != 0 {
+			t.Errorf("%v %v (%v), want an empty file of mode 0640", info.Mode(), info.Size(), err)
+		}
+	})
+	t.Run("unix, in upper case", func(t *testing.T) {
+		t.Parallel()
+		dir, socket := t.TempDir(), filepath.Join(socketDir(t), "s")
+		p := startPurr(t, opts{dir: dir}, "-v", "-l", "--upper", "--recv-file", "f", "-U", socket)
+		p.waitErr(listeningOn)
+		c := dialTest(t, "unix", socket)
+		writeAll(t, c, "hello")
+		_ = c.Close()
+		p.ends(0)
+		p.waitErr(regexp.MustCompile(`received 5 bytes, sha256 ` + sumOf("HELLO")))
+		hasContent(t, filepath.Join(dir, "f"), "HELLO")
+	})
+}
+
+// A receiving is one way for a --recv-file to fail: what the sender does once it
+// has sent half of 300,000 bytes, and what the receiver says.
+var receivings = []struct {
+	name   string
+	args   []string
+	act    func(t *testing.T, p *process, c streamConn)
+	status int
+	says   string
+}{
+	{"reset", nil, func(t *testing.T, _ *process, c streamConn) { reset(t, c) }, 1, "connection reset by peer"},
+	{"idle", []string{"-w", "0.3"}, sees, 1, "idle for 300ms before the peer had finished"},
+	{"SIGTERM", nil, func(t *testing.T, p *process, c streamConn) { p.signal(syscall.SIGTERM); sees(t, p, c) }, 143, ""},
+	{"SIGINT", nil, func(t *testing.T, p *process, c streamConn) { p.signal(syscall.SIGINT); sees(t, p, c) }, 130, ""},
+	{"too much", []string{"--expect-size", "1k"}, sees, 5, "more than the expected 1024 bytes came: nothing stored as f"},
+	{"too little", []string{"--expect-size", "300000"}, finishes, 5, "150000 bytes came, and 300000 were expected: nothing stored as f"},
+	{"another digest", []string{"--expect-sha256", sumOf("x")}, finishes, 5, "150000 bytes with sha256 " + sumOf(noise(150_000)) + " came, and " + sumOf("x") + " was expected: nothing stored as f"},
+}
+
+func sees(t *testing.T, _ *process, c streamConn) { t.Helper(); isReset(t, c) }
+
+func finishes(t *testing.T, _ *process, c streamConn) {
+	t.Helper()
+	_ = c.CloseWrite()
+	isReset(t, c)
+}
+
+// Whatever fails, nothing is left; or with --keep-partial the partial file.
+func TestRecvFileFails(t *testing.T) {
+	t.Parallel()
+	for _, test := range receivings {
+		for _, keep := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, keep %v", test.name, keep), func(t *testing.T) {
+				t.Parallel()
+				dir := t.TempDir()
+				args := append([]string{"-l", "--recv-file", "f", "127.0.0.1", "0"}, test.args...)
+				if keep {
+					args = append(args, "--keep-partial")
+				}
+				p := startPurr(t, opts{dir: dir}, args...)
+				c := dialTest(t, "tcp", p.addr()).(streamConn)
+				half := noise(150_000)
+				_, _ = io.WriteString(c, half)
+				if test.name != "too much" {
+					partial := ""
+					eventually(t, "half has been stored", func() bool {
+						found, _ := filepath.Glob(filepath.Join(dir, ".f.purr-????????"))
+						if len(found) != 1 {
+							return false
+						}
+						partial = found[0]
+						info, err := os.Stat(partial)
+						return err == nil && info.Size() == int64(len(half))
+					})
+				}
+				test.act(t, p, c)
+				p.ends(test.status)
+				said := strings.ReplaceAll(p.said(), "\x00\n", "")
+				if !strings.Contains(said, test.says) {
+					t.Errorf("said %q, want %q", said, test.says)
+				}
+				if !keep {
+					holds(t, dir)
+					return
+				}
+				m := regexp.MustCompile(`(?m)^purr: kept (\d+) bytes in (\.f\.purr-\w{8})$`).FindStringSubmatch(said)
+				if m == nil {
+					t.Fatalf("said %q", said)
+				}
+				holds(t, dir, m[2])
+				b, err := os.ReadFile(filepath.Join(dir, m[2]))
+				if err != nil || m[1] != fmt.Sprint(len(b)) || !strings.HasPrefix(half, string(b)) || test.name != "too much" && len(b) != len(half) {
+					t.Errorf("kept %d bytes (%v), said %q", len(b), err, said)
+				}
+			})
+		}
+	}
+}
+
+// A killed sender ends in order, as its system has it: only an expectation
+// tells.
+func TestRecvFileKilledSender(t *testing.T) {
+	t.Parallel()
+	for _, peer := range netcats {
+		t.Run(peer.program, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			p := startPurr(t, opts{dir: dir}, "-l", "--recv-file", "f", "--expect-size", "8M", "127.0.0.1", "0")
+			client := shell(t, opts{openStdin: true}, "exec "+peer.command(t, peer.dialSend, p.port()))
+			writeAll(t, client.stdin, noise(100_000))
+			eventually(t, "some has been stored", func() bool {
+				found, _ := filepath.Glob(filepath.Join(dir, ".f.purr-*"))
+				if len(found) != 1 {
+					return false
+				}
+				info, err := os.Stat(found[0])
+				return err == nil && info.Size() == 100_000
+			})
+			client.kill()
+			p.ends(5)
+			p.complains("100000 bytes came, and 8388608 were expected")
+			holds(t, dir)
+		})
+	}
+}
+
+// What is as expected is stored, and said to be.
+func TestRecvFileAsExpected(t *testing.T) {
+	t.Parallel()
+	content := noise(quick)
+	for _, test := range []struct{ option, value, says string }{
+		{"--expect-size", "300000", "closed in order; the size is the expected one"},
+		{"--expect-sha256", strings.ToUpper(sumOf(content)), "closed in order; the SHA-256 is the expected one"},
+	} {
+		dir := t.TempDir()
+		p := startPurr(t, opts{}, "-l", test.option, test.value, "--recv-file", dir+"/f", "127.0.0.1", "0")
+		sender := startPurr(t, opts{stdin: strings.NewReader(content)}, "127.0.0.1", p.port())
+		sender.ends(0)
+		p.ends(0)
+		p.complains("received 300000 bytes", test.says)
+		hasContent(t, dir+"/f", content)
+	}
+}
+
+// A disk that runs full resets the connection: with both raw files, each end
+// says what it knows.
+func TestRecvFileDiskFull(t *testing.T) {
+	t.Parallel()
+	rootOnly(t)
+	for _, upper := range []string{"", "--upper"} {
+		dir := t.TempDir()
+		script := `mount -t tmpfs -o size=1m tmpfs "$1" && cd "$1" && purr -l ` + upper + ` --recv-file f 127.0.0.1 0; s=$?; ls -A; exit $s`
+		p := shell(t, opts{}, `exec unshare -m sh -c "$1" sh "$2"`, script, dir)
+		sender := startPurr(t, opts{}, "--send-file", fileWith(t, noise(eight)), "127.0.0.1", p.port())
+		sender.ends(1)
+		fewer(t, sender, eight)
+		p.ends(1)
+		p.complains("write to f: no space left on device")
+		p.printed("")
+	}
+}
+
+// What cannot be stored is found before anything is opened.
+func TestRecvFileRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("old"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("exists")
+	for link, to := range map[string]string{"link": "exists", "dangling": "nothing"} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct{ name, flag, says string }{
+		{"exists", "-v", "exists exists: choose another name, or say --force to replace it"},
+		{"link", "-v", "link is a symbolic link to exists: name the file itself, or remove the link"},
+		{"link", "--force", "link is a symbolic link to exists"},
+		{"dangling", "-v", "dangling is a symbolic link to nothing"},
+		{"dangling", "--force", "dangling is a symbolic link to nothing"},
+		{".", "--force", ". is a directory: name a file in it"},
+		{"no/f", "-v", "stat no: no such file or directory"},
+		{"no/", "-v", "no/ is a directory that does not exist: name the file in it"},
+		{"exists/f", "-v", "not a directory"},
+		{strings.Repeat("x", 256), "-v", "file name too long"},
+	} {
+		p := startPurr(t, opts{dir: dir}, "-l", test.flag, "--recv-file", test.name, "127.0.0.1", "0")
+		p.ends(2)
+		p.complains("option --recv-file: ", test.says)
+		ln := listenTest(t)
+		p = startPurr(t, opts{dir: dir}, test.flag, "--recv-file", test.name, "127.0.0.1", portOf(t, ln.Addr()))
+		p.ends(2)
+		_ = ln.SetDeadline(time.Now().Add(10 * time.Millisecond))
+		if c, err := ln.Accept(); err == nil {
+			_ = c.Close()
+			t.Errorf("%s: it connected", test.name)
+		}
+	}
+	holds(t, dir, "dangling", "exists", "link")
+	hasContent(t, filepath.Join(dir, "exists"), "old")
+}
+
+// Directories that others own, as somebody who is not root finds them.
+func TestRecvFileNotPermitted(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("needs root, to become somebody else")
+	}
+	needs(t, "setpriv", "util-linux")
+	dir := socketDir(t)
+	if err := os.WriteFile(dir+"/f", []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		mode       os.FileMode
+		name, says string
+	}{
+		{0o755, "new", "permission denied"},
+		{0o333, "new", "permission denied"},                     // it could not be put on stable storage
+		{0o777 | os.ModeSticky, "f", "operation not permitted"}, // as in /tmp
+	} {
+		if err := os.Chmod(dir, test.mode); err != nil {
+			t.Fatal(err)
+		}
+		checkAsNobody(t, dir+"/"+test.name, test.says)
+	}
+	hasContent(t, dir+"/f", "old")
+}
+
+// checkAsNobody parses a command line in a thread that belongs to nobody.
+func checkAsNobody(t *testing.T, path, says string) {
+	t.Helper()
+	result := make(chan error, 1)
+	go func() {
+		// The thread is not given back, and ends with the goroutine.
+		runtime.LockOSThread()
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, 65534, 65534, 65534); errno != 0 {
+			result <- errno
+			return
+		}
+		c := &config{file: fileConfig{recv: path, force: true}}
+		result <- c.checkRecvFile()
+	}()
+	if err := ends(t, result); err == nil || !strings.Contains(err.Error(), says) {
+		t.Errorf("%s: %v, want %q", path, err, says)
+	}
+}
+
+// --force replaces at the end, not before.
+func TestRecvFileForce(t *testing.T) {
+	t.Parallel()
+	path := fileWith(t, "old")
+	for _, content := range []string{"", "new"} {
+		p := startPurr(t, opts{}, "-l", "--force", "--recv-file", path, "127.0.0.1", "0")
+		c := dialTest(t, "tcp", p.addr())
+		if content == "" {
+			reset(t, c)
+			p.ends(1)
+			hasContent(t, path, "old")
+			continue
+		}
+		writeAll(t, c, content)
+		hasContent(t, path, "old")
+		_ = c.Close()
+		p.ends(0)
+		hasContent(t, path, "new")
+	}
+	holds(t, filepath.Dir(path), "file")
+}
+
+// A file that takes the name meanwhile stays, and so does a directory that is
+// moved away hold what was sent to it.
+func TestRecvFileMeanwhile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p := startPurr(t, opts{dir: dir}, "-l", "--recv-file", "f", "127.0.0.1", "0")
+	c := dialTest(t, "tcp", p.addr()).(streamConn)
+	writeAll(t, c, "hello")
+	if err := os.WriteFile(dir+"/f", []byte("other"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.CloseWrite()
+	isReset(t, c)
+	p.ends(1)
+	p.complains("store f: file exists")
+	holds(t, dir, "f")
+	hasContent(t, dir+"/f", "other")
+
+	if err := os.Mkdir(dir+"/before", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	p = startPurr(t, opts{dir: dir}, "-l", "--recv-file", "before/g", "127.0.0.1", "0")
+	c = dialTest(t, "tcp", p.addr()).(streamConn)
+	writeAll(t, c, "hello")
+	eventually(t, "it is being received", func() bool {
+		found, _ := filepath.Glob(dir + "/before/.g.purr-*")
+		return len(found) == 1
+	})
+	if err := os.Rename(dir+"/before", dir+"/after"); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+	p.ends(0)
+	holds(t, dir+"/after", "g")
+}
+
+// Names of every kind, the longest that there are included.
+func TestRecvFileNames(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"-rf", "new\nline", "\xff\xfe", "..dots", ".hidden", " ", strings.Repeat("x", 255), strings.Repeat("ü", 127)} {
+		dir := t.TempDir()
+		p := startPurr(t, opts{dir: dir}, "-l", "--recv-file="+name, "127.0.0.1", "0")
+		c := dialTest(t, "tcp", p.addr())
+		writeAll(t, c, "hello")
+		_ = c.Close()
+		p.ends(0)
+		p.complains("received 5 bytes")
+		holds(t, dir, name)
+		if partial := partialName(name); len(partial) > 255 || partial[0] != '.' || !strings.Contains(partial, ".purr-") {
+			t.Errorf("%q", partial)
+		}
+	}
+}
+
+// Pipes and devices are written to as they are.
+func TestRecvFileDirect(t *testing.T) {
+	t.Parallel()
+	content := noise(quick)
+	receive := func(path string) *process {
+		p := startPurr(t, opts{}, "-l", "--recv-file", path, "127.0.0.1", "0")
+		c := dialTest(t, "tcp", p.addr())
+		_, _ = io.WriteString(c, content)
+		_ = c.Close()
+		return p
+	}
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, "fifo")
+	if err := mkfifo(fifo); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/dev/null", dir+"/null"); err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan string, 1)
+	go func() {
+		b, _ := os.ReadFile(fifo)
+		got <- string(b)
+	}()
+	p := receive(fifo)
+	p.ends(0)
+	p.complains("received 300000 bytes, sha256 "+sumOf(content), "closed in order")
+	if b := <-got; b != content {
+		t.Errorf("%d bytes came out of the pipe, or others", len(b))
+	}
+	receive(dir + "/null").ends(0)
+	p = receive("/dev/full")
+	p.ends(1)
+	p.complains("write to /dev/full: no space left on device")
+	holds(t, dir, "fifo", "null")
+}
+
+// The name is taken only if nobody has it, also where only links are to be had.
+func TestLinkNoReplace(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	for _, name := range []string{"from", "other"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := linkNoReplace(root, "from", "other"); !errors.Is(err, os.ErrExist) {
+		t.Errorf("got %v", err)
+	}
+	if err := linkNoReplace(root, "from", "to"); err != nil {
+		t.Error(err)
+	}
+	hasContent(t, dir+"/to", "from")
+	hasContent(t, dir+"/other", "other")
+	// A directory has no links either, and cannot take the place of a file: the
+	// name that was reserved for it is given back.
+	if err := os.Mkdir(dir+"/sub", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := linkNoReplace(root, "sub", "new"); err == nil {
+		t.Error("a directory took the place of a file")
+	}
+	holds(t, dir, "other", "sub", "to")
+}
+
+// Each way that a received file is hashed by, and nothing is left of it.
+func TestRecvFileWays(t *testing.T) {
+	content := noise(3<<20 + 4321)
+	for _, test := range []struct{ args, way string }{{"", "splice to file"}, {"--upper", "digest"}} {
+		t.Run(test.way, func(t *testing.T) {
+			noLeaks(t)
+			var took []string
+			testHookWay = func(name string) { took = append(took, name) }
+			defer func() { testHookWay = nil }()
+			dir := t.TempDir()
+			p, ctx := testPurr(t, nil, nil, append(words(test.args), "--recv-file", dir+"/f", "h", "80")...)
+			ours, theirs := tcpPair(t)
+			result := converses(p, ctx, ours)
+			writeAll(t, theirs, content)
+			_ = theirs.CloseWrite()
+			_, _ = io.Copy(io.Discard, theirs)
+			if err := ends(t, result); err != nil {
+				t.Error(err)
+			}
+			want := content
+			if test.args != "" {
+				b := []byte(content)
+				upper(b)
+				want = string(b)
+			}
+			hasContent(t, dir+"/f", want)
+			if said := p.log.out.(*kept).String(); !strings.Contains(said, sumOf(want)) {
+				t.Errorf("said %q", said)
+			}
+			if fmt.Sprint(took) != "["+test.way+"]" {
+				t.Errorf("took %q, want %q", took, test.way)
+			}
+			p.stop(nil)
+		})
+	}
+}
+
+// A file that somebody else shortens while it is being received is noticed.
+func TestRecvFileShortened(t *testing.T) {
+	t.Parallel()
+	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := newBehindWay(newDigestWay(io.Discard, strings.NewReader("hello"), nil, -1), f, -1) // which stores nothing
+	if _, err := w.move(maxSlice); err != nil && !strings.Contains(err.Error(), "EOF") {
+		t.Error(err)
+	}
+	w.close()
+	if w.err == nil || w.sum != nil {
+		t.Errorf("sum %x, error %v", w.sum, w.err)
+	}
+}
