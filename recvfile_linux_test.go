@@ -410,7 +410,7 @@ func TestRecvFileNames(t *testing.T) {
 		p.ends(0)
 		p.complains("received 5 bytes")
 		holds(t, dir, name)
-		if partial := partialName(name); len(partial) > 255 || partial[0] != '.' || !strings.Contains(partial, ".purr-") {
+		if partial := besideName(name); len(partial) > 255 || partial[0] != '.' || !strings.Contains(partial, ".purr-") {
 			t.Errorf("%q", partial)
 		}
 	}
