@@ -1,0 +1,156 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What --recv-file can be: names, pipes and devices, and the ways into them.
+
+// Names of every kind, the longest that there are included.
+func TestRecvFileNames(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"-rf", "new\nline", "\xff\xfe", "..dots", ".hidden", " ", strings.Repeat("x", 255), strings.Repeat("ü", 127)} {
+		dir := t.TempDir()
+		p := startPurr(t, opts{dir: dir}, "-l", "--recv-file="+name, "127.0.0.1", "0")
+		c := dialTest(t, "tcp", p.addr())
+		writeAll(t, c, "hello")
+		_ = c.Close()
+		p.ends(0)
+		p.complains("received 5 bytes")
+		holds(t, dir, name)
+		if partial := besideName(name); len(partial) > 255 || partial[0] != '.' || !strings.Contains(partial, ".purr-") {
+			t.Errorf("%q", partial)
+		}
+	}
+}
+
+// Pipes and devices are written to as they are.
+func TestRecvFileDirect(t *testing.T) {
+	t.Parallel()
+	content := noise(quick)
+	receive := func(path string) *process {
+		p := startPurr(t, opts{}, "-l", "--recv-file", path, "127.0.0.1", "0")
+		c := dialTest(t, "tcp", p.addr())
+		_, _ = io.WriteString(c, content)
+		_ = c.Close()
+		return p
+	}
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, "fifo")
+	if err := mkfifo(fifo); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/dev/null", dir+"/null"); err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan string, 1)
+	go func() {
+		b, _ := os.ReadFile(fifo)
+		got <- string(b)
+	}()
+	p := receive(fifo)
+	p.ends(0)
+	p.complains("received 300000 bytes, sha256 "+sumOf(content), "closed in order")
+	if b := <-got; b != content {
+		t.Errorf("%d bytes came out of the pipe, or others", len(b))
+	}
+	receive(dir + "/null").ends(0)
+	p = receive("/dev/full")
+	p.ends(1)
+	p.complains("write to /dev/full: no space left on device")
+	holds(t, dir, "fifo", "null")
+}
+
+// The name is taken only if nobody has it, also where only links are to be had.
+func TestLinkNoReplace(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	for _, name := range []string{"from", "other"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := linkNoReplace(root, "from", "other"); !errors.Is(err, os.ErrExist) {
+		t.Errorf("got %v", err)
+	}
+	if err := linkNoReplace(root, "from", "to"); err != nil {
+		t.Error(err)
+	}
+	hasContent(t, dir+"/to", "from")
+	hasContent(t, dir+"/other", "other")
+	// A directory has no links either, and cannot take the place of a file: the
+	// name that was reserved for it is given back.
+	if err := os.Mkdir(dir+"/sub", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := linkNoReplace(root, "sub", "new"); err == nil {
+		t.Error("a directory took the place of a file")
+	}
+	holds(t, dir, "other", "sub", "to")
+}
+
+// Each way that a received file is hashed by, and nothing is left of it.
+func TestRecvFileWays(t *testing.T) {
+	content := noise(3<<20 + 4321)
+	for _, test := range []struct{ args, way string }{{"", "splice to file"}, {"--upper", "digest"}} {
+		t.Run(test.way, func(t *testing.T) {
+			noLeaks(t)
+			var took []string
+			testHookWay = func(name string) { took = append(took, name) }
+			defer func() { testHookWay = nil }()
+			dir := t.TempDir()
+			p, ctx := testPurr(t, nil, nil, append(words(test.args), "--recv-file", dir+"/f", "h", "80")...)
+			ours, theirs := tcpPair(t)
+			result := converses(p, ctx, ours)
+			writeAll(t, theirs, content)
+			_ = theirs.CloseWrite()
+			_, _ = io.Copy(io.Discard, theirs)
+			if err := ends(t, result); err != nil {
+				t.Error(err)
+			}
+			want := content
+			if test.args != "" {
+				b := []byte(content)
+				upper(b)
+				want = string(b)
+			}
+			hasContent(t, dir+"/f", want)
+			if said := p.log.out.(*kept).String(); !strings.Contains(said, sumOf(want)) {
+				t.Errorf("said %q", said)
+			}
+			if fmt.Sprint(took) != "["+test.way+"]" {
+				t.Errorf("took %q, want %q", took, test.way)
+			}
+			p.stop(nil)
+		})
+	}
+}
+
+// A file that somebody else shortens while it is being received is noticed.
+func TestRecvFileShortened(t *testing.T) {
+	t.Parallel()
+	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := newBehindWay(newDigestWay(io.Discard, strings.NewReader("hello"), nil, -1), f, -1) // which stores nothing
+	if _, err := w.move(maxSlice); err != nil && !strings.Contains(err.Error(), "EOF") {
+		t.Error(err)
+	}
+	w.close()
+	if w.err == nil || w.sum != nil {
+		t.Errorf("sum %x, error %v", w.sum, w.err)
+	}
+}
