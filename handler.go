@@ -37,7 +37,9 @@ func (p *purr) handler() handler {
 }
 
 // converse runs the handler on a connection that a dialer made.
-func (p *purr) converse(ctx context.Context, c net.Conn) error { return p.handler()(ctx, c) }
+func (p *purr) converse(ctx context.Context, c net.Conn) error {
+	return p.secured(p.handler())(ctx, c)
+}
 
 // newSession prepares a conversation of c with stdout. The caller frees it
 // with close.

@@ -13,3 +13,7 @@ func isOutOfDescriptors(err error) bool {
 	const wsaEMFILE, wsaENOBUFS = syscall.Errno(10024), syscall.Errno(10055)
 	return errors.Is(err, wsaEMFILE) || errors.Is(err, wsaENOBUFS)
 }
+
+// tellsUsersApart says whether a file's mode says who may read it; here its
+// access list does.
+const tellsUsersApart = false

@@ -28,7 +28,7 @@ func (p *purr) listen(ctx context.Context) error {
 	if p.cfg.keep {
 		return p.serve(ctx, ln)
 	}
-	conn, err := p.accept(ctx, ln)
+	conn, err := p.acceptOne(ctx, ln)
 	if err != nil {
 		return err
 	}
@@ -36,8 +36,23 @@ func (p *purr) listen(ctx context.Context) error {
 	// that will never accept.
 	_ = ln.Close()
 	defer conn.Close()
-	p.greet(ctx, conn)
 	return p.handler()(ctx, conn)
+}
+
+// acceptOne waits for the client of a listener without -k, and greets it. With
+// a key it is the first that holds it; one that turns out to be somebody else
+// ends the run.
+func (p *purr) acceptOne(ctx context.Context, ln net.Listener) (net.Conn, error) {
+	if p.cfg.key.given {
+		clients := p.secureListener(ctx, ln, func(err error) { p.stop(err) })
+		defer clients.Close()
+		return clients.Accept()
+	}
+	conn, err := p.accept(ctx, ln)
+	if err == nil {
+		p.greet(ctx, conn)
+	}
+	return conn, err
 }
 
 type deadliner interface{ SetDeadline(time.Time) error }
@@ -61,6 +76,7 @@ func (p *purr) openListener(ctx context.Context) (net.Listener, error) {
 		return nil, fmt.Errorf("listen on %s: %w", p.listenName(p.cfg.ports[0]), cause(err))
 	}
 	p.saysListening(ln.Addr())
+	p.saysKey(ln.Addr())
 	if err := p.announceReady(ln.Addr()); err != nil {
 		_ = ln.Close()
 		return nil, err
@@ -181,7 +197,7 @@ func (p *purr) boundName(ln net.Listener) string {
 // when the run is stopped, after the clients have been let go. One client's
 // failure is a line on stderr and nothing more.
 func (p *purr) serve(ctx context.Context, ln net.Listener) error {
-	h := p.handler()
+	h := p.secured(p.handler())
 	slots := make(chan struct{}, p.clientLimit())
 	var clients sync.WaitGroup
 	defer clients.Wait()
@@ -256,6 +272,7 @@ func (p *purr) openUnix(ctx context.Context, config net.ListenConfig) (net.Liste
 	p.removeAtExit(p.cfg.path)
 	p.log.sayf("Bound on %s", p.cfg.path)
 	p.log.sayf("Listening on %s", p.cfg.path)
+	p.saysKey(ln.Addr())
 	if err := p.announceReady(ln.Addr()); err != nil {
 		_ = ln.Close()
 		return nil, err

@@ -69,11 +69,18 @@ func (l *logger) fail(err error) {
 	l.warnf("%v", err)
 }
 
-func (l *logger) line(s string) {
+// ask writes a question of purr's without ending the line. What is typed
+// behind it is not shown; answered ends the line then.
+func (l *logger) ask(question string) { l.write("purr: " + printable(question)) }
+func (l *logger) answered()           { l.write("\n") }
+
+func (l *logger) line(s string) { l.write(printable(s) + "\n") }
+
+func (l *logger) write(s string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	// There is nobody left to tell when stderr itself fails.
-	_, _ = io.WriteString(l.out, printable(s)+"\n")
+	_, _ = io.WriteString(l.out, s)
 }
 
 // redirect sends what is said from now on to w, and returns what puts it back.

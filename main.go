@@ -7,6 +7,7 @@
 //	purr --send-file F HOST PORT         send a file as soon as there is a connection
 //	purr -z HOST PORTS                   are the ports open? with -u: who answers, and what
 //	purr --wait-for 30s HOST PORT -- CMD run CMD once the port is open
+//	purr -l --key-new PORT               the same encrypted, with one shared key
 //
 // It takes OpenBSD nc's letters and Ncat's long names, says nothing on stdout
 // but what the peer sent, and ends with status 0 only if every byte arrived:
@@ -15,13 +16,14 @@
 //	1      it failed, or bytes were lost; stderr says why
 //	2      the command line is wrong, and nothing was opened
 //	3-5    -z: no answer, filtered, not the answer that was expected
+//	6, 7   --key-file: the other end does not encrypt, or has another key
 //	128+n  ended by signal n
 //
 // A byte's way through the source: main.go reads the command line (options.go)
 // and picks a mode; dial.go, listen.go or udp.go opens the socket; handler.go
 // says what is done with a connection; session.go and ending.go hold the
-// conversation; transfer.go and splice_linux.go move the bytes. check.go is -z,
-// with scan.go for TCP and probe.go and its neighbours for UDP.
+// conversation; transfer.go and splice_linux.go move the bytes; with a key (key.go)
+// they pass through tls.go and sealed.go. check.go is -z, with scan.go for TCP and probe.go and its neighbours for UDP.
 package main
 
 import (
@@ -57,6 +59,8 @@ type purr struct {
 
 	catching atomic.Bool // whether signals are caught
 	ended    atomic.Bool // whether the end was said
+
+	ring keyring // what --key-file, --key-new and PURR_KEY gave
 
 	mu       sync.Mutex
 	cleanups []func() // what must be undone before the process ends
@@ -162,6 +166,9 @@ func (p *purr) status(err error) int {
 func (p *purr) mode(ctx context.Context) error {
 	if p.cfg.listen || p.cfg.udp || p.cfg.zero {
 		p.catchSignals(ctx)
+	}
+	if err := p.prepareKey(ctx); err != nil {
+		return err
 	}
 	switch {
 	case len(p.cfg.command) > 0:

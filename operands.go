@@ -301,6 +301,9 @@ func (f *flagSet) checkFiles() error {
 			return usageErrorf("option --recv-file: %w", err)
 		}
 	}
+	if err := f.loadKey(); err != nil {
+		return err
+	}
 	return c.checkFile()
 }
 

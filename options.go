@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"io"
+	"io/fs"
 	"net"
 	"slices"
 	"strings"
@@ -102,7 +103,15 @@ type fileConfig struct {
 }
 
 // A keyConfig is about encryption.
-type keyConfig struct{}
+type keyConfig struct {
+	given  bool      // whether conversations are encrypted
+	secret sharedKey // unless it is still on stdin
+	file   string    // --key-file; "-": stdin's first line
+	fresh  bool      // --key-new: secret was made for this run
+
+	fileShared      fs.FileMode // of a key file that other users may read or change
+	variableIgnored bool        // whether PURR_KEY is set beside --key-file
+}
 
 // A paceConfig is about progress and pace, and the form in which they are told.
 type paceConfig struct{}
@@ -284,7 +293,11 @@ func (f *flagSet) fileFlags() []cli.Flag {
 
 // keyFlags are the options of encryption.
 func (f *flagSet) keyFlags() []cli.Flag {
-	return nil
+	c := &f.config.key
+	return []cli.Flag{
+		text(&c.file, "key-file"),
+		toggle(&c.fresh, "key-new"),
+	}
 }
 
 // paceFlags are the options of progress and pace.

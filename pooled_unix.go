@@ -23,11 +23,15 @@ type pooledReader struct {
 	n       int
 	err     error
 	attempt func(fd uintptr) bool // readOnce, bound once: a closure per read would be an allocation
+	sealed  *connReader           // of an encrypted connection: its bytes are not the socket's
 	waiting bool                  // whether the last error came from reading, not from use
 }
 
-// newPooledReader reads from c, which must be a socket.
+// newPooledReader reads from c, which must be a socket or an encrypted one.
 func newPooledReader(c net.Conn) (*pooledReader, error) {
+	if c != socketOf(c) {
+		return &pooledReader{sealed: newConnReader(c)}, nil
+	}
 	raw, err := c.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return nil, err
@@ -40,6 +44,11 @@ func newPooledReader(c net.Conn) (*pooledReader, error) {
 // read waits for bytes and hands them to use, which must not keep them. It
 // returns how many there were; io.EOF when the peer finished.
 func (r *pooledReader) read(use func([]byte) error) (int, error) {
+	if r.sealed != nil {
+		n, err := r.sealed.read(use)
+		r.waiting = r.sealed.waiting
+		return n, err
+	}
 	r.waiting = true
 	if err := r.raw.Read(r.attempt); err != nil {
 		return 0, err

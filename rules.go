@@ -1,6 +1,9 @@
 package main
 
-import "slices"
+import (
+	"os"
+	"slices"
+)
 
 // A rule forbids a combination of options.
 type rule struct {
@@ -133,7 +136,18 @@ func (f *flagSet) fileRules() []rule {
 
 // keyRules are those of encryption.
 func (f *flagSet) keyRules() []rule {
-	return nil
+	c, k := f.config, f.config.key
+	_, variable := os.LookupEnv(keyVariable)
+	asked := k.file != "" || k.fresh
+	return []rule{
+		{k.file != "" && k.fresh, "options --key-file and --key-new exclude each other: --key-new makes a key, the other end gets it by --key-file or PURR_KEY"},
+		{asked && c.zero, "options --key-file or --key-new and -z exclude each other: -z exchanges no data, leave the key out"},
+		{asked && len(c.command) > 0, "options --key-file or --key-new and \"-- CMD\" exclude each other: purr exchanges no data then, give the key to CMD"},
+		{asked && c.udp, "options --key-file or --key-new and -u exclude each other: datagrams cannot be encrypted, use TCP"},
+		{variable && c.udp && c.exchangesData(), "option -u and the variable PURR_KEY exclude each other: datagrams cannot be encrypted; use TCP, or unset PURR_KEY to send clear text"},
+		{variable && k.fresh, "option --key-new and the variable PURR_KEY exclude each other: there is a key already, leave --key-new out or unset PURR_KEY"},
+		{k.fresh && !c.listen && !c.waits(), "option --key-new needs -l, or --wait-for: nobody who listens already can hold a key that is made now"},
+	}
 }
 
 // paceRules are those of progress and pace.

@@ -359,7 +359,7 @@ func truncate(fd, max int) (int, error) {
 // not acknowledged yet, or the error that ended the connection meanwhile. A
 // Unix socket hands its bytes over at once: always 0.
 func unacknowledged(c net.Conn) (n int, err error) {
-	tcp, ok := c.(*net.TCPConn)
+	tcp, ok := socketOf(c).(*net.TCPConn)
 	if !ok {
 		return 0, nil
 	}
@@ -387,4 +387,18 @@ func unacknowledged(c net.Conn) (n int, err error) {
 		return 0, controlErr
 	}
 	return n, err
+}
+
+// peerClosed reports whether the peer has closed its sending direction of a TCP
+// connection, as far as this system has heard; false for any other.
+func peerClosed(c net.Conn) (closed bool) {
+	raw, ok := rawStream(c)
+	if !ok {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		closed = err == nil && info.State == unix.BPF_TCP_CLOSE_WAIT
+	})
+	return closed
 }

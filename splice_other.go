@@ -16,3 +16,6 @@ func unacknowledged(net.Conn) (int, error) { return 0, nil }
 
 // enlarge has nothing to do here: the system sizes its pipes itself.
 func (s *stdio) enlarge() {}
+
+// peerClosed cannot be asked here without reading.
+func peerClosed(net.Conn) bool { return false }

@@ -185,10 +185,11 @@ func halfClose(c net.Conn) error {
 // abort closes c so that the peer notices: a reset instead of an orderly end.
 // It is how a transfer that failed here is kept from looking complete there.
 func abort(c net.Conn) {
-	if tcp, ok := c.(*net.TCPConn); ok {
+	socket := socketOf(c)
+	if tcp, ok := socket.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
-	_ = c.Close()
+	_ = socket.Close()
 }
 
 // settle waits until the peer's system has acknowledged all that was sent to
