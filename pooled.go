@@ -13,7 +13,11 @@ type connReader struct {
 }
 
 func newConnReader(c net.Conn) *connReader {
-	return &connReader{conn: c, buf: make([]byte, 64<<10)}
+	size := 64 << 10
+	if c != socketOf(c) {
+		size = 16 << 10 // a read gives one TLS record at most
+	}
+	return &connReader{conn: c, buf: make([]byte, size)}
 }
 
 // read waits for bytes and hands them to use, which must not keep them. It

@@ -22,6 +22,7 @@ type sealed struct {
 	wire     *wire
 
 	reading  sync.Mutex  // held by Read
+	writing  sync.Mutex  // held by Write
 	finished atomic.Bool // whether the peer has said that nothing more will come
 }
 
@@ -37,8 +38,6 @@ func socketOf(c net.Conn) net.Conn {
 	}
 	return c
 }
-
-var errCut = fmt.Errorf("the connection was cut: it ended without the mark of an orderly end: %w", io.ErrUnexpectedEOF)
 
 // A damageError says that bytes were changed on the way: by accident, or by
 // somebody.
@@ -60,8 +59,15 @@ func (s *sealed) Read(b []byte) (int, error) {
 	return n, sealedError(err)
 }
 
+// Write sends what it has encrypted before it returns.
 func (s *sealed) Write(b []byte) (int, error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.wire.hold()
 	n, err := s.tls.Write(b)
+	if flushed := s.wire.release(); err == nil {
+		err = flushed
+	}
 	return n, sealedError(err)
 }
 
@@ -111,41 +117,3 @@ func (s *sealed) Close() error {
 	}
 	return s.tls.Close()
 }
-
-// A wire is the socket as TLS sees it.
-type wire struct {
-	net.Conn
-	heard bool // whether anything has been read
-	plain bool // whether the first byte was none of TLS's
-}
-
-// The types of a TLS record that a conversation may begin with: RFC 8446,
-// section 5.1.
-const (
-	recordAlert     = 21
-	recordHandshake = 22
-)
-
-var errPlain = errors.New("not TLS")
-
-// Read looks at the first byte, so that whoever does not speak TLS is noticed
-// at once, also where he says less than a record's header. It makes the bare
-// end of the connection an error: TLS would take it for an orderly one if it
-// came between two records.
-func (w *wire) Read(b []byte) (int, error) {
-	n, err := w.Conn.Read(b)
-	if !w.heard && n > 0 && b[0] != recordHandshake && b[0] != recordAlert {
-		w.plain = true
-		err = errPlain
-	}
-	w.heard = w.heard || n > 0
-	if n == 0 && err == io.EOF {
-		err = errCut
-	}
-	return n, err
-}
-
-// SetWriteDeadline does nothing: TLS would give its close_notify five seconds,
-// and a peer that is slow to take what was sent before is no failure. The
-// deadlines that purr wants are set on the socket.
-func (w *wire) SetWriteDeadline(time.Time) error { return nil }
