@@ -223,7 +223,7 @@ func (p *purr) handshakeError(ctx context.Context, w *wire, limit time.Duration,
 	case isErrno(err):
 		return fmt.Errorf("handshake with %s: %w", peer, cause(err))
 	}
-	return statusError{7, fmt.Errorf("handshake with %s: %w: %w", peer, errOtherKey, cause(err))}
+	return statusError{7, fmt.Errorf("handshake with %s: %w: %v", peer, errOtherKey, cause(err))}
 }
 
 func isReset(err error) bool {
@@ -231,20 +231,27 @@ func isReset(err error) bool {
 }
 
 // turnAway closes the connection of a failed handshake so that the other end
-// learns why. What it has sent meanwhile, unread, would make the close a reset,
-// and that may overtake the alert or the words.
+// learns why: by TLS's alert, by words if it speaks no TLS, and by a reset if
+// it may take what it has sent for received.
 func (p *purr) turnAway(w *wire, err error) {
 	defer w.Close()
 	var stated statusError
-	if !errors.As(err, &stated) || !w.heard {
+	if !errors.As(err, &stated) {
 		return
 	}
-	_ = w.SetDeadline(time.Now().Add(farewellTime))
-	if w.plain && p.cfg.listen {
-		_, _ = io.WriteString(w.Conn, "purr: this port expects an encrypted purr\n")
-		// His bytes went nowhere: an orderly end would say that all was well.
+	if w.plain || !w.heard {
 		defer abort(w.Conn)
-	} else {
+	}
+	_ = w.SetDeadline(time.Now().Add(farewellTime))
+	switch {
+	case w.plain && p.cfg.listen:
+		_, _ = io.WriteString(w.Conn, "purr: this port expects an encrypted purr\n")
+		// A reset right behind the words would overtake them in many a client.
+		defer time.Sleep(farewellTime / 3)
+	case w.plain || !w.heard:
+		return
+	default:
+		// So would the reset that close becomes when something is unread.
 		_ = halfClose(w.Conn)
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(w.Conn, 16<<20))

@@ -1,0 +1,312 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// What a key looks like, and what becomes of each way to write it.
+func TestParseKey(t *testing.T) {
+	t.Parallel()
+	const want = "AAAQEAYEAUDAOCAJBIFQYDIOB4X" // as Python's base64 and hashlib have it
+	k := sharedKey{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+	if got := k.String(); got != want {
+		t.Errorf("key is %s, want %s", got, want)
+	}
+	text := k.String()
+	for _, same := range []string{text, strings.ToLower(text), text + "\n", text + "\r\n", " " + text + " ",
+		text[:5] + "-" + text[5:10] + " " + text[10:20] + "--" + text[20:]} {
+		if got, err := parseKey(same); err != nil || got != k {
+			t.Errorf("%q: %v, %v", same, got, err)
+		}
+	}
+	for text, says := range map[string]string{
+		"":                                    "this is no key: purr makes its keys (--key-new) and takes no passwords",
+		"hunter2":                             "takes no passwords",
+		"correct horse battery staple, isn't": "takes no passwords",
+		"correcthorsebatterystaple":           "takes no passwords",
+		strings.Repeat("A", 31):               "takes no passwords",
+		text[:20] + "\x00" + text[21:]:        "takes no passwords",
+		text[:20] + "é" + text[21:]:           "takes no passwords",
+		text[:keyDigits]:                      "mistyped: 26 characters where a key has 27",
+		text + "A":                            "mistyped: 28 characters",
+		text[:3] + "0" + text[4:]:             "mistyped: character 4 is none that a key has",
+		text[:25] + "1" + text[26:]:           "mistyped: character 26",
+	} {
+		if got, err := parseKey(text); err == nil || got != (sharedKey{}) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v, %v; want %q", text, got, err, says)
+		} else if len(text) > 8 && strings.Contains(err.Error(), text[:8]) {
+			t.Errorf("%q: the error quotes the secret: %v", text, err)
+		}
+	}
+}
+
+// One wrong character is found 31 times of 32, and two that changed places
+// too: never is it taken for a key and compared with the other end's.
+func TestKeyCheck(t *testing.T) {
+	t.Parallel()
+	missed, tried := 0, 0
+	for range 50 {
+		text := newKey().String()
+		for i := range text {
+			for _, c := range keyAlphabet {
+				if byte(c) == text[i] {
+					continue
+				}
+				tried++
+				if _, err := parseKey(text[:i] + string(c) + text[i+1:]); err == nil {
+					missed++
+				} else if !strings.HasPrefix(err.Error(), "mistyped: ") {
+					t.Fatalf("not called a typing error: %v", err)
+				}
+			}
+		}
+	}
+	if missed > tried/20 {
+		t.Errorf("%d of %d wrong characters passed, want one of 32", missed, tried)
+	}
+}
+
+func TestKeysDiffer(t *testing.T) {
+	t.Parallel()
+	seen := make(map[sharedKey]bool)
+	for range 1000 {
+		k := newKey()
+		if back, err := parseKey(k.String()); err != nil || back != k || seen[k] {
+			t.Fatalf("%v: back %v, %v; made before: %v", k, back, err, seen[k])
+		}
+		seen[k] = true
+	}
+}
+
+// Whatever is a key is one in exactly one spelling.
+func FuzzParseKey(f *testing.F) {
+	f.Add(newKey().String())
+	f.Add("hunter2")
+	f.Add("aaaa-aaaa aaaa\r\n")
+	f.Add(strings.Repeat("7", 27))
+	f.Fuzz(func(t *testing.T, text string) {
+		k, err := parseKey(text)
+		if err != nil {
+			if k != (sharedKey{}) {
+				t.Errorf("%q: a key beside %v", text, err)
+			}
+			return
+		}
+		clean := strings.NewReplacer(" ", "", "-", "").Replace(strings.TrimRight(strings.ToUpper(text), "\r\n"))
+		if k.String() != clean {
+			t.Errorf("%q is taken for %v", text, k)
+		}
+	})
+}
+
+// One line is read and no byte behind it.
+func TestReadKeyLine(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ in, line, rest, says string }{
+		{"KEY\npayload\n", "KEY", "payload\n", ""},
+		{"KEY\r\n\n", "KEY\r", "\n", ""},
+		{"KEY", "KEY", "", ""},
+		{"\npayload", "", "payload", ""},
+		{"", "", "", "is empty"},
+		{strings.Repeat("x", 5000), "", strings.Repeat("x", 5000-keyMostLine), "no key"},
+	} {
+		r := strings.NewReader(test.in)
+		line, err := readKeyLine(r)
+		rest, _ := io.ReadAll(r)
+		if line != test.line || string(rest) != test.rest || (err == nil) != (test.says == "") || err != nil && !strings.Contains(err.Error(), test.says) {
+			t.Errorf("%s: line %s, rest %s, %v", brief(test.in), brief(line), brief(string(rest)), err)
+		}
+	}
+}
+
+// keyed is an environment with a key.
+func keyed(k sharedKey) []string { return []string{keyVariable + "=" + k.String()} }
+
+// Command lines that are wrong about the key: status 2, one line, and nothing
+// was opened.
+func TestWrongKeyOptions(t *testing.T) {
+	t.Parallel()
+	good := newKey().String()
+	empty, bad, keyFile := fileWith(t, ""), fileWith(t, "hunter2\n"), fileWith(t, good+"\n")
+	mistyped := "A" + good[1:]
+	if good[0] == 'A' {
+		mistyped = "B" + good[1:]
+	}
+	if _, err := parseKey(mistyped); err == nil { // the one of 32
+		mistyped = good + "A"
+	}
+	for _, test := range []struct {
+		args, variable string
+		says           []string
+	}{
+		{"--key-file F --key-new -l 0", "", []string{"--key-file and --key-new"}},
+		{"--key-file " + keyFile + " -u 127.0.0.1 9", "", []string{"--key-file", "-u", "use TCP"}},
+		{"--key-new -u -l 0", "", []string{"--key-new", "-u", "use TCP"}},
+		{"-u 127.0.0.1 9", good, []string{"-u", "PURR_KEY", "unset"}},
+		{"-u -l 0", "nonsense", []string{"-u", "PURR_KEY"}},
+		{"-uU /nowhere", good, []string{"-u", "PURR_KEY"}},
+		{"--key-file " + keyFile + " -z 127.0.0.1 9", "", []string{"--key-file", "-z"}},
+		{"--key-file " + keyFile + " --wait-for 1 127.0.0.1 9 -- true", "", []string{"--key-file", "-- CMD"}},
+		{"--key-new 127.0.0.1 9", "", []string{"--key-new needs -l", "--wait-for"}},
+		{"--key-new -l 0", good, []string{"--key-new", "PURR_KEY", "unset"}},
+		{"-l 0", "hunter2", []string{"PURR_KEY: ", "takes no passwords"}},
+		{"-l 0", mistyped, []string{"PURR_KEY: mistyped"}},
+		{"127.0.0.1 9", "hunter2", []string{"PURR_KEY: ", "takes no passwords"}},
+		{"-l 0", " ", []string{"PURR_KEY is set and empty", "unset it"}},
+		{"--key-file /nowhere/key -l 0", "", []string{"--key-file", "/nowhere/key", "no such file"}},
+		{"--key-file " + empty + " -l 0", "", []string{"--key-file", empty, "is empty"}},
+		{"--key-file " + bad + " -l 0", "", []string{"--key-file", bad, "takes no passwords"}},
+		{"--key-file " + filepath.Dir(bad) + " -l 0", "", []string{"--key-file", "is a directory"}},
+		{"--key-file - -l 0", "", []string{"--key-file", "stdin", "is empty"}}, // /dev/null
+	} {
+		t.Run(test.args, func(t *testing.T) {
+			t.Parallel()
+			var o opts
+			if test.variable != "" {
+				o.env = []string{keyVariable + "=" + test.variable}
+			}
+			p := startPurr(t, o, words(test.args)...)
+			p.ends(2)
+			p.complains(test.says...)
+			p.printed("")
+			if said := p.said(); strings.Contains(said, good[:10]) || strings.Contains(said, "hunter2") {
+				t.Errorf("the secret is in the message: %s", said)
+			}
+		})
+	}
+}
+
+// With -z, and with a command to wait for, there is nothing to encrypt: even
+// an unusable variable does not matter.
+func TestKeyOfNoMatter(t *testing.T) {
+	t.Parallel()
+	ln := listenTest(t)
+	port := portOf(t, ln.Addr())
+	o := opts{env: []string{keyVariable + "=hunter2"}}
+	startPurr(t, o, "-z", "127.0.0.1", port).ends(0)
+	startPurr(t, o, "--wait-for", "5", "127.0.0.1", port, "--", "true").ends(0)
+	startPurr(t, o, "--list-payloads").ends(0)
+	startPurr(t, o, "--version").ends(0)
+}
+
+var newKeyLine = regexp.MustCompile(`(?m)^purr: a new key; at the other end say: PURR_KEY=([A-Z2-7]{27}) (.*)$`)
+
+// --key-new says the key and a command that is really the other end.
+func TestKeyNew(t *testing.T) {
+	t.Parallel()
+	listener := startPurr(t, opts{}, "-l", "--key-new", "127.0.0.1", "0")
+	m := listener.waitErr(newKeyLine)
+	shell(t, opts{stdin: strings.NewReader("hello\n")}, keyVariable+"="+m[1]+" "+m[2]).ends(0)
+	listener.ends(0)
+	listener.printed("hello\n")
+
+	path := filepath.Join(socketDir(t), "s")
+	unix := startPurr(t, opts{}, "-l", "--key-new", "-U", path)
+	m = unix.waitErr(newKeyLine)
+	shell(t, opts{stdin: strings.NewReader("hello\n")}, keyVariable+"="+m[1]+" "+m[2]).ends(0)
+	unix.ends(0)
+	unix.printed("hello\n")
+
+	ln := listenTest(t) // for a port that is free
+	port := portOf(t, ln.Addr())
+	_ = ln.Close()
+	dialer := startPurr(t, opts{stdin: strings.NewReader("hello\n")}, "--key-new", "--wait-for", "20", "127.0.0.1", port)
+	m = dialer.waitErr(newKeyLine)
+	other := shell(t, opts{}, keyVariable+"="+m[1]+" "+m[2])
+	dialer.ends(0)
+	other.ends(0)
+	other.printed("hello\n")
+}
+
+func TestOtherEnd(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"-l 9000":           "purr HOST 9000",
+		"-l 0.0.0.0 9000":   "purr HOST 9000",
+		"-l :: 9000":        "purr HOST 9000",
+		"-l ::1 9000":       "purr ::1 9000",
+		"-l example 9000":   "purr example 9000",
+		"-lU /tmp/s":        "purr -U /tmp/s",
+		"-U /tmp/s":         "purr -l -U /tmp/s",
+		"10.0.0.1 9000":     "purr -l 9000",
+		"-lk --echo h 9000": "purr h 9000",
+	} {
+		c, err := newConfig(words(args))
+		if err != nil {
+			t.Errorf("%s: %v", args, err)
+		} else if got := c.otherEnd(9000); got != want {
+			t.Errorf("%s: the other end is %q, want %q", args, got, want)
+		}
+	}
+}
+
+// A key comes from a file, from stdin's first line, or from the variable; a
+// file that others can read is said, and --key-file goes before the variable.
+func TestKeySources(t *testing.T) {
+	t.Parallel()
+	k := newKey()
+	file := fileWith(t, k.String()+"\nsome more that does not matter\n")
+	if err := os.Chmod(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	open := fileWith(t, strings.ToLower(k.String()))
+	payload := noise(300_000)
+	dialer := func(t *testing.T, o opts, args ...string) (d, l *process) {
+		l = startPurr(t, opts{env: keyed(k)}, "-v", "-l", "127.0.0.1", "0")
+		d = startPurr(t, o, append(args, "127.0.0.1", l.port())...)
+		d.ends(0)
+		l.ends(0)
+		l.printed(payload)
+		return d, l
+	}
+	t.Run("file", func(t *testing.T) {
+		d, _ := dialer(t, opts{stdin: strings.NewReader(payload)}, "--key-file", file)
+		d.quiet()
+	})
+	t.Run("file that others read", func(t *testing.T) {
+		d, _ := dialer(t, opts{stdin: strings.NewReader(payload)}, "--key-file", open)
+		d.complains("key file "+open, "0644", "chmod 600")
+	})
+	t.Run("file and variable", func(t *testing.T) {
+		d, _ := dialer(t, opts{stdin: strings.NewReader(payload), env: keyed(newKey())}, "--key-file", file)
+		d.quiet()
+		d, _ = dialer(t, opts{stdin: strings.NewReader(payload), env: keyed(newKey())}, "-v", "--key-file", file)
+		d.waitErr(regexp.MustCompile("PURR_KEY is set too, and --key-file goes before it"))
+	})
+	t.Run("pipe", func(t *testing.T) {
+		d, _ := dialer(t, opts{stdin: strings.NewReader(k.String() + "\n" + payload)}, "--key-file", "-")
+		d.quiet()
+	})
+	t.Run("regular stdin", func(t *testing.T) {
+		d, _ := dialer(t, opts{stdin: opened(t, fileWith(t, k.String()+"\r\n"+payload))}, "--key-file=-")
+		d.quiet()
+	})
+}
+
+// What the examples of the manual say, in a shell.
+func TestKeyTwoLiners(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	payload := []byte(noise(1_000_000))
+	if err := os.WriteFile(filepath.Join(dir, "sent"), payload, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	one := shell(t, opts{dir: dir}, "purr -l --key-new 127.0.0.1 0 >came")
+	m := one.waitErr(newKeyLine)
+	two := shell(t, opts{dir: dir}, fmt.Sprintf("PURR_KEY=%s %s <sent", m[1], m[2]))
+	two.ends(0)
+	one.ends(0)
+	if came, err := os.ReadFile(filepath.Join(dir, "came")); err != nil || !bytes.Equal(came, payload) {
+		t.Errorf("%d of %d bytes came, %v", len(came), len(payload), err)
+	}
+	two.quiet()
+}
