@@ -1,0 +1,650 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Conversations over an encrypted connection: everything that a plain one does.
+
+// A tap is somebody on the way between a dialer and a listener, who sees TLS's
+// records and may change or stop them.
+type tap struct {
+	addr string
+	mu   sync.Mutex
+	seen bytes.Buffer // both directions, as on the wire
+	done chan struct{}
+}
+
+// newTap passes one connection on to the listener at addr. meddle gets each
+// record and its number in its direction; what it returns goes on, and nil cuts
+// the connection in order, by FIN, behind the records before.
+func newTap(t testing.TB, addr string, meddle func(fromDialer bool, n int, record []byte) []byte) *tap {
+	t.Helper()
+	ln := listenTest(t)
+	p := &tap{addr: ln.Addr().String(), done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		dialer, err := ln.AcceptTCP()
+		if err != nil {
+			return
+		}
+		defer dialer.Close()
+		c, err := net.DialTimeout("tcp", addr, patience)
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		listener := c.(*net.TCPConn)
+		_ = dialer.SetDeadline(time.Now().Add(patience))
+		_ = listener.SetDeadline(time.Now().Add(patience))
+		var both sync.WaitGroup
+		forward := func(to, from *net.TCPConn, fromDialer bool) {
+			defer func() { _ = to.CloseWrite() }()
+			for n := 0; ; n++ {
+				head := make([]byte, 5)
+				if _, err := io.ReadFull(from, head); err != nil {
+					return
+				}
+				record := append(head, make([]byte, int(head[3])<<8|int(head[4]))...)
+				if _, err := io.ReadFull(from, record[5:]); err != nil {
+					return
+				}
+				p.mu.Lock()
+				p.seen.Write(record)
+				p.mu.Unlock()
+				if meddle != nil {
+					if record = meddle(fromDialer, n, record); record == nil {
+						_ = dialer.CloseWrite()
+						_ = listener.CloseWrite()
+						_, _ = io.Copy(io.Discard, from)
+						return
+					}
+				}
+				if _, err := to.Write(record); err != nil {
+					return
+				}
+			}
+		}
+		both.Go(func() { forward(listener, dialer, true) })
+		both.Go(func() { forward(dialer, listener, false) })
+		both.Wait()
+	}()
+	return p
+}
+
+func (p *tap) port(t testing.TB) string {
+	t.Helper()
+	_, port, err := net.SplitHostPort(p.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// What is said stays between the two: the wire shows none of it, and neither
+// the key nor which key it is.
+func TestNothingInClear(t *testing.T) {
+	t.Parallel()
+	k := newKey()
+	question, answer := strings.Repeat("the question is secret. ", 4000), strings.Repeat("so is the answer. ", 4000)
+	l := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader(answer)}, "-l", "127.0.0.1", "0")
+	tap := newTap(t, l.addr(), nil)
+	d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader(question)}, "127.0.0.1", tap.port(t))
+	d.ends(0)
+	l.ends(0)
+	d.printed(answer)
+	l.printed(question)
+	<-tap.done
+	wire := tap.seen.Bytes()
+	if len(wire) < len(question)+len(answer) {
+		t.Errorf("the wire carried %d bytes, fewer than the %d of the conversation", len(wire), len(question)+len(answer))
+	}
+	secret := []string{question, answer, k.String(), string(k[:])}
+	for _, s := range secret {
+		for at := 0; at+8 <= min(len(s), 64); at++ {
+			if bytes.Contains(wire, []byte(s[at:at+8])) {
+				t.Fatalf("the wire shows %q", s[at:at+8])
+			}
+		}
+	}
+}
+
+// A connection that is cut is never an orderly end, also where it is cut
+// between two records, which TLS itself would let pass.
+func TestCut(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		dialerSends bool
+		at          int // records of the sending direction that still pass
+	}{"to the listener": {true, 40}, "to the dialer": {false, 40}, "to the listener, at once": {true, 5}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := newKey()
+			payload := noise(2_000_000)
+			feeds, takes := opts{env: keyed(k), stdin: strings.NewReader(payload)}, opts{env: keyed(k)}
+			lo, do := takes, feeds
+			if !test.dialerSends {
+				lo, do = feeds, takes
+			}
+			l := startPurr(t, lo, "-l", "127.0.0.1", "0")
+			tap := newTap(t, l.addr(), func(fromDialer bool, n int, record []byte) []byte {
+				if fromDialer == test.dialerSends && n >= test.at {
+					return nil
+				}
+				return record
+			})
+			d := startPurr(t, do, "127.0.0.1", tap.port(t))
+			from, to := d, l
+			if !test.dialerSends {
+				from, to = l, d
+			}
+			to.ends(1)
+			to.complains("receive from 127.0.0.1 port", "the connection was cut: it ended without the mark of an orderly end")
+			if test.dialerSends { // the other had heard all it wanted to hear, and its system every byte's receipt
+				from.ends(1)
+			}
+			if got := to.out.String(); !strings.HasPrefix(payload, got) || len(got) == len(payload) {
+				t.Errorf("%d bytes came, and are not a part of what was sent", len(got))
+			}
+		})
+	}
+}
+
+// One bit that changes on the way is noticed, at once and by both ends, and
+// nothing of that record reaches stdout.
+func TestTampered(t *testing.T) {
+	t.Parallel()
+	for _, at := range []int{6, 20} {
+		k := newKey()
+		payload := noise(1_000_000)
+		l := startPurr(t, opts{env: keyed(k)}, "-l", "127.0.0.1", "0")
+		tap := newTap(t, l.addr(), func(fromDialer bool, n int, record []byte) []byte {
+			if fromDialer && n == at {
+				record[len(record)/2] ^= 1
+			}
+			return record
+		})
+		d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader(payload)}, "127.0.0.1", tap.port(t))
+		l.ends(1)
+		l.complains("receive from 127.0.0.1 port", "damaged or tampered with on the way", "bad record MAC")
+		d.ends(1)
+		if got := l.out.String(); !strings.HasPrefix(payload, got) {
+			t.Errorf("%d bytes came, and are not a part of what was sent", len(got))
+		}
+	}
+}
+
+// A handshake that somebody meddles with fails.
+func TestTamperedHandshake(t *testing.T) {
+	t.Parallel()
+	for _, fromDialer := range []bool{true, false} {
+		for n := range 4 {
+			k := newKey()
+			l := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("from the listener")}, "-l", "-w", "2", "127.0.0.1", "0")
+			tap := newTap(t, l.addr(), func(from bool, i int, record []byte) []byte {
+				if from == fromDialer && i == n && record[0] != 20 { // a change of cipher spec means nothing in TLS 1.3
+					record[len(record)-1] ^= 1
+				}
+				return record
+			})
+			d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("from the dialer")}, "-w", "2", "127.0.0.1", tap.port(t))
+			if d.status() == 0 && n != 1 {
+				t.Errorf("record %d of the dialer's (%v): the dialer ends with status 0", n, fromDialer)
+			}
+			if d.status() == 0 {
+				l.ends(0)
+				continue
+			}
+			d.printed("")
+			l.kill()
+			l.printed("")
+		}
+	}
+}
+
+// A record that is sent twice, or left out, is noticed.
+func TestReplayed(t *testing.T) {
+	t.Parallel()
+	for _, again := range []bool{true, false} {
+		k := newKey()
+		l := startPurr(t, opts{env: keyed(k)}, "-l", "127.0.0.1", "0")
+		tap := newTap(t, l.addr(), func(fromDialer bool, n int, record []byte) []byte {
+			switch {
+			case !fromDialer || n != 12:
+				return record
+			case again:
+				return append(record, record...)
+			}
+			return []byte{}
+		})
+		d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader(noise(1_000_000))}, "127.0.0.1", tap.port(t))
+		l.ends(1)
+		l.complains("damaged or tampered with on the way")
+		d.ends(1)
+	}
+}
+
+// Who is killed has not finished: his peer says so, although the system closes
+// the connection in order.
+func TestPeerIsKilled(t *testing.T) {
+	t.Parallel()
+	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
+		k := newKey()
+		l := startPurr(t, opts{env: keyed(k)}, "-l", "127.0.0.1", "0")
+		d := startPurr(t, opts{env: keyed(k), openStdin: true}, "127.0.0.1", l.port())
+		writeAll(t, d.stdin, "some of it")
+		l.waitOut("some of it")
+		d.signal(sig)
+		l.ends(1)
+		l.complains("receive from 127.0.0.1 port")
+	}
+}
+
+// 100 MB each way at the same time, and every byte arrives.
+func TestSealedBulk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := func(name string, parts ...string) (path string, sum [32]byte) {
+		path = filepath.Join(dir, name)
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := sha256.New()
+		for _, part := range parts {
+			if _, err := io.WriteString(io.MultiWriter(f, h), part); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return path, [32]byte(h.Sum(nil))
+	}
+	block := noise(32 << 20)
+	one, oneSum := file("one", block, block[5:], block, "end")
+	two, twoSum := file("two", block[9:], block, block[1:], "other end")
+	for _, pipes := range []bool{false, true} {
+		k := newKey()
+		command, tail := "purr <%1 >%2", ""
+		if pipes {
+			command, tail = "cat %1 | purr", " | cat >%2"
+		}
+		line := func(args, in, out string) string {
+			s := strings.Replace(command, "purr", "purr "+args, 1) + tail
+			return "set -e; " + strings.NewReplacer("%1", in, "%2", out).Replace(s)
+		}
+		l := shell(t, opts{env: keyed(k), dir: dir}, line("-l 127.0.0.1 0", one, "two.came"))
+		d := shell(t, opts{env: keyed(k), dir: dir}, line("127.0.0.1 "+l.port(), two, "one.came"))
+		d.endsWithin(0, 2*patience)
+		l.endsWithin(0, 2*patience)
+		for name, want := range map[string][32]byte{"one.came": oneSum, "two.came": twoSum} {
+			b, err := os.ReadFile(filepath.Join(dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if sha256.Sum256(b) != want {
+				t.Errorf("%s: %d bytes, and not those that were sent", name, len(b))
+			}
+		}
+	}
+}
+
+// The end of one direction leaves the other open.
+func TestSealedHalfClose(t *testing.T) {
+	t.Parallel()
+	k := newKey()
+	l := startPurr(t, opts{env: keyed(k), openStdin: true}, "-v", "-l", "127.0.0.1", "0")
+	writeAll(t, l.stdin, noise(1)) // a pipe that has carried something is read to its end
+	d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("question\n")}, "127.0.0.1", l.port())
+	l.waitOut("question")
+	d.waitOut("^.")
+	writeAll(t, l.stdin, noise(200_000)[1:])
+	_ = l.stdin.Close()
+	d.ends(0)
+	d.printed(noise(200_000))
+	l.ends(0)
+	l.waitErr(regexp.MustCompile(`both ends finished; sent 200000 bytes, received 9 bytes`))
+}
+
+// Every way to use a connection works with a key as it does without.
+func TestSealedModes(t *testing.T) {
+	t.Parallel()
+	payload := noise(500_000)
+	file := fileWith(t, payload)
+	for _, test := range []struct {
+		name, listener, dialer string
+		in                     string // the dialer's stdin
+		listens, dials         string // what they print
+	}{
+		{"echo", "-lk --echo", "", payload, payload, payload},
+		{"echo upper", "-lk --echo --upper", "", "hello", "hello", "HELLO"},
+		{"echo once", "-l --echo", "", payload, payload, payload},
+		{"echo dials", "-l", "--echo -w 1", "", "", ""},
+		{"upper", "-l --upper", "", "hello", "HELLO", ""},
+		{"send file", "-l --send-file " + file, "", "x", "x", payload},
+		{"send file, many", "-lk --send-file " + file, "", "x", "x", payload},
+		{"dialer sends file", "-l", "--send-file " + file, "", payload, ""},
+		{"recv only", "-l -d", "", payload, payload, ""},
+		{"send only", "-l", "--send-only", payload, payload, ""},
+		{"listener sends only", "-l --send-only", "", "", "", ""},
+		{"crlf", "-l", "-C", "a\nb\n", "a\r\nb\r\n", ""},
+		{"telnet", "-l", "-t", "a", "a", ""},
+		{"lines apart", "-l", "-i 0.01", "a\nb\n", "a\nb\n", ""},
+		{"quit word", "-l", "--quit-word q", "a\nq\nb\n", "a\n", ""},
+		{"reads", "-l -W 1", "", "hello", "hello", ""},
+		{"no shutdown", "-l -w 1", "--no-shutdown -w 1", "hello", "hello", ""},
+		{"quit after", "-l -w 5", "-q 1", "hello", "hello", ""},
+		{"nothing at all", "-l", "", "", "", ""},
+		{"options of the socket", "-l --keepalive 5 -I 64k", "-O 64k --keepalive 0", payload, payload, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			for _, unix := range []bool{false, true} {
+				if unix && (strings.Contains(test.name, "socket")) {
+					continue
+				}
+				k := newKey()
+				args := words(test.listener)
+				if unix {
+					args = append(args, "-v", "-U", socketDir(t)+"/s")
+				} else {
+					args = append(args, "127.0.0.1", "0")
+				}
+				l := startPurr(t, opts{env: keyed(k)}, args...)
+				to := args[len(args)-2:]
+				if unix {
+					l.waitErr(listeningOn)
+				} else {
+					to[1] = l.port()
+				}
+				d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader(test.in)}, append(words(test.dialer), to...)...)
+				d.ends(0)
+				d.printed(test.dials)
+				d.quiet()
+				if strings.Contains(test.listener, "-lk") {
+					eventually(t, "all is printed", func() bool { return l.out.len() >= len(test.listens) })
+					if got := l.out.String(); got != test.listens {
+						t.Errorf("printed %s, want %s", brief(got), brief(test.listens))
+					}
+					l.runs()
+					continue
+				}
+				l.ends(0)
+				l.printed(test.listens)
+				if !unix {
+					l.quiet()
+				}
+			}
+		})
+	}
+}
+
+// -k: each client's bytes go to stdout, stdin goes to all, and a client
+// without the key sees none of it.
+func TestSealedKeep(t *testing.T) {
+	t.Parallel()
+	k := newKey()
+	l := startPurr(t, opts{env: keyed(k), openStdin: true}, "-lk", "-v", "127.0.0.1", "0")
+	var clients []*process
+	for _, name := range []string{"one", "two", "three"} {
+		c := startPurr(t, opts{env: keyed(k), openStdin: true}, "127.0.0.1", l.port())
+		writeAll(t, c.stdin, name+"\n")
+		l.waitOut("(?m)^" + name + "$")
+		clients = append(clients, c)
+	}
+	stranger := startPurr(t, opts{env: keyed(newKey())}, "127.0.0.1", l.port())
+	stranger.ends(7)
+	writeAll(t, l.stdin, "to all\n")
+	for _, c := range clients {
+		c.waitOut("to all")
+		_ = c.stdin.Close()
+	}
+	_ = l.stdin.Close()
+	for _, c := range clients {
+		c.ends(0)
+		c.printed("to all\n")
+	}
+	stranger.printed("")
+}
+
+// --interactive, with the key typed at the prompt, unseen, and once wrong.
+func TestSealedInteractive(t *testing.T) {
+	t.Parallel()
+	k := newKey()
+	l := startPurr(t, opts{env: keyed(k), openStdin: true}, "-l", "127.0.0.1", "0")
+	s := newScreen(t)
+	before := s.modes()
+	s.enter("clear; purr --interactive --key-file - 127.0.0.1 " + l.port() + "; echo STATUS $?")
+	s.shows(`(?m)^purr: key: *$`)
+	s.enter(k.String()[:20])
+	s.shows(`(?s)purr: (mistyped: 20 characters|this is no key).*purr: key: *\n`)
+	s.enter(strings.ToLower(k.String()))
+	writeAll(t, l.stdin, "welcome\n")
+	s.shows(`(?m)^welcome$`)
+	if text := s.text(); strings.Contains(strings.ToUpper(text), k.String()[:6]) {
+		t.Errorf("the screen shows the key:\n%s", text)
+	}
+	s.enter("hello")
+	l.waitOut("^hello\n$")
+	_ = l.stdin.Close()
+	s.status(0)
+	l.ends(0)
+	if after := s.modes(); after != before {
+		t.Errorf("the terminal was left as %s, was %s", after, before)
+	}
+}
+
+// Ctrl-C at the prompt gives the terminal back.
+func TestKeyPromptInterrupted(t *testing.T) {
+	t.Parallel()
+	s := newScreen(t)
+	before := s.modes()
+	s.enter("clear; purr --key-file - 127.0.0.1 9; echo STATUS $?")
+	s.shows(`(?m)^purr: key: *$`)
+	s.press("C-c")
+	s.status(130)
+	if after := s.modes(); after != before {
+		t.Errorf("the terminal was left as %s, was %s", after, before)
+	}
+}
+
+// sealedPair is the two ends of an encrypted connection: ours, as purr uses
+// it, and the other, bare.
+func sealedPair(t testing.TB, p *purr, ctx context.Context) (ours *sealed, theirs net.Conn, socket *net.TCPConn) {
+	t.Helper()
+	a, b := tcpPair(t)
+	result := make(chan error, 1)
+	var c net.Conn
+	go func() {
+		var err error
+		c, err = p.secure(ctx, a)
+		result <- err
+	}()
+	s, err := sealTest(t, b, true, p.cfg.key.secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeAll(t, s, "\x01")
+	if err := ends(t, result); err != nil {
+		t.Fatal(err)
+	}
+	return c.(*sealed), s, b
+}
+
+func keyedPurr(t testing.TB, stdin, stdout *os.File, args ...string) (*purr, context.Context) {
+	t.Helper()
+	k := newKey()
+	file := fileWith(t, k.String())
+	return testPurr(t, stdin, stdout, append([]string{"--key-file", file}, args...)...)
+}
+
+// fillWindow writes past TLS until the socket takes nothing more.
+func fillWindow(t testing.TB, c net.Conn) {
+	t.Helper()
+	for size := 64 << 10; size > 0; size /= 16 {
+		for full := false; !full; {
+			_ = c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+			_, err := c.Write(make([]byte, size))
+			full = err != nil
+		}
+	}
+	_ = c.SetWriteDeadline(time.Time{})
+}
+
+// A peer that is slow to take the last bytes gets all the time it needs: TLS's
+// own five seconds for the mark of the end do not count.
+func TestSlowPeerTakesTheEnd(t *testing.T) {
+	t.Parallel()
+	p, ctx := keyedPurr(t, nil, nil, "h", "80")
+	ours, _, socket := sealedPair(t, p, ctx)
+	fillWindow(t, ours.Conn)
+	ended := make(chan error, 1)
+	go func() { ended <- ours.CloseWrite() }()
+	select {
+	case err := <-ended:
+		t.Fatalf("ended while nobody read: %v", err)
+	case <-time.After(5500 * time.Millisecond): // longer than TLS waits
+	}
+	go func() { _, _ = io.Copy(io.Discard, socket) }()
+	if err := ends(t, ended); err != nil {
+		t.Error(err)
+	}
+}
+
+// While the end waits for room in the window, Close and abort end the wait.
+func TestCloseWhileTheEndWaits(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*sealed){"close": func(s *sealed) { _ = s.Close() }, "abort": func(s *sealed) { abort(s) }} {
+		p, ctx := keyedPurr(t, nil, nil, "h", "80")
+		ours, _, _ := sealedPair(t, p, ctx)
+		fillWindow(t, ours.Conn)
+		waiting := make(chan error, 1)
+		go func() { waiting <- ours.CloseWrite() }()
+		select {
+		case err := <-waiting:
+			t.Fatalf("%s: there was room for the end: %v", name, err)
+		case <-time.After(100 * time.Millisecond):
+		}
+		begun := time.Now()
+		end(ours)
+		if err := ends(t, waiting); err == nil {
+			t.Errorf("%s: the end went out", name)
+		}
+		if took := time.Since(begun); took > 2*time.Second {
+			t.Errorf("%s took %v", name, took)
+		}
+	}
+}
+
+// The session's goroutines end with it, as without a key, whatever happens.
+func TestSealedSessionLeavesNothing(t *testing.T) {
+	for _, args := range []string{"h 80", "--upper h 80", "-w 5 h 80", "--send-only h 80", "--send-file go.mod h 80", "--quit-word q h 80", "--echo h 80", "-t -C h 80"} {
+		for _, how := range []string{"in order", "stopped", "reset", "cut"} {
+			t.Run(args+" "+how, func(t *testing.T) {
+				noLeaks(t)
+				in, feed := stdioPipe(t)
+				drain, out := stdioPipe(t)
+				p, ctx := keyedPurr(t, in, out, words(args)...)
+				ours, theirs, socket := sealedPair(t, p, ctx)
+				result := converses(p, ctx, ours)
+				go func() { _, _ = io.Copy(io.Discard, drain) }()
+				writeString(t, feed, "hello\n")
+				writeString(t, theirs, "hello\n")
+				switch how {
+				case "in order":
+					_ = feed.Close()
+					_ = theirs.(halfCloser).CloseWrite()
+					_, _ = io.Copy(io.Discard, theirs)
+				case "stopped":
+					readN(t, theirs, 1)
+					p.stop(errors.New("stopped by the test"))
+				case "reset":
+					readN(t, theirs, 1)
+					reset(t, socket)
+				case "cut":
+					readN(t, theirs, 1)
+					_ = socket.Close()
+				}
+				err := ends(t, result)
+				if (err == nil) != (how == "in order") && !strings.Contains(args, "send-only") && !strings.Contains(args, "send-file") {
+					t.Errorf("ended with %v", err)
+				}
+				_ = feed.Close()
+				_ = out.Close()
+				p.stop(nil)
+			})
+		}
+	}
+}
+
+// A stdout that cannot be written to is an error at both ends.
+func TestSealedFullDisk(t *testing.T) {
+	t.Parallel()
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	k := newKey()
+	l := startPurr(t, opts{env: keyed(k), stdout: full}, "-l", "127.0.0.1", "0")
+	d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader(noise(20_000_000))}, "127.0.0.1", l.port())
+	l.ends(1)
+	l.complains("write to stdout", "no space left")
+	d.ends(1)
+}
+
+// An idle conversation ends in order, also encrypted; one with bytes that the
+// peer does not take does not.
+func TestSealedIdle(t *testing.T) {
+	t.Parallel()
+	k := newKey()
+	l := startPurr(t, opts{env: keyed(k), openStdin: true}, "-l", "-w", "1", "127.0.0.1", "0")
+	d := startPurr(t, opts{env: keyed(k), openStdin: true}, "127.0.0.1", l.port())
+	writeAll(t, d.stdin, "hello")
+	l.ends(0)
+	l.printed("hello")
+	_ = d.stdin.Close()
+	d.ends(0)
+
+	l = startPurr(t, opts{env: keyed(k), ownStdout: true}, "-l", "127.0.0.1", "0")
+	d = startPurr(t, opts{env: keyed(k), stdin: strings.NewReader(noise(20_000_000))}, "-w", "1", "127.0.0.1", l.port())
+	d.ends(1)
+	d.complains("send to 127.0.0.1 port", "idle for 1s")
+}
+
+// rawStream and the kernel's ways never see an encrypted connection: what they
+// would move are not its bytes.
+func TestSealedIsNotSpliced(t *testing.T) {
+	p, ctx := keyedPurr(t, nil, nil, "h", "80")
+	ours, _, _ := sealedPair(t, p, ctx)
+	in, _ := stdioPipe(t)
+	_, out := stdioPipe(t)
+	a, err := newAlarm()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	if fastWay(ours, newStdio(in, a)) != nil || fastWay(newStdio(out, a), ours) != nil || fastWay(io.Discard, ours) != nil {
+		t.Error("a fast way was found for an encrypted connection")
+	}
+	if n, err := unacknowledged(ours); n != 0 || err != nil {
+		t.Errorf("unacknowledged: %d, %v", n, err)
+	}
+	if socketOf(ours) != ours.Conn || socketOf(ours.Conn) != ours.Conn {
+		t.Error("socketOf is not the socket")
+	}
+}
