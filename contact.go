@@ -163,7 +163,7 @@ func (c *contact) why() string {
 			return fmt.Sprintf("lost contact for %v", c.silence)
 		}
 		return "this end closed the connection"
-	case c.ended == io.EOF, errors.Is(c.ended, syscall.ECONNRESET), errors.Is(c.ended, syscall.EPIPE):
+	case c.ended == io.EOF, errors.Is(c.ended, io.ErrUnexpectedEOF), errors.Is(c.ended, syscall.ECONNRESET), errors.Is(c.ended, syscall.EPIPE):
 		// What a killed process leaves behind is one or the other.
 		return "the other end closed the connection"
 	}

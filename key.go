@@ -112,10 +112,13 @@ func (f *flagSet) loadKey() error {
 	default:
 		return nil
 	}
-	c.given = true
+	c.on = true
 	c.variableIgnored = set && c.file != ""
 	return nil
 }
+
+// given reports whether conversations are encrypted.
+func (c keyConfig) given() bool { return c.on }
 
 // exchangesData reports whether there is anything to encrypt: -z and the wait
 // for a command only ask whether somebody is there.
@@ -165,7 +168,7 @@ func readKeyLine(r io.Reader) (string, error) {
 // opened.
 func (p *purr) prepareKey(ctx context.Context) error {
 	k := p.cfg.key
-	if !k.given {
+	if !k.given() {
 		return nil
 	}
 	if k.fileShared != 0 {
@@ -235,17 +238,24 @@ func (p *purr) saysKey(bound net.Addr) {
 // otherEnd is the command that the other end of this one is. A listener's port
 // is the one that was bound.
 func (c *config) otherEnd(port int) string {
+	purr, what := "purr", ""
+	switch {
+	case c.push.push:
+		purr = "purr --pull"
+	case c.push.pull:
+		purr, what = "purr --push", " PATH..."
+	}
 	host := c.host
 	if addr := net.ParseIP(host); host == "" || addr != nil && addr.IsUnspecified() {
 		host = "HOST"
 	}
 	switch {
 	case c.unix && c.listen:
-		return "purr -U " + c.path
+		return purr + " -U " + c.path + what
 	case c.unix:
-		return "purr -l -U " + c.path
+		return purr + " -l -U " + c.path + what
 	case c.listen:
-		return fmt.Sprintf("purr %s %d", host, port)
+		return fmt.Sprintf("%s %s %d%s", purr, host, port, what)
 	}
-	return fmt.Sprintf("purr -l %d", c.ports[0])
+	return fmt.Sprintf("%s -l %d%s", purr, c.ports[0], what)
 }

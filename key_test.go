@@ -230,15 +230,19 @@ func TestKeyNew(t *testing.T) {
 func TestOtherEnd(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
-		"-l 9000":           "purr HOST 9000",
-		"-l 0.0.0.0 9000":   "purr HOST 9000",
-		"-l :: 9000":        "purr HOST 9000",
-		"-l ::1 9000":       "purr ::1 9000",
-		"-l example 9000":   "purr example 9000",
-		"-lU /tmp/s":        "purr -U /tmp/s",
-		"-U /tmp/s":         "purr -l -U /tmp/s",
-		"10.0.0.1 9000":     "purr -l 9000",
-		"-lk --echo h 9000": "purr h 9000",
+		"-l 9000":            "purr HOST 9000",
+		"-l 0.0.0.0 9000":    "purr HOST 9000",
+		"-l :: 9000":         "purr HOST 9000",
+		"-l ::1 9000":        "purr ::1 9000",
+		"-l example 9000":    "purr example 9000",
+		"-lU /tmp/s":         "purr -U /tmp/s",
+		"-U /tmp/s":          "purr -l -U /tmp/s",
+		"10.0.0.1 9000":      "purr -l 9000",
+		"-lk --echo h 9000":  "purr h 9000",
+		"--pull -l 9000":     "purr --push HOST 9000 PATH...",
+		"--push -l 9000 .":   "purr --pull HOST 9000",
+		"--pull h 9000":      "purr --push -l 9000 PATH...",
+		"--push -U /tmp/s .": "purr --pull -l -U /tmp/s",
 	} {
 		c, err := newConfig(words(args))
 		if err != nil {

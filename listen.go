@@ -43,7 +43,7 @@ func (p *purr) listen(ctx context.Context) error {
 // a key it is the first that holds it; one that turns out to be somebody else
 // ends the run.
 func (p *purr) acceptOne(ctx context.Context, ln net.Listener) (net.Conn, error) {
-	if p.cfg.key.given {
+	if p.cfg.key.given() {
 		clients := p.secureListener(ctx, ln, func(err error) { p.stop(err) })
 		defer clients.Close()
 		return clients.Accept()

@@ -104,7 +104,7 @@ type fileConfig struct {
 
 // A keyConfig is about encryption.
 type keyConfig struct {
-	given  bool      // whether conversations are encrypted
+	on     bool      // whether conversations are encrypted
 	secret sharedKey // unless it is still on stdin
 	file   string    // --key-file; "-": stdin's first line
 	fresh  bool      // --key-new: secret was made for this run

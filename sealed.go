@@ -31,13 +31,19 @@ type sealed struct {
 // read why.
 const farewellTime = 300 * time.Millisecond
 
-// socketOf is the socket under an encrypted connection, or c itself.
+// socketOf is the socket under a connection that wraps one, or c itself.
 func socketOf(c net.Conn) net.Conn {
-	if s, ok := c.(*sealed); ok {
-		return s.Conn
+	for {
+		over, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return c
+		}
+		c = over.NetConn()
 	}
-	return c
 }
+
+// NetConn returns the socket, as a tls.Conn does.
+func (s *sealed) NetConn() net.Conn { return s.Conn }
 
 // A damageError says that bytes were changed on the way: by accident, or by
 // somebody.

@@ -121,7 +121,7 @@ func (k sharedKey) identity(role string) (ed25519.PrivateKey, error) {
 // taken from anybody else. The error is a statusError where the other end is
 // not the one we want.
 func (p *purr) secure(ctx context.Context, c net.Conn) (net.Conn, error) {
-	if !p.cfg.key.given {
+	if !p.cfg.key.given() {
 		return c, nil
 	}
 	s, err := p.shake(ctx, c)
@@ -260,7 +260,7 @@ func (p *purr) turnAway(w *wire, err error) {
 // secured makes a handler one that sees only encrypted connections, if there
 // is a key.
 func (p *purr) secured(h handler) handler {
-	if !p.cfg.key.given {
+	if !p.cfg.key.given() {
 		return h
 	}
 	return func(ctx context.Context, c net.Conn) error {
@@ -275,6 +275,25 @@ func (p *purr) secured(h handler) handler {
 		defer s.Close()
 		return h(ctx, s)
 	}
+}
+
+// secure encrypts a client's connection, if there is a key, and reports whether
+// the client may go on. One that does not hold the key is no client: it ends a
+// listener without -k only if it has shown that it is somebody else.
+func (w *web) secure(ctx context.Context, v *visit) bool {
+	c, err := w.p.secure(ctx, v.Conn)
+	switch {
+	case err == nil:
+		v.Conn = c
+		return true
+	case errors.Is(err, errNobody):
+		w.p.log.notef(1, "%v", err)
+	case errors.As(err, new(statusError)):
+		w.finish(v, err)
+	case ctx.Err() == nil:
+		w.p.log.fail(err)
+	}
+	return false
 }
 
 // handshakesAtOnce is how many clients of one listener may be proving
@@ -298,7 +317,7 @@ type keyListener struct {
 // where there is no key. Who does not is said, or told to rejected if he has
 // shown that he is somebody else. Its Close closes ln.
 func (p *purr) secureListener(ctx context.Context, ln net.Listener, rejected func(error)) net.Listener {
-	if !p.cfg.key.given {
+	if !p.cfg.key.given() {
 		return ln
 	}
 	ctx, stop := context.WithCancel(ctx)

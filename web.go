@@ -221,6 +221,10 @@ func (w *web) accept(ctx context.Context, ln net.Listener) error {
 // it is that.
 func (w *web) welcome(ctx context.Context, v *visit) {
 	w.p.greet(ctx, v.Conn)
+	if !w.secure(ctx, v) {
+		_ = v.Close()
+		return
+	}
 	first, err := w.sniff(v)
 	switch {
 	case err != nil && first == "":

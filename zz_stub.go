@@ -1,3 +1,0 @@
-package main
-
-func (k keyConfig) given() bool { return false }
