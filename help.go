@@ -39,6 +39,9 @@ Examples:
   purr --push -l 9000 PATH...               offer them, also to curl and browsers; at the other end:
   purr --pull HOST 9000 DIR                 fetch them
 
+  purr -l --key-new 9000 >file              encrypted; it says a key, and the other end's command:
+  PURR_KEY=KEY purr HOST 9000 <file         the same key at this end
+
 Usage:
   purr [options] HOST PORT...               dial; also HOST:PORT and [IPV6]:PORT
   purr -l [options] [HOST] PORT             listen; also HOST:PORT and -p PORT [HOST]
@@ -94,6 +97,11 @@ Push and pull (files, checked: status 0 means stored, with the same SHA-256, on 
       --hello-timeout TIME   time for the other end to show what it is (default 5 s)
                              --idle-timeout is for silence later on (default 30 s)
 
+Keys (TLS 1.3 by one shared key, for every TCP or Unix stream, --push and --pull included):
+      --key-new              make a key, and print it with the command for the other end
+      --key-file FILE        take the key from FILE's first line; - is stdin's, or a prompt
+                             the variable PURR_KEY may hold it instead; keys never are arguments
+
 Port checks:
   -z                         ask whether ports are open, and exchange no data; with -u: who answers
       --all, --any           status 0 if all ports are open, or any (default: TCP any, UDP all)
@@ -144,5 +152,6 @@ says why; 2 the command line is wrong, and nothing was opened; 128+n ended by si
 With --recv-file: 5 not the size or the SHA-256 that was expected, and nothing was stored.
 With -z: 0 open; 1 closed, or not to be asked from here; 3 no answer; 4 filtered, somebody refused
 on the way; 5 answered, but not as --expect says. With --push and --pull, on both ends: 3 cut or
-not confirmed, try again; 4 refused or skipped; 5 damaged; 6 no purr at the other end; 7 key.
+not confirmed, try again; 4 refused or skipped; 5 damaged; 6 no purr at the other end.
+With a key: 6 the other end does not encrypt; 7 it does not hold the key.
 `

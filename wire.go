@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -36,9 +35,17 @@ const (
 	recordHandshake = 22
 )
 
+// A cutError is an end that the peer has not said.
+type cutError struct{}
+
+func (cutError) Error() string {
+	return "the connection was cut: it ended without the mark of an orderly end"
+}
+func (cutError) Unwrap() error { return io.ErrUnexpectedEOF }
+
 var (
-	errPlain = errors.New("not TLS")
-	errCut   = fmt.Errorf("the connection was cut: it ended without the mark of an orderly end: %w", io.ErrUnexpectedEOF)
+	errPlain       = errors.New("not TLS")
+	errCut   error = cutError{}
 )
 
 // Read looks at the first byte, so that whoever does not speak TLS is noticed
