@@ -97,11 +97,10 @@ func sealedError(err error) error {
 // A peer that has closed its socket is told by a FIN: bytes, even those of
 // close_notify, would be answered by a reset, as if something had been lost.
 func (s *sealed) CloseWrite() error {
-	finished := s.finished.Load()
-	if finished && peerClosed(s.Conn) {
+	if peerClosed(s.Conn) {
 		return halfClose(s.Conn)
 	}
-	if err := s.tls.CloseWrite(); err != nil && !finished {
+	if err := s.tls.CloseWrite(); err != nil && !s.finished.Load() {
 		return sealedError(err)
 	}
 	return nil
