@@ -8,7 +8,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -163,7 +162,7 @@ func (c *contact) why() string {
 			return fmt.Sprintf("lost contact for %v", c.silence)
 		}
 		return "this end closed the connection"
-	case c.ended == io.EOF, errors.Is(c.ended, io.ErrUnexpectedEOF), errors.Is(c.ended, syscall.ECONNRESET), errors.Is(c.ended, syscall.EPIPE):
+	case c.ended == io.EOF, errors.Is(c.ended, io.ErrUnexpectedEOF), isReset(c.ended):
 		// What a killed process leaves behind is one or the other.
 		return "the other end closed the connection"
 	}

@@ -45,7 +45,7 @@ func hasContent(t testing.TB, path, want string) {
 }
 
 // isReset checks that what a peer reads ends with a reset, and no sooner.
-func isReset(t testing.TB, r io.Reader) {
+func seesReset(t testing.TB, r io.Reader) {
 	t.Helper()
 	if b, err := io.ReadAll(r); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the sender saw %v after %d bytes, want a reset", err, len(b))
@@ -128,12 +128,12 @@ var receivings = []struct {
 	{"another digest", []string{"--expect-sha256", sumOf("x")}, finishes, 5, "150000 bytes with sha256 " + sumOf(noise(150_000)) + " came, and " + sumOf("x") + " was expected: nothing stored as f"},
 }
 
-func sees(t *testing.T, _ *process, c streamConn) { t.Helper(); isReset(t, c) }
+func sees(t *testing.T, _ *process, c streamConn) { t.Helper(); seesReset(t, c) }
 
 func finishes(t *testing.T, _ *process, c streamConn) {
 	t.Helper()
 	_ = c.CloseWrite()
-	isReset(t, c)
+	seesReset(t, c)
 }
 
 // Whatever fails, nothing is left; or with --keep-partial the partial file.
@@ -374,7 +374,7 @@ func TestRecvFileMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = c.CloseWrite()
-	isReset(t, c)
+	seesReset(t, c)
 	p.ends(1)
 	p.complains("store f: file exists")
 	holds(t, dir, "f")
