@@ -46,7 +46,7 @@ func (s *checkPrinter) noteTCP(c *portCheck, r *scanResult) {
 	case r.state == scanOpen:
 		p.log.sayf("Connection to %s %d port [%s] succeeded!", targetName(c.host, r.target.Addr()), c.port, p.cfg.serviceName(c.port))
 	case p.cfg.waits(): // each try that failed was said, and the last one will be
-	case p.log.level > 0 || r.state == scanFailed && !s.local && !p.cfg.check.json:
+	case p.log.level > 0 || r.state == scanFailed && !s.local && !p.cfg.pace.json:
 		s.local = true
 		p.log.fail(r.failure(c.host))
 	}
@@ -64,14 +64,14 @@ func (s *checkPrinter) write(c *portCheck) error {
 	}
 	switch r := best.(type) {
 	case *probeResult:
-		if k.json {
+		if s.p.cfg.pace.json {
 			return writeProbeJSON(out, r, &k.expect)
 		}
 		if r.target.Addr().IsValid() {
 			return writeProbe(out, r)
 		}
 	case *scanResult:
-		if k.json {
+		if s.p.cfg.pace.json {
 			return writeScanJSON(out, r)
 		}
 		if k.banner && r.state == scanOpen {

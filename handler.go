@@ -103,11 +103,19 @@ func (p *purr) echo(ctx context.Context, c net.Conn) error {
 	if err != nil {
 		return fmt.Errorf("receive from %s: %w", peer, cause(err))
 	}
+	var answers io.Writer = c
+	if p.limit != nil {
+		answers = &limitedWriter{Writer: c, limit: p.limit, admit: func(n int) error {
+			err := p.limit.wait(ctx, n)
+			p.pushDeadline(c) // our own wait is not the peer's silence
+			return err
+		}}
+	}
 	var total int64
 	reads := 0
 	for {
 		p.pushDeadline(c)
-		n, err := r.read(func(b []byte) error { return p.echoBytes(c, peer, b) })
+		n, err := r.read(func(b []byte) error { return p.echoBytes(c, answers, peer, b) })
 		total += int64(n)
 		reads++
 		switch {
@@ -148,8 +156,8 @@ func (p *purr) endEcho(ctx context.Context, c net.Conn, peer, why string) error 
 	return fmt.Errorf("send to %s: %w", peer, cause(err))
 }
 
-// echoBytes handles one read of the echo.
-func (p *purr) echoBytes(c net.Conn, peer string, b []byte) error {
+// echoBytes handles one read of the echo. What is written to answers goes to c.
+func (p *purr) echoBytes(c net.Conn, answers io.Writer, peer string, b []byte) error {
 	if p.copies() {
 		if _, err := p.stdout.Write(b); err != nil {
 			abort(c) // an orderly end would say that all was well
@@ -159,7 +167,7 @@ func (p *purr) echoBytes(c net.Conn, peer string, b []byte) error {
 	if p.cfg.upper {
 		upper(b)
 	}
-	if _, err := c.Write(b); err != nil {
+	if _, err := answers.Write(b); err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return fmt.Errorf("send to %s: idle for %v with bytes not taken by the peer", peer, p.cfg.idleTimeout)
 		}

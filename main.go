@@ -51,6 +51,7 @@ type purr struct {
 
 	copies  func() bool   // whether stdout wants a copy of what is echoed
 	payload payloadChoice // of -zu, with what stdin held
+	limit   *limiter      // --rate; nil: none
 
 	watchOnce sync.Once // for watchCopies
 
@@ -112,8 +113,7 @@ func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
 
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
-	p := &purr{cfg: cfg, stdin: stdin, stdout: stdout, log: log, stop: stop}
-	p.copies = sync.OnceValue(func() bool { return kindOf(stdout) != kindNull })
+	p := newPurr(cfg, stdin, stdout, log, stop)
 	err = p.mode(ctx)
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause // whatever a mode made of being stopped
@@ -123,6 +123,14 @@ func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
 	}
 	p.cleanUp()
 	return p.status(err)
+}
+
+// newPurr prepares a run. stop ends it with an error; the files stay the
+// caller's.
+func newPurr(cfg *config, stdin, stdout *os.File, log *logger, stop context.CancelCauseFunc) *purr {
+	p := &purr{cfg: cfg, stdin: stdin, stdout: stdout, log: log, stop: stop, limit: newLimiter(cfg.pace.rate)}
+	p.copies = sync.OnceValue(func() bool { return kindOf(stdout) != kindNull })
+	return p
 }
 
 // closeStdout closes a stdout that is a file: some file systems (NFS, quotas)

@@ -79,7 +79,7 @@ type checkConfig struct {
 	hosts        []string
 	hostsOnStdin bool // they are still to be read
 	all, any     bool
-	banner, json bool
+	banner       bool
 	parallel     int // 0: the engine's own
 	payload      payloadChoice
 	expect       probeExpect
@@ -114,7 +114,12 @@ type keyConfig struct {
 }
 
 // A paceConfig is about progress and pace, and the form in which they are told.
-type paceConfig struct{}
+type paceConfig struct {
+	progress, noProgress bool
+	quiet                bool  // also no last lines of file transfers
+	json                 bool  // results (-z) and events (everything else) are JSON
+	rate                 int64 // bytes sent a second, all peers together; 0: no limit
+}
 
 // A pushConfig is what --push and --pull do.
 type pushConfig struct {
@@ -145,7 +150,8 @@ type flagSet struct {
 	keepalive                                   keepalive
 	halfClose, recvOnly, debug                  bool
 	waitFor                                     seconds
-	retry, readyFD, parallel, rate              number
+	retry, readyFD, parallel                    number
+	rate                                        sendRate
 	pings                                       pingCount
 	maxLoss                                     percent
 	secretFile                                  string
@@ -197,7 +203,6 @@ func newFlagSet() *flagSet {
 		retry:      number{what: "number of retries", low: 0, high: 1<<31 - 1},
 		readyFD:    number{what: "file descriptor", low: 3, high: 1 << 20},
 		parallel:   number{what: "number at once", low: 1, high: 65535},
-		rate:       number{what: "rate", low: 1, high: 1_000_000},
 		expectSize: fileSize{zero: true},
 	}
 	value := f.value
@@ -265,14 +270,12 @@ func (f *flagSet) checkFlags() []cli.Flag {
 		toggle(&c.all, "all"),
 		toggle(&c.any, "any"),
 		toggle(&c.banner, "banner"),
-		toggle(&c.json, "json"),
 		f.value(&f.parallel, "parallel"),
 		toggle(&f.config.listPayloads, "list-payloads"),
 		f.value(&c.payload, "payload"),
 		f.value(&c.expect, "expect"),
 		text(&f.secretFile, "secret-file"),
 		toggle(&c.thorough, "thorough"),
-		f.value(&f.rate, "rate"),
 		f.value(&f.pings, "count", "c"),
 		f.value(&f.maxLoss, "max-loss"),
 	}
@@ -302,7 +305,14 @@ func (f *flagSet) keyFlags() []cli.Flag {
 
 // paceFlags are the options of progress and pace.
 func (f *flagSet) paceFlags() []cli.Flag {
-	return nil
+	c := &f.config.pace
+	return []cli.Flag{
+		toggle(&c.progress, "progress"),
+		toggle(&c.noProgress, "no-progress"),
+		toggle(&c.quiet, "quiet"),
+		toggle(&c.json, "json"),
+		f.value(&f.rate, "rate"),
+	}
 }
 
 // pushFlags are the options of --push and --pull.
@@ -419,7 +429,12 @@ func (f *flagSet) settle() {
 	if f.retry.set {
 		c.retries = f.retry.n
 	}
-	c.check.parallel, c.check.rate = f.parallel.n, f.rate.n
+	c.check.parallel = f.parallel.n
+	if c.zero {
+		c.check.rate = int(f.rate.n) // a rule keeps it small
+	} else {
+		c.pace.rate = f.rate.n
+	}
 	c.check.ping, c.check.pings = f.pings.set, f.pings.n
 	c.check.maxLoss = 1
 	if f.maxLoss.set {

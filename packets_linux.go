@@ -42,10 +42,11 @@ type batch struct {
 	outControl [][64]byte
 }
 
-func newBatch(network string) *batch {
-	n, slot := batchSize, datagramSlot(network)
+// newBatch returns a batch of at most n.
+func newBatch(network string, n int) *batch {
+	slot := datagramSlot(network)
 	if network == "unixgram" {
-		n = 4
+		n = min(n, 4)
 	}
 	b := &batch{
 		msgs: make([]mmsghdr, n), iovs: make([]unix.Iovec, n), names: make([]unix.RawSockaddrAny, n),

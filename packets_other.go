@@ -17,7 +17,11 @@ type batch struct {
 	from net.Addr
 }
 
-func newBatch(network string) *batch { return &batch{buf: make([]byte, datagramSlot(network))} }
+// batchSize is how many datagrams one call takes.
+const batchSize = 1
+
+// newBatch returns a batch of one, whatever was asked for.
+func newBatch(network string, _ int) *batch { return &batch{buf: make([]byte, datagramSlot(network))} }
 
 // data is the datagram, valid until the next receive.
 func (b *batch) data(int) []byte { return b.buf[:b.n] }

@@ -81,16 +81,17 @@ func (f *flagSet) checkRules() []rule {
 		{k.all && k.any, "options --all and --any exclude each other: one open port is enough, or all must be open"},
 		{(k.all || k.any) && c.unix, "options --all or --any and -U exclude each other: there is only one path to ask"},
 		{k.banner && (!c.zero || c.udp || c.unix), "option --banner needs -z over TCP: -zu shows the answer anyway"},
-		{k.json && !c.zero, "option --json needs -z: it is how the result of a port check is printed"},
-		{k.json && c.unix, "options --json and -U exclude each other: the status says whether somebody answers"},
-		{k.json && f.pings.set, "options --json and -c exclude each other: pings are printed as text, leave --json out"},
+		{c.zero && c.pace.json && c.unix, "options -z, --json and -U exclude each other: the status says whether somebody answers"},
+		{c.pace.json && f.pings.set, "options --json and -c exclude each other: pings are printed as text, leave --json out"},
 		{f.parallel.set && (!c.zero || c.unix), "option --parallel needs -z over TCP or UDP: it is how many ports are asked at once"},
 		{f.parallel.set && f.pings.set, "options --parallel and -c exclude each other: pings go to one port"},
 		{f.parallel.set && c.zero && !c.udp && f.interval.set, "options --parallel and -i exclude each other: -i asks one port after the other"},
 		{k.payload.text != "" && !udp, "option --payload needs -z -u: to send data over a connection, pipe it into \"purr HOST PORT\""},
 		{k.expect.given() && !udp, "option --expect needs -z -u: over TCP, pipe the answer of \"purr HOST PORT\" into grep(1)"},
 		{f.secretFile != "" && !udp, "option --secret-file needs -z -u: it is for probes of RADIUS and SNMP"},
-		{(k.thorough || f.rate.set) && !udp, "options --thorough and --rate need -z -u: for a slower scan over TCP, say --parallel or -i"},
+		{k.thorough && !udp, "option --thorough needs -z -u: for a slower scan over TCP, say --parallel or -i"},
+		{c.zero && !c.udp && f.rate.set, "options -z and --rate go together only with -u: for a slower scan over TCP, say --parallel or -i"},
+		{udp && f.rate.set && (!f.rate.plain || f.rate.n > 1_000_000), "option --rate is in datagrams a second with -z -u: say a number from 1 to 1000000, without a letter"},
 		{f.pings.set && (k.thorough || f.rate.set || k.all || k.any), "options -c and --thorough, --rate, --all or --any exclude each other: pings go to one port, -i says how often"},
 		{f.pings.set && k.expect.given(), "options -c and --expect exclude each other: pings count any answer that matches the payload"},
 		{f.maxLoss.set && !f.pings.set, "option --max-loss needs -z -u -c: it is about pings"},
@@ -152,7 +153,17 @@ func (f *flagSet) keyRules() []rule {
 
 // paceRules are those of progress and pace.
 func (f *flagSet) paceRules() []rule {
-	return nil
+	c, k := f.config, &f.config.pace
+	return []rule{
+		{k.progress && k.noProgress, "options --progress and --no-progress exclude each other: leave both out to see the progress of files on a terminal"},
+		{k.progress && k.quiet, "options --progress and --quiet exclude each other: leave one out"},
+		{k.quiet && c.verbose > 0, "options --quiet and -v exclude each other: leave one out"},
+		{c.zero && (k.progress || k.noProgress), "options -z and --progress or --no-progress exclude each other: -z moves no bytes"},
+		{c.zero && k.quiet, "options -z and --quiet exclude each other: -z over TCP is silent without -v; over UDP, say >/dev/null"},
+		{c.interactive && k.progress, "options --interactive and --progress exclude each other: the last line of the terminal is the one being typed"},
+		{c.interactive && k.json, "options --interactive and --json exclude each other: the line editor is for a person, the events are for a program"},
+		{c.noStdin && f.rate.set && !c.zero, "options -d (or --recv-only, --recv-file) and --rate exclude each other: --rate limits what is sent, give it to the sender"},
+	}
 }
 
 // pushRules are those of --push and --pull.

@@ -120,12 +120,15 @@ func (s *session) relay(ctx context.Context) error {
 	return e.failed
 }
 
-// chooseWays finds the way for each direction. The -i interval and
+// chooseWays finds the way for each direction. --rate, the -i interval and
 // --send-only put a writer of their own in front of the destination.
 func (s *session) chooseWays() {
 	var toConn, toStdout io.Writer = s.conn, s.out
+	if s.p.limit != nil {
+		toConn = &limitedWriter{Writer: s.conn, limit: s.p.limit, admit: s.admit}
+	}
 	if s.p.cfg.interval > 0 {
-		toConn = &pacedWriter{Writer: s.conn, pause: s.pause}
+		toConn = &pacedWriter{Writer: toConn, pause: s.pause}
 		toStdout = &pacedWriter{Writer: s.out, pause: s.pause}
 	}
 	switch {
@@ -155,7 +158,7 @@ func (s *session) chooseWays() {
 
 // send pumps stdin into the connection and half-closes it at the end.
 func (s *session) send(results chan<- outcome) {
-	err := pump(s.sendWay, func(n int) error {
+	err := pump(s.sendWay, s.p.limit.slice(maxSlice), func(n int) error {
 		s.sent.Add(int64(n))
 		s.touch()
 		return nil
@@ -171,7 +174,7 @@ func (s *session) send(results chan<- outcome) {
 
 // receive pumps the connection to stdout.
 func (s *session) receive(results chan<- outcome) {
-	err := pump(s.receiveWay, func(n int) error {
+	err := pump(s.receiveWay, maxSlice, func(n int) error {
 		s.received.Add(int64(n))
 		s.touch()
 		if s.reads++; s.reads == s.p.cfg.receiveLimit {
@@ -216,6 +219,16 @@ func (s *session) touch() { s.active.Store(time.Now().UnixNano()) }
 func (s *session) pause() error {
 	s.active.Store(time.Now().Add(s.p.cfg.interval).UnixNano())
 	return s.alarm.sleep(s.p.cfg.interval)
+}
+
+// admit waits until --rate lets n more bytes out. The wait counts as activity.
+func (s *session) admit(n int) error {
+	d := s.p.limit.book(n)
+	if d == 0 {
+		return nil
+	}
+	s.active.Store(time.Now().Add(d).UnixNano())
+	return s.alarm.sleep(d)
 }
 
 // settle waits for the acknowledgement of what was sent, for as long as an

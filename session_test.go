@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -38,9 +37,8 @@ func testPurr(t testing.TB, stdin, stdout *os.File, args ...string) (*purr, cont
 	}
 	ctx, stop := context.WithCancelCause(t.Context())
 	t.Cleanup(func() { stop(nil) })
-	p := &purr{cfg: cfg, stdin: stdin, stdout: stdout, log: &logger{out: &kept{more: make(chan struct{})}, level: cfg.verbose}, stop: stop}
-	p.copies = sync.OnceValue(func() bool { return kindOf(stdout) != kindNull })
-	return p, ctx
+	log := &logger{out: &kept{more: make(chan struct{})}, level: cfg.verbose}
+	return newPurr(cfg, stdin, stdout, log, stop), ctx
 }
 
 // tcpPair is the two ends of a TCP connection over loopback.

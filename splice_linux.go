@@ -28,9 +28,13 @@ func fastWay(dst io.Writer, src io.Reader) way {
 		}
 		return nil
 	}
+	var admit func(int) error
+	if limited, ok := dst.(*limitedWriter); ok {
+		dst, admit = limited.Writer, limited.admit
+	}
 	if conn, ok := rawStream(dst); ok {
 		if in, _ := src.(*stdio); in != nil && (in.kind == kindPipe || in.kind == kindFIFO) {
-			return newSpliceIn(conn, in)
+			return newSpliceIn(conn, in, admit)
 		}
 	}
 	return nil
@@ -189,13 +193,15 @@ func (p *plainCopy) write(b []byte) error {
 
 // A spliceIn moves bytes from the pipe that stdin is straight into a socket.
 type spliceIn struct {
-	conn syscall.RawConn
-	in   *stdio
+	conn  syscall.RawConn
+	in    *stdio
+	admit func(n int) error // waits until n bytes may be sent; nil: no limit
+	paid  int               // bytes that were admitted and not yet moved
 }
 
-func newSpliceIn(conn syscall.RawConn, in *stdio) *spliceIn {
+func newSpliceIn(conn syscall.RawConn, in *stdio, admit func(int) error) *spliceIn {
 	tookWay("splice")
-	return &spliceIn{conn, in}
+	return &spliceIn{conn: conn, in: in, admit: admit}
 }
 
 func (w *spliceIn) move(max int) (n int, err error) {
@@ -204,6 +210,11 @@ func (w *spliceIn) move(max int) (n int, err error) {
 			return 0, &moveError{reading: true, err: err}
 		}
 		w.in.taken.Store(true)
+		if w.admit != nil {
+			if max, err = w.admitted(max); err != nil {
+				return 0, &moveError{reading: false, err: err}
+			}
+		}
 		empty := false
 		writeErr := w.conn.Write(func(fd uintptr) bool {
 			n, err = splice(int(fd), w.in.fd, max)
@@ -225,8 +236,27 @@ func (w *spliceIn) move(max int) (n int, err error) {
 		case n == 0:
 			return 0, io.EOF
 		}
+		w.paid -= n
 		return n, nil
 	}
+}
+
+// admitted returns how many of the bytes in the pipe may be moved now, once it
+// is their time: at most max. If there are none it returns 1, which is enough to
+// find the end.
+func (w *spliceIn) admitted(max int) (int, error) {
+	here, err := unix.IoctlGetInt(w.in.fd, unix.TIOCINQ)
+	if err != nil || here == 0 {
+		return 1, nil
+	}
+	n := min(here, max)
+	if n > w.paid {
+		if err := w.admit(n - w.paid); err != nil {
+			return 0, err
+		}
+		w.paid = n
+	}
+	return n, nil
 }
 
 // holding is false: bytes the socket does not take are unacknowledged ones.

@@ -116,11 +116,11 @@ func (w *bufferWay) close()        {}
 // long on a slow link either.
 const maxSlice = 1 << 20
 
-// pump moves bytes along w until the source ends (nil) or an error comes, and
-// reports each slice to moved.
-func pump(w way, moved func(int) error) error {
+// pump moves bytes along w, at most max at once, until the source ends (nil)
+// or an error comes, and reports each slice to moved.
+func pump(w way, max int, moved func(int) error) error {
 	for {
-		n, err := w.move(maxSlice)
+		n, err := w.move(max)
 		if n > 0 {
 			if limit := moved(n); limit != nil && err == nil {
 				err = limit

@@ -37,7 +37,11 @@ func (p *purr) echoPackets(ctx context.Context, conn packetConn) error {
 	p.watchCopies(ctx)
 	stop := context.AfterFunc(ctx, a.ring)
 	defer stop()
-	e := &packetEcho{p: p, socket: socket, batch: newBatch(p.cfg.network), out: newStdio(p.stdout, a)}
+	size := batchSize
+	if p.limit != nil {
+		size = 1 // each answer waits for its time
+	}
+	e := &packetEcho{p: p, socket: socket, batch: newBatch(p.cfg.network, size), out: newStdio(p.stdout, a)}
 	for {
 		done, err := e.turn(ctx)
 		switch {
@@ -86,11 +90,11 @@ func (e *packetEcho) turn(ctx context.Context) (done string, err error) {
 	if limit := int64(cfg.receiveLimit); limit > 0 {
 		n = int(min(int64(n), limit-e.count))
 	}
-	return e.answer(n)
+	return e.answer(ctx, n)
 }
 
 // answer sends back the first n datagrams of the batch.
-func (e *packetEcho) answer(n int) (done string, err error) {
+func (e *packetEcho) answer(ctx context.Context, n int) (done string, err error) {
 	if e.p.copies() {
 		if err := e.batch.writeTo(e.out, n); err != nil {
 			return "", fmt.Errorf("write to stdout: %w", cause(err))
@@ -105,6 +109,11 @@ func (e *packetEcho) answer(n int) (done string, err error) {
 	}
 	if e.p.cfg.upper {
 		e.batch.upper(n)
+	}
+	for i := range n {
+		if err := e.p.limit.wait(ctx, len(e.batch.data(i))); err != nil {
+			return "", err
+		}
 	}
 	lost := func(to string, err error) {
 		// Said once, or whoever can make an answer fail could fill the log.

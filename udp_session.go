@@ -207,7 +207,7 @@ func (s *datagramSession) send(first <-chan struct{}) error {
 		in.enlarge()
 	}
 	w := &bufferWay{dst: toPeer, src: s.in, filters: filters, buf: make([]byte, size)}
-	err := pump(w, func(int) error { return nil })
+	err := pump(w, size, func(int) error { return nil })
 	var move *moveError
 	switch {
 	case err == nil || errors.Is(err, errQuitWord):
@@ -222,12 +222,26 @@ func (s *datagramSession) send(first <-chan struct{}) error {
 type datagramWriter struct{ s *datagramSession }
 
 func (w datagramWriter) Write(b []byte) (int, error) {
+	if err := w.s.admit(len(b)); err != nil {
+		return 0, err
+	}
 	if err := w.s.socket.sendToPeer(b); err != nil {
 		return 0, err
 	}
 	w.s.sent.Add(1)
 	w.s.touch()
 	return len(b), nil
+}
+
+// admit waits until --rate lets a datagram of n bytes out. The wait counts as
+// activity.
+func (s *datagramSession) admit(n int) error {
+	d := s.p.limit.book(n)
+	if d == 0 {
+		return nil
+	}
+	s.active.Store(time.Now().Add(d).UnixNano())
+	return s.alarm.sleep(d)
 }
 
 // sendError words what the socket said; a refusal is the peer's system
@@ -246,7 +260,7 @@ func (s *datagramSession) sendError(err error) error {
 // receive prints datagrams. An empty one is a message like any other, and
 // prints nothing.
 func (s *datagramSession) receive(ctx context.Context, first chan struct{}) error {
-	b := newBatch(s.p.cfg.network)
+	b := newBatch(s.p.cfg.network, batchSize)
 	s.out.enlarge()
 	if s.p.cfg.acceptTimeout > 0 {
 		s.socket.deadline = time.Now().Add(s.p.cfg.acceptTimeout)

@@ -169,6 +169,36 @@ func (v *fileName) Set(text string) error {
 
 func (v *fileName) String() string { return v.path }
 
+// sendRate is the value of --rate: bytes a second, with k, M or G for powers of
+// 1024; with -z -u a plain number, of datagrams.
+type sendRate struct {
+	n     int64
+	plain bool // without a letter
+	set   bool
+}
+
+func (v *sendRate) Set(text string) error {
+	digits, shift := text, 0
+	if last := len(text) - 1; last > 0 {
+		if i := strings.IndexByte("kmg", text[last]|0x20); i >= 0 { // in lower case
+			digits, shift = text[:last], 10*(i+1)
+		}
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	switch {
+	case errors.Is(err, strconv.ErrRange) && !strings.HasPrefix(digits, "-"), err == nil && n > math.MaxInt64>>shift:
+		return fmt.Errorf("rate too large: %s", text)
+	case errors.Is(err, strconv.ErrRange), err == nil && n < 1:
+		return fmt.Errorf("rate too small: %s", text)
+	case err != nil || digits[0] == '+':
+		return fmt.Errorf("rate invalid: %s (bytes a second, or a number with k, M or G)", text)
+	}
+	v.n, v.plain, v.set = n<<shift, shift == 0, true
+	return nil
+}
+
+func (v *sendRate) String() string { return strconv.FormatInt(v.n, 10) }
+
 // typeOfService is the IP TOS byte: a keyword of OpenBSD nc's, or a number
 // from 0 to 255 (0x.. for hexadecimal, as nc allows here).
 type typeOfService struct {

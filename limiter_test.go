@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+)
+
+// The arithmetic, without a clock.
+func TestBucket(t *testing.T) {
+	t.Parallel()
+	type step struct {
+		now  time.Duration
+		n    int
+		wait time.Duration
+	}
+	const ms = time.Millisecond
+	for _, test := range []struct {
+		name  string
+		rate  int64
+		steps []step
+	}{
+		{"evenly", 1000, []step{{0, 100, 0}, {0, 100, 100 * ms}, {100 * ms, 100, 100 * ms}, {200 * ms, 100, 100 * ms}}},
+		{"all at once", 1000, []step{{0, 100, 0}, {0, 100, 100 * ms}, {0, 100, 200 * ms}, {0, 100, 300 * ms}}},
+		{"catches up after a late timer", 1000, []step{{0, 100, 0}, {100 * ms, 100, 0}, {230 * ms, 100, 0}, {230 * ms, 100, 70 * ms}}},
+		{"saves no more than the depth", 1000, []step{{10 * time.Second, 50, 0}, {10 * time.Second, 50, 0}, {10 * time.Second, 50, 50 * ms}}},
+		{"one byte a second", 1, []step{{0, 1, 0}, {0, 1, time.Second}, {time.Second, 1, time.Second}}},
+		{"a datagram longer than a second", 1000, []step{{0, 5000, 0}, {0, 1, 5 * time.Second}}},
+		{"nothing", 1000, []step{{0, 0, 0}, {0, 0, 0}}},
+		{"as fast as there are numbers", 1 << 62, []step{{0, 1 << 20, 0}, {0, 1 << 20, 0}}},
+	} {
+		b := bucket{rate: test.rate}
+		for i, s := range test.steps {
+			if got := b.take(s.now, s.n); got != s.wait {
+				t.Errorf("%s, step %d: waits %v, want %v", test.name, i, got, s.wait)
+			}
+		}
+	}
+}
+
+// Whoever waits as long as he is told sends no more than the rate and the
+// depth, and no less than the rate.
+func TestBucketKeepsRate(t *testing.T) {
+	t.Parallel()
+	for _, rate := range []int64{1, 1 << 10, 20 << 20, 5 << 30} {
+		l := newLimiter(rate)
+		n := l.slice(maxSlice)
+		var now time.Duration
+		sent := 0
+		for i := range 10_000 {
+			now += l.bucket.take(now, n)
+			if i%7 == 0 {
+				now += 3 * time.Millisecond // a late timer
+			}
+			sent += n
+		}
+		exact := float64(rate) * now.Seconds()
+		if over := float64(sent) - exact; over > float64(rate)*bucketDepth.Seconds()+float64(n)+1 {
+			t.Errorf("rate %d: %.0f bytes too many", rate, over)
+		}
+		if n := float64(l.slice(maxSlice)); n/float64(rate) > 0.003 && float64(sent) < 0.999*exact-n {
+			t.Errorf("rate %d: %d bytes, want %.0f", rate, sent, exact)
+		}
+	}
+}
+
+func TestLimiterSlice(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		rate      int64
+		max, want int
+	}{
+		{0, 1 << 20, 1 << 20}, {1, 1 << 20, 1}, {1 << 10, 1 << 20, 21}, {20 << 20, 1 << 20, 419431}, {1 << 40, 1 << 20, 1 << 20}, {1 << 62, 5, 5},
+	} {
+		if got := newLimiter(test.rate).slice(test.max); got != test.want {
+			t.Errorf("rate %d: %d of %d, want %d", test.rate, got, test.max, test.want)
+		}
+	}
+}
+
+// A wait ends with its context, and without a limit there is none.
+func TestLimiterWait(t *testing.T) {
+	t.Parallel()
+	ctx, stop := context.WithCancelCause(t.Context())
+	var none *limiter
+	if err := none.wait(ctx, 1<<30); err != nil {
+		t.Error(err)
+	}
+	l := newLimiter(1)
+	if err := l.wait(ctx, 1000); err != nil { // the first is not kept waiting
+		t.Error(err)
+	}
+	why := errors.New("stopped by the test")
+	time.AfterFunc(10*time.Millisecond, func() { stop(why) })
+	begun := time.Now()
+	if err := l.wait(ctx, 1); err != why {
+		t.Errorf("got %v, want %v", err, why)
+	}
+	if took := time.Since(begun); took > patience {
+		t.Errorf("took %v", took)
+	}
+}
+
+func TestSendRate(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int64{"1": 1, "1k": 1 << 10, "20M": 20 << 20, "3g": 3 << 30, "8589934591G": 8589934591 << 30, "9223372036854775807": 1<<63 - 1} {
+		var v sendRate
+		if err := v.Set(text); err != nil || v.n != want {
+			t.Errorf("%s: %d (%v), want %d", text, v.n, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"0": "rate too small: 0", "-1": "rate too small: -1", "-99999999999999999999": "rate too small: -99999999999999999999",
+		"8589934592G": "rate too large: 8589934592G", "9223372036854775808": "rate too large: 9223372036854775808",
+		"": "rate invalid:  (bytes a second, or a number with k, M or G)", "k": "rate invalid: k (bytes a second, or a number with k, M or G)",
+		"1.5M": "rate invalid: 1.5M (bytes a second, or a number with k, M or G)", "+1": "rate invalid: +1 (bytes a second, or a number with k, M or G)",
+		"1T": "rate invalid: 1T (bytes a second, or a number with k, M or G)", "0k": "rate too small: 0k",
+	} {
+		var v sendRate
+		if err := v.Set(text); err == nil || err.Error() != want {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
