@@ -59,6 +59,7 @@ func (p *purr) dialAll(ctx context.Context) error {
 
 // dial connects to one port of the host over TCP.
 func (p *purr) dial(ctx context.Context, port int) (net.Conn, error) {
+	p.doing("connecting to %s port %d", p.cfg.host, port)
 	addrs, err := p.resolve(ctx, p.cfg.host, port)
 	if err != nil {
 		return nil, err
@@ -302,6 +303,7 @@ func (p *purr) localAddr(ctx context.Context) (netip.AddrPort, error) {
 
 // dialUnix talks over a Unix stream socket.
 func (p *purr) dialUnix(ctx context.Context) error {
+	p.doing("connecting to %s", p.cfg.path)
 	var conn net.Conn
 	err := p.patiently(ctx, func(ctx context.Context, limit time.Duration) (err error) {
 		conn, err = p.connectUnix(ctx, limit)

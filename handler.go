@@ -38,6 +38,8 @@ func (p *purr) handler() handler {
 
 // converse runs the handler on a connection that a dialer made.
 func (p *purr) converse(ctx context.Context, c net.Conn) error {
+	p.meet("dial", c)
+	defer p.part()
 	return p.secured(p.handler())(ctx, c)
 }
 
@@ -111,33 +113,61 @@ func (p *purr) echo(ctx context.Context, c net.Conn) error {
 			return err
 		}}
 	}
-	var total int64
+	var t *tracker
+	if p.cfg.pace.progress {
+		t = p.progress.track(peer, -1, p.progressForm(true))
+		defer t.end()
+	}
+	end := parting{peer: peer, how: "failed", begun: time.Now()}
 	reads := 0
 	for {
 		p.pushDeadline(c)
 		n, err := r.read(func(b []byte) error { return p.echoBytes(c, answers, peer, b) })
-		total += int64(n)
-		reads++
+		end.received += int64(n)
+		p.traffic.received.Add(int64(n))
+		if reads++; err == nil {
+			end.sent += int64(n)
+			p.traffic.sent.Add(int64(n))
+			t.add(n)
+			if reads < p.cfg.receiveLimit || p.cfg.receiveLimit == 0 {
+				continue
+			}
+			end.how = "receive limit reached"
+		}
 		switch {
 		case ctx.Err() != nil:
-			return context.Cause(ctx)
+			err = context.Cause(ctx)
 		case err == io.EOF:
-			return p.endEcho(ctx, c, peer, fmt.Sprintf("the peer finished; echoed %d bytes", total))
+			end.how, err = "the peer finished", nil
 		case errors.Is(err, os.ErrDeadlineExceeded) && r.waiting:
-			return p.endEcho(ctx, c, peer, fmt.Sprintf("idle for %v; echoed %d bytes", p.cfg.idleTimeout, total))
+			end.how, err = fmt.Sprintf("idle for %v", p.cfg.idleTimeout), nil
 		case err != nil && r.waiting:
-			return fmt.Errorf("receive from %s: %w", peer, cause(err))
-		case err != nil:
-			return err
-		case reads == p.cfg.receiveLimit:
-			return p.endEcho(ctx, c, peer, fmt.Sprintf("receive limit reached; echoed %d bytes", total))
+			err = fmt.Errorf("receive from %s: %w", peer, cause(err))
 		}
+		if err == nil {
+			err = p.settleEcho(ctx, c, peer)
+		}
+		t.end()
+		p.endEcho(end, err)
+		return err
 	}
 }
 
-// endEcho waits until the client's system has all answers, for as long as an
-// idle connection may last, and says why the echo ends.
-func (p *purr) endEcho(ctx context.Context, c net.Conn, peer, why string) error {
+// endEcho says how an echo ended. What failed is said anyway.
+func (p *purr) endEcho(end parting, failed error) {
+	if failed != nil && !p.log.json {
+		return
+	}
+	if failed != nil {
+		end.how = "failed"
+	}
+	end.moved = fmt.Sprintf("echoed %d bytes", end.sent)
+	p.sayParting(end)
+}
+
+// settleEcho waits until the client's system has all answers, for as long as an
+// idle connection may last.
+func (p *purr) settleEcho(ctx context.Context, c net.Conn, peer string) error {
 	begun := time.Now()
 	err := settle(c, func(unacked int) error {
 		if limit := p.cfg.idleTimeout; limit > 0 && time.Since(begun) >= limit {
@@ -147,10 +177,7 @@ func (p *purr) endEcho(ctx context.Context, c net.Conn, peer, why string) error 
 	})
 	var idle idleError
 	switch {
-	case err == nil:
-		p.log.notef(1, "%s: %s", peer, why)
-		return nil
-	case errors.As(err, &idle) || ctx.Err() != nil:
+	case err == nil, errors.As(err, &idle), ctx.Err() != nil:
 		return err
 	}
 	return fmt.Errorf("send to %s: %w", peer, cause(err))

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -36,6 +37,8 @@ func (p *purr) listen(ctx context.Context) error {
 	// that will never accept.
 	_ = ln.Close()
 	defer conn.Close()
+	p.meet("accept", conn)
+	defer p.part()
 	return p.handler()(ctx, conn)
 }
 
@@ -142,12 +145,14 @@ func (p *purr) saysListening(addr net.Addr) {
 	if p.cfg.udp {
 		verb = "Bound"
 	}
+	p.doing("%s on %s %d", strings.ToLower(verb), name, bound.Port())
+	p.sayListening(addr)
 	say("%s on %s %d", verb, name, bound.Port())
 }
 
 // greet prints nc's line about a new client.
 func (p *purr) greet(ctx context.Context, conn net.Conn) {
-	if p.log.level == 0 {
+	if p.log.level == 0 || p.log.json { // spares a lookup
 		return
 	}
 	if remote := addrPort(conn.RemoteAddr()); remote.IsValid() {
@@ -225,6 +230,8 @@ func (p *purr) serve(ctx context.Context, ln net.Listener) error {
 func (p *purr) serveOne(ctx context.Context, conn net.Conn, h handler) {
 	defer conn.Close()
 	p.greet(ctx, conn)
+	p.meet("accept", conn)
+	defer p.part()
 	if err := h(ctx, conn); err != nil && ctx.Err() == nil {
 		p.log.fail(err)
 	}
@@ -272,6 +279,8 @@ func (p *purr) openUnix(ctx context.Context, config net.ListenConfig) (net.Liste
 	p.removeAtExit(p.cfg.path)
 	p.log.sayf("Bound on %s", p.cfg.path)
 	p.log.sayf("Listening on %s", p.cfg.path)
+	p.doing("listening on %s", p.cfg.path)
+	p.sayListening(ln.Addr())
 	p.saysKey(ln.Addr())
 	if err := p.announceReady(ln.Addr()); err != nil {
 		_ = ln.Close()

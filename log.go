@@ -19,39 +19,55 @@ import (
 //   - What -v adds is worded as OpenBSD nc words it, because scripts grep for
 //     it ("Connection to ... succeeded!", "Listening on ..."); those lines have
 //     no prefix, as in nc.
+//   - Under --json every line is an object (events.go), the messages too.
 //   - A message may hold a peer's name or bytes, so every one of them passes
 //     through printable: nothing from the network can move the cursor.
 
 // A logger writes whole lines to stderr. It may be used from many goroutines.
 type logger struct {
+	level int  // how many times -v was given
+	quiet bool // --quiet
+	json  bool // whether every line is an object
+
 	mu    sync.Mutex
 	out   io.Writer
-	level int // how many times -v was given
+	ended bool // whether the last event was written
 }
 
 // warnf says something that the user must know whatever the verbosity.
 func (l *logger) warnf(format string, args ...any) {
-	l.line("purr: " + fmt.Sprintf(format, args...))
+	l.say("warning", fmt.Sprintf(format, args...))
 }
 
 // notef says a line of purr's own when -v was given at least level times.
 func (l *logger) notef(level int, format string, args ...any) {
 	if l.level >= level {
-		l.warnf(format, args...)
+		l.say("message", fmt.Sprintf(format, args...))
 	}
 }
 
-// sayf says a line in OpenBSD nc's words, without a prefix, under -v.
+// informf says how something ended that went well, unless --quiet was given.
+func (l *logger) informf(format string, args ...any) {
+	if !l.quiet {
+		l.say("message", fmt.Sprintf(format, args...))
+	}
+}
+
+// sayf says a line in OpenBSD nc's words, without a prefix, under -v. There is
+// an event for each of them, so that under --json it says nothing.
 func (l *logger) sayf(format string, args ...any) {
-	if l.level >= 1 {
+	if l.level >= 1 && !l.json {
 		l.line(fmt.Sprintf(format, args...))
 	}
 }
 
 // announcef says a line in nc's words whatever the verbosity: what the user
-// cannot know otherwise, such as the port that the kernel chose.
+// cannot know otherwise, such as the port that the kernel chose. Under --json it
+// says nothing, as sayf.
 func (l *logger) announcef(format string, args ...any) {
-	l.line(fmt.Sprintf(format, args...))
+	if !l.json {
+		l.line(fmt.Sprintf(format, args...))
+	}
 }
 
 // fail says err, a line for each error that was joined into it. An error that
@@ -66,21 +82,46 @@ func (l *logger) fail(err error) {
 		}
 		return
 	}
-	l.warnf("%v", err)
+	l.say("error", err.Error())
+}
+
+// say says a line of purr's own; event is what it is called under --json.
+func (l *logger) say(event, text string) {
+	if l.json {
+		l.event(event, field{"text", text})
+		return
+	}
+	l.line("purr: " + text)
 }
 
 // ask writes a question of purr's without ending the line. What is typed
 // behind it is not shown; answered ends the line then.
-func (l *logger) ask(question string) { l.write("purr: " + printable(question)) }
-func (l *logger) answered()           { l.write("\n") }
+func (l *logger) ask(question string) {
+	if l.json {
+		l.event("message", field{"text", question})
+		return
+	}
+	l.write([]byte("purr: "+printable(question)), false)
+}
 
-func (l *logger) line(s string) { l.write(printable(s) + "\n") }
+func (l *logger) answered() {
+	if !l.json {
+		l.write([]byte("\n"), false)
+	}
+}
 
-func (l *logger) write(s string) {
+func (l *logger) line(s string) { l.write([]byte(printable(s)+"\n"), false) }
+
+// write writes a whole line, and none after the last.
+func (l *logger) write(line []byte, last bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.ended {
+		return
+	}
+	l.ended = last
 	// There is nobody left to tell when stderr itself fails.
-	_, _ = io.WriteString(l.out, s)
+	_, _ = l.out.Write(line)
 }
 
 // redirect sends what is said from now on to w, and returns what puts it back.

@@ -46,6 +46,7 @@ type purr struct {
 	cfg    *config
 	stdin  *os.File
 	stdout *os.File
+	stderr io.Writer // for the bar; what is said goes through log
 	log    *logger
 	stop   context.CancelCauseFunc // ends the whole run with an error
 
@@ -53,13 +54,19 @@ type purr struct {
 	payload payloadChoice // of -zu, with what stdin held
 	limit   *limiter      // --rate; nil: none
 
+	traffic  traffic
+	progress progress
+	askOnce  sync.Once // for answerStatus
+
 	watchOnce sync.Once // for watchCopies
 
 	fanOnce sync.Once
 	fan     *fanout // stdin under -l -k; nil if there is nothing to read
 
 	catching atomic.Bool // whether signals are caught
-	ended    atomic.Bool // whether the end was said
+
+	endMu sync.Mutex // held while the end is said
+	ended bool       // whether it was
 
 	ring keyring // what --key-file, --key-new and PURR_KEY gave
 
@@ -92,7 +99,9 @@ func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
 	}
 	cfg, err := newConfig(args)
 	if err != nil {
+		log.json = asksForJSON(args)
 		log.fail(err)
+		log.event("end", field{"status", 2}, field{"how", "failed"}, field{"sent", 0}, field{"received", 0}, field{"seconds", 0})
 		return 2
 	}
 	if cfg.help || cfg.version || cfg.listPayloads {
@@ -109,7 +118,8 @@ func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
 		}
 		return 0
 	}
-	log.level = cfg.verbose
+	log.level, log.quiet = cfg.verbose, cfg.pace.quiet
+	log.json = cfg.pace.json && !cfg.zero // the results of -z are on stdout
 
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
@@ -128,7 +138,9 @@ func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
 // newPurr prepares a run. stop ends it with an error; the files stay the
 // caller's.
 func newPurr(cfg *config, stdin, stdout *os.File, log *logger, stop context.CancelCauseFunc) *purr {
-	p := &purr{cfg: cfg, stdin: stdin, stdout: stdout, log: log, stop: stop, limit: newLimiter(cfg.pace.rate)}
+	p := &purr{cfg: cfg, stdin: stdin, stdout: stdout, log: log, stop: stop, stderr: log.out, limit: newLimiter(cfg.pace.rate)}
+	p.traffic.begun = time.Now()
+	p.progress.p = p
 	p.copies = sync.OnceValue(func() bool { return kindOf(stdout) != kindNull })
 	return p
 }
@@ -146,12 +158,25 @@ func (p *purr) closeStdout() error {
 }
 
 // status says how the run ended, if that was not in order, and returns the
-// exit status.
+// exit status. Both run and catchSignals may come here; the one that is faster
+// says it, and the other one waits for that.
 func (p *purr) status(err error) int {
+	p.endMu.Lock()
+	defer p.endMu.Unlock()
 	log := p.log
-	if p.ended.Swap(true) { // the other of run and catchSignals was faster
+	if p.ended {
 		log = &logger{out: io.Discard}
 	}
+	status := statusOf(err, log)
+	if !p.ended {
+		p.sayEnd(status)
+	}
+	p.ended = true
+	return status
+}
+
+// statusOf is the exit status for err, which it says to log.
+func statusOf(err error, log *logger) int {
 	var ended signalError
 	var stated statusError
 	switch {
@@ -172,8 +197,15 @@ func (p *purr) status(err error) int {
 // socket leaves signals alone until there is a connection: there is nothing to
 // end in order before, and to ask for them takes as long as to be refused.
 func (p *purr) mode(ctx context.Context) error {
-	if p.cfg.listen || p.cfg.udp || p.cfg.zero {
+	if p.cfg.listen || p.cfg.udp || p.cfg.zero || p.log.json {
 		p.catchSignals(ctx)
+	} else {
+		// The same goes for the signal that asks for the status.
+		late := time.AfterFunc(statusAfter, func() { p.answerStatus(ctx) })
+		defer late.Stop()
+	}
+	if p.cfg.zero {
+		p.doing("checking ports")
 	}
 	if err := p.prepareKey(ctx); err != nil {
 		return err
@@ -195,6 +227,10 @@ func (p *purr) mode(ctx context.Context) error {
 	return p.dialAll(ctx)
 }
 
+// statusAfter is how long a dialer may take before it can be asked what it is
+// doing.
+const statusAfter = 20 * time.Millisecond
+
 // catchSignals stops the run on the signals that ask a program to end. What is
 // under way then gets a moment to end in order, so that a transfer which is
 // cut short tells its peer so; what hangs is left behind. SIGHUP stays ignored
@@ -208,6 +244,7 @@ func (p *purr) catchSignals(ctx context.Context) {
 	if p.catching.Swap(true) {
 		return
 	}
+	p.answerStatus(ctx)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	if !signal.Ignored(syscall.SIGHUP) {

@@ -106,6 +106,15 @@ func rawAddrPort(name []byte) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
+// size is how many bytes the first n datagrams have.
+func (b *batch) size(n int) int {
+	size := 0
+	for i := range b.msgs[:n] {
+		size += int(b.msgs[i].len)
+	}
+	return size
+}
+
 // upper changes the first n datagrams.
 func (b *batch) upper(n int) {
 	for i := range n {

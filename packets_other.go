@@ -29,6 +29,9 @@ func (b *batch) data(int) []byte { return b.buf[:b.n] }
 // sender is where it came from; the zero value for a Unix socket.
 func (b *batch) sender(int) netip.AddrPort { return addrPort(b.from) }
 
+// size is how many bytes the first n datagrams have.
+func (b *batch) size(n int) int { return n * b.n }
+
 // upper changes the first n datagrams.
 func (b *batch) upper(n int) {
 	for i := range n {

@@ -26,7 +26,7 @@ func (p *purr) sendFile(ctx context.Context, c net.Conn) error {
 		return err
 	}
 	defer s.close()
-	s.inName = p.cfg.sendFile
+	s.inName, s.file = p.cfg.sendFile, p.cfg.sendFile
 	in := newStdio(f, s.alarm)
 	s.in = in
 	d := &delivery{session: s}

@@ -25,6 +25,9 @@ type session struct {
 	alarm   *alarm   // ends what waits for in
 	only    bool     // whether stdout is this session's alone, to be closed when the peer has finished
 
+	file   string // the file that is sent or received, whose progress is shown; empty: none
+	fileIn bool   // whether it is received
+
 	display io.Writer // shows what comes in, in place of out: the line editor
 
 	// Filters of each direction, in order.
@@ -44,8 +47,12 @@ type session struct {
 	quitting            bool // whether -q has run out
 
 	sent, received atomic.Int64 // bytes taken from each source
+	begun          time.Time
+	tracker        *tracker     // nil: nobody looks
 	reads          int          // of the connection, for -W; the receiving pump's own
 	active         atomic.Int64 // when bytes last moved, in Unix nanoseconds
+
+	trackSent, trackReceived bool // which of them the tracker counts
 }
 
 // The directions of a session, as errors name them.
@@ -83,6 +90,9 @@ var (
 //     which nobody reads: only the end of the process ends that.
 func (s *session) relay(ctx context.Context) error {
 	s.touch()
+	s.begun = time.Now()
+	s.tracker = s.trackSession()
+	defer s.tracker.end()
 	s.chooseWays()
 	results := make(chan outcome, 3)
 	e := &ending{session: s, results: results, sendOpen: s.in != nil, receiveOpen: true, running: 1}
@@ -116,7 +126,10 @@ func (s *session) relay(ctx context.Context) error {
 		_ = s.conn.Close()
 	}
 	e.waitForPumps()
-	s.p.log.notef(1, "%s: %s; sent %d bytes, received %d bytes", s.peer, e.how(), s.sent.Load(), s.received.Load())
+	s.tracker.end() // the last lines come after it
+	sent, received := s.sent.Load(), s.received.Load()
+	s.p.sayParting(parting{peer: s.peer, how: e.how(), sent: sent, received: received, begun: s.begun,
+		moved: fmt.Sprintf("sent %d bytes, received %d bytes", sent, received)})
 	return e.failed
 }
 
@@ -160,6 +173,10 @@ func (s *session) chooseWays() {
 func (s *session) send(results chan<- outcome) {
 	err := pump(s.sendWay, s.p.limit.slice(maxSlice), func(n int) error {
 		s.sent.Add(int64(n))
+		s.p.traffic.sent.Add(int64(n))
+		if s.trackSent {
+			s.tracker.add(n)
+		}
 		s.touch()
 		return nil
 	})
@@ -176,6 +193,10 @@ func (s *session) send(results chan<- outcome) {
 func (s *session) receive(results chan<- outcome) {
 	err := pump(s.receiveWay, maxSlice, func(n int) error {
 		s.received.Add(int64(n))
+		s.p.traffic.received.Add(int64(n))
+		if s.trackReceived {
+			s.tracker.add(n)
+		}
 		s.touch()
 		if s.reads++; s.reads == s.p.cfg.receiveLimit {
 			return errReceiveLimit

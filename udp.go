@@ -67,6 +67,7 @@ func (p *purr) dialUDP(ctx context.Context, port int) error {
 			continue
 		}
 		defer conn.Close()
+		p.meetPeer("dial", conn.RemoteAddr(), conn.LocalAddr())
 		p.log.notef(1, "sending to %s port %d [%s]: nothing is known of a UDP port until it answers", p.target(addr), port, p.cfg.serviceName(port))
 		return p.exchange(ctx, conn.(packetConn), peerName(conn.RemoteAddr()))
 	}
@@ -146,6 +147,8 @@ func (p *purr) openPackets(ctx context.Context) (packetConn, error) {
 	if p.cfg.unix {
 		p.removeAtExit(p.cfg.path)
 		p.log.sayf("Bound on %s", p.cfg.path)
+		p.doing("bound on %s", p.cfg.path)
+		p.sayListening(conn.LocalAddr())
 	} else {
 		p.saysListening(conn.LocalAddr())
 	}
@@ -156,12 +159,30 @@ func (p *purr) openPackets(ctx context.Context) (packetConn, error) {
 	return conn.(packetConn), nil
 }
 
+// meetPeer counts the peer of datagrams, and says its event. role is "dial" or
+// "accept".
+func (p *purr) meetPeer(role string, remote, local net.Addr) {
+	p.begin()
+	if role == "dial" {
+		p.doing("sending to %s", peerName(remote))
+	}
+	p.sayConnected(role, remote, local)
+}
+
 // greetSender prints nc's line about the first sender.
-func (p *purr) greetSender(ctx context.Context, b *batch) {
-	if p.log.level == 0 {
+func (p *purr) greetSender(ctx context.Context, b *batch, local net.Addr) {
+	from := b.sender(0)
+	var remote net.Addr
+	if from.IsValid() {
+		remote = net.UDPAddrFromAddrPort(from)
+	}
+	if p.cfg.listen { // a dialer has met its peer already
+		p.meetPeer("accept", remote, local)
+	}
+	if p.log.level == 0 || p.log.json { // spares a lookup
 		return
 	}
-	if from := b.sender(0); from.IsValid() {
+	if from.IsValid() {
 		p.log.sayf("Connection received on %s %d", p.cfg.hostName(ctx, from.Addr()), from.Port())
 		return
 	}
@@ -198,5 +219,6 @@ func (p *purr) dialUnixgram(ctx context.Context) error {
 	}
 	defer conn.Close()
 	p.removeAtExit(own)
+	p.meetPeer("dial", conn.RemoteAddr(), conn.LocalAddr())
 	return p.exchange(ctx, conn.(packetConn), p.cfg.path)
 }

@@ -18,6 +18,9 @@ type packetEcho struct {
 	out    *stdio
 	begun  bool // whether a datagram has come
 	count  int64
+	bytes  int64
+	since  time.Time
+	track  *tracker
 	lost   int // answers that could not be sent
 	pings  pingCounters
 }
@@ -41,14 +44,20 @@ func (p *purr) echoPackets(ctx context.Context, conn packetConn) error {
 	if p.limit != nil {
 		size = 1 // each answer waits for its time
 	}
-	e := &packetEcho{p: p, socket: socket, batch: newBatch(p.cfg.network, size), out: newStdio(p.stdout, a)}
+	e := &packetEcho{p: p, socket: socket, batch: newBatch(p.cfg.network, size), out: newStdio(p.stdout, a), since: time.Now()}
+	if p.cfg.pace.progress {
+		e.track = p.progress.track(p.ownName(socket), -1, p.progressForm(true))
+		defer e.track.end()
+	}
 	for {
 		done, err := e.turn(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case done != "":
-			p.log.notef(1, "%s; echoed %d datagrams", done, e.count)
+			e.track.end()
+			p.sayParting(parting{how: done, sent: e.bytes, received: e.bytes, begun: e.since,
+				moved: fmt.Sprintf("echoed %d datagrams of %d bytes", e.count, e.bytes)})
 			return nil
 		case err != nil:
 			return err
@@ -82,7 +91,7 @@ func (e *packetEcho) turn(ctx context.Context) (done string, err error) {
 		e.begun = true
 		e.socket.deadline = time.Time{}
 		e.socket.setPeer(e.batch, 0)
-		e.p.greetSender(ctx, e.batch)
+		e.p.greetSender(ctx, e.batch, e.socket.local)
 	}
 	if cfg.listen && !cfg.keep {
 		n = e.socket.keepPeer(e.batch, n)
@@ -100,6 +109,10 @@ func (e *packetEcho) answer(ctx context.Context, n int) (done string, err error)
 			return "", fmt.Errorf("write to stdout: %w", cause(err))
 		}
 	}
+	size := e.batch.size(n)
+	e.bytes += int64(size)
+	e.p.traffic.received.Add(int64(size))
+	e.track.add(size)
 	if e.p.cfg.network == "udp" {
 		for i := range n { // a ping of purr's learns how many have arrived; nothing else is touched
 			if d := e.batch.data(i); len(d) == echoLen {
@@ -110,10 +123,8 @@ func (e *packetEcho) answer(ctx context.Context, n int) (done string, err error)
 	if e.p.cfg.upper {
 		e.batch.upper(n)
 	}
-	for i := range n {
-		if err := e.p.limit.wait(ctx, len(e.batch.data(i))); err != nil {
-			return "", err
-		}
+	if err := e.p.limit.wait(ctx, size); err != nil {
+		return "", err
 	}
 	lost := func(to string, err error) {
 		// Said once, or whoever can make an answer fail could fill the log.
@@ -126,6 +137,7 @@ func (e *packetEcho) answer(ctx context.Context, n int) (done string, err error)
 	if err := e.socket.reply(e.batch, n, lost); err != nil {
 		return "", fmt.Errorf("send: %w", cause(err))
 	}
+	e.p.traffic.sent.Add(int64(size))
 	if e.count += int64(n); e.count > 0 && e.count == int64(e.p.cfg.receiveLimit) {
 		return errReceiveLimit.Error(), nil
 	}

@@ -23,9 +23,11 @@ type datagramSession struct {
 	display io.Writer // shows what comes in, in place of out: the line editor
 	peer    string    // the dialled peer as messages name it; empty for a listener
 
-	printing       atomic.Bool  // whether stdout is to take some
-	sent, received atomic.Int64 // datagrams
-	active         atomic.Int64 // when the last one came or went, in Unix nanoseconds
+	printing                 atomic.Bool  // whether stdout is to take some
+	sent, received           atomic.Int64 // datagrams
+	bytesSent, bytesReceived atomic.Int64
+	tracker                  *tracker     // nil: nobody looks
+	active                   atomic.Int64 // when the last one came or went, in Unix nanoseconds
 }
 
 // newDatagramSession takes conn over. The caller frees the session with close.
@@ -65,6 +67,11 @@ func (s *datagramSession) openInput() (restore func(), err error) {
 // run moves datagrams both ways until the end.
 func (s *datagramSession) run(ctx context.Context) error {
 	s.touch()
+	begun := time.Now()
+	if s.p.cfg.pace.progress {
+		s.tracker = s.p.progress.track(s.p.ownName(s.socket), -1, s.p.progressForm(true))
+		defer s.tracker.end()
+	}
 	results := make(chan outcome, 3)
 	first := make(chan struct{}) // closed when it is known whom to talk to
 	if s.peer != "" {
@@ -94,7 +101,10 @@ func (s *datagramSession) run(ctx context.Context) error {
 	if ctx.Err() != nil {
 		why = "interrupted"
 	}
-	s.p.log.notef(1, "%s; sent %d datagrams, received %d", why, s.sent.Load(), s.received.Load())
+	s.tracker.end() // the last lines come after it
+	sent, received := s.bytesSent.Load(), s.bytesReceived.Load()
+	s.p.sayParting(parting{peer: s.peer, how: why, sent: sent, received: received, begun: begun,
+		moved: fmt.Sprintf("sent %d datagrams of %d bytes, received %d of %d bytes", s.sent.Load(), sent, s.received.Load(), received)})
 	return failed
 }
 
@@ -229,6 +239,9 @@ func (w datagramWriter) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	w.s.sent.Add(1)
+	w.s.bytesSent.Add(int64(len(b)))
+	w.s.p.traffic.sent.Add(int64(len(b)))
+	w.s.tracker.add(len(b))
 	w.s.touch()
 	return len(b), nil
 }
@@ -278,7 +291,7 @@ func (s *datagramSession) receive(ctx context.Context, first chan struct{}) erro
 			known = true
 			s.socket.setPeer(b, 0)
 			s.socket.deadline = time.Time{}
-			s.p.greetSender(ctx, b)
+			s.p.greetSender(ctx, b, s.socket.local)
 			close(first)
 		}
 		if s.peer == "" {
@@ -309,6 +322,10 @@ func (s *datagramSession) print(b *batch, n int) error {
 		n, reached = int(limit-s.received.Load()), true
 	}
 	s.received.Add(int64(n))
+	size := b.size(n)
+	s.bytesReceived.Add(int64(size))
+	s.p.traffic.received.Add(int64(size))
+	s.tracker.add(size)
 	if s.p.cfg.upper {
 		b.upper(n)
 	}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net"
+	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// This file is --json: everything that is said on stderr is an object on a line
+// of its own, whose first member, "event", says what it is. The names are a
+// promise; purr.1 lists them.
+
+// A field is one member of an event. Its value is anything that encoding/json
+// takes, or an error.
+type field struct {
+	name  string
+	value any
+}
+
+// event writes an object with the fields in their order. Without --json it does
+// nothing.
+func (l *logger) event(name string, fields ...field) {
+	if !l.json {
+		return
+	}
+	b := appendJSON([]byte(`{"event":`), name)
+	for _, f := range fields {
+		b = appendJSON(append(b, ','), f.name)
+		b = appendJSON(append(b, ':'), f.value)
+	}
+	l.write(append(b, "}\n"...), name == "end")
+}
+
+// appendJSON appends a value. What could act on a terminal is escaped, as
+// printable does it, and what is no UTF-8 is shown as printable shows it.
+func appendJSON(b []byte, value any) []byte {
+	switch v := value.(type) {
+	case error:
+		value = v.Error()
+	case float64:
+		value = math.Round(v*1000) / 1000
+	}
+	if s, ok := value.(string); ok && !utf8.ValidString(s) {
+		value = printable(s)
+	}
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil { // such as a NaN
+		out.Reset()
+		_ = encoder.Encode(fmt.Sprint(value))
+	}
+	for _, r := range string(bytes.TrimSuffix(out.Bytes(), []byte("\n"))) {
+		switch {
+		case r < utf8.RuneSelf && r != 0x7f || unicode.IsPrint(r):
+			b = utf8.AppendRune(b, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			b = fmt.Appendf(b, `\u%04x\u%04x`, high, low)
+		default:
+			b = fmt.Appendf(b, `\u%04x`, r)
+		}
+	}
+	return b
+}
+
+// addressFields name one end of a connection: address and port, or the path of
+// a Unix socket. prefix goes before each name.
+func addressFields(prefix string, a net.Addr) []field {
+	if ap := addrPort(a); ap.IsValid() {
+		return []field{{prefix + "address", ap.Addr().String()}, {prefix + "port", ap.Port()}}
+	}
+	if a == nil || a.String() == "" || a.String() == "@" {
+		return nil
+	}
+	return []field{{prefix + "path", a.String()}}
+}
+
+// sayListening is the event of a socket that clients may come to.
+func (p *purr) sayListening(bound net.Addr) {
+	if p.log.json {
+		p.log.event("listen", append([]field{{"network", p.cfg.network}}, addressFields("", bound)...)...)
+	}
+}
+
+// sayConnected is the event of a connection, or of the first datagram of a
+// peer. role is "dial" or "accept".
+func (p *purr) sayConnected(role string, remote, local net.Addr) {
+	if p.log.json {
+		fields := append([]field{{"role", role}, {"network", p.cfg.network}}, addressFields("", remote)...)
+		p.log.event("connect", append(fields, addressFields("local_", local)...)...)
+	}
+}
+
+// A parting is the end of one conversation.
+type parting struct {
+	peer           string // as messages name it; empty: the run's only one
+	how            string
+	sent, received int64  // bytes
+	moved          string // both, in the words of that kind of conversation
+	begun          time.Time
+}
+
+// sayParting says the last line of a conversation under -v, or its event.
+func (p *purr) sayParting(e parting) {
+	took := time.Since(e.begun)
+	if p.log.json {
+		p.log.event("disconnect", field{"peer", e.peer}, field{"how", e.how},
+			field{"sent", e.sent}, field{"received", e.received}, field{"seconds", took.Seconds()})
+		return
+	}
+	if e.peer != "" {
+		e.peer += ": "
+	}
+	p.log.notef(1, "%s%s; %s in %v, %s", e.peer, e.how, e.moved, shortDuration(took), rateText(e.sent+e.received, took))
+}
+
+// sayEnd is the last event of every run.
+func (p *purr) sayEnd(status int) {
+	if !p.log.json {
+		return
+	}
+	how := "finished"
+	switch {
+	case status > 128:
+		how = "signal"
+	case status != 0:
+		how = "failed"
+	}
+	t := &p.traffic
+	p.log.event("end", field{"status", status}, field{"how", how}, field{"sent", t.sent.Load()},
+		field{"received", t.received.Load()}, field{"seconds", time.Since(t.begun).Seconds()})
+}
+
+// asksForJSON reports whether a command line that could not be read asks for
+// events. One that asks for -z wants results in JSON, and its errors in text.
+func asksForJSON(args []string) bool {
+	asks := false
+	for _, arg := range args {
+		switch {
+		case arg == "--":
+			return asks
+		case arg == "--json":
+			asks = true
+		case len(arg) > 1 && arg[0] == '-' && arg[1] != '-' && bytes.IndexByte([]byte(arg), 'z') > 0:
+			return false
+		}
+	}
+	return asks
+}

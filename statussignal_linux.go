@@ -1,0 +1,9 @@
+package main
+
+import (
+	"os"
+	"syscall"
+)
+
+// statusSignals ask for a line of status.
+var statusSignals = []os.Signal{syscall.SIGUSR1}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// This file counts what a run moves, and tells it when SIGUSR1 asks.
+
+// A traffic is what a run has moved so far. Everything that passes bytes adds
+// to it, a slice at a time.
+type traffic struct {
+	begun          time.Time    // of the run
+	sent, received atomic.Int64 // bytes, of all conversations
+
+	doing   atomic.Pointer[string] // "listening on 0.0.0.0 9000"
+	met     atomic.Int64           // when the first conversation began, in Unix nanoseconds; 0: none has
+	clients atomic.Int64           // conversations now
+	served  atomic.Int64           // and in all
+}
+
+// doing remembers what the run is about, for whoever asks.
+func (p *purr) doing(format string, args ...any) {
+	what := fmt.Sprintf(format, args...)
+	p.traffic.doing.Store(&what)
+}
+
+// meet counts a conversation that begins, and says its event; part counts its
+// end. role is "dial" or "accept".
+func (p *purr) meet(role string, c net.Conn) {
+	p.begin()
+	if !p.cfg.keep {
+		p.doing("connected to %s", connName(c))
+	}
+	p.sayConnected(role, c.RemoteAddr(), c.LocalAddr())
+}
+
+func (p *purr) begin() {
+	p.traffic.met.CompareAndSwap(0, time.Now().UnixNano())
+	p.traffic.clients.Add(1)
+	p.traffic.served.Add(1)
+}
+
+func (p *purr) part() { p.traffic.clients.Add(-1) }
+
+// answerStatus says a line of status for every signal that asks for one, until
+// ctx ends, and from then on nothing. A signal that was ignored when purr
+// started stays ignored. Calls after the first do nothing.
+func (p *purr) answerStatus(ctx context.Context) {
+	p.askOnce.Do(func() {
+		asked := make(chan os.Signal, 1)
+		for _, s := range statusSignals {
+			if !signal.Ignored(s) {
+				signal.Notify(asked, s)
+			}
+		}
+		go func() {
+			for {
+				select {
+				case <-asked:
+					p.sayStatus()
+				case <-ctx.Done():
+					return
+				}
+			}
+		}()
+	})
+}
+
+// sayStatus says what the run is doing and what it has moved.
+func (p *purr) sayStatus() {
+	t := &p.traffic
+	doing := "starting"
+	if d := t.doing.Load(); d != nil {
+		doing = *d
+	}
+	begun := t.begun
+	if met := t.met.Load(); met != 0 {
+		begun = time.Unix(0, met)
+	}
+	took := time.Since(begun)
+	sent, received := t.sent.Load(), t.received.Load()
+	now, file := p.progress.now()
+	if p.log.json {
+		fields := []field{{"doing", doing}, {"clients", t.clients.Load()}, {"served", t.served.Load()}, {"sent", sent}, {"received", received},
+			{"seconds", took.Seconds()}, {"rate", bytesPerSecond(sent+received, took)}}
+		if file {
+			fields = append(fields, now.fields()...)
+		}
+		p.log.event("status", fields...)
+		return
+	}
+	var b strings.Builder
+	b.WriteString(doing)
+	switch clients, served := t.clients.Load(), t.served.Load(); {
+	case p.cfg.listen && served == 0 && p.cfg.udp:
+		b.WriteString(", nobody has sent anything yet")
+	case p.cfg.listen && served == 0:
+		b.WriteString(", no client yet")
+	case p.cfg.keep && !p.cfg.udp:
+		fmt.Fprintf(&b, ", clients: %d now, %d so far", clients, served)
+	}
+	if t.met.Load() == 0 {
+		fmt.Fprintf(&b, ", after %v", shortDuration(took))
+	} else {
+		fmt.Fprintf(&b, "; sent %d bytes, received %d bytes in %v, %s", sent, received, shortDuration(took), rateText(sent+received, took))
+	}
+	if file {
+		fmt.Fprintf(&b, "; %s", now)
+	}
+	p.log.warnf("%s", b.String())
+}
+
+// bytesPerSecond is a rate; 0 if no time has passed.
+func bytesPerSecond(n int64, took time.Duration) float64 {
+	if took <= 0 {
+		return 0
+	}
+	return float64(n) / took.Seconds()
+}
+
+// rateText is a rate for people: "1.2 MiB/s".
+func rateText(n int64, took time.Duration) string {
+	return byteText(bytesPerSecond(n, took)) + "/s"
+}
+
+// byteText is a number of bytes for people, in powers of 1024: "1.2 MiB".
+func byteText(n float64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
+	unit := 0
+	for n >= 999.5 && unit < len(units)-1 {
+		n /= 1024
+		unit++
+	}
+	if unit > 0 && n < 9.95 {
+		return fmt.Sprintf("%.1f %s", n, units[unit])
+	}
+	return fmt.Sprintf("%.0f %s", n, units[unit])
+}
+
+// shortDuration rounds a time for people to about three digits.
+func shortDuration(d time.Duration) time.Duration {
+	switch {
+	case d < 10*time.Millisecond:
+		return d.Round(10 * time.Microsecond)
+	case d < 10*time.Second:
+		return d.Round(10 * time.Millisecond)
+	case d < 100*time.Second:
+		return d.Round(100 * time.Millisecond)
+	}
+	return d.Round(time.Second)
+}
