@@ -107,15 +107,24 @@ Port checks:
       --all, --any           status 0 if all ports are open, or any (default: TCP any, UDP all)
       --parallel N           ask N ports at once (default: TCP 256, UDP 64)
       --banner               TCP: print the first bytes that an open port says
-      --json                 print one JSON object for each port
       --payload P            UDP: auto, none, NAME, text:TEXT, hex:HEX, file:PATH, or - for stdin
       --expect E             UDP: any, prefix-hex:HEX, regex:RE, or NAME of a payload
       --list-payloads        print the names of the payloads, and do nothing else
       --secret-file FILE     UDP: RADIUS secret or SNMP community
-      --rate N               UDP: send at most N datagrams a second to each host (default 100)
       --thorough             UDP: ask silent ports again as slowly as ICMP limits want
   -c, --count N              UDP: send N pings instead, -i apart; 0: until a signal comes
       --max-loss PERCENT     with -c: status 1 if more are lost
+
+Progress and pace:
+      --progress             show how it gets on: a bar on a terminal, a line every 5 s elsewhere;
+                             a file has its bar anyway once it takes longer than a second
+      --no-progress          no bar
+      --quiet                no bar, and no last lines about files that arrived; errors are said
+      --rate RATE            send at most RATE bytes a second (20M), to all peers together;
+                             with -z -u: datagrams to each host (default 100)
+      --json                 say everything on stderr as JSON, an object on each line; with -z
+                             print one for each port on stdout
+                             SIGUSR1 (BSD, macOS: Ctrl-T) asks for a line of status at any time
 
 Before and after:
       --wait-for TIME        try again until somebody answers, for at most TIME; then go on, or

@@ -200,7 +200,11 @@ func (p *purr) mode(ctx context.Context) error {
 	if p.cfg.listen || p.cfg.udp || p.cfg.zero || p.log.json {
 		p.catchSignals(ctx)
 	} else {
-		// The same goes for the signal that asks for the status.
+		// To ignore the signal that asks for the status costs nothing; only
+		// who is not refused at once answers it.
+		if len(statusSignals) > 0 {
+			signal.Ignore(statusSignals...)
+		}
 		late := time.AfterFunc(statusAfter, func() { p.answerStatus(ctx) })
 		defer late.Stop()
 	}
@@ -227,8 +231,8 @@ func (p *purr) mode(ctx context.Context) error {
 	return p.dialAll(ctx)
 }
 
-// statusAfter is how long a dialer may take before it can be asked what it is
-// doing.
+// statusAfter is how long a dialer may take before it says what it is doing
+// when it is asked.
 const statusAfter = 20 * time.Millisecond
 
 // catchSignals stops the run on the signals that ask a program to end. What is

@@ -143,6 +143,8 @@ func TestConfigValues(t *testing.T) {
 		{"--recv-file new --expect-sha256 " + strings.Repeat("aB", 32) + " h 80", func(c *config) bool {
 			return string(c.file.expectSHA256) == strings.Repeat("\xab", 32)
 		}},
+		{"--rate 20M h 80", func(c *config) bool { return c.pace.rate == 20<<20 && c.check.rate == 0 }},
+		{"-zu --rate 20 h 80", func(c *config) bool { return c.pace.rate == 0 && c.check.rate == 20 }},
 		{"-w 1 -w 2 h 80", func(c *config) bool { return c.idleTimeout == 2*time.Second }}, // the last one counts
 	} {
 		if c := parse(test.args); !test.ok(c) {
@@ -200,6 +202,12 @@ func TestWrongCommandLines(t *testing.T) {
 		{"--keepalive 0 -U path", "option --keepalive needs TCP: leave out -u or -U"},
 		{"-M 5 -U path", "options -M and -U exclude each other: a Unix socket has no TTL"},
 		{"-m 5 -U path", "options -m and -U exclude each other: a Unix socket has no TTL"},
+		{"--progress --no-progress h 80", "options --progress and --no-progress exclude each other: leave both out to see the progress of files on a terminal"},
+		{"--progress --quiet h 80", "options --progress and --quiet exclude each other: leave one out"},
+		{"--quiet -v h 80", "options --quiet and -v exclude each other: leave one out"},
+		{"--interactive --progress h 80", "options --interactive and --progress exclude each other: the last line of the terminal is the one being typed"},
+		{"--interactive --json h 80", "options --interactive and --json exclude each other: the line editor is for a person, the events are for a program"},
+		{"-d --rate 5 h 80", "options -d (or --recv-only, --recv-file) and --rate exclude each other: --rate limits what is sent, give it to the sender"},
 		{"-T 5 -U path", "options -T and -U exclude each other: a Unix socket has no TOS"},
 
 		// Raw files.
@@ -287,6 +295,7 @@ func TestWrongCommandLines(t *testing.T) {
 		{"--keepalive 1,2,3,4 h 80", "option --keepalive: keepalive invalid: 1,2,3,4 (IDLE[,INTERVAL[,COUNT]])"},
 		{"--keepalive 0.5 h 80", "option --keepalive: keepalive time too small: 0.5 (at least 1 s)"},
 		{"--max-conns 0 -lk 80", "option --max-conns: connection limit too small: 0"},
+		{"--rate 0 h 80", "option --rate: rate too small: 0"},
 		{"--send-file " + dir + "/missing h 80", "option --send-file: stat " + dir + "/missing: no such file or directory"},
 		{"--send-file " + dir + " h 80", "option --send-file: " + dir + ` is a directory: say "tar c ` + dir + ` | purr ..."`},
 	} {

@@ -68,6 +68,13 @@ func TestWays(t *testing.T) {
 		{"-U path", "unix", "pipe", "null", "splice", "buffer"},
 		{"--send-file FILE h 80", "tcp", "none", "pipe", "buffer", "splice"},
 		{"-lk 80", "tcp", "pipe", "pipe", "buffer", "splice"}, // stdin is shared
+		// A limit and a bar work in slices.
+		{"--rate 1G h 80", "tcp", "pipe", "pipe", "splice", "splice"},
+		{"--rate 20M --progress h 80", "tcp", "pipe", "file", "splice", "splice to file"},
+		{"--rate 1G -U path", "unix", "pipe", "pipe", "splice", "splice"},
+		{"--progress h 80", "tcp", "pipe", "pipe", "splice", "splice"},
+		{"--progress h 80", "tcp", "pipe", "null", "splice", "discard"},
+		{"--progress -l 80", "tcp", "file", "file", "buffer", "splice to file"},
 		// What must see the bytes takes a buffer.
 		{"--upper h 80", "tcp", "pipe", "pipe", "buffer", "buffer"},
 		{"-C h 80", "tcp", "pipe", "pipe", "buffer", "splice"},

@@ -50,15 +50,12 @@ func (p *purr) begin() {
 func (p *purr) part() { p.traffic.clients.Add(-1) }
 
 // answerStatus says a line of status for every signal that asks for one, until
-// ctx ends, and from then on nothing. A signal that was ignored when purr
-// started stays ignored. Calls after the first do nothing.
+// ctx ends. Calls after the first do nothing.
 func (p *purr) answerStatus(ctx context.Context) {
 	p.askOnce.Do(func() {
 		asked := make(chan os.Signal, 1)
-		for _, s := range statusSignals {
-			if !signal.Ignored(s) {
-				signal.Notify(asked, s)
-			}
+		if len(statusSignals) > 0 { // none would mean all
+			signal.Notify(asked, statusSignals...)
 		}
 		go func() {
 			for {

@@ -126,6 +126,7 @@ func (e *packetEcho) answer(ctx context.Context, n int) (done string, err error)
 	if err := e.p.limit.wait(ctx, size); err != nil {
 		return "", err
 	}
+	e.p.traffic.sent.Add(int64(size))
 	lost := func(to string, err error) {
 		// Said once, or whoever can make an answer fail could fill the log.
 		if e.lost++; e.lost == 1 {
@@ -137,7 +138,6 @@ func (e *packetEcho) answer(ctx context.Context, n int) (done string, err error)
 	if err := e.socket.reply(e.batch, n, lost); err != nil {
 		return "", fmt.Errorf("send: %w", cause(err))
 	}
-	e.p.traffic.sent.Add(int64(size))
 	if e.count += int64(n); e.count > 0 && e.count == int64(e.p.cfg.receiveLimit) {
 		return errReceiveLimit.Error(), nil
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os/signal"
 	"time"
 )
 
@@ -144,5 +145,8 @@ func (p *purr) awaitAndRun(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	p.cleanUp()
+	if len(statusSignals) > 0 { // the command is not to inherit that they are ignored
+		signal.Reset(statusSignals...)
+	}
 	return p.become(p.cfg.commandPath, p.cfg.command)
 }

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestEvent(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	l := &logger{out: &out, json: true, level: 1}
+	l.event("file", field{"path", "a/<b>&\"c\".bin"}, field{"size", int64(1) << 53}, field{"sha256", nil}, field{"ok", true}, field{"resumed_at", 2621440})
+	l.event("x", field{"bad", "a\x80b\x1b[1m"}, field{"bidi", "a\u202eb\u009b31m\U000e0041\x7f"}, field{"nan", math.NaN()}, field{"err", errors.New("why")}, field{"seconds", 1.23456789})
+	l.warnf("w %d", 1)
+	l.notef(1, "n")
+	l.informf("i")
+	l.sayf("Listening on %s", "nc's line has an event of its own")
+	l.announcef("the same")
+	l.fail(errors.Join(errors.New("one"), errors.New("two")))
+	l.event("end", field{"status", 0})
+	l.warnf("too late")
+	want := `{"event":"file","path":"a/<b>&\"c\".bin","size":9007199254740992,"sha256":null,"ok":true,"resumed_at":2621440}
+{"event":"x","bad":"a\\x80b\\x1b[1m","bidi":"a\u202eb\u009b31m\udb40\udc41\u007f","nan":"NaN","err":"why","seconds":1.235}
+{"event":"warning","text":"w 1"}
+{"event":"message","text":"n"}
+{"event":"message","text":"i"}
+{"event":"error","text":"one"}
+{"event":"error","text":"two"}
+{"event":"end","status":0}
+`
+	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", out.String(), want)
+	}
+	parseEvents(t, out.String())
+
+	out.Reset()
+	l = &logger{out: &out, quiet: true}
+	l.event("file")
+	l.informf("hidden")
+	if out.String() != "" {
+		t.Errorf("got %q", out.String())
+	}
+}
+
+// Whatever is in a text, its event is one line, JSON, and cannot act on a
+// terminal; and valid UTF-8 comes back as it was.
+func FuzzEvent(f *testing.F) {
+	for _, seed := range []string{"", "a", "\x1b[2J\n", "\xff", "é\u202e\u2028", "\u009b31m", "\U000e0041\U0001f600", "\\u0041"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		b := appendJSON(nil, s)
+		var got string
+		if err := json.Unmarshal(b, &got); err != nil {
+			t.Fatalf("%q: %q: %v", s, b, err)
+		}
+		if utf8.ValidString(s) && got != s {
+			t.Errorf("%q: %q comes back as %q", s, b, got)
+		}
+		if printable(string(b)) != string(b) {
+			t.Errorf("%q: %q could act on a terminal", s, b)
+		}
+	})
+}
+
+// parseEvents checks that every line is an object, and that only the last one
+// is the end, and returns them by name.
+func parseEvents(t *testing.T, text string) map[string]map[string]any {
+	t.Helper()
+	events := make(map[string]map[string]any)
+	for line := range strings.Lines(text) {
+		var e map[string]any
+		if err := json.Unmarshal([]byte(line), &e); err != nil || !strings.HasPrefix(line, `{"event":"`) {
+			t.Errorf("%q is no event (%v)", line, err)
+			continue
+		}
+		if events["end"] != nil {
+			t.Errorf("%q comes after the end", line)
+		}
+		events[e["event"].(string)] = e
+	}
+	return events
+}
+
+// documentedEvents are the names in the section of the manual.
+func documentedEvents(t *testing.T) map[string]bool {
+	t.Helper()
+	page, err := os.ReadFile("purr.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), ".Sh EVENTS")
+	section, _, _ = strings.Cut(section, ".Sh ")
+	names := make(map[string]bool)
+	for line := range strings.Lines(section) {
+		if _, after, is := strings.Cut(line, "Cm "); is {
+			for _, word := range regexp.MustCompile(`[a-z_0-9]+`).FindAllString(after, -1) {
+				names[word] = true
+			}
+		}
+	}
+	return names
+}
+
+var portEvent = regexp.MustCompile(`"event":"listen".*"port":(\d+)`)
+
+// --json in every mode: whatever is on stderr is an event, with names that the
+// manual has, and the last one has the status.
+func TestJSON(t *testing.T) {
+	t.Parallel()
+	names := documentedEvents(t)
+	check := func(t *testing.T, p *process, status int, want ...string) map[string]map[string]any {
+		t.Helper()
+		p.ends(status)
+		events := parseEvents(t, p.err.String())
+		for _, name := range append(want, "end") {
+			if events[name] == nil {
+				t.Errorf("%s: no %s event in\n%s", p.name, name, p.err)
+			}
+		}
+		for name, e := range events {
+			for member := range e {
+				if !names[name] || !names[member] {
+					t.Errorf("%s: the manual does not have %s of %s", p.name, member, name)
+				}
+			}
+		}
+		if end := events["end"]; end != nil && end["status"] != float64(status) {
+			t.Errorf("%s: the end says %v, want %d", p.name, end["status"], status)
+		}
+		return events
+	}
+	listener := func(t *testing.T, args ...string) (p *process, port string) {
+		t.Helper()
+		p = startPurr(t, opts{}, append(args, "127.0.0.1", "0")...)
+		return p, p.waitErr(portEvent)[1]
+	}
+	for _, args := range []string{"-l", "-l -v", "-l -k", "-l --echo", "-l -k --echo --upper", "-l --send-file go.mod", "-l --progress", "-l --rate 1M"} {
+		t.Run(args, func(t *testing.T) {
+			t.Parallel()
+			server, port := listener(t, append(words(args), "--json")...)
+			client := startPurr(t, opts{stdin: strings.NewReader("hello\n")}, "--json", "127.0.0.1", port)
+			e := check(t, client, 0, "connect", "disconnect")
+			if c := e["connect"]; c["role"] != "dial" || fmt.Sprint(c["port"]) != port || c["address"] != "127.0.0.1" || c["network"] != "tcp" {
+				t.Errorf("connect: %v", c)
+			}
+			if d := e["disconnect"]; d["sent"] != 6.0 || d["how"] != "both ends finished" {
+				t.Errorf("disconnect: %v", d)
+			}
+			status := 0
+			if strings.Contains(args, "-k") {
+				if server.err.wait(regexp.MustCompile(`"event":"disconnect"`)) == nil {
+					t.Errorf("no disconnect event")
+				}
+				server.signal(syscall.SIGTERM)
+				status = 143
+			}
+			e = check(t, server, status, "listen", "connect", "disconnect")
+			if c := e["connect"]; c["role"] != "accept" || fmt.Sprint(c["local_port"]) != port {
+				t.Errorf("connect: %v", c)
+			}
+			if end := e["end"]; end["received"] != 6.0 || end["how"] != map[int]string{0: "finished", 143: "signal"}[status] {
+				t.Errorf("end: %v", end)
+			}
+		})
+	}
+	t.Run("datagrams", func(t *testing.T) {
+		t.Parallel()
+		server, port := listener(t, "-u", "-l", "-k", "--echo", "--json")
+		client := startPurr(t, opts{stdin: strings.NewReader("hello")}, "-u", "-W", "1", "--json", "127.0.0.1", port)
+		e := check(t, client, 0, "connect", "disconnect")
+		if d := e["disconnect"]; d["sent"] != 5.0 || d["received"] != 5.0 {
+			t.Errorf("disconnect: %v", d)
+		}
+		server.signal(syscall.SIGINT)
+		check(t, server, 130, "listen", "connect")
+	})
+	t.Run("unix", func(t *testing.T) {
+		t.Parallel()
+		path := filepath.Join(socketDir(t), "s")
+		server := startPurr(t, opts{}, "--json", "-l", "-U", path)
+		server.waitErr(regexp.MustCompile(`"event":"listen"`))
+		client := startPurr(t, opts{stdin: strings.NewReader("hello")}, "--json", "-U", path)
+		if c := check(t, client, 0, "connect", "disconnect")["connect"]; c["path"] != path || c["network"] != "unix" {
+			t.Errorf("connect: %v", c)
+		}
+		check(t, server, 0, "listen", "connect", "disconnect")
+	})
+	t.Run("failures", func(t *testing.T) {
+		t.Parallel()
+		ln := listenTest(t)
+		port := portOf(t, ln.Addr())
+		client := startPurr(t, opts{openStdin: true}, "--json", "127.0.0.1", port)
+		c := acceptTest(t, ln)
+		writeAll(t, client.stdin, "x")
+		readN(t, c, 1)
+		reset(t, c)
+		check(t, client, 1, "connect", "disconnect", "error")
+		_ = ln.Close()
+		check(t, startPurr(t, opts{}, "--json", "127.0.0.1", port), 1, "error")
+		check(t, startPurr(t, opts{}, "--json", "127.0.0.1", "99999"), 2, "error")
+		check(t, startPurr(t, opts{}, "--no-such", "--json"), 2, "error")
+		check(t, startPurr(t, opts{}, "--json", "-l", "--accept-timeout", "0.01", "127.0.0.1", "0"), 1, "listen", "error")
+	})
+	t.Run("connecting", func(t *testing.T) {
+		t.Parallel()
+		client := startPurr(t, opts{}, "-v", "--json", "--wait-for", "60", "127.0.0.1", freePort(t, "tcp"))
+		client.waitErr(regexp.MustCompile(`"event":"error"`))
+		client.signal(syscall.SIGINT)
+		check(t, client, 130)
+	})
+	t.Run("port checks", func(t *testing.T) {
+		t.Parallel()
+		p := startPurr(t, opts{}, "-z", "--json", "127.0.0.1", freePort(t, "tcp"))
+		p.ends(1)
+		if p.err.String() != "" || !strings.HasPrefix(p.out.String(), `{"v":1,`) {
+			t.Errorf("a result in JSON is for stdout%s", p.heard())
+		}
+	})
+}
