@@ -297,3 +297,11 @@ func TestInteractiveAgainstUpperServer(t *testing.T) {
 	s.status(0)
 	server.runs()
 }
+
+// tmux runs one of tmux's own commands.
+func (s *screen) tmux(args ...string) {
+	s.t.Helper()
+	if out, err := exec.Command("tmux", append([]string{"-S", s.socket}, args...)...).CombinedOutput(); err != nil {
+		s.t.Fatalf("tmux: %v: %s", err, out)
+	}
+}
