@@ -273,13 +273,13 @@ func (s progressState) left() (time.Duration, bool) {
 // String is the state for people.
 func (s progressState) String() string {
 	if s.size < 0 {
-		return fmt.Sprintf("%s: %s, %s/s, %v", s.name, byteText(float64(s.moved)), byteText(s.speed), shortDuration(s.took))
+		return fmt.Sprintf("%s: %s, %s/s, after %v", s.name, byteText(float64(s.moved)), byteText(s.speed), shortDuration(s.took))
 	}
 	share := int64(100)
 	if s.size > 0 {
 		share = int64(100 * (float64(s.moved) / float64(s.size)))
 	}
-	text := fmt.Sprintf("%s: %s of %s (%d %%), %s/s, %v", s.name, byteText(float64(s.moved)), byteText(float64(s.size)), share, byteText(s.speed), shortDuration(s.took))
+	text := fmt.Sprintf("%s: %s of %s (%d %%), %s/s, after %v", s.name, byteText(float64(s.moved)), byteText(float64(s.size)), share, byteText(s.speed), shortDuration(s.took))
 	if left, known := s.left(); known {
 		text += fmt.Sprintf(", %v left", left)
 	}
