@@ -304,6 +304,9 @@ func (s progressState) fields() []field {
 func (s *session) trackSession() *tracker {
 	cfg := s.p.cfg
 	name, size := s.file, int64(-1)
+	if s.fileIn {
+		size = cfg.file.expectSize // -1: any
+	}
 	switch in := s.in.(type) {
 	case *exactFile:
 		size = in.size

@@ -34,13 +34,15 @@ func (p *purr) recvFile(ctx context.Context, c net.Conn) error {
 	}
 	defer in.close()
 	in.session = s
+	s.file, s.fileIn = p.cfg.file.recv, true
 	s.out, s.outName, s.only = newStdio(in.file, s.out.alarm), p.cfg.file.recv, false
 	s.receiveBy = in.way
 	s.conclude = in.conclude
 	if err := s.relay(ctx); err != nil {
 		return err
 	}
-	p.sayOutcome("%s: %s", s.peer, in.said())
+	p.log.event("file", field{"path", s.file}, field{"size", s.received.Load()}, field{"status", "stored"})
+	p.log.informf("%s: %s", s.peer, in.said())
 	return nil
 }
 

@@ -51,7 +51,8 @@ func (p *purr) sendFile(ctx context.Context, c net.Conn) error {
 	if err := s.relay(ctx); err != nil {
 		return err
 	}
-	p.sayOutcome("%s: %s", s.peer, d.said)
+	p.log.event("file", field{"path", s.file}, field{"size", s.sent.Load()}, field{"status", "sent"})
+	p.log.informf("%s: %s", s.peer, d.said)
 	return nil
 }
 
@@ -101,10 +102,6 @@ func whatIsKnown(acknowledged, closed bool) string {
 	}
 	return "the other end had not closed when this end did; nothing acknowledges bytes here, and a plain peer cannot confirm that it read or stored them"
 }
-
-// sayOutcome says the last line of a raw transfer: what is known of it, and
-// what is not.
-func (p *purr) sayOutcome(format string, args ...any) { p.log.warnf(format, args...) }
 
 // openPatiently opens a file for reading. While the process is out of
 // descriptors it waits for one: the client that is being served has done
