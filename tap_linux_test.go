@@ -230,4 +230,3 @@ func TestReplayed(t *testing.T) {
 		d.ends(1)
 	}
 }
-
