@@ -14,9 +14,12 @@ import (
 // the end that dialled in it, but not that of the end that accepted, and the FIN
 // once it was acknowledged; the FIN comes last and so is cut off by max.
 func acknowledged(c net.Conn, dialled bool, max int64) (n int64, known bool) {
-	tcp, ok := c.(*net.TCPConn)
+	tcp, ok := socketOf(c).(*net.TCPConn)
 	if !ok {
 		return 0, false
+	}
+	if socketOf(c) != c {
+		return unsent(c, max) // the kernel counts TLS's bytes, handshake and all
 	}
 	if multipath, err := tcp.MultipathTCP(); multipath || err != nil {
 		return unsent(c, max) // each path has counts of its own
