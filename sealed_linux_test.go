@@ -154,7 +154,9 @@ func TestSealedModes(t *testing.T) {
 				d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader(test.in)}, append(words(test.dialer), to...)...)
 				d.ends(0)
 				d.printed(test.dials)
-				d.quiet()
+				if !strings.Contains(test.dialer, "--send-file") { // which has a last line
+					d.quiet()
+				}
 				if strings.Contains(test.listener, "-lk") {
 					eventually(t, "all is printed", func() bool { return l.out.len() >= len(test.listens) })
 					if got := l.out.String(); got != test.listens {
@@ -165,12 +167,25 @@ func TestSealedModes(t *testing.T) {
 				}
 				l.ends(0)
 				l.printed(test.listens)
-				if !unix {
+				if !unix && !strings.Contains(test.listener, "--send-file") {
 					l.quiet()
 				}
 			}
 		})
 	}
+}
+
+// --send-file knows of an encrypted connection too what was acknowledged, and
+// counts the file's bytes, not TLS's.
+func TestSealedSendFileIsAcknowledged(t *testing.T) {
+	t.Parallel()
+	k := newKey()
+	l := startPurr(t, opts{env: keyed(k)}, "-l", "127.0.0.1", "0")
+	d := startPurr(t, opts{env: keyed(k)}, "--send-file", fileWith(t, noise(300_000)), "127.0.0.1", l.port())
+	d.ends(0)
+	d.complains("sent 300000 bytes", "the other end's system acknowledged all of them and closed")
+	l.ends(0)
+	l.printed(noise(300_000))
 }
 
 // -k: each client's bytes go to stdout, stdin goes to all, and a client
