@@ -4,7 +4,9 @@
 //	purr -l PORT                         be one, for one client
 //	purr -l -k --echo --upper PORT       answer every client in upper case
 //	purr -u HOST PORT, purr -u -l PORT   the same with datagrams
-//	purr --send-file F HOST PORT         send a file as soon as there is a connection
+//	purr --pull -l PORT DIR              receive files, checked; at the other end:
+//	purr --push HOST PORT PATH...        send them; status 0: stored there and verified
+//	purr --send-file F HOST PORT         send a file to a peer without purr
 //	purr -z HOST PORTS                   are the ports open? with -u: who answers, and what
 //	purr --wait-for 30s HOST PORT -- CMD run CMD once the port is open
 //	purr -l --key-new PORT               the same encrypted, with one shared key
