@@ -90,12 +90,12 @@ Push and pull (files, checked: status 0 means stored, with the same SHA-256, on 
       --push                 send files and directories; with -l offer them
       --pull                 receive them into DIR (default: here); with -l wait for them
       --force                replace what exists (default: refuse it); also with --recv-file
-      --rename               keep what exists, and give what comes a number
+      --rename               with --pull: keep what exists, and give what comes a number (a.1.txt)
       --max-size SIZE        with --pull: store at most SIZE bytes in all
       --no-resume            keep no part of a transfer that was cut, and go on from none
-      --live                 with --push: files may grow meanwhile; send what was there first
+      --live                 with --push: files may grow meanwhile; send what they had when opened
       --hello-timeout TIME   time for the other end to show what it is (default 5 s)
-                             --idle-timeout is for silence later on (default 30 s)
+                             --idle-timeout is for silence later on (default 30 s), not -w
 
 Keys (TLS 1.3 by one shared key, for every TCP or Unix stream, --push and --pull included):
       --key-new              make a key, and print it with the command for the other end
@@ -161,6 +161,7 @@ says why; 2 the command line is wrong, and nothing was opened; 128+n ended by si
 With --recv-file: 5 not the size or the SHA-256 that was expected, and nothing was stored.
 With -z: 0 open; 1 closed, or not to be asked from here; 3 no answer; 4 filtered, somebody refused
 on the way; 5 answered, but not as --expect says. With --push and --pull, on both ends: 3 cut or
-not confirmed, try again; 4 refused or skipped; 5 damaged; 6 no purr at the other end.
+not confirmed, try again; 4 refused, skipped or changed; 5 damaged; 6 no purr at the other end, or
+both push, or both pull.
 With a key: 6 the other end does not encrypt; 7 it does not hold the key.
 `

@@ -17,15 +17,29 @@
 //	0      all went well
 //	1      it failed, or bytes were lost; stderr says why
 //	2      the command line is wrong, and nothing was opened
-//	3-5    -z: no answer, filtered, not the answer that was expected
-//	6, 7   --key-file: the other end does not encrypt, or has another key
+//	3      -z: no answer; --push and --pull: cut, or not confirmed
+//	4      -z: filtered; --push and --pull: refused, skipped or changed
+//	5      not what was expected: an answer, a size, a digest
+//	6      --push and --pull: no purr; with a key: the other end does not encrypt
+//	7      with a key: the other end has another one
 //	128+n  ended by signal n
 //
 // A byte's way through the source: main.go reads the command line (options.go)
 // and picks a mode; dial.go, listen.go or udp.go opens the socket; handler.go
 // says what is done with a connection; session.go and ending.go hold the
-// conversation; transfer.go and splice_linux.go move the bytes; with a key (key.go)
-// they pass through tls.go and sealed.go. check.go is -z, with scan.go for TCP and probe.go and its neighbours for UDP.
+// conversation; transfer.go and splice_linux.go move the bytes; with a key
+// (key.go) they pass through tls.go and sealed.go. sendfile.go and recvfile.go
+// are the raw files.
+//
+// A file's way: offer.go finds what --push names, outgoing.go reads and hashes
+// it; push.go (which has dialled) or web_push.go (which has been) sends it, over
+// what peer.go and web.go make of a connection: HTTP, with the lines of
+// exchange.go beside it; web_pull.go or pull.go receives it, and inbox.go has
+// store.go and its neighbours hash, write, sync and rename it. page.go is what a
+// browser sees.
+//
+// check.go is -z, with scan.go for TCP and probe.go and its neighbours for UDP.
+// traffic.go, progress.go, limiter.go and events.go tell and pace all of it.
 package main
 
 import (
