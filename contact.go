@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,10 @@ const (
 type contact struct {
 	net.Conn
 	silence time.Duration
+	out     io.Writer       // Conn, within --rate
+	traffic *traffic        // of the run
+	ctx     context.Context // ends with the contact
+	stop    context.CancelFunc
 	heard   atomic.Int64 // when something was last read, in Unix nanoseconds
 	replay  []byte       // what was read to find out what the peer is, still to be delivered
 
@@ -34,10 +39,20 @@ type contact struct {
 	unsettled error  // nil if the peer's system had acknowledged everything at the end
 }
 
-func newContact(c net.Conn, silence time.Duration) *contact {
-	ct := &contact{Conn: c, silence: silence}
-	ct.heard.Store(time.Now().UnixNano())
-	return ct
+func (p *purr) newContact(conn net.Conn) *contact {
+	c := &contact{Conn: conn, silence: p.cfg.push.silence, out: conn, traffic: &p.traffic}
+	c.ctx, c.stop = context.WithCancel(context.Background())
+	if p.limit != nil {
+		c.out = &limitedWriter{Writer: conn, limit: p.limit, admit: func(n int) error { return p.limit.wait(c.ctx, n) }}
+	}
+	c.heard.Store(time.Now().UnixNano())
+	return c
+}
+
+func (c *contact) Write(b []byte) (int, error) {
+	n, err := c.out.Write(b)
+	c.traffic.sent.Add(int64(n))
+	return n, err
 }
 
 // NetConn returns the connection underneath, as a tls.Conn does.
@@ -52,6 +67,7 @@ func (c *contact) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 {
 		c.heard.Store(time.Now().UnixNano())
+		c.traffic.received.Add(int64(n))
 	}
 	if n > 0 && len(c.first) < 16 || err != nil {
 		c.mu.Lock()
@@ -66,6 +82,7 @@ func (c *contact) Read(b []byte) (int, error) {
 
 func (c *contact) Close() error {
 	c.closeOnce.Do(func() {
+		c.stop()
 		n, err := unacknowledged(c.Conn)
 		if err == nil && n > 0 {
 			err = errNotAcknowledged

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 )
@@ -145,11 +146,13 @@ func (t *tally) sum() account {
 // that go both ways, and what they add up to.
 type exchange struct {
 	tally
+	bar  *tracker
 	in   *bufio.Reader
 	left int64 // bytes of a file that follow the last line and were not taken
 
 	lines   sync.Mutex
 	out     *bufio.Writer // lines for the other end
+	most    int           // bytes to write at once
 	flush   func() error  // sends off what out has written; nil where nothing holds it back
 	pending bool          // whether a flush is to come
 	over    bool          // whether close was called
@@ -157,8 +160,9 @@ type exchange struct {
 
 // newExchange takes the two ways of the lines. Its owner calls close before w
 // becomes invalid.
-func newExchange(w io.Writer, flush func() error, r io.Reader) *exchange {
-	return &exchange{in: bufio.NewReaderSize(r, maxEntry), out: bufio.NewWriterSize(w, 64<<10), flush: flush}
+func (p *purr) newExchange(w io.Writer, flush func() error, r io.Reader) *exchange {
+	most := p.limit.chunk(64 << 10)
+	return &exchange{in: bufio.NewReaderSize(r, maxEntry), out: bufio.NewWriterSize(w, most), most: most, flush: flush}
 }
 
 // send writes one line. It leaves soon, with others that come meanwhile.
@@ -187,10 +191,14 @@ func (x *exchange) write(line, content []byte) error {
 	if x.over {
 		return errLost
 	}
-	for _, b := range [][]byte{line, content} {
+	if _, err := x.out.Write(line); err != nil {
+		return errLost
+	}
+	for b := range slices.Chunk(content, x.most) {
 		if _, err := x.out.Write(b); err != nil {
 			return errLost
 		}
+		x.bar.add(len(b))
 	}
 	if !x.pending {
 		x.pending = true

@@ -40,8 +40,8 @@ func (p *purr) openInbox() (*inbox, error) {
 // behind the last byte and returns the sender's, nil if it sent none. gone
 // reports whether an error of the body's means that the connection has ended;
 // if not, the sender gave the file up.
-func (b *inbox) take(name string, in *incoming, size int64, body io.Reader, digest func() ([]byte, error), ct *contact) (*stored, error) {
-	if err := in.receive(body, func(int) {}); err != nil {
+func (b *inbox) take(name string, in *incoming, size int64, body io.Reader, digest func() ([]byte, error), ct *contact, bar *tracker) (*stored, error) {
+	if err := in.receive(body, bar.add); err != nil {
 		return nil, b.broke(name, in, size, err, ct)
 	}
 	sum, err := digest()
@@ -69,9 +69,9 @@ func (b *inbox) broke(name string, in *incoming, size int64, err error, ct *cont
 		what = fmt.Sprintf("%d bytes", got)
 	}
 	if kept == "" {
-		b.p.log.warnf("%s: transfer cut: %s; nothing stored", strconv.Quote(name), ct.why())
+		b.p.sayFailed(name, "cut", ct.why(), "%s: transfer cut: %s; nothing stored", strconv.Quote(name), ct.why())
 	} else {
-		b.p.log.warnf("%s: transfer cut: %s; %s kept in %s for a resume", strconv.Quote(name), ct.why(), what, kept)
+		b.p.sayFailed(name, "cut", ct.why(), "%s: transfer cut: %s; %s kept in %s for a resume", strconv.Quote(name), ct.why(), what, kept)
 	}
 	return errLost
 }
@@ -80,49 +80,24 @@ func (b *inbox) broke(name string, in *incoming, size int64, err error, ct *cont
 // connection lives on; it has its reasons, and tells them.
 var errGivenUp = errors.New("the sender gave up")
 
-// say tells what became of a file.
-func (b *inbox) say(name string, f *stored, offset int64, begun time.Time) {
-	what := "stored " + strconv.Quote(f.path) + ":"
-	if f.path != name {
-		what = fmt.Sprintf("stored %s as %s:", strconv.Quote(name), strconv.Quote(f.path))
-	}
-	if f.identical {
-		what = strconv.Quote(f.path) + ":"
-	}
-	b.p.sayReceived(what, f, offset, begun)
-}
-
-// sayReceived is sayStored in a receiver's words.
-func (p *purr) sayReceived(what string, f *stored, offset int64, begun time.Time) {
-	if f.identical {
-		p.sayStored(what, f, "", offset, begun)
-		return
-	}
-	rate := ""
-	if took := time.Since(begun); f.size > smallFile && took > 0 {
-		rate = fmt.Sprintf(", %.1f MB/s", float64(f.size-offset)/took.Seconds()/1e6)
-	}
-	p.log.warnf("%s %d bytes, sha256 %.8x%s", what, f.size, f.digest, rate)
-}
-
 // sayRefused tells what was not stored and why, and returns the status that
 // makes. errLost was said already.
 func (b *inbox) sayRefused(name string, err error) (status int, why string) {
 	var refused *refusal
 	switch {
 	case errors.As(err, &refused):
-		b.p.log.warnf("%s refused: %s", strconv.Quote(name), refused.text)
+		b.p.sayFailed(name, "refused", refused.text, "%s refused: %s", strconv.Quote(name), refused.text)
 		return refused.status, refused.text
 	case errors.Is(err, errLost):
 		return 3, err.Error()
 	}
-	b.p.log.warnf("%s not stored: %v", strconv.Quote(name), err)
+	b.p.sayFailed(name, "failed", err.Error(), "%s not stored: %v", strconv.Quote(name), err)
 	return 4, err.Error()
 }
 
 // sayGivenUp tells what the sender says that it does not send.
 func (b *inbox) sayGivenUp(name, why string) {
-	b.p.log.warnf("%s: the sender gave up: %s; nothing stored", strconv.Quote(name), why)
+	b.p.sayFailed(name, "failed", "the sender gave up: "+why, "%s: the sender gave up: %s; nothing stored", strconv.Quote(name), why)
 }
 
 // keep stores a small file.
@@ -154,11 +129,13 @@ func (b *inbox) keepLater(ctx context.Context, x *exchange, e *entry, name strin
 	if memory.Acquire(ctx, cost) != nil {
 		return errLost
 	}
+	x.bar.grow(e.Size)
 	content, err := x.content()
 	if err != nil {
 		memory.Release(cost)
 		return err
 	}
+	x.bar.add(len(content))
 	files.Add(1)
 	go func() {
 		defer files.Done()
@@ -183,7 +160,7 @@ func (b *inbox) refuse(x *exchange, href, name string, err error) error {
 // kept says, counts and answers that a file is stored.
 func (b *inbox) kept(x *exchange, href, name string, f *stored, offset int64, begun time.Time) error {
 	x.stored(f.size)
-	b.say(name, f, offset, begun)
+	b.p.sayReceived(name, f, offset, begun)
 	result := resultStored
 	if f.identical {
 		result = resultIdentical

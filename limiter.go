@@ -77,6 +77,10 @@ func (l *limiter) slice(max int) int {
 	return int(min(int64(max), 1+l.bucket.rate/int64(time.Second/sliceTime)))
 }
 
+// chunk is slice for what is sent in frames that have a head of their own: not
+// so small that the heads would be most of it.
+func (l *limiter) chunk(most int) int { return max(l.slice(most), min(most, 1<<10)) }
+
 // A limitedWriter passes bytes on in slices, each once admit has let it. A way
 // that knows how many bytes are coming asks admit by itself, and writes to the
 // Writer inside: a wrapped connection would lose zero-copy.

@@ -294,9 +294,20 @@ func newEntry(kind, name string, info fs.FileInfo) *entry {
 	return e
 }
 
-// total is how many bytes all offered files have together. It walks the trees,
-// so it is for those who show a share.
-func (o *offer) total() (bytes int64) {
+// offerName is what is pushed, for the bar.
+func (p *purr) offerName() string {
+	if paths := p.cfg.push.paths; len(paths) > 1 {
+		return fmt.Sprintf("%s and %d more", quoted(paths[0]), len(paths)-1)
+	}
+	return quoted(p.cfg.push.paths[0])
+}
+
+// offerSize is how many bytes all offered files have together, if anybody wants
+// to see a share of it: it takes a walk.
+func (p *purr) offerSize(o *offer) (bytes int64) {
+	if p.progressForm(false) == progressNone {
+		return -1
+	}
 	_, _ = o.walk(walkFiles, func(e *entry, skipped error) error {
 		if skipped == nil {
 			bytes += e.Size

@@ -101,6 +101,7 @@ func (o *outgoing) digest(n int64, moved func(int) error) (*digester, error) {
 type fileBody struct {
 	out   *outgoing
 	left  int64
+	most  int // bytes of one read: HTTP/2 makes a frame of each
 	moved func(int)
 	ended func(sum []byte) // told of the digest before the end of the body is; may be nil
 
@@ -112,11 +113,11 @@ type fileBody struct {
 
 // body begins at the given offset, to which the file was read and hashed by d;
 // nil at 0. The caller closes the body, but not before the request has ended.
-func (o *outgoing) body(offset int64, d *digester, moved func(int)) *fileBody {
+func (o *outgoing) body(offset int64, d *digester, limit *limiter, moved func(int)) *fileBody {
 	if d == nil {
 		d = newDigester(nil)
 	}
-	return &fileBody{out: o, left: o.size() - offset, digester: d, moved: moved}
+	return &fileBody{out: o, left: o.size() - offset, most: limit.chunk(digestBlockSize), digester: d, moved: moved}
 }
 
 func (b *fileBody) Read(to []byte) (int, error) {
@@ -131,7 +132,7 @@ func (b *fileBody) Read(to []byte) (int, error) {
 		return 0, b.finish()
 	}
 	block := b.digester.block()
-	want := min(int64(len(to)), int64(len(block)), b.left)
+	want := min(int64(len(to)), int64(b.most), b.left)
 	n, err := b.out.f.Read(block[:want])
 	copy(to, block[:n])
 	b.digester.put(block[:n])

@@ -47,7 +47,7 @@ const maxStreams = 100
 
 // newPeer begins HTTP/2 on a connection, which it takes over.
 func (p *purr) newPeer(ctx context.Context, conn net.Conn) (*peer, error) {
-	pr := &peer{p: p, contact: newContact(conn, p.cfg.push.silence), host: "localhost", name: connName(conn)}
+	pr := &peer{p: p, contact: p.newContact(conn), host: "localhost", name: connName(conn)}
 	if remote := addrPort(conn.RemoteAddr()); remote.IsValid() {
 		// The address, not the name that was typed: the other end may not know
 		// itself by it.
@@ -127,7 +127,7 @@ func (pr *peer) begin(ctx context.Context, as role) (*exchange, io.WriteCloser, 
 		defer cancel()
 		return nil, nil, pr.refusal(resp, as, answers)
 	}
-	return newExchange(w, nil, resp.Body), w, nil
+	return pr.p.newExchange(w, nil, resp.Body), w, nil
 }
 
 // stranger says that the other end did not answer as a purr does.

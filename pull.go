@@ -34,6 +34,8 @@ func (p *purr) pullFrom(ctx context.Context, conn net.Conn) error {
 	if err != nil {
 		return err
 	}
+	x.bar = p.track("from "+pr.name, 0)
+	defer x.bar.end()
 	pull := &pulling{peer: pr, exchange: x, inbox: box, cancel: cancel, memory: semaphore.NewWeighted(pushMemory)}
 	return pull.run(ctx, end)
 }
@@ -105,6 +107,7 @@ func (r *pulling) entries(ctx context.Context) error {
 				return err
 			}
 		case e.Type == "":
+			r.bar.grow(e.Size)
 			if err := r.file(ctx, name, e); err != nil {
 				return err
 			}
@@ -187,13 +190,13 @@ func (r *pulling) fetch(ctx context.Context, name string, e *entry) (f *stored, 
 		defer drop(resp)
 	}
 	if a.offset > 0 {
-		r.p.log.warnf("%s: resuming at %d of %d bytes", strconv.Quote(name), a.offset, a.size)
+		r.p.sayResuming(strconv.Quote(name), a.offset, a.size)
 	}
 	if resp.StatusCode != http.StatusOK {
 		in.drop()
 		return nil, 0, &refusal{resp.StatusCode, 4, "the sender says: " + bodyLine(resp)}
 	}
-	f, err = r.inbox.take(name, in, a.size, resp.Body, func() ([]byte, error) { return trailerDigest(resp) }, r.contact)
+	f, err = r.inbox.take(name, in, a.size, resp.Body, func() ([]byte, error) { return trailerDigest(resp) }, r.contact, r.bar)
 	return f, a.offset, err
 }
 

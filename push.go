@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -34,6 +33,8 @@ func (p *purr) pushTo(ctx context.Context, conn net.Conn) error {
 	if err != nil {
 		return err
 	}
+	x.bar = p.track(p.offerName(), p.offerSize(o))
+	defer x.bar.end()
 	push := &pushing{peer: pr, exchange: x, offer: o, cancel: cancel, memory: semaphore.NewWeighted(pushMemory), unconfirmed: make(map[string][]byte)}
 	return push.run(ctx, end)
 }
@@ -171,7 +172,7 @@ func (s *pushing) file(ctx context.Context, e *entry, skipped error) error {
 // giveUp tells the user and the other end of what is not sent, and goes on.
 func (s *pushing) giveUp(e *entry, why error) error {
 	name, _ := e.name()
-	s.p.log.warnf("%s: %v: not stored", quoted(name), why)
+	s.p.sayFailed(name, "failed", why.Error(), "%s: %v: not stored", quoted(name), why)
 	s.failed(4)
 	return s.send(&entry{Href: e.Href, Result: resultFailed, Status: 4, Error: why.Error()})
 }
@@ -246,7 +247,7 @@ func (s *pushing) confirm(e *entry, name string) {
 		s.refused(name, 5, "digest mismatch: what is stored there is not what was sent")
 	default:
 		s.stored(e.Size)
-		s.p.sayStored(quoted(name)+":", &stored{path: name, size: e.Size, digest: sum, identical: e.Result == resultIdentical}, " and verified", 0, time.Time{})
+		s.p.sayStored(name, &stored{path: name, size: e.Size, digest: sum, identical: e.Result == resultIdentical}, 0, time.Time{})
 	}
 }
 
@@ -267,11 +268,11 @@ func (s *pushing) sendLarge(ctx context.Context, name string, out *outgoing) err
 		return err
 	}
 	begun := time.Now()
-	body := out.body(offset, d, func(int) {})
+	body := out.body(offset, d, s.p.limit, s.bar.add)
 	defer body.Close()
 	req := s.put(ctx, name, out, body, out.size()-offset)
 	if offset > 0 {
-		s.p.log.warnf("%s: resuming at %d of %d bytes", quoted(name), offset, out.size())
+		s.p.sayResuming(quoted(name), offset, out.size())
 		req.Method = http.MethodPatch
 		req.Header.Set("Content-Type", typePartial)
 		req.Header.Set(headerOffset, strconv.FormatInt(offset, 10))
@@ -368,44 +369,11 @@ func (s *pushing) book(name string, size int64, sum []byte, offset int64, begun 
 		return
 	}
 	s.stored(size)
-	s.p.sayStored(quoted(name)+":", &stored{path: name, size: size, digest: sum, identical: resp.StatusCode == http.StatusNoContent}, " and verified", offset, begun)
+	s.p.sayStored(name, &stored{path: name, size: size, digest: sum, identical: resp.StatusCode == http.StatusNoContent}, offset, begun)
 }
 
 // refused says and counts what the receiver did not store.
 func (s *pushing) refused(name string, status int, why string) {
 	s.failed(status)
-	if status == 5 {
-		s.p.log.warnf("%s: %s", quoted(name), why)
-		return
-	}
-	s.p.log.warnf("%s: refused by the other end: %s", quoted(name), why)
-}
-
-// sayStored says that one file is where it should be.
-func (p *purr) sayStored(what string, f *stored, how string, offset int64, begun time.Time) {
-	if f.identical {
-		p.log.warnf("%s %d bytes already there, identical, sha256 %.8x", what, f.size, f.digest)
-		return
-	}
-	rate := ""
-	if took := time.Since(begun); !begun.IsZero() && took > 0 {
-		rate = fmt.Sprintf(", %.1f MB/s", float64(f.size-offset)/took.Seconds()/1e6)
-	}
-	p.log.warnf("%s %d bytes stored%s, sha256 %.8x%s", what, f.size, how, f.digest, rate)
-}
-
-// sayTotal says what several files come to.
-func (p *purr) sayTotal(how string, sum account) {
-	if sum.Files > 1 {
-		p.log.warnf("%d files, %d bytes %s", sum.Files, sum.Bytes, how)
-	}
-}
-
-// failure is the error of an exchange that ended in order: nil, or the status
-// of what failed in it, all of which has been said.
-func failure(status int) error {
-	if status == 0 {
-		return nil
-	}
-	return statusError{status, saidError{fmt.Errorf("not everything was stored")}}
+	s.p.sayRefusedThere(name, status, why)
 }

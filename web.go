@@ -22,6 +22,8 @@ type site interface {
 	role() role
 	// serve answers one request. Paths and Host have been looked at.
 	serve(w http.ResponseWriter, r *http.Request, v *visit)
+	// track begins to count an exchange.
+	track(v *visit) *tracker
 	// converse holds an exchange with a purr that dialled, to its end. It
 	// returns errLost if the connection ended before.
 	converse(ctx context.Context, x *exchange, v *visit) error
@@ -211,8 +213,11 @@ func (w *web) accept(ctx context.Context, ln net.Listener) error {
 			return err
 		}
 		_ = ln.(deadliner).SetDeadline(time.Time{}) // --accept-timeout is for the first
-		v := &visit{contact: newContact(conn, w.p.cfg.push.silence), web: w, name: connName(conn)}
-		v.contact.closed = func() { <-slots }
+		v := &visit{contact: w.p.newContact(conn), web: w, name: connName(conn)}
+		v.contact.closed = func() {
+			w.p.part()
+			<-slots
+		}
 		go w.welcome(ctx, v)
 	}
 }
@@ -221,6 +226,7 @@ func (w *web) accept(ctx context.Context, ln net.Listener) error {
 // it is that.
 func (w *web) welcome(ctx context.Context, v *visit) {
 	w.p.greet(ctx, v.Conn)
+	w.p.meet("accept", v.Conn)
 	if !w.secure(ctx, v) {
 		_ = v.Close()
 		return
@@ -459,7 +465,9 @@ func (w *web) exchange(rw http.ResponseWriter, r *http.Request, v *visit) {
 		return
 	}
 	rc := http.NewResponseController(rw)
-	x := newExchange(rw, rc.Flush, &timedReader{r.Body, rc, 4 * beatPause})
+	x := w.p.newExchange(rw, rc.Flush, &timedReader{r.Body, rc, 4 * beatPause})
+	x.bar = w.site.track(v)
+	defer x.bar.end()
 	v.exchange.Store(x) // before the client can know, and send requests
 	rw.Header().Set("Content-Type", typeLines)
 	rw.WriteHeader(http.StatusOK)

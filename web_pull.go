@@ -19,6 +19,8 @@ import (
 
 func (b *inbox) role() role { return roleReceiver }
 
+func (b *inbox) track(v *visit) *tracker { return b.p.track("from "+v.name, 0) }
+
 func (b *inbox) close() error { return b.store.close() }
 
 func (b *inbox) serve(w http.ResponseWriter, r *http.Request, v *visit) {
@@ -91,7 +93,7 @@ func (b *inbox) put(w http.ResponseWriter, r *http.Request, name string, v *visi
 	}
 	status := b.answer(w, r, name, f, err, v)
 	if err == nil {
-		b.say(name, f, a.offset, begun)
+		b.p.sayReceived(name, f, a.offset, begun)
 	}
 	b.finished(r, status, v)
 }
@@ -104,12 +106,25 @@ func (b *inbox) receive(w http.ResponseWriter, r *http.Request, a arrival, v *vi
 	if done != nil || err != nil {
 		return done, err
 	}
+	bar := b.uploadBar(a, v)
+	if v.exchange.Load() == nil {
+		defer bar.end()
+	}
 	return b.take(a.path, in, a.size, v.body(w, r), func() ([]byte, error) {
 		if a.digest != nil {
 			return a.digest, nil
 		}
 		return parseDigest(r.Trailer.Values(headerDigest))
-	}, v.contact)
+	}, v.contact, bar)
+}
+
+// uploadBar is what shows an upload: the exchange's, or one of its own.
+func (b *inbox) uploadBar(a arrival, v *visit) *tracker {
+	if x := v.exchange.Load(); x != nil {
+		x.bar.grow(max(0, a.size-a.offset))
+		return x.bar
+	}
+	return b.p.track(quoted(a.path), a.size)
 }
 
 // body is a request's body, of which something must come now and then. Between
@@ -216,13 +231,15 @@ func (b *inbox) part(w http.ResponseWriter, part *multipart.Part, v *visit) (pag
 	var f *stored
 	if err == nil {
 		body := &timedReader{part, http.NewResponseController(w), v.silence}
-		f, err = b.take(name, in, -1, body, func() ([]byte, error) { return nil, nil }, v.contact)
+		bar := b.p.track(quoted(name), -1)
+		f, err = b.take(name, in, -1, body, func() ([]byte, error) { return nil, nil }, v.contact, bar)
+		bar.end()
 	}
 	if err != nil {
 		status, why := b.sayRefused(name, err)
 		return pageResult{name: name, refusal: why}, status
 	}
-	b.say(name, f, 0, begun)
+	b.p.sayReceived(name, f, 0, begun)
 	return pageResult{name: f.path, size: f.size, digest: fmt.Sprintf("%x", f.digest)}, 0
 }
 

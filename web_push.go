@@ -27,6 +27,8 @@ type shelf struct {
 
 func (s *shelf) role() role { return roleSender }
 
+func (s *shelf) track(*visit) *tracker { return s.p.track(s.p.offerName(), s.p.offerSize(s.offer)) }
+
 func (s *shelf) close() error {
 	s.offer.close()
 	return nil
@@ -104,14 +106,14 @@ func (s *shelf) file(w http.ResponseWriter, r *http.Request, name string, v *vis
 	}
 	defer f.Close()
 	if v.exchange.Load() != nil {
-		s.send(w, r, name, f, info)
+		s.send(w, r, name, f, info, v)
 		return
 	}
 	s.serveContent(w, r, name, f, info, v)
 }
 
 // send answers a purr with a large file; the digest comes behind it.
-func (s *shelf) send(w http.ResponseWriter, r *http.Request, name string, f *os.File, info fs.FileInfo) {
+func (s *shelf) send(w http.ResponseWriter, r *http.Request, name string, f *os.File, info fs.FileInfo, v *visit) {
 	out, err := newOutgoing(f, info, s.offer.live)
 	if err != nil {
 		refuse(w, http.StatusInternalServerError, err.Error())
@@ -126,15 +128,15 @@ func (s *shelf) send(w http.ResponseWriter, r *http.Request, name string, f *os.
 		s.giveUp(w, name, err)
 		return
 	}
-	body := out.body(offset, d, func(int) {})
+	body := out.body(offset, d, s.p.limit, v.exchange.Load().bar.add)
 	defer body.Close()
 	if offset > 0 {
-		s.p.log.warnf("%s: resuming at %d of %d bytes", quoted(name), offset, out.size())
+		s.p.sayResuming(quoted(name), offset, out.size())
 		w.Header().Set(headerOffset, strconv.FormatInt(offset, 10))
 	}
 	w.Header().Set("Trailer", headerDigest+", "+headerError)
 	w.Header().Set("Content-Length", strconv.FormatInt(out.size()-offset, 10))
-	_, _ = io.CopyBuffer(onlyWriter{w}, body, make([]byte, digestBlockSize))
+	_, _ = io.CopyBuffer(onlyWriter{w}, body, make([]byte, body.most))
 	if err := body.failure(); err != nil {
 		w.Header().Set(headerError, err.Error())
 	} else if sum := body.digest(); sum != nil {
@@ -194,7 +196,8 @@ func (s *shelf) serveContent(w http.ResponseWriter, r *http.Request, name string
 		}
 		return
 	}
-	counted := &countedAnswer{ResponseWriter: w, timed: http.NewResponseController(w), limit: 4 * v.silence}
+	counted := s.newCountedAnswer(w, name, info.Size(), v)
+	defer counted.bar.end()
 	http.ServeContent(counted, r, "", info.ModTime(), f)
 	if r.Method == http.MethodHead || counted.code >= 300 || !reachesEnd(counted.Header(), info.Size()) {
 		return
@@ -222,11 +225,12 @@ func (s *shelf) delivered(w http.ResponseWriter, name string, c *countedAnswer, 
 		err = v.settle()
 	}
 	if err != nil {
-		s.p.log.warnf("%s: not sent to %s: %v", quoted(name), v.name, cause(err))
+		s.p.sayFailed(name, "failed", cause(err).Error(), "%s: not sent to %s: %v", quoted(name), v.name, cause(err))
 		v.web.finish(v, failure(1))
 		return
 	}
-	s.p.log.warnf("%s: %d bytes sent to %s, not confirmed: its system has all of them, only another purr can tell that they are stored", quoted(name), c.written, v.name)
+	s.p.sayFile([]field{{"path", name}, {"size", c.written}, {"status", "sent"}},
+		"%s: %d bytes sent to %s, not confirmed: its system has all of them, only another purr can tell that they are stored", quoted(name), c.written, v.name)
 	v.web.finish(v, nil)
 }
 
@@ -236,10 +240,21 @@ type countedAnswer struct {
 	http.ResponseWriter
 	timed   *http.ResponseController
 	limit   time.Duration
+	buffer  int // bytes to write at once
+	bar     *tracker
 	code    int
 	wanted  int64 // Content-Length
 	written int64
 	failed  error
+}
+
+// newCountedAnswer counts what is written of name, whose size may be -1. The
+// caller ends the bar.
+func (s *shelf) newCountedAnswer(w http.ResponseWriter, name string, size int64, v *visit) *countedAnswer {
+	return &countedAnswer{
+		ResponseWriter: w, timed: http.NewResponseController(w), limit: 4 * v.silence,
+		buffer: s.p.limit.chunk(digestBlockSize), bar: s.p.track(quoted(name), size), wanted: -1,
+	}
 }
 
 func (c *countedAnswer) WriteHeader(code int) {
@@ -255,6 +270,7 @@ func (c *countedAnswer) Write(b []byte) (int, error) {
 	_ = c.timed.SetWriteDeadline(time.Now().Add(c.limit))
 	n, err := c.ResponseWriter.Write(b)
 	c.written += int64(n)
+	c.bar.add(n)
 	if err != nil && c.failed == nil {
 		c.failed = err
 	}
@@ -263,7 +279,7 @@ func (c *countedAnswer) Write(b []byte) (int, error) {
 
 // ReadFrom copies with a buffer that is fast for files.
 func (c *countedAnswer) ReadFrom(r io.Reader) (int64, error) {
-	return io.CopyBuffer(onlyWriter{c}, r, make([]byte, digestBlockSize))
+	return io.CopyBuffer(onlyWriter{c}, r, make([]byte, c.buffer))
 }
 
 func (c *countedAnswer) Unwrap() http.ResponseWriter { return c.ResponseWriter }
@@ -288,14 +304,15 @@ func (s *shelf) tar(w http.ResponseWriter, r *http.Request, dir string, v *visit
 	if r.Method == http.MethodHead {
 		return
 	}
-	counted := &countedAnswer{ResponseWriter: w, timed: http.NewResponseController(w), limit: 4 * v.silence, wanted: -1}
+	counted := s.newCountedAnswer(w, dir+".tar", -1, v)
+	defer counted.bar.end()
 	archive := &archive{Writer: tar.NewWriter(counted), offer: s.offer, dir: dir}
 	err := archive.write()
 	if err == nil {
 		err = archive.Close()
 	}
 	if err != nil {
-		s.p.log.warnf("%s.tar: not sent to %s: %v", quoted(dir), v.name, cause(err))
+		s.p.sayFailed(dir+".tar", "failed", cause(err).Error(), "%s: not sent to %s: %v", quoted(dir+".tar"), v.name, cause(err))
 		v.web.finish(v, failure(1))
 		panic(http.ErrAbortHandler)
 	}
@@ -359,7 +376,7 @@ func (s *shelf) listTo(ctx context.Context, x *exchange) error {
 // leaveOut says that a file is not sent, here and there.
 func (s *shelf) leaveOut(x *exchange, e *entry, why error) error {
 	name, _ := e.name()
-	s.p.log.warnf("%s: %v: not sent", quoted(name), why)
+	s.p.sayFailed(name, "failed", why.Error(), "%s: %v: not sent", quoted(name), why)
 	x.failed(4)
 	return x.send(&entry{Href: e.Href, Result: resultFailed, Status: 4, Error: why.Error()})
 }
@@ -403,15 +420,12 @@ func (s *shelf) results(x *exchange) error {
 		switch {
 		case err != nil:
 			return err
-		case e.Result == resultFailed && e.Status == 5:
-			s.p.log.warnf("%s: %s", quoted(name), e.Error)
-			x.failed(e.Status)
 		case e.Result == resultFailed:
-			s.p.log.warnf("%s: refused by the other end: %s", quoted(name), e.Error)
+			s.p.sayRefusedThere(name, e.Status, e.Error)
 			x.failed(e.Status)
 		default:
 			x.stored(e.Size)
-			s.p.sayStored(quoted(name)+":", &stored{path: name, size: e.Size, digest: sum, identical: e.Result == resultIdentical}, " and verified", e.Resume, time.Time{})
+			s.p.sayStored(name, &stored{path: name, size: e.Size, digest: sum, identical: e.Result == resultIdentical}, e.Resume, time.Time{})
 		}
 	}
 }

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// What --push and --pull say of each file: a line, or an event under --json.
+
+// sayFile says that something went well.
+func (p *purr) sayFile(event []field, format string, args ...any) {
+	if p.log.json {
+		p.log.event("file", event...)
+		return
+	}
+	p.log.informf(format, args...)
+}
+
+// sayFailed says that a file is not where it should be; status is the event's
+// word for that, why its cause.
+func (p *purr) sayFailed(name, status, why, format string, args ...any) {
+	if p.log.json {
+		p.log.event("file", field{"path", name}, field{"status", status}, field{"error", why})
+		return
+	}
+	p.log.warnf(format, args...)
+}
+
+// sayStored says, at the sender, that a file is where it should be. Its
+// transfer went on from offset and began at begun, which is zero for one that
+// was not alone on its way.
+func (p *purr) sayStored(name string, f *stored, offset int64, begun time.Time) {
+	if f.identical {
+		p.sayIdentical(quoted(name), f)
+		return
+	}
+	p.sayFile(storedEvent(f, offset), "%s: %d bytes stored and verified, sha256 %.8x%s", quoted(name), f.size, f.digest, rateOf(f, offset, begun))
+}
+
+// sayReceived is sayStored at the receiver.
+func (p *purr) sayReceived(name string, f *stored, offset int64, begun time.Time) {
+	as := ""
+	switch {
+	case f.identical:
+		p.sayIdentical(strconv.Quote(name), f)
+		return
+	case f.path != name:
+		as = " as " + strconv.Quote(f.path)
+	}
+	p.sayFile(storedEvent(f, offset), "stored %s%s: %d bytes, sha256 %.8x%s", strconv.Quote(name), as, f.size, f.digest, rateOf(f, offset, begun))
+}
+
+func (p *purr) sayIdentical(name string, f *stored) {
+	p.sayFile(storedEvent(f, 0), "%s: %d bytes already there, identical, sha256 %.8x", name, f.size, f.digest)
+}
+
+func storedEvent(f *stored, offset int64) []field {
+	event := []field{{"path", f.path}, {"size", f.size}, {"sha256", hex.EncodeToString(f.digest)}, {"status", resultStored}}
+	if f.identical {
+		event[len(event)-1].value = resultIdentical
+	}
+	if offset > 0 {
+		event = append(event, field{"resumed_at", offset})
+	}
+	return event
+}
+
+// rateOf is how fast a large file came, for the end of its line.
+func rateOf(f *stored, offset int64, begun time.Time) string {
+	if f.size <= smallFile || begun.IsZero() {
+		return ""
+	}
+	return ", " + rateText(f.size-offset, time.Since(begun))
+}
+
+// sayRefusedThere says what the other end did not store, at the sender.
+func (p *purr) sayRefusedThere(name string, status int, why string) {
+	if status == 5 {
+		p.sayFailed(name, "damaged", why, "%s: %s", quoted(name), why)
+		return
+	}
+	p.sayFailed(name, "refused", why, "%s: refused by the other end: %s", quoted(name), why)
+}
+
+// sayTotal says what several files come to.
+func (p *purr) sayTotal(how string, sum account) {
+	if sum.Files > 1 && !p.log.json {
+		p.log.informf("%d files, %d bytes %s", sum.Files, sum.Bytes, how)
+	}
+}
+
+// sayResuming says that a transfer goes on where an earlier one ended.
+func (p *purr) sayResuming(name string, offset, size int64) {
+	p.log.informf("%s: resuming at %d of %d bytes", name, offset, size)
+}
+
+// failure is the error of an exchange that ended in order: nil, or the status
+// of what failed in it, all of which has been said.
+func failure(status int) error {
+	if status == 0 {
+		return nil
+	}
+	return statusError{status, saidError{fmt.Errorf("not everything was stored")}}
+}
