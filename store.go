@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"io"
 	"io/fs"
 	"net/http"
 	"os"
@@ -133,7 +132,7 @@ func (s *store) close() error {
 	s.commits.idle.Wait()
 	for dir := range s.hollow {
 		for ; dir != "."; dir = path.Dir(dir) {
-			if _, ok := s.made[s.sum(dir)]; !ok || !s.isEmptyDir(dir) || s.root.Remove(dir) != nil {
+			if _, ok := s.made[s.sum(dir)]; !ok || !s.removeDir(dir) {
 				break
 			}
 		}
@@ -143,20 +142,11 @@ func (s *store) close() error {
 	return errors.Join(err, s.root.Close())
 }
 
-// isEmptyDir guards close: what somebody else has put in place of a directory
-// is not removed.
-func (s *store) isEmptyDir(dir string) bool {
+// removeDir removes an empty directory, but nothing that somebody else has put
+// in its place; false if it is still there.
+func (s *store) removeDir(dir string) bool {
 	info, err := s.root.Lstat(dir)
-	if err != nil || !info.IsDir() {
-		return false
-	}
-	f, err := s.root.Open(dir)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	_, err = f.Readdirnames(1)
-	return err == io.EOF
+	return err == nil && info.IsDir() && s.root.Remove(dir) == nil
 }
 
 func (s *store) sum(path string) uint64 { return maphash.String(s.seed, path) }

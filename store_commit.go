@@ -234,11 +234,16 @@ func (in *incoming) rename(d *folder, name string) error {
 	if handled {
 		return err
 	}
-	// A second name fails if it is taken, as a rename should.
-	err = d.root.Link(in.partName, name)
+	return d.renameByLink(in.partName, name)
+}
+
+// renameByLink is renameNoReplace for file systems without that: a second name
+// cannot be had if it is taken, either.
+func (d *folder) renameByLink(old, name string) error {
+	err := d.root.Link(old, name)
 	if err == nil {
 		// The file has its name, whether or not it still has the other one, too.
-		_ = d.root.Remove(in.partName)
+		_ = d.root.Remove(old)
 		return nil
 	}
 	if errors.Is(err, fs.ErrExist) {
