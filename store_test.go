@@ -3,12 +3,16 @@ package main
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
-
-	"go.uber.org/goleak"
+	"time"
 )
 
 // openStoreTest opens a store in a new directory and closes it with the test.
@@ -18,10 +22,9 @@ func openStoreTest(t testing.TB, o storeOptions) (*store, string) {
 	return openStoreIn(t, dir, o), dir
 }
 
-// openStoreIn opens a store and closes it with the test: nothing of it runs on.
+// openStoreIn opens a store and closes it with the test.
 func openStoreIn(t testing.TB, dir string, o storeOptions) *store {
 	t.Helper()
-	existing := goleak.IgnoreCurrent()
 	s, err := openStore(dir, o)
 	if err != nil {
 		t.Fatal(err)
@@ -29,9 +32,6 @@ func openStoreIn(t testing.TB, dir string, o storeOptions) *store {
 	t.Cleanup(func() {
 		if err := s.close(); err != nil {
 			t.Errorf("close: %v", err)
-		}
-		if !t.Failed() {
-			goleak.VerifyNone(t, existing)
 		}
 	})
 	return s
@@ -77,5 +77,393 @@ func TestStore(t *testing.T) {
 				t.Errorf("%d bytes: %d on the disk, or others: %v", size, len(there), err)
 			}
 		}
+	}
+}
+
+// tree is what stands in a directory: path, type, size and content's beginning
+// of each entry.
+func tree(t testing.TB, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || path == dir {
+			return err
+		}
+		rel, _ := filepath.Rel(dir, path)
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		switch {
+		case info.Mode().IsRegular():
+			content, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(&b, "%s %d %x\n", rel, len(content), sum(string(content))[:4])
+		case info.Mode()&fs.ModeSymlink != 0:
+			target, _ := os.Readlink(path)
+			fmt.Fprintf(&b, "%s -> %s\n", rel, target)
+		default:
+			fmt.Fprintf(&b, "%s %v\n", rel, info.Mode().Type())
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// refuses checks that err is the refusal with the code and text (a prefix).
+func refuses(t testing.TB, err error, code, status int, text string) {
+	t.Helper()
+	var r *refusal
+	if !errors.As(err, &r) || r.code != code || r.status != status || !strings.HasPrefix(r.text, text) {
+		t.Errorf("%#v (%v), want %d %d %q", err, err, code, status, text)
+	}
+}
+
+// lay creates files, directories (name/) and links (name -> target) in dir.
+func lay(t testing.TB, dir string, entries ...string) {
+	t.Helper()
+	for _, e := range entries {
+		var err error
+		name, target, isLink := strings.Cut(e, " -> ")
+		path := filepath.Join(dir, name)
+		if err = os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case isLink:
+			err = os.Symlink(target, path)
+		case strings.HasSuffix(name, "/"):
+			err = os.MkdirAll(path, 0o755)
+		default:
+			err = os.WriteFile(path, []byte("old"), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Every refusal leaves the directory as it was, and what is beside it.
+func TestStoreRefuses(t *testing.T) {
+	t.Parallel()
+	big := noise(2 << 20)
+	for _, c := range []struct {
+		name         string
+		there        []string
+		o            storeOptions
+		a            arrival
+		content      string
+		code, status int
+		text         string
+	}{
+		{"exists", []string{"f"}, storeOptions{}, arrival{path: "f", size: 3}, "new", 412, 4, "exists"},
+		{"exists, other digest", []string{"f"}, storeOptions{}, arrival{path: "f", size: 3, digest: sum("new")}, "new", 412, 4, "exists"},
+		{"link to outside", []string{"f -> ../out/victim"}, storeOptions{}, arrival{path: "f", size: 3}, "new", 412, 4, "exists"},
+		{"link to outside, force", []string{"f -> ../out/victim"}, storeOptions{force: true}, arrival{path: "f", size: 3}, "new", 412, 4, "exists"},
+		{"link to the same content", []string{"g", "f -> g"}, storeOptions{}, arrival{path: "f", size: 3, digest: sum("old")}, "old", 412, 4, "exists"},
+		{"link to nowhere", []string{"f -> ../out/new"}, storeOptions{force: true}, arrival{path: "f", size: 3}, "new", 412, 4, "exists"},
+		{"directory by a link to outside", []string{"d -> ../out"}, storeOptions{force: true}, arrival{path: "d/victim", size: 3}, "new", 403, 4, "symbolic link in the way: d"},
+		{"new file by a link to outside", []string{"d -> ../out"}, storeOptions{}, arrival{path: "d/e/new", size: 3}, "new", 403, 4, "symbolic link in the way: d"},
+		{"directory by an absolute link", []string{"d -> /tmp"}, storeOptions{}, arrival{path: "d/new", size: 3}, "new", 403, 4, "symbolic link in the way: d"},
+		{"directory by a link to nowhere", []string{"d -> ../out/new"}, storeOptions{}, arrival{path: "d/new", size: 3}, "new", 403, 4, "symbolic link in the way: d"},
+		{"directory by a link back and out", []string{"e/", "d -> e/../../out"}, storeOptions{}, arrival{path: "d/new", size: 3}, "new", 403, 4, "symbolic link in the way: d"},
+		{"links in a circle", []string{"d -> e", "e -> d"}, storeOptions{}, arrival{path: "d/new", size: 3}, "new", 403, 4, "symbolic link in the way: d"},
+		{"a directory", []string{"f/"}, storeOptions{force: true}, arrival{path: "f", size: 3}, "new", 409, 4, "not a regular file there"},
+		{"a file in the way", []string{"d"}, storeOptions{}, arrival{path: "d/e/f", size: 3}, "new", 409, 4, "not a directory: d"},
+		{"name", nil, storeOptions{}, arrival{path: "../f", size: 3}, "new", 400, 4, "unsafe name"},
+		{"hidden", nil, storeOptions{}, arrival{path: ".ssh/f", size: 3}, "new", 400, 4, "unsafe name"},
+		{"max-size", nil, storeOptions{maxSize: 2}, arrival{path: "d/f", size: 3}, "new", 413, 4, "over --max-size 2: 2 bytes left"},
+		{"max-size, size not known", nil, storeOptions{maxSize: 1 << 20}, arrival{path: "d/f", size: -1}, big, 413, 4, "over --max-size"},
+		{"more than announced", nil, storeOptions{}, arrival{path: "d/f", size: 2}, "new", 422, 5, "more than the 2 bytes announced"},
+		{"much more than announced", nil, storeOptions{}, arrival{path: "d/f", size: 2<<20 - 1}, big, 422, 5, "more than the 2097151 bytes announced"},
+		{"fewer than announced", nil, storeOptions{}, arrival{path: "d/f", size: 4}, "new", 422, 5, "3 of 4 bytes came"},
+		{"digest", nil, storeOptions{}, arrival{path: "d/f", size: 3, digest: sum("old")}, "new", 422, 5, "digest mismatch: damaged on the way"},
+		{"nothing to go on with", nil, storeOptions{}, arrival{path: "d/f", size: 3, offset: 1}, "new", 409, 4, "no partial upload of 1 bytes here"},
+		{"no space", nil, storeOptions{}, arrival{path: "d/f", size: 1 << 60}, "new", 507, 4, "not enough space: "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			top := t.TempDir()
+			lay(t, top, "dst/", "out/victim")
+			lay(t, filepath.Join(top, "dst"), c.there...)
+			before := tree(t, top)
+			s, err := openStore(filepath.Join(top, "dst"), c.o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // what was refused may come again, and be refused again
+				_, err = put(s, c.a, c.content)
+				refuses(t, err, c.code, c.status, c.text)
+			}
+			if err := s.close(); err != nil {
+				t.Error(err)
+			}
+			if after := tree(t, top); after != before {
+				t.Errorf("before:\n%safter:\n%s", before, after)
+			}
+		})
+	}
+}
+
+// A digest at the end that is not that of the content, or of the announcement.
+func TestStoreDigestAtTheEnd(t *testing.T) {
+	t.Parallel()
+	s, dir := openStoreTest(t, storeOptions{})
+	for _, c := range []struct{ before, after []byte }{{nil, sum("old")}, {sum("new"), sum("old")}, {sum("old"), sum("new")}} {
+		in, _, err := s.begin(arrival{path: "f", size: 3, digest: c.before})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := in.receive(strings.NewReader("new"), func(int) {}); err != nil {
+			t.Fatal(err)
+		}
+		_, err = in.commit(c.after)
+		refuses(t, err, 422, 5, "digest mismatch: damaged on the way")
+	}
+	if got := tree(t, dir); got != "" {
+		t.Error(got)
+	}
+}
+
+// What is there already is not received again, whatever the options.
+func TestStoreIdentical(t *testing.T) {
+	t.Parallel()
+	for _, o := range []storeOptions{{}, {force: true}, {rename: true}} {
+		s, dir := openStoreTest(t, o)
+		lay(t, dir, "d/f")
+		for range 2 {
+			got, err := put(s, arrival{path: "d/f", size: 3, digest: sum("old")}, "")
+			if err != nil || !got.identical || got.path != "d/f" || got.size != 3 || !bytes.Equal(got.digest, sum("old")) {
+				t.Errorf("%+v: %+v %v", o, got, err)
+			}
+		}
+	}
+}
+
+func TestStoreForceAndRename(t *testing.T) {
+	t.Parallel()
+	s, dir := openStoreTest(t, storeOptions{force: true})
+	lay(t, dir, "f")
+	if got, err := put(s, arrival{path: "f", size: 3}, "new"); err != nil || got.path != "f" {
+		t.Errorf("%+v %v", got, err)
+	}
+	_, err := put(s, arrival{path: "f", size: 5}, "newer")
+	refuses(t, err, 409, 4, "sent twice")
+	if got, want := tree(t, dir), fmt.Sprintf("f 3 %x\n", sum("new")[:4]); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+
+	s, dir = openStoreTest(t, storeOptions{rename: true})
+	lay(t, dir, "f.txt", "f.1.txt", "f.2.txt -> nowhere", "g -> f.txt")
+	for path, want := range map[string]string{"f.txt": "f.3.txt", "g": "g.1", "h": "h"} {
+		if got, err := put(s, arrival{path: path, size: 3}, "new"); err != nil || got.path != want {
+			t.Errorf("%s: %+v %v", path, got, err)
+		}
+	}
+	_, err = put(s, arrival{path: "f.txt", size: 3}, "new")
+	refuses(t, err, 409, 4, "sent twice")
+}
+
+// Of two files of one name that are complete at the same time, one gets it.
+func TestStoreNoReplaceRace(t *testing.T) {
+	t.Parallel()
+	for range 50 {
+		dir := t.TempDir()
+		var incomings []*incoming
+		for i := range 4 { // four receivers of one directory
+			in, _, err := openStoreIn(t, dir, storeOptions{}).begin(arrival{path: "f", size: -1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := in.receive(strings.NewReader(strings.Repeat("x", i)), func(int) {}); err != nil {
+				t.Fatal(err)
+			}
+			incomings = append(incomings, in)
+		}
+		results := make([]*stored, len(incomings))
+		var all sync.WaitGroup
+		for i, in := range incomings {
+			all.Go(func() {
+				var err error
+				if results[i], err = in.commit(nil); err != nil {
+					refuses(t, err, 412, 4, "exists")
+				}
+			})
+		}
+		all.Wait()
+		want := ""
+		for _, r := range results {
+			if r != nil {
+				want += fmt.Sprintf("f %d %x\n", r.size, r.digest[:4])
+			}
+		}
+		if got := tree(t, dir); got != want { // also fails if two have won
+			t.Fatalf("on the disk:\n%ssaid to be:\n%s", got, want)
+		}
+	}
+}
+
+// 2,000 files at once: each arrives, and nothing but them is left, on the disk
+// or running.
+func TestStoreManyAtOnce(t *testing.T) {
+	noLeaks(t)
+	s, dir := openStoreTest(t, storeOptions{})
+	var all sync.WaitGroup
+	for i := range 2000 {
+		all.Go(func() {
+			content := noise(i * 7)
+			got, err := put(s, arrival{path: fmt.Sprintf("d%d/e%d/f%d", i%3, i%40, i), size: int64(len(content)), digest: sum(content)}, content)
+			if err != nil || got.size != int64(len(content)) {
+				t.Errorf("%d: %+v %v", i, got, err)
+			}
+		})
+	}
+	all.Wait()
+	lines := strings.Split(strings.TrimSpace(tree(t, dir)), "\n")
+	files := 0
+	for _, line := range lines {
+		var name, sumText string
+		var size, i int
+		if n, _ := fmt.Sscanf(line, "%s %d %s", &name, &size, &sumText); n != 3 {
+			continue // a directory
+		}
+		files++
+		if _, err := fmt.Sscanf(filepath.Base(name), "f%d", &i); err != nil || size != i*7 || sumText != fmt.Sprintf("%x", sum(noise(i * 7))[:4]) {
+			t.Errorf("%s", line)
+		}
+	}
+	if files != 2000 {
+		t.Errorf("%d files", files)
+	}
+}
+
+// --max-size counts everything that a store takes in, and what a transfer that
+// was cut has left.
+func TestStoreMaxSize(t *testing.T) {
+	t.Parallel()
+	s, _ := openStoreTest(t, storeOptions{maxSize: 4 << 20})
+	content := noise(3 << 20)
+	for range 3 { // what is dropped does not count
+		in, _, err := s.begin(arrival{path: "a", size: int64(len(content))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.drop()
+	}
+	in, _, err := s.begin(arrival{path: "a", size: int64(len(content))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := in.receive(strings.NewReader(content[:2<<20]), func(int) {}); err != nil {
+		t.Fatal(err)
+	}
+	if kept, size := in.cut(); kept == "" || size != 2<<20 {
+		t.Fatalf("kept %d bytes in %q", size, kept)
+	}
+	_, err = put(s, arrival{path: "b", size: 3 << 20}, content)
+	refuses(t, err, 413, 4, "over --max-size 4194304: 2097152 bytes left")
+	if _, err := put(s, arrival{path: "a", size: 3 << 20, offset: 2 << 20}, content); err != nil {
+		t.Error(err)
+	}
+	_, err = put(s, arrival{path: "b", size: -1}, content[:1<<20+1])
+	refuses(t, err, 413, 4, "over --max-size 4194304: ")
+	if _, err := put(s, arrival{path: "b", size: -1}, content[:1<<20]); err != nil {
+		t.Error(err)
+	}
+	if s.taken != 4<<20 || len(s.kept) != 0 {
+		t.Errorf("%d bytes counted, %d uploads kept", s.taken, len(s.kept))
+	}
+}
+
+// Directories are the sender's only where this store has made them.
+func TestStoreDir(t *testing.T) {
+	t.Parallel()
+	s, dir := openStoreTest(t, storeOptions{})
+	lay(t, dir, "old/", "file", "in -> old", "out -> /tmp")
+	then := time.Unix(1_000_000_000, 123_456_789)
+	if _, err := put(s, arrival{path: "new/f", size: 3}, "new"); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"new", "a/b/c", "a/b", "old", "in"} {
+		if err := s.dir(path, 0o700, then); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	for path, made := range map[string]bool{"new": true, "a/b/c": true, "a/b": true, "old": false} {
+		info, err := os.Stat(filepath.Join(dir, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.ModTime().Equal(then); got != made {
+			t.Errorf("%s: time %v", path, info.ModTime())
+		}
+		if got := info.Mode().Perm() == 0o700; got != made && runtime.GOOS != "windows" {
+			t.Errorf("%s: mode %v", path, info.Mode())
+		}
+	}
+	refuses(t, s.dir("file", 0, time.Time{}), 409, 4, "not a directory: file")
+	refuses(t, s.dir("out", 0, time.Time{}), 403, 4, "symbolic link in the way: out")
+	refuses(t, s.dir("out/a", 0, time.Time{}), 403, 4, "symbolic link in the way: out")
+	refuses(t, s.dir("../a", 0, time.Time{}), 400, 4, "unsafe name")
+	if err := s.settle(); err != nil || len(s.unsynced) != 0 {
+		t.Errorf("%v; %d directories are not on stable storage", err, len(s.unsynced))
+	}
+}
+
+// A directory that was made for a file that did not come goes with the store,
+// one that was asked for stays.
+func TestStoreHollow(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, err := openStore(dir, storeOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"a/b/c/f", "a/d/f", "asked/f", "used/f"} {
+		if _, err := put(s, arrival{path: path, size: 4}, "new"); err == nil {
+			t.Error("stored")
+		}
+	}
+	if err := s.dir("asked", 0, time.Time{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := put(s, arrival{path: "used/g", size: 3}, "new"); err != nil {
+		t.Error(err)
+	}
+	if err := s.close(); err != nil {
+		t.Error(err)
+	}
+	if got, want := tree(t, dir), fmt.Sprintf("asked d---------\nused d---------\nused/g 3 %x\n", sum("new")[:4]); filepath.ToSlash(got) != want {
+		t.Errorf("left:\n%swant:\n%s", got, want)
+	}
+}
+
+// openStore refuses what it could not receive into, and leaves nothing.
+func TestOpenStore(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	lay(t, dir, "file")
+	for _, path := range []string{"file", "missing"} {
+		if s, err := openStore(filepath.Join(dir, path), storeOptions{}); err == nil {
+			_ = s.close()
+			t.Errorf("%s: opened", path)
+		} else if !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v does not name it", path, err)
+		}
+	}
+	s, err := openStore(dir, storeOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.close(); err != nil {
+		t.Error(err)
+	}
+	if got := tree(t, dir); !strings.HasPrefix(got, "file ") || strings.Count(got, "\n") != 1 {
+		t.Error(got)
 	}
 }
