@@ -79,11 +79,12 @@ type stored struct {
 }
 
 // openStore opens the directory dir, which must exist and let files be created
-// in it. The caller closes the store once everything that was begun has ended.
+// in it. The error is the cause; the caller names the directory, and closes the
+// store once everything that was begun has ended.
 func openStore(dir string, o storeOptions) (*store, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, err
+		return nil, errors.Unwrap(err)
 	}
 	s := &store{
 		storeOptions: o, name: dir, root: root, seed: maphash.MakeSeed(),
@@ -93,14 +94,14 @@ func openStore(dir string, o storeOptions) (*store, error) {
 	}
 	if s.umask, err = probeUmask(root); err != nil {
 		_ = root.Close()
-		return nil, fmt.Errorf("cannot create files in %s: %w", dir, errors.Unwrap(err))
+		return nil, fmt.Errorf("cannot create a file: %w", errors.Unwrap(err))
 	}
 	if s.top, err = s.folder("."); err == nil {
 		s.info, err = s.top.dir.Stat()
 	}
 	if err != nil {
 		_ = root.Close()
-		return nil, fmt.Errorf("open %s: %w", dir, err)
+		return nil, err
 	}
 	return s, nil
 }

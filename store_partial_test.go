@@ -1,0 +1,348 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// leave receives the first n bytes of content for path, and the transfer is cut.
+func leave(t testing.TB, s *store, path, content string, n int) (kept string, size int64) {
+	t.Helper()
+	in, _, err := s.begin(arrival{path: path, size: int64(len(content))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := io.MultiReader(strings.NewReader(content[:n]), iotest.ErrReader(io.ErrUnexpectedEOF))
+	if err := in.receive(src, func(int) {}); err != io.ErrUnexpectedEOF {
+		t.Fatalf("receive returns %v", err)
+	}
+	return in.cut()
+}
+
+// A transfer that was cut goes on from what it has left, in the same run of the
+// receiver or in another, from the end of that or from before.
+func TestStoreResume(t *testing.T) {
+	t.Parallel()
+	content := noise(5 << 20)
+	for _, again := range []bool{false, true} {
+		for _, offset := range []int64{2_621_440, 2_000_000, 0} {
+			for _, asks := range []bool{true, false} {
+				s, dir := openStoreTest(t, storeOptions{})
+				kept, size := leave(t, s, "d/f", content, 2_621_440)
+				if want := filepath.Join(dir, "d", partialName("d/f")); kept != want || size != 2_621_440 {
+					t.Fatalf("%d bytes in %s, want it in %s", size, kept, want)
+				}
+				info, err := os.Stat(kept)
+				if err != nil || info.Size() != size || info.Mode() != 0o600 || spaceOf(info) > size+1<<17 {
+					t.Errorf("%v, takes %d bytes: %v", info, spaceOf(info), err)
+				}
+				if again {
+					s = openStoreIn(t, dir, storeOptions{})
+				}
+				if asks {
+					got, digest, err := s.partial("d/f")
+					if err != nil || got != size || !bytes.Equal(digest, sum(content[:size])) {
+						t.Fatalf("partial: %d %x %v", got, digest, err)
+					}
+				}
+				f, err := put(s, arrival{path: "d/f", size: 5 << 20, digest: sum(content), offset: offset}, content)
+				if err != nil || !bytes.Equal(f.digest, sum(content)) {
+					t.Errorf("%+v %v", f, err)
+				}
+				if got, want := tree(t, dir), fmt.Sprintf("d d---------\nd/f %d %x\n", 5<<20, sum(content)[:4]); got != want {
+					t.Errorf("left:\n%swant:\n%s", got, want)
+				}
+			}
+		}
+	}
+}
+
+// What was kept is hashed as it is on the disk, not as it was once.
+func TestStoreResumeOfSomethingElse(t *testing.T) {
+	t.Parallel()
+	content := noise(3 << 20)
+	s, dir := openStoreTest(t, storeOptions{})
+	kept, size := leave(t, s, "f", content, 2<<20)
+	if _, _, err := s.partial("f"); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(kept, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("other"), 1000); err != nil {
+		t.Fatal(err)
+	}
+	// The clock of a file system may tick slowly.
+	if err := os.Chtimes(kept, time.Time{}, time.Now().Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	_ = f.Close()
+	_, err = put(s, arrival{path: "f", size: 3 << 20, digest: sum(content), offset: size}, content)
+	refuses(t, err, 422, 5, "digest mismatch")
+	if got := tree(t, dir); got != "" {
+		t.Error(got)
+	}
+}
+
+// What is not worth keeping, or not to be kept, is removed.
+func TestStoreCutKeepsNothing(t *testing.T) {
+	t.Parallel()
+	content := noise(3 << 20)
+	for _, c := range []struct {
+		o storeOptions
+		n int
+	}{{storeOptions{}, keepFrom - 1}, {storeOptions{}, 0}, {storeOptions{noResume: true}, 2 << 20}} {
+		s, dir := openStoreTest(t, c.o)
+		if kept, size := leave(t, s, "f", content, c.n); kept != "" || size != 0 {
+			t.Errorf("kept %d bytes in %s", size, kept)
+		}
+		if offset, digest, err := s.partial("f"); offset != 0 || digest != nil || err != nil {
+			t.Errorf("partial: %d %x %v", offset, digest, err)
+		}
+		if got := tree(t, dir); got != "" {
+			t.Error(got)
+		}
+	}
+}
+
+// Nothing tells of a partial file that somebody is writing, and nobody else
+// writes it: a second transfer gets a file of its own.
+func TestStorePartialInUse(t *testing.T) {
+	t.Parallel()
+	content := noise(3 << 20)
+	s, dir := openStoreTest(t, storeOptions{})
+	leave(t, s, "f", content, 2<<20)
+	in, _, err := s.begin(arrival{path: "f", size: 3 << 20, offset: 2 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := openStoreIn(t, dir, storeOptions{})
+	for _, s := range []*store{s, other} {
+		if offset, _, err := s.partial("f"); offset != 0 || err != nil {
+			t.Errorf("partial: %d %v", offset, err)
+		}
+	}
+	_, _, err = s.begin(arrival{path: "f", size: 3 << 20})
+	refuses(t, err, 409, 4, "sent twice")
+	_, _, err = other.begin(arrival{path: "f", size: 3 << 20, offset: 2 << 20})
+	refuses(t, err, 409, 4, "no partial upload of 2097152 bytes here")
+	if _, err := put(other, arrival{path: "f", size: 3 << 20}, content); err != nil {
+		t.Error(err)
+	}
+	if err := in.receive(strings.NewReader(content[2<<20:]), func(int) {}); err != nil {
+		t.Error(err)
+	}
+	_, err = in.commit(nil)
+	refuses(t, err, 412, 4, "exists")
+	if got, want := tree(t, dir), fmt.Sprintf("f %d %x\n", 3<<20, sum(content)[:4]); got != want {
+		t.Errorf("left:\n%swant:\n%s", got, want)
+	}
+}
+
+// Something that is not a file of ours stands where the partial file would be:
+// it is neither written nor told about, and the transfer does without.
+func TestStorePartialReplaced(t *testing.T) {
+	t.Parallel()
+	content := noise(3 << 20)
+	for what, replace := range map[string]func(path, victim string) error{
+		"symbolic link":      func(path, victim string) error { return os.Symlink(victim, path) },
+		"link to nowhere":    func(path, victim string) error { return os.Symlink(victim+"2", path) },
+		"link in the folder": func(path, _ string) error { return os.Symlink("mine", path) },
+		"hard link":          func(path, victim string) error { return os.Link(victim, path) },
+		"FIFO":               func(path, _ string) error { return unix.Mkfifo(path, 0o666) },
+		"directory":          func(path, _ string) error { return os.Mkdir(path, 0o777) },
+		"another user's file": func(path, victim string) error {
+			if err := os.WriteFile(path, []byte(content[:2<<20]), 0o666); err != nil {
+				return err
+			}
+			return os.Chown(path, 65534, 65534)
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			if what == "another user's file" && os.Getuid() != 0 {
+				missing(t, "root, to give a file away")
+			}
+			top := t.TempDir()
+			lay(t, top, "dst/mine", "out/")
+			victim, dir := filepath.Join(top, "out/victim"), filepath.Join(top, "dst")
+			if err := os.WriteFile(victim, []byte(content[:2<<20]), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			if err := replace(filepath.Join(dir, partialName("f")), victim); err != nil {
+				t.Fatal(err)
+			}
+			before := tree(t, top)
+			s := openStoreIn(t, dir, storeOptions{})
+			if offset, digest, err := s.partial("f"); offset != 0 || digest != nil || err != nil {
+				t.Errorf("partial: %d %x %v", offset, digest, err)
+			}
+			_, err := put(s, arrival{path: "f", size: 3 << 20, offset: 2 << 20}, content)
+			refuses(t, err, 409, 4, "no partial upload of 2097152 bytes here")
+			if kept, _ := leave(t, s, "f", content, 2<<20); kept != "" {
+				t.Errorf("kept in %s", kept)
+			}
+			if after := tree(t, top); after != before {
+				t.Errorf("before:\n%safter:\n%s", before, after)
+			}
+			if _, err := put(s, arrival{path: "f", size: 3 << 20}, content); err != nil {
+				t.Error(err)
+			}
+			if err := os.Remove(filepath.Join(dir, "f")); err != nil {
+				t.Error(err)
+			}
+			if after := tree(t, top); after != before {
+				t.Errorf("before:\n%safter:\n%s", before, after)
+			}
+		})
+	}
+}
+
+// Mode and time come with the file; the umask and what could be abused do not.
+func TestStoreModeAndTime(t *testing.T) {
+	t.Parallel()
+	s, dir := openStoreTest(t, storeOptions{})
+	then := time.Unix(1_234_567_890, 123_456_789)
+	for path, c := range map[string]struct{ sent, want os.FileMode }{
+		"none":   {0, 0o666 &^ s.umask},
+		"setuid": {0o777 | os.ModeSetuid | os.ModeSetgid | os.ModeSticky, 0o777 &^ s.umask},
+		"secret": {0o600, 0o600},
+		"read":   {0o444, 0o444 &^ s.umask},
+	} {
+		if _, err := put(s, arrival{path: path, size: 3, mode: c.sent, modTime: then}, "new"); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(filepath.Join(dir, path))
+		if err != nil || info.Mode() != c.want || !info.ModTime().Equal(then) {
+			t.Errorf("%s: %v %v, want %v: %v", path, info.Mode(), info.ModTime(), c.want, err)
+		}
+	}
+}
+
+// The umask is that of the process, and reading it changes nothing.
+func TestStoreUmask(t *testing.T) {
+	old := syscall.Umask(0o027)
+	defer syscall.Umask(old)
+	s, _ := openStoreTest(t, storeOptions{})
+	if s.umask != 0o027 {
+		t.Errorf("umask %o", s.umask)
+	}
+}
+
+// Links are what they were, lead down, and are the last to be made.
+func TestStoreLink(t *testing.T) {
+	t.Parallel()
+	top := t.TempDir()
+	lay(t, top, "dst/d/e/", "dst/file", "dst/in -> d/e", "dst/esc -> ../out", "dst/up/here -> ..", "out/victim")
+	s := openStoreIn(t, filepath.Join(top, "dst"), storeOptions{force: true})
+	for path, target := range map[string]string{"a": "file", "d/b": "../file", "d/c": "e/nowhere", "new/l": "../new"} {
+		for range 2 { // the same link is there already
+			if err := s.link(path, target); err != nil {
+				t.Errorf("%s -> %s: %v", path, target, err)
+			}
+		}
+		if got, err := os.Readlink(filepath.Join(top, "dst", path)); err != nil || got != target {
+			t.Errorf("%s -> %s: %v", path, got, err)
+		}
+	}
+	before := tree(t, top)
+	for _, c := range []struct {
+		path, target string
+		code         int
+		text         string
+	}{
+		{"file", "d", 412, "exists"},
+		{"a", "d", 412, "exists"},
+		{"x", "../out", 403, "leads outside"},
+		{"x", "/etc", 403, "unsafe target"},
+		{"x", "esc/victim", 403, "leads outside"},
+		{"in/x", "../../../out", 403, "leads outside"}, // by its text
+		{"in/x", "../file", 403, "leads outside"},      // passes a link, so ".." is not what it seems
+		{"esc/x", "victim", 403, "symbolic link in the way: esc"},
+		{"up/here/x", "../out", 403, "leads outside"}, // lexically dst/up/out, really out
+		{"x", ".ssh", 403, "unsafe target"},
+		{".x", "file", 400, "unsafe name"},
+		{"file/x", "y", 409, "not a directory: file"},
+	} {
+		refuses(t, s.link(c.path, c.target), c.code, 4, c.text)
+	}
+	if after := tree(t, top); after != before {
+		t.Errorf("before:\n%safter:\n%s", before, after)
+	}
+}
+
+// A file system without a rename that replaces nothing has second names.
+func TestRenameByLink(t *testing.T) {
+	t.Parallel()
+	s, dir := openStoreTest(t, storeOptions{})
+	lay(t, dir, "part", "taken")
+	if err := s.top.renameByLink("part", "taken"); !os.IsExist(err) {
+		t.Errorf("onto a file: %v", err)
+	}
+	if err := s.top.renameByLink("part", "new"); err != nil {
+		t.Error(err)
+	}
+	if got := strings.Fields(tree(t, dir)); len(got) != 6 || got[0] != "new" || got[3] != "taken" {
+		t.Error(got)
+	}
+}
+
+// Somebody renames directories all the time, so that the way to a file leads
+// now inside, now outside. No byte goes outside, and what is said to be stored
+// is inside.
+func TestStoreHostileRenames(t *testing.T) {
+	t.Parallel()
+	top := t.TempDir()
+	lay(t, top, "dst/d/", "dst/link -> ../out", "out/")
+	s := openStoreIn(t, filepath.Join(top, "dst"), storeOptions{})
+	at := func(name string) string { return filepath.Join(top, "dst", name) }
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = os.Rename(at("d"), at("aside"))
+				_ = os.Rename(at("link"), at("d"))
+				_ = os.Rename(at("d"), at("link"))
+				_ = os.Rename(at("aside"), at("d"))
+			}
+		}
+	}()
+	took, refused := 0, 0
+	for i := 0; i < 300 || (took == 0 || refused == 0) && i < 20_000; i++ {
+		f, err := put(s, arrival{path: fmt.Sprintf("d/f%d", i), size: 3}, "new")
+		switch {
+		case err == nil && f.size == 3:
+			took++
+		case err != nil:
+			refused++
+		}
+	}
+	close(stop)
+	<-stopped
+	if took == 0 || refused == 0 {
+		t.Errorf("%d files stored and %d refused prove little", took, refused)
+	}
+	if got := tree(t, filepath.Join(top, "out")); got != "" {
+		t.Errorf("outside:\n%s", got)
+	}
+	if got := strings.Count(tree(t, at("")), "/f"); got != took {
+		t.Errorf("%d files, %d said to be stored", got, took)
+	}
+}
