@@ -37,6 +37,7 @@ type store struct {
 	root  *os.Root
 	top   *folder     // the directory itself
 	info  fs.FileInfo // of top
+	probe fs.FileInfo // of a file that was created here: owner and mode are not ours to choose everywhere
 	umask fs.FileMode // what files created here lose of their mode
 	seed  maphash.Seed
 
@@ -92,10 +93,12 @@ func openStore(dir string, o storeOptions) (*store, error) {
 		unsynced: map[string]struct{}{}, hollow: map[string]struct{}{},
 		kept: map[string]int64{}, proofs: map[string]proof{},
 	}
-	if s.umask, err = probeUmask(root); err != nil {
+	if s.probe, err = createProbe(root); err != nil {
 		_ = root.Close()
 		return nil, fmt.Errorf("cannot create a file: %w", errors.Unwrap(err))
 	}
+	// The umask cannot be asked for without changing it for other threads.
+	s.umask = fs.ModePerm &^ s.probe.Mode()
 	if s.top, err = s.folder("."); err == nil {
 		s.info, err = s.top.dir.Stat()
 	}
@@ -106,23 +109,20 @@ func openStore(dir string, o storeOptions) (*store, error) {
 	return s, nil
 }
 
-// probeUmask creates a file and removes it again. What its mode lacks is the
-// umask, which cannot be asked for without changing it for other threads.
-func probeUmask(root *os.Root) (fs.FileMode, error) {
+// createProbe creates a file with all permissions, and removes it again. It
+// returns what became of it.
+func createProbe(root *os.Root) (fs.FileInfo, error) {
 	name := randomPartial()
 	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o777)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	info, err := f.Stat()
 	_ = f.Close()
 	if removeErr := root.Remove(name); err == nil {
 		err = removeErr
 	}
-	if err != nil {
-		return 0, err
-	}
-	return fs.ModePerm &^ info.Mode().Perm(), nil
+	return info, err
 }
 
 func randomPartial() string { return partialPrefix + rand.Text()[:16] }

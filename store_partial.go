@@ -43,7 +43,7 @@ func (s *store) partial(path string) (offset int64, digest []byte, err error) {
 		return 0, nil, nil
 	}
 	defer d.close()
-	f, info := openPartial(d, partialName(path), 0)
+	f, info := s.openPartial(d, partialName(path), false)
 	if f == nil {
 		return 0, nil, nil
 	}
@@ -90,32 +90,43 @@ func hashFile(h hash.Hash, f *os.File, n int64) (int64, error) {
 	return io.CopyBuffer(struct{ io.Writer }{h}, io.NewSectionReader(struct{ io.ReaderAt }{f}, 0, n), b)
 }
 
-// openPartial opens the partial file name in d, created with flag os.O_CREATE,
-// and locks it. It returns nil if there is none, if somebody else writes it, or
+// openPartial opens the partial file name in d and locks it; with create it may
+// be a new one. It returns nil if there is none, if somebody else writes it, or
 // if it is anything but a file of our own with this one name: the content would
 // not be ours, or would go elsewhere.
-func openPartial(d *folder, name string, flag int) (*os.File, fs.FileInfo) {
+func (s *store) openPartial(d *folder, name string, create bool) (*os.File, fs.FileInfo) {
 	for range 3 {
-		f, err := openEntry(d, name, os.O_RDWR|flag)
+		f, err := openEntry(d, name, os.O_RDWR)
+		created := false
+		if errors.Is(err, fs.ErrNotExist) && create {
+			f, err = openEntry(d, name, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+			created = true
+		}
+		if created && errors.Is(err, fs.ErrExist) {
+			continue
+		}
 		if err != nil {
 			return nil, nil
 		}
 		info, err := f.Stat()
-		if err != nil || !info.Mode().IsRegular() || !lock(f) {
+		if err != nil || !created && !s.isOurs(info) || !lock(f) {
 			_ = f.Close()
 			return nil, nil
 		}
 		// Until it was locked, somebody may have finished it: then it has its
 		// final name, and must not be touched.
-		if info, err = f.Stat(); err == nil && isOurs(info) && d.holds(name, info) {
+		if info, err = f.Stat(); err == nil && d.holds(name, info) {
 			return f, info
 		}
 		_ = f.Close()
-		if now, err := d.root.Lstat(name); err == nil && !isOurs(now) {
-			return nil, nil
-		}
 	}
 	return nil, nil
+}
+
+// isOurs reports whether a file is one that nobody but this user can have put
+// content into, and that has no other name.
+func (s *store) isOurs(info fs.FileInfo) bool {
+	return info.Mode().IsRegular() && !hasOtherNames(info) && sameOwner(info, s.probe)
 }
 
 // holds reports whether name is the file of info.
@@ -162,12 +173,12 @@ func (in *incoming) prepare() error {
 // from. A partial file that this transfer cannot have stays as it is.
 func (in *incoming) open(d *folder) error {
 	name := partialName(in.path)
-	f, info := openPartial(d, name, os.O_CREATE)
+	f, info := in.store.openPartial(d, name, true)
 	if in.offset > 0 && (in.store.noResume || f == nil || info.Size() < in.offset || in.size >= 0 && in.size < in.offset) {
 		in.abandon(d, name, f, info)
 		return refusef(http.StatusConflict, "no partial upload of %d bytes here", in.offset)
 	}
-	in.resumable = f != nil && !in.store.noResume
+	in.resumable = f != nil && !in.store.noResume && in.store.isOurs(info)
 	if f == nil {
 		name = randomPartial()
 		var err error

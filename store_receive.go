@@ -24,7 +24,7 @@ type incoming struct {
 	info      fs.FileInfo
 	hash      hash.Hash // has hashed the first received bytes, unless receive runs
 	received  int64     // bytes, with those that were there before
-	end       int64     // where the last byte was written: zeros behind it are left to the file system
+	end       int64     // of the file: zeros that come behind it are left to the file system
 
 	preallocated bool
 	taken        int64 // bytes counted against maxSize
@@ -39,6 +39,7 @@ func (in *incoming) fits(d *folder, had int64) error {
 	return nil
 }
 
+// notEnoughSpace is the refusal of a file that d's file system has no room for.
 func notEnoughSpace(d *folder, needed int64) *refusal {
 	free, _ := freeSpace(d.dir)
 	return refusef(http.StatusInsufficientStorage, "not enough space: %d bytes free, %d needed", free, needed)
@@ -171,7 +172,12 @@ func (in *incoming) writeHoles(b []byte) error {
 			in.end = at
 		}
 		if hole > 0 && in.preallocated {
+			// ext4 gives nothing back behind the end of a file.
+			if err := in.file.Truncate(at + hole); err != nil {
+				return err
+			}
 			punch(in.file, at, hole)
+			in.end = at + hole
 		}
 		at += hole
 		b = b[len(data)+int(hole):]

@@ -49,11 +49,17 @@ func openEntry(d *folder, name string, flag int) (*os.File, error) {
 	return f, err
 }
 
-// isOurs reports whether nobody but this user can have put content into a file
-// that has one name only.
-func isOurs(info fs.FileInfo) bool {
+// hasOtherNames reports whether a file has more names than one.
+func hasOtherNames(info fs.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
-	return ok && info.Mode().IsRegular() && st.Nlink == 1 && int(st.Uid) == os.Geteuid()
+	return !ok || st.Nlink != 1
+}
+
+// sameOwner reports whether two files belong to one user.
+func sameOwner(a, b fs.FileInfo) bool {
+	x, okX := a.Sys().(*syscall.Stat_t)
+	y, okY := b.Sys().(*syscall.Stat_t)
+	return okX && okY && x.Uid == y.Uid
 }
 
 // spaceOf is how many bytes of the disk a file takes.

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Disks that are small, read-only or somebody else's: nothing stays on them of
+// what they do not take.
+func TestStoreDisks(t *testing.T) {
+	if !inNamespaces(t) {
+		return
+	}
+	mustRun(t, "mount -t tmpfs -o size=4m tmpfs /run")
+	content := noise(8 << 20)
+	s := openStoreIn(t, "/run", storeOptions{})
+
+	// Before any data: the size is known to be too much.
+	_, _, err := s.begin(arrival{path: "d/f", size: 8_000_000})
+	refuses(t, err, 507, 4, "not enough space: 4194304 bytes free, 8000000 needed")
+	if got := tree(t, "/run"); got != "" {
+		t.Errorf("after a refusal: %s", got)
+	}
+
+	// Before any data, though the file alone would fit: the space is reserved.
+	in, _, err := s.begin(arrival{path: "first", size: 3 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = s.begin(arrival{path: "second", size: 2 << 20})
+	refuses(t, err, 507, 4, "not enough space: 1048576 bytes free, 2097152 needed")
+	in.drop()
+
+	// Midway: the size was not known.
+	for range 2 {
+		_, err = put(s, arrival{path: "f", size: -1}, content)
+		refuses(t, err, 507, 4, "no space left on device; partial removed")
+	}
+	if got := tree(t, "/run"); got != "" {
+		t.Errorf("after a full disk: %s", got)
+	}
+	if free, ok := freeSpace(s.top.dir); !ok || free != 4<<20 {
+		t.Errorf("%d bytes free again", free)
+	}
+
+	// What was kept for a resume is not needed twice.
+	if kept, _ := leave(t, s, "f", content[:3<<20], 2<<20); kept == "" {
+		t.Fatal("nothing kept")
+	}
+	for _, offset := range []int64{2 << 20, 0} {
+		if _, err := put(s, arrival{path: "f", size: 3 << 20, offset: offset}, content[:3<<20]); err != nil {
+			t.Errorf("from %d: %v", offset, err)
+		}
+		if err := os.Remove("/run/f"); err != nil {
+			t.Fatal(err)
+		}
+		if offset > 0 {
+			s.unclaim("f")
+			leave(t, s, "f", content[:3<<20], 2<<20)
+		}
+	}
+
+	mustRun(t, "mount -o remount,ro /run")
+	_, _, err = s.begin(arrival{path: "g", size: 3})
+	refuses(t, err, 403, 4, "read-only file system")
+	if s, err := openStore("/run", storeOptions{}); err == nil {
+		t.Errorf("a read-only directory was opened: %v", s.close())
+	} else if err.Error() != "cannot create a file: read-only file system" {
+		t.Error(err)
+	}
+	mustRun(t, "mount -o remount,rw /run")
+}
+
+// as runs f as another user, as far as files are concerned.
+func as(t *testing.T, uid int, f func()) {
+	t.Helper()
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocks: the thread ends here
+		if err := unix.Setfsuid(uid); err != nil {
+			return
+		}
+		if now, err := unix.SetfsuidRetUid(-1); err == nil && now == uid {
+			f()
+			done <- true
+		}
+	}()
+	if !<-done {
+		missing(t, "root, to be another user")
+	}
+}
+
+// Where this user may not write, nothing is received.
+func TestStorePermissions(t *testing.T) {
+	t.Parallel()
+	top := t.TempDir()
+	// The directories above belong to root and are not for others.
+	lay(t, top, "dst/locked/", "dst/open/", "dst/file")
+	for dir := top; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dst := filepath.Join(top, "dst")
+	for _, path := range []string{dst, filepath.Join(dst, "open")} {
+		if err := os.Chmod(path, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(filepath.Join(dst, "file"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := tree(t, top)
+	as(t, 65534, func() {
+		s, err := openStore(dst, storeOptions{})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		for _, path := range []string{"locked/f", "locked/d/f"} {
+			_, _, err := s.begin(arrival{path: path, size: 3})
+			refuses(t, err, 403, 4, "permission denied")
+		}
+		refuses(t, s.dir("locked/d", 0, time.Time{}), 403, 4, "permission denied")
+		refuses(t, s.link("locked/l", "f"), 403, 4, "permission denied")
+		// Whether it is the same is nobody's business who may not read it.
+		_, _, err = s.begin(arrival{path: "file", size: 3, digest: sum("old")})
+		refuses(t, err, 412, 4, "exists")
+		in, _, err := s.begin(arrival{path: "open/f", size: 3})
+		if err != nil {
+			t.Error(err)
+		} else {
+			in.drop()
+		}
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := openStore(filepath.Join(dst, "locked"), storeOptions{}); err == nil || err.Error() != "cannot create a file: permission denied" {
+			t.Errorf("a directory of root's: %v", err)
+		}
+	})
+	if after := tree(t, top); after != before {
+		t.Errorf("before:\n%safter:\n%s", before, after)
+	}
+}
+
+// Holes stay holes, also where the space was reserved, and zeros that are none
+// are kept.
+func TestStoreHoles(t *testing.T) {
+	t.Parallel()
+	block := noise(holeSize)
+	hole := strings.Repeat("\x00", 4<<20)
+	for i, content := range []string{
+		hole, block + hole, hole + block, block + hole + block, hole + "x", "x" + hole,
+		block + hole[:holeSize-1] + block, block[:1000] + hole + block + hole[:5] + block,
+	} {
+		for _, known := range []bool{true, false} {
+			for _, resumed := range []bool{false, true} {
+				s, dir := openStoreTest(t, storeOptions{})
+				a := arrival{path: "f", size: -1}
+				if known {
+					a.size = int64(len(content))
+				}
+				if resumed && len(content) > 2<<20 {
+					if _, a.offset = leave(t, s, "f", content, 2<<20); a.offset != 2<<20 {
+						t.Fatalf("kept %d bytes", a.offset)
+					}
+				}
+				f, err := put(s, a, content)
+				if err != nil || fmt.Sprintf("%x", f.digest) != fmt.Sprintf("%x", sum(content)) {
+					t.Errorf("%d: %+v %v", i, f, err)
+				}
+				got, err := os.ReadFile(filepath.Join(dir, "f"))
+				if err != nil || string(got) != content {
+					t.Errorf("%d: %d bytes, or others: %v", i, len(got), err)
+				}
+				info, err := os.Stat(filepath.Join(dir, "f"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				data := int64(len(content) - strings.Count(content, hole)*len(hole))
+				if most := data + 6*holeSize; spaceOf(info) > most {
+					t.Errorf("%d (size known: %t, resumed: %t): takes %d bytes for %d of data", i, known, resumed, spaceOf(info), data)
+				}
+			}
+		}
+	}
+}
