@@ -196,60 +196,56 @@ func (s *store) begin(a arrival) (*incoming, *stored, error) {
 	if err := safeName(a.path, s.hidden); err != nil {
 		return nil, nil, err
 	}
-	if same, err := s.look(a); same != nil || err != nil {
-		return nil, same, err
+	in := &incoming{arrival: a, store: s}
+	in.dir, in.base = splitPath(a.path)
+	d, err := s.folder(in.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	if d != nil {
+		defer d.close()
+		if same, err := in.look(d); same != nil || err != nil {
+			return nil, same, err
+		}
 	}
 	if !s.claim(a.path) {
 		return nil, nil, refusef(http.StatusConflict, "sent twice")
 	}
-	in := &incoming{store: s, arrival: a}
-	in.dir, in.base = splitPath(a.path)
-	if err := in.prepare(); err != nil {
+	if err := in.prepare(d); err != nil {
 		in.over()
 		return nil, nil, diskRefusal(err)
 	}
 	return in, nil, nil
 }
 
-// look returns what is there already if it is what is to arrive, and a refusal
+// look returns what is in d already if it is what is to arrive, and a refusal
 // if the name cannot be had.
-func (s *store) look(a arrival) (*stored, error) {
-	info, err := s.root.Lstat(a.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		if r := s.obstacle(path.Dir(a.path)); r != nil {
-			return nil, r
-		}
-		return nil, diskRefusal(err)
-	}
+func (in *incoming) look(d *folder) (*stored, error) {
+	info, err := d.root.Lstat(in.base)
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, diskRefusal(err)
 	case info.Mode()&fs.ModeSymlink != 0:
-		if s.rename {
+		if in.store.rename {
 			return nil, nil
 		}
 		return nil, existsRefusal()
 	case !info.Mode().IsRegular():
 		return nil, refusef(http.StatusConflict, "not a regular file there")
-	case a.digest != nil && a.size == info.Size() && s.holds(a):
-		return &stored{path: a.path, size: a.size, digest: a.digest, identical: true}, nil
-	case s.force || s.rename:
+	case in.digest != nil && in.size == info.Size() && in.isThere(d):
+		return &stored{path: in.path, size: in.size, digest: in.digest, identical: true}, nil
+	case in.store.force || in.store.rename:
 		return nil, nil
 	}
 	return nil, existsRefusal()
 }
 
-// holds reports whether the file under the final name is the one that is to
+// isThere reports whether the file under the final name is the one that is to
 // arrive. Nothing but that is ever told about a file that was not received here.
-func (s *store) holds(a arrival) bool {
-	dir, base := splitPath(a.path)
-	d, err := s.folder(dir)
-	if err != nil {
-		return false
-	}
-	defer d.close()
-	f, err := openEntry(d, base, os.O_RDONLY)
+func (in *incoming) isThere(d *folder) bool {
+	f, err := openEntry(d, in.base, os.O_RDONLY)
 	if err != nil {
 		return false
 	}
@@ -259,6 +255,6 @@ func (s *store) holds(a arrival) bool {
 		return false
 	}
 	h := sha256.New()
-	n, err := hashFile(h, f, a.size+1)
-	return err == nil && n == a.size && bytes.Equal(h.Sum(nil), a.digest)
+	n, err := hashFile(h, f, in.size+1)
+	return err == nil && n == in.size && bytes.Equal(h.Sum(nil), in.digest)
 }

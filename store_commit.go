@@ -99,6 +99,9 @@ func (in *incoming) finish() error {
 
 // setTime sets the time of the last change, and leaves that of the last access.
 func (in *incoming) setTime() error {
+	if setOpenTime(in.file, in.modTime) {
+		return nil
+	}
 	d, err := in.store.folder(in.dir)
 	if err != nil {
 		return err

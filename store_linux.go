@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,6 +34,17 @@ func punch(f *os.File, offset, n int64) {
 	_ = onFD(f, func(fd int) error {
 		return unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, offset, n)
 	})
+}
+
+// setOpenTime sets the time of the last change of an open file; false where it
+// can only be done by a name (before Linux 5.8).
+func setOpenTime(f *os.File, modTime time.Time) bool {
+	last, err := unix.TimeToTimespec(modTime)
+	if err != nil {
+		return false
+	}
+	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, last}
+	return onFD(f, func(fd int) error { return unix.UtimesNanoAt(fd, "", times, unix.AT_EMPTY_PATH) }) == nil
 }
 
 // syncTogether brings everything that was written to f's file system onto

@@ -194,3 +194,54 @@ func TestStoreHoles(t *testing.T) {
 		}
 	}
 }
+
+// Somebody exchanges directories and links all the time, so that the way to a
+// file leads now inside, now outside. No byte goes outside, and what is said to
+// be stored is inside.
+func TestStoreHostileRenames(t *testing.T) {
+	t.Parallel()
+	top := t.TempDir()
+	lay(t, top, "dst/d/", "dst/link -> ../out", "out/")
+	dst := filepath.Join(top, "dst")
+	s := openStoreIn(t, dst, storeOptions{})
+	stop, stopped := make(chan struct{}), make(chan error)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				stopped <- nil
+				return
+			default:
+			}
+			err := unix.Renameat2(unix.AT_FDCWD, filepath.Join(dst, "d"), unix.AT_FDCWD, filepath.Join(dst, "link"), unix.RENAME_EXCHANGE)
+			if err != nil {
+				<-stop
+				stopped <- err
+				return
+			}
+		}
+	}()
+	took, refused := 0, 0
+	for deadline := time.Now().Add(patience); (took < 50 || refused < 50) && time.Now().Before(deadline); {
+		f, err := put(s, arrival{path: fmt.Sprintf("d/f%d", took+refused), size: 3}, "new")
+		switch {
+		case err == nil && f.size == 3:
+			took++
+		case err != nil:
+			refused++
+		}
+	}
+	close(stop)
+	if err := <-stopped; err != nil {
+		t.Skipf("needs a file system that exchanges names: %v", err)
+	}
+	if took == 0 || refused == 0 {
+		t.Errorf("%d files stored and %d refused prove little", took, refused)
+	}
+	if got := tree(t, filepath.Join(top, "out")); got != "" {
+		t.Errorf("outside:\n%s", got)
+	}
+	if got := strings.Count(tree(t, dst), "/f"); got != took {
+		t.Errorf("%d files, %d said to be stored", got, took)
+	}
+}

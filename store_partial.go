@@ -75,6 +75,9 @@ func (s *store) proven(path string, f *os.File, info fs.FileInfo, size int64) (h
 		return p.hash, nil
 	}
 	h := sha256.New()
+	if size == 0 {
+		return h, nil
+	}
 	n, err := hashFile(h, f, size)
 	if err == nil && n != size {
 		err = io.ErrUnexpectedEOF
@@ -96,14 +99,14 @@ func hashFile(h hash.Hash, f *os.File, n int64) (int64, error) {
 // not be ours, or would go elsewhere.
 func (s *store) openPartial(d *folder, name string, create bool) (*os.File, fs.FileInfo) {
 	for range 3 {
-		f, err := openEntry(d, name, os.O_RDWR)
-		created := false
-		if errors.Is(err, fs.ErrNotExist) && create {
+		var f *os.File
+		err := fs.ErrExist
+		if create {
 			f, err = openEntry(d, name, os.O_RDWR|os.O_CREATE|os.O_EXCL)
-			created = true
 		}
-		if created && errors.Is(err, fs.ErrExist) {
-			continue
+		created := err == nil
+		if errors.Is(err, fs.ErrExist) {
+			f, err = openEntry(d, name, os.O_RDWR)
 		}
 		if err != nil {
 			return nil, nil
@@ -136,8 +139,8 @@ func (d *folder) holds(name string, info fs.FileInfo) bool {
 }
 
 // prepare gets everything ready for the first byte: the file to collect it in,
-// and the space for it.
-func (in *incoming) prepare() error {
+// and the space for it. d is the directory, nil if it is to be created.
+func (in *incoming) prepare(d *folder) error {
 	s := in.store
 	s.mu.Lock()
 	already := s.kept[in.path] // counted when it came
@@ -147,18 +150,17 @@ func (in *incoming) prepare() error {
 		in.taken = 0
 		return err
 	}
-	d, err := s.folder(in.dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	if d == nil {
 		// The directory comes after the check, so that a refusal leaves none.
 		if err := in.fits(s.top, 0); err != nil {
 			return err
 		}
-		d, err = s.makeFolder(in.dir)
+		var err error
+		if d, err = s.makeFolder(in.dir); err != nil {
+			return err
+		}
+		defer d.close()
 	}
-	if err != nil {
-		return err
-	}
-	defer d.close()
 	if err := in.open(d); err != nil {
 		return err
 	}
@@ -200,7 +202,9 @@ func (in *incoming) open(d *folder) error {
 	}
 	in.file, in.partName, in.info = f, name, info
 	in.received, in.end = in.offset, in.offset
-	err = f.Truncate(in.offset)
+	if info.Size() != in.offset {
+		err = f.Truncate(in.offset)
+	}
 	if err == nil && in.size-in.offset >= keepFrom {
 		if err = preallocate(f, in.offset, in.size-in.offset); err == nil {
 			in.preallocated = true

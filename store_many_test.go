@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Of two files of one name that are complete at the same time, one gets it.
+func TestStoreNoReplaceRace(t *testing.T) {
+	t.Parallel()
+	for range 50 {
+		dir := t.TempDir()
+		var incomings []*incoming
+		for i := range 4 { // four receivers of one directory
+			in, _, err := openStoreIn(t, dir, storeOptions{}).begin(arrival{path: "f", size: -1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := in.receive(strings.NewReader(strings.Repeat("x", i)), func(int) {}); err != nil {
+				t.Fatal(err)
+			}
+			incomings = append(incomings, in)
+		}
+		results := make([]*stored, len(incomings))
+		var all sync.WaitGroup
+		for i, in := range incomings {
+			all.Go(func() {
+				var err error
+				if results[i], err = in.commit(nil); err != nil {
+					refuses(t, err, 412, 4, "exists")
+				}
+			})
+		}
+		all.Wait()
+		want := ""
+		for _, r := range results {
+			if r != nil {
+				want += fmt.Sprintf("f %d %x\n", r.size, r.digest[:4])
+			}
+		}
+		if got := tree(t, dir); got != want { // also fails if two have won
+			t.Fatalf("on the disk:\n%ssaid to be:\n%s", got, want)
+		}
+	}
+}
+
+// 2,000 files at once: each arrives, and nothing but them is left, on the disk
+// or running.
+func TestStoreManyAtOnce(t *testing.T) {
+	noLeaks(t)
+	s, dir := openStoreTest(t, storeOptions{})
+	var all sync.WaitGroup
+	for i := range 2000 {
+		all.Go(func() {
+			content := noise(i * 7)
+			got, err := put(s, arrival{path: fmt.Sprintf("d%d/e%d/f%d", i%3, i%40, i), size: int64(len(content)), digest: sum(content)}, content)
+			if err != nil || got.size != int64(len(content)) {
+				t.Errorf("%d: %+v %v", i, got, err)
+			}
+		})
+	}
+	all.Wait()
+	lines := strings.Split(strings.TrimSpace(tree(t, dir)), "\n")
+	files := 0
+	for _, line := range lines {
+		var name, sumText string
+		var size, i int
+		if n, _ := fmt.Sscanf(line, "%s %d %s", &name, &size, &sumText); n != 3 {
+			continue // a directory
+		}
+		files++
+		if _, err := fmt.Sscanf(filepath.Base(name), "f%d", &i); err != nil || size != i*7 || sumText != fmt.Sprintf("%x", sum(noise(i * 7))[:4]) {
+			t.Errorf("%s", line)
+		}
+	}
+	if files != 2000 {
+		t.Errorf("%d files", files)
+	}
+}
+
+// A thousand files of unknown size that come slowly at once stay within what
+// the whole program may use.
+func TestStoreMemory(t *testing.T) {
+	noLeaks(t)
+	s, dir := openStoreTest(t, storeOptions{})
+	use := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapInuse + m.StackInuse
+	}
+	before := use()
+	var all sync.WaitGroup
+	var writers []*io.PipeWriter
+	for i := range 1000 {
+		in, _, err := s.begin(arrival{path: fmt.Sprint("f", i), size: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, w := io.Pipe()
+		writers = append(writers, w)
+		all.Go(func() {
+			if err := in.receive(r, func(int) {}); err != nil {
+				t.Error(err)
+			}
+			in.drop()
+		})
+		if _, err := io.WriteString(w, "so far"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := use() - before; got > 48<<20 {
+		t.Errorf("%d bytes for 1000 files", got)
+	}
+	for _, w := range writers {
+		_ = w.Close()
+	}
+	all.Wait()
+	if got := tree(t, dir); got != "" {
+		t.Error(got)
+	}
+}
