@@ -52,6 +52,13 @@ func (p *purr) newContact(conn net.Conn) *contact {
 func (c *contact) Write(b []byte) (int, error) {
 	n, err := c.out.Write(b)
 	c.traffic.sent.Add(int64(n))
+	if isReset(err) { // HTTP closes the connection then, and no read tells
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.ended == nil {
+			c.ended = err
+		}
+	}
 	return n, err
 }
 
@@ -166,22 +173,33 @@ func (c *contact) say() {
 	c.said = true
 }
 
-// why says how contact was lost, for a message. Silence shows as a read that
-// our own side ended: HTTP/2 closes the connection when a PING stays without
-// an answer.
+// why says how contact was lost, for a message. Silence shows as a connection
+// that was closed here: HTTP/2 does that when a PING stays without an answer,
+// and PINGs are sent in time to know at the end of the silence.
 func (c *contact) why() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
+	case errors.Is(c.ended, os.ErrDeadlineExceeded):
+		return fmt.Sprintf("nothing heard for %v", c.silence)
 	case c.ended == nil || errors.Is(c.ended, net.ErrClosed):
-		// PINGs are sent in time to know at the end of the silence.
 		if quiet := time.Since(time.Unix(0, c.heard.Load())); quiet > c.silence*9/10 {
 			return fmt.Sprintf("lost contact for %v", c.silence)
 		}
-		return "this end closed the connection"
-	case c.ended == io.EOF, errors.Is(c.ended, io.ErrUnexpectedEOF), isReset(c.ended):
+		return "lost contact"
+	case c.ended == io.EOF, isReset(c.ended):
 		// What a killed process leaves behind is one or the other.
 		return "the other end closed the connection"
 	}
 	return cause(c.ended).Error()
+}
+
+// fellSilent remembers that a client which has no PINGs to answer has said
+// nothing for as long as it may.
+func (c *contact) fellSilent() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended == nil {
+		c.ended = os.ErrDeadlineExceeded
+	}
 }

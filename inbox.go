@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -57,6 +58,9 @@ func (b *inbox) broke(name string, in *incoming, size int64, err error, ct *cont
 	if errors.As(err, new(*refusal)) {
 		in.drop()
 		return err
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		ct.fellSilent()
 	}
 	if !ct.lost() {
 		in.drop()

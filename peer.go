@@ -135,6 +135,8 @@ func (pr *peer) stranger(err error) error {
 	first := pr.contact.beginning()
 	why := "accepted the connection but does not speak HTTP: a plain netcat? no file data was sent; use --send-file or --recv-file"
 	switch {
+	case strings.HasPrefix(first, "purr: this port"):
+		why = "expects a key: give this end the same one (--key-file or PURR_KEY); no file data was sent"
 	case strings.HasPrefix(first, "HTTP/1"):
 		why = "speaks HTTP but is no purr: no file data was sent; use curl(1)"
 	case errors.As(err, new(statusError)): // the key's

@@ -286,21 +286,27 @@ func speaksHTTP(first string) bool {
 func (w *web) turnAway(v *visit, first string) {
 	err := fmt.Errorf("%s is not a purr %s: nothing stored; for a plain netcat use --recv-file FILE", v.name, w.site.role().other())
 	answer := "not a purr sender, curl or browser: nothing was stored; at this end, for a plain netcat: purr -l PORT --recv-file FILE"
-	status := 6
 	if w.site.role() == roleSender {
 		err = fmt.Errorf("%s is not a purr receiver: nothing sent; for a plain netcat use --send-file FILE", v.name)
 		answer = "not a purr receiver, curl or browser: nothing is sent; at this end, for a plain netcat: purr -l PORT --send-file FILE"
 	}
 	if strings.HasPrefix(first, "\x16\x03") {
 		err = fmt.Errorf("%s speaks TLS: if it is a purr with a key, give this end the same key (--key-file or PURR_KEY)", v.name)
-		status = 7
 	}
 	_ = v.Conn.SetDeadline(time.Now().Add(w.p.cfg.push.helloTimeout))
 	_, _ = fmt.Fprintf(v.Conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n400 Bad Request: %s\n", answer)
 	_ = halfClose(v.Conn)
-	_, _ = io.CopyN(io.Discard, v.Conn, 64<<20) // a close with bytes unread would reset the answer away
-	w.finish(v, statusError{status, err})
+	// Whoever is sending shall see the answer, but not take its bytes for
+	// received: those get a moment to leave, and then comes a reset.
+	_ = v.Conn.SetReadDeadline(time.Now().Add(turnAwayTime))
+	_, _ = io.Copy(io.Discard, v.Conn)
+	_ = v.settle()
+	abort(v.Conn)
+	w.finish(v, statusError{6, err})
 }
+
+// turnAwayTime is how long a client that speaks something else may go on.
+const turnAwayTime = time.Second
 
 // finish ends a listener without -k with an error, or in order; under -k it
 // says the error and goes on.
