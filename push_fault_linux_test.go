@@ -1,0 +1,523 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// What can go wrong with a push or pull, what each end says and comes to, and
+// what is on the receiver's disk (PUSH.md, A8).
+
+// eightMB is the file of most of these tests.
+func eightMB() string { return noise(8_000_000) }
+
+// midway prepares a transfer of one file that stops somewhere in its middle, as
+// if the network were gone.
+func midway(t testing.TB, listening role) *transfer {
+	x := newTransfer(t, listening, "s.bin")
+	x.file("s.bin", eightMB())
+	x.fromSender = harm{kind: harmStall, at: 3_000_000}
+	return x
+}
+
+// again runs a transfer once more, without harm, and checks that it goes on
+// from what there is.
+func (x *transfer) again() {
+	x.t.Helper()
+	x.fromSender, x.fromReceiver = harm{}, harm{}
+	x.start().ends(0)
+	said(x.sender, `^purr: s\.bin: resuming at [1-9][0-9]{6} of 8000000 bytes$`)
+	x.leaves("s.bin")
+	x.receives("s.bin", eightMB())
+}
+
+const regexpGone = `the other end closed the connection`
+
+const regexpKept = `"s\.bin": transfer cut: %s; [1-9][0-9]{6} of 8000000 bytes kept in \S+/\.purr-part-[0-9a-f]{16} for a resume$`
+
+func TestPushNoFault(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, listening role) {
+		x := newTransfer(t, listening, "s.bin")
+		x.file("s.bin", eightMB())
+		x.start().ends(0)
+		said(x.sender, `^purr: s\.bin: 8000000 bytes stored and verified, sha256 `+short(eightMB()))
+		said(x.receiver, `^purr: stored "s\.bin": 8000000 bytes, sha256 `+short(eightMB()))
+		x.leaves("s.bin")
+		x.receives("s.bin", eightMB())
+	})
+}
+
+func TestPushSenderKilled(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, listening role) {
+		x := midway(t, listening).start()
+		x.arrives(2 << 20)
+		x.sender.kill()
+		x.relay.end(false)
+		x.receiver.ends(3)
+		said(x.receiver, fmt.Sprintf(regexpKept, regexpGone))
+		x.leaves("part")
+		x.again()
+	})
+}
+
+func TestPushReceiverKilled(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, listening role) {
+		x := midway(t, listening).start()
+		x.arrives(2 << 20)
+		x.receiver.kill()
+		x.relay.end(false)
+		x.sender.ends(3)
+		said(x.sender, `: not confirmed: `+regexpGone)
+		x.leaves("part")
+		x.again()
+	})
+}
+
+// A connection that ends in the middle, in whatever way.
+func TestPushCut(t *testing.T) {
+	t.Parallel()
+	for name, kind := range map[string]harmKind{"in order": harmFIN, "reset": harmRST} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bothWays(t, func(t *testing.T, listening role) {
+				x := midway(t, listening)
+				x.fromSender.kind = kind
+				x.start().ends(3)
+				said(x.receiver, fmt.Sprintf(regexpKept, regexpGone))
+				said(x.sender, `: not confirmed: `+regexpGone+`$`)
+				x.leaves("part")
+				x.again()
+			})
+		})
+	}
+}
+
+// Nobody is told that the network is gone; the silence tells.
+func TestPushStalled(t *testing.T) {
+	t.Parallel()
+	for name, kind := range map[string]harmKind{"both ways": harmStall, "one way": harmHalf} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bothWays(t, func(t *testing.T, listening role) {
+				x := midway(t, listening)
+				x.fromSender.kind = kind
+				x.send = []string{"--idle-timeout", "2"}
+				x.take = x.send
+				x.start().ends(3)
+				for _, p := range []*process{x.sender, x.receiver} {
+					if p.took < 1800*time.Millisecond {
+						t.Errorf("%s: gave up after %v%s", p.name, p.took, p.heard())
+					}
+				}
+				said(x.receiver, fmt.Sprintf(regexpKept, "(lost contact for 2s|the other end closed the connection)"))
+				said(x.sender, `: not confirmed: (lost contact for 2s|the other end closed the connection)`)
+				x.leaves("part")
+				x.again()
+			})
+		})
+	}
+}
+
+// A transfer that is cut with --no-resume, or below a megabyte, leaves nothing.
+func TestPushCutLeavesNothing(t *testing.T) {
+	t.Parallel()
+	for name, at := range map[string]int{"--no-resume": 3_000_000, "--force": 500_000} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bothWays(t, func(t *testing.T, listening role) {
+				x := midway(t, listening)
+				x.fromSender = harm{kind: harmRST, at: at}
+				x.take = []string{name}
+				x.start().ends(3)
+				said(x.receiver, `"s\.bin": transfer cut: the other end closed the connection; nothing stored$`)
+				x.leaves()
+			})
+		})
+	}
+}
+
+// inMount starts the receiver in a file system of its own, of so many bytes, and
+// prints what is left there. prepare is a command for the shell that is run in
+// it first.
+func (x *transfer) inMount(size, prepare string, address ...string) {
+	x.t.Helper()
+	script := `dir=$1 size=$2 prepare=$3; shift 3
+		mount -t tmpfs -o size=$size tmpfs "$dir" && cd "$dir" && eval "$prepare" && purr "$@" "$dir"; s=$?; find . -mindepth 1; exit $s`
+	args := append(append([]string{"--pull"}, x.take...), address...)
+	x.receiver = shell(x.t, opts{}, `exec unshare -m sh -c "$@"`, append([]string{script, "sh", x.into, size, prepare}, args...)...)
+}
+
+// The receiver's disk is too small: no byte is sent.
+func TestPushDiskTooSmall(t *testing.T) {
+	t.Parallel()
+	rootOnly(t)
+	bothWays(t, func(t *testing.T, listening role) {
+		x := newTransfer(t, listening, "s.bin")
+		x.file("s.bin", eightMB())
+		if listening == roleSender {
+			x.inMount("2m", "true", x.listen()...)
+		} else {
+			x.inMount("2m", "true", "-v", "-l", "127.0.0.1", "0")
+			host, port, _ := net.SplitHostPort(x.receiver.addr())
+			x.end(roleSender, host, port)
+		}
+		x.sender.ends(4)
+		x.receiver.ends(4)
+		said(x.sender, `^purr: s\.bin: refused by the other end: not enough space: \d+ bytes free, 8000000 needed$`)
+		said(x.receiver, `^purr: "s\.bin" refused: not enough space: \d+ bytes free, 8000000 needed$`)
+		x.receiver.printed("")
+	})
+}
+
+// Several files together do not fit: those that have a name are whole.
+func TestPushDiskFills(t *testing.T) {
+	t.Parallel()
+	rootOnly(t)
+	bothWays(t, func(t *testing.T, listening role) {
+		x := newTransfer(t, listening, ".")
+		for i := range 40 {
+			x.file(fmt.Sprintf("f%02d", i), noise(200_000))
+		}
+		x.take = []string{"-v"}
+		show := `trap 'cmp -n 200000 f?? 2>/dev/null' EXIT`
+		if listening == roleSender {
+			x.inMount("3m", show, x.listen()...)
+		} else {
+			x.inMount("3m", show, "-l", "127.0.0.1", "0")
+			host, port, _ := net.SplitHostPort(x.receiver.addr())
+			x.end(roleSender, host, port)
+		}
+		x.sender.ends(4)
+		x.receiver.ends(4)
+		said(x.sender, `^purr: f\d\d: refused by the other end: (not enough space: \d+ bytes free, 200000 needed|no space left on device; partial removed)$`)
+		said(x.receiver, `^purr: "f\d\d" refused: (not enough space|no space left on device; partial removed)`)
+		stored := strings.Count(x.receiver.err.String(), "purr: stored ")
+		if found := strings.Fields(x.receiver.out.String()); len(found) != stored || stored == 0 || stored >= 40 {
+			t.Errorf("%d files were stored, and %q is there", stored, found)
+		}
+	})
+}
+
+// A client that does not know the length fills the disk.
+func TestPutFillsDisk(t *testing.T) {
+	t.Parallel()
+	rootOnly(t)
+	curl := needs(t, "curl", "curl")
+	x := newTransfer(t, roleReceiver)
+	x.inMount("2m", "true", "-v", "-l", "127.0.0.1", "0")
+	p := start(t, opts{stdin: strings.NewReader(eightMB())}, curl, "-sS", "-T", "-", "http://"+x.receiver.addr()+"/s.bin")
+	p.status()
+	p.printed("no space left on device; partial removed\n")
+	x.receiver.ends(4)
+	said(x.receiver, `^purr: "s\.bin" refused: no space left on device; partial removed$`)
+	x.receiver.printed("")
+}
+
+// confined runs purr as somebody whom file permissions concern, also as root.
+func confined(t testing.TB, o opts, args ...string) *process {
+	t.Helper()
+	if os.Getuid() != 0 {
+		return startPurr(t, o, args...)
+	}
+	needs(t, "setpriv", "util-linux")
+	return shell(t, o, `exec setpriv --bounding-set=-dac_override,-dac_read_search purr "$@"`, args...)
+}
+
+func TestPushPermissionDenied(t *testing.T) {
+	t.Parallel()
+	x := newTransfer(t, roleReceiver, "sub")
+	x.file("sub/s.bin", eightMB())
+	x.file("sub/small", "small")
+	if err := os.Mkdir(filepath.Join(x.into, "sub"), 0o555); err != nil {
+		t.Fatal(err)
+	}
+	x.receiver = confined(t, opts{}, "--pull", "-v", "-l", "127.0.0.1", "0", x.into)
+	host, port, _ := net.SplitHostPort(x.receiver.addr())
+	x.end(roleSender, host, port)
+	x.ends(4)
+	for _, name := range []string{"s.bin", "small"} {
+		said(x.sender, `^purr: sub/`+name+`: refused by the other end: permission denied$`)
+		said(x.receiver, `^purr: "sub/`+name+`" refused: permission denied$`)
+	}
+	x.leaves("sub")
+}
+
+// A directory that cannot be written to is found before anybody is let in.
+func TestPullIntoReadOnly(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	p := confined(t, opts{}, "--pull", "-l", "127.0.0.1", "0", dir)
+	p.ends(1)
+	p.complains("pull into "+dir, "permission denied")
+}
+
+// The ways in which a file can change while it is sent.
+var changes = map[string]func(path string) error{
+	"grows": func(path string) error {
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+		if err == nil {
+			_, err = f.WriteString("more")
+			_ = f.Close()
+		}
+		return err
+	},
+	"shrinks": func(path string) error {
+		info, err := os.Stat(path)
+		if err == nil {
+			err = os.Truncate(path, info.Size()-(1<<20))
+		}
+		return err
+	},
+	"is rewritten": func(path string) error {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err == nil {
+			_, err = f.WriteAt([]byte("other"), 20<<20)
+			_ = f.Close()
+		}
+		return err
+	},
+	"is replaced": func(path string) error {
+		b, err := os.ReadFile(path)
+		if err == nil {
+			err = os.WriteFile(path+".new", append(b[1:len(b):len(b)], 'x'), 0o644)
+		}
+		if err == nil {
+			err = os.Rename(path+".new", path)
+		}
+		return err
+	},
+}
+
+// changing prepares a transfer of a file that is paused in the middle of it.
+func changing(t testing.TB, listening role) (x *transfer, path string) {
+	x = newTransfer(t, listening, "s.bin")
+	content := []byte(noise(32 << 20))
+	mark := strings.Repeat("HERE", 4)
+	copy(content[4<<20:], mark)
+	x.file("s.bin", string(content))
+	x.fromSender = harm{kind: harmPause, mark: mark[:8]}
+	return x, filepath.Join(x.from, "s.bin")
+}
+
+// A file that is written to while it is sent is sent once more, and given up
+// if that happens again.
+func TestPushChangingFile(t *testing.T) {
+	t.Parallel()
+	for name, change := range changes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bothWays(t, func(t *testing.T, listening role) {
+				x, path := changing(t, listening)
+				x.start()
+				for range 2 {
+					x.relay.atPause(func() {
+						if err := change(path); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				x.ends(4)
+				said(x.sender, `^purr: s\.bin: changed while being read \(\d+ bytes, now \d+\): not (stored|sent)$`)
+				said(x.receiver, `^purr: "s\.bin".*the sender gave up: changed while being read \(\d+ bytes, now \d+\)`)
+				x.leaves()
+			})
+		})
+	}
+}
+
+func TestPushChangedFile(t *testing.T) {
+	t.Parallel()
+	for name, change := range changes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bothWays(t, func(t *testing.T, listening role) {
+				x, path := changing(t, listening)
+				x.start()
+				x.relay.atPause(func() {
+					if err := change(path); err != nil {
+						t.Error(err)
+					}
+				})
+				x.relay.atPause(func() {})
+				x.ends(0)
+				x.leaves("s.bin")
+				b, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				x.receives("s.bin", string(b))
+			})
+		})
+	}
+}
+
+// With --live, what a growing file held first is what is sent.
+func TestPushLive(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, listening role) {
+		x, path := changing(t, listening)
+		x.send = []string{"--live"}
+		before, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.start()
+		x.relay.atPause(func() {
+			if err := changes["grows"](path); err != nil {
+				t.Error(err)
+			}
+		})
+		x.ends(0)
+		x.receives("s.bin", string(before))
+	})
+}
+
+func TestPushNameExists(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{5, 8_000_000} {
+		t.Run(fmt.Sprintf("%d bytes", size), func(t *testing.T) {
+			t.Parallel()
+			bothWays(t, func(t *testing.T, listening role) {
+				x := newTransfer(t, listening, "s.bin")
+				x.file("s.bin", noise(size))
+				write(t, filepath.Join(x.into, "s.bin"), "old")
+				x.start().ends(4)
+				said(x.sender, `^purr: s\.bin: refused by the other end: exists$`)
+				said(x.receiver, `^purr: "s\.bin" refused: exists$`)
+				x.leaves("s.bin")
+				x.receives("s.bin", "old")
+			})
+		})
+	}
+}
+
+// A name that is a symbolic link is never written through, and never replaced.
+func TestPushOverLink(t *testing.T) {
+	t.Parallel()
+	for _, force := range []bool{false, true} {
+		t.Run(fmt.Sprintf("force %v", force), func(t *testing.T) {
+			t.Parallel()
+			bothWays(t, func(t *testing.T, listening role) {
+				x := newTransfer(t, listening, "s.bin", "d")
+				x.file("s.bin", eightMB())
+				x.file("d/f", "inside")
+				victim := fileWith(t, "victim")
+				outside := filepath.Dir(victim)
+				for name, target := range map[string]string{"s.bin": victim, "d": outside} {
+					if err := os.Symlink(target, filepath.Join(x.into, name)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if force {
+					x.take = []string{"--force"}
+				}
+				x.start().ends(4)
+				said(x.sender, `^purr: s\.bin: refused by the other end: exists$`)
+				said(x.receiver, `^purr: "s\.bin" refused: exists$`)
+				said(x.receiver, `^purr: "d/f" refused: `)
+				holds(t, victim, "victim")
+				absent(t, filepath.Join(outside, "f"))
+				if target, err := os.Readlink(filepath.Join(x.into, "s.bin")); target != victim {
+					t.Errorf("the link leads to %q (%v)", target, err)
+				}
+			})
+		})
+	}
+}
+
+// A bit that the network flips is found, in a large file and in a small one.
+func TestPushBitFlipped(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{1000, 8_000_000} {
+		t.Run(fmt.Sprintf("%d bytes", size), func(t *testing.T) {
+			t.Parallel()
+			bothWays(t, func(t *testing.T, listening role) {
+				x := newTransfer(t, listening, "s.bin")
+				content := noise(size/2) + "HEREHEREHEREHERE" + noise(size/2)
+				x.file("s.bin", content)
+				x.fromSender = harm{kind: harmFlip, mark: "HEREHERE"}
+				x.start().ends(5)
+				said(x.sender, `^purr: s\.bin: digest mismatch: damaged on the way$`)
+				said(x.receiver, `^purr: "s\.bin".*: digest mismatch: damaged on the way$`)
+				x.leaves()
+			})
+		})
+	}
+}
+
+// What was stored stays so if the sender does not hear of it, and the next run
+// finds that there is nothing to do.
+func TestPushReceiptLost(t *testing.T) {
+	t.Parallel()
+	for name, mark := range map[string]string{"of the file": `"result"`, "of all": `{"end"`} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bothWays(t, func(t *testing.T, listening role) {
+				x := newTransfer(t, listening, "s.bin")
+				x.file("s.bin", noise(1000))
+				x.fromReceiver = harm{kind: harmRST, mark: mark}
+				x.start()
+				x.sender.ends(3)
+				// The receiver may have known before.
+				if s := x.receiver.status(); s != 0 && s != 3 {
+					t.Errorf("status %d%s", s, x.receiver.heard())
+				}
+				said(x.sender, `: not confirmed: the other end closed the connection$`)
+				x.leaves("s.bin")
+				x.receives("s.bin", noise(1000))
+				x.fromReceiver = harm{}
+				x.start().ends(0)
+				for _, p := range []*process{x.sender, x.receiver} {
+					said(p, `s\.bin"?: 1000 bytes already there, identical, sha256 `+short(noise(1000))+`$`)
+				}
+			})
+		})
+	}
+}
+
+func TestPushSameRole(t *testing.T) {
+	t.Parallel()
+	for _, as := range []role{roleSender, roleReceiver} {
+		t.Run(string(as), func(t *testing.T) {
+			t.Parallel()
+			x := newTransfer(t, as, "s.bin")
+			x.file("s.bin", "content")
+			address := x.listen()
+			waiting := map[role]**process{roleSender: &x.sender, roleReceiver: &x.receiver}[as]
+			listener := *waiting
+			dialer := x.end(as, address...)
+			for _, p := range []*process{listener, dialer} {
+				p.ends(6)
+				said(p, `is a `+string(as)+`, too: one end says --push, the other --pull$`)
+				p.printed("")
+			}
+			x.leaves()
+		})
+	}
+}
+
+// An interrupted end says so to the other one in time.
+func TestPushInterrupted(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, listening role) {
+		x := midway(t, listening).start()
+		x.arrives(2 << 20)
+		x.receiver.signal(syscall.SIGINT)
+		x.receiver.ends(130)
+		x.leaves("part")
+		x.sender.signal(syscall.SIGTERM)
+		x.sender.ends(143)
+	})
+}

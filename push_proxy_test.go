@@ -1,0 +1,204 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// This file is the network between two purrs when it does harm.
+
+// A harm is what the network does to one direction of a connection.
+type harm struct {
+	kind harmKind
+	at   int    // the byte that the harm is done at, counted from 0
+	mark string // instead of at: the first place where these bytes go by
+}
+
+type harmKind int
+
+const (
+	harmNone  harmKind = iota
+	harmFlip           // one bit is not as it was
+	harmPause          // this direction waits, each time that the mark goes by
+	harmStall          // nothing more goes through, either way, and nobody is told
+	harmHalf           // the same for this direction only
+	harmFIN            // both ends see an orderly end
+	harmRST            // both ends see a reset
+)
+
+// A relay is a listener that passes connections on and does harm to them.
+type relay struct {
+	t    testing.TB
+	ln   *net.TCPListener
+	to   string
+	done chan struct{} // closed when the harm is done
+	over chan struct{} // closed at the end of the test
+
+	paused   chan struct{} // receives when a harmPause begins
+	released chan struct{} // ends it
+
+	mu    sync.Mutex
+	conns []*net.TCPConn
+	state atomic.Int32 // the harm that was done to both directions, a harmKind
+}
+
+// newRelay relays to the given address. fromDialer and fromListener are what
+// happens to what each end says, on the first connection; later ones are
+// unharmed.
+func newRelay(t testing.TB, to string, fromDialer, fromListener harm) *relay {
+	t.Helper()
+	r := &relay{t: t, ln: listenTest(t), to: to, done: make(chan struct{}), over: make(chan struct{}), paused: make(chan struct{}), released: make(chan struct{})}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			in, err := r.ln.AcceptTCP()
+			if err != nil {
+				return
+			}
+			c, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			out := c.(*net.TCPConn)
+			r.mu.Lock()
+			r.conns = append(r.conns, in, out)
+			r.mu.Unlock()
+			up, down := fromDialer, fromListener
+			fromDialer, fromListener = harm{}, harm{}
+			all.Go(func() { r.pass(out, in, up) })
+			all.Go(func() { r.pass(in, out, down) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = r.ln.Close()
+		close(r.over)
+		r.end(false)
+		all.Wait()
+	})
+	return r
+}
+
+// addr is what to dial, as two operands.
+func (r *relay) addr() []string {
+	host, port, _ := net.SplitHostPort(r.ln.Addr().String())
+	return []string{host, port}
+}
+
+// end closes every connection.
+func (r *relay) end(reset bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.conns {
+		if reset {
+			_ = c.SetLinger(0)
+		}
+		_ = c.Close()
+	}
+	r.conns = nil
+}
+
+// pass passes on what src says until it ends or the harm is done.
+func (r *relay) pass(dst, src *net.TCPConn, h harm) {
+	b := make([]byte, 64<<10)
+	for passed := 0; ; {
+		n, err := src.Read(b)
+		switch harmKind(r.state.Load()) {
+		case harmStall:
+			<-r.over
+			return
+		case harmFIN:
+			n = 0
+		}
+		at := h.at - passed
+		if h.mark != "" {
+			at = bytes.Index(b[:n], []byte(h.mark))
+		}
+		if h.kind != harmNone && at >= 0 && at < n {
+			switch h.kind {
+			case harmFlip:
+				b[at] ^= 1
+			case harmPause:
+				r.pause()
+			default:
+				n = at
+			}
+		}
+		passed += n
+		if n > 0 {
+			if _, err := dst.Write(b[:n]); err != nil {
+				return
+			}
+		}
+		if at >= 0 && (at == n && h.kind > harmPause || at < n && h.kind == harmFlip) {
+			r.harmed(dst, src, h.kind)
+			h = harm{}
+		}
+		if err != nil {
+			if harmKind(r.state.Load()) != harmRST {
+				_ = dst.CloseWrite()
+			}
+			return
+		}
+	}
+}
+
+// pause waits for a release.
+func (r *relay) pause() {
+	select {
+	case r.paused <- struct{}{}:
+		select {
+		case <-r.released:
+		case <-r.over:
+		}
+	case <-r.over:
+	}
+}
+
+// atPause waits for a harmPause, does something and ends it.
+func (r *relay) atPause(do func()) {
+	r.t.Helper()
+	select {
+	case <-r.paused:
+		do()
+		r.released <- struct{}{}
+	case <-time.After(patience):
+		r.t.Fatal("the relay never came to its mark")
+	}
+}
+
+// atDone waits until the harm is done.
+func (r *relay) atDone() {
+	r.t.Helper()
+	select {
+	case <-r.done:
+	case <-time.After(patience):
+		r.t.Fatal("no harm was done")
+	}
+}
+
+// harmed does to a connection what is not done to single bytes.
+func (r *relay) harmed(dst, src *net.TCPConn, kind harmKind) {
+	switch kind {
+	case harmHalf:
+		close(r.done)
+		<-r.over
+		return
+	case harmStall:
+		r.state.Store(int32(kind))
+	case harmFIN:
+		// What comes after is thrown away: a close with bytes unread would be a reset.
+		r.state.Store(int32(kind))
+		_, _ = dst.CloseWrite(), src.CloseWrite()
+	case harmRST:
+		r.state.Store(int32(kind))
+		r.end(true)
+	}
+	close(r.done)
+}
