@@ -517,7 +517,7 @@ func TestPushInterrupted(t *testing.T) {
 		x.receiver.signal(syscall.SIGINT)
 		x.receiver.ends(130)
 		x.leaves("part")
-		x.sender.signal(syscall.SIGTERM)
-		x.sender.ends(143)
+		x.relay.end(false)
+		x.sender.ends(3)
 	})
 }
