@@ -31,7 +31,7 @@ type contact struct {
 
 	mu    sync.Mutex
 	first []byte // the first bytes of the peer, to tell what it is if it is no purr
-	ended error  // the first error of a read
+	ended error  // the first error of a read or write
 	said  bool   // whether the user was told of the end
 
 	closeOnce sync.Once
@@ -183,7 +183,9 @@ func (c *contact) why() string {
 	case errors.Is(c.ended, os.ErrDeadlineExceeded):
 		return fmt.Sprintf("nothing heard for %v", c.silence)
 	case c.ended == nil || errors.Is(c.ended, net.ErrClosed):
-		if quiet := time.Since(time.Unix(0, c.heard.Load())); quiet > c.silence*9/10 {
+		// PINGs are sent in time to know at the end of the silence. What the other
+		// end says meanwhile does not help if it does not answer them.
+		if quiet := time.Since(time.Unix(0, c.heard.Load())); quiet > c.silence/2 {
 			return fmt.Sprintf("lost contact for %v", c.silence)
 		}
 		return "lost contact"
