@@ -49,6 +49,8 @@ func (p *purr) newContact(conn net.Conn) *contact {
 	return c
 }
 
+// Write remembers an error, too: after it, HTTP closes the connection without
+// another read.
 func (c *contact) Write(b []byte) (int, error) {
 	n, err := c.out.Write(b)
 	c.traffic.sent.Add(int64(n))

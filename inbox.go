@@ -62,7 +62,7 @@ func (b *inbox) broke(name string, in *incoming, size int64, err error, ct *cont
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		ct.fellSilent()
 	}
-	if !ct.lost() {
+	if !ct.lost() && isGivenUp(err) {
 		in.drop()
 		return errGivenUp
 	}
@@ -83,6 +83,25 @@ func (b *inbox) broke(name string, in *incoming, size int64, err error, ct *cont
 // errGivenUp is the end of a file that the sender broke off while the
 // connection lives on; it has its reasons, and tells them.
 var errGivenUp = errors.New("the sender gave up")
+
+// isGivenUp reports whether a body's error is about its request only. When a
+// PING stays without an answer, too, a body ends while the connection has not
+// been seen to.
+func isGivenUp(err error) bool {
+	return errors.As(err, new(streamError)) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// A streamError is what errors.As makes of net/http's own error of the same
+// name, which has the same fields.
+type streamError struct {
+	StreamID, Code uint32
+	Cause          error
+}
+
+func (e streamError) Error() string { return fmt.Sprintf("HTTP/2 error %d", e.Code) }
+
+// givenUp is errGivenUp with what the sender says of it.
+func givenUp(why string) error { return fmt.Errorf("%w: %s", errGivenUp, why) }
 
 // sayRefused tells what was not stored and why, and returns the status that
 // makes. errLost was said already.

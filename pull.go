@@ -144,7 +144,9 @@ func (r *pulling) fetchTwice(ctx context.Context, name string, e *entry) error {
 	begun := time.Now()
 	f, offset, err := r.fetch(ctx, name, e)
 	if errors.Is(err, errGivenUp) {
-		f, offset, err = r.fetch(ctx, name, e)
+		if err = r.renew(ctx, name, e); err == nil {
+			f, offset, err = r.fetch(ctx, name, e)
+		}
 	}
 	switch {
 	case errors.Is(err, errLost) || ctx.Err() != nil || r.contact.lost() && err != nil:
@@ -153,6 +155,21 @@ func (r *pulling) fetchTwice(ctx context.Context, name string, e *entry) error {
 		return r.inbox.refuse(r.exchange, e.Href, name, err)
 	}
 	return r.inbox.kept(r.exchange, e.Href, name, f, offset, begun)
+}
+
+// renew brings an entry up to date with a file that has changed since it was
+// listed.
+func (r *pulling) renew(ctx context.Context, name string, e *entry) error {
+	resp, err := r.client.RoundTrip(r.request(ctx, http.MethodHead, name, nil, 0))
+	if err != nil {
+		return errLost
+	}
+	drop(resp)
+	if resp.StatusCode != http.StatusOK || resp.ContentLength < 0 {
+		return errGivenUp
+	}
+	e.Size, e.Mtime = resp.ContentLength, resp.Header.Get(headerMtime)
+	return nil
 }
 
 // fetch fetches a file once. What is here already is not fetched: a file of
@@ -196,7 +213,14 @@ func (r *pulling) fetch(ctx context.Context, name string, e *entry) (f *stored, 
 		in.drop()
 		return nil, 0, &refusal{resp.StatusCode, 4, "the sender says: " + bodyLine(resp)}
 	}
+	if size := a.offset + resp.ContentLength; size != a.size {
+		in.drop()
+		return nil, 0, givenUp(changedError{a.size, size}.Error())
+	}
 	f, err = r.inbox.take(name, in, a.size, resp.Body, func() ([]byte, error) { return trailerDigest(resp) }, r.contact, r.bar)
+	if why := resp.Trailer.Get(headerError); why != "" && err == errGivenUp { // before the last byte
+		err = givenUp(why)
+	}
 	return f, a.offset, err
 }
 
@@ -247,7 +271,7 @@ func (r *pulling) get(ctx context.Context, a arrival, prefix []byte) (*http.Resp
 // the first of a small one. A sender that says nothing has given the file up.
 func trailerDigest(resp *http.Response) ([]byte, error) {
 	if why := resp.Trailer.Get(headerError); why != "" {
-		return nil, &refusal{http.StatusConflict, 4, "the sender gave up: " + why}
+		return nil, givenUp(why)
 	}
 	for _, values := range [][]string{resp.Trailer.Values(headerDigest), resp.Header.Values(headerDigest)} {
 		if sum, err := parseDigest(values); sum != nil || err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -79,6 +80,10 @@ func rateOf(f *stored, offset int64, begun time.Time) string {
 func (p *purr) sayRefusedThere(name string, status int, why string) {
 	if status == 5 {
 		p.sayFailed(name, "damaged", why, "%s: %s", quoted(name), why)
+		return
+	}
+	if own, ok := strings.CutPrefix(why, errGivenUp.Error()+": "); ok { // it repeats what was said here
+		p.sayFailed(name, "failed", own, "%s: %s: not stored", quoted(name), own)
 		return
 	}
 	p.sayFailed(name, "refused", why, "%s: refused by the other end: %s", quoted(name), why)

@@ -52,8 +52,33 @@ type visit struct {
 	exchange atomic.Pointer[exchange] // nil unless the client is a purr
 
 	requestsMu sync.Mutex
-	requests   sync.WaitGroup // those beside the exchange
-	over       bool           // no more of them
+	requests   sync.WaitGroup           // those beside the exchange
+	over       bool                     // no more of them
+	uploads    map[string]chan struct{} // those of files, by path; closed at the end
+}
+
+// turn waits until no other upload of path is under way on this connection, and
+// returns what ends its own. A sender that has given a file up sends it once
+// more at once, while what came of it before may still be on its way to the disk.
+func (v *visit) turn(path string) (end func()) {
+	v.requestsMu.Lock()
+	defer v.requestsMu.Unlock()
+	for earlier := v.uploads[path]; earlier != nil; earlier = v.uploads[path] {
+		v.requestsMu.Unlock()
+		<-earlier
+		v.requestsMu.Lock()
+	}
+	if v.uploads == nil {
+		v.uploads = make(map[string]chan struct{})
+	}
+	own := make(chan struct{})
+	v.uploads[path] = own
+	return func() {
+		v.requestsMu.Lock()
+		defer v.requestsMu.Unlock()
+		delete(v.uploads, path)
+		close(own)
+	}
 }
 
 // begin counts a request, unless the exchange that it belongs to is over.
@@ -490,7 +515,11 @@ func (w *web) exchange(rw http.ResponseWriter, r *http.Request, v *visit) {
 		if errors.As(context.Cause(r.Context()), new(signalError)) {
 			return // our own end, which has its own words
 		}
-		err = v.lostError(v.name + ": transfer cut")
+		what := ": transfer cut"
+		if w.site.role() == roleSender {
+			what = ": not confirmed"
+		}
+		err = v.lostError(v.name + what)
 	case err == nil:
 		err = failure(x.sum().Status)
 	}

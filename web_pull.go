@@ -100,6 +100,7 @@ func (b *inbox) put(w http.ResponseWriter, r *http.Request, name string, v *visi
 
 // receive takes the body in.
 func (b *inbox) receive(w http.ResponseWriter, r *http.Request, a arrival, v *visit) (*stored, error) {
+	defer v.turn(a.path)()
 	b.files <- struct{}{}
 	defer func() { <-b.files }()
 	in, done, err := b.store.begin(a)
@@ -258,6 +259,7 @@ func (b *inbox) converse(ctx context.Context, x *exchange, v *visit) error {
 			files.Wait() // links and directories come last
 		}
 		if e.End != nil {
+			v.finish() // a file that was given up may not be gone yet
 			x.failed(e.End.Status)
 			b.settle(x)
 			sum := x.sum()

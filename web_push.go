@@ -119,6 +119,7 @@ func (s *shelf) send(w http.ResponseWriter, r *http.Request, name string, f *os.
 		refuse(w, http.StatusInternalServerError, err.Error())
 		return
 	}
+	w.Header().Set(headerMtime, mtimeField(info.ModTime()))
 	if r.Method == http.MethodHead {
 		s.headDigest(w, r, out)
 		return
