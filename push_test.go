@@ -197,3 +197,13 @@ func short(content string) string {
 	s := sha256.Sum256([]byte(content))
 	return fmt.Sprintf("%x", s[:8])
 }
+
+// contentOf is what a file holds.
+func contentOf(t testing.TB, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(b)
+}

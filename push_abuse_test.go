@@ -1,0 +1,190 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// Peers that mean harm, or say what no purr would.
+
+// startPull starts a receiver that listens, and returns it with its directory.
+func startPull(t testing.TB, args ...string) (p *process, addr, into string) {
+	t.Helper()
+	into = t.TempDir()
+	p = startPurr(t, opts{}, append(append([]string{"--pull", "-v", "-l"}, args...), "127.0.0.1", "0", into)...)
+	return p, p.addr(), into
+}
+
+// startPush starts a sender that listens, in a directory with the given files.
+func startPush(t testing.TB, dir string, args ...string) (p *process, addr string) {
+	t.Helper()
+	p = startPurr(t, opts{dir: dir}, append([]string{"--push", "-v", "-l", "127.0.0.1", "0"}, args...)...)
+	return p, p.addr()
+}
+
+// ask sends a request as it stands, and returns the answer with its body.
+func ask(t testing.TB, addr, request string) (*http.Response, string) {
+	t.Helper()
+	c := dialTest(t, "tcp", addr)
+	defer c.Close()
+	writeAll(t, c, request)
+	resp, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: strings.Fields(request)[0]})
+	if err != nil {
+		t.Fatalf("%s: %v", brief(request), err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Errorf("%s: %v", brief(request), err)
+	}
+	return resp, string(body)
+}
+
+// putRequest is a PUT of a few bytes to a path that is taken as it stands.
+func putRequest(path string) string {
+	return "PUT " + path + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nevil"
+}
+
+func TestPutHostileNames(t *testing.T) {
+	t.Parallel()
+	p, addr, into := startPull(t, "-k")
+	for path, name := range map[string]string{
+		"/../x":                                "../x",
+		"/%2e%2e/x":                            "../x",
+		"/a/../../x":                           "a/../../x",
+		"/..":                                  "..",
+		"//tmp/x":                              "/tmp/x",
+		"/%2ftmp%2fx":                          "/tmp/x",
+		"/a//b":                                "a//b",
+		"/a/./b":                               "a/./b",
+		"/a/":                                  "a/",
+		"/.":                                   ".",
+		"/a%1b[1A%0dharmless":                  "a\x1b[1A\rharmless",
+		"/a%00b":                               "a\x00b",
+		"/a%7fb":                               "a\x7fb",
+		"/a%c2%9bb":                            "a\u009bb",
+		"/a%e2%80%aetxt.exe":                   "a\u202etxt.exe",
+		"/.purr-part-0123456789":               ".purr-part-0123456789",
+		"/.PURR-part-x":                        ".PURR-part-x",
+		"/a/.purr-part-x/b":                    "a/.purr-part-x/b",
+		"/.ssh/authorized_keys":                ".ssh/authorized_keys",
+		"/a/.bashrc":                           "a/.bashrc",
+		"/" + strings.Repeat("n", 256):         strings.Repeat("n", 256),
+		"/" + strings.Repeat("a/", 2500) + "x": strings.Repeat("a/", 2500) + "x",
+		"/" + strings.Repeat("a/", 128) + "x":  strings.Repeat("a/", 128) + "x",
+	} {
+		resp, body := ask(t, addr, putRequest(path))
+		if resp.StatusCode != http.StatusBadRequest || body != "unsafe name\n" {
+			t.Errorf("PUT %s: %s %q, want 400 unsafe name", brief(path), resp.Status, body)
+		}
+		p.waitErr(regexp.MustCompile(regexp.QuoteMeta(fmt.Sprintf("purr: %q refused: unsafe name\n", name))))
+	}
+	if said := p.err.String(); strings.ContainsAny(said, "\x1b\r\x00\x7f\u009b\u202e") {
+		t.Errorf("raw control characters on stderr: %q", said)
+	}
+	if found, _ := os.ReadDir(into); len(found) != 0 {
+		t.Errorf("left in the directory: %v", found)
+	}
+	// What is odd but harmless is stored.
+	for path, name := range map[string]string{
+		"/a%20b%25%3f%23&+":            "a b%?#&+",
+		"/-rf":                         "-rf",
+		"/%e4%bd%a0/%f0%9f%90%88":      "你/🐈",
+		"/bad%ff%fename":               "bad\xff\xfename",
+		"/a..b":                        "a..b",
+		"/back%5cslash":                `back\slash`,
+		"/" + strings.Repeat("n", 255): strings.Repeat("n", 255),
+	} {
+		if resp, body := ask(t, addr, putRequest(path)); resp.StatusCode != http.StatusCreated {
+			t.Errorf("PUT %s: %s %q", brief(path), resp.Status, body)
+		}
+		holds(t, filepath.Join(into, name), "evil")
+	}
+}
+
+// Not everything that can be asked of a listener is for everybody.
+func TestPullRefusesRequests(t *testing.T) {
+	t.Parallel()
+	p, addr, into := startPull(t, "-k")
+	_, port, _ := strings.Cut(addr, ":")
+	head := "PUT /f HTTP/1.1\r\nContent-Length: 4\r\n"
+	for request, want := range map[string]int{
+		head + "Host: evil.example\r\n\r\nevil":                                                                                                  http.StatusMisdirectedRequest,
+		head + "Host: evil.example:" + port + "\r\n\r\nevil":                                                                                     http.StatusMisdirectedRequest,
+		head + "Host: localhost.evil.example\r\n\r\nevil":                                                                                        http.StatusMisdirectedRequest,
+		head + "Host: localhost\r\nOrigin: http://evil.example\r\n\r\nevil":                                                                      http.StatusForbidden,
+		head + "Host: localhost\r\nOrigin: null\r\n\r\nevil":                                                                                     http.StatusForbidden,
+		head + "Host: localhost\r\nSec-Fetch-Site: cross-site\r\n\r\nevil":                                                                       http.StatusForbidden,
+		head + "Host: localhost\r\nSec-Fetch-Site: same-site\r\n\r\nevil":                                                                        http.StatusForbidden,
+		head + "Host: localhost\r\nContent-Range: bytes 4-7/8\r\n\r\nevil":                                                                       http.StatusBadRequest,
+		head + "Host: localhost\r\nRepr-Digest: sha-256=:AAAA:\r\n\r\nevil":                                                                      http.StatusBadRequest,
+		head + "Host: localhost\r\nRepr-Digest: " + digestField(sum("other")) + "\r\n\r\nevil":                                                   http.StatusUnprocessableEntity,
+		head + "Host: localhost\r\nPurr-Mode: rwx\r\n\r\nevil":                                                                                   http.StatusBadRequest,
+		head + "Host: localhost\r\nX-OC-Mtime: yesterday\r\n\r\nevil":                                                                            http.StatusBadRequest,
+		"GET /f HTTP/1.1\r\nHost: localhost\r\n\r\n":                                                                                             http.StatusForbidden,
+		"DELETE /f HTTP/1.1\r\nHost: localhost\r\n\r\n":                                                                                          http.StatusMethodNotAllowed,
+		"PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nevil":                                                                     http.StatusBadRequest,
+		"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nevil":                                                                    http.StatusBadRequest,
+		"PATCH /f HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/partial-upload\r\nUpload-Offset: -1\r\nContent-Length: 4\r\n\r\nevil": http.StatusBadRequest,
+		"PATCH /f HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/partial-upload\r\nUpload-Offset: 7\r\nContent-Length: 4\r\n\r\nevil":  http.StatusConflict,
+		"POST / HTTP/1.1\r\nHost: localhost\r\nPurr: sender\r\nContent-Type: application/x-ndjson\r\nContent-Length: 0\r\n\r\n":                  http.StatusBadRequest,
+	} {
+		if resp, body := ask(t, addr, request); resp.StatusCode != want || strings.Count(body, "\n") != 1 {
+			t.Errorf("%q: %s %q, want %d and one line", request, resp.Status, body, want)
+		}
+	}
+	if found, _ := os.ReadDir(into); len(found) != 0 {
+		t.Errorf("left in the directory: %v", found)
+	}
+	for i, host := range []string{"localhost:" + port, "127.0.0.1:" + port, "127.0.0.1", "[::1]:" + port, "192.0.2.1", "LOCALHOST", machineName()} {
+		request := fmt.Sprintf("PUT /ok%d HTTP/1.1\r\nHost: %s\r\nContent-Length: 4\r\n\r\ngood", i, host)
+		if resp, body := ask(t, addr, request); resp.StatusCode != http.StatusCreated {
+			t.Errorf("Host %s: %s %q", host, resp.Status, body)
+		}
+	}
+	p.runs()
+}
+
+// A sender gives what it offers, whatever is asked for.
+func TestPushOffersNothingElse(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, content := range map[string]string{"secret": "secret", "one/file": "offered", "one/.hidden": "beside", "tree/in": "offered", "tree.tar": "secret"} {
+		write(t, filepath.Join(dir, name), content)
+	}
+	for link, target := range map[string]string{"tree/out": "../secret", "tree/abs": "/etc/passwd", "tree/up": "..", "tree/within": "in"} {
+		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, addr := startPush(t, dir, "-k", "tree", "one/file")
+	for _, path := range []string{
+		"/secret", "/../secret", "/tree/../secret", "/tree/%2e%2e/secret", "//etc/passwd", "/%2fetc%2fpasswd",
+		"/tree/out", "/tree/abs", "/tree/up/secret", "/tree/within", "/.hidden", "/one/.hidden", "/one/file", "/one.tar", "/tree",
+		"/tree/up.tar", "/..tar", "/...tar", "/.tar", "/tree/../one.tar", "/file.tar", "/file/x", "/tree/in/x", "/tree%00", "/" + strings.Repeat("a/", 2500),
+	} {
+		resp, body := ask(t, addr, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		if resp.StatusCode < 400 || strings.Contains(body, "secret") && !strings.Contains(path, "secret") || strings.Contains(body, "root:") {
+			t.Errorf("GET %s: %s %s", brief(path), resp.Status, brief(body))
+		}
+	}
+	for path, want := range map[string]string{"/file": "offered", "/tree/in": "offered"} {
+		if resp, body := ask(t, addr, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n"); resp.StatusCode != http.StatusOK || body != want {
+			t.Errorf("GET %s: %s %q", path, resp.Status, body)
+		}
+	}
+	resp, body := ask(t, addr, "GET /tree.tar HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	if resp.StatusCode != http.StatusOK || bytes.Contains([]byte(body), []byte("root:")) || !strings.Contains(body, "offered") {
+		t.Errorf("GET /tree.tar: %s %s", resp.Status, brief(body))
+	}
+	p.runs()
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A plain netcat at the other end.
+
+// plainPeers are the programs that know no purr, and how each listens on a port
+// and writes what comes to a file, and dials and sends a file.
+var plainPeers = []struct{ name, listen, dial string }{
+	{"nc.openbsd", `exec nc.openbsd -n -l 127.0.0.1 "$1" >"$2"`, `exec nc.openbsd -n -N 127.0.0.1 "$1" <"$2"`},
+	{"nc.traditional", `exec nc.traditional -n -l -p "$1" >"$2"`, `exec nc.traditional -n -q 5 127.0.0.1 "$1" <"$2"`},
+	{"ncat", `exec ncat -n -l 127.0.0.1 "$1" >"$2"`, `exec ncat -n 127.0.0.1 "$1" <"$2"`},
+	{"socat", `exec socat -u TCP-LISTEN:"$1",bind=127.0.0.1 - >"$2"`, `exec socat -t 5 - TCP:127.0.0.1:"$1" <"$2"`},
+}
+
+// A netcat that listens gets the head of a request at most.
+func TestPushToNetcat(t *testing.T) {
+	t.Parallel()
+	for _, nc := range plainPeers {
+		for _, as := range []string{"--push", "--pull"} {
+			t.Run(nc.name+" "+as, func(t *testing.T) {
+				t.Parallel()
+				if _, err := exec.LookPath(nc.name); err != nil {
+					t.Skipf("needs %s", nc.name)
+				}
+				port := freePort(t, "tcp")
+				into := filepath.Join(t.TempDir(), "f")
+				shell(t, opts{openStdin: true}, nc.listen, port, into)
+				from := fileWith(t, noise(1000))
+				if as == "--pull" {
+					from = t.TempDir()
+				}
+				p := startPurr(t, opts{}, as, "--wait-for", "20", "--hello-timeout", "1", "127.0.0.1", port, from)
+				p.ends(6)
+				p.printed("")
+				said(p, `^purr: 127\.0\.0\.1 port `+port+` accepted the connection but does not speak HTTP: a plain netcat\? no file data was sent; use --send-file or --recv-file$`)
+				if got := contentOf(t, into); strings.Contains(got, noise(1000)[:20]) || len(got) > 1000 {
+					t.Errorf("%s got %s", nc.name, brief(got))
+				}
+			})
+		}
+	}
+}
+
+// A netcat that dials learns that it is wrong here.
+func TestNetcatToListener(t *testing.T) {
+	t.Parallel()
+	for _, nc := range plainPeers {
+		for _, as := range []role{roleReceiver, roleSender} {
+			t.Run(nc.name+" to a "+string(as), func(t *testing.T) {
+				t.Parallel()
+				if _, err := exec.LookPath(nc.name); err != nil {
+					t.Skipf("needs %s", nc.name)
+				}
+				x := newTransfer(t, as, "s.bin")
+				x.file("s.bin", noise(1000))
+				_, port, _ := net.SplitHostPort(strings.Join(x.listen(), ":"))
+				// Longer than what the sockets hold, and it ends in nothing but bytes.
+				n := shell(t, opts{}, nc.dial, port, fileWith(t, "\x00"+noise(8_000_000)))
+				p, other, hint := x.receiver, "sender: nothing stored", "--recv-file"
+				if as == roleSender {
+					p, other, hint = x.sender, "receiver: nothing sent", "--send-file"
+				}
+				p.ends(6)
+				said(p, `is not a purr `+other+`; for a plain netcat use `+hint+` FILE$`)
+				p.printed("")
+				n.status()
+				if got := n.out.String(); !strings.HasPrefix(got, "HTTP/1.1 400 Bad Request\r\n") || !strings.Contains(got, "400 Bad Request: not a purr ") {
+					t.Errorf("%s printed %s%s", nc.name, brief(got), n.err)
+				}
+				x.leaves()
+			})
+		}
+	}
+}
