@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -69,8 +70,21 @@ func (o *outgoing) whole(b []byte) (sum []byte, err error) {
 		return nil, cause(err)
 	}
 	digest := sha256.Sum256(b[:o.size()])
-	return digest[:], o.check()
+	if err := o.check(); err != nil || o.size() > 0 || o.live {
+		return digest[:], err
+	}
+	if n, _ := o.f.ReadAt(make([]byte, 1), 0); n > 0 {
+		if err := o.check(); err != nil {
+			return nil, err
+		}
+		return nil, errNoSize
+	}
+	return digest[:], nil
 }
+
+// errNoSize is about a file of the system's, as in /proc. To send nothing of it
+// and call that verified would be a lie.
+var errNoSize = errors.New("holds more than its size says: to send what it shows now, say \"purr HOST PORT <PATH\"")
 
 // digest hashes the first n bytes from where the file stands, and leaves it
 // behind them. moved hears of each block.
