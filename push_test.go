@@ -108,7 +108,7 @@ func (x *transfer) start() *transfer {
 	x.t.Helper()
 	x.t.Cleanup(func() {
 		if x.t.Failed() {
-			x.t.Logf("sender: %s\nreceiver: %s", x.sender.err, x.receiver.err)
+			x.t.Logf("sender: %s\nreceiver: %s", brief(x.sender.err.String()), brief(x.receiver.err.String()))
 		}
 	})
 	address := x.listen()
