@@ -308,7 +308,7 @@ func TestPushOverLink(t *testing.T) {
 				said(x.sender, `^purr: s\.bin: refused by the other end: exists$`)
 				said(x.receiver, `^purr: "s\.bin" refused: exists$`)
 				said(x.receiver, `^purr: "d/f" refused: `)
-				holds(t, victim, "victim")
+				hasContent(t, victim, "victim")
 				absent(t, filepath.Join(outside, "f"))
 				if target, err := os.Readlink(filepath.Join(x.into, "s.bin")); target != victim {
 					t.Errorf("the link leads to %q (%v)", target, err)

@@ -1,4 +1,4 @@
-//go:build unix
+//go:build linux
 
 package main
 
@@ -138,17 +138,7 @@ func said(p *process, pattern string) {
 // receives checks the content of a file at the receiver.
 func (x *transfer) receives(name, content string) {
 	x.t.Helper()
-	holds(x.t, filepath.Join(x.into, name), content)
-}
-
-func holds(t testing.TB, path, content string) {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Errorf("%v", err)
-	} else if string(b) != content {
-		t.Errorf("%s holds %s, want %s", path, brief(string(b)), brief(content))
-	}
+	hasContent(x.t, filepath.Join(x.into, name), content)
 }
 
 // leaves checks which names are in the receiver's directory; "" for nothing,
