@@ -28,6 +28,7 @@ var chartTools = []struct {
 	{trad, color.RGBA{0x86, 0xb0, 0xd6, 0xff}},
 	{ncat, color.RGBA{0x6b, 0x6b, 0x6b, 0xff}},
 	{socat, color.RGBA{0xb5, 0xb5, 0xb5, 0xff}},
+	{rsync, color.RGBA{0x5a, 0x8f, 0x5a, 0xff}},
 }
 
 const (
@@ -42,7 +43,7 @@ const (
 // charted are the rows that the chart shows, where they have a result: speeds, once over TCP.
 var charted = []string{"file-tcp", "sendfile-tcp", "pipe-tcp", "tcp-null", "tcp-pipe", "tcp-file", "tcp-append",
 	"pipe-tcp-pipe", "both-tcp", "upper-tcp", "echo", "echo-upper", "pingpong", "connections", "udp-send",
-	"udp-receive"}
+	"udp-receive", "push-file", "pull-file", "push-files", "pull-files"}
 
 // relative is the speed of a tool relative to the best peer, whichever way the row counts; 0 if it has none.
 func (res *result) relative(tool string) float64 {

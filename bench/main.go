@@ -1,4 +1,4 @@
-// Bench measures purr against nc.openbsd, nc.traditional, ncat and socat on the same work.
+// Bench measures purr against nc.openbsd, nc.traditional, ncat, socat and rsync on the same work.
 //
 // The programs take turns, round by round in one run, so that whatever else the machine does meets all of them. Where
 // one end only is under test, this program, started again, is the other end. Every transfer is checked.
@@ -30,6 +30,7 @@ type options struct {
 	size     int64 // bytes
 	short    bool
 	netns    bool
+	disk     string
 	list     bool
 	chart    string
 	markdown string
@@ -46,6 +47,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds, each with every tool once")
 	flag.BoolVar(&o.short, "short", false, "everything once and small: proves that it works, measures nothing")
 	flag.BoolVar(&o.netns, "netns", false, "measure between two network namespaces joined by veth (needs root)")
+	flag.StringVar(&o.disk, "disk", "/var/tmp", "directory on a disk, for the rows about storing there")
 	flag.BoolVar(&o.list, "list", false, "list the rows and end")
 	flag.StringVar(&o.chart, "chart", "", "draw the chart to `FILE.svg`")
 	flag.StringVar(&o.markdown, "markdown", "", "write the table to `FILE` (-: stdout)")
@@ -112,7 +114,7 @@ func (o *options) measure(ctx context.Context) error {
 		}
 	}
 	defer os.RemoveAll(dir)
-	b := &bench{dir: dir, rounds: o.rounds, size: o.size, short: o.short, isolated: isolated}
+	b := &bench{dir: dir, disk: o.disk, rounds: o.rounds, size: o.size, short: o.short, isolated: isolated}
 	built := buildPurr(ctx, dir, o.purr) // before isolate: it may need modules from the network
 	if !isolated {
 		isolate(ctx, dir)

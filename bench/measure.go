@@ -15,6 +15,7 @@ import (
 // by one goroutine.
 type bench struct {
 	dir    string // on tmpfs: the disk is not what is measured
+	disk   string // but for the rows that store on one
 	tools  map[string]*tool
 	rounds int
 	size   int64 // bytes of the largest stream rows

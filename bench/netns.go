@@ -62,25 +62,28 @@ func (l *link) close() {
 	}
 }
 
-// slow makes the line slow and lossy: with tc netem, or without it by a relay of our own between two TUN devices. It
-// returns the address of the far end.
-func (l *link) slow(ctx context.Context, b *bench) (string, error) {
-	l.netem = output(ctx, "ip", "netns", "exec", l.near, "tc", "qdisc", "add", "dev", "v0", "root", "netem",
-		"delay", fmt.Sprintf("%dms", lineDelay.Milliseconds()), "loss", fmt.Sprintf("%g%%", lineLoss*100))
+// slow makes the line slow, and lossy if loss is not 0: with tc netem, or without it by a relay of our own between two
+// TUN devices. It may be called again. It returns the address of the far end.
+func (l *link) slow(ctx context.Context, b *bench, loss float64) (string, error) {
+	l.netem = output(ctx, "ip", "netns", "exec", l.near, "tc", "qdisc", "replace", "dev", "v0", "root", "netem",
+		"delay", fmt.Sprintf("%dms", lineDelay.Milliseconds()), "loss", fmt.Sprintf("%g%%", loss*100))
 	if l.netem == nil {
 		return farHost, nil
 	}
-	return wireHost, l.startWire(ctx, b)
+	return wireHost, l.startWire(ctx, b, loss)
 }
 
-// startWire starts the relay and brings its devices up.
-func (l *link) startWire(ctx context.Context, b *bench) error {
+// startWire starts the relay, in place of the one that may run, and brings its devices up.
+func (l *link) startWire(ctx context.Context, b *bench, loss float64) error {
 	const longest = 24 * time.Hour
+	if l.wire != nil {
+		l.wire.close() // which removes its devices
+	}
 	var err error
 	if l.wire, err = b.newSession(ctx, loopback, longest); err != nil {
 		return err
 	}
-	n, err := l.wire.neutral(job{Role: "wire", Near: l.near, Far: l.far, For: lineDelay, Loss: lineLoss}, nil, nil, "")
+	n, err := l.wire.neutral(job{Role: "wire", Near: l.near, Far: l.far, For: lineDelay, Loss: loss}, nil, nil, "")
 	if err != nil {
 		return err
 	}
@@ -100,7 +103,8 @@ func (l *link) startWire(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// runNetns measures the main rows between two network namespaces, and again on a slow and lossy line.
+// runNetns measures the main rows between two network namespaces, again on a slow and lossy line, and pushed files on
+// one that is only slow.
 func (o *options) runNetns(ctx context.Context, b *bench, w io.Writer) ([]*result, error) {
 	l, err := openLink(ctx, b)
 	defer l.close()
@@ -113,7 +117,7 @@ func (o *options) runNetns(ctx context.Context, b *bench, w io.Writer) ([]*resul
 	if err != nil {
 		return results, err
 	}
-	if lane.host, err = l.slow(ctx, b); err != nil {
+	if lane.host, err = l.slow(ctx, b, lineLoss); err != nil {
 		return results, fmt.Errorf("a slow line: %w", err)
 	}
 	how := "tc netem"
@@ -124,7 +128,16 @@ func (o *options) runNetns(ctx context.Context, b *bench, w io.Writer) ([]*resul
 	fmt.Fprintf(w, "With %v of delay and %g %% loss, made by %s; TCP uses %s:\n\n", lineDelay, lineLoss*100, how,
 		congestionControl())
 	lossy, err := o.runRows(ctx, b, b.lineRows("lossy", lane))
-	return append(results, lossy...), err
+	results = append(results, lossy...)
+	if err != nil {
+		return results, err
+	}
+	if lane.host, err = l.slow(ctx, b, 0); err != nil {
+		return results, fmt.Errorf("a line with delay: %w", err)
+	}
+	fmt.Fprintf(w, "With %v of delay and no loss:\n\n", lineDelay)
+	far, err := o.runRows(ctx, b, b.pushWireRows(lane))
+	return append(results, far...), err
 }
 
 // lineRows are the rows measured between namespaces: purr shall not be slower than any peer.

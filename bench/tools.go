@@ -20,9 +20,10 @@ const (
 	ncat   = "ncat"
 	socat  = "socat"
 	python = "python"
+	rsync  = "rsync"
 )
 
-// A tool is one netcat.
+// A tool is one netcat, or what else does its work.
 type tool struct {
 	name    string
 	path    string
@@ -41,15 +42,16 @@ var versionFlags = map[string]struct {
 	ncat:   {"--version", regexp.MustCompile(`Version (\S+)`)},
 	socat:  {"-V", regexp.MustCompile(`socat version (\S+)`)},
 	python: {"--version", regexp.MustCompile(`Python (\S+)`)},
+	rsync:  {"--version", regexp.MustCompile(`version (\S+)`)},
 }
 
 // toolNames are the tools in the order of the tables.
-var toolNames = []string{purr, obsd, trad, ncat, socat, python}
+var toolNames = []string{purr, obsd, trad, ncat, socat, python, rsync}
 
 // findTools looks for the peers in PATH. purr is what buildPurr returned.
 func findTools(ctx context.Context, own *tool) map[string]*tool {
 	tools := map[string]*tool{purr: own}
-	for _, name := range []string{obsd, trad, ncat, socat} {
+	for _, name := range []string{obsd, trad, ncat, socat, rsync} {
 		t := &tool{name: name}
 		t.path, t.absent = exec.LookPath(name)
 		tools[name] = t
