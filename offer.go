@@ -166,7 +166,8 @@ func (o *offer) walk(part walkPart, visit visitor) (links bool, err error) {
 		w := &walker{item: item, part: part, visit: visit}
 		if item.file != "" {
 			if part == walkFiles {
-				err = w.file(item.name, item.file)
+				info, infoErr := item.root.Lstat(item.file)
+				err = w.file(item.name, info, infoErr)
 			}
 		} else {
 			err = w.dir(item.name, ".", 0)
@@ -246,15 +247,16 @@ func (w *walker) found(d fs.DirEntry, name, inside string, depth int) error {
 		}
 	case w.part != walkFiles:
 	case kind.IsRegular():
-		return w.file(name, inside)
+		info, err := d.Info() // it was read with the name, and costs nothing more
+		return w.file(name, info, err)
 	default:
 		return w.skip(name, errors.New("neither a file, a directory nor a link"))
 	}
 	return nil
 }
 
-func (w *walker) file(name, inside string) error {
-	info, err := w.item.root.Lstat(filepath.FromSlash(inside))
+// file visits a file, or tells of the error that Lstat had for it.
+func (w *walker) file(name string, info fs.FileInfo, err error) error {
 	if err != nil {
 		return w.skip(name, err)
 	}
