@@ -78,10 +78,10 @@ func (s *pushing) run(ctx context.Context, end io.WriteCloser) error {
 	results := make(chan error, 1)
 	go func() { results <- s.readResults() }()
 	go s.beat(ctx)
-	_, err := s.offer.walk(walkFiles, func(e *entry, skipped error) error { return s.file(ctx, e, skipped) })
+	links, err := s.offer.walk(walkFiles, func(e *entry, skipped error) error { return s.file(ctx, e, skipped) })
 	s.files.Wait()
 	if err == nil {
-		err = s.tail()
+		err = s.tail(links)
 	}
 	if err == nil && context.Cause(ctx) == nil {
 		sum := s.sum()
@@ -96,16 +96,18 @@ func (s *pushing) run(ctx context.Context, end io.WriteCloser) error {
 	return s.ended(ctx, err)
 }
 
-// tail sends the links and the directories.
-func (s *pushing) tail() error {
+// tail sends the links, if there are any, and the directories.
+func (s *pushing) tail(links bool) error {
 	visit := func(e *entry, skipped error) error {
 		if skipped != nil {
 			return s.giveUp(e, skipped)
 		}
 		return s.send(e)
 	}
-	if _, err := s.offer.walk(walkLinks, visit); err != nil {
-		return err
+	if links {
+		if _, err := s.offer.walk(walkLinks, visit); err != nil {
+			return err
+		}
 	}
 	_, err := s.offer.walk(walkDirs, visit)
 	return err
@@ -123,6 +125,10 @@ func (s *pushing) readResults() error {
 			if s.failed(e.End.Status); len(s.unconfirmed) > 0 {
 				return errLost
 			}
+			// The answer ends when the receiver has sent off all of it: to
+			// close before would look to it as if we were lost. Whatever comes
+			// instead, everything is stored.
+			_, _ = s.in.ReadByte()
 			return nil
 		}
 		name, err := e.name()
