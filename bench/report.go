@@ -120,6 +120,9 @@ func markdown(w io.Writer, results []*result, machine string) {
 		for _, g := range res.goals {
 			fmt.Fprintln(w, res.markdownLine(g))
 		}
+		if own := res.purr(); len(res.goals) == 0 && own != nil {
+			fmt.Fprintf(w, "| %s | %s %s | - | - | none | - | %s | |\n", res.work, number3(own.value()), res.unit, cpuText(own))
+		}
 	}
 	fmt.Fprintf(w, "\n%s\n", machine)
 }

@@ -27,6 +27,8 @@ func (b *bench) pushRows() []row {
 			c.aside = c.tool.name != purr && c.variant != fsync // its data is not on the disk when it ends
 		}
 	}
+	keyed := b.contenders(purr)
+	keyed[0].variant = withKey
 	rate := []goal{{limit: 1}}
 	most := []goal{{limit: 64, absolute: true}}
 	alone := b.contenders(purr)
@@ -34,6 +36,7 @@ func (b *bench) pushRows() []row {
 		{name: "push-file", work: "one large file, --push to --pull -l", unit: "GB/s", goals: rate, who: file, share: 2, run: pushes(purePush, 0)},
 		{name: "pull-file", work: "one large file, --pull from --push -l", unit: "GB/s", goals: rate, who: file, share: 2, run: pushes(purePull, 0)},
 		{name: "push-file-disk", work: "one large file, --push, onto a disk", unit: "GB/s", goals: rate, who: fileDisk, share: 1, most: 3, run: pushes(diskPush, 0)},
+		{name: "push-file-key", work: "one large file, --push, encrypted with a key", unit: "GB/s", who: keyed, share: 2, run: pushes(purePush, 0)},
 		{name: "push-files", work: fmt.Sprintf("%d small files, --push", files), unit: "files/s", who: small, goals: rate, run: pushes(purePush, files)},
 		{name: "pull-files", work: fmt.Sprintf("%d small files, --pull", files), unit: "files/s", who: small, goals: rate, run: pushes(purePull, files)},
 		{name: "push-files-disk", work: fmt.Sprintf("%d small files, --push, onto a disk", files), unit: "files/s", who: smallDisk, goals: rate, most: 3, run: pushes(diskPush, files)},
@@ -63,6 +66,12 @@ func (b *bench) pushWireRows(l lane) []row {
 
 // fsync is the variant of rsync that brings every file onto stable storage, as purr always does.
 const fsync = "--fsync"
+
+// withKey is the variant of purr that has a key, at both ends. It is 16 zero bytes and their check character.
+const (
+	withKey = "key"
+	zeroKey = "PURR_KEY=AAAAAAAAAAAAAAAAAAAAAAAAAAG"
+)
 
 // A pushKind is who dials, and where the files are stored.
 type pushKind struct {
@@ -194,16 +203,24 @@ func (m *move) do() (start, end int64, err error) {
 
 // listen starts the end that listens, and waits until it does.
 func (m *move) listen(at address, argv []string) (*proc, error) {
-	p, err := m.start(command{argv: argv, netns: m.session.lane.server})
+	p, err := m.start(command{argv: argv, env: m.env(), netns: m.session.lane.server})
 	if err == nil {
 		err = waitReady(m.ctx, p, at.network, at.port)
 	}
 	return p, err
 }
 
+// env is what the programs find in their environment beside ours.
+func (m *move) env() []string {
+	if m.variant == withKey {
+		return []string{zeroKey}
+	}
+	return nil
+}
+
 // dial starts the end that dials, and waits for the end of both.
 func (m *move) dial(argv []string) (start, end int64, err error) {
-	p, err := m.start(command{argv: argv, netns: m.session.lane.dialer})
+	p, err := m.start(command{argv: argv, env: m.env(), netns: m.session.lane.dialer})
 	if err != nil {
 		return 0, 0, err
 	}
