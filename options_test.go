@@ -442,7 +442,7 @@ func TestExamplesParse(t *testing.T) {
 	for line := range strings.Lines(examples + help[:strings.Index(help, "Usage:")]) {
 		for _, command := range regexp.MustCompile(`(?:^| )purr( [^;|<>,()]+)`).FindAllStringSubmatch(line, -1) {
 			text, _, _ := strings.Cut(strings.TrimSpace(command[1]), "  ")
-			args := strings.Fields(strings.NewReplacer("PORT", "9000", "--send-file F", "--send-file go.mod", "--recv-file F", "--recv-file new", "CMD", os.Args[0]).Replace(text))
+			args := strings.Fields(strings.NewReplacer("PORT", "9000", "--send-file F", "--send-file go.mod", "--recv-file F", "--recv-file new", "PATH...", "go.mod", "[DIR]", ".", "DIR", ".", "CMD", os.Args[0]).Replace(text))
 			if len(args) == 0 || strings.HasPrefix(text, "pipes ") {
 				continue
 			}

@@ -28,7 +28,7 @@ func unsafeName() *refusal { return refusef(http.StatusBadRequest, "unsafe name"
 
 // safeName returns nil if a sender may name a file path: components separated
 // by single slashes that lead down only and hold nothing that acts on a
-// terminal. With hidden, components that begin with a dot are fine. Invalid
+// terminal. With hidden, components that begin with a dot are fine, too. Invalid
 // UTF-8 is fine where the file system takes it.
 func safeName(path string, hidden bool) error {
 	if path == "" || len(path) > maxPath || strings.Count(path, "/") >= maxDepth {
@@ -38,7 +38,6 @@ func safeName(path string, hidden bool) error {
 		switch {
 		case component == "", component == ".", component == "..",
 			len(component) > maxComponent,
-			!hidden && component[0] == '.',
 			strings.HasPrefix(strings.ToLower(component), partialPrefix), // the file system may fold case
 			strings.ContainsFunc(component, actsOnTerminal):
 			return unsafeName()
@@ -46,6 +45,9 @@ func safeName(path string, hidden bool) error {
 	}
 	if !isLocalName(path) {
 		return unsafeName()
+	}
+	if !hidden && (path[0] == '.' || strings.Contains(path, "/.")) {
+		return refusef(http.StatusForbidden, "hidden name: a component that begins with a dot needs a key at both ends")
 	}
 	return nil
 }

@@ -274,7 +274,7 @@ func TestStoreLink(t *testing.T) {
 		{"esc/x", "victim", 403, "symbolic link in the way: esc"},
 		{"up/here/x", "../out", 403, "leads outside"}, // lexically dst/up/out, really out
 		{"x", ".ssh", 403, "unsafe target"},
-		{".x", "file", 400, "unsafe name"},
+		{".x", "file", 403, "hidden name: a component that begins with a dot needs a key at both ends"},
 		{"file/x", "y", 409, "not a directory: file"},
 	} {
 		refuses(t, s.link(c.path, c.target), c.code, 4, c.text)

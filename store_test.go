@@ -175,7 +175,7 @@ func TestStoreRefuses(t *testing.T) {
 		{"a directory", []string{"f/"}, storeOptions{force: true}, arrival{path: "f", size: 3}, "new", 409, 4, "not a regular file there"},
 		{"a file in the way", []string{"d"}, storeOptions{}, arrival{path: "d/e/f", size: 3}, "new", 409, 4, "not a directory: d"},
 		{"name", nil, storeOptions{}, arrival{path: "../f", size: 3}, "new", 400, 4, "unsafe name"},
-		{"hidden", nil, storeOptions{}, arrival{path: ".ssh/f", size: 3}, "new", 400, 4, "unsafe name"},
+		{"hidden", nil, storeOptions{}, arrival{path: ".ssh/f", size: 3}, "new", 403, 4, "hidden name: a component that begins with a dot needs a key at both ends"},
 		{"max-size", nil, storeOptions{maxSize: 2}, arrival{path: "d/f", size: 3}, "new", 413, 4, "over --max-size 2: 2 bytes left"},
 		{"max-size, size not known", nil, storeOptions{maxSize: 1 << 20}, arrival{path: "d/f", size: -1}, big, 413, 4, "over --max-size"},
 		{"more than announced", nil, storeOptions{}, arrival{path: "d/f", size: 2}, "new", 422, 5, "more than the 2 bytes announced"},

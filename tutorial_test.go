@@ -251,8 +251,8 @@ func TestNoArguments(t *testing.T) {
 	p.ends(2)
 	p.printed("")
 	lines := strings.Split(strings.TrimSuffix(p.err.String(), "\n"), "\n")
-	if len(lines) != 8 {
-		t.Errorf("%d lines, want 8:\n%s", len(lines), p.err)
+	if len(lines) != 10 {
+		t.Errorf("%d lines, want 10:\n%s", len(lines), p.err)
 	}
 	for _, line := range lines {
 		if !strings.Contains(line, "purr ") || len(line) > 100 {

@@ -199,11 +199,38 @@ func (s *shelf) serveContent(w http.ResponseWriter, r *http.Request, name string
 	}
 	counted := s.newCountedAnswer(w, name, info.Size(), v)
 	defer counted.bar.end()
+	if r.Header.Get(headerWant) != "" && r.Header.Get("Range") == "" {
+		s.serveDigested(counted, name, f, info, v)
+		return
+	}
 	http.ServeContent(counted, r, "", info.ModTime(), f)
 	if r.Method == http.MethodHead || counted.code >= 300 || !reachesEnd(counted.Header(), info.Size()) {
 		return
 	}
 	s.delivered(w, name, counted, v)
+}
+
+// serveDigested answers with a file and, in a trailer, its digest: RFC 9530,
+// section 6.5. HTTP/1.1 has trailers behind chunks only, so no length is told.
+func (s *shelf) serveDigested(c *countedAnswer, name string, f *os.File, info fs.FileInfo, v *visit) {
+	out, err := newOutgoing(f, info, s.offer.live)
+	if err != nil {
+		refuse(c, http.StatusInternalServerError, err.Error())
+		return
+	}
+	body := out.body(0, nil, s.p.limit, func(int) {})
+	defer body.Close()
+	c.Header().Set("Trailer", headerDigest)
+	_, _ = io.CopyBuffer(onlyWriter{c}, body, make([]byte, body.most))
+	if c.failed == nil {
+		c.failed = body.failure()
+	}
+	if c.failed == nil {
+		c.Header().Set(headerDigest, digestField(body.digest()))
+	}
+	if s.delivered(c, name, c, v); c.failed != nil {
+		panic(http.ErrAbortHandler) // an answer that ends in order would look whole
+	}
 }
 
 // reachesEnd reports whether an answer goes up to the file's last byte: a part
@@ -300,6 +327,10 @@ func (s *shelf) isDir(name string) bool {
 // tar answers with a directory as an archive, files before links. An archive
 // that cannot be finished is cut, and not closed in order.
 func (s *shelf) tar(w http.ResponseWriter, r *http.Request, dir string, v *visit) {
+	if err := s.packs(dir); err != nil {
+		refuse(w, http.StatusConflict, err.Error())
+		return
+	}
 	w.Header().Set("Content-Type", "application/x-tar")
 	w.Header().Set("Content-Disposition", "attachment")
 	if r.Method == http.MethodHead {
@@ -318,6 +349,20 @@ func (s *shelf) tar(w http.ResponseWriter, r *http.Request, dir string, v *visit
 		panic(http.ErrAbortHandler)
 	}
 	s.delivered(w, dir+".tar", counted, v)
+}
+
+// packs returns why a directory cannot be an archive, before the first byte of
+// one is sent: something in it that would be left out.
+func (s *shelf) packs(dir string) error {
+	item, inside := s.offer.find(dir)
+	w := &walker{item: item, part: walkFiles, visit: func(e *entry, skipped error) error {
+		if skipped == nil {
+			return nil
+		}
+		name, _ := e.name()
+		return fmt.Errorf("%s: %w: no archive without it", quoted(name), skipped)
+	}}
+	return w.dir(dir, inside, 0)
 }
 
 // converse lists everything to a purr that pulls, and reads what became of it.
