@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
+	"net/http"
 	"net/url"
 	"slices"
 	"sync"
@@ -147,6 +149,7 @@ func (t *tally) sum() account {
 type exchange struct {
 	tally
 	bar  *tracker
+	came pathSet // what was stored, or is on its way
 	in   *bufio.Reader
 	left int64 // bytes of a file that follow the last line and were not taken
 
@@ -157,6 +160,40 @@ type exchange struct {
 	pending bool          // whether a flush is to come
 	over    bool          // whether close was called
 }
+
+// A pathSet remembers paths by their sums: a million of them stay small, and
+// two that had the same sum would be no more than a refusal.
+type pathSet struct {
+	mu   sync.Mutex
+	seed maphash.Seed
+	sums map[uint64]struct{}
+}
+
+// add reports whether path is new to the set.
+func (s *pathSet) add(path string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sums == nil {
+		s.seed, s.sums = maphash.MakeSeed(), make(map[uint64]struct{})
+	}
+	sum := maphash.String(s.seed, path)
+	_, there := s.sums[sum]
+	s.sums[sum] = struct{}{}
+	return !there
+}
+
+// remove makes room for path to be added again.
+func (s *pathSet) remove(path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sums != nil {
+		delete(s.sums, maphash.String(s.seed, path))
+	}
+}
+
+// errTwice refuses a path that came before in the same push: which of the two
+// was meant?
+var errTwice = &refusal{http.StatusConflict, 4, "sent twice"}
 
 // newExchange takes the two ways of the lines. Its owner calls close before w
 // becomes invalid.

@@ -159,6 +159,10 @@ func (b *inbox) keepLater(ctx context.Context, x *exchange, e *entry, name strin
 		return err
 	}
 	x.bar.add(len(content))
+	if !x.came.add(name) {
+		memory.Release(cost)
+		return b.refuse(x, e.Href, name, errTwice)
+	}
 	files.Add(1)
 	go func() {
 		defer files.Done()

@@ -106,6 +106,10 @@ func (r *pulling) entries(ctx context.Context) error {
 			if err := r.inbox.keepLater(ctx, r.exchange, e, name, r.memory, &r.files); err != nil {
 				return err
 			}
+		case e.Type == "" && !r.came.add(name):
+			if err := r.inbox.refuse(r.exchange, e.Href, name, errTwice); err != nil {
+				return err
+			}
 		case e.Type == "":
 			r.bar.grow(e.Size)
 			if err := r.file(ctx, name, e); err != nil {

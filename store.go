@@ -42,7 +42,7 @@ type store struct {
 	seed  maphash.Seed
 
 	mu       sync.Mutex
-	claimed  map[uint64]struct{} // the sums of the paths being received or stored
+	claimed  map[uint64]struct{} // the sums of the paths being received
 	made     map[uint64]struct{} // the sums of the directories that were created
 	unsynced map[string]struct{} // directories with new names that are not on stable storage yet
 	hollow   map[string]struct{} // directories that lost a file that was to come: to be removed if empty
@@ -152,7 +152,7 @@ func (s *store) removeDir(dir string) bool {
 
 func (s *store) sum(path string) uint64 { return maphash.String(s.seed, path) }
 
-// claim reserves path for one arrival; false if it had one in this run.
+// claim reserves path for one arrival; false if another is under way.
 func (s *store) claim(path string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -209,7 +209,7 @@ func (s *store) begin(a arrival) (*incoming, *stored, error) {
 		}
 	}
 	if !s.claim(a.path) {
-		return nil, nil, refusef(http.StatusConflict, "sent twice")
+		return nil, nil, refusef(http.StatusConflict, "being received already")
 	}
 	if err := in.prepare(d); err != nil {
 		in.over()

@@ -54,6 +54,7 @@ func (in *incoming) commit(digest []byte) (*stored, error) {
 	}
 	_ = in.file.Close()
 	in.file = nil
+	in.store.unclaim(in.path)
 	return &stored{path: c.path, size: in.received, digest: in.sum()}, nil
 }
 

@@ -62,7 +62,6 @@ func TestStoreDisks(t *testing.T) {
 			t.Fatal(err)
 		}
 		if offset > 0 {
-			s.unclaim("f")
 			leave(t, s, "f", content[:3<<20], 2<<20)
 		}
 	}

@@ -136,7 +136,7 @@ func TestStorePartialInUse(t *testing.T) {
 		}
 	}
 	_, _, err = s.begin(arrival{path: "f", size: 3 << 20})
-	refuses(t, err, 409, 4, "sent twice")
+	refuses(t, err, 409, 4, "being received already")
 	_, _, err = other.begin(arrival{path: "f", size: 3 << 20, offset: 2 << 20})
 	refuses(t, err, 409, 4, "no partial upload of 2097152 bytes here")
 	if _, err := put(other, arrival{path: "f", size: 3 << 20}, content); err != nil {

@@ -99,8 +99,18 @@ func (b *inbox) put(w http.ResponseWriter, r *http.Request, name string, v *visi
 }
 
 // receive takes the body in.
-func (b *inbox) receive(w http.ResponseWriter, r *http.Request, a arrival, v *visit) (*stored, error) {
+func (b *inbox) receive(w http.ResponseWriter, r *http.Request, a arrival, v *visit) (f *stored, err error) {
 	defer v.turn(a.path)()
+	if x := v.exchange.Load(); x != nil {
+		if !x.came.add(a.path) {
+			return nil, errTwice
+		}
+		defer func() {
+			if err != nil { // it may be sent again
+				x.came.remove(a.path)
+			}
+		}()
+	}
 	b.files <- struct{}{}
 	defer func() { <-b.files }()
 	in, done, err := b.store.begin(a)

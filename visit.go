@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A visit is one connection of a client's.
+type visit struct {
+	*contact
+	web      *web
+	name     string
+	exchange atomic.Pointer[exchange] // nil unless the client is a purr
+
+	requestsMu sync.Mutex
+	requests   sync.WaitGroup           // those beside the exchange
+	over       bool                     // no more of them
+	uploads    map[string]chan struct{} // those of files, by path; closed at the end
+}
+
+// turn waits until no other upload of path is under way on this connection, and
+// returns what ends its own. A sender that has given a file up sends it once
+// more at once, while what came of it before may still be on its way to the disk.
+func (v *visit) turn(path string) (end func()) {
+	v.requestsMu.Lock()
+	defer v.requestsMu.Unlock()
+	for earlier := v.uploads[path]; earlier != nil; earlier = v.uploads[path] {
+		v.requestsMu.Unlock()
+		<-earlier
+		v.requestsMu.Lock()
+	}
+	if v.uploads == nil {
+		v.uploads = make(map[string]chan struct{})
+	}
+	own := make(chan struct{})
+	v.uploads[path] = own
+	return func() {
+		v.requestsMu.Lock()
+		defer v.requestsMu.Unlock()
+		delete(v.uploads, path)
+		close(own)
+	}
+}
+
+// begin counts a request, unless the exchange that it belongs to is over.
+func (v *visit) begin() bool {
+	v.requestsMu.Lock()
+	defer v.requestsMu.Unlock()
+	if !v.over {
+		v.requests.Add(1)
+	}
+	return !v.over
+}
+
+// finish waits for the requests under way, and allows no more.
+func (v *visit) finish() {
+	v.requestsMu.Lock()
+	v.over = true
+	v.requestsMu.Unlock()
+	v.requests.Wait()
+}
+
+// accept takes connections until the listener is closed. Each is looked at in
+// a goroutine of its own, so that one which says nothing keeps nobody waiting.
+func (w *web) accept(ctx context.Context, ln net.Listener) error {
+	slots := make(chan struct{}, w.p.clientLimit())
+	for {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		conn, err := w.p.accept(ctx, ln)
+		if err != nil {
+			return err
+		}
+		_ = ln.(deadliner).SetDeadline(time.Time{}) // --accept-timeout is for the first
+		v := &visit{contact: w.p.newContact(conn), web: w, name: connName(conn)}
+		v.contact.closed = func() {
+			w.p.part()
+			<-slots
+		}
+		go w.welcome(ctx, v)
+	}
+}
+
+// welcome finds out what a client speaks, and hands it to the HTTP server if
+// it is that.
+func (w *web) welcome(ctx context.Context, v *visit) {
+	w.p.greet(ctx, v.Conn)
+	w.p.meet("accept", v.Conn)
+	if !w.secure(ctx, v) {
+		_ = v.Close()
+		return
+	}
+	first, err := w.sniff(v)
+	switch {
+	case err != nil && first == "":
+		w.p.log.notef(1, "%s said nothing", v.name)
+	case speaksHTTP(first):
+		select {
+		case w.conns <- v:
+			return
+		case <-ctx.Done():
+		}
+	default:
+		w.turnAway(v, first)
+	}
+	_ = v.Close()
+}
+
+// sniff reads the beginning of what a client says. It stays to be read.
+func (w *web) sniff(v *visit) (string, error) {
+	_ = v.Conn.SetReadDeadline(time.Now().Add(w.p.cfg.push.helloTimeout))
+	defer v.Conn.SetReadDeadline(time.Time{})
+	b := make([]byte, 16)
+	n := 0
+	for n < len(b) && isPrefix(b[:n]) {
+		m, err := v.Conn.Read(b[n:])
+		n += m
+		if err != nil {
+			v.replay = b[:n]
+			return string(b[:n]), err
+		}
+	}
+	v.replay = b[:n]
+	return string(b[:n]), nil
+}
+
+// isPrefix reports whether more bytes are needed to tell whether b begins a
+// request: a method, and then a space (RFC 9112, section 3).
+func isPrefix(b []byte) bool {
+	for _, c := range b {
+		if c < 'A' || c > 'Z' {
+			return false
+		}
+	}
+	return true
+}
+
+func speaksHTTP(first string) bool {
+	method, rest, ok := strings.Cut(first, " ")
+	return ok && len(method) >= 3 && isPrefix([]byte(method)) && (rest == "" || rest[0] == '/' || rest[0] == '*' || rest[0] == 'h')
+}
+
+// turnAway answers a client that speaks something else, in a way that nc shows
+// and a program understands.
+func (w *web) turnAway(v *visit, first string) {
+	err := fmt.Errorf("%s is not a purr %s: nothing stored; for a plain netcat use --recv-file FILE", v.name, w.site.role().other())
+	answer := "not a purr sender, curl or browser: nothing was stored; at this end, for a plain netcat: purr -l PORT --recv-file FILE"
+	if w.site.role() == roleSender {
+		err = fmt.Errorf("%s is not a purr receiver: nothing sent; for a plain netcat use --send-file FILE", v.name)
+		answer = "not a purr receiver, curl or browser: nothing is sent; at this end, for a plain netcat: purr -l PORT --send-file FILE"
+	}
+	if strings.HasPrefix(first, "\x16\x03") {
+		err = fmt.Errorf("%s speaks TLS: if it is a purr with a key, give this end the same key (--key-file or PURR_KEY)", v.name)
+	}
+	_ = v.Conn.SetDeadline(time.Now().Add(w.p.cfg.push.helloTimeout))
+	_, _ = fmt.Fprintf(v.Conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n400 Bad Request: %s\n", answer)
+	_ = halfClose(v.Conn)
+	// Whoever is sending shall see the answer, but not take its bytes for
+	// received: those get a moment to leave, and then comes a reset.
+	_ = v.Conn.SetReadDeadline(time.Now().Add(turnAwayTime))
+	_, _ = io.Copy(io.Discard, v.Conn)
+	_ = v.settle()
+	abort(v.Conn)
+	w.finish(v, statusError{6, err})
+}
+
+// turnAwayTime is how long a client that speaks something else may go on.
+const turnAwayTime = time.Second
