@@ -22,7 +22,7 @@ const (
 type contact struct {
 	net.Conn
 	silence time.Duration
-	out     io.Writer       // Conn, within --rate
+	limit   *limiter        // --rate
 	traffic *traffic        // of the run
 	ctx     context.Context // ends with the contact
 	stop    context.CancelFunc
@@ -40,11 +40,8 @@ type contact struct {
 }
 
 func (p *purr) newContact(conn net.Conn) *contact {
-	c := &contact{Conn: conn, silence: p.cfg.push.silence, out: conn, traffic: &p.traffic}
+	c := &contact{Conn: conn, silence: p.cfg.push.silence, limit: p.limit, traffic: &p.traffic}
 	c.ctx, c.stop = context.WithCancel(context.Background())
-	if p.limit != nil {
-		c.out = &limitedWriter{Writer: conn, limit: p.limit, admit: func(n int) error { return p.limit.wait(c.ctx, n) }}
-	}
 	c.heard.Store(time.Now().UnixNano())
 	return c
 }
@@ -52,7 +49,11 @@ func (p *purr) newContact(conn net.Conn) *contact {
 // Write remembers an error, too: after it, HTTP closes the connection without
 // another read.
 func (c *contact) Write(b []byte) (int, error) {
-	n, err := c.out.Write(b)
+	var out io.Writer = c.Conn
+	if c.limit != nil {
+		out = &limitedWriter{Writer: c.Conn, limit: c.limit, admit: func(n int) error { return c.limit.wait(c.ctx, n) }}
+	}
+	n, err := out.Write(b)
 	c.traffic.sent.Add(int64(n))
 	if isReset(err) { // HTTP closes the connection then, and no read tells
 		c.mu.Lock()

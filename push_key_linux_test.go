@@ -53,7 +53,7 @@ func TestPushWithKey(t *testing.T) {
 				case "none here":
 					do, ls, ds = opts{}, 6, 6
 				case "none there":
-					lo, ls, ds = opts{}, 7, 6
+					lo, ls, ds = opts{}, 6, 6
 				}
 				l := startPurr(t, lo, append(listens, "-v", "-l", "127.0.0.1", "0", operand[listens[0]])...)
 				d := startPurr(t, do, append(dials, "127.0.0.1", l.port(), operand[dials[0]])...)

@@ -280,20 +280,19 @@ func (p *purr) secured(h handler) handler {
 // secure encrypts a client's connection, if there is a key, and reports whether
 // the client may go on. One that does not hold the key is no client: it ends a
 // listener without -k only if it has shown that it is somebody else.
-func (w *web) secure(ctx context.Context, v *visit) bool {
-	c, err := w.p.secure(ctx, v.Conn)
+func (w *web) secure(ctx context.Context, conn net.Conn) (net.Conn, bool) {
+	secured, err := w.p.secure(ctx, conn)
 	switch {
 	case err == nil:
-		v.Conn = c
-		return true
+		return secured, true
 	case errors.Is(err, errNobody):
 		w.p.log.notef(1, "%v", err)
 	case errors.As(err, new(statusError)):
-		w.finish(v, err)
+		w.finish(nil, err)
 	case ctx.Err() == nil:
 		w.p.log.fail(err)
 	}
-	return false
+	return nil, false
 }
 
 // handshakesAtOnce is how many clients of one listener may be proving

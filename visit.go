@@ -81,24 +81,27 @@ func (w *web) accept(ctx context.Context, ln net.Listener) error {
 			return err
 		}
 		_ = ln.(deadliner).SetDeadline(time.Time{}) // --accept-timeout is for the first
-		v := &visit{contact: w.p.newContact(conn), web: w, name: connName(conn)}
-		v.contact.closed = func() {
-			w.p.part()
-			<-slots
-		}
-		go w.welcome(ctx, v)
+		go w.welcome(ctx, conn, func() { <-slots })
 	}
 }
 
 // welcome finds out what a client speaks, and hands it to the HTTP server if
-// it is that.
-func (w *web) welcome(ctx context.Context, v *visit) {
-	w.p.greet(ctx, v.Conn)
-	w.p.meet("accept", v.Conn)
-	if !w.secure(ctx, v) {
-		_ = v.Close()
+// it is that. gone is called when the client has gone.
+func (w *web) welcome(ctx context.Context, conn net.Conn, gone func()) {
+	w.p.greet(ctx, conn)
+	w.p.meet("accept", conn)
+	leave := func() {
+		w.p.part()
+		gone()
+	}
+	secured, ok := w.secure(ctx, conn)
+	if !ok {
+		_ = conn.Close()
+		leave()
 		return
 	}
+	v := &visit{contact: w.p.newContact(secured), web: w, name: connName(secured)}
+	v.contact.closed = leave
 	first, err := w.sniff(v)
 	switch {
 	case err != nil && first == "":
