@@ -17,6 +17,7 @@ import (
 func (in *incoming) over() {
 	s := in.store
 	if in.file != nil {
+		unlock(in.file)
 		_ = in.file.Close()
 		in.file = nil
 	}
@@ -52,6 +53,7 @@ func (in *incoming) commit(digest []byte) (*stored, error) {
 		in.drop()
 		return nil, diskRefusal(c.err)
 	}
+	unlock(in.file)
 	_ = in.file.Close()
 	in.file = nil
 	in.store.unclaim(in.path)

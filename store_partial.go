@@ -48,6 +48,7 @@ func (s *store) partial(path string) (offset int64, digest []byte, err error) {
 		return 0, nil, nil
 	}
 	defer f.Close()
+	defer unlock(f)
 	if info.Size() == 0 {
 		return 0, nil, nil
 	}

@@ -83,6 +83,12 @@ func lock(f *os.File) bool {
 	return onFD(f, func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) }) == nil
 }
 
+// unlock gives a file up that lock has taken. To close it is not always enough:
+// a child that another goroutine is just starting shares it until its exec.
+func unlock(f *os.File) {
+	_ = onFD(f, func(fd int) error { return unix.Flock(fd, unix.LOCK_UN) })
+}
+
 // setMode sets the permissions of an open file. A file system that has none
 // (FAT) is no reason to refuse a file.
 func setMode(f *os.File, mode fs.FileMode) error {

@@ -38,6 +38,9 @@ func lock(f *os.File) bool {
 	return windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, &at) == nil
 }
 
+// unlock leaves it to the close of the file.
+func unlock(*os.File) {}
+
 // setMode does nothing: the mode of Windows is an attribute that would only
 // keep the file from being renamed or removed.
 func setMode(*os.File, fs.FileMode) error { return nil }
