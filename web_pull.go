@@ -174,14 +174,33 @@ func (b *inbox) answer(w http.ResponseWriter, r *http.Request, name string, f *s
 	status, why := b.sayRefused(name, err)
 	var refused *refusal
 	if errors.As(err, &refused) {
-		refuse(w, refused.code, why)
+		refuseUpload(w, r, refused.code, why)
 	} else {
-		refuse(w, http.StatusInternalServerError, why)
+		refuseUpload(w, r, http.StatusInternalServerError, why)
 	}
 	if x := v.exchange.Load(); x != nil && status != 3 {
 		x.failed(status)
 	}
 	return status
+}
+
+// refuseUpload answers while the client may still be sending, and takes that in
+// for a moment: a close with bytes unread would reset the answer away before
+// curl has seen it. HTTP/2 has a way of its own, and net/http reads small rests.
+func refuseUpload(w http.ResponseWriter, r *http.Request, code int, text string) {
+	rc := http.NewResponseController(w)
+	small := r.ContentLength >= 0 && r.ContentLength <= smallFile
+	if r.ProtoMajor > 1 || small || rc.EnableFullDuplex() != nil {
+		refuse(w, code, text)
+		return
+	}
+	w.Header().Set("Connection", "close")
+	refuse(w, code, text)
+	if rc.Flush() != nil {
+		return
+	}
+	_ = rc.SetReadDeadline(time.Now().Add(turnAwayTime))
+	_, _ = io.Copy(io.Discard, r.Body)
 }
 
 // finished ends a listener without -k after the upload of a client that is no
