@@ -103,7 +103,7 @@ func TestBrowserUploads(t *testing.T) {
 			b.choose("#files", paths...)
 			b.shows(`12 of 13 files stored, 1 not`)
 			text := b.text()
-			for _, want := range []string{"unsafe name", "already there: 3,145,728 bytes, verified", "stored: 0 bytes, verified", "stored: 1 byte, verified",
+			for _, want := range []string{"hidden name", "already there: 3,145,728 bytes, verified", "stored: 0 bytes, verified", "stored: 1 byte, verified",
 				"stored: 120 bytes, verified", "stored: 20,971,520 bytes, verified", sha256Of(large)} {
 				if !strings.Contains(text, want) {
 					t.Errorf("the page does not say %q", want)
