@@ -1,0 +1,178 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Clients that are no purr: curl and wget.
+
+// An upload by curl, in each of its ways: what it prints, the status of purr,
+// and what is stored.
+func TestCurlUploads(t *testing.T) {
+	t.Parallel()
+	curl := needs(t, "curl", "curl")
+	for name, test := range map[string]struct {
+		args   []string // the URL of the receiver stands behind them
+		path   string   // behind the URL
+		code   string
+		status int
+		stored string // the name; "" for nothing
+	}{
+		"-T":             {[]string{"-T", "f"}, "/", "201", 0, "f"},
+		"-T, a name":     {[]string{"-T", "f"}, "/other", "201", 0, "other"},
+		"-T, deeper":     {[]string{"-T", "f"}, "/a/b/", "201", 0, "a/b/f"},
+		"-T - of pipe":   {[]string{"-T", "-"}, "/f", "201", 0, "f"},
+		"HTTP/2":         {[]string{"--http2-prior-knowledge", "-T", "f"}, "/", "201", 0, "f"},
+		"slowly":         {[]string{"--limit-rate", "3M", "-T", "f"}, "/", "201", 0, "f"},
+		"-F":             {[]string{"-F", "file=@f"}, "/", "201", 0, "f"},
+		"exists":         {[]string{"-T", "f"}, "/there", "412", 4, ""},
+		"HTTP/2, exists": {[]string{"--http2-prior-knowledge", "-T", "f"}, "/there", "412", 4, ""},
+		"no name":        {[]string{"-T", "-"}, "/", "400", 0, ""},
+		"--data-binary":  {[]string{"--data-binary", "@f"}, "/", "400", 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			content := noise(5_000_000)
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "f"), content)
+			p, addr, into := startPull(t)
+			write(t, filepath.Join(into, "there"), "old")
+			args := append([]string{"-sS", "-o", "answer", "-w", "%{http_code}"}, test.args...)
+			c := start(t, opts{dir: dir, stdin: strings.NewReader(content)}, curl, append(args, "http://"+addr+test.path)...)
+			c.ends(0)
+			c.printed(test.code)
+			answer, _ := os.ReadFile(filepath.Join(dir, "answer"))
+			switch {
+			case test.code == "400": // no upload yet: the next one may be right
+				if !strings.Contains(string(answer), "PUT /NAME") {
+					t.Errorf("the answer is %s", brief(string(answer)))
+				}
+				p.runs()
+				return
+			case test.stored == "":
+				if string(answer) != "exists\n" {
+					t.Errorf("the answer is %s", brief(string(answer)))
+				}
+			default:
+				hasContent(t, filepath.Join(into, test.stored), content)
+			}
+			p.ends(test.status)
+			p.printed("")
+			hasContent(t, filepath.Join(into, "there"), "old")
+		})
+	}
+}
+
+var sentTo = regexp.MustCompile(`(?m)^purr: d\S*: \d+ bytes sent to \S+ port \d+, not confirmed`)
+
+// Downloads by curl and wget: whole, from the middle, as a tar archive.
+func TestDownloads(t *testing.T) {
+	t.Parallel()
+	content := noise(5_000_000)
+	for name, test := range map[string]struct {
+		begun int // bytes of the file that are there already
+		argv  string
+		file  string
+	}{
+		"curl -OJ":           {0, `exec curl -sS -OJ "http://$1/d/f"`, "f"},
+		"curl, HTTP/2":       {0, `exec curl -sS --http2-prior-knowledge -O "http://$1/d/f"`, "f"},
+		"curl -C -":          {1_000_000, `exec curl -sS -C - -O "http://$1/d/f"`, "f"},
+		"curl, slowly":       {0, `exec curl -sS --limit-rate 3M -O "http://$1/d/f"`, "f"},
+		"wget":               {0, `exec wget -q "http://$1/d/f"`, "f"},
+		"wget -c":            {1_000_000, `exec wget -q -c "http://$1/d/f"`, "f"},
+		"curl, tar":          {0, `set -e; curl -sSf "http://$1/d.tar" | tar x`, "d/f"},
+		"curl, If-Range":     {0, `tag=$(curl -sSfI "http://$1/d/f" | sed -n 's/\r$//; s/^E[Tt]ag: //p'); exec curl -sSf -H "If-Range: $tag" -r 0- -O "http://$1/d/f"`, "f"},
+		"curl, old If-Range": {0, `exec curl -sSf -H 'If-Range: "old"' -r 100- -O "http://$1/d/f"`, "f"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			needs(t, strings.FieldsFunc(name, func(r rune) bool { return r == ' ' || r == ',' })[0], "curl wget")
+			from, into := t.TempDir(), t.TempDir()
+			write(t, filepath.Join(from, "d", "f"), content)
+			if test.begun > 0 {
+				write(t, filepath.Join(into, "f"), content[:test.begun])
+			}
+			p, addr := startPush(t, from, "-k", "d")
+			c := shell(t, opts{dir: into}, test.argv, addr)
+			c.ends(0)
+			hasContent(t, filepath.Join(into, test.file), content)
+			p.waitErr(sentTo)
+			p.runs()
+		})
+	}
+}
+
+// A client that is killed in the middle leaves a receiver, and is told by a
+// sender, with a status of its own.
+func TestClientKilled(t *testing.T) {
+	t.Parallel()
+	curl := needs(t, "curl", "curl")
+	t.Run("upload", func(t *testing.T) {
+		t.Parallel()
+		p, addr, into := startPull(t)
+		x := &transfer{t: t, into: into}
+		c := start(t, opts{}, curl, "-sS", "--limit-rate", "4M", "-T", fileWith(t, noise(30_000_000)), "http://"+addr+"/f")
+		x.arrives(1 << 20)
+		c.kill()
+		p.ends(3)
+		said(p, `^purr: "f": transfer cut: the other end closed the connection; \d+ of 30000000 bytes kept in `)
+		x.leaves("part")
+	})
+	t.Run("download", func(t *testing.T) {
+		t.Parallel()
+		from, into := t.TempDir(), t.TempDir()
+		write(t, filepath.Join(from, "f"), noise(30_000_000))
+		p, addr := startPush(t, from, "f")
+		c := start(t, opts{dir: into}, curl, "-sS", "--limit-rate", "4M", "-O", "http://"+addr+"/f")
+		eventually(t, "something of f", func() bool {
+			info, err := os.Stat(filepath.Join(into, "f"))
+			return err == nil && info.Size() > 0
+		})
+		c.kill()
+		if s := p.status(); s == 0 {
+			t.Errorf("status 0%s", p.heard())
+		}
+		said(p, `^purr: f: not sent to `)
+	})
+}
+
+// Clients that connect and say nothing, or say it very slowly, keep nobody else
+// from being served, and are let go.
+func TestPullSlowClients(t *testing.T) {
+	t.Parallel()
+	p, addr, into := startPull(t, "-k", "--hello-timeout", "1", "--idle-timeout", "1")
+	for i := range 60 {
+		c := dialTest(t, "tcp", addr)
+		switch i % 3 {
+		case 1:
+			writeAll(t, c, "PUT /slow HTTP/1.1\r\nHost: loc")
+		case 2:
+			writeAll(t, c, fmt.Sprintf("PUT /slow%d HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nbody", i))
+		}
+	}
+	if resp, body := ask(t, addr, putRequest("/quick")); resp.StatusCode != 201 {
+		t.Errorf("%s %q", resp.Status, body)
+	}
+	hasContent(t, filepath.Join(into, "quick"), "evil")
+	deadline := time.Now().Add(patience)
+	for {
+		found, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found) < 20 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d descriptors are open%s", len(found), p.heard())
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	(&transfer{t: t, into: into}).leaves("quick")
+}
