@@ -174,9 +174,9 @@ func (b *inbox) answer(w http.ResponseWriter, r *http.Request, name string, f *s
 	status, why := b.sayRefused(name, err)
 	var refused *refusal
 	if errors.As(err, &refused) {
-		refuseUpload(w, r, refused.code, why)
+		refuseUpload(w, r, refused.code, why, v)
 	} else {
-		refuseUpload(w, r, http.StatusInternalServerError, why)
+		refuseUpload(w, r, http.StatusInternalServerError, why, v)
 	}
 	if x := v.exchange.Load(); x != nil && status != 3 {
 		x.failed(status)
@@ -186,15 +186,17 @@ func (b *inbox) answer(w http.ResponseWriter, r *http.Request, name string, f *s
 
 // refuseUpload answers while the client may still be sending, and takes that in
 // for a moment: a close with bytes unread would reset the answer away before
-// curl has seen it. HTTP/2 has a way of its own, and net/http reads small rests.
-func refuseUpload(w http.ResponseWriter, r *http.Request, code int, text string) {
+// curl has seen it, and so would HTTP/2's way to stop an upload. A purr waits for
+// leave to send, and net/http takes in small rests.
+func refuseUpload(w http.ResponseWriter, r *http.Request, code int, text string, v *visit) {
 	rc := http.NewResponseController(w)
 	small := r.ContentLength >= 0 && r.ContentLength <= smallFile
-	if r.ProtoMajor > 1 || small || rc.EnableFullDuplex() != nil {
+	if small || v.exchange.Load() != nil || r.ProtoMajor == 1 && rc.EnableFullDuplex() != nil {
 		refuse(w, code, text)
 		return
 	}
 	w.Header().Set("Connection", "close")
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)+1))
 	refuse(w, code, text)
 	if rc.Flush() != nil {
 		return
