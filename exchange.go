@@ -98,7 +98,22 @@ func decodeEntry(line []byte) (*entry, error) {
 	if err := json.Unmarshal(line, e); err != nil {
 		return nil, fmt.Errorf("not a line of an exchange: %w", err)
 	}
+	if e.Result == resultFailed {
+		e.Status = failureStatus(e.Status)
+	}
+	if e.End != nil && e.End.Status != 0 {
+		e.End.Status = failureStatus(e.End.Status)
+	}
 	return e, nil
+}
+
+// failureStatus is the exit status that a peer gives for a failure: one that
+// there is, and never success.
+func failureStatus(status int) int {
+	if status < 3 || status > 7 {
+		return 4
+	}
+	return status
 }
 
 // arrival is what an entry says of a file.

@@ -125,6 +125,7 @@ func (pr *peer) begin(ctx context.Context, as role) (*exchange, io.WriteCloser, 
 	}
 	if answers := role(resp.Header.Get(headerRole)); resp.StatusCode != http.StatusOK || answers != as.other() {
 		defer cancel()
+		defer time.AfterFunc(pr.p.cfg.push.helloTimeout, cancel).Stop() // for what it says of it
 		return nil, nil, pr.refusal(resp, as, answers)
 	}
 	return pr.p.newExchange(w, nil, resp.Body), w, nil

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A listener that says it is a purr, and means harm.
+
+// hostile serves unencrypted HTTP/2 with a handler of the test's.
+func hostile(t testing.TB, h http.HandlerFunc) (host, port string) {
+	t.Helper()
+	ln := listenTest(t)
+	_ = ln.SetDeadline(time.Time{})
+	s := &http.Server{Handler: h, Protocols: new(http.Protocols)}
+	s.Protocols.SetUnencryptedHTTP2(true)
+	go func() { _ = s.Serve(ln) }()
+	t.Cleanup(func() { _ = s.Close() })
+	return "127.0.0.1", portOf(t, ln.Addr())
+}
+
+// says answers the exchange of a purr with a role and the lines as they stand.
+func says(as role, code int, lines string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(headerRole, string(as))
+		w.WriteHeader(code)
+		_, _ = io.WriteString(w, lines)
+		_ = http.NewResponseController(w).Flush()
+		_, _ = io.Copy(io.Discard, r.Body)
+	}
+}
+
+// tame checks that an ended process failed, and that what a peer said does
+// nothing to the terminal.
+func tame(p *process) {
+	p.t.Helper()
+	if p.status() == 0 {
+		p.t.Errorf("%s: status 0%s", p.name, p.heard())
+	}
+	if s := p.err.String(); strings.ContainsAny(s, "\x1b\r\a\u009b\u202e") {
+		p.t.Errorf("%s: raw control characters on stderr: %q", p.name, s)
+	}
+	if n := p.err.len(); n > 100_000 {
+		p.t.Errorf("%s: said %d bytes", p.name, n)
+	}
+}
+
+const escapes = "\x1b[2J\x1b]0;owned\a\rharmless\u009b31m\u202e"
+
+func TestHostileReceiver(t *testing.T) {
+	t.Parallel()
+	quotedEscapes := `\u001b[2J\u001b]0;owned\u0007\rharmless\u009b31m\u202e`
+	for name, h := range map[string]http.HandlerFunc{
+		"refuses in escapes":   says(roleReceiver, http.StatusServiceUnavailable, escapes),
+		"role in escapes":      says(role("sender%1b"), http.StatusOK, ""),
+		"result in escapes":    says(roleReceiver, http.StatusOK, `{"href":"f","result":"failed","status":4,"error":"`+quotedEscapes+`"}`+"\n"+`{"end":{"status":4}}`+"\n"),
+		"name in escapes":      says(roleReceiver, http.StatusOK, `{"href":"a%1b%5b2J%0d","result":"failed","status":4,"error":"no"}`+"\n"+`{"end":{"status":4}}`+"\n"),
+		"a lie about a digest": says(roleReceiver, http.StatusOK, `{"href":"f","result":"stored","size":7,"digest":"`+digestField(sum("other"))+`"}`+"\n"+`{"end":{}}`+"\n"),
+		"an end at once":       says(roleReceiver, http.StatusOK, `{"end":{}}`+"\n"),
+		"a line without end":   says(roleReceiver, http.StatusOK, strings.Repeat("x", 1<<20)),
+		"no JSON":              says(roleReceiver, http.StatusOK, escapes+"\n"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			host, port := hostile(t, h)
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "f"), "content")
+			p := startPurr(t, opts{dir: dir}, "--push", "--hello-timeout", "2", "--idle-timeout", "2", host, port, "f")
+			tame(p)
+		})
+	}
+}
+
+func TestHostileSender(t *testing.T) {
+	t.Parallel()
+	file := func(href string) string {
+		return fmt.Sprintf(`{"href":%q,"size":4,"body":true,"digest":%q}`+"\nevil", href, digestField(sum("evil")))
+	}
+	end := `{"end":{}}` + "\n"
+	outside := t.TempDir()
+	for name, lines := range map[string]string{
+		"up":                 file("../x") + end,
+		"escaped up":         file("%2e%2e/x") + end,
+		"absolute":           file("%2ftmp%2fpurr-evil") + end,
+		"control":            file("a%1b[2J%0dharmless") + end,
+		"through a link":     fmt.Sprintf(`{"href":"l","type":"link","target":%q}`+"\n", outside) + file("l/x") + end,
+		"link upwards":       `{"href":"l","type":"link","target":"../.."}` + "\n" + end,
+		"link over a file":   file("f") + `{"href":"f","type":"link","target":"x"}` + "\n" + end,
+		"directory upwards":  `{"href":"..","type":"dir","mode":"0777"}` + "\n" + end,
+		"hidden":             file(".ssh/authorized_keys") + end,
+		"partial":            file(".purr-part-0123456789abcdef") + end,
+		"negative size":      `{"href":"f","size":-4,"body":true}` + "\n" + end,
+		"huge body":          `{"href":"f","size":1099511627776,"body":true}` + "\nevil",
+		"huge file":          `{"href":"f","size":9223372036854775807}` + "\n" + end,
+		"bad digest":         `{"href":"f","size":4,"body":true,"digest":"sha-256=:AAAA:"}` + "\nevil" + end,
+		"reason in escapes":  `{"href":"f","result":"failed","status":4,"error":"\u001b[2J\rharmless\u202e"}` + "\n" + end,
+		"a line without end": strings.Repeat("x", 1<<20),
+		"odd status":         `{"href":"f","result":"failed","status":0,"error":"no"}` + "\n" + `{"end":{"status":-7}}` + "\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			host, port := hostile(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.Method != http.MethodPost {
+					http.Error(w, escapes, http.StatusNotFound)
+					return
+				}
+				says(roleSender, http.StatusOK, lines)(w, r)
+			})
+			above := t.TempDir()
+			into := filepath.Join(above, "in")
+			if err := os.Mkdir(into, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			p := startPurr(t, opts{}, "--pull", "--hello-timeout", "2", "--idle-timeout", "2", host, port, into)
+			tame(p)
+			for dir, most := range map[string]int{above: 1, outside: 0, into: 1} {
+				if found, _ := os.ReadDir(dir); len(found) > most {
+					t.Errorf("%s holds %v", dir, found)
+				}
+			}
+			absent(t, "/tmp/purr-evil")
+		})
+	}
+}
+
+// Bytes that begin like HTTP/2 and are none end the connection, not the listener.
+func TestPullGarbage(t *testing.T) {
+	t.Parallel()
+	p, addr, into := startPull(t, "-k", "--hello-timeout", "2")
+	for _, garbage := range []string{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + noise(100_000), "PUT /f HTTP/1.1\r\n" + noise(1000), "GET " + strings.Repeat("/", 200_000), "PUT /f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nevil!"} {
+		c := dialTest(t, "tcp", addr)
+		_, _ = io.WriteString(c, garbage)
+		_ = c.(*net.TCPConn).CloseWrite()
+		_, _ = io.Copy(io.Discard, c)
+	}
+	if resp, body := ask(t, addr, putRequest("/good")); resp.StatusCode != http.StatusCreated {
+		t.Errorf("%s %q", resp.Status, body)
+	}
+	p.runs()
+	(&transfer{t: t, into: into}).leaves("good")
+}
