@@ -34,7 +34,7 @@ func (p *purr) openInbox() (*inbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pull into %s: %w", c.dir, err)
 	}
-	return &inbox{p, s, make(chan struct{}, p.openFiles())}, nil
+	return &inbox{p, s, make(chan struct{}, openFiles())}, nil
 }
 
 // take receives the body of one file that begin has accepted. digest is called
@@ -148,7 +148,7 @@ func (b *inbox) keepLater(ctx context.Context, x *exchange, e *entry, name strin
 	if e.Size < 0 || e.Size > smallFile {
 		return fmt.Errorf("a file of %d bytes behind its line", e.Size)
 	}
-	cost := e.Size + b.p.smallCost()
+	cost := e.Size + smallCost()
 	if memory.Acquire(ctx, cost) != nil {
 		return errLost
 	}

@@ -230,6 +230,9 @@ func (p *purr) mode(ctx context.Context) error {
 	if err := p.prepareKey(ctx); err != nil {
 		return err
 	}
+	if p.cfg.push.moves() {
+		debug.SetGCPercent(200) // many small files make much garbage, and little of it is ever alive at once
+	}
 	switch {
 	case len(p.cfg.command) > 0:
 		return p.awaitAndRun(ctx)

@@ -107,8 +107,9 @@ func (o *offer) find(name string) (*offered, string) {
 // file. Whoever asks learns no more.
 var errNotOffered = errors.New("not offered")
 
-// open opens an offered file for reading. The name is checked like a
-// receiver's, so that "../x" is not even looked for.
+// open opens an offered file for reading that somebody asks for by its name.
+// That is checked like a receiver's, so that "../x" is not even looked for, and
+// a link is not followed.
 func (o *offer) open(name string) (*os.File, fs.FileInfo, error) {
 	if err := safeName(name, true); err != nil {
 		return nil, nil, errNotOffered
@@ -118,6 +119,28 @@ func (o *offer) open(name string) (*os.File, fs.FileInfo, error) {
 		return nil, nil, errNotOffered
 	}
 	return item.open(inside)
+}
+
+// openListed is open for a file that a walk has just found. Were a link there
+// by now, it could still lead to nothing but what is offered.
+func (o *offer) openListed(name string) (*os.File, fs.FileInfo, error) {
+	item, inside := o.find(name)
+	if item == nil || inside == "." {
+		return nil, nil, errNotOffered
+	}
+	f, err := item.root.OpenFile(filepath.FromSlash(inside), os.O_RDONLY|openAtOnce, 0)
+	if err != nil {
+		return nil, nil, cause(err)
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errNotOffered
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, nil, err
+	}
+	return f, info, nil
 }
 
 // open opens a regular file, and no link to one.

@@ -216,7 +216,7 @@ func (b *fileBody) digest() []byte {
 // content, with the digest in the entry. The error is a changedError if it was
 // written to meanwhile.
 func (o *offer) read(name string) (*entry, []byte, error) {
-	f, info, err := o.open(name)
+	f, info, err := o.openListed(name)
 	if err != nil {
 		return nil, nil, err
 	}

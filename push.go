@@ -46,18 +46,18 @@ const (
 
 // smallCost is what a small file counts for beside its bytes, so that no more
 // are under way than there are descriptors for.
-func (p *purr) smallCost() int64 { return pushMemory / int64(p.openFiles()) }
+func smallCost() int64 { return pushMemory / int64(openFiles()) }
 
 // openFiles is how many files of a push or pull may be open at once: enough to
 // fill a long way, and never more than a part of the descriptors.
-func (p *purr) openFiles() int {
+var openFiles = sync.OnceValue(func() int {
 	const perFile = 8 // with the directories on the way to it
 	most := 512
 	if n := descriptorLimit(); n > 0 {
 		most = min(most, max(1, n/perFile))
 	}
 	return most
-}
+})
 
 // A pushing is a push under way at the sender that dialled.
 type pushing struct {
@@ -159,7 +159,7 @@ func (s *pushing) file(ctx context.Context, e *entry, skipped error) error {
 	}
 	cost := int64(largeCost)
 	if e.Size <= smallFile {
-		cost = e.Size + s.p.smallCost()
+		cost = e.Size + smallCost()
 	}
 	if err := s.memory.Acquire(ctx, cost); err != nil {
 		return errLost

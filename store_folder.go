@@ -40,7 +40,7 @@ func (s *store) folder(dir string) (*folder, error) {
 		}
 		return nil, diskRefusal(err)
 	}
-	f, err := root.Open(".")
+	f, err := root.OpenFile(".", os.O_RDONLY|openAtOnce, 0) // O_NONBLOCK spares Go its tries to poll a directory
 	if err != nil {
 		_ = root.Close()
 		return nil, diskRefusal(err)

@@ -33,6 +33,9 @@ type incoming struct {
 // fits refuses a file for which d's file system has no space; had is how many
 // bytes it takes there already.
 func (in *incoming) fits(d *folder, had int64) error {
+	if in.size <= smallFile { // it is here before the question is answered
+		return nil
+	}
 	if free, ok := freeSpace(d.dir); ok && in.size > had && in.size-had > free {
 		return notEnoughSpace(d, in.size-had)
 	}

@@ -38,10 +38,16 @@ func isLocalName(string) bool { return true }
 func openEntry(d *folder, name string, flag int) (*os.File, error) {
 	var f *os.File
 	err := onFD(d.dir, func(dir int) error {
-		fd, err := unix.Openat(dir, name, flag|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0o600)
-		if err == nil {
+		isNew := flag&os.O_EXCL != 0
+		if !isNew {
+			flag |= unix.O_NONBLOCK // whatever is there, it must not hold us
+		}
+		fd, err := unix.Openat(dir, name, flag|unix.O_NOFOLLOW|unix.O_NOCTTY|unix.O_CLOEXEC, 0o600)
+		if err == nil && !isNew {
 			// Regular files never wait; the flag would only make os.NewFile try to poll.
 			err = unix.SetNonblock(fd, false)
+		}
+		if fd >= 0 {
 			f = os.NewFile(uintptr(fd), name)
 		}
 		return err

@@ -393,7 +393,7 @@ func (s *shelf) listTo(ctx context.Context, x *exchange) error {
 		if e.Size > smallFile {
 			return x.send(e)
 		}
-		cost := e.Size + s.p.smallCost()
+		cost := e.Size + smallCost()
 		if memory.Acquire(ctx, cost) != nil {
 			return errLost
 		}
