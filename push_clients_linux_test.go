@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 )
 
 // Clients that are no purr: curl and wget.
@@ -160,19 +159,10 @@ func TestPullSlowClients(t *testing.T) {
 		t.Errorf("%s %q", resp.Status, body)
 	}
 	hasContent(t, filepath.Join(into, "quick"), "evil")
-	deadline := time.Now().Add(patience)
-	for {
+	x := &transfer{t: t, into: into}
+	eventually(t, "few descriptors and no partial file", func() bool {
 		found, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(found) < 20 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d descriptors are open%s", len(found), p.heard())
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	(&transfer{t: t, into: into}).leaves("quick")
+		return err == nil && len(found) < 20 && len(x.partials()) == 0
+	})
+	x.leaves("quick")
 }
