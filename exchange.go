@@ -37,14 +37,6 @@ func (r role) other() role {
 	return roleSender
 }
 
-// option is the command-line option that makes this end have the role.
-func (r role) option() string {
-	if r == roleSender {
-		return "--push"
-	}
-	return "--pull"
-}
-
 // An entry is a line of an exchange: something the sender offers, in the order
 // of its walk (files, then links, then directories from the deepest up), or
 // what became of it. The last line of each direction has End.

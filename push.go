@@ -91,9 +91,18 @@ func (s *pushing) run(ctx context.Context, end io.WriteCloser) error {
 	}
 	if err == nil {
 		_ = end.Close()
-		err = <-results
+		if err = <-results; err == nil && s.unanswered() {
+			err = errLost
+		}
 	}
 	return s.ended(ctx, err)
+}
+
+// unanswered reports whether nothing was heard of a small file that was sent.
+func (s *pushing) unanswered() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.unconfirmed) > 0
 }
 
 // tail sends the links, if there are any, and the directories.
@@ -122,9 +131,7 @@ func (s *pushing) readResults() error {
 			return err
 		}
 		if e.End != nil {
-			if s.failed(e.End.Status); len(s.unconfirmed) > 0 {
-				return errLost
-			}
+			s.failed(e.End.Status)
 			// The answer ends when the receiver has sent off all of it: to
 			// close before would look to it as if we were lost. Whatever comes
 			// instead, everything is stored.

@@ -173,16 +173,6 @@ func (r *relay) atPause(do func()) {
 	}
 }
 
-// atDone waits until the harm is done.
-func (r *relay) atDone() {
-	r.t.Helper()
-	select {
-	case <-r.done:
-	case <-time.After(patience):
-		r.t.Fatal("no harm was done")
-	}
-}
-
 // harmed does to a connection what is not done to single bytes.
 func (r *relay) harmed(dst, src *net.TCPConn, kind harmKind) {
 	switch kind {
