@@ -68,6 +68,9 @@ type pushing struct {
 	memory *semaphore.Weighted // bounds what is sent at once: small files by the hundred, large ones by the few
 	files  sync.WaitGroup
 
+	batch     []*entry // small files that the walk has found, and what they cost
+	batchCost int64
+
 	mu          sync.Mutex
 	unconfirmed map[string][]byte // the digests of small files that were sent, by Href
 }
@@ -79,6 +82,9 @@ func (s *pushing) run(ctx context.Context, end io.WriteCloser) error {
 	go func() { results <- s.readResults() }()
 	go s.beat(ctx)
 	links, err := s.offer.walk(walkFiles, func(e *entry, skipped error) error { return s.file(ctx, e, skipped) })
+	if err == nil {
+		err = s.startBatch(ctx)
+	}
 	s.files.Wait()
 	if err == nil {
 		err = s.tail(links)
@@ -159,15 +165,31 @@ func (s *pushing) ended(ctx context.Context, err error) error {
 	return failure(sum.Status)
 }
 
-// file starts to send one file, as soon as there is room.
+// file starts to send one file, as soon as there is room. Small ones are sent
+// by the batch: to start a goroutine for each takes as long as to send it.
 func (s *pushing) file(ctx context.Context, e *entry, skipped error) error {
-	if skipped != nil {
+	switch {
+	case skipped != nil:
 		return s.giveUp(e, skipped)
+	case e.Size > smallFile:
+		return s.start(ctx, []*entry{e}, largeCost)
 	}
-	cost := int64(largeCost)
-	if e.Size <= smallFile {
-		cost = e.Size + smallCost()
+	s.batch = append(s.batch, e)
+	s.batchCost += e.Size + smallCost()
+	if len(s.batch) < 16 && s.batchCost < smallFile {
+		return nil
 	}
+	return s.startBatch(ctx)
+}
+
+// startBatch starts to send the small files that were found so far.
+func (s *pushing) startBatch(ctx context.Context) error {
+	batch, cost := s.batch, s.batchCost
+	s.batch, s.batchCost = nil, 0
+	return s.start(ctx, batch, cost)
+}
+
+func (s *pushing) start(ctx context.Context, files []*entry, cost int64) error {
 	if err := s.memory.Acquire(ctx, cost); err != nil {
 		return errLost
 	}
@@ -175,8 +197,11 @@ func (s *pushing) file(ctx context.Context, e *entry, skipped error) error {
 	go func() {
 		defer s.files.Done()
 		defer s.memory.Release(cost)
-		if err := s.sendTwice(ctx, e); err != nil {
-			s.cancel(err)
+		for _, e := range files {
+			if err := s.sendTwice(ctx, e); err != nil {
+				s.cancel(err)
+				return
+			}
 		}
 	}()
 	return nil
