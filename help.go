@@ -51,7 +51,7 @@ Usage:
   purr -z [-u] [options] HOST PORT...       check ports; HOST may be @FILE or -, a host per line
   purr --wait-for TIME ... HOST PORT -- CMD ARG...
 PORT is a number, a service name, and for a dialer also a list or a range (80,8000-8010).
-TIME is in seconds, or with a unit: 1, 0.5, 300ms, 2m. SIZE may end in k, M or G.
+TIME is in seconds, or with a unit: 1, 0.5, 300ms, 2m. SIZE may end in k, M, G or T.
 
 What to open:
   -l, --listen               listen instead of dialling; port 0: a free one, and purr says which
