@@ -1,12 +1,16 @@
 package main
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -145,4 +149,50 @@ func TestPullGarbage(t *testing.T) {
 	}
 	p.runs()
 	(&transfer{t: t, into: into}).leaves("good")
+}
+
+// A client that begins an exchange and goes, or says what no purr says.
+func TestHostileClient(t *testing.T) {
+	t.Parallel()
+	begin := func(as role) string {
+		fields := map[string]string{":method": "POST", ":scheme": "http", ":path": "/", ":authority": "localhost", "purr": string(as), "content-type": typeLines}
+		head := ""
+		for _, name := range slices.Sorted(maps.Keys(fields)) { // those with a colon first, as literals without Huffman
+			head += "\x00" + string(rune(len(name))) + name + string(rune(len(fields[name]))) + fields[name]
+		}
+		return "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, "") + frame(1, 4, 1, head)
+	}
+	t.Run("gone at once", func(t *testing.T) {
+		t.Parallel()
+		p, addr, into := startPull(t)
+		c := dialTest(t, "tcp", addr)
+		writeAll(t, c, begin(roleSender)+frame(3, 0, 1, "\x00\x00\x00\x08"))
+		reset(t, c)
+		eventually(t, "an upload is taken", func() bool {
+			resp, _ := ask(t, addr, putRequest("/f"))
+			return resp.StatusCode == http.StatusCreated
+		})
+		p.ends(0)
+		hasContent(t, filepath.Join(into, "f"), "evil")
+	})
+	for name, line := range map[string]string{"no line": `{"href":"a"}`, "no name": `{"href":"%zz","type":"link"}`, "no JSON": "}"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, addr, _ := startPull(t, "-k")
+			c := dialTest(t, "tcp", addr)
+			writeAll(t, c, begin(roleSender)+frame(0, 0, 1, line+"\n"))
+			p.waitErr(regexp.MustCompile(`purr: 127\.0\.0\.1 port \d+: .+\n`))
+			p.runs()
+			p, addr, _ = startPull(t)
+			c = dialTest(t, "tcp", addr)
+			writeAll(t, c, begin(roleSender)+frame(0, 0, 1, line+"\n"))
+			p.ends(6)
+		})
+	}
+}
+
+// frame is a frame of HTTP/2: RFC 9113, section 4.1.
+func frame(kind, flags byte, stream uint32, payload string) string {
+	head := binary.BigEndian.AppendUint32(nil, uint32(len(payload)))
+	return string(binary.BigEndian.AppendUint32(append(head[1:], kind, flags), stream)) + payload
 }

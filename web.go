@@ -167,8 +167,8 @@ func (l *webListener) Close() error {
 
 func (l *webListener) Addr() net.Addr { return l.socket.Addr() }
 
-// finish ends a listener without -k with an error, or in order; under -k it
-// says the error and goes on.
+// finish ends a listener without -k with an error, which is a statusError, or in
+// order; under -k it says the error and goes on.
 func (w *web) finish(v *visit, err error) {
 	if w.p.cfg.keep {
 		if err != nil {
@@ -333,10 +333,14 @@ func (w *web) exchange(rw http.ResponseWriter, r *http.Request, v *visit) {
 	x := w.p.newExchange(rw, rc.Flush, &timedReader{r.Body, rc, 4 * beatPause})
 	x.bar = w.site.track(v)
 	defer x.bar.end()
-	v.exchange.Store(x) // before the client can know, and send requests
+	if !v.exchange.CompareAndSwap(nil, x) { // before the client can know, and send requests
+		refuse(rw, http.StatusBadRequest, "not an exchange between two purrs")
+		return
+	}
 	rw.Header().Set("Content-Type", typeLines)
 	rw.WriteHeader(http.StatusOK)
-	if rc.Flush() != nil {
+	if rc.Flush() != nil { // it has gone before it began
+		w.release(v)
 		return
 	}
 	err := w.site.converse(r.Context(), x, v)
@@ -356,6 +360,8 @@ func (w *web) exchange(rw http.ResponseWriter, r *http.Request, v *visit) {
 		err = v.lostError(v.name + what)
 	case err == nil:
 		err = failure(x.sum().Status)
+	default: // it does not say what a purr says
+		err = statusError{6, fmt.Errorf("%s: %w", v.name, err)}
 	}
 	w.finish(v, err)
 }
