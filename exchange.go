@@ -156,7 +156,7 @@ func (t *tally) sum() account {
 type exchange struct {
 	tally
 	bar  *tracker
-	came pathSet // what was stored, or is on its way
+	came pathSet // what was stored, or is on its way; at a sender that listens, what was listed and not answered yet
 	in   *bufio.Reader
 	left int64 // bytes of a file that follow the last line and were not taken
 
@@ -189,13 +189,24 @@ func (s *pathSet) add(path string) bool {
 	return !there
 }
 
-// remove makes room for path to be added again.
-func (s *pathSet) remove(path string) {
+// remove makes room for path to be added again, and reports whether it was there.
+func (s *pathSet) remove(path string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sums != nil {
-		delete(s.sums, maphash.String(s.seed, path))
+	if s.sums == nil {
+		return false
 	}
+	sum := maphash.String(s.seed, path)
+	_, there := s.sums[sum]
+	delete(s.sums, sum)
+	return there
+}
+
+// empty reports whether nothing is in the set.
+func (s *pathSet) empty() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sums) == 0
 }
 
 // errTwice refuses a path that came before in the same push: which of the two

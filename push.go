@@ -101,6 +101,9 @@ func (s *pushing) run(ctx context.Context, end io.WriteCloser) error {
 			err = errLost
 		}
 	}
+	if err == nil && len(s.unconfirmed) > 0 { // also after an account that came too early
+		err = errLost
+	}
 	return s.ended(ctx, err)
 }
 

@@ -189,6 +189,19 @@ func TestHostileClient(t *testing.T) {
 			p.ends(6)
 		})
 	}
+	t.Run("an end at once", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "small"), "content")
+		write(t, filepath.Join(dir, "large"), noise(smallFile+1))
+		for _, name := range []string{"small", "large"} {
+			p, addr := startPush(t, dir, name)
+			c := dialTest(t, "tcp", addr)
+			writeAll(t, c, begin(roleReceiver)+frame(0, 1, 1, `{"end":{}}`+"\n"))
+			p.ends(6)
+			said(p, `purr: 127\.0\.0\.1 port \d+: an end without an answer about every file\n`)
+		}
+	})
 }
 
 // frame is a frame of HTTP/2: RFC 9113, section 4.1.

@@ -376,6 +376,9 @@ func (s *shelf) converse(ctx context.Context, x *exchange, v *visit) error {
 	if failed := <-listed; err == nil {
 		err = failed
 	}
+	if err == nil && !x.came.empty() {
+		err = errors.New("an end without an answer about every file")
+	}
 	return err
 }
 
@@ -391,6 +394,9 @@ func (s *shelf) listTo(ctx context.Context, x *exchange) error {
 			return s.leaveOut(x, e, skipped)
 		}
 		if e.Size > smallFile {
+			if name, err := e.name(); err == nil {
+				x.came.add(name)
+			}
 			return x.send(e)
 		}
 		cost := e.Size + smallCost()
@@ -428,8 +434,8 @@ func (s *shelf) leaveOut(x *exchange, e *entry, why error) error {
 }
 
 // sendSmall sends a small file behind its line, read once more if it changed
-// meanwhile; one that has grown large is for the receiver to fetch. A line that cannot be sent is the end of the exchange, which its
-// reader finds.
+// meanwhile; one that has grown large is for the receiver to fetch. A line that
+// cannot be sent is the end of the exchange, which its reader finds.
 func (s *shelf) sendSmall(x *exchange, e *entry) {
 	name, err := e.name()
 	for attempt := range 2 {
@@ -439,6 +445,7 @@ func (s *shelf) sendSmall(x *exchange, e *entry) {
 		var content []byte
 		var sent *entry
 		if sent, content, err = s.offer.read(name); err == nil {
+			x.came.add(name)
 			_ = x.sendFile(sent, content)
 			return
 		}
@@ -463,12 +470,15 @@ func (s *shelf) results(x *exchange) error {
 			return err
 		}
 		sum, err := parseDigest([]string{e.Digest})
+		listed := x.came.remove(name)
 		switch {
 		case err != nil:
 			return err
-		case e.Result == resultFailed:
+		case e.Result == resultFailed: // a link or a directory, too
 			s.p.sayRefusedThere(name, e.Status, e.Error)
 			x.failed(e.Status)
+		case !listed || e.Result != resultStored && e.Result != resultIdentical:
+			return errors.New("an answer about a file that was not sent")
 		default:
 			x.stored(e.Size)
 			s.p.sayStored(name, &stored{path: name, size: e.Size, digest: sum, identical: e.Result == resultIdentical}, e.Resume, time.Time{})
