@@ -192,3 +192,37 @@ func TestPushOffersNothingElse(t *testing.T) {
 	}
 	p.runs()
 }
+
+// What went wrong before the end, or beside it, counts at a listener without -k.
+func TestPushWorstCounts(t *testing.T) {
+	t.Parallel()
+	t.Run("an upload before the last", func(t *testing.T) {
+		t.Parallel()
+		p, addr, into := startPull(t)
+		write(t, filepath.Join(into, "f"), "old")
+		more := strings.Replace(putRequest("/f"), "\r\n\r\n", "\r\nPurr-More: ?1\r\n\r\n", 1)
+		if resp, body := ask(t, addr, more); resp.StatusCode != http.StatusPreconditionFailed {
+			t.Errorf("%s %q", resp.Status, body)
+		}
+		if resp, body := ask(t, addr, putRequest("/g")); resp.StatusCode != http.StatusCreated {
+			t.Errorf("%s %q", resp.Status, body)
+		}
+		p.ends(4)
+	})
+	t.Run("a download beside another", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "small"), "content")
+		write(t, filepath.Join(dir, "large"), eightMB())
+		p, addr := startPush(t, dir, "small", "large")
+		c := dialTest(t, "tcp", addr)
+		writeAll(t, c, "GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		readN(t, c, 100)
+		if resp, _ := ask(t, addr, "GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n"); resp.StatusCode != http.StatusOK {
+			t.Error(resp.Status)
+		}
+		p.waitErr(regexp.MustCompile(`small: 7 bytes sent to`))
+		reset(t, c)
+		p.ends(1)
+	})
+}

@@ -35,12 +35,13 @@ type web struct {
 	site     site
 	server   *http.Server
 	conns    chan net.Conn // those that speak HTTP
-	finished chan error    // of what a listener without -k was there for
+	finished chan struct{} // full once a listener without -k has done what it was there for
 	requests sync.WaitGroup
 	origins  *http.CrossOriginProtection
 
 	mu    sync.Mutex
 	owner *visit // whom a listener without -k serves
+	worst error  // what the run of one comes to: a statusError, or nil
 }
 
 type visitKey struct{}
@@ -67,7 +68,7 @@ func (p *purr) serveFiles(ctx context.Context) error {
 	failed := make(chan error, 1)
 	go func() { failed <- w.accept(ctx, ln) }()
 	select {
-	case err = <-w.finished:
+	case <-w.finished:
 		w.stop(p.cfg.push.silence)
 	case err = <-failed:
 	case <-ctx.Done():
@@ -75,6 +76,11 @@ func (p *purr) serveFiles(ctx context.Context) error {
 	}
 	_ = w.server.Close() // what is still under way is cut, and decides what stays on disk
 	w.requests.Wait()
+	if err == nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		err = w.worst
+	}
 	return err
 }
 
@@ -107,7 +113,7 @@ func (p *purr) newWeb(ctx context.Context, s site) *web {
 	w := &web{
 		p: p, site: s,
 		conns:    make(chan net.Conn),
-		finished: make(chan error, 1),
+		finished: make(chan struct{}, 1),
 		origins:  http.NewCrossOriginProtection(),
 	}
 	w.server = &http.Server{
@@ -168,7 +174,8 @@ func (l *webListener) Close() error {
 func (l *webListener) Addr() net.Addr { return l.socket.Addr() }
 
 // finish ends a listener without -k with an error, which is a statusError, or in
-// order; under -k it says the error and goes on.
+// order; under -k it says the error and goes on. What ends beside it or later
+// still counts.
 func (w *web) finish(v *visit, err error) {
 	if w.p.cfg.keep {
 		if err != nil {
@@ -184,10 +191,37 @@ func (w *web) finish(v *visit, err error) {
 		}
 		return
 	}
+	w.bookLocked(err)
 	select {
-	case w.finished <- err:
+	case w.finished <- struct{}{}:
 	default:
 	}
+}
+
+// book counts how something ended that is not all that a listener without -k is
+// there for.
+func (w *web) book(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.bookLocked(err)
+}
+
+// bookLocked is book for those who hold mu. Of several errors the one with the
+// highest status ends the run, and the others are said here.
+func (w *web) bookLocked(err error) {
+	if statedStatus(err) > statedStatus(w.worst) {
+		err, w.worst = w.worst, err
+	}
+	if err != nil {
+		w.p.log.fail(errors.Unwrap(err))
+	}
+}
+
+// statedStatus is a statusError's status; 0 for nil.
+func statedStatus(err error) int {
+	var stated statusError
+	_ = errors.As(err, &stated)
+	return stated.status
 }
 
 // claim makes a client the one whom a listener without -k serves, and reports

@@ -210,9 +210,10 @@ func refuseUpload(w http.ResponseWriter, r *http.Request, code int, text string,
 func (b *inbox) finished(r *http.Request, status int, v *visit) {
 	switch {
 	case v.exchange.Load() != nil:
-	case r.Header.Get(headerMore) == "?1":
-		v.web.release(v)
 	case b.p.cfg.keep:
+	case r.Header.Get(headerMore) == "?1":
+		v.web.book(failure(status))
+		v.web.release(v)
 	default:
 		v.web.finish(v, failure(status))
 	}
