@@ -153,7 +153,7 @@ func (c *config) setPaths(words []string) (address []string, err error) {
 	for _, word := range words {
 		info, err := os.Stat(word)
 		if err != nil {
-			return nil, usageErrorf("option --push: %w", err)
+			return nil, usageErrorf("option --push: %s: %w (the address comes first: \"purr --push HOST PORT PATH...\")", word, cause(err))
 		}
 		if !info.Mode().IsRegular() && !info.IsDir() {
 			return nil, usageErrorf("option --push: %s is %w", word, errNotAFile)
@@ -179,7 +179,7 @@ func (c *config) setDirectory(words []string) error {
 	}
 	info, err := os.Stat(words[0])
 	if err != nil {
-		return usageErrorf("option --pull: %w", err)
+		return usageErrorf("option --pull: %s: %w (the address comes first: \"purr --pull HOST PORT DIR\")", words[0], cause(err))
 	}
 	if !info.IsDir() {
 		return usageErrorf("option --pull: %s is not a directory: for one raw file, say --recv-file", words[0])

@@ -121,7 +121,7 @@ func (pr *peer) begin(ctx context.Context, as role) (*exchange, io.WriteCloser, 
 	resp, err := pr.client.RoundTrip(req)
 	if !hello.Stop() || err != nil {
 		cancel()
-		return nil, nil, pr.stranger(err)
+		return nil, nil, pr.stranger(as, err)
 	}
 	if answers := role(resp.Header.Get(headerRole)); resp.StatusCode != http.StatusOK || answers != as.other() {
 		defer cancel()
@@ -132,18 +132,22 @@ func (pr *peer) begin(ctx context.Context, as role) (*exchange, io.WriteCloser, 
 }
 
 // stranger says that the other end did not answer as a purr does.
-func (pr *peer) stranger(err error) error {
+func (pr *peer) stranger(as role, err error) error {
 	first := pr.contact.beginning()
-	why := "accepted the connection but does not speak HTTP: a plain netcat? no file data was sent; use --send-file or --recv-file"
+	nothing, instead := "no file data was sent", "use --send-file"
+	if as == roleReceiver {
+		nothing, instead = "nothing was fetched", "use --recv-file"
+	}
+	why := "accepted the connection but does not speak HTTP: a plain netcat? " + nothing + "; " + instead
 	switch {
 	case strings.HasPrefix(first, "purr: this port"):
-		why = "expects a key: give this end the same one (--key-file or PURR_KEY); no file data was sent"
+		why = "expects a key: give this end the same one (--key-file or PURR_KEY); " + nothing
 	case strings.HasPrefix(first, "HTTP/1"):
-		why = "speaks HTTP but is no purr: no file data was sent; use curl(1)"
+		why = "speaks HTTP but is no purr: " + nothing + "; use curl(1)"
 	case errors.As(err, new(statusError)): // the key's
 		return err
 	case first == "" && pr.contact.lost():
-		return statusError{6, fmt.Errorf("%s closed the connection without a word: no purr? no file data was sent", pr.name)}
+		return statusError{6, fmt.Errorf("%s closed the connection without a word: no purr? %s", pr.name, nothing)}
 	}
 	return statusError{6, fmt.Errorf("%s %s", pr.name, why)}
 }

@@ -72,7 +72,7 @@ type pushing struct {
 	batchCost int64
 
 	mu          sync.Mutex
-	unconfirmed map[string][]byte // the digests of small files that were sent, by Href
+	unconfirmed map[string][]byte // the files under way by Href, with the digests of those that follow their lines
 }
 
 // run sends everything: the files side by side, each in a request of its own,
@@ -107,7 +107,19 @@ func (s *pushing) run(ctx context.Context, end io.WriteCloser) error {
 	return s.ended(ctx, err)
 }
 
-// unanswered reports whether nothing was heard of a small file that was sent.
+// sayUnconfirmed names the files that were sent, in whole or in part, and of
+// which nothing was heard.
+func (s *pushing) sayUnconfirmed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for href := range s.unconfirmed {
+		if name, err := (&entry{Href: href}).name(); err == nil {
+			s.p.sayFailed(name, "unconfirmed", s.contact.why(), "%s: not confirmed", quoted(name))
+		}
+	}
+}
+
+// unanswered reports whether nothing was heard of a file that was sent.
 func (s *pushing) unanswered() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -161,6 +173,7 @@ func (s *pushing) ended(ctx context.Context, err error) error {
 	case cause != nil && !errors.Is(cause, errLost):
 		return cause
 	case err != nil || cause != nil:
+		s.sayUnconfirmed()
 		return s.lost()
 	}
 	sum := s.sum()
@@ -269,18 +282,29 @@ func (s *pushing) sendSmall(e *entry, content []byte) error {
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	s.unconfirmed[e.Href] = sum
-	s.mu.Unlock()
+	s.expect(e.Href, sum)
 	return s.sendFile(e, content)
+}
+
+// expect remembers a file whose outcome is to be heard of; heardOf returns what
+// was remembered.
+func (s *pushing) expect(href string, sum []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unconfirmed[href] = sum
+}
+
+func (s *pushing) heardOf(href string) (sum []byte, expected bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sum, expected = s.unconfirmed[href]
+	delete(s.unconfirmed, href)
+	return sum, expected
 }
 
 // confirm books what the receiver says of a small file.
 func (s *pushing) confirm(e *entry, name string) {
-	s.mu.Lock()
-	sum, sent := s.unconfirmed[e.Href]
-	delete(s.unconfirmed, e.Href)
-	s.mu.Unlock()
+	sum, sent := s.heardOf(e.Href)
 	switch theirs, err := parseDigest([]string{e.Digest}); {
 	case e.Result == resultFailed:
 		s.refused(name, e.Status, e.Error)
@@ -308,6 +332,7 @@ func (s *pushing) sendLarge(ctx context.Context, name string, out *outgoing) err
 	if err != nil {
 		return err
 	}
+	s.expect(escapePath(name), sum)
 	begun := time.Now()
 	body := out.body(offset, d, s.p.limit, s.bar.add)
 	defer body.Close()
@@ -330,11 +355,13 @@ func (s *pushing) sendLarge(ctx context.Context, name string, out *outgoing) err
 		if err == nil {
 			drop(resp)
 		}
+		s.heardOf(escapePath(name))
 		return failed
 	}
 	if err != nil {
 		return s.broken(err)
 	}
+	s.heardOf(escapePath(name))
 	if sum == nil {
 		sum = body.digest()
 	}

@@ -39,7 +39,11 @@ func TestPushToNetcat(t *testing.T) {
 				p := startPurr(t, opts{}, as, "--wait-for", "20", "--hello-timeout", "1", "127.0.0.1", port, from)
 				p.ends(6)
 				p.printed("")
-				said(p, `^purr: 127\.0\.0\.1 port `+port+` accepted the connection but does not speak HTTP: a plain netcat\? no file data was sent; use --send-file or --recv-file$`)
+				outcome := "no file data was sent; use --send-file"
+				if as == "--pull" {
+					outcome = "nothing was fetched; use --recv-file"
+				}
+				said(p, `^purr: 127\.0\.0\.1 port `+port+` accepted the connection but does not speak HTTP: a plain netcat\? `+outcome+`$`)
 				if got := contentOf(t, into); strings.Contains(got, noise(1000)[:20]) || len(got) > 1000 {
 					t.Errorf("%s got %s", nc.name, brief(got))
 				}

@@ -101,7 +101,11 @@ func (w *web) welcome(ctx context.Context, conn net.Conn, gone func()) {
 		return
 	}
 	v := &visit{contact: w.p.newContact(secured), web: w, name: connName(secured)}
-	v.contact.closed = leave
+	interrupt := context.AfterFunc(ctx, v.contact.cut)
+	v.contact.closed = func() {
+		interrupt()
+		leave()
+	}
 	first, err := w.sniff(v)
 	switch {
 	case err != nil && first == "":

@@ -117,6 +117,9 @@ func (b *inbox) receive(w http.ResponseWriter, r *http.Request, a arrival, v *vi
 	if done != nil || err != nil {
 		return done, err
 	}
+	if a.offset > 0 {
+		b.p.sayResuming(strconv.Quote(a.path), a.offset, a.size)
+	}
 	bar := b.uploadBar(a, v)
 	if v.exchange.Load() == nil {
 		defer bar.end()

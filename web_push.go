@@ -328,6 +328,7 @@ func (s *shelf) isDir(name string) bool {
 // that cannot be finished is cut, and not closed in order.
 func (s *shelf) tar(w http.ResponseWriter, r *http.Request, dir string, v *visit) {
 	if err := s.packs(dir); err != nil {
+		s.p.sayFailed(dir+".tar", "refused", err.Error(), "%s: not sent to %s: %v", quoted(dir+".tar"), v.name, err)
 		refuse(w, http.StatusConflict, err.Error())
 		return
 	}
