@@ -23,6 +23,7 @@ const (
 	headerDigest = "Repr-Digest"        // RFC 9530, section 3
 	headerWant   = "Want-Repr-Digest"   // RFC 9530, section 4
 	headerOffset = "Upload-Offset"      // draft-ietf-httpbis-resumable-upload
+	headerWhole  = "Upload-Complete"    // of the same: ?0 says that more is to come in other requests
 	typePartial  = "application/partial-upload"
 	typeLines    = "application/x-ndjson"
 	wantSHA256   = "sha-256=10"

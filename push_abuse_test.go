@@ -226,3 +226,27 @@ func TestPushWorstCounts(t *testing.T) {
 		p.ends(1)
 	})
 }
+
+// The rest of one file behind the beginning of another is not stored, nor is a
+// part of one that more is to follow.
+func TestPullMixesNothing(t *testing.T) {
+	t.Parallel()
+	p, addr, into := startPull(t, "-k")
+	c := dialTest(t, "tcp", addr)
+	writeAll(t, c, fmt.Sprintf("PUT /f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\n\r\n%s", noise(2_000_000)))
+	_ = c.Close()
+	p.waitErr(regexp.MustCompile(`2000000 of 3000000 bytes kept`))
+	rest := "PATCH /f HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/partial-upload\r\nUpload-Offset: 2000000\r\nContent-Length: 4\r\n"
+	for request, want := range map[string]string{
+		rest + "Upload-Complete: ?0\r\n\r\nevil":                                                     "send it whole",
+		"PUT /g HTTP/1.1\r\nHost: localhost\r\nUpload-Complete: ?0\r\nContent-Length: 4\r\n\r\nevil": "send it whole",
+	} {
+		if resp, body := ask(t, addr, request); resp.StatusCode != http.StatusBadRequest || !strings.Contains(body, want) {
+			t.Errorf("%q: %s %q", request, resp.Status, body)
+		}
+	}
+	if resp, body := ask(t, addr, rest+"\r\nevil"); resp.StatusCode != http.StatusBadRequest || !strings.Contains(body, "Repr-Digest of the whole") {
+		t.Errorf("%s %q", resp.Status, body)
+	}
+	(&transfer{t: t, into: into}).leaves()
+}

@@ -68,7 +68,7 @@ func (b *inbox) head(w http.ResponseWriter, name string, v *visit) {
 		w.WriteHeader(http.StatusNotFound)
 	default:
 		w.Header().Set(headerOffset, strconv.FormatInt(offset, 10))
-		w.Header().Set("Upload-Complete", "?0")
+		w.Header().Set(headerWhole, "?0")
 		w.Header().Set(headerDigest, digestField(sum))
 		w.WriteHeader(http.StatusNoContent)
 	}
@@ -82,7 +82,7 @@ func (b *inbox) put(w http.ResponseWriter, r *http.Request, name string, v *visi
 	}
 	begun := time.Now()
 	a, err := readArrival(name, r)
-	if err == nil && r.Header.Get("Content-Range") != "" {
+	if err == nil && (r.Header.Get("Content-Range") != "" || r.Header.Get(headerWhole) == "?0") {
 		err = errors.New("a part of a file is not a file: send it whole") // RFC 9110, section 14.4
 	}
 	var f *stored
@@ -128,7 +128,12 @@ func (b *inbox) receive(w http.ResponseWriter, r *http.Request, a arrival, v *vi
 		if a.digest != nil {
 			return a.digest, nil
 		}
-		return parseDigest(r.Trailer.Values(headerDigest))
+		sum, err := parseDigest(r.Trailer.Values(headerDigest))
+		if err == nil && sum == nil && a.offset > 0 {
+			// What is here may be the beginning of another file.
+			err = refusef(http.StatusBadRequest, "the rest of a file needs the %s of the whole", headerDigest)
+		}
+		return sum, err
 	}, v.contact, bar)
 }
 
