@@ -83,8 +83,10 @@ func (o *offer) close() {
 }
 
 // find returns the item that a path belongs to, and its path inside the item's
-// root ("." for a directory itself); nil if it was not offered.
+// root ("." for a directory itself); nil if it was not offered. An item with a
+// name goes before what the contents of . may hold under the same one.
 func (o *offer) find(name string) (*offered, string) {
+	var nameless *offered
 	for _, item := range o.items {
 		switch {
 		case item.name == name && item.file != "":
@@ -93,12 +95,15 @@ func (o *offer) find(name string) (*offered, string) {
 		case item.name == name:
 			return item, "."
 		case item.name == "":
-			return item, name
+			nameless = item
 		default:
 			if inside, ok := strings.CutPrefix(name, item.name+"/"); ok {
 				return item, inside
 			}
 		}
+	}
+	if nameless != nil {
+		return nameless, name
 	}
 	return nil, ""
 }

@@ -373,3 +373,16 @@ func TestPushProc(t *testing.T) {
 		said(x.sender, `^purr: status: holds more than its size says: .*: not (stored|sent)$`)
 	})
 }
+
+// A file that is named beside "." is found, whichever comes first.
+func TestPushBesideContents(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, listening role) {
+		beside := fileWith(t, "beside")
+		x := newTransfer(t, listening, ".", beside)
+		x.file("in", "content")
+		x.start().ends(0)
+		x.receives("in", "content")
+		x.receives(filepath.Base(beside), "beside")
+	})
+}
