@@ -228,6 +228,7 @@ func TestWrongCommandLines(t *testing.T) {
 		{"--expect-size 1 h 80", `option --expect-size needs --recv-file: say "purr ... --recv-file FILE"`},
 		{"--expect-sha256 " + strings.Repeat("00", 32) + " h 80", `option --expect-sha256 needs --recv-file: say "purr ... --recv-file FILE"`},
 		{"--keep-partial h 80", `option --keep-partial needs --recv-file: say "purr ... --recv-file FILE"`},
+		{"--pull --rate 1M h 80", "options --pull and --rate exclude each other: --rate limits what is sent, give it to the sender"},
 		{"--force h 80", "option --force needs --pull or --recv-file: the receiver decides what it replaces"},
 		{"--recv-file new --pull h 80", "options --recv-file and --push or --pull exclude each other: --pull is the checked way, --recv-file is for a peer without purr"},
 		{"--recv-file new --expect-size -1 h 80", "option --expect-size: size too small: -1"},

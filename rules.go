@@ -184,6 +184,7 @@ func (f *flagSet) pushRules() []rule {
 		{!p.pull && p.rename, "option --rename needs --pull: the receiver decides what it stores"},
 		{!p.pull && f.maxSize.set, "option --max-size needs --pull: the receiver decides what it stores"},
 		{p.rename && c.file.force, "options --rename and --force exclude each other: one keeps what exists, the other replaces it"},
+		{p.pull && f.rate.set, "options --pull and --rate exclude each other: --rate limits what is sent, give it to the sender"},
 		{p.live && !p.push, "option --live needs --push: it is about files that grow while they are sent"},
 		{p.noResume && !moves, "option --no-resume needs --push or --pull: nothing else resumes"},
 		{f.hello.set && !moves, "option --hello-timeout needs --push or --pull: for others, say --connect-timeout or --idle-timeout"},
