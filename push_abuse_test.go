@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -249,4 +250,26 @@ func TestPullMixesNothing(t *testing.T) {
 		t.Errorf("%s %q", resp.Status, body)
 	}
 	(&transfer{t: t, into: into}).leaves()
+}
+
+// A download of a file that changes meanwhile does not come to its end.
+func TestDownloadChangedFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "large")
+	write(t, path, eightMB())
+	p, addr := startPush(t, dir, "large")
+	c := dialTest(t, "tcp", addr)
+	if err := c.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
+		t.Fatal(err)
+	}
+	writeAll(t, c, "GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	readN(t, c, 100)
+	write(t, path, eightMB()[1:]+"x")
+	rest, _ := io.ReadAll(c)
+	if len(rest) >= 8_000_000 {
+		t.Errorf("%d bytes came", len(rest))
+	}
+	p.ends(4)
+	said(p, `^purr: large: not sent to 127\.0\.0\.1 port \d+: changed while being read \(8000000 bytes, now 8000000\)$`)
 }

@@ -203,11 +203,16 @@ func (s *shelf) serveContent(w http.ResponseWriter, r *http.Request, name string
 		s.serveDigested(counted, name, f, info, v)
 		return
 	}
-	http.ServeContent(counted, r, "", info.ModTime(), f)
-	if r.Method == http.MethodHead || counted.code >= 300 || !reachesEnd(counted.Header(), info.Size()) {
-		return
+	if out, err := newOutgoing(f, info, s.offer.live); err == nil {
+		counted.check = out.check
 	}
-	s.delivered(w, name, counted, v)
+	http.ServeContent(counted, r, "", info.ModTime(), f)
+	if r.Method != http.MethodHead && counted.code < 300 && reachesEnd(counted.Header(), info.Size()) {
+		s.delivered(w, name, counted, v)
+	}
+	if errors.As(counted.failed, new(changedError)) {
+		panic(http.ErrAbortHandler) // an answer that ends in order would look whole
+	}
 }
 
 // serveDigested answers with a file and, in a trailer, its digest: RFC 9530,
@@ -254,63 +259,17 @@ func (s *shelf) delivered(w http.ResponseWriter, name string, c *countedAnswer, 
 	}
 	if err != nil {
 		s.p.sayFailed(name, "failed", cause(err).Error(), "%s: not sent to %s: %v", quoted(name), v.name, cause(err))
-		v.web.finish(v, failure(1))
+		status := 1
+		if errors.As(err, new(changedError)) {
+			status = 4
+		}
+		v.web.finish(v, failure(status))
 		return
 	}
 	s.p.sayFile([]field{{"path", name}, {"size", c.written}, {"status", "sent"}},
 		"%s: %d bytes sent to %s, not confirmed: its system has all of them, only another purr can tell that they are stored", quoted(name), c.written, v.name)
 	v.web.finish(v, nil)
 }
-
-// A countedAnswer knows how much of an answer was written, and gives each write
-// so much time.
-type countedAnswer struct {
-	http.ResponseWriter
-	timed   *http.ResponseController
-	limit   time.Duration
-	buffer  int // bytes to write at once
-	bar     *tracker
-	code    int
-	wanted  int64 // Content-Length
-	written int64
-	failed  error
-}
-
-// newCountedAnswer counts what is written of name, whose size may be -1. The
-// caller ends the bar.
-func (s *shelf) newCountedAnswer(w http.ResponseWriter, name string, size int64, v *visit) *countedAnswer {
-	return &countedAnswer{
-		ResponseWriter: w, timed: http.NewResponseController(w), limit: 4 * v.silence,
-		buffer: s.p.limit.chunk(digestBlockSize), bar: s.p.track(quoted(name), size), wanted: -1,
-	}
-}
-
-func (c *countedAnswer) WriteHeader(code int) {
-	c.code = code
-	c.wanted = -1
-	if n, err := strconv.ParseInt(c.Header().Get("Content-Length"), 10, 64); err == nil {
-		c.wanted = n
-	}
-	c.ResponseWriter.WriteHeader(code)
-}
-
-func (c *countedAnswer) Write(b []byte) (int, error) {
-	_ = c.timed.SetWriteDeadline(time.Now().Add(c.limit))
-	n, err := c.ResponseWriter.Write(b)
-	c.written += int64(n)
-	c.bar.add(n)
-	if err != nil && c.failed == nil {
-		c.failed = err
-	}
-	return n, err
-}
-
-// ReadFrom copies with a buffer that is fast for files.
-func (c *countedAnswer) ReadFrom(r io.Reader) (int64, error) {
-	return io.CopyBuffer(onlyWriter{c}, r, make([]byte, c.buffer))
-}
-
-func (c *countedAnswer) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
 func (s *shelf) isDir(name string) bool {
 	if safeName(name, true) != nil {

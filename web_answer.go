@@ -1,0 +1,66 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Answers that clients without purr take files from.
+
+// A countedAnswer knows how much of an answer was written, and gives each write
+// so much time.
+type countedAnswer struct {
+	http.ResponseWriter
+	timed   *http.ResponseController
+	limit   time.Duration
+	buffer  int // bytes to write at once
+	bar     *tracker
+	code    int
+	wanted  int64        // Content-Length
+	check   func() error // asked before the last byte whether all of them are one file's; nil: nobody asks
+	written int64
+	failed  error
+}
+
+// newCountedAnswer counts what is written of name, whose size may be -1. The
+// caller ends the bar.
+func (s *shelf) newCountedAnswer(w http.ResponseWriter, name string, size int64, v *visit) *countedAnswer {
+	return &countedAnswer{
+		ResponseWriter: w, timed: http.NewResponseController(w), limit: 4 * v.silence,
+		buffer: s.p.limit.chunk(digestBlockSize), bar: s.p.track(quoted(name), size), wanted: -1,
+	}
+}
+
+func (c *countedAnswer) WriteHeader(code int) {
+	c.code = code
+	c.wanted = -1
+	if n, err := strconv.ParseInt(c.Header().Get("Content-Length"), 10, 64); err == nil {
+		c.wanted = n
+	}
+	c.ResponseWriter.WriteHeader(code)
+}
+
+func (c *countedAnswer) Write(b []byte) (int, error) {
+	if c.check != nil && c.wanted >= 0 && c.written+int64(len(b)) >= c.wanted && c.failed == nil {
+		if c.failed = c.check(); c.failed != nil {
+			return 0, c.failed
+		}
+	}
+	_ = c.timed.SetWriteDeadline(time.Now().Add(c.limit))
+	n, err := c.ResponseWriter.Write(b)
+	c.written += int64(n)
+	c.bar.add(n)
+	if err != nil && c.failed == nil {
+		c.failed = err
+	}
+	return n, err
+}
+
+// ReadFrom copies with a buffer that is fast for files.
+func (c *countedAnswer) ReadFrom(r io.Reader) (int64, error) {
+	return io.CopyBuffer(onlyWriter{c}, r, make([]byte, c.buffer))
+}
+
+func (c *countedAnswer) Unwrap() http.ResponseWriter { return c.ResponseWriter }
