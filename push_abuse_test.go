@@ -194,6 +194,22 @@ func TestPushOffersNothingElse(t *testing.T) {
 	p.runs()
 }
 
+// A form without a file stores nothing, and so is not what a listener without
+// -k is there for.
+func TestPullEmptyForm(t *testing.T) {
+	t.Parallel()
+	p, addr, _ := startPull(t)
+	form := "--X\r\nContent-Disposition: form-data; name=\"file\"; filename=\"\"\r\n\r\n\r\n--X--\r\n"
+	request := fmt.Sprintf("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=X\r\nContent-Length: %d\r\n\r\n%s", len(form), form)
+	if resp, body := ask(t, addr, request); resp.StatusCode != http.StatusBadRequest || body != "no file was chosen\n" {
+		t.Errorf("%s %q", resp.Status, body)
+	}
+	if resp, body := ask(t, addr, putRequest("/f")); resp.StatusCode != http.StatusCreated {
+		t.Errorf("%s %q", resp.Status, body)
+	}
+	p.ends(0)
+}
+
 // What went wrong before the end, or beside it, counts at a listener without -k.
 func TestPushWorstCounts(t *testing.T) {
 	t.Parallel()

@@ -259,6 +259,11 @@ func (b *inbox) form(w http.ResponseWriter, r *http.Request, v *visit) {
 			code = http.StatusConflict
 		}
 	}
+	if len(results) == 0 && worst == 0 { // nothing that a listener without -k would be there for
+		v.web.release(v)
+		refuse(w, http.StatusBadRequest, "no file was chosen")
+		return
+	}
 	writeResultPage(w, r, code, results)
 	v.web.finish(v, failure(worst))
 }
