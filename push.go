@@ -45,8 +45,8 @@ const (
 )
 
 // smallCost is what a small file counts for beside its bytes, so that no more
-// are under way than there are descriptors for.
-func smallCost() int64 { return pushMemory / int64(openFiles()) }
+// are under way than there are descriptors for. One always fits, with its bytes.
+func smallCost() int64 { return (pushMemory - smallFile) / int64(openFiles()) }
 
 // openFiles is how many files of a push or pull may be open at once: enough to
 // fill a long way, and never more than a part of the descriptors.
