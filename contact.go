@@ -39,6 +39,7 @@ type contact struct {
 	unsettled error  // nil if the peer's system had acknowledged everything at the end
 }
 
+// newContact takes over a connection, which Close closes.
 func (p *purr) newContact(conn net.Conn) *contact {
 	c := &contact{Conn: conn, silence: p.cfg.push.silence, limit: p.limit, traffic: &p.traffic}
 	c.ctx, c.stop = context.WithCancel(context.Background())

@@ -75,8 +75,9 @@ type pushing struct {
 	unconfirmed map[string][]byte // the files under way by Href, with the digests of those that follow their lines
 }
 
-// run sends everything: the files side by side, each in a request of its own,
-// and then, in lines, the links and the directories.
+// run sends everything: the files side by side, the small ones behind their
+// lines and each large one in a request of its own, and then, in lines, the
+// links and the directories.
 func (s *pushing) run(ctx context.Context, end io.WriteCloser) error {
 	results := make(chan error, 1)
 	go func() { results <- s.readResults() }()
@@ -409,13 +410,12 @@ func (s *pushing) compare(ctx context.Context, name string, out *outgoing) (offs
 }
 
 // broken is what a request that came to no answer means: the end of the
-// exchange if the connection is gone, else that nobody knows what became of
-// the file.
+// exchange, whether the connection is gone or not, for nobody knows what became
+// of the file.
 func (s *pushing) broken(err error) error {
-	if s.contact.lost() || errors.Is(err, context.Canceled) {
-		return errLost
+	if !s.contact.lost() && !errors.Is(err, context.Canceled) { // else that is said
+		s.p.log.notef(1, "%s: %v", s.name, err)
 	}
-	s.p.log.notef(1, "%s: %v", s.name, err)
 	return errLost
 }
 
