@@ -29,6 +29,8 @@ type contact struct {
 	heard   atomic.Int64 // when something was last read, in Unix nanoseconds
 	replay  []byte       // what was read to find out what the peer is, still to be delivered
 
+	of atomic.Pointer[contact] // the exchange's own, if this is a lane; it has the say when this end closes the lane
+
 	mu    sync.Mutex
 	first []byte // the first bytes of the peer, to tell what it is if it is no purr
 	ended error  // the first error of a read or write
@@ -170,6 +172,24 @@ func (c *contact) lostError(what string) error {
 	return statusError{3, err}
 }
 
+// loseLane ends the contact because one of its lanes has ended: what is known
+// of that end is known of this one.
+func (c *contact) loseLane(lane *contact) {
+	if lane == c || !lane.lost() {
+		return
+	}
+	lane.mu.Lock()
+	ended, said := lane.ended, lane.said
+	lane.mu.Unlock()
+	c.mu.Lock()
+	if c.ended == nil && !errors.Is(ended, net.ErrClosed) {
+		c.ended = ended
+	}
+	c.said = c.said || said
+	c.mu.Unlock()
+	_ = c.Close()
+}
+
 // say remembers that the user was told of the end.
 func (c *contact) say() {
 	c.mu.Lock()
@@ -183,6 +203,9 @@ func (c *contact) say() {
 func (c *contact) why() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if of := c.of.Load(); of != nil && errors.Is(c.ended, net.ErrClosed) {
+		return of.why()
+	}
 	switch {
 	case errors.Is(c.ended, os.ErrDeadlineExceeded):
 		return fmt.Sprintf("nothing heard for %v", c.silence)

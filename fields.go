@@ -18,11 +18,13 @@ const (
 	headerMode   = "Purr-Mode"          // permission bits, octal
 	headerPrefix = "Purr-Prefix-Digest" // what the asker has of the file: the digest of so many bytes
 	headerError  = "Purr-Error"         // a trailer: why the file that was sent is not one to store
+	headerLane   = "Purr-Lane"          // names the exchange that a connection belongs to
 	headerMore   = "Purr-More"          // ?1: another upload follows this one
 	headerMtime  = "X-Oc-Mtime"         // Nextcloud's and rclone's name: seconds since 1970
 	headerDigest = "Repr-Digest"        // RFC 9530, section 3
 	headerWant   = "Want-Repr-Digest"   // RFC 9530, section 4
 	headerOffset = "Upload-Offset"      // draft-ietf-httpbis-resumable-upload
+	headerLength = "Upload-Length"      // of the same: bytes of the whole file
 	headerWhole  = "Upload-Complete"    // of the same: ?0 says that more is to come in other requests
 	typePartial  = "application/partial-upload"
 	typeLines    = "application/x-ndjson"
@@ -95,11 +97,11 @@ func parseMode(text string) (fs.FileMode, error) {
 	return fs.FileMode(mode).Perm(), nil
 }
 
-// parseOffset reads Upload-Offset, a decimal number of bytes.
+// parseOffset reads Upload-Offset or Upload-Length, a decimal number of bytes.
 func parseOffset(text string) (int64, error) {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 0 {
-		return 0, errors.New("malformed " + headerOffset)
+		return 0, errors.New("malformed " + headerOffset + " or " + headerLength)
 	}
 	return n, nil
 }
@@ -121,6 +123,9 @@ func readArrival(path string, r *http.Request) (arrival, error) {
 		if a.offset, err = parseOffset(r.Header.Get(headerOffset)); err == nil && a.size >= 0 {
 			a.size += a.offset
 		}
+	}
+	if length := r.Header.Get(headerLength); length != "" && err == nil {
+		a.size, err = parseOffset(length)
 	}
 	return a, err
 }

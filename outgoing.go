@@ -110,14 +110,14 @@ func (o *outgoing) digest(n int64, moved func(int) error) (*digester, error) {
 }
 
 // A fileBody sends what is left of an outgoing file as the body of a request
-// or of an answer, and hashes it meanwhile. After io.EOF sum has the digest of
-// the whole file.
+// or of an answer, and hashes it meanwhile. It ends in order also where the file
+// may not be stored: a trailer says so, and the connection can be used again.
 type fileBody struct {
 	out   *outgoing
 	left  int64
 	most  int // bytes of one read: HTTP/2 makes a frame of each
 	moved func(int)
-	ended func(sum []byte) // told of the digest before the end of the body is; may be nil
+	ended func(sum []byte, err error) // told of the digest, or of failure, before the end of the body is; may be nil
 
 	mu       sync.Mutex // HTTP may close the body while it is read
 	digester *digester  // nil once it has ended
@@ -135,55 +135,90 @@ func (o *outgoing) body(offset int64, d *digester, limit *limiter, moved func(in
 }
 
 func (b *fileBody) Read(to []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch {
-	case b.err != nil:
-		return 0, b.err
-	case b.digester == nil && b.sum == nil:
-		return 0, os.ErrClosed
-	case b.left == 0:
-		return 0, b.finish()
+	block, err := b.next(len(to))
+	if err != nil {
+		return 0, err
 	}
-	block := b.digester.block()
-	want := min(int64(len(to)), int64(b.most), b.left)
-	n, err := b.out.f.Read(block[:want])
-	copy(to, block[:n])
-	b.digester.put(block[:n])
-	b.left -= int64(n)
-	b.moved(n)
-	switch {
-	case err == io.EOF: // it shrank
-		if b.err = b.out.check(); b.err == nil {
-			b.err = changedError{b.out.size(), b.out.size() - b.left}
+	n := copy(to, block)
+	return n, b.hash(block)
+}
+
+// WriteTo spares HTTP/1.1 a buffer between the block that is hashed and the
+// socket.
+func (b *fileBody) WriteTo(w io.Writer) (n int64, err error) {
+	for {
+		block, err := b.next(b.most)
+		if err == io.EOF {
+			return n, nil
 		}
-		return n, b.err
-	case err != nil:
-		b.err = cause(err)
-		return n, b.err
-	}
-	if b.left == 0 { // HTTP does not ask again for a body whose length it knows
-		if err := b.finish(); err != io.EOF {
+		if err != nil {
+			return n, err
+		}
+		wrote, err := w.Write(block)
+		n += int64(wrote)
+		if hashErr := b.hash(block); err == nil {
+			err = hashErr
+		}
+		if err != nil {
 			return n, err
 		}
 	}
-	return n, nil
 }
 
-// finish returns io.EOF once the digest is there, or why the file may not be
-// stored.
-func (b *fileBody) finish() error {
-	if b.sum == nil && b.err == nil {
-		if b.err = b.out.check(); b.err == nil {
-			b.sum = b.digester.sum()
-			b.digester = nil
-			if b.ended != nil {
-				b.ended(b.sum)
+// next reads up to max bytes of the file. The caller gives them to hash before
+// it asks for more. After io.EOF digest or failure have the outcome.
+func (b *fileBody) next(max int) ([]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.sum != nil || b.err != nil:
+		return nil, io.EOF
+	case b.digester == nil:
+		return nil, os.ErrClosed
+	case b.left == 0:
+		return nil, b.finish(nil)
+	}
+	block := b.digester.block()
+	n, err := b.out.f.Read(block[:min(int64(max), int64(b.most), b.left)])
+	if n == 0 {
+		b.digester.put(block[:0])
+		if err == io.EOF { // it shrank
+			err = changedError{b.out.size(), b.out.size() - b.left}
+			if changed := b.out.check(); changed != nil {
+				err = changed
 			}
 		}
+		return nil, b.finish(cause(err))
 	}
-	if b.err != nil {
-		return b.err
+	b.left -= int64(n)
+	b.moved(n)
+	return block[:n], nil
+}
+
+// hash takes back what next has returned.
+func (b *fileBody) hash(block []byte) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.digester == nil {
+		return os.ErrClosed
+	}
+	b.digester.put(block)
+	return nil
+}
+
+// finish ends the body, with err or with whatever else says that the file may
+// not be stored, and returns io.EOF.
+func (b *fileBody) finish(err error) error {
+	if err == nil {
+		err = b.out.check()
+	}
+	sum := b.digester.sum()
+	b.digester = nil
+	if b.err = err; err == nil {
+		b.sum = sum
+	}
+	if b.ended != nil {
+		b.ended(b.sum, err)
 	}
 	return io.EOF
 }

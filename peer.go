@@ -14,13 +14,15 @@ import (
 )
 
 // A peer is the purr that was dialled, as an exchange sees it: one HTTP/2
-// connection, without TLS of its own (the key's is underneath).
+// connection, without TLS of its own (the key's is underneath), and lanes for
+// large files.
 type peer struct {
 	p       *purr
 	contact *contact
 	client  *http.ClientConn
 	host    string // for the Host field
 	name    string // as messages name it
+	lanes   *lanes // nil if there are none
 }
 
 // errLost ends an exchange whose connection is gone. It is said once, by
@@ -71,7 +73,10 @@ func (p *purr) newPeer(ctx context.Context, conn net.Conn) (*peer, error) {
 	return pr, err
 }
 
-func (pr *peer) close() { _ = pr.client.Close() }
+func (pr *peer) close() {
+	pr.lanes.close()
+	_ = pr.client.Close()
+}
 
 // work is the context of everything that is asked of the peer. When the run is
 // stopped the contact is cut first: what ends because of that must not look as
@@ -128,6 +133,7 @@ func (pr *peer) begin(ctx context.Context, as role) (*exchange, io.WriteCloser, 
 		defer time.AfterFunc(pr.p.cfg.push.helloTimeout, cancel).Stop() // for what it says of it
 		return nil, nil, pr.refusal(resp, as, answers)
 	}
+	pr.lanes = pr.newLanes(ctx, resp.Header.Get(headerLane))
 	return pr.p.newExchange(w, nil, resp.Body), w, nil
 }
 

@@ -164,8 +164,9 @@ func (r *pulling) fetchTwice(ctx context.Context, name string, e *entry) error {
 // renew brings an entry up to date with a file that has changed since it was
 // listed.
 func (r *pulling) renew(ctx context.Context, name string, e *entry) error {
-	resp, err := r.client.RoundTrip(r.request(ctx, http.MethodHead, name, nil, 0))
+	resp, over, err := r.ask(r.request(ctx, http.MethodHead, name, nil, 0))
 	if err != nil {
+		r.contact.loseLane(over)
 		return errLost
 	}
 	drop(resp)
@@ -184,14 +185,16 @@ func (r *pulling) fetch(ctx context.Context, name string, e *entry) (f *stored, 
 	if err != nil {
 		return nil, 0, err
 	}
-	prefix, err := r.ask(ctx, &a)
+	prefix, err := r.complete(ctx, &a)
 	if err != nil {
 		return nil, 0, err
 	}
 	var resp *http.Response
+	var over *contact
 	if a.offset > 0 {
-		if resp, err = r.get(ctx, a, prefix); err != nil {
-			return nil, 0, err
+		if resp, over, err = r.get(ctx, a, prefix); err != nil {
+			r.contact.loseLane(over)
+			return nil, 0, errLost
 		}
 		defer drop(resp)
 		if resp.Header.Get(headerOffset) != strconv.FormatInt(a.offset, 10) {
@@ -205,8 +208,10 @@ func (r *pulling) fetch(ctx context.Context, name string, e *entry) (f *stored, 
 		return done, 0, err
 	}
 	if resp == nil {
-		if resp, err = r.get(ctx, a, nil); err != nil {
-			return nil, 0, r.inbox.broke(name, in, a.size, err, r.contact)
+		if resp, over, err = r.get(ctx, a, nil); err != nil {
+			err = r.inbox.broke(name, in, a.size, err, over)
+			r.contact.loseLane(over)
+			return nil, 0, err
 		}
 		defer drop(resp)
 	}
@@ -217,21 +222,33 @@ func (r *pulling) fetch(ctx context.Context, name string, e *entry) (f *stored, 
 		in.drop()
 		return nil, 0, &refusal{resp.StatusCode, 4, "the sender says: " + bodyLine(resp)}
 	}
-	if size := a.offset + resp.ContentLength; size != a.size {
+	if size, err := parseOffset(resp.Header.Get(headerLength)); err != nil || size != a.size {
 		in.drop()
 		return nil, 0, givenUp(changedError{a.size, size}.Error())
 	}
-	f, err = r.inbox.take(name, in, a.size, resp.Body, func() ([]byte, error) { return trailerDigest(resp) }, r.contact, r.bar)
+	f, err = r.inbox.take(name, in, a.size, r.body(resp, over), func() ([]byte, error) { return trailerDigest(resp) }, over, r.bar)
+	if errors.Is(err, errLost) {
+		r.contact.loseLane(over)
+	}
 	if why := resp.Trailer.Get(headerError); why != "" && err == errGivenUp { // before the last byte
 		err = givenUp(why)
 	}
 	return f, a.offset, err
 }
 
-// ask completes an arrival by what is here already: for a file of the same size
+// body is an answer's body. A lane has no PINGs that find out whether the other
+// end lives, so something must come now and then.
+func (pr *peer) body(resp *http.Response, over *contact) io.Reader {
+	if over == pr.contact {
+		return resp.Body
+	}
+	return &timedReader{resp.Body, over, over.silence}
+}
+
+// complete completes an arrival by what is here already: for a file of the same size
 // the digest of the sender's, for the beginning of one the offset behind it and
 // its digest.
-func (r *pulling) ask(ctx context.Context, a *arrival) (prefix []byte, err error) {
+func (r *pulling) complete(ctx context.Context, a *arrival) (prefix []byte, err error) {
 	if safeName(a.path, true) != nil || a.size < 0 {
 		return nil, nil // begin refuses it
 	}
@@ -241,8 +258,9 @@ func (r *pulling) ask(ctx context.Context, a *arrival) (prefix []byte, err error
 		}
 		req := r.request(ctx, http.MethodHead, a.path, nil, 0)
 		req.Header.Set(headerWant, wantSHA256)
-		resp, err := r.client.RoundTrip(req)
+		resp, over, err := r.ask(req)
 		if err != nil {
+			r.contact.loseLane(over)
 			return nil, errLost
 		}
 		drop(resp)
@@ -261,14 +279,14 @@ func (r *pulling) ask(ctx context.Context, a *arrival) (prefix []byte, err error
 
 // get asks for a file; behind an arrival's offset, if the sender's file begins
 // with the prefix.
-func (r *pulling) get(ctx context.Context, a arrival, prefix []byte) (*http.Response, error) {
+func (r *pulling) get(ctx context.Context, a arrival, prefix []byte) (*http.Response, *contact, error) {
 	req := r.request(ctx, http.MethodGet, a.path, nil, 0)
 	req.Header.Set(headerWant, wantSHA256)
 	if prefix != nil {
 		req.Header.Set(headerOffset, strconv.FormatInt(a.offset, 10))
 		req.Header.Set(headerPrefix, digestField(prefix))
 	}
-	return r.client.RoundTrip(req)
+	return r.ask(req)
 }
 
 // trailerDigest is what a sender says of a file behind its last byte, or before

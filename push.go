@@ -317,9 +317,11 @@ func (s *pushing) confirm(e *entry, name string) {
 	}
 }
 
-// put prepares the request that stores a file.
-func (s *pushing) put(ctx context.Context, name string, out *outgoing, body io.ReadCloser, size int64) *http.Request {
-	req := s.request(ctx, http.MethodPut, name, body, size)
+// put prepares the request that stores a file. Its body has no Content-Length,
+// so that it can end early, in order, with a trailer that says why.
+func (s *pushing) put(ctx context.Context, name string, out *outgoing, body io.ReadCloser) *http.Request {
+	req := s.request(ctx, http.MethodPut, name, body, -1)
+	req.Header.Set(headerLength, strconv.FormatInt(out.size(), 10))
 	req.Header.Set(headerMode, modeField(out.info.Mode()))
 	req.Header.Set(headerMtime, mtimeField(out.info.ModTime()))
 	return req
@@ -337,7 +339,7 @@ func (s *pushing) sendLarge(ctx context.Context, name string, out *outgoing) err
 	begun := time.Now()
 	body := out.body(offset, d, s.p.limit, s.bar.add)
 	defer body.Close()
-	req := s.put(ctx, name, out, body, out.size()-offset)
+	req := s.put(ctx, name, out, body)
 	if offset > 0 {
 		s.p.sayResuming(quoted(name), offset, out.size())
 		req.Method = http.MethodPatch
@@ -346,12 +348,17 @@ func (s *pushing) sendLarge(ctx context.Context, name string, out *outgoing) err
 	}
 	if sum != nil {
 		req.Header.Set(headerDigest, digestField(sum))
-	} else {
-		req.Trailer = http.Header{headerDigest: nil}
-		body.ended = func(sum []byte) { req.Trailer.Set(headerDigest, digestField(sum)) }
+	}
+	req.Trailer = http.Header{headerDigest: nil, headerError: nil}
+	body.ended = func(sum []byte, err error) {
+		if err != nil {
+			req.Trailer.Set(headerError, err.Error())
+		} else {
+			req.Trailer.Set(headerDigest, digestField(sum))
+		}
 	}
 	req.Header.Set("Expect", "100-continue") // a refusal comes before the first byte
-	resp, err := s.client.RoundTrip(req)
+	resp, over, err := s.ask(req)
 	if failed := body.failure(); failed != nil {
 		if err == nil {
 			drop(resp)
@@ -360,7 +367,7 @@ func (s *pushing) sendLarge(ctx context.Context, name string, out *outgoing) err
 		return failed
 	}
 	if err != nil {
-		return s.broken(err)
+		return s.broken(over, err)
 	}
 	s.heardOf(escapePath(name))
 	if sum == nil {
@@ -374,9 +381,9 @@ func (s *pushing) sendLarge(ctx context.Context, name string, out *outgoing) err
 // on from, with what the file's beginning was hashed to; or, where the receiver
 // has a file of that size, the digest of ours.
 func (s *pushing) compare(ctx context.Context, name string, out *outgoing) (offset int64, d *digester, sum []byte, err error) {
-	resp, err := s.client.RoundTrip(s.request(ctx, http.MethodHead, name, nil, 0))
+	resp, over, err := s.ask(s.request(ctx, http.MethodHead, name, nil, 0))
 	if err != nil {
-		return 0, nil, nil, s.broken(err)
+		return 0, nil, nil, s.broken(over, err)
 	}
 	drop(resp)
 	prefix, _ := parseDigest(resp.Header.Values(headerDigest))
@@ -411,8 +418,9 @@ func (s *pushing) compare(ctx context.Context, name string, out *outgoing) (offs
 
 // broken is what a request that came to no answer means: the end of the
 // exchange, whether the connection is gone or not, for nobody knows what became
-// of the file.
-func (s *pushing) broken(err error) error {
+// of the file. over is the connection that it went over.
+func (s *pushing) broken(over *contact, err error) error {
+	s.contact.loseLane(over)
 	if !s.contact.lost() && !errors.Is(err, context.Canceled) { // else that is said
 		s.p.log.notef(1, "%s: %v", s.name, err)
 	}

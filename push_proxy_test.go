@@ -46,11 +46,13 @@ type relay struct {
 	mu    sync.Mutex
 	conns []*net.TCPConn
 	state atomic.Int32 // the harm that was done to both directions, a harmKind
+
+	dialerHarmed, listenerHarmed atomic.Bool // what each end says, on some connection
 }
 
 // newRelay relays to the given address. fromDialer and fromListener are what
-// happens to what each end says, on the first connection; later ones are
-// unharmed.
+// happens to what each end says, on the first connection that comes so far;
+// others are unharmed.
 func newRelay(t testing.TB, to string, fromDialer, fromListener harm) *relay {
 	t.Helper()
 	r := &relay{t: t, ln: listenTest(t), to: to, done: make(chan struct{}), over: make(chan struct{}), paused: make(chan struct{}), released: make(chan struct{})}
@@ -70,10 +72,8 @@ func newRelay(t testing.TB, to string, fromDialer, fromListener harm) *relay {
 			r.mu.Lock()
 			r.conns = append(r.conns, in, out)
 			r.mu.Unlock()
-			up, down := fromDialer, fromListener
-			fromDialer, fromListener = harm{}, harm{}
-			all.Go(func() { r.pass(out, in, up) })
-			all.Go(func() { r.pass(in, out, down) })
+			all.Go(func() { r.pass(out, in, fromDialer, &r.dialerHarmed) })
+			all.Go(func() { r.pass(in, out, fromListener, &r.listenerHarmed) })
 		}
 	})
 	t.Cleanup(func() {
@@ -104,8 +104,9 @@ func (r *relay) end(reset bool) {
 	r.conns = nil
 }
 
-// pass passes on what src says until it ends or the harm is done.
-func (r *relay) pass(dst, src *net.TCPConn, h harm) {
+// pass passes on what src says until it ends or the harm is done, unless that
+// was done to another connection.
+func (r *relay) pass(dst, src *net.TCPConn, h harm, done *atomic.Bool) {
 	b := make([]byte, 64<<10)
 	for passed := 0; ; {
 		n, err := src.Read(b)
@@ -119,6 +120,9 @@ func (r *relay) pass(dst, src *net.TCPConn, h harm) {
 		at := h.at - passed
 		if h.mark != "" {
 			at = bytes.Index(b[:n], []byte(h.mark))
+		}
+		if h.kind != harmNone && at >= 0 && at < n && h.kind != harmPause && !done.CompareAndSwap(false, true) {
+			h = harm{}
 		}
 		if h.kind != harmNone && at >= 0 && at < n {
 			switch h.kind {

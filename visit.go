@@ -21,6 +21,7 @@ type visit struct {
 	requestsMu sync.Mutex
 	requests   sync.WaitGroup           // those beside the exchange
 	over       bool                     // no more of them
+	under      map[*contact]int         // how many of them are under way on each connection
 	uploads    map[string]chan struct{} // those of files, by path; closed at the end
 }
 
@@ -48,14 +49,42 @@ func (v *visit) turn(path string) (end func()) {
 	}
 }
 
-// begin counts a request, unless the exchange that it belongs to is over.
-func (v *visit) begin() bool {
+// begin counts a request that came over a connection, the visit's own or a
+// lane, unless the exchange that it belongs to is over. The caller calls end
+// with the same connection if it is not.
+func (v *visit) begin(over *contact) bool {
 	v.requestsMu.Lock()
 	defer v.requestsMu.Unlock()
-	if !v.over {
-		v.requests.Add(1)
+	if v.over {
+		return false
 	}
-	return !v.over
+	if v.under == nil {
+		v.under = make(map[*contact]int)
+	}
+	v.under[over]++
+	v.requests.Add(1)
+	return true
+}
+
+func (v *visit) end(over *contact) {
+	v.requestsMu.Lock()
+	defer v.requestsMu.Unlock()
+	if v.under[over]--; v.under[over] == 0 {
+		delete(v.under, over)
+	}
+	v.requests.Done()
+}
+
+// cutLanes breaks off the requests that did not come over the visit's own
+// connection: they do not notice that it has ended.
+func (v *visit) cutLanes() {
+	v.requestsMu.Lock()
+	defer v.requestsMu.Unlock()
+	for over := range v.under {
+		if over != v.contact {
+			_ = over.Close()
+		}
+	}
 }
 
 // finish waits for the requests under way, and allows no more.

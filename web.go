@@ -40,8 +40,9 @@ type web struct {
 	origins  *http.CrossOriginProtection
 
 	mu    sync.Mutex
-	owner *visit // whom a listener without -k serves
-	worst error  // what the run of one comes to: a statusError, or nil
+	owner *visit            // whom a listener without -k serves
+	lanes map[string]*visit // the visits of the exchanges under way, by what names them to lanes
+	worst error             // what the run of one comes to: a statusError, or nil
 }
 
 type visitKey struct{}
@@ -115,6 +116,7 @@ func (p *purr) newWeb(ctx context.Context, s site) *web {
 		conns:    make(chan net.Conn),
 		finished: make(chan struct{}, 1),
 		origins:  http.NewCrossOriginProtection(),
+		lanes:    map[string]*visit{},
 	}
 	w.server = &http.Server{
 		Handler:           w,
@@ -270,11 +272,20 @@ func (w *web) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		w.exchange(rw, r, v)
 		return
 	}
-	if !v.begin() {
+	if lane := r.Header.Get(headerLane); lane != "" {
+		v = w.laneOf(lane)
+	}
+	if v == nil || !v.begin(contactOf(r)) {
 		refuse(rw, http.StatusBadRequest, "the exchange is over")
 		return
 	}
-	defer v.requests.Done()
+	defer v.end(contactOf(r))
+	if lane := contactOf(r); lane != v.contact {
+		lane.of.Store(v.contact)
+		if r.URL.Path == "/" {
+			return // the lane is there: that was the question
+		}
+	}
 	w.site.serve(rw, r, v)
 }
 
@@ -372,6 +383,10 @@ func (w *web) exchange(rw http.ResponseWriter, r *http.Request, v *visit) {
 		return
 	}
 	rw.Header().Set("Content-Type", typeLines)
+	if lane, close := w.openLane(v); lane != "" {
+		defer close()
+		rw.Header().Set(headerLane, lane)
+	}
 	rw.WriteHeader(http.StatusOK)
 	if rc.Flush() != nil { // it has gone before it began
 		w.release(v)
@@ -380,6 +395,9 @@ func (w *web) exchange(rw http.ResponseWriter, r *http.Request, v *visit) {
 	err := w.site.converse(r.Context(), x, v)
 	if lost := x.close(); err == nil {
 		err = lost
+	}
+	if err != nil {
+		v.cutLanes()
 	}
 	v.finish()
 	switch {
@@ -404,11 +422,15 @@ func (w *web) exchange(rw http.ResponseWriter, r *http.Request, v *visit) {
 // there but says nothing.
 type timedReader struct {
 	r     io.Reader
-	rc    *http.ResponseController
+	rc    interface{ SetReadDeadline(time.Time) error }
 	limit time.Duration
 }
 
 func (t *timedReader) Read(b []byte) (int, error) {
 	_ = t.rc.SetReadDeadline(time.Now().Add(t.limit))
-	return t.r.Read(b)
+	n, err := t.r.Read(b)
+	if err == io.EOF { // the connection may serve for more
+		_ = t.rc.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }

@@ -63,4 +63,7 @@ func (c *countedAnswer) ReadFrom(r io.Reader) (int64, error) {
 	return io.CopyBuffer(onlyWriter{c}, r, make([]byte, c.buffer))
 }
 
+// onlyWriter hides the ReadFrom of an answer.
+type onlyWriter struct{ io.Writer }
+
 func (c *countedAnswer) Unwrap() http.ResponseWriter { return c.ResponseWriter }

@@ -91,6 +91,9 @@ func (b *inbox) put(w http.ResponseWriter, r *http.Request, name string, v *visi
 	} else {
 		err = &refusal{http.StatusBadRequest, 4, err.Error()}
 	}
+	if errors.Is(err, errLost) {
+		v.contact.loseLane(contactOf(r))
+	}
 	status := b.answer(w, r, name, f, err, v)
 	if err == nil {
 		b.p.sayReceived(name, f, a.offset, begun)
@@ -125,6 +128,9 @@ func (b *inbox) receive(w http.ResponseWriter, r *http.Request, a arrival, v *vi
 		defer bar.end()
 	}
 	return b.take(a.path, in, a.size, v.body(w, r), func() ([]byte, error) {
+		if why := r.Trailer.Get(headerError); why != "" {
+			return nil, givenUp(why)
+		}
 		if a.digest != nil {
 			return a.digest, nil
 		}
@@ -134,7 +140,7 @@ func (b *inbox) receive(w http.ResponseWriter, r *http.Request, a arrival, v *vi
 			err = refusef(http.StatusBadRequest, "the rest of a file needs the %s of the whole", headerDigest)
 		}
 		return sum, err
-	}, v.contact, bar)
+	}, contactOf(r), bar)
 }
 
 // uploadBar is what shows an upload: the exchange's, or one of its own.
@@ -146,12 +152,12 @@ func (b *inbox) uploadBar(a arrival, v *visit) *tracker {
 	return b.p.track(quoted(a.path), a.size)
 }
 
-// body is a request's body, of which something must come now and then. Between
-// two purrs PINGs find out whether the other end lives, so there it may be
-// long: a disk can be slow.
+// body is a request's body, of which something must come now and then. On the
+// connection of an exchange PINGs find out whether the other end lives, so there
+// it may be long: a disk can be slow.
 func (v *visit) body(w http.ResponseWriter, r *http.Request) io.Reader {
 	limit := v.silence
-	if v.exchange.Load() != nil {
+	if v.exchange.Load() != nil && contactOf(r) == v.contact {
 		limit *= 10
 	}
 	return &timedReader{r.Body, http.NewResponseController(w), limit}

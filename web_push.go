@@ -136,17 +136,14 @@ func (s *shelf) send(w http.ResponseWriter, r *http.Request, name string, f *os.
 		w.Header().Set(headerOffset, strconv.FormatInt(offset, 10))
 	}
 	w.Header().Set("Trailer", headerDigest+", "+headerError)
-	w.Header().Set("Content-Length", strconv.FormatInt(out.size()-offset, 10))
-	_, _ = io.CopyBuffer(onlyWriter{w}, body, make([]byte, body.most))
+	w.Header().Set(headerLength, strconv.FormatInt(out.size(), 10))
+	_, _ = body.WriteTo(w)
 	if err := body.failure(); err != nil {
 		w.Header().Set(headerError, err.Error())
 	} else if sum := body.digest(); sum != nil {
 		w.Header().Set(headerDigest, digestField(sum))
 	}
 }
-
-// onlyWriter hides the ReadFrom of an answer, which would use a small buffer.
-type onlyWriter struct{ io.Writer }
 
 // giveUp answers that a file cannot be sent now.
 func (s *shelf) giveUp(w http.ResponseWriter, name string, err error) {
@@ -226,7 +223,7 @@ func (s *shelf) serveDigested(c *countedAnswer, name string, f *os.File, info fs
 	body := out.body(0, nil, s.p.limit, func(int) {})
 	defer body.Close()
 	c.Header().Set("Trailer", headerDigest)
-	_, _ = io.CopyBuffer(onlyWriter{c}, body, make([]byte, body.most))
+	_, _ = body.WriteTo(c)
 	if c.failed == nil {
 		c.failed = body.failure()
 	}
