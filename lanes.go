@@ -118,9 +118,10 @@ func (l *lanes) open(pr *peer) bool {
 }
 
 // openLane gives an exchange a name that nobody can guess, by which its lanes
-// are known until it is closed; none where there is no room for a lane.
+// are known until it is closed; none where there is no room for a lane, or where
+// it would count as one of so many clients.
 func (w *web) openLane(v *visit) (name string, close func()) {
-	if w.p.clientLimit() <= mostLanes {
+	if w.p.cfg.maxConns > 0 || w.p.clientLimit() <= mostLanes {
 		return "", nil
 	}
 	name = rand.Text()

@@ -39,6 +39,7 @@ type relay struct {
 	to   string
 	done chan struct{} // closed when the harm is done
 	over chan struct{} // closed at the end of the test
+	only atomic.Bool   // whether one connection is passed on, and others are taken and left alone
 
 	paused   chan struct{} // receives when a harmPause begins
 	released chan struct{} // ends it
@@ -62,6 +63,15 @@ func newRelay(t testing.TB, to string, fromDialer, fromListener harm) *relay {
 			in, err := r.ln.AcceptTCP()
 			if err != nil {
 				return
+			}
+			r.mu.Lock()
+			idle := r.only.Load() && len(r.conns) > 0
+			if idle {
+				r.conns = append(r.conns, in)
+			}
+			r.mu.Unlock()
+			if idle {
+				continue
 			}
 			c, err := net.Dial("tcp", to)
 			if err != nil {

@@ -24,6 +24,7 @@ type transfer struct {
 	send      []string // more options of the sender
 	take      []string // more options of the receiver
 	unix      bool
+	env       []string // of both ends
 	// What each end says is harmed on its way, if there is any harm.
 	fromSender, fromReceiver harm
 	relay                    *relay
@@ -95,11 +96,11 @@ func (x *transfer) end(as role, address ...string) *process {
 	x.t.Helper()
 	if as == roleSender {
 		args := append(append([]string{"--push"}, x.send...), address...)
-		x.sender = startPurr(x.t, opts{dir: x.from}, append(args, x.paths...)...)
+		x.sender = startPurr(x.t, opts{dir: x.from, env: x.env}, append(args, x.paths...)...)
 		return x.sender
 	}
 	args := append(append([]string{"--pull"}, x.take...), address...)
-	x.receiver = startPurr(x.t, opts{}, append(args, x.into)...)
+	x.receiver = startPurr(x.t, opts{env: x.env}, append(args, x.into)...)
 	return x.receiver
 }
 
