@@ -22,28 +22,41 @@ const (
 type contact struct {
 	net.Conn
 	silence time.Duration
-	limit   *limiter        // --rate
-	traffic *traffic        // of the run
-	ctx     context.Context // ends with the contact
-	stop    context.CancelFunc
-	heard   atomic.Int64 // when something was last read, in Unix nanoseconds
-	replay  []byte       // what was read to find out what the peer is, still to be delivered
+	limit   *limiter // --rate
+	traffic *traffic // of the run
+	begun   time.Time
+
+	sent, received atomic.Int64    // bytes
+	ctx            context.Context // ends with the contact
+	stop           context.CancelFunc
+	heard          atomic.Int64 // when something was last read, in Unix nanoseconds
+	replay         []byte       // what was read to find out what the peer is, still to be delivered
 
 	of atomic.Pointer[contact] // the exchange's own, if this is a lane; it has the say when this end closes the lane
 
 	mu    sync.Mutex
 	first []byte // the first bytes of the peer, to tell what it is if it is no purr
 	ended error  // the first error of a read or write
-	said  bool   // whether the user was told of the end
+	state contactState
+	said  bool // whether the user was told of the end
 
 	closeOnce sync.Once
 	closed    func() // told of the end; may be nil
 	unsettled error  // nil if the peer's system had acknowledged everything at the end
 }
 
+// A contactState is whether a contact may end.
+type contactState int
+
+const (
+	contactIdle     contactState = iota // nothing is under way
+	contactBusy                         // to end now is a failure
+	contactFinished                     // all is done and both ends know
+)
+
 // newContact takes over a connection, which Close closes.
 func (p *purr) newContact(conn net.Conn) *contact {
-	c := &contact{Conn: conn, silence: p.cfg.push.silence, limit: p.limit, traffic: &p.traffic}
+	c := &contact{Conn: conn, silence: p.cfg.push.silence, limit: p.limit, traffic: &p.traffic, begun: time.Now()}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.heard.Store(time.Now().UnixNano())
 	return c
@@ -58,6 +71,7 @@ func (c *contact) Write(b []byte) (int, error) {
 	}
 	n, err := out.Write(b)
 	c.traffic.sent.Add(int64(n))
+	c.sent.Add(int64(n))
 	if isReset(err) { // HTTP closes the connection then, and no read tells
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -81,6 +95,7 @@ func (c *contact) Read(b []byte) (int, error) {
 	if n > 0 {
 		c.heard.Store(time.Now().UnixNano())
 		c.traffic.received.Add(int64(n))
+		c.received.Add(int64(n))
 	}
 	if n > 0 && len(c.first) < 16 || err != nil {
 		c.mu.Lock()
@@ -129,6 +144,38 @@ func (c *contact) settle() error {
 		return c.unsettled
 	}
 	return err
+}
+
+// becomes sets the state.
+func (c *contact) becomes(state contactState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state = state
+}
+
+// parting is the end of the contact, for -v and as an event.
+func (c *contact) parting() parting {
+	sent, received := c.sent.Load(), c.received.Load()
+	return parting{peer: connName(c.Conn), how: c.how(), sent: sent, received: received, begun: c.begun,
+		moved: fmt.Sprintf("sent %d bytes, received %d bytes", sent, received)}
+}
+
+func (c *contact) how() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.state == contactFinished:
+		return "both ends finished"
+	case errors.Is(c.ended, errInterrupted):
+		return interrupted
+	case c.state == contactBusy || c.said:
+		return "failed"
+	case c.ended == nil || errors.Is(c.ended, net.ErrClosed):
+		return "closed at this end"
+	case c.ended == io.EOF:
+		return "the peer finished"
+	}
+	return "failed"
 }
 
 // errInterrupted is the end of a contact that this end was told to break off.

@@ -27,6 +27,9 @@ type lanes struct {
 	ctx       context.Context // of the requests: ends with the exchange's own connection
 	attempt   sync.Once
 	usable    bool // whether the attempt has succeeded
+
+	mu     sync.Mutex
+	opened []*contact
 }
 
 // newLanes prepares lanes for an exchange that the listener calls name; nil if
@@ -38,28 +41,49 @@ func (pr *peer) newLanes(ctx context.Context, name string) *lanes {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	context.AfterFunc(pr.contact.ctx, cancel)
-	return &lanes{name: name, ctx: ctx, transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			conn, err := pr.p.dialAgain(ctx, socketOf(pr.contact.Conn))
-			if err != nil {
-				return nil, err
-			}
-			lane := pr.p.newContact(conn)
-			lane.of.Store(pr.contact)
-			return lane, nil
-		},
+	l := &lanes{name: name, ctx: ctx}
+	l.transport = &http.Transport{
+		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return l.dial(ctx, pr) },
 		MaxConnsPerHost:        mostLanes,
 		MaxIdleConnsPerHost:    mostLanes,
 		IdleConnTimeout:        pr.p.cfg.push.silence / 2, // before the listener's
 		DisableCompression:     true,
 		ExpectContinueTimeout:  24 * time.Hour, // the other end may have to hash what it has
 		MaxResponseHeaderBytes: 64 << 10,
-	}}
+	}
+	return l
 }
 
+// dial opens a lane.
+func (l *lanes) dial(ctx context.Context, pr *peer) (net.Conn, error) {
+	p := pr.p
+	conn, err := p.dialAgain(ctx, socketOf(pr.contact.Conn))
+	if err != nil {
+		return nil, err
+	}
+	lane := p.newContact(conn)
+	lane.of.Store(pr.contact)
+	lane.closed = func() {
+		p.sayParting(lane.parting())
+		p.part()
+	}
+	p.meet("dial", conn)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.opened = append(l.opened, lane)
+	return lane, nil
+}
+
+// close closes the lanes that are still open.
 func (l *lanes) close() {
-	if l != nil {
-		l.transport.CloseIdleConnections()
+	if l == nil {
+		return
+	}
+	l.transport.CloseIdleConnections()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, lane := range l.opened {
+		_ = lane.Close()
 	}
 }
 
@@ -86,16 +110,30 @@ func (p *purr) dialAgain(ctx context.Context, conn net.Conn) (net.Conn, error) {
 
 // ask sends a request about a large file. It returns the connection that it
 // went over, too; the exchange's own where the request failed before it had one.
+// After an answer with a body the caller says when a lane is idle again.
 func (pr *peer) ask(req *http.Request) (*http.Response, *contact, error) {
 	over := pr.contact
 	if pr.lanes == nil || !pr.lanes.open(pr) {
 		resp, err := pr.client.RoundTrip(req)
 		return resp, over, err
 	}
-	trace := &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) { over = got.Conn.(*contact) }}
+	trace := &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) {
+		over = got.Conn.(*contact)
+		over.becomes(contactBusy)
+	}}
 	req.Header.Set(headerLane, pr.lanes.name)
 	resp, err := pr.lanes.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(pr.lanes.ctx, trace)))
+	if err == nil && req.Method != http.MethodGet {
+		pr.idle(over)
+	}
 	return resp, over, err
+}
+
+// idle says that nothing is under way on a lane.
+func (pr *peer) idle(over *contact) {
+	if over != pr.contact {
+		over.becomes(contactIdle)
+	}
 }
 
 // open tries once whether there can be a lane: something between the two ends

@@ -68,14 +68,21 @@ func (p *purr) newPeer(ctx context.Context, conn net.Conn) (*peer, error) {
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		address = net.JoinHostPort(address, "80")
 	}
+	pr.contact.becomes(contactBusy)
 	var err error
 	pr.client, err = transport.NewClientConn(ctx, "http", address)
 	return pr, err
 }
 
-func (pr *peer) close() {
+// close ends the exchange, which has come to err, and says the end of each
+// connection.
+func (pr *peer) close(err error) {
+	if err == nil {
+		pr.contact.becomes(contactFinished)
+	}
 	pr.lanes.close()
 	_ = pr.client.Close()
+	pr.p.sayParting(pr.contact.parting())
 }
 
 // work is the context of everything that is asked of the peer. When the run is

@@ -16,7 +16,7 @@ import (
 
 // pullFrom fetches all that a sender which listens offers, and returns nil
 // once all of it is stored here and checked.
-func (p *purr) pullFrom(ctx context.Context, conn net.Conn) error {
+func (p *purr) pullFrom(ctx context.Context, conn net.Conn) (err error) {
 	defer p.holdExit()()
 	box, err := p.openInbox()
 	if err != nil {
@@ -27,7 +27,7 @@ func (p *purr) pullFrom(ctx context.Context, conn net.Conn) error {
 	if err != nil {
 		return err
 	}
-	defer pr.close()
+	defer func() { pr.close(err) }()
 	ctx, cancel := pr.work(ctx)
 	defer cancel(nil)
 	x, end, err := pr.begin(ctx, roleReceiver)
@@ -229,6 +229,8 @@ func (r *pulling) fetch(ctx context.Context, name string, e *entry) (f *stored, 
 	f, err = r.inbox.take(name, in, a.size, r.body(resp, over), func() ([]byte, error) { return trailerDigest(resp) }, over, r.bar)
 	if errors.Is(err, errLost) {
 		r.contact.loseLane(over)
+	} else {
+		r.idle(over)
 	}
 	if why := resp.Trailer.Get(headerError); why != "" && err == errGivenUp { // before the last byte
 		err = givenUp(why)

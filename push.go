@@ -16,7 +16,7 @@ import (
 
 // pushTo sends what --push offers to a receiver that listens, and returns nil
 // once all of it is stored there and checked.
-func (p *purr) pushTo(ctx context.Context, conn net.Conn) error {
+func (p *purr) pushTo(ctx context.Context, conn net.Conn) (err error) {
 	o, err := openOffer(p.cfg.push.paths, p.cfg.push.live)
 	if err != nil {
 		return err
@@ -26,7 +26,7 @@ func (p *purr) pushTo(ctx context.Context, conn net.Conn) error {
 	if err != nil {
 		return err
 	}
-	defer pr.close()
+	defer func() { pr.close(err) }()
 	ctx, cancel := pr.work(ctx)
 	defer cancel(nil)
 	x, end, err := pr.begin(ctx, roleSender)

@@ -117,6 +117,7 @@ func (w *web) accept(ctx context.Context, ln net.Listener) error {
 // welcome finds out what a client speaks, and hands it to the HTTP server if
 // it is that. gone is called when the client has gone.
 func (w *web) welcome(ctx context.Context, conn net.Conn, gone func()) {
+	begun := time.Now()
 	w.p.greet(ctx, conn)
 	w.p.meet("accept", conn)
 	leave := func() {
@@ -126,6 +127,7 @@ func (w *web) welcome(ctx context.Context, conn net.Conn, gone func()) {
 	secured, ok := w.secure(ctx, conn)
 	if !ok {
 		_ = conn.Close()
+		w.p.sayParting(parting{peer: connName(conn), how: "failed", moved: "nothing moved", begun: begun})
 		leave()
 		return
 	}
@@ -133,6 +135,7 @@ func (w *web) welcome(ctx context.Context, conn net.Conn, gone func()) {
 	interrupt := context.AfterFunc(ctx, v.contact.cut)
 	v.contact.closed = func() {
 		interrupt()
+		w.p.sayParting(v.parting())
 		leave()
 	}
 	first, err := w.sniff(v)
@@ -206,6 +209,8 @@ func (w *web) turnAway(v *visit, first string) {
 	_, _ = io.Copy(io.Discard, v.Conn)
 	_ = v.settle()
 	abort(v.Conn)
+	v.becomes(contactBusy)
+	_ = v.Close()
 	w.finish(v, statusError{6, err})
 }
 

@@ -382,6 +382,7 @@ func (w *web) exchange(rw http.ResponseWriter, r *http.Request, v *visit) {
 		refuse(rw, http.StatusBadRequest, "not an exchange between two purrs")
 		return
 	}
+	v.becomes(contactBusy)
 	rw.Header().Set("Content-Type", typeLines)
 	if lane, close := w.openLane(v); lane != "" {
 		defer close()
@@ -411,6 +412,7 @@ func (w *web) exchange(rw http.ResponseWriter, r *http.Request, v *visit) {
 		}
 		err = v.lostError(v.name + what)
 	case err == nil:
+		v.becomes(contactFinished)
 		err = failure(x.sum().Status)
 	default: // it does not say what a purr says
 		err = statusError{6, fmt.Errorf("%s: %w", v.name, err)}
