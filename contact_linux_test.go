@@ -35,6 +35,20 @@ func TestPushParting(t *testing.T) {
 			}
 		})
 	})
+	t.Run("identical", func(t *testing.T) { // known before its first byte
+		t.Parallel()
+		bothWays(t, func(t *testing.T, listening role) {
+			x := newTransfer(t, listening, "large")
+			x.file("large", noise(1_500_000))
+			write(t, filepath.Join(x.into, "large"), noise(1_500_000))
+			x.send, x.take = []string{"-v"}, []string{"-v"}
+			x.start().ends(0)
+			said(x.sender, `: large: 1500000 bytes already there, identical`)
+			if regexp.MustCompile(`(sent|received) \d{5,} bytes`).MatchString(x.sender.err.String()) {
+				t.Errorf("a file was sent that is there%s", x.sender.heard())
+			}
+		})
+	})
 	t.Run("quiet", func(t *testing.T) {
 		t.Parallel()
 		x := newTransfer(t, roleReceiver, "large")

@@ -109,6 +109,8 @@ func (pr *peer) request(ctx context.Context, method, path string, body io.ReadCl
 		Body:          body,
 		ContentLength: size,
 		Host:          pr.host,
+		ProtoMajor:    1, // without it net/http does not wait for 100 Continue
+		ProtoMinor:    1,
 	}
 	return r.WithContext(ctx)
 }

@@ -40,6 +40,11 @@ type store struct {
 	probe fs.FileInfo // of a file that was created here: owner and mode are not ours to choose everywhere
 	umask fs.FileMode // what files created here lose of their mode
 	seed  maphash.Seed
+	lent  lentFolders
+
+	// nameless: small files have no name, not even a partial one, until they
+	// are whole.
+	nameless bool
 
 	mu       sync.Mutex
 	claimed  map[uint64]struct{} // the sums of the paths being received
@@ -92,6 +97,7 @@ func openStore(dir string, o storeOptions) (*store, error) {
 		claimed: map[uint64]struct{}{}, made: map[uint64]struct{}{},
 		unsynced: map[string]struct{}{}, hollow: map[string]struct{}{},
 		kept: map[string]int64{}, proofs: map[string]proof{},
+		lent: lentFolders{byPath: map[string]*folder{}},
 	}
 	if s.probe, err = createProbe(root); err != nil {
 		_ = root.Close()
@@ -106,6 +112,7 @@ func openStore(dir string, o storeOptions) (*store, error) {
 		_ = root.Close()
 		return nil, err
 	}
+	s.nameless = s.top.takesNameless()
 	return s, nil
 }
 
@@ -139,6 +146,7 @@ func (s *store) close() error {
 		}
 	}
 	err := s.settle()
+	s.lent.forgetAll()
 	s.top.close()
 	return errors.Join(err, s.root.Close())
 }
@@ -198,7 +206,7 @@ func (s *store) begin(a arrival) (*incoming, *stored, error) {
 	}
 	in := &incoming{arrival: a, store: s}
 	in.dir, in.base = splitPath(a.path)
-	d, err := s.folder(in.dir)
+	d, err := s.lend(in.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
@@ -211,7 +219,13 @@ func (s *store) begin(a arrival) (*incoming, *stored, error) {
 	if !s.claim(a.path) {
 		return nil, nil, refusef(http.StatusConflict, "being received already")
 	}
-	if err := in.prepare(d); err != nil {
+	err = in.prepare(d)
+	if d != nil && errors.Is(err, fs.ErrNotExist) { // removed by somebody since it was opened
+		s.lent.forget(in.dir)
+		s.giveBack(in.taken)
+		err = in.prepare(nil)
+	}
+	if err != nil {
 		in.over()
 		return nil, nil, diskRefusal(err)
 	}

@@ -16,11 +16,7 @@ import (
 // over ends the incoming whatever has become of it: its path may come again.
 func (in *incoming) over() {
 	s := in.store
-	if in.file != nil {
-		unlock(in.file)
-		_ = in.file.Close()
-		in.file = nil
-	}
+	in.closeFile()
 	s.unclaim(in.path)
 	s.giveBack(in.taken)
 	s.mu.Lock()
@@ -28,6 +24,17 @@ func (in *incoming) over() {
 	if _, ok := s.made[s.sum(in.dir)]; ok {
 		s.hollow[in.dir] = struct{}{}
 	}
+}
+
+func (in *incoming) closeFile() {
+	if in.file == nil {
+		return
+	}
+	if in.partName != "" { // nobody else can have opened one without a name
+		unlock(in.file)
+	}
+	_ = in.file.Close()
+	in.file = nil
 }
 
 // commit gives the file its final name, after receive has returned nil. digest
@@ -53,9 +60,7 @@ func (in *incoming) commit(digest []byte) (*stored, error) {
 		in.drop()
 		return nil, diskRefusal(c.err)
 	}
-	unlock(in.file)
-	_ = in.file.Close()
-	in.file = nil
+	in.closeFile()
 	in.store.unclaim(in.path)
 	return &stored{path: c.path, size: in.received, digest: in.sum()}, nil
 }
@@ -207,7 +212,7 @@ func (s *store) commitBatch(batch []*commit) {
 // place gives the file its final name in d, which is its directory.
 func (c *commit) place(d *folder) error {
 	in := c.in
-	if !d.holds(in.partName, in.info) {
+	if in.partName != "" && !d.holds(in.partName, in.info) {
 		return errMoved
 	}
 	for n := 0; n < 10_000; n++ {
@@ -230,6 +235,22 @@ func (c *commit) place(d *folder) error {
 // rename gives the partial file the name in d. The error is fs.ErrExist if that
 // is taken and not to be replaced.
 func (in *incoming) rename(d *folder, name string) error {
+	if in.partName == "" {
+		if err := linkNameless(in.file, d.dir, name); !in.store.force || !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		// Only a file that has a name can replace one.
+		part := randomPartial()
+		if err := linkNameless(in.file, d.dir, part); err != nil {
+			return err
+		}
+		in.partName = part
+		defer func() {
+			if d.holds(part, in.info) {
+				_ = d.root.Remove(part)
+			}
+		}()
+	}
 	if in.store.force {
 		if old, err := d.root.Lstat(name); err == nil && !old.Mode().IsRegular() {
 			return fs.ErrExist

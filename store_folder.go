@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -16,9 +17,104 @@ import (
 type folder struct {
 	root *os.Root
 	dir  *os.File
+
+	lent   *lentFolders // where it goes back to; nil if close closes it
+	users  int          // those who have borrowed it; lentFolders has the say
+	opened time.Time
 }
 
 func (d *folder) close() {
+	if d.lent != nil {
+		d.lent.giveBack(d)
+	} else {
+		d.closeNow()
+	}
+}
+
+// lentFolders keeps directories open into which one file after the other
+// comes: to open one costs as much as to create a file in it. Not for long, and
+// only to begin a file: what gives it its name opens the directory anew.
+type lentFolders struct {
+	mu     sync.Mutex
+	byPath map[string]*folder
+}
+
+const (
+	mostLent = 8
+	lentFor  = time.Second
+)
+
+// lend opens the directory dir of the store, or lends one that is open. The
+// error is folder's; the borrower calls close.
+func (s *store) lend(dir string) (*folder, error) {
+	l := &s.lent
+	l.mu.Lock()
+	if d := l.byPath[dir]; d != nil && time.Since(d.opened) < lentFor {
+		d.users++
+		l.mu.Unlock()
+		return d, nil
+	}
+	l.mu.Unlock()
+	s.lent.forget(dir)
+	d, err := s.folder(dir)
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.byPath[dir] != nil {
+		return d, nil // somebody was faster
+	}
+	for path, old := range l.byPath {
+		if len(l.byPath) >= mostLent && old.users == 0 {
+			l.forgetLocked(path)
+		}
+	}
+	if len(l.byPath) < mostLent {
+		d.lent, d.users, d.opened = l, 1, time.Now()
+		l.byPath[dir] = d
+	}
+	return d, nil
+}
+
+// giveBack ends one use of a folder, which is closed with the last one unless
+// it may be lent again.
+func (l *lentFolders) giveBack(d *folder) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if d.users--; d.users == 0 && d.opened.IsZero() {
+		d.closeNow()
+	}
+}
+
+// forget lends a directory no more.
+func (l *lentFolders) forget(dir string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.forgetLocked(dir)
+}
+
+func (l *lentFolders) forgetLocked(dir string) {
+	d := l.byPath[dir]
+	if d == nil {
+		return
+	}
+	delete(l.byPath, dir)
+	if d.opened = (time.Time{}); d.users == 0 {
+		d.closeNow()
+	}
+}
+
+// forgetAll closes what nobody has borrowed.
+func (l *lentFolders) forgetAll() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for dir := range l.byPath {
+		l.forgetLocked(dir)
+	}
+}
+
+func (d *folder) closeNow() {
 	_ = d.root.Close()
 	_ = d.dir.Close()
 }
@@ -45,7 +141,7 @@ func (s *store) folder(dir string) (*folder, error) {
 		_ = root.Close()
 		return nil, diskRefusal(err)
 	}
-	return &folder{root, f}, nil
+	return &folder{root: root, dir: f}, nil
 }
 
 // obstacle is the refusal for the first component of dir that is not a

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -17,6 +18,37 @@ func renameNoReplace(dir *os.File, old, new string) (handled bool, err error) {
 		return false, nil
 	}
 	return true, err
+}
+
+// openNameless creates a file in dir's file system that has no name, with the
+// permissions of a partial file. The error is errors.ErrUnsupported where there
+// is no such thing: open(2), O_TMPFILE.
+func openNameless(dir *os.File) (f *os.File, err error) {
+	err = onFD(dir, func(fd int) error {
+		file, err := unix.Openat(fd, ".", unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+		if err == nil {
+			f = os.NewFile(uintptr(file), "a file without a name")
+		}
+		return err
+	})
+	if errors.Is(err, unix.EISDIR) || errors.Is(err, unix.EINVAL) {
+		err = errors.ErrUnsupported
+	}
+	return f, err
+}
+
+// linkNameless gives such a file its name in dir, which must be in the same file
+// system. The error is fs.ErrExist if the name is taken.
+func linkNameless(f, dir *os.File, name string) error {
+	return onFD(f, func(file int) error {
+		return onFD(dir, func(fd int) error {
+			err := unix.Linkat(file, "", fd, name, unix.AT_EMPTY_PATH)
+			if err == unix.ENOENT { // before Linux 6.10 that was for root only
+				err = unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", file), fd, name, unix.AT_SYMLINK_FOLLOW)
+			}
+			return err
+		})
+	})
 }
 
 // preallocate takes the space of n bytes at offset for f, whose size stays. It

@@ -176,6 +176,14 @@ func (in *incoming) prepare(d *folder) error {
 // from. A partial file that this transfer cannot have stays as it is.
 func (in *incoming) open(d *folder) error {
 	name := partialName(in.path)
+	if in.store.nameless && in.size >= 0 && in.size <= smallFile && in.offset == 0 {
+		// One that an earlier, larger file has left is to be used up.
+		if _, err := d.root.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+			if handled, err := in.openNameless(d); handled {
+				return err
+			}
+		}
+	}
 	f, info := in.store.openPartial(d, name, true)
 	if in.offset > 0 && (in.store.noResume || f == nil || info.Size() < in.offset || in.size >= 0 && in.size < in.offset) {
 		in.abandon(d, name, f, info)
@@ -219,6 +227,40 @@ func (in *incoming) open(d *folder) error {
 		in.file = nil
 	}
 	return err
+}
+
+// openNameless opens a file without a name in d's file system. If handled is
+// false it has no such thing.
+func (in *incoming) openNameless(d *folder) (handled bool, err error) {
+	f, err := openNameless(d.dir)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return false, nil
+	}
+	if err != nil {
+		return true, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		_ = f.Close()
+		return true, err
+	}
+	in.file, in.partName, in.info, in.hash = f, "", info, sha256.New()
+	return true, nil
+}
+
+// takesNameless reports whether a file can be given its first name when it is
+// whole, which it tries.
+func (d *folder) takesNameless() bool {
+	f, err := openNameless(d.dir)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	name := randomPartial()
+	if !setOpenTime(f, time.Now()) || linkNameless(f, d.dir, name) != nil {
+		return false
+	}
+	return d.root.Remove(name) == nil
 }
 
 // abandon closes a partial file that the transfer does not get, and removes it

@@ -17,9 +17,9 @@ import (
 type incoming struct {
 	arrival
 	store     *store
-	dir, base string // of path
-	resumable bool   // the partial file has the name under which a resume looks for it
-	partName  string
+	dir, base string   // of path
+	resumable bool     // the partial file has the name under which a resume looks for it
+	partName  string   // "" while it has no name
 	file      *os.File // the partial file, locked; nil once it is given up
 	info      fs.FileInfo
 	hash      hash.Hash // has hashed the first received bytes, unless receive runs
@@ -250,6 +250,9 @@ func (in *incoming) drop() {
 // removePartial removes the partial file if it still is where it was. Where
 // somebody has moved it, it is theirs.
 func (in *incoming) removePartial() {
+	if in.partName == "" {
+		return
+	}
 	d, err := in.store.folder(in.dir)
 	if err != nil {
 		return
