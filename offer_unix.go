@@ -12,16 +12,9 @@ import (
 // openAtOnce does not wait for the writer of a FIFO that took a file's place.
 const openAtOnce = unix.O_NONBLOCK
 
-// changeTime is when a file's contents or attributes last changed (st_ctime),
-// which nobody can set back.
-func changeTime(f *os.File) (time.Time, error) {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return time.Time{}, err
-	}
+// stateOf returns the state of an open file.
+func stateOf(f *os.File) (s fileState, err error) {
 	var st unix.Stat_t
-	if controlErr := raw.Control(func(fd uintptr) { err = unix.Fstat(int(fd), &st) }); controlErr != nil {
-		return time.Time{}, controlErr
-	}
-	return time.Unix(st.Ctim.Unix()), err
+	err = onFD(f, func(fd int) error { return unix.Fstat(fd, &st) })
+	return fileState{st.Size, time.Unix(st.Mtim.Unix()), time.Unix(st.Ctim.Unix())}, err
 }

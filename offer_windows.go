@@ -1,12 +1,16 @@
 package main
 
-import (
-	"os"
-	"time"
-)
+import "os"
 
 // openAtOnce is nothing: Windows keeps its pipes elsewhere.
 const openAtOnce = 0
 
-// changeTime is nothing that Windows tells.
-func changeTime(*os.File) (time.Time, error) { return time.Time{}, nil }
+// stateOf returns the state of an open file. Windows has no time of the last
+// change that nobody can set back.
+func stateOf(f *os.File) (fileState, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return fileState{}, err
+	}
+	return fileState{size: info.Size(), modTime: info.ModTime()}, nil
+}

@@ -15,19 +15,26 @@ import (
 // had when it was opened. A file that somebody writes to meanwhile is a mixture
 // that nobody ever had, so that is an error, unless it may grow (--live).
 type outgoing struct {
-	f       *os.File
-	info    fs.FileInfo
-	changed time.Time // st_ctime when it was opened
-	live    bool
+	f      *os.File
+	info   fs.FileInfo
+	opened fileState
+	live   bool
+}
+
+// A fileState is what differs once a file was written to.
+type fileState struct {
+	size    int64
+	modTime time.Time
+	changed time.Time // st_ctime, which nobody can set back; zero where there is none
 }
 
 // newOutgoing takes over a file that was just opened. The caller closes it.
 func newOutgoing(f *os.File, info fs.FileInfo, live bool) (*outgoing, error) {
-	changed, err := changeTime(f)
+	opened, err := stateOf(f)
 	if err != nil {
 		return nil, err
 	}
-	return &outgoing{f, info, changed, live}, nil
+	return &outgoing{f, info, opened, live}, nil
 }
 
 func (o *outgoing) size() int64 { return o.info.Size() }
@@ -42,19 +49,14 @@ func (e changedError) Error() string {
 // check returns a changedError if the file is not what it was when it was
 // opened.
 func (o *outgoing) check() error {
-	info, err := o.f.Stat()
-	if err != nil {
+	now, err := stateOf(o.f)
+	switch {
+	case err != nil:
 		return cause(err)
-	}
-	if o.live && info.Size() >= o.size() {
+	case o.live && now.size >= o.size():
 		return nil
-	}
-	changed, err := changeTime(o.f)
-	if err != nil {
-		return cause(err)
-	}
-	if info.Size() != o.size() || !info.ModTime().Equal(o.info.ModTime()) || !changed.Equal(o.changed) {
-		return changedError{o.size(), info.Size()}
+	case now.size != o.size() || !now.modTime.Equal(o.info.ModTime()) || !now.changed.Equal(o.opened.changed):
+		return changedError{o.size(), now.size}
 	}
 	return nil
 }

@@ -40,6 +40,7 @@ func (p *purr) pushTo(ctx context.Context, conn net.Conn) (err error) {
 }
 
 const (
+	mostBatch  = 16      // small files that one goroutine sends
 	pushMemory = 8 << 20 // for all files that are in memory at once, in whole or in part
 	largeCost  = pushMemory / 3
 )
@@ -193,7 +194,7 @@ func (s *pushing) file(ctx context.Context, e *entry, skipped error) error {
 	}
 	s.batch = append(s.batch, e)
 	s.batchCost += e.Size + smallCost()
-	if len(s.batch) < 16 && s.batchCost < smallFile {
+	if len(s.batch) < mostBatch && s.batchCost < smallFile {
 		return nil
 	}
 	return s.startBatch(ctx)

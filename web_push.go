@@ -344,7 +344,23 @@ func (s *shelf) converse(ctx context.Context, x *exchange, v *visit) error {
 func (s *shelf) listTo(ctx context.Context, x *exchange) error {
 	var left account
 	var files sync.WaitGroup
+	var batch []*entry // to start a goroutine for each takes as long as to send it
+	var cost int64
 	memory := semaphore.NewWeighted(pushMemory)
+	start := func() error {
+		small, taken := batch, cost
+		batch, cost = nil, 0
+		if memory.Acquire(ctx, taken) != nil {
+			return errLost
+		}
+		files.Go(func() {
+			defer memory.Release(taken)
+			for _, e := range small {
+				s.sendSmall(x, e)
+			}
+		})
+		return nil
+	}
 	_, err := s.offer.walk(walkFiles, func(e *entry, skipped error) error {
 		if skipped != nil {
 			left.Status = 4
@@ -356,18 +372,16 @@ func (s *shelf) listTo(ctx context.Context, x *exchange) error {
 			}
 			return x.send(e)
 		}
-		cost := e.Size + smallCost()
-		if memory.Acquire(ctx, cost) != nil {
-			return errLost
+		batch = append(batch, e)
+		cost += e.Size + smallCost()
+		if len(batch) < mostBatch && cost < smallFile {
+			return nil
 		}
-		files.Add(1)
-		go func() {
-			defer files.Done()
-			defer memory.Release(cost)
-			s.sendSmall(x, e)
-		}()
-		return nil
+		return start()
 	})
+	if err == nil {
+		err = start()
+	}
 	files.Wait()
 	for _, part := range []walkPart{walkLinks, walkDirs} {
 		if err == nil {
