@@ -42,7 +42,7 @@ func newBehindWay(w way, file *os.File, limit int64) *behindWay {
 func (b *behindWay) run() {
 	defer close(b.done)
 	h := sha256.New()
-	buf := make([]byte, digestBlockSize)
+	buf := make([]byte, 256<<10) // stays in the processor's cache
 	for {
 		n := b.await(len(buf))
 		if n == 0 {

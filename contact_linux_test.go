@@ -84,6 +84,24 @@ func TestPushParting(t *testing.T) {
 		hasContent(t, filepath.Join(into, "f"), "from curl\n")
 		said(p, `: (the peer finished|closed at this end); `+regexpParting)
 	})
+	t.Run("refused", func(t *testing.T) { // a file is, the exchange is not
+		t.Parallel()
+		bothWays(t, func(t *testing.T, listening role) {
+			x := newTransfer(t, listening, "large", "small")
+			for _, name := range x.paths {
+				x.file(name, noise(1_500_000))
+				write(t, filepath.Join(x.into, name), "another")
+			}
+			x.send, x.take = []string{"-v"}, []string{"-v"}
+			x.start().ends(4)
+			for _, p := range []*process{x.sender, x.receiver} {
+				said(p, `: both ends finished; `+regexpParting)
+				if strings.Contains(p.err.String(), ": failed; ") {
+					t.Errorf("a connection has failed%s", p.heard())
+				}
+			}
+		})
+	})
 	t.Run("stranger", func(t *testing.T) {
 		t.Parallel()
 		p, addr, _ := startPull(t, "-v")

@@ -74,12 +74,8 @@ func (p *purr) newPeer(ctx context.Context, conn net.Conn) (*peer, error) {
 	return pr, err
 }
 
-// close ends the exchange, which has come to err, and says the end of each
-// connection.
-func (pr *peer) close(err error) {
-	if err == nil {
-		pr.contact.becomes(contactFinished)
-	}
+// close ends the exchange and says the end of each connection.
+func (pr *peer) close() {
 	pr.lanes.close()
 	_ = pr.client.Close()
 	pr.p.sayParting(pr.contact.parting())

@@ -16,7 +16,7 @@ import (
 
 // pullFrom fetches all that a sender which listens offers, and returns nil
 // once all of it is stored here and checked.
-func (p *purr) pullFrom(ctx context.Context, conn net.Conn) (err error) {
+func (p *purr) pullFrom(ctx context.Context, conn net.Conn) error {
 	defer p.holdExit()()
 	box, err := p.openInbox()
 	if err != nil {
@@ -27,7 +27,7 @@ func (p *purr) pullFrom(ctx context.Context, conn net.Conn) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { pr.close(err) }()
+	defer pr.close()
 	ctx, cancel := pr.work(ctx)
 	defer cancel(nil)
 	x, end, err := pr.begin(ctx, roleReceiver)
@@ -79,6 +79,7 @@ func (r *pulling) run(ctx context.Context, end io.WriteCloser) error {
 		}
 		return r.contact.lostError(r.name + ": transfer cut")
 	}
+	r.contact.becomes(contactFinished)
 	sum := r.sum()
 	r.inbox.p.sayTotal("stored and verified", sum)
 	return failure(sum.Status)
@@ -190,10 +191,16 @@ func (r *pulling) fetch(ctx context.Context, name string, e *entry) (f *stored, 
 		return nil, 0, err
 	}
 	var resp *http.Response
-	var over *contact
+	over := r.contact
+	defer func() {
+		if errors.Is(err, errLost) {
+			r.contact.loseLane(over)
+		} else {
+			r.idle(over)
+		}
+	}()
 	if a.offset > 0 {
 		if resp, over, err = r.get(ctx, a, prefix); err != nil {
-			r.contact.loseLane(over)
 			return nil, 0, errLost
 		}
 		defer drop(resp)
@@ -209,9 +216,7 @@ func (r *pulling) fetch(ctx context.Context, name string, e *entry) (f *stored, 
 	}
 	if resp == nil {
 		if resp, over, err = r.get(ctx, a, nil); err != nil {
-			err = r.inbox.broke(name, in, a.size, err, over)
-			r.contact.loseLane(over)
-			return nil, 0, err
+			return nil, 0, r.inbox.broke(name, in, a.size, err, over)
 		}
 		defer drop(resp)
 	}
@@ -227,11 +232,6 @@ func (r *pulling) fetch(ctx context.Context, name string, e *entry) (f *stored, 
 		return nil, 0, givenUp(changedError{a.size, size}.Error())
 	}
 	f, err = r.inbox.take(name, in, a.size, r.body(resp, over), func() ([]byte, error) { return trailerDigest(resp) }, over, r.bar)
-	if errors.Is(err, errLost) {
-		r.contact.loseLane(over)
-	} else {
-		r.idle(over)
-	}
 	if why := resp.Trailer.Get(headerError); why != "" && err == errGivenUp { // before the last byte
 		err = givenUp(why)
 	}

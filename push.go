@@ -16,7 +16,7 @@ import (
 
 // pushTo sends what --push offers to a receiver that listens, and returns nil
 // once all of it is stored there and checked.
-func (p *purr) pushTo(ctx context.Context, conn net.Conn) (err error) {
+func (p *purr) pushTo(ctx context.Context, conn net.Conn) error {
 	o, err := openOffer(p.cfg.push.paths, p.cfg.push.live)
 	if err != nil {
 		return err
@@ -26,7 +26,7 @@ func (p *purr) pushTo(ctx context.Context, conn net.Conn) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { pr.close(err) }()
+	defer pr.close()
 	ctx, cancel := pr.work(ctx)
 	defer cancel(nil)
 	x, end, err := pr.begin(ctx, roleSender)
@@ -178,6 +178,7 @@ func (s *pushing) ended(ctx context.Context, err error) error {
 		s.sayUnconfirmed()
 		return s.lost()
 	}
+	s.contact.becomes(contactFinished)
 	sum := s.sum()
 	s.p.sayTotal("stored and verified", sum)
 	return failure(sum.Status)

@@ -50,7 +50,7 @@ func notEnoughSpace(d *folder, needed int64) *refusal {
 
 // Small files are hashed where they are received; others in a goroutine beside
 // it, for so many transfers at once as there can be cores to gain by it. A
-// digester holds 1 MiB.
+// digester holds 2 MiB.
 const smallFile = 256 << 10
 
 var digesters = make(chan struct{}, 8)

@@ -29,7 +29,7 @@ type countedAnswer struct {
 func (s *shelf) newCountedAnswer(w http.ResponseWriter, name string, size int64, v *visit) *countedAnswer {
 	return &countedAnswer{
 		ResponseWriter: w, timed: http.NewResponseController(w), limit: 4 * v.silence,
-		buffer: s.p.limit.chunk(digestBlockSize), bar: s.p.track(quoted(name), size), wanted: -1,
+		buffer: s.p.limit.chunk(256 << 10), bar: s.p.track(quoted(name), size), wanted: -1,
 	}
 }
 
