@@ -63,6 +63,7 @@ func (v *visit) begin(over *contact) bool {
 	}
 	v.under[over]++
 	v.requests.Add(1)
+	v.sayBusy(over, contactBusy)
 	return true
 }
 
@@ -71,8 +72,17 @@ func (v *visit) end(over *contact) {
 	defer v.requestsMu.Unlock()
 	if v.under[over]--; v.under[over] == 0 {
 		delete(v.under, over)
+		v.sayBusy(over, contactIdle)
 	}
 	v.requests.Done()
+}
+
+// sayBusy sets the state of a connection that requests come over, unless the
+// exchange on it has the say.
+func (v *visit) sayBusy(over *contact, state contactState) {
+	if over != v.contact || v.exchange.Load() == nil {
+		over.becomes(state)
+	}
 }
 
 // cutLanes breaks off the requests that did not come over the visit's own
