@@ -250,8 +250,8 @@ func (c *contact) say() {
 func (c *contact) why() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if of := c.of.Load(); of != nil && errors.Is(c.ended, net.ErrClosed) {
-		return of.why()
+	if of := c.of.Load(); of != nil && (c.ended == nil || errors.Is(c.ended, net.ErrClosed)) {
+		return of.why() // whose end has ended the lane's request
 	}
 	switch {
 	case errors.Is(c.ended, os.ErrDeadlineExceeded):
