@@ -222,19 +222,21 @@ func (c *contact) lostError(what string) error {
 // loseLane ends the contact because one of its lanes has ended: what is known
 // of that end is known of this one.
 func (c *contact) loseLane(lane *contact) {
-	if lane == c || !lane.lost() {
+	if lane == c {
 		return
 	}
 	lane.mu.Lock()
 	ended, said := lane.ended, lane.said
 	lane.mu.Unlock()
 	c.mu.Lock()
+	c.said = c.said || said
 	if c.ended == nil && !errors.Is(ended, net.ErrClosed) {
 		c.ended = ended
 	}
-	c.said = c.said || said
 	c.mu.Unlock()
-	_ = c.Close()
+	if ended != nil {
+		_ = c.Close()
+	}
 }
 
 // say remembers that the user was told of the end.
