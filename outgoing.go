@@ -137,6 +137,9 @@ func (o *outgoing) body(offset int64, d *digester, limit *limiter, moved func(in
 }
 
 func (b *fileBody) Read(to []byte) (int, error) {
+	if len(to) == 0 { // is no end of the file
+		return 0, nil
+	}
 	block, err := b.next(len(to))
 	if err != nil {
 		return 0, err
