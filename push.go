@@ -40,7 +40,6 @@ func (p *purr) pushTo(ctx context.Context, conn net.Conn) error {
 }
 
 const (
-	mostBatch  = 16      // small files that one goroutine sends
 	pushMemory = 8 << 20 // for all files that are in memory at once, in whole or in part
 	largeCost  = pushMemory / 3
 )
@@ -60,6 +59,27 @@ var openFiles = sync.OnceValue(func() int {
 	return most
 })
 
+// A fileBatch is small files that one goroutine sends: to start one for each takes
+// as long as to send it.
+type fileBatch struct {
+	files []*entry
+	cost  int64 // of their content and descriptors, as pushMemory counts it
+}
+
+// add reports whether the batch is to be sent now.
+func (b *fileBatch) add(e *entry) (full bool) {
+	b.files = append(b.files, e)
+	b.cost += e.Size + smallCost()
+	return len(b.files) >= 16 || b.cost >= smallFile
+}
+
+// take empties the batch.
+func (b *fileBatch) take() (files []*entry, cost int64) {
+	files, cost = b.files, b.cost
+	*b = fileBatch{}
+	return files, cost
+}
+
 // A pushing is a push under way at the sender that dialled.
 type pushing struct {
 	*peer
@@ -69,8 +89,7 @@ type pushing struct {
 	memory *semaphore.Weighted // bounds what is sent at once: small files by the hundred, large ones by the few
 	files  sync.WaitGroup
 
-	batch     []*entry // small files that the walk has found, and what they cost
-	batchCost int64
+	batch fileBatch // small files that the walk has found
 
 	mu          sync.Mutex
 	unconfirmed map[string][]byte // the files under way by Href, with the digests of those that follow their lines
@@ -184,8 +203,8 @@ func (s *pushing) ended(ctx context.Context, err error) error {
 	return failure(sum.Status)
 }
 
-// file starts to send one file, as soon as there is room. Small ones are sent
-// by the batch: to start a goroutine for each takes as long as to send it.
+// file starts to send one file, as soon as there is room; small ones by the
+// batch.
 func (s *pushing) file(ctx context.Context, e *entry, skipped error) error {
 	switch {
 	case skipped != nil:
@@ -193,9 +212,7 @@ func (s *pushing) file(ctx context.Context, e *entry, skipped error) error {
 	case e.Size > smallFile:
 		return s.start(ctx, []*entry{e}, largeCost)
 	}
-	s.batch = append(s.batch, e)
-	s.batchCost += e.Size + smallCost()
-	if len(s.batch) < mostBatch && s.batchCost < smallFile {
+	if full := s.batch.add(e); !full {
 		return nil
 	}
 	return s.startBatch(ctx)
@@ -203,9 +220,8 @@ func (s *pushing) file(ctx context.Context, e *entry, skipped error) error {
 
 // startBatch starts to send the small files that were found so far.
 func (s *pushing) startBatch(ctx context.Context) error {
-	batch, cost := s.batch, s.batchCost
-	s.batch, s.batchCost = nil, 0
-	return s.start(ctx, batch, cost)
+	files, cost := s.batch.take()
+	return s.start(ctx, files, cost)
 }
 
 func (s *pushing) start(ctx context.Context, files []*entry, cost int64) error {

@@ -344,18 +344,16 @@ func (s *shelf) converse(ctx context.Context, x *exchange, v *visit) error {
 func (s *shelf) listTo(ctx context.Context, x *exchange) error {
 	var left account
 	var files sync.WaitGroup
-	var batch []*entry // to start a goroutine for each takes as long as to send it
-	var cost int64
+	var small fileBatch
 	memory := semaphore.NewWeighted(pushMemory)
 	start := func() error {
-		small, taken := batch, cost
-		batch, cost = nil, 0
-		if memory.Acquire(ctx, taken) != nil {
+		entries, cost := small.take()
+		if memory.Acquire(ctx, cost) != nil {
 			return errLost
 		}
 		files.Go(func() {
-			defer memory.Release(taken)
-			for _, e := range small {
+			defer memory.Release(cost)
+			for _, e := range entries {
 				s.sendSmall(x, e)
 			}
 		})
@@ -372,9 +370,7 @@ func (s *shelf) listTo(ctx context.Context, x *exchange) error {
 			}
 			return x.send(e)
 		}
-		batch = append(batch, e)
-		cost += e.Size + smallCost()
-		if len(batch) < mostBatch && cost < smallFile {
+		if full := small.add(e); !full {
 			return nil
 		}
 		return start()
