@@ -183,12 +183,18 @@ var errInterrupted = errors.New("interrupted")
 
 // cut breaks the contact off.
 func (c *contact) cut() {
+	c.interrupt()
+	_ = c.Close()
+}
+
+// interrupt remembers that this end was told to break the contact off, unless
+// it has ended already.
+func (c *contact) interrupt() {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.ended == nil {
 		c.ended = errInterrupted
 	}
-	c.mu.Unlock()
-	_ = c.Close()
 }
 
 // beginning is what the peer said first, up to 16 bytes.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -73,6 +74,22 @@ func TestPushParting(t *testing.T) {
 				t.Errorf("a connection that was cut has finished%s", x.receiver.heard())
 			}
 		})
+	})
+	t.Run("interrupted", func(t *testing.T) {
+		t.Parallel()
+		for _, listening := range []role{roleReceiver, roleSender} {
+			x := midway(t, listening)
+			x.send, x.take = []string{"-v"}, []string{"-v"}
+			x.start()
+			x.arrives(2 << 20)
+			listener := x.receiver
+			if listening == roleSender {
+				listener = x.sender
+			}
+			listener.signal(syscall.SIGINT)
+			listener.ends(130)
+			said(listener, `: interrupted; `+regexpParting)
+		}
 	})
 	t.Run("curl", func(t *testing.T) {
 		t.Parallel()

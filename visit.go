@@ -145,6 +145,9 @@ func (w *web) welcome(ctx context.Context, conn net.Conn, gone func()) {
 	interrupt := context.AfterFunc(ctx, v.contact.cut)
 	v.contact.closed = func() {
 		interrupt()
+		if ctx.Err() != nil { // the server may close it before cut does
+			v.interrupt()
+		}
 		w.p.sayParting(v.parting())
 		leave()
 	}
