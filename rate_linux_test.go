@@ -314,7 +314,7 @@ func TestNoProgressBar(t *testing.T) {
 func TestProgressLines(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ args, want string }{
-		{"--progress", `(?m)^purr: 127\.0\.0\.1 port \d+: [0-9.]+ .*iB of [56]\.\d MiB \(\d+ %\), .*iB/s, after 5s, 1?\d*s left\n`},
+		{"--progress", `(?m)^purr: 127\.0\.0\.1 port \d+: [0-9.]+ .*iB of [56]\.\d MiB \(\d+ %\), .*iB/s, after 5(\.\d+)?s, 1?\d*s left\n`},
 		{"--progress --json", `(?m)^\{"event":"progress","name":"127\.0\.0\.1 port \d+","moved":\d+,"size":6000000,"speed":[0-9.]+,"elapsed":5(\.\d+)?,"left":\d+\}\n`},
 	} {
 		t.Run(test.args, func(t *testing.T) {
