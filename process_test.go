@@ -58,13 +58,17 @@ var purrLink = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(filepath.Dir(exe), fmt.Sprintf("bin%d", os.Getpid()))
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	// Not named after the process: in a PID namespace each one is number 1.
+	dir, err := os.MkdirTemp(filepath.Dir(exe), "bin")
+	if err != nil {
+		return "", err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // others run it, too
 		return "", err
 	}
 	atEnd = append(atEnd, func() { _ = os.RemoveAll(dir) })
 	path := filepath.Join(dir, "purr")
-	if err := os.Symlink(exe, path); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := os.Symlink(exe, path); err != nil {
 		return "", err
 	}
 	return path, nil
