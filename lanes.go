@@ -24,7 +24,7 @@ const mostLanes = pushMemory / largeCost
 type lanes struct {
 	name      string // what names the exchange
 	transport *http.Transport
-	ctx       context.Context // of the requests: ends with the exchange's own connection
+	ctx       context.Context // of the requests: ends with the exchange's own connection, or soon after
 	attempt   sync.Once
 	usable    bool // whether the attempt has succeeded
 
@@ -35,12 +35,22 @@ type lanes struct {
 // newLanes prepares lanes for an exchange that the listener calls name; nil if
 // that is empty, or if this end may have one connection only. None is opened
 // before it is needed.
-func (pr *peer) newLanes(ctx context.Context, name string) *lanes {
+//
+// When the exchange's own connection ends, what is to be sent has nowhere to go.
+// A receiver still takes in what has come over its lanes, for a resume: they
+// end by themselves, or by the silence.
+func (pr *peer) newLanes(ctx context.Context, as role, name string) *lanes {
 	if name == "" || pr.p.cfg.sourcePort != 0 {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	context.AfterFunc(pr.contact.ctx, cancel)
+	context.AfterFunc(pr.contact.ctx, func() {
+		if as == roleReceiver {
+			time.AfterFunc(pr.contact.silence, cancel)
+		} else {
+			cancel()
+		}
+	})
 	l := &lanes{name: name, ctx: ctx}
 	l.transport = &http.Transport{
 		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return l.dial(ctx, pr) },

@@ -138,7 +138,7 @@ func (pr *peer) begin(ctx context.Context, as role) (*exchange, io.WriteCloser, 
 		defer time.AfterFunc(pr.p.cfg.push.helloTimeout, cancel).Stop() // for what it says of it
 		return nil, nil, pr.refusal(resp, as, answers)
 	}
-	pr.lanes = pr.newLanes(ctx, resp.Header.Get(headerLane))
+	pr.lanes = pr.newLanes(ctx, as, resp.Header.Get(headerLane))
 	return pr.p.newExchange(w, nil, resp.Body), w, nil
 }
 

@@ -397,7 +397,7 @@ func (w *web) exchange(rw http.ResponseWriter, r *http.Request, v *visit) {
 	if lost := x.close(); err == nil {
 		err = lost
 	}
-	if err != nil {
+	if err != nil && w.site.role() == roleSender { // a receiver takes in what has come, for a resume
 		v.cutLanes()
 	}
 	v.finish()
