@@ -289,7 +289,7 @@ func TestCheckPing(t *testing.T) {
 		}
 	}()
 	for loss, status := range map[string]int{"60%": 0, "10": 1} {
-		p = startPurr(t, opts{}, "-zu", "-c", "4", "-i", "0.02", "-w", "0.5", "--max-loss", loss, "127.0.0.1", portOf(t, lossy.LocalAddr()))
+		p = startPurr(t, opts{}, "-zu", "-c", "4", "-i", "0.02", "-w", "3", "--max-loss", loss, "127.0.0.1", portOf(t, lossy.LocalAddr()))
 		p.ends(status)
 		if !regexp.MustCompile(`50 % lost.*\nof the first [34]: 0 lost on the way there, [12] on the way back`).MatchString(p.out.String()) {
 			t.Errorf("--max-loss %s: %q", loss, p.out.String())
