@@ -281,7 +281,13 @@ func TestDownloadChangedFile(t *testing.T) {
 	}
 	writeAll(t, c, "GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	readN(t, c, 100)
-	write(t, path, eightMB()[1:]+"x")
+	f, err := os.OpenFile(path, os.O_WRONLY, 0) // not truncated: that would be another change
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte(eightMB()[1:]+"x"), 0); err != nil || f.Close() != nil {
+		t.Fatal(err)
+	}
 	rest, _ := io.ReadAll(c)
 	if len(rest) >= 8_000_000 {
 		t.Errorf("%d bytes came", len(rest))
