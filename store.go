@@ -53,6 +53,7 @@ type store struct {
 	hollow   map[string]struct{} // directories that lost a file that was to come: to be removed if empty
 	kept     map[string]int64    // how much of taken a partial upload of a path holds
 	taken    int64               // bytes that count against maxSize
+	promised map[uint64]int64    // bytes that files under way have still to take of each file system
 	proofs   map[string]proof
 
 	commits commitQueue
@@ -96,7 +97,7 @@ func openStore(dir string, o storeOptions) (*store, error) {
 		storeOptions: o, name: dir, root: root, seed: maphash.MakeSeed(),
 		claimed: map[uint64]struct{}{}, made: map[uint64]struct{}{},
 		unsynced: map[string]struct{}{}, hollow: map[string]struct{}{},
-		kept: map[string]int64{}, proofs: map[string]proof{},
+		kept: map[string]int64{}, promised: map[uint64]int64{}, proofs: map[string]proof{},
 		lent: lentFolders{byPath: map[string]*folder{}},
 	}
 	if s.probe, err = createProbe(root); err != nil {

@@ -19,6 +19,7 @@ func (in *incoming) over() {
 	in.closeFile()
 	s.unclaim(in.path)
 	s.giveBack(in.taken)
+	in.keepPromise(in.promised)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.made[s.sum(in.dir)]; ok {

@@ -51,14 +51,19 @@ func linkNameless(f, dir *os.File, name string) error {
 	})
 }
 
-// preallocate takes the space of n bytes at offset for f, whose size stays. It
-// fails only if there is no room for them.
-func preallocate(f *os.File, offset, n int64) error {
-	err := onFD(f, func(fd int) error { return unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, offset, n) })
-	if noSpace(err) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) {
-		return err
+// preallocate takes the space of n bytes at offset for f, whose size stays. done
+// is false where there is no such thing, or where it would take as long as to
+// write them: in memory. It fails only if there is no room for them.
+func preallocate(f *os.File, offset, n int64) (done bool, err error) {
+	var st unix.Statfs_t
+	if onFD(f, func(fd int) error { return unix.Fstatfs(fd, &st) }) != nil || st.Type == unix.TMPFS_MAGIC || st.Type == unix.RAMFS_MAGIC {
+		return false, nil
 	}
-	return nil
+	err = onFD(f, func(fd int) error { return unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, offset, n) })
+	if noSpace(err) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) {
+		return false, err
+	}
+	return err == nil, nil
 }
 
 // punch gives the space of n bytes at offset back, which read as zeros.

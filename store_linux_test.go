@@ -36,7 +36,15 @@ func TestStoreDisks(t *testing.T) {
 	}
 	_, _, err = s.begin(arrival{path: "second", size: 2 << 20})
 	refuses(t, err, 507, 4, "not enough space: 1048576 bytes free, 2097152 needed")
+	if err := in.receive(strings.NewReader(content[:2<<20]), func(int) {}); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = s.begin(arrival{path: "second", size: 2 << 20})
+	refuses(t, err, 507, 4, "not enough space: 1048576 bytes free, 2097152 needed")
 	in.drop()
+	if len(s.promised) > 0 {
+		t.Errorf("still promised: %v", s.promised)
+	}
 
 	// Midway: the size was not known.
 	for range 2 {

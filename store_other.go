@@ -11,8 +11,8 @@ import (
 func openNameless(*os.File) (*os.File, error)    { return nil, errors.ErrUnsupported }
 func linkNameless(_, _ *os.File, _ string) error { return errors.ErrUnsupported }
 
-func preallocate(*os.File, int64, int64) error { return nil }
-func punch(*os.File, int64, int64)             {}
-func setOpenTime(*os.File, time.Time) bool     { return false }
-func syncTogether(*os.File) bool               { return false }
-func written(*os.File) error                   { return nil }
+func preallocate(*os.File, int64, int64) (bool, error) { return false, nil }
+func punch(*os.File, int64, int64)                     {}
+func setOpenTime(*os.File, time.Time) bool             { return false }
+func syncTogether(*os.File) bool                       { return false }
+func written(*os.File) error                           { return nil }

@@ -153,7 +153,7 @@ func (in *incoming) prepare(d *folder) error {
 	}
 	if d == nil {
 		// The directory comes after the check, so that a refusal leaves none.
-		if err := in.fits(s.top, 0); err != nil {
+		if err := in.fits(s.top, diskOf(s.info), 0); err != nil {
 			return err
 		}
 		var err error
@@ -201,7 +201,7 @@ func (in *incoming) open(d *folder) error {
 			return err
 		}
 	}
-	err := in.fits(d, spaceOf(info))
+	err := in.promise(d, diskOf(info), spaceOf(info))
 	if err == nil {
 		in.hash, err = in.store.proven(in.path, f, info, in.offset)
 	}
@@ -215,10 +215,12 @@ func (in *incoming) open(d *folder) error {
 		err = f.Truncate(in.offset)
 	}
 	if err == nil && in.size-in.offset >= keepFrom {
-		if err = preallocate(f, in.offset, in.size-in.offset); err == nil {
-			in.preallocated = true
+		in.preallocated, err = preallocate(f, in.offset, in.size-in.offset)
+		if in.preallocated {
+			in.keepPromise(in.promised)
 		} else if noSpace(err) {
-			err = notEnoughSpace(d, in.size-in.offset)
+			free, _ := freeSpace(d.dir)
+			err = notEnoughSpace(free, in.size-in.offset)
 		}
 	}
 	if err != nil {

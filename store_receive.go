@@ -6,7 +6,6 @@ import (
 	"hash"
 	"io"
 	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -27,25 +26,9 @@ type incoming struct {
 	end       int64     // of the file: zeros that come behind it are left to the file system
 
 	preallocated bool
-	taken        int64 // bytes counted against maxSize
-}
-
-// fits refuses a file for which d's file system has no space; had is how many
-// bytes it takes there already.
-func (in *incoming) fits(d *folder, had int64) error {
-	if in.size <= smallFile { // it is here before the question is answered
-		return nil
-	}
-	if free, ok := freeSpace(d.dir); ok && in.size > had && in.size-had > free {
-		return notEnoughSpace(d, in.size-had)
-	}
-	return nil
-}
-
-// notEnoughSpace is the refusal of a file that d's file system has no room for.
-func notEnoughSpace(d *folder, needed int64) *refusal {
-	free, _ := freeSpace(d.dir)
-	return refusef(http.StatusInsufficientStorage, "not enough space: %d bytes free, %d needed", free, needed)
+	taken        int64  // bytes counted against maxSize
+	disk         uint64 // where the promised bytes are
+	promised     int64  // bytes for which there was room, and which are neither written nor preallocated
 }
 
 // Small files are hashed where they are received; others in a goroutine beside
@@ -153,6 +136,7 @@ func (in *incoming) write(b []byte) error {
 		return writeRefusal(err)
 	}
 	in.received = next
+	in.keepPromise(int64(len(b)))
 	return nil
 }
 

@@ -83,6 +83,14 @@ func sameDisk(a, b fs.FileInfo) bool {
 	return okX && okY && x.Dev == y.Dev
 }
 
+// diskOf tells file systems apart.
+func diskOf(info fs.FileInfo) uint64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return uint64(st.Dev)
+	}
+	return 0
+}
+
 // lock takes f for this process, until f is closed. It does not wait: false if
 // somebody has it.
 func lock(f *os.File) bool {

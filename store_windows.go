@@ -28,6 +28,9 @@ func sameOwner(_, _ fs.FileInfo) bool { return true }
 
 func spaceOf(info fs.FileInfo) int64 { return info.Size() }
 
+// diskOf takes everything for one volume.
+func diskOf(fs.FileInfo) uint64 { return 0 }
+
 func sameDisk(_, _ fs.FileInfo) bool { return false }
 
 // lock takes f by one byte far behind its content: the locks of Windows are

@@ -1,0 +1,67 @@
+package main
+
+import "net/http"
+
+// needs is how many bytes more a file takes that has so many. A small one is here
+// before there can be an answer.
+func (in *incoming) needs(had int64) int64 {
+	if in.size <= smallFile {
+		return 0
+	}
+	return max(0, in.size-had)
+}
+
+// fits refuses a file for which d's file system has no room beside those that
+// are on their way there; had is how many bytes it takes there already.
+func (in *incoming) fits(d *folder, disk uint64, had int64) error {
+	in.store.mu.Lock()
+	defer in.store.mu.Unlock()
+	return in.fitsLocked(d, disk, had)
+}
+
+// fitsLocked is fits for those who hold the store's mu.
+func (in *incoming) fitsLocked(d *folder, disk uint64, had int64) error {
+	needed := in.needs(had)
+	if needed == 0 {
+		return nil
+	}
+	free, ok := freeSpace(d.dir)
+	if free -= in.store.promised[disk]; ok && needed > free {
+		return notEnoughSpace(max(0, free), needed)
+	}
+	return nil
+}
+
+// notEnoughSpace is the refusal of a file that needs more room than there is.
+func notEnoughSpace(free, needed int64) *refusal {
+	return refusef(http.StatusInsufficientStorage, "not enough space: %d bytes free, %d needed", free, needed)
+}
+
+// promise is fits, and keeps the room for this file as far as this store has a
+// say: whoever begins a file later does not get it. It is called once;
+// keepPromise ends it byte by byte, and over all at once.
+func (in *incoming) promise(d *folder, disk uint64, had int64) error {
+	s := in.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := in.fitsLocked(d, disk, had); err != nil {
+		return err
+	}
+	in.disk, in.promised = disk, in.needs(had)
+	s.promised[disk] += in.promised
+	return nil
+}
+
+// keepPromise says that n bytes were written or preallocated, or will not come.
+func (in *incoming) keepPromise(n int64) {
+	if n = min(n, in.promised); n <= 0 {
+		return
+	}
+	in.promised -= n
+	s := in.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.promised[in.disk] -= n; s.promised[in.disk] == 0 {
+		delete(s.promised, in.disk)
+	}
+}
