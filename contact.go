@@ -82,6 +82,18 @@ func (c *contact) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// cork lets what is written leave in full segments until uncork is called, which
+// also sends the rest: HTTP writes a head and a tail around every block of a
+// body, and each would wake the peer.
+func (c *contact) cork() (uncork func()) {
+	tcp, ok := c.Conn.(*net.TCPConn)
+	if !ok || c.limit != nil { // what --rate lets out is to leave
+		return func() {}
+	}
+	setCork(tcp, true)
+	return func() { setCork(tcp, false) }
+}
+
 // NetConn returns the connection underneath, as a tls.Conn does.
 func (c *contact) NetConn() net.Conn { return c.Conn }
 

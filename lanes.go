@@ -130,6 +130,9 @@ func (pr *peer) ask(req *http.Request) (*http.Response, *contact, error) {
 	trace := &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) {
 		over = got.Conn.(*contact)
 		over.becomes(contactBusy)
+		if body, ok := req.Body.(*fileBody); ok {
+			body.lane = over
+		}
 	}}
 	req.Header.Set(headerLane, pr.lanes.name)
 	resp, err := pr.lanes.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(pr.lanes.ctx, trace)))

@@ -3,9 +3,13 @@
 package main
 
 import (
+	"io"
+	"os"
 	"path/filepath"
 	"regexp"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // connections counts those that a listener has said it received.
@@ -92,4 +96,53 @@ func TestPushOneConnection(t *testing.T) {
 			t.Errorf("%d connections%s", n, listener.heard())
 		}
 	})
+}
+
+// On a lane a body leaves in full segments, and nothing of it is held back once
+// it has ended; with --rate nothing is held back at all.
+func TestLaneCorked(t *testing.T) {
+	t.Parallel()
+	for _, rate := range []int64{0, 1 << 30} {
+		ours, theirs := tcpPair(t)
+		p := &purr{cfg: &config{}, limit: newLimiter(rate)}
+		c := p.newContact(ours)
+		defer c.Close()
+		corked := func() bool {
+			raw, err := ours.SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			value := 0
+			if controlErr := raw.Control(func(fd uintptr) {
+				value, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_CORK)
+			}); controlErr != nil || err != nil {
+				t.Fatal(controlErr, err)
+			}
+			return value == 1
+		}
+		file, err := os.Open(os.Args[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		info, err := file.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := newOutgoing(file, info, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		during := false
+		body := out.body(0, nil, c.limit, func(int) { during = corked() })
+		body.lane = c
+		defer body.Close()
+		go io.Copy(io.Discard, theirs)
+		if n, err := body.WriteTo(c); err != nil || n != info.Size() {
+			t.Fatalf("%d of %d bytes: %v", n, info.Size(), err)
+		}
+		if during != (rate == 0) || corked() {
+			t.Errorf("rate %d: corked meanwhile: %t, afterwards: %t", rate, during, corked())
+		}
+	}
 }

@@ -119,6 +119,7 @@ type fileBody struct {
 	left  int64
 	most  int // bytes of one read: HTTP/2 makes a frame of each
 	moved func(int)
+	lane  *contact                    // that it goes over; nil: over another connection
 	ended func(sum []byte, err error) // told of the digest, or of failure, before the end of the body is; may be nil
 
 	mu       sync.Mutex // HTTP may close the body while it is read
@@ -151,6 +152,9 @@ func (b *fileBody) Read(to []byte) (int, error) {
 // WriteTo spares HTTP/1.1 a buffer between the block that is hashed and the
 // socket.
 func (b *fileBody) WriteTo(w io.Writer) (n int64, err error) {
+	if b.lane != nil {
+		defer b.lane.cork()()
+	}
 	for {
 		block, err := b.next(b.most)
 		if err == io.EOF {

@@ -2,7 +2,10 @@
 
 package main
 
-import "errors"
+import (
+	"errors"
+	"net"
+)
 
 // dualStackOptions says whether an IPv6 socket takes the IPv4 options too.
 // Only Linux does.
@@ -13,3 +16,6 @@ const dualStackOptions = false
 func setMinTTL(int, bool, int) error {
 	return errors.New("option -m works on Linux only")
 }
+
+// setCork does nothing: what is written leaves at once.
+func setCork(*net.TCPConn, bool) {}

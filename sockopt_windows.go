@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"net"
 	"os"
 	"syscall"
 )
@@ -35,3 +36,6 @@ func (c *config) setOptions(_, _ string, raw syscall.RawConn) error {
 	}
 	return failed
 }
+
+// setCork does nothing: what is written leaves at once.
+func setCork(*net.TCPConn, bool) {}

@@ -131,6 +131,9 @@ func (s *shelf) send(w http.ResponseWriter, r *http.Request, name string, f *os.
 	}
 	body := out.body(offset, d, s.p.limit, v.exchange.Load().bar.add)
 	defer body.Close()
+	if lane := contactOf(r); lane != v.contact {
+		body.lane = lane
+	}
 	if offset > 0 {
 		s.p.sayResuming(quoted(name), offset, out.size())
 		w.Header().Set(headerOffset, strconv.FormatInt(offset, 10))
