@@ -49,6 +49,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -231,7 +232,7 @@ func (p *purr) mode(ctx context.Context) error {
 		return err
 	}
 	if p.cfg.push.moves() {
-		debug.SetGCPercent(200) // many small files make much garbage, and little of it is ever alive at once
+		tuneRuntime()
 	}
 	switch {
 	case len(p.cfg.command) > 0:
@@ -337,4 +338,15 @@ func version() string {
 		return "(devel)"
 	}
 	return revision[:min(12, len(revision))] + modified
+}
+
+// tuneRuntime prepares Go's runtime for the moving of files.
+func tuneRuntime() {
+	debug.SetGCPercent(200) // many small files make much garbage, and little of it is ever alive at once
+	// Reading and writing large blocks are long system calls. When all Ps are in
+	// use the runtime takes them away from those, with a wake-up and another
+	// thread each time; when one is idle it does not.
+	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) < 4 {
+		runtime.GOMAXPROCS(4)
+	}
 }
