@@ -16,10 +16,10 @@ type digester struct {
 	done chan struct{} // closed when everything is hashed
 }
 
-// Four blocks keep both goroutines busy; with 512 KiB they wait for each other
-// half as often as with 256.
+// Six blocks keep the goroutines of a receiver busy, which reads, writes and hashes;
+// with four they wait for each other, and with 256 KiB each twice as often.
 const (
-	digestBlocks    = 4
+	digestBlocks    = 6
 	digestBlockSize = 512 << 10
 )
 

@@ -40,8 +40,8 @@ func (p *purr) pushTo(ctx context.Context, conn net.Conn) error {
 }
 
 const (
-	pushMemory = 8 << 20 // for all files that are in memory at once, in whole or in part
-	largeCost  = pushMemory / 3
+	pushMemory = 9 << 20        // for all files that are in memory at once, in whole or in part
+	largeCost  = pushMemory / 3 // a digester
 )
 
 // smallCost is what a small file counts for beside its bytes, so that no more

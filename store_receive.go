@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 )
 
 // An incoming is a file on its way in. One goroutine uses it: receive, and then
@@ -33,7 +34,7 @@ type incoming struct {
 
 // Small files are hashed where they are received; others in a goroutine beside
 // it, for so many transfers at once as there can be cores to gain by it. A
-// digester holds 2 MiB.
+// digester holds 3 MiB.
 const smallFile = 256 << 10
 
 var digesters = make(chan struct{}, 8)
@@ -93,31 +94,66 @@ func (in *incoming) receiveInline(src io.Reader, moved func(n int), limit int64)
 	return errNotSmall
 }
 
-// receiveLarge hashes beside reading and writing, and gives the slot in
-// digesters back that the caller has taken for it. A block is written and hashed
-// when it is full, so what src delivers in small pieces does not cost more.
+// receiveLarge reads, writes and hashes in three goroutines, and gives the slot
+// in digesters back that the caller has taken for it. A block is written and
+// hashed when it is full, so what src delivers in small pieces does not cost more.
 func (in *incoming) receiveLarge(src io.Reader, moved func(n int)) (err error) {
 	defer func() { <-digesters }()
 	d := newDigester(in.hash)
 	defer d.sum()
-	for err == nil {
+	w := in.newBlockWriter(d)
+	for err == nil && !w.failed.Load() {
 		block, n := d.block(), 0
-		for n < len(block) && err == nil {
+		for n < len(block) && err == nil && !w.failed.Load() {
 			var got int
 			if got, err = src.Read(block[n:]); got > 0 {
 				moved(got)
 				n += got
 			}
 		}
-		if writeErr := in.write(block[:n]); writeErr != nil {
-			return writeErr
-		}
-		d.put(block[:n])
+		w.full <- block[:n]
+	}
+	if writeErr := w.close(); writeErr != nil {
+		return writeErr
 	}
 	if err == io.EOF {
 		return nil
 	}
 	return err
+}
+
+// A blockWriter writes what has come of a file while more is read, and passes it
+// on to be hashed.
+type blockWriter struct {
+	full   chan []byte // a digester's blocks to write, in order; closed by close
+	failed atomic.Bool // whether a write has failed: nothing is written any more
+	done   chan error  // told of the first failure, or nil
+}
+
+// newBlockWriter starts the goroutine, which has in to itself until close has
+// returned.
+func (in *incoming) newBlockWriter(d *digester) *blockWriter {
+	w := &blockWriter{full: make(chan []byte, digestBlocks), done: make(chan error, 1)}
+	go func() {
+		var err error
+		for b := range w.full {
+			if err == nil {
+				if err = in.write(b); err != nil {
+					w.failed.Store(true)
+				}
+			}
+			d.put(b)
+		}
+		w.done <- err
+	}()
+	return w
+}
+
+// close ends the goroutine when everything is written, and returns what has
+// failed. It is called before the digester's sum.
+func (w *blockWriter) close() error {
+	close(w.full)
+	return <-w.done
 }
 
 // write adds b to the partial file.
