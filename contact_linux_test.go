@@ -59,22 +59,46 @@ func TestPushParting(t *testing.T) {
 			t.Errorf("a parting without -v%s", x.sender.heard())
 		}
 	})
-	t.Run("killed", func(t *testing.T) {
-		t.Parallel()
-		bothWays(t, func(t *testing.T, listening role) {
-			x := midway(t, listening)
-			x.send, x.take = append(x.send, "-v"), append(x.take, "-v")
-			x.start()
-			x.arrives(2 << 20)
+	for name, cut := range map[string]func(x *transfer) (left []*process){
+		"sender killed": func(x *transfer) []*process {
 			x.sender.kill()
 			x.relay.end(false)
-			x.receiver.ends(3)
-			said(x.receiver, `: failed; `+regexpParting)
-			if got := x.receiver.err.String(); strings.Contains(got, "finished;") {
-				t.Errorf("a connection that was cut has finished%s", x.receiver.heard())
-			}
+			return []*process{x.receiver}
+		},
+		"receiver killed": func(x *transfer) []*process {
+			x.receiver.kill()
+			x.relay.end(false)
+			return []*process{x.sender}
+		},
+		"reset": func(x *transfer) []*process {
+			x.relay.end(true)
+			return []*process{x.sender, x.receiver}
+		},
+		"silent": func(x *transfer) []*process { // as it is from the stall on
+			return []*process{x.sender, x.receiver}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bothWays(t, func(t *testing.T, listening role) {
+				x := midway(t, listening)
+				x.send = []string{"-v"}
+				if name == "silent" {
+					x.send = []string{"-v", "--idle-timeout", "2"}
+				}
+				x.take = x.send
+				x.start()
+				x.arrives(2 << 20)
+				for _, p := range cut(x) {
+					p.ends(3)
+					said(p, `: failed; `+regexpParting)
+					if strings.Contains(p.err.String(), "finished;") {
+						t.Errorf("a connection that was cut has finished%s", p.heard())
+					}
+				}
+			})
 		})
-	})
+	}
 	t.Run("interrupted", func(t *testing.T) {
 		t.Parallel()
 		for _, listening := range []role{roleReceiver, roleSender} {
@@ -119,6 +143,21 @@ func TestPushParting(t *testing.T) {
 			}
 		})
 	})
+	t.Run("scan", func(t *testing.T) { // whoever only looks whether the port is open
+		t.Parallel()
+		p, addr, _ := startPull(t, "-v", "-k")
+		_ = dialTest(t, "tcp", addr).Close()
+		p.waitErr(regexp.MustCompile(`: the peer finished; sent 0 bytes, received 0 bytes in `))
+		p.runs()
+	})
+	t.Run("another key", func(t *testing.T) {
+		t.Parallel()
+		l := startPurr(t, opts{env: keyed(newKey())}, "--pull", "-v", "-l", "127.0.0.1", "0", t.TempDir())
+		file := fileWith(t, "content")
+		startPurr(t, opts{env: keyed(newKey())}, "--push", "127.0.0.1", l.port(), file).ends(7)
+		l.ends(7)
+		said(l, `: failed; nothing moved in `)
+	})
 	t.Run("stranger", func(t *testing.T) {
 		t.Parallel()
 		p, addr, _ := startPull(t, "-v")
@@ -126,6 +165,36 @@ func TestPushParting(t *testing.T) {
 		writeAll(t, c, "SSH-2.0-x\r\n")
 		p.ends(6)
 		said(p, `: failed; `+regexpParting)
+	})
+}
+
+// Whoever is connected when a listener without -k has done what it was there for
+// is parted with, too, and does not hold it up.
+func TestPushPartingSilent(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, listening role) {
+		x := newTransfer(t, listening, "large")
+		x.file("large", noise(1_500_000))
+		path := filepath.Join(socketDir(t), "s")
+		listener := x.end(listening, "--json", "-l", "-U", path)
+		listener.waitErr(regexp.MustCompile(`"event":"listen"`))
+		silent := dialTest(t, "unix", path)
+		listener.waitErr(regexp.MustCompile(`"event":"connect"`))
+		x.end(listening.other(), "--json", "-U", path)
+		x.ends(0)
+		if listener.took > defaultHello {
+			t.Errorf("ended after %v%s", listener.took, listener.heard())
+		}
+		said := listener.err.String()
+		if met, left := strings.Count(said, `"event":"connect"`), strings.Count(said, `"event":"disconnect"`); met < 2 || met != left {
+			t.Errorf("%d connections, %d partings%s", met, left, listener.heard())
+		}
+		if !strings.Contains(said, `"how":"closed at this end"`) {
+			t.Errorf("the silent one was not parted with%s", listener.heard())
+		}
+		if got, err := readAllOf(silent); got != "" {
+			t.Errorf("the silent one got %q, %v", got, err)
+		}
 	})
 }
 

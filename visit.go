@@ -120,7 +120,11 @@ func (w *web) accept(ctx context.Context, ln net.Listener) error {
 			return err
 		}
 		_ = ln.(deadliner).SetDeadline(time.Time{}) // --accept-timeout is for the first
-		go w.welcome(ctx, conn, func() { <-slots })
+		w.guests.Add(1)
+		go w.welcome(ctx, conn, func() {
+			<-slots
+			w.guests.Done()
+		})
 	}
 }
 
@@ -142,17 +146,18 @@ func (w *web) welcome(ctx context.Context, conn net.Conn, gone func()) {
 		return
 	}
 	v := &visit{contact: w.p.newContact(secured), web: w, name: connName(secured)}
-	interrupt := context.AfterFunc(ctx, v.contact.cut)
 	v.contact.closed = func() {
-		interrupt()
-		if ctx.Err() != nil { // the server may close it before cut does
+		if ctx.Err() != nil && context.Cause(ctx) != errServed {
 			v.interrupt()
 		}
 		w.p.sayParting(v.parting())
 		leave()
 	}
+	part := context.AfterFunc(ctx, func() { _ = v.Close() })
+	context.AfterFunc(v.contact.ctx, func() { part() })
 	first, err := w.sniff(v)
 	switch {
+	case ctx.Err() != nil: // it may have had more to say
 	case err != nil && first == "":
 		w.p.log.notef(1, "%s said nothing", v.name)
 	case speaksHTTP(first):
@@ -174,7 +179,7 @@ func (w *web) sniff(v *visit) (string, error) {
 	b := make([]byte, 16)
 	n := 0
 	for n < len(b) && isPrefix(b[:n]) {
-		m, err := v.Conn.Read(b[n:])
+		m, err := v.Read(b[n:])
 		n += m
 		if err != nil {
 			v.replay = b[:n]

@@ -37,6 +37,7 @@ type web struct {
 	conns    chan net.Conn // those that speak HTTP
 	finished chan struct{} // full once a listener without -k has done what it was there for
 	requests sync.WaitGroup
+	guests   sync.WaitGroup // the accepting, and connections that are not closed
 	origins  *http.CrossOriginProtection
 
 	mu    sync.Mutex
@@ -62,12 +63,14 @@ func (p *purr) serveFiles(ctx context.Context) error {
 	defer ln.Close()
 	p.warnOfClearText(ln)
 	w := p.newWeb(ctx, s)
+	guests, leave := context.WithCancelCause(ctx)
+	defer leave(errServed)
 	go func() { _ = w.server.Serve(&webListener{w.conns, ln, make(chan struct{})}) }()
 	if p.cfg.acceptTimeout > 0 {
 		_ = ln.(deadliner).SetDeadline(time.Now().Add(p.cfg.acceptTimeout))
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- w.accept(ctx, ln) }()
+	w.guests.Go(func() { failed <- w.accept(guests, ln) })
 	select {
 	case <-w.finished:
 		w.stop(p.cfg.push.silence)
@@ -77,6 +80,9 @@ func (p *purr) serveFiles(ctx context.Context) error {
 	}
 	_ = w.server.Close() // what is still under way is cut, and decides what stays on disk
 	w.requests.Wait()
+	leave(errServed)
+	_ = ln.Close()
+	w.guests.Wait()
 	if err == nil {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -84,6 +90,10 @@ func (p *purr) serveFiles(ctx context.Context) error {
 	}
 	return err
 }
+
+// errServed is why connections are closed once a listener has done what it was
+// there for.
+var errServed = errors.New("done")
 
 // holdExit keeps a signal from ending the process before the returned function
 // is called: a receiver still has to decide what stays on disk. Not for long.
