@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -25,10 +27,9 @@ type lanes struct {
 	name      string // what names the exchange
 	transport *http.Transport
 	ctx       context.Context // of the requests: ends with the exchange's own connection, or soon after
-	attempt   sync.Once
-	usable    bool // whether the attempt has succeeded
 
 	mu     sync.Mutex
+	full   bool // no more of them
 	opened []*contact
 }
 
@@ -64,8 +65,35 @@ func (pr *peer) newLanes(ctx context.Context, as role, name string) *lanes {
 	return l
 }
 
-// dial opens a lane.
+// errNoLane is why a request goes beside the exchange.
+var errNoLane = errors.New("no further connection")
+
+// dial opens a lane; errNoLane if the listener does not take it for one in good
+// time, or did not the last time: something between the two ends may let so many
+// connections through only, or the listener's clients be too many.
 func (l *lanes) dial(ctx context.Context, pr *peer) (net.Conn, error) {
+	l.mu.Lock()
+	full := l.full
+	l.mu.Unlock()
+	if full {
+		return nil, errNoLane
+	}
+	ctx, cancel := context.WithTimeout(ctx, pr.p.cfg.push.helloTimeout)
+	defer cancel()
+	lane, err := l.open(ctx, pr)
+	if err == nil {
+		return lane, nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.full = true; l.ctx.Err() == nil {
+		pr.p.log.notef(2, "%s: %v: %v", pr.name, errNoLane, err)
+	}
+	return nil, errNoLane
+}
+
+// open connects, and asks the listener to take the connection as a lane.
+func (l *lanes) open(ctx context.Context, pr *peer) (*contact, error) {
 	p := pr.p
 	conn, err := p.dialAgain(ctx, socketOf(pr.contact.Conn))
 	if err != nil {
@@ -78,10 +106,37 @@ func (l *lanes) dial(ctx context.Context, pr *peer) (net.Conn, error) {
 		p.part()
 	}
 	p.meet("dial", conn)
+	stop := context.AfterFunc(ctx, func() { _ = lane.Close() })
+	err = l.enter(lane, pr.request(ctx, http.MethodHead, "", nil, 0))
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		_ = lane.Close()
+		return nil, err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.opened = append(l.opened, lane)
 	return lane, nil
+}
+
+// enter sends the first request over a lane, which only asks whether it is one.
+func (l *lanes) enter(lane *contact, req *http.Request) error {
+	req.Header.Set(headerLane, l.name)
+	if err := req.Write(lane); err != nil {
+		return cause(err)
+	}
+	answer := bufio.NewReader(lane)
+	resp, err := http.ReadResponse(answer, req)
+	if err != nil {
+		return err
+	}
+	drop(resp)
+	if resp.StatusCode != http.StatusOK || answer.Buffered() > 0 {
+		return errors.New(resp.Status)
+	}
+	return nil
 }
 
 // close closes the lanes that are still open.
@@ -118,54 +173,52 @@ func (p *purr) dialAgain(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	return p.secure(ctx, again)
 }
 
-// ask sends a request about a large file. It returns the connection that it
-// went over, too; the exchange's own where the request failed before it had one.
-// After an answer with a body the caller says when a lane is idle again.
+// ask sends a request about a large file, over a lane if one can be had. It
+// returns the connection that it went over, too; the exchange's own where the
+// request failed before it had one. After an answer with a body the caller says
+// when a lane is idle again.
 func (pr *peer) ask(req *http.Request) (*http.Response, *contact, error) {
 	over := pr.contact
-	if pr.lanes == nil || !pr.lanes.open(pr) {
+	if pr.lanes == nil {
 		resp, err := pr.client.RoundTrip(req)
 		return resp, over, err
 	}
+	body, _ := req.Body.(*fileBody)
 	trace := &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) {
 		over = got.Conn.(*contact)
 		over.becomes(contactBusy)
-		if body, ok := req.Body.(*fileBody); ok {
+		if body != nil {
 			body.lane = over
 		}
 	}}
-	req.Header.Set(headerLane, pr.lanes.name)
-	resp, err := pr.lanes.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(pr.lanes.ctx, trace)))
+	inLane := req.Clone(httptrace.WithClientTrace(pr.lanes.ctx, trace))
+	inLane.Trailer = req.Trailer // which is filled in at the end of the body
+	inLane.Header.Set(headerLane, pr.lanes.name)
+	if body != nil {
+		inLane.Body = unclosed{body}
+	}
+	resp, err := pr.lanes.transport.RoundTrip(inLane)
+	if errors.Is(err, errNoLane) {
+		resp, err = pr.client.RoundTrip(req)
+		return resp, over, err
+	}
 	if err == nil && req.Method != http.MethodGet {
 		pr.idle(over)
 	}
 	return resp, over, err
 }
 
+// An unclosed body is closed by whoever made it: HTTP also closes those that it
+// has sent nothing of.
+type unclosed struct{ *fileBody }
+
+func (unclosed) Close() error { return nil }
+
 // idle says that nothing is under way on a lane.
 func (pr *peer) idle(over *contact) {
 	if over != pr.contact {
 		over.becomes(contactIdle)
 	}
-}
-
-// open tries once whether there can be a lane: something between the two ends
-// may let one connection through only, or the listener's clients be too many.
-func (l *lanes) open(pr *peer) bool {
-	l.attempt.Do(func() {
-		ctx, cancel := context.WithTimeout(l.ctx, pr.p.cfg.push.helloTimeout)
-		defer cancel()
-		req := pr.request(ctx, http.MethodHead, "", nil, 0)
-		req.Header.Set(headerLane, l.name)
-		resp, err := l.transport.RoundTrip(req)
-		if err != nil {
-			pr.p.log.notef(2, "%s: no second connection: %v", pr.name, err)
-			return
-		}
-		drop(resp)
-		l.usable = resp.StatusCode == http.StatusOK
-	})
-	return l.usable
 }
 
 // openLane gives an exchange a name that nobody can guess, by which its lanes

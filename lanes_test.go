@@ -84,7 +84,7 @@ func TestPushOneConnection(t *testing.T) {
 		x.take = x.send
 		address := x.listen()
 		r := newRelay(t, address[0]+":"+address[1], harm{}, harm{})
-		r.only.Store(true)
+		r.most.Store(1)
 		x.end(listening.other(), r.addr()...)
 		x.ends(0)
 		hasContent(t, filepath.Join(x.into, "s.bin"), noise(1_500_000))
@@ -145,4 +145,34 @@ func TestLaneCorked(t *testing.T) {
 			t.Errorf("rate %d: corked meanwhile: %t, afterwards: %t", rate, during, corked())
 		}
 	}
+}
+
+// What lies between the two ends passes so many connections on, and no more: the
+// files that have no lane go beside the exchange.
+func TestPushFewConnections(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, listening role) {
+		x := newTransfer(t, listening, "a", "b", "c", "d", "e")
+		for _, name := range x.paths {
+			x.file(name, noise(3_000_000))
+		}
+		x.take = []string{"--hello-timeout", "1"}
+		x.send = append([]string{"--rate", "6M"}, x.take...) // for longer than it takes to find out
+		address := x.listen()
+		r := newRelay(t, address[0]+":"+address[1], harm{}, harm{})
+		r.most.Store(2)
+		dialer := x.end(listening.other(), append([]string{"-vv"}, r.addr()...)...)
+		x.ends(0)
+		for _, name := range x.paths {
+			hasContent(t, filepath.Join(x.into, name), noise(3_000_000))
+		}
+		listener := x.receiver
+		if listening == roleSender {
+			listener = x.sender
+		}
+		if n := connections(listener); n != 2 {
+			t.Errorf("%d connections%s", n, listener.heard())
+		}
+		said(dialer, `: no further connection: `)
+	})
 }

@@ -39,7 +39,7 @@ type relay struct {
 	to   string
 	done chan struct{} // closed when the harm is done
 	over chan struct{} // closed at the end of the test
-	only atomic.Bool   // whether one connection is passed on, and others are taken and left alone
+	most atomic.Int32  // how many connections are passed on, where others are taken and left alone; 0: all
 
 	paused   chan struct{} // receives when a harmPause begins
 	released chan struct{} // ends it
@@ -59,20 +59,18 @@ func newRelay(t testing.TB, to string, fromDialer, fromListener harm) *relay {
 	r := &relay{t: t, ln: listenTest(t), to: to, done: make(chan struct{}), over: make(chan struct{}), paused: make(chan struct{}), released: make(chan struct{})}
 	var all sync.WaitGroup
 	all.Go(func() {
-		for {
+		for passed := int32(0); ; {
 			in, err := r.ln.AcceptTCP()
 			if err != nil {
 				return
 			}
-			r.mu.Lock()
-			idle := r.only.Load() && len(r.conns) > 0
-			if idle {
+			if most := r.most.Load(); most > 0 && passed == most {
+				r.mu.Lock()
 				r.conns = append(r.conns, in)
-			}
-			r.mu.Unlock()
-			if idle {
+				r.mu.Unlock()
 				continue
 			}
+			passed++
 			c, err := net.Dial("tcp", to)
 			if err != nil {
 				_ = in.Close()
