@@ -101,11 +101,8 @@ func (l *lanes) open(ctx context.Context, pr *peer) (*contact, error) {
 	}
 	lane := p.newContact(conn)
 	lane.of.Store(pr.contact)
-	lane.closed = func() {
-		p.sayParting(lane.parting())
-		p.part()
-	}
-	p.meet("dial", conn)
+	lane.closed = func() { p.sayParting(lane.parting()) }
+	p.sayConnected("dial", conn.RemoteAddr(), conn.LocalAddr())
 	stop := context.AfterFunc(ctx, func() { _ = lane.Close() })
 	err = l.enter(lane, pr.request(ctx, http.MethodHead, "", nil, 0))
 	if !stop() && err == nil {

@@ -176,3 +176,18 @@ func TestPushFewConnections(t *testing.T) {
 		said(dialer, `: no further connection: `)
 	})
 }
+
+// A push is one client, however many connections it has.
+func TestLanesAreNoClients(t *testing.T) {
+	t.Parallel()
+	x := newTransfer(t, roleReceiver, "a", "b")
+	x.file("a", noise(1_500_000))
+	x.file("b", noise(1_500_000))
+	x.take = []string{"-k"}
+	x.start()
+	x.sender.ends(0)
+	x.receiver.asked(`listening on localhost \d+, clients: 0 now, 1 so far; sent \d+ bytes, received 300\d{4} bytes in .*`)
+	if n := connections(x.receiver); n < 2 {
+		t.Errorf("%d connections%s", n, x.receiver.heard())
+	}
+}

@@ -49,6 +49,13 @@ func (p *purr) begin() {
 
 func (p *purr) part() { p.traffic.clients.Add(-1) }
 
+// joins takes a connection back that meet has counted: it belongs to another,
+// as a lane does, and has no part.
+func (p *purr) joins() {
+	p.traffic.clients.Add(-1)
+	p.traffic.served.Add(-1)
+}
+
 // answerStatus says a line of status for every signal that asks for one, until
 // ctx ends. Calls after the first do nothing.
 func (p *purr) answerStatus(ctx context.Context) {

@@ -134,15 +134,12 @@ func (w *web) welcome(ctx context.Context, conn net.Conn, gone func()) {
 	begun := time.Now()
 	w.p.greet(ctx, conn)
 	w.p.meet("accept", conn)
-	leave := func() {
-		w.p.part()
-		gone()
-	}
 	secured, ok := w.secure(ctx, conn)
 	if !ok {
 		_ = conn.Close()
 		w.p.sayParting(parting{peer: connName(conn), how: "failed", moved: "nothing moved", begun: begun})
-		leave()
+		w.p.part()
+		gone()
 		return
 	}
 	v := &visit{contact: w.p.newContact(secured), web: w, name: connName(secured)}
@@ -151,7 +148,10 @@ func (w *web) welcome(ctx context.Context, conn net.Conn, gone func()) {
 			v.interrupt()
 		}
 		w.p.sayParting(v.parting())
-		leave()
+		if v.of.Load() == nil {
+			w.p.part()
+		}
+		gone()
 	}
 	part := context.AfterFunc(ctx, func() { _ = v.Close() })
 	context.AfterFunc(v.contact.ctx, func() { part() })

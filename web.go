@@ -291,7 +291,9 @@ func (w *web) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 	defer v.end(contactOf(r))
 	if lane := contactOf(r); lane != v.contact {
-		lane.of.Store(v.contact)
+		if lane.of.CompareAndSwap(nil, v.contact) {
+			w.p.joins()
+		}
 		if r.URL.Path == "/" {
 			return // the lane is there: that was the question
 		}
