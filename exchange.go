@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -156,7 +157,8 @@ func (t *tally) sum() account {
 type exchange struct {
 	tally
 	bar  *tracker
-	came pathSet // what was stored, or is on its way; at a sender that listens, what was listed and not answered yet
+	came pathSet // what was stored, or is on its way
+	sent unheard // what became of it is not known yet
 	in   *bufio.Reader
 	left int64 // bytes of a file that follow the last line and were not taken
 
@@ -202,12 +204,51 @@ func (s *pathSet) remove(path string) bool {
 	return there
 }
 
-// empty reports whether nothing is in the set.
-func (s *pathSet) empty() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.sums) == 0
+// An unheard remembers the files of which the sender has not heard yet what
+// became of them: by Href, with the digest of what was sent, nil until it is known.
+type unheard struct {
+	mu   sync.Mutex
+	sums map[string][]byte
 }
+
+// expect remembers a file, before it is sent or listed.
+func (u *unheard) expect(href string, sum []byte) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.sums == nil {
+		u.sums = make(map[string][]byte)
+	}
+	u.sums[href] = sum
+}
+
+// is tells the digest of a file that is expected still.
+func (u *unheard) is(href string, sum []byte) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if _, expected := u.sums[href]; expected {
+		u.sums[href] = sum
+	}
+}
+
+// heardOf returns what was remembered of a file, and forgets it.
+func (u *unheard) heardOf(href string) (sum []byte, expected bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	sum, expected = u.sums[href]
+	delete(u.sums, href)
+	return sum, expected
+}
+
+// all returns the Hrefs of the files.
+func (u *unheard) all() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Collect(maps.Keys(u.sums))
+}
+
+// notSent is why a result is a failure whose digest is another than that of what
+// was sent.
+const notSent = "digest mismatch: what is stored there is not what was sent"
 
 // errTwice refuses a path that came before in the same push: which of the two
 // was meant?

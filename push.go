@@ -35,7 +35,7 @@ func (p *purr) pushTo(ctx context.Context, conn net.Conn) error {
 	}
 	x.bar = p.track(p.offerName(), p.offerSize(o))
 	defer x.bar.end()
-	push := &pushing{peer: pr, exchange: x, offer: o, cancel: cancel, memory: semaphore.NewWeighted(pushMemory), unconfirmed: make(map[string][]byte)}
+	push := &pushing{peer: pr, exchange: x, offer: o, cancel: cancel, memory: semaphore.NewWeighted(pushMemory)}
 	return push.run(ctx, end)
 }
 
@@ -90,9 +90,6 @@ type pushing struct {
 	files  sync.WaitGroup
 
 	batch fileBatch // small files that the walk has found
-
-	mu          sync.Mutex
-	unconfirmed map[string][]byte // the files under way by Href, with the digests of those that follow their lines
 }
 
 // run sends everything: the files side by side, the small ones behind their
@@ -118,11 +115,11 @@ func (s *pushing) run(ctx context.Context, end io.WriteCloser) error {
 	}
 	if err == nil {
 		_ = end.Close()
-		if err = <-results; err == nil && s.unanswered() {
+		if err = <-results; err == nil && len(s.sent.all()) > 0 {
 			err = errLost
 		}
 	}
-	if err == nil && len(s.unconfirmed) > 0 { // also after an account that came too early
+	if err == nil && len(s.sent.all()) > 0 { // also after an account that came too early
 		err = errLost
 	}
 	return s.ended(ctx, err)
@@ -131,20 +128,11 @@ func (s *pushing) run(ctx context.Context, end io.WriteCloser) error {
 // sayUnconfirmed names the files that were sent, in whole or in part, and of
 // which nothing was heard.
 func (s *pushing) sayUnconfirmed() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for href := range s.unconfirmed {
+	for _, href := range s.sent.all() {
 		if name, err := (&entry{Href: href}).name(); err == nil {
 			s.p.sayFailed(name, "unconfirmed", s.contact.why(), "%s: not confirmed", quoted(name))
 		}
 	}
-}
-
-// unanswered reports whether nothing was heard of a file that was sent.
-func (s *pushing) unanswered() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.unconfirmed) > 0
 }
 
 // tail sends the links, if there are any, and the directories.
@@ -301,34 +289,18 @@ func (s *pushing) sendSmall(e *entry, content []byte) error {
 	if err != nil {
 		return err
 	}
-	s.expect(e.Href, sum)
+	s.sent.expect(e.Href, sum)
 	return s.sendFile(e, content)
-}
-
-// expect remembers a file whose outcome is to be heard of; heardOf returns what
-// was remembered.
-func (s *pushing) expect(href string, sum []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.unconfirmed[href] = sum
-}
-
-func (s *pushing) heardOf(href string) (sum []byte, expected bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	sum, expected = s.unconfirmed[href]
-	delete(s.unconfirmed, href)
-	return sum, expected
 }
 
 // confirm books what the receiver says of a small file.
 func (s *pushing) confirm(e *entry, name string) {
-	sum, sent := s.heardOf(e.Href)
+	sum, sent := s.sent.heardOf(e.Href)
 	switch theirs, err := parseDigest([]string{e.Digest}); {
 	case e.Result == resultFailed:
 		s.refused(name, e.Status, e.Error)
 	case !sent || err != nil || !bytes.Equal(theirs, sum):
-		s.refused(name, 5, "digest mismatch: what is stored there is not what was sent")
+		s.refused(name, 5, notSent)
 	default:
 		s.stored(e.Size)
 		s.p.sayStored(name, &stored{path: name, size: e.Size, digest: sum, identical: e.Result == resultIdentical}, 0, time.Time{})
@@ -353,7 +325,7 @@ func (s *pushing) sendLarge(ctx context.Context, name string, out *outgoing) err
 	if err != nil {
 		return err
 	}
-	s.expect(escapePath(name), sum)
+	s.sent.expect(escapePath(name), sum)
 	begun := time.Now()
 	body := out.body(offset, d, s.p.limit, s.bar.add)
 	defer body.Close()
@@ -381,13 +353,13 @@ func (s *pushing) sendLarge(ctx context.Context, name string, out *outgoing) err
 		if err == nil {
 			drop(resp)
 		}
-		s.heardOf(escapePath(name))
+		s.sent.heardOf(escapePath(name))
 		return failed
 	}
 	if err != nil {
 		return s.broken(over, err)
 	}
-	s.heardOf(escapePath(name))
+	s.sent.heardOf(escapePath(name))
 	if sum == nil {
 		sum = body.digest()
 	}
@@ -459,7 +431,7 @@ func (s *pushing) book(name string, size int64, sum []byte, offset int64, begun 
 		return
 	}
 	if theirs, err := parseDigest(resp.Header.Values(headerDigest)); err != nil || !bytes.Equal(theirs, sum) {
-		s.refused(name, 5, "digest mismatch: what is stored there is not what was sent")
+		s.refused(name, 5, notSent)
 		return
 	}
 	s.stored(size)

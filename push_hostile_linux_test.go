@@ -154,19 +154,11 @@ func TestPullGarbage(t *testing.T) {
 // A client that begins an exchange and goes, or says what no purr says.
 func TestHostileClient(t *testing.T) {
 	t.Parallel()
-	begin := func(as role) string {
-		fields := map[string]string{":method": "POST", ":scheme": "http", ":path": "/", ":authority": "localhost", "purr": string(as), "content-type": typeLines}
-		head := ""
-		for _, name := range slices.Sorted(maps.Keys(fields)) { // those with a colon first, as literals without Huffman
-			head += "\x00" + string(rune(len(name))) + name + string(rune(len(fields[name]))) + fields[name]
-		}
-		return "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, "") + frame(1, 4, 1, head)
-	}
 	t.Run("gone at once", func(t *testing.T) {
 		t.Parallel()
 		p, addr, into := startPull(t)
 		c := dialTest(t, "tcp", addr)
-		writeAll(t, c, begin(roleSender)+frame(3, 0, 1, "\x00\x00\x00\x08"))
+		writeAll(t, c, beginExchange(roleSender)+frame(3, 0, 1, "\x00\x00\x00\x08"))
 		reset(t, c)
 		eventually(t, "an upload is taken", func() bool {
 			resp, _ := ask(t, addr, putRequest("/f"))
@@ -180,12 +172,12 @@ func TestHostileClient(t *testing.T) {
 			t.Parallel()
 			p, addr, _ := startPull(t, "-k")
 			c := dialTest(t, "tcp", addr)
-			writeAll(t, c, begin(roleSender)+frame(0, 0, 1, line+"\n"))
+			writeAll(t, c, beginExchange(roleSender)+frame(0, 0, 1, line+"\n"))
 			p.waitErr(regexp.MustCompile(`purr: 127\.0\.0\.1 port \d+: .+\n`))
 			p.runs()
 			p, addr, _ = startPull(t)
 			c = dialTest(t, "tcp", addr)
-			writeAll(t, c, begin(roleSender)+frame(0, 0, 1, line+"\n"))
+			writeAll(t, c, beginExchange(roleSender)+frame(0, 0, 1, line+"\n"))
 			p.ends(6)
 		})
 	}
@@ -197,11 +189,48 @@ func TestHostileClient(t *testing.T) {
 		for _, name := range []string{"small", "large"} {
 			p, addr := startPush(t, dir, name)
 			c := dialTest(t, "tcp", addr)
-			writeAll(t, c, begin(roleReceiver)+frame(0, 1, 1, `{"end":{}}`+"\n"))
+			writeAll(t, c, beginExchange(roleReceiver)+frame(0, 1, 1, `{"end":{}}`+"\n"))
 			p.ends(6)
 			said(p, `purr: 127\.0\.0\.1 port \d+: an end without an answer about every file\n`)
 		}
 	})
+}
+
+// A receiver that dials and says to have stored what it was not sent.
+func TestHostileDigest(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "small"), "content")
+	write(t, filepath.Join(dir, "large"), noise(smallFile+1))
+	for _, name := range []string{"small", "large"} {
+		for _, result := range []string{resultStored, resultIdentical} {
+			p, addr := startPush(t, dir, name)
+			c := dialTest(t, "tcp", addr)
+			writeAll(t, c, beginExchange(roleReceiver))
+			var heard strings.Builder
+			for b := make([]byte, 4096); !strings.Contains(heard.String(), name); {
+				n, err := c.Read(b)
+				if err != nil {
+					t.Fatal(err)
+				}
+				heard.Write(b[:n])
+			}
+			line := fmt.Sprintf(`{"href":%q,"result":%q,"size":7,"digest":%q}`+"\n", name, result, digestField(sum("other")))
+			writeAll(t, c, frame(0, 1, 1, line+`{"end":{}}`+"\n"))
+			p.ends(5)
+			said(p, `purr: `+name+`: `+notSent+`\n`)
+		}
+	}
+}
+
+// beginExchange is how a purr that dials begins.
+func beginExchange(as role) string {
+	fields := map[string]string{":method": "POST", ":scheme": "http", ":path": "/", ":authority": "localhost", "purr": string(as), "content-type": typeLines}
+	head := ""
+	for _, name := range slices.Sorted(maps.Keys(fields)) { // those with a colon first, as literals without Huffman
+		head += "\x00" + string(rune(len(name))) + name + string(rune(len(fields[name]))) + fields[name]
+	}
+	return "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, "") + frame(1, 4, 1, head)
 }
 
 // frame is a frame of HTTP/2: RFC 9113, section 4.1.

@@ -121,7 +121,7 @@ func (s *shelf) send(w http.ResponseWriter, r *http.Request, name string, f *os.
 	}
 	w.Header().Set(headerMtime, mtimeField(info.ModTime()))
 	if r.Method == http.MethodHead {
-		s.headDigest(w, r, out)
+		v.exchange.Load().sent.is(escapePath(name), s.headDigest(w, r, out))
 		return
 	}
 	offset, d, err := s.resume(r, out)
@@ -144,6 +144,7 @@ func (s *shelf) send(w http.ResponseWriter, r *http.Request, name string, f *os.
 	if err := body.failure(); err != nil {
 		w.Header().Set(headerError, err.Error())
 	} else if sum := body.digest(); sum != nil {
+		v.exchange.Load().sent.is(escapePath(name), sum)
 		w.Header().Set(headerDigest, digestField(sum))
 	}
 }
@@ -154,16 +155,19 @@ func (s *shelf) giveUp(w http.ResponseWriter, name string, err error) {
 	refuse(w, http.StatusConflict, err.Error())
 }
 
-// headDigest answers with the digest of a file.
-func (s *shelf) headDigest(w http.ResponseWriter, r *http.Request, out *outgoing) {
+// headDigest answers with the digest of a file, if it is asked for, and returns
+// it.
+func (s *shelf) headDigest(w http.ResponseWriter, r *http.Request, out *outgoing) (sum []byte) {
 	if r.Header.Get(headerWant) != "" {
 		d, err := out.digest(out.size(), func(int) error { return r.Context().Err() })
 		if err == nil {
-			w.Header().Set(headerDigest, digestField(d.sum()))
+			sum = d.sum()
+			w.Header().Set(headerDigest, digestField(sum))
 		}
 	}
 	w.Header().Set("Content-Length", strconv.FormatInt(out.size(), 10))
 	w.WriteHeader(http.StatusOK)
+	return sum
 }
 
 // resume returns the offset that a receiver may go on from: what it has of the
@@ -336,7 +340,7 @@ func (s *shelf) converse(ctx context.Context, x *exchange, v *visit) error {
 	if failed := <-listed; err == nil {
 		err = failed
 	}
-	if err == nil && !x.came.empty() {
+	if err == nil && len(x.sent.all()) > 0 {
 		err = errors.New("an end without an answer about every file")
 	}
 	return err
@@ -368,9 +372,7 @@ func (s *shelf) listTo(ctx context.Context, x *exchange) error {
 			return s.leaveOut(x, e, skipped)
 		}
 		if e.Size > smallFile {
-			if name, err := e.name(); err == nil {
-				x.came.add(name)
-			}
+			x.sent.expect(e.Href, nil)
 			return x.send(e)
 		}
 		if full := small.add(e); !full {
@@ -415,7 +417,8 @@ func (s *shelf) sendSmall(x *exchange, e *entry) {
 		var content []byte
 		var sent *entry
 		if sent, content, err = s.offer.read(name); err == nil {
-			x.came.add(name)
+			sum, _ := parseDigest([]string{sent.Digest})
+			x.sent.expect(e.Href, sum)
 			_ = x.sendFile(sent, content)
 			return
 		}
@@ -440,7 +443,7 @@ func (s *shelf) results(x *exchange) error {
 			return err
 		}
 		sum, err := parseDigest([]string{e.Digest})
-		listed := x.came.remove(name)
+		sent, listed := x.sent.heardOf(e.Href)
 		switch {
 		case err != nil:
 			return err
@@ -449,6 +452,9 @@ func (s *shelf) results(x *exchange) error {
 			x.failed(e.Status)
 		case !listed || e.Result != resultStored && e.Result != resultIdentical:
 			return errors.New("an answer about a file that was not sent")
+		case !bytes.Equal(sum, sent):
+			s.p.sayRefusedThere(name, 5, notSent)
+			x.failed(5)
 		default:
 			x.stored(e.Size)
 			s.p.sayStored(name, &stored{path: name, size: e.Size, digest: sum, identical: e.Result == resultIdentical}, e.Resume, time.Time{})
