@@ -51,6 +51,7 @@ type entry struct {
 	Digest string   `json:"digest,omitempty"` // as in Repr-Digest: of the bytes that follow, or of what was stored
 	Body   bool     `json:"body,omitempty"`   // the file itself follows the line: Size bytes
 	Resume int64    `json:"resume,omitempty"` // the offset from which it was sent
+	As     string   `json:"as,omitempty"`     // where it was stored, escaped as Href, if that was taken (--rename)
 	Result string   `json:"result,omitempty"` // "stored", "identical", "failed", "cut"
 	Status int      `json:"status,omitempty"` // the exit status that a failure makes
 	Error  string   `json:"error,omitempty"`
@@ -82,6 +83,14 @@ func (e *entry) name() (string, error) { return url.PathUnescape(e.Href) }
 
 // setName is the reverse of name.
 func (e *entry) setName(path string) { e.Href = escapePath(path) }
+
+// storedAs is the path that a result gives a file, which is called name here.
+func (e *entry) storedAs(name string) string {
+	if as, err := url.PathUnescape(e.As); err == nil && as != "" {
+		return as
+	}
+	return name
+}
 
 func escapePath(path string) string { return (&url.URL{Path: path}).EscapedPath() }
 

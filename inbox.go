@@ -192,7 +192,11 @@ func (b *inbox) kept(x *exchange, href, name string, f *stored, offset int64, be
 	if f.identical {
 		result = resultIdentical
 	}
-	return x.send(&entry{Href: href, Result: result, Size: f.size, Digest: digestField(f.digest), Resume: offset})
+	as := ""
+	if f.path != name {
+		as = escapePath(f.path)
+	}
+	return x.send(&entry{Href: href, As: as, Result: result, Size: f.size, Digest: digestField(f.digest), Resume: offset})
 }
 
 // settle brings the names of directories and links onto stable storage, as

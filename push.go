@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -303,7 +304,7 @@ func (s *pushing) confirm(e *entry, name string) {
 		s.refused(name, 5, notSent)
 	default:
 		s.stored(e.Size)
-		s.p.sayStored(name, &stored{path: name, size: e.Size, digest: sum, identical: e.Result == resultIdentical}, 0, time.Time{})
+		s.p.sayStored(name, &stored{path: e.storedAs(name), size: e.Size, digest: sum, identical: e.Result == resultIdentical}, 0, time.Time{})
 	}
 }
 
@@ -435,7 +436,8 @@ func (s *pushing) book(name string, size int64, sum []byte, offset int64, begun 
 		return
 	}
 	s.stored(size)
-	s.p.sayStored(name, &stored{path: name, size: size, digest: sum, identical: resp.StatusCode == http.StatusNoContent}, offset, begun)
+	as := (&entry{As: strings.TrimPrefix(resp.Header.Get("Location"), "/")}).storedAs(name)
+	s.p.sayStored(name, &stored{path: as, size: size, digest: sum, identical: resp.StatusCode == http.StatusNoContent}, offset, begun)
 }
 
 // refused says and counts what the receiver did not store.

@@ -214,6 +214,8 @@ func TestPushRename(t *testing.T) {
 		x.receives("large.1", noise(1_000_000))
 		x.receives("large", "old")
 		said(x.receiver, `^purr: stored "small\.txt" as "small\.2\.txt": 3 bytes`)
+		said(x.sender, `^purr: small\.txt: 3 bytes stored and verified as "small\.2\.txt", sha256 `)
+		said(x.sender, `^purr: large: 1000000 bytes stored and verified as "large\.1", sha256 `)
 	})
 }
 

@@ -33,11 +33,18 @@ func (p *purr) sayFailed(name, status, why, format string, args ...any) {
 // transfer went on from offset and began at begun, which is zero for one that
 // was not alone on its way.
 func (p *purr) sayStored(name string, f *stored, offset int64, begun time.Time) {
-	if f.identical {
+	event := storedEvent(f, offset)
+	event[0].value = name
+	as := ""
+	switch {
+	case f.identical:
 		p.sayIdentical(quoted(name), f)
 		return
+	case f.path != name:
+		event = append(event, field{"as", f.path})
+		as = " as " + strconv.Quote(f.path)
 	}
-	p.sayFile(storedEvent(f, offset), "%s: %d bytes stored and verified, sha256 %.8x%s", quoted(name), f.size, f.digest, rateOf(f, offset, begun))
+	p.sayFile(event, "%s: %d bytes stored and verified%s, sha256 %.8x%s", quoted(name), f.size, as, f.digest, rateOf(f, offset, begun))
 }
 
 // sayReceived is sayStored at the receiver.

@@ -176,6 +176,9 @@ func (b *inbox) answer(w http.ResponseWriter, r *http.Request, name string, f *s
 		if f.identical {
 			code = http.StatusNoContent
 		}
+		if f.path != name {
+			w.Header().Set("Location", "/"+escapePath(f.path)) // RFC 9110, section 15.3.2
+		}
 		w.WriteHeader(code)
 		if x := v.exchange.Load(); x != nil {
 			x.stored(f.size)

@@ -457,7 +457,7 @@ func (s *shelf) results(x *exchange) error {
 			x.failed(5)
 		default:
 			x.stored(e.Size)
-			s.p.sayStored(name, &stored{path: name, size: e.Size, digest: sum, identical: e.Result == resultIdentical}, e.Resume, time.Time{})
+			s.p.sayStored(name, &stored{path: e.storedAs(name), size: e.Size, digest: sum, identical: e.Result == resultIdentical}, e.Resume, time.Time{})
 		}
 	}
 }
