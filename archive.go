@@ -45,7 +45,7 @@ func (a *archive) add(e *entry, skipped error) error {
 	if err != nil {
 		return err
 	}
-	h := &tar.Header{Name: name[strings.LastIndexByte(a.dir, '/')+1:], Mode: int64(mode), ModTime: mtime}
+	h := &tar.Header{Name: name[strings.LastIndexByte(a.dir, '/')+1:], Mode: int64(mode.Perm()), ModTime: mtime}
 	switch e.Type {
 	case typeDir:
 		h.Typeflag = tar.TypeDir

@@ -84,8 +84,12 @@ func parseMtime(text string) (time.Time, error) {
 
 func modeField(mode fs.FileMode) string { return fmt.Sprintf("%04o", mode.Perm()) }
 
-// parseMode reads permission bits; 0 for no text. What is more than permission
-// bits is dropped: a set-user-ID bit is nothing to take from a network.
+// modeGiven marks a mode that somebody gave, also one without any permission.
+const modeGiven = fs.ModeIrregular
+
+// parseMode reads permission bits, with modeGiven; 0 for no text. What is more
+// than permission bits is dropped: a set-user-ID bit is nothing to take from a
+// network.
 func parseMode(text string) (fs.FileMode, error) {
 	if text == "" {
 		return 0, nil
@@ -94,7 +98,7 @@ func parseMode(text string) (fs.FileMode, error) {
 	if err != nil {
 		return 0, errors.New("malformed mode")
 	}
-	return fs.FileMode(mode).Perm(), nil
+	return fs.FileMode(mode).Perm() | modeGiven, nil
 }
 
 // parseOffset reads Upload-Offset or Upload-Length, a decimal number of bytes.

@@ -39,6 +39,12 @@ func makeTree(t testing.TB, dir string) {
 			t.Fatal(err)
 		}
 	}
+	if os.Geteuid() == 0 { // nobody else can read it
+		write(t, filepath.Join(dir, "closed"), "0000")
+		if err := os.Chmod(filepath.Join(dir, "closed"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
 	old := time.Date(2001, 2, 3, 4, 5, 6, 123456789, time.UTC)
 	for name, when := range map[string]time.Time{"one": old, "large": old.Add(1), "nothing/in": old, "locked": old, "empty": time.Unix(-12345, 5)} {
 		if err := os.Chtimes(filepath.Join(dir, name), time.Time{}, when); err != nil {

@@ -71,7 +71,7 @@ type storeOptions struct {
 type arrival struct {
 	path    string
 	size    int64       // in bytes, -1 if not known
-	mode    fs.FileMode // 0: not given, 0666 then
+	mode    fs.FileMode // its permissions, with modeGiven if there are none; 0: not given, 0666 then
 	modTime time.Time   // zero: not given
 	digest  []byte      // SHA-256 of the whole file, nil if it is told at the end or not at all
 	offset  int64       // where the content begins: behind what a partial upload holds, else 0

@@ -219,7 +219,8 @@ func TestStoreModeAndTime(t *testing.T) {
 	for path, c := range map[string]struct{ sent, want os.FileMode }{
 		"none":   {0, 0o666 &^ s.umask},
 		"setuid": {0o777 | os.ModeSetuid | os.ModeSetgid | os.ModeSticky, 0o777 &^ s.umask},
-		"secret": {0o600, 0o600},
+		"secret": {0o600 | modeGiven, 0o600},
+		"nobody": {modeGiven, 0},
 		"read":   {0o444, 0o444 &^ s.umask},
 	} {
 		if _, err := put(s, arrival{path: path, size: 3, mode: c.sent, modTime: then}, "new"); err != nil {
