@@ -30,6 +30,7 @@ type lanes struct {
 
 	mu     sync.Mutex
 	full   bool // no more of them
+	over   bool // whether close was called
 	opened []*contact
 }
 
@@ -103,6 +104,10 @@ func (l *lanes) open(ctx context.Context, pr *peer) (*contact, error) {
 	lane.of.Store(pr.contact)
 	lane.closed = func() { p.sayParting(lane.parting()) }
 	p.sayConnected("dial", conn.RemoteAddr(), conn.LocalAddr())
+	if !l.keep(lane) {
+		_ = lane.Close()
+		return nil, errNoLane
+	}
 	stop := context.AfterFunc(ctx, func() { _ = lane.Close() })
 	err = l.enter(lane, pr.request(ctx, http.MethodHead, "", nil, 0))
 	if !stop() && err == nil {
@@ -112,10 +117,15 @@ func (l *lanes) open(ctx context.Context, pr *peer) (*contact, error) {
 		_ = lane.Close()
 		return nil, err
 	}
+	return lane, nil
+}
+
+// keep remembers a lane for close, and reports whether that is still to come.
+func (l *lanes) keep(lane *contact) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.opened = append(l.opened, lane)
-	return lane, nil
+	return !l.over
 }
 
 // enter sends the first request over a lane, which only asks whether it is one.
@@ -136,7 +146,7 @@ func (l *lanes) enter(lane *contact, req *http.Request) error {
 	return nil
 }
 
-// close closes the lanes that are still open.
+// close closes the lanes that are still open, or being opened.
 func (l *lanes) close() {
 	if l == nil {
 		return
@@ -144,6 +154,7 @@ func (l *lanes) close() {
 	l.transport.CloseIdleConnections()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.over = true
 	for _, lane := range l.opened {
 		_ = lane.Close()
 	}
