@@ -175,6 +175,13 @@ func (c *contact) parting() parting {
 func (c *contact) how() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if of := c.of.Load(); of != nil && (c.ended == nil || errors.Is(c.ended, net.ErrClosed)) {
+		// This end closes a lane behind an answer, or because the exchange ends.
+		if how := of.how(); how == interrupted || how == "failed" && of.lost() {
+			return how
+		}
+		return "closed at this end"
+	}
 	switch {
 	case c.state == contactFinished:
 		return "both ends finished"

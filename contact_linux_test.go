@@ -239,3 +239,23 @@ func TestPushPartingEvents(t *testing.T) {
 		}
 	})
 }
+
+// A lane whose file is refused, or there already, has not failed.
+func TestPushPartingIdentical(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, listening role) {
+		x := newTransfer(t, listening, "a", "b")
+		for _, name := range x.paths {
+			x.file(name, noise(1_500_000))
+			write(t, filepath.Join(x.into, name), noise(1_500_000))
+		}
+		x.send, x.take = []string{"-v"}, []string{"-v"}
+		x.start().ends(0)
+		for _, p := range []*process{x.sender, x.receiver} {
+			said(p, `: both ends finished; `+regexpParting)
+			if strings.Contains(p.err.String(), ": failed; ") {
+				t.Errorf("a connection has failed%s", p.heard())
+			}
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -134,7 +135,7 @@ func (l *lanes) enter(lane *contact, req *http.Request) error {
 	if err := req.Write(lane); err != nil {
 		return cause(err)
 	}
-	answer := bufio.NewReader(lane)
+	answer := bufio.NewReader(io.LimitReader(lane, 64<<10))
 	resp, err := http.ReadResponse(answer, req)
 	if err != nil {
 		return err

@@ -431,7 +431,7 @@ func (s *pushing) book(name string, size int64, sum []byte, offset int64, begun 
 		s.refused(name, 4, bodyLine(resp))
 		return
 	}
-	if theirs, err := parseDigest(resp.Header.Values(headerDigest)); err != nil || !bytes.Equal(theirs, sum) {
+	if theirs, err := parseDigest(resp.Header.Values(headerDigest)); err != nil || sum == nil || !bytes.Equal(theirs, sum) {
 		s.refused(name, 5, notSent)
 		return
 	}

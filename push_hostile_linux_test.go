@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -203,7 +204,11 @@ func TestHostileDigest(t *testing.T) {
 	write(t, filepath.Join(dir, "small"), "content")
 	write(t, filepath.Join(dir, "large"), noise(smallFile+1))
 	for _, name := range []string{"small", "large"} {
-		for _, result := range []string{resultStored, resultIdentical} {
+		for _, line := range []string{
+			`{"href":%q,"result":"stored","size":7,"digest":"` + digestField(sum("other")) + `"}`,
+			`{"href":%q,"result":"identical","size":7,"digest":"` + digestField(sum("other")) + `"}`,
+			`{"href":%q,"result":"stored","size":7}`,
+		} {
 			p, addr := startPush(t, dir, name)
 			c := dialTest(t, "tcp", addr)
 			writeAll(t, c, beginExchange(roleReceiver))
@@ -215,12 +220,109 @@ func TestHostileDigest(t *testing.T) {
 				}
 				heard.Write(b[:n])
 			}
-			line := fmt.Sprintf(`{"href":%q,"result":%q,"size":7,"digest":%q}`+"\n", name, result, digestField(sum("other")))
-			writeAll(t, c, frame(0, 1, 1, line+`{"end":{}}`+"\n"))
+			writeAll(t, c, frame(0, 1, 1, fmt.Sprintf(line, name)+"\n"+`{"end":{}}`+"\n"))
 			p.ends(5)
 			said(p, `purr: `+name+`: `+notSent+`\n`)
 		}
 	}
+}
+
+// A receiver that listens and has an answer to the upload before a byte of it.
+func TestHostileCreated(t *testing.T) {
+	t.Parallel()
+	host, port := hostile(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.Method {
+		case http.MethodPost:
+			w.Header().Set(headerRole, string(roleReceiver))
+			w.WriteHeader(http.StatusOK)
+			_ = http.NewResponseController(w).Flush()
+			for lines := bufio.NewScanner(r.Body); lines.Scan() && !strings.Contains(lines.Text(), `"end"`); {
+			}
+			_, _ = io.WriteString(w, `{"end":{}}`+"\n")
+		case http.MethodHead:
+			w.WriteHeader(http.StatusNotFound)
+		case http.MethodPut:
+			w.WriteHeader(http.StatusCreated)
+		}
+	})
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "large"), noise(1_000_000))
+	p := startPurr(t, opts{dir: dir}, "--push", host, port, "large")
+	p.ends(5)
+	said(p, `purr: large: `+notSent)
+}
+
+// A listener that answers a lane's first request with fields that have no end.
+func TestHostileLane(t *testing.T) {
+	t.Parallel()
+	p, addr, into := startPull(t, "-k", "--hello-timeout", "2")
+	const most = 100 << 20
+	flood := listenTest(t)
+	go func() {
+		for n := 0; ; n++ {
+			in, err := flood.AcceptTCP()
+			if err != nil {
+				return
+			}
+			if n == 0 { // the exchange's own
+				out := dialTest(t, "tcp", addr)
+				go func() { _, _ = io.Copy(out, in) }()
+				go func() { _, _ = io.Copy(in, out) }()
+				continue
+			}
+			go func() {
+				defer in.Close()
+				_, _ = io.WriteString(in, "HTTP/1.1 200 OK\r\n")
+				for sent := 0; sent < most; {
+					n, err := fmt.Fprintf(in, "X: %s\r\n", strings.Repeat("a", 32<<10))
+					if sent += n; err != nil {
+						return
+					}
+				}
+				t.Error("all of it was taken")
+			}()
+		}
+	}()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "large"), noise(1_000_000))
+	host, port, _ := net.SplitHostPort(flood.Addr().String())
+	d := startPurr(t, opts{dir: dir}, "--push", "--hello-timeout", "2", host, port, "large")
+	modest(d)
+	d.ends(0) // beside the exchange
+	hasContent(t, filepath.Join(into, "large"), noise(1_000_000))
+	p.runs()
+}
+
+// An upload over a lane breaks off inside its chunks, and the sender's account
+// says that all is well.
+func TestHostileChunk(t *testing.T) {
+	t.Parallel()
+	p, addr, into := startPull(t)
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	defer transport.CloseIdleConnections()
+	r, say := io.Pipe()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+addr+"/", r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set(headerRole, string(roleSender))
+	req.Header.Set("Content-Type", typeLines)
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer, _ := ask(t, addr, "PUT /f HTTP/1.1\r\nHost: localhost\r\n"+headerLane+": "+resp.Header.Get(headerLane)+"\r\n"+
+		headerLength+": 3000000\r\nTransfer-Encoding: chunked\r\n\r\n186a00\r\n"+noise(0x186a00)+"\r\nzzz\r\n")
+	if answer.StatusCode != http.StatusInternalServerError {
+		t.Error(answer.Status)
+	}
+	writeAll(t, say, `{"end":{"files":1}}`+"\n")
+	_ = say.Close()
+	_, _ = io.Copy(io.Discard, resp.Body)
+	p.ends(3)
+	absent(t, filepath.Join(into, "f"))
 }
 
 // beginExchange is how a purr that dials begins.

@@ -49,7 +49,7 @@ const (
 func (s *store) lend(dir string) (*folder, error) {
 	l := &s.lent
 	l.mu.Lock()
-	if d := l.byPath[dir]; d != nil && time.Since(d.opened) < lentFor {
+	if d := l.byPath[dir]; d != nil && time.Since(d.opened) < lentFor && d.isThere() {
 		d.users++
 		l.mu.Unlock()
 		return d, nil
@@ -75,6 +75,12 @@ func (s *store) lend(dir string) (*folder, error) {
 		l.byPath[dir] = d
 	}
 	return d, nil
+}
+
+// isThere reports whether nobody has removed the directory.
+func (d *folder) isThere() bool {
+	info, err := d.dir.Stat()
+	return err == nil && !removed(info)
 }
 
 // giveBack ends one use of a folder, which is closed with the last one unless

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -250,5 +251,56 @@ func TestStoreHostileRenames(t *testing.T) {
 	}
 	if got := strings.Count(tree(t, dst), "/f"); got != took {
 		t.Errorf("%d files, %d said to be stored", got, took)
+	}
+}
+
+// What is promised for a file is what will be written of it, and nothing is
+// promised once it is stored: whatever of it was there before, hole or data.
+func TestStorePromise(t *testing.T) {
+	t.Parallel()
+	s, err := openStore(inMemory(t), storeOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	content := strings.Repeat("\x00", 4<<20) + noise(600_000)
+	_, offset := leave(t, s, "hole", content, 4<<20)
+	if _, err := put(s, arrival{path: "hole", size: int64(len(content)), digest: sum(content), offset: offset}, content); err != nil || offset == 0 {
+		t.Fatal(offset, err)
+	}
+	if len(s.promised) > 0 {
+		t.Errorf("stored, and still promised: %v", s.promised)
+	}
+	leave(t, s, "data", content, 3<<20)
+	in, _, err := s.begin(arrival{path: "data", size: int64(len(content))}) // from its beginning
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in.promised != int64(len(content)) {
+		t.Errorf("promised %d of %d bytes", in.promised, len(content))
+	}
+	in.drop()
+	if len(s.promised) > 0 {
+		t.Errorf("dropped, and still promised: %v", s.promised)
+	}
+}
+
+// A directory that was removed while it was lent is made again.
+func TestStoreRemovedFolder(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{1000, smallFile + 1} {
+		s, dir := openStoreTest(t, storeOptions{})
+		for range 2 { // it is lent to the second
+			if _, err := put(s, arrival{path: "d/" + rand.Text(), size: int64(size)}, noise(size)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.RemoveAll(filepath.Join(dir, "d")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := put(s, arrival{path: "d/f", size: int64(size)}, noise(size)); err != nil {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+		hasContent(t, filepath.Join(dir, "d", "f"), noise(size))
 	}
 }

@@ -44,10 +44,10 @@ func (in *incoming) promise(d *folder, disk uint64, had int64) error {
 	s := in.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := in.fitsLocked(d, disk, had); err != nil {
+	if err := in.fitsLocked(d, disk, max(had, in.offset)); err != nil {
 		return err
 	}
-	in.disk, in.promised = disk, in.needs(had)
+	in.disk, in.promised = disk, in.needs(in.offset) // what will be written, whatever is there and is cut off
 	s.promised[disk] += in.promised
 	return nil
 }

@@ -61,6 +61,12 @@ func hasOtherNames(info fs.FileInfo) bool {
 	return !ok || st.Nlink != 1
 }
 
+// removed reports whether a file has no name any more.
+func removed(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && st.Nlink == 0
+}
+
 // sameOwner reports whether two files belong to one user.
 func sameOwner(a, b fs.FileInfo) bool {
 	x, okX := a.Sys().(*syscall.Stat_t)

@@ -195,7 +195,7 @@ func (b *inbox) answer(w http.ResponseWriter, r *http.Request, name string, f *s
 	} else {
 		refuseUpload(w, r, http.StatusInternalServerError, why, v)
 	}
-	if x := v.exchange.Load(); x != nil && status != 3 {
+	if x := v.exchange.Load(); x != nil {
 		x.failed(status)
 	}
 	return status

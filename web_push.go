@@ -452,7 +452,7 @@ func (s *shelf) results(x *exchange) error {
 			x.failed(e.Status)
 		case !listed || e.Result != resultStored && e.Result != resultIdentical:
 			return errors.New("an answer about a file that was not sent")
-		case !bytes.Equal(sum, sent):
+		case sum == nil || !bytes.Equal(sum, sent):
 			s.p.sayRefusedThere(name, 5, notSent)
 			x.failed(5)
 		default:
