@@ -38,6 +38,7 @@ type contact struct {
 	first []byte // the first bytes of the peer, to tell what it is if it is no purr
 	ended error  // the first error of a read or write
 	state contactState
+	users int  // requests under way on a lane
 	said  bool // whether the user was told of the end
 
 	closeOnce sync.Once
@@ -163,6 +164,18 @@ func (c *contact) becomes(state contactState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.state = state
+}
+
+// uses counts requests that begin and end on a lane of ours. The next may begin
+// before the last has been told to have ended.
+func (c *contact) uses(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.users += n; c.users > 0 {
+		c.state = contactBusy
+	} else {
+		c.state = contactIdle
+	}
 }
 
 // parting is the end of the contact, for -v and as an event.

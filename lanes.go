@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
+	"net/textproto"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -193,13 +195,17 @@ func (pr *peer) ask(req *http.Request) (*http.Response, *contact, error) {
 		return resp, over, err
 	}
 	body, _ := req.Body.(*fileBody)
-	trace := &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) {
+	quiet := newQuietWatch(pr.contact.silence)
+	defer quiet.end()
+	trace := quiet.trace()
+	trace.GotConn = func(got httptrace.GotConnInfo) {
 		over = got.Conn.(*contact)
-		over.becomes(contactBusy)
+		over.uses(1)
+		quiet.over.Store(over)
 		if body != nil {
 			body.lane = over
 		}
-	}}
+	}
 	inLane := req.Clone(httptrace.WithClientTrace(pr.lanes.ctx, trace))
 	inLane.Trailer = req.Trailer // which is filled in at the end of the body
 	inLane.Header.Set(headerLane, pr.lanes.name)
@@ -217,16 +223,93 @@ func (pr *peer) ask(req *http.Request) (*http.Response, *contact, error) {
 	return resp, over, err
 }
 
+// A quietWatch closes a lane on which an answer is awaited and nothing comes for
+// as long as a peer may be silent. There are no PINGs on a lane; whoever needs
+// time for an answer says so (visit.working).
+type quietWatch struct {
+	limit time.Duration
+	over  atomic.Pointer[contact] // nil until the request has a lane
+	ended atomic.Bool
+	timer *time.Timer
+}
+
+func newQuietWatch(limit time.Duration) *quietWatch {
+	q := &quietWatch{limit: limit}
+	q.timer = time.AfterFunc(limit, func() {
+		if over := q.over.Load(); over != nil && !q.ended.Load() {
+			over.fellSilent()
+			_ = over.Close()
+		}
+	})
+	q.timer.Stop()
+	return q
+}
+
+// trace has the hooks of HTTP that a watch needs.
+func (q *quietWatch) trace() *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{
+		WroteHeaders:   q.begin,
+		Got100Continue: q.pause, // the receiver sees to it that a body comes
+		WroteRequest:   func(httptrace.WroteRequestInfo) { q.begin() },
+		Got1xxResponse: func(code int, _ textproto.MIMEHeader) error {
+			if code != http.StatusContinue {
+				q.begin()
+			}
+			return nil
+		},
+	}
+}
+
+// begin allows for another silence, pause for any, and end ends the watch. HTTP
+// may call begin after that.
+func (q *quietWatch) begin() {
+	if !q.ended.Load() {
+		q.timer.Reset(q.limit)
+	}
+}
+func (q *quietWatch) pause() { q.timer.Stop() }
+func (q *quietWatch) end() {
+	q.ended.Store(true)
+	q.timer.Stop()
+}
+
+// working tells the end that dialled a lane, now and then until done is called,
+// that an answer is being worked on: 102 Processing (RFC 2518, section 10.1).
+// Meanwhile nothing else is read of the request or written of the answer.
+func (v *visit) working(w http.ResponseWriter, r *http.Request) (done func()) {
+	if v.exchange.Load() == nil || contactOf(r) == v.contact {
+		return func() {}
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		pause := time.NewTicker(v.silence / 3)
+		defer pause.Stop()
+		for {
+			select {
+			case <-pause.C:
+				w.WriteHeader(http.StatusProcessing)
+			case <-stop:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(stop)
+		<-stopped
+	}
+}
+
 // An unclosed body is closed by whoever made it: HTTP also closes those that it
 // has sent nothing of.
 type unclosed struct{ *fileBody }
 
 func (unclosed) Close() error { return nil }
 
-// idle says that nothing is under way on a lane.
+// idle says that a request is done with its lane.
 func (pr *peer) idle(over *contact) {
 	if over != pr.contact {
-		over.becomes(contactIdle)
+		over.uses(-1)
 	}
 }
 

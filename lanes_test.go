@@ -3,11 +3,18 @@
 package main
 
 import (
+	"context"
 	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -189,5 +196,82 @@ func TestLanesAreNoClients(t *testing.T) {
 	x.receiver.asked(`listening on localhost \d+, clients: 0 now, 1 so far; sent \d+ bytes, received 300\d{4} bytes in .*`)
 	if n := connections(x.receiver); n < 2 {
 		t.Errorf("%d connections%s", n, x.receiver.heard())
+	}
+}
+
+// A lane falls silent once it is one, and the exchange's own connection lives on.
+func TestPushLaneSilent(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, listening role) {
+		x := newTransfer(t, listening, "s.bin")
+		x.file("s.bin", noise(3_000_000))
+		x.send = []string{"--idle-timeout", "2"}
+		x.take = x.send
+		address := x.listen()
+		r := newRelay(t, address[0]+":"+address[1], harm{}, harm{})
+		r.mute.Store(true)
+		dialer := x.end(listening.other(), r.addr()...)
+		x.ends(3)
+		if dialer.took < 1800*time.Millisecond || dialer.took > 10*time.Second {
+			t.Errorf("gave up after %v%s", dialer.took, dialer.heard())
+		}
+		said(dialer, `: nothing heard for 2s`)
+		absent(t, filepath.Join(x.into, "s.bin"))
+	})
+}
+
+// Whoever needs longer than the silence for an answer on a lane says so, and is
+// waited for; whoever says nothing is not.
+func TestLaneWorking(t *testing.T) {
+	t.Parallel()
+	const silence = 300 * time.Millisecond
+	p := &purr{cfg: &config{}}
+	p.cfg.push.silence = silence
+	own, _ := tcpPair(t)
+	v := &visit{contact: p.newContact(own)}
+	v.exchange.Store(&exchange{})
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		done := func() {}
+		if r.URL.Path == "/says" {
+			done = v.working(w, r)
+		}
+		select {
+		case <-time.After(4 * silence):
+		case <-r.Context().Done():
+		}
+		done()
+		w.WriteHeader(http.StatusCreated)
+	}))
+	s.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return context.WithValue(ctx, visitKey{}, &visit{contact: p.newContact(c)})
+	}
+	s.Start()
+	defer s.Close()
+	for _, path := range []string{"/says", "/silent"} {
+		var lane *contact
+		transport := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := new(net.Dialer).DialContext(ctx, network, addr)
+			if err == nil {
+				lane = p.newContact(c)
+			}
+			return lane, err
+		}}
+		quiet := newQuietWatch(silence)
+		trace := quiet.trace()
+		trace.GotConn = func(got httptrace.GotConnInfo) { quiet.over.Store(got.Conn.(*contact)) }
+		req, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), http.MethodPut, s.URL+path, strings.NewReader("body"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := transport.RoundTrip(req)
+		quiet.end()
+		if path == "/says" {
+			if err != nil || resp.StatusCode != http.StatusCreated {
+				t.Errorf("%s: %v", path, err)
+			}
+		} else if err == nil || lane.why() != "nothing heard for 300ms" {
+			t.Errorf("%s: %v, %s", path, err, lane.why())
+		}
+		transport.CloseIdleConnections()
 	}
 }

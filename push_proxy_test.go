@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,7 @@ type relay struct {
 	to   string
 	done chan struct{} // closed when the harm is done
 	over chan struct{} // closed at the end of the test
+	mute atomic.Bool   // whether of further connections only the first answer is passed on, and then nothing either way
 	most atomic.Int32  // how many connections are passed on, where others are taken and left alone; 0: all
 
 	paused   chan struct{} // receives when a harmPause begins
@@ -80,6 +82,10 @@ func newRelay(t testing.TB, to string, fromDialer, fromListener harm) *relay {
 			r.mu.Lock()
 			r.conns = append(r.conns, in, out)
 			r.mu.Unlock()
+			if r.mute.Load() && passed > 1 {
+				all.Go(func() { muted(out, in) })
+				continue
+			}
 			all.Go(func() { r.pass(out, in, fromDialer, &r.dialerHarmed) })
 			all.Go(func() { r.pass(in, out, fromListener, &r.listenerHarmed) })
 		}
@@ -91,6 +97,32 @@ func newRelay(t testing.TB, to string, fromDialer, fromListener harm) *relay {
 		all.Wait()
 	})
 	return r
+}
+
+// muted passes on what a dialer says up to the listener's first answer, and that;
+// what is said later it takes, and leaves alone.
+func muted(listener, dialer *net.TCPConn) {
+	var mute atomic.Bool
+	var both sync.WaitGroup
+	both.Go(func() {
+		b := make([]byte, 64<<10)
+		n, _ := listener.Read(b)
+		mute.Store(true)
+		_, _ = dialer.Write(b[:n])
+		_, _ = io.Copy(io.Discard, listener)
+	})
+	both.Go(func() {
+		for b := make([]byte, 64<<10); ; {
+			n, err := dialer.Read(b)
+			if !mute.Load() {
+				_, _ = listener.Write(b[:n])
+			}
+			if err != nil {
+				return
+			}
+		}
+	})
+	both.Wait()
 }
 
 // addr is what to dial, as two operands.

@@ -33,7 +33,7 @@ func (b *inbox) serve(w http.ResponseWriter, r *http.Request, v *visit) {
 	case name == "":
 		refuse(w, http.StatusBadRequest, "name the file: PUT /NAME (curl -T FILE http://HOST:PORT/ does)")
 	case r.Method == http.MethodHead:
-		b.head(w, name, v)
+		b.head(w, r, name, v)
 	case r.Method == http.MethodPut:
 		b.put(w, r, name, v)
 	case r.Method == http.MethodPatch && r.Header.Get("Content-Type") == typePartial:
@@ -49,7 +49,7 @@ func (b *inbox) serve(w http.ResponseWriter, r *http.Request, v *visit) {
 // head tells what is here of a file: a part that may be continued, with its
 // digest, or that there is one of some size. The digest of what did not come
 // in here is nobody's business.
-func (b *inbox) head(w http.ResponseWriter, name string, v *visit) {
+func (b *inbox) head(w http.ResponseWriter, r *http.Request, name string, v *visit) {
 	if size, ok := b.store.existing(name); ok {
 		if v.exchange.Load() == nil {
 			refuse(w, http.StatusForbidden, "this end receives: nothing can be fetched from it")
@@ -59,7 +59,9 @@ func (b *inbox) head(w http.ResponseWriter, name string, v *visit) {
 		w.WriteHeader(http.StatusOK)
 		return
 	}
+	done := v.working(w, r)
 	offset, sum, err := b.store.partial(name)
+	done()
 	var refused *refusal
 	switch {
 	case errors.As(err, &refused):
@@ -103,6 +105,8 @@ func (b *inbox) put(w http.ResponseWriter, r *http.Request, name string, v *visi
 
 // receive takes the body in.
 func (b *inbox) receive(w http.ResponseWriter, r *http.Request, a arrival, v *visit) (f *stored, err error) {
+	done := v.working(w, r)
+	defer func() { done() }()
 	defer v.turn(a.path)()
 	if x := v.exchange.Load(); x != nil {
 		if !x.came.add(a.path) {
@@ -116,10 +120,12 @@ func (b *inbox) receive(w http.ResponseWriter, r *http.Request, a arrival, v *vi
 	}
 	b.files <- struct{}{}
 	defer func() { <-b.files }()
-	in, done, err := b.store.begin(a)
-	if done != nil || err != nil {
-		return done, err
+	in, same, err := b.store.begin(a)
+	if same != nil || err != nil {
+		return same, err
 	}
+	done()
+	done = func() {}
 	if a.offset > 0 {
 		b.p.sayResuming(strconv.Quote(a.path), a.offset, a.size)
 	}
@@ -128,6 +134,7 @@ func (b *inbox) receive(w http.ResponseWriter, r *http.Request, a arrival, v *vi
 		defer bar.end()
 	}
 	return b.take(a.path, in, a.size, v.body(w, r), func() ([]byte, error) {
+		done = v.working(w, r)
 		if why := r.Trailer.Get(headerError); why != "" {
 			return nil, givenUp(why)
 		}

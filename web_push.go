@@ -121,10 +121,12 @@ func (s *shelf) send(w http.ResponseWriter, r *http.Request, name string, f *os.
 	}
 	w.Header().Set(headerMtime, mtimeField(info.ModTime()))
 	if r.Method == http.MethodHead {
-		v.exchange.Load().sent.is(escapePath(name), s.headDigest(w, r, out))
+		v.exchange.Load().sent.is(escapePath(name), s.headDigest(w, r, out, v))
 		return
 	}
+	done := v.working(w, r)
 	offset, d, err := s.resume(r, out)
+	done()
 	if err != nil {
 		s.giveUp(w, name, err)
 		return
@@ -157,9 +159,11 @@ func (s *shelf) giveUp(w http.ResponseWriter, name string, err error) {
 
 // headDigest answers with the digest of a file, if it is asked for, and returns
 // it.
-func (s *shelf) headDigest(w http.ResponseWriter, r *http.Request, out *outgoing) (sum []byte) {
+func (s *shelf) headDigest(w http.ResponseWriter, r *http.Request, out *outgoing, v *visit) (sum []byte) {
 	if r.Header.Get(headerWant) != "" {
+		done := v.working(w, r)
 		d, err := out.digest(out.size(), func(int) error { return r.Context().Err() })
+		done()
 		if err == nil {
 			sum = d.sum()
 			w.Header().Set(headerDigest, digestField(sum))
@@ -197,7 +201,7 @@ func (s *shelf) serveContent(w http.ResponseWriter, r *http.Request, name string
 	w.Header().Set("ETag", fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size())) // strong: If-Range needs it
 	if r.Header.Get(headerWant) != "" && r.Method == http.MethodHead {
 		if out, err := newOutgoing(f, info, s.offer.live); err == nil {
-			s.headDigest(w, r, out)
+			s.headDigest(w, r, out, v)
 		}
 		return
 	}
