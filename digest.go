@@ -14,6 +14,7 @@ type digester struct {
 	full chan []byte // blocks to hash, in order; closed by sum
 	hash hash.Hash
 	done chan struct{} // closed when everything is hashed
+	fast bool          // whether it is one of the few with large blocks
 }
 
 // Six blocks keep the goroutines of a receiver busy, which reads, writes and hashes;
@@ -23,20 +24,34 @@ const (
 	digestBlockSize = 512 << 10
 )
 
+// fastDigesters bounds the memory of digesters, whatever the peers ask for: so many at
+// once as there can be cores to gain by it have the blocks above, 3 MiB, and others
+// make do with two of modestBlockSize.
+var fastDigesters = make(chan struct{}, 8)
+
+const modestBlockSize = 32 << 10
+
 // newDigester starts the goroutine; sum ends it. The digest goes on from h,
 // which may have hashed a prefix already; nil begins a new one.
 func newDigester(h hash.Hash) *digester {
 	if h == nil {
 		h = sha256.New()
 	}
+	blocks, size, fast := 2, modestBlockSize, false
+	select {
+	case fastDigesters <- struct{}{}:
+		blocks, size, fast = digestBlocks, digestBlockSize, true
+	default:
+	}
 	d := &digester{
-		free: make(chan []byte, digestBlocks),
-		full: make(chan []byte, digestBlocks),
+		free: make(chan []byte, blocks),
+		full: make(chan []byte, blocks),
+		fast: fast,
 		hash: h,
 		done: make(chan struct{}),
 	}
-	for range digestBlocks {
-		d.free <- make([]byte, digestBlockSize)
+	for range blocks {
+		d.free <- make([]byte, size)
 	}
 	go d.run()
 	return d
@@ -63,12 +78,15 @@ func (d *digester) put(b []byte) { d.full <- b }
 func (d *digester) sum() []byte {
 	close(d.full)
 	<-d.done
+	if d.fast {
+		<-fastDigesters
+	}
 	return d.hash.Sum(nil)
 }
 
 // mark returns the digest of all that was put so far; more may follow.
 func (d *digester) mark() []byte {
-	blocks := make([][]byte, digestBlocks) // all of them back: everything is hashed
+	blocks := make([][]byte, cap(d.free)) // all of them back: everything is hashed
 	for i := range blocks {
 		blocks[i] = d.block()
 	}

@@ -20,7 +20,7 @@ func TestDigester(t *testing.T) {
 	d := newDigester(begun)
 	for rest := want[1000:]; len(rest) > 0; {
 		b := d.block()
-		n := copy(b[:1+random.Uint64()%digestBlockSize], rest)
+		n := copy(b[:1+random.Uint64()%uint64(len(b))], rest)
 		rest = rest[n:]
 		d.put(b[:n])
 	}
@@ -29,5 +29,40 @@ func TestDigester(t *testing.T) {
 	}
 	if got, want := newDigester(nil).sum(), sha256.Sum256(nil); !bytes.Equal(got, want[:]) {
 		t.Errorf("digest of nothing %x, want %x", got, want)
+	}
+}
+
+// However many there are at once, few hold much, and all are right.
+func TestManyDigesters(t *testing.T) {
+	t.Parallel()
+	var all []*digester
+	modest := 0
+	for range cap(fastDigesters) + 20 {
+		d := newDigester(nil)
+		if !d.fast {
+			modest++
+		}
+		all = append(all, d)
+	}
+	if modest < 20 {
+		t.Errorf("%d with small blocks", modest)
+	}
+	content := []byte(noise(200_000))
+	for _, d := range all {
+		for rest := content; len(rest) > 0; {
+			b := d.block()
+			n := copy(b, rest)
+			d.put(b[:n])
+			rest = rest[n:]
+		}
+	}
+	want := sha256.Sum256(content)
+	for _, d := range all {
+		if mark := d.mark(); !bytes.Equal(mark, want[:]) {
+			t.Errorf("fast %t: mark %x, want %x", d.fast, mark, want)
+		}
+		if got := d.sum(); !bytes.Equal(got, want[:]) {
+			t.Errorf("fast %t: %x, want %x", d.fast, got, want)
+		}
 	}
 }

@@ -188,7 +188,7 @@ func (b *fileBody) next(max int) ([]byte, error) {
 		return nil, b.finish(nil)
 	}
 	block := b.digester.block()
-	n, err := b.out.f.Read(block[:min(int64(max), int64(b.most), b.left)])
+	n, err := b.out.f.Read(block[:min(int64(max), int64(b.most), int64(len(block)), b.left)])
 	if n == 0 {
 		b.digester.put(block[:0])
 		if err == io.EOF { // it shrank

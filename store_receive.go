@@ -32,12 +32,9 @@ type incoming struct {
 	promised     int64  // bytes for which there was room, and which are neither written nor preallocated
 }
 
-// Small files are hashed where they are received; others in a goroutine beside
-// it, for so many transfers at once as there can be cores to gain by it. A
-// digester holds 3 MiB.
+// smallFile is the most, in bytes, of a file that is hashed where it is received;
+// a larger one is in a goroutine beside that.
 const smallFile = 256 << 10
-
-var digesters = make(chan struct{}, 8)
 
 // receive takes the content from src until its end. moved is called with the
 // number of bytes whenever some have come. The error is a refusal if they cannot
@@ -46,12 +43,7 @@ var digesters = make(chan struct{}, 8)
 func (in *incoming) receive(src io.Reader, moved func(n int)) error {
 	err := in.receiveSmall(src, moved)
 	if err == errNotSmall {
-		select {
-		case digesters <- struct{}{}:
-			err = in.receiveLarge(src, moved)
-		default:
-			err = in.receiveInline(src, moved, -1)
-		}
+		err = in.receiveLarge(src, moved)
 	}
 	if _, ok := err.(*refusal); ok {
 		in.drop()
@@ -61,21 +53,16 @@ func (in *incoming) receive(src io.Reader, moved func(n int)) error {
 
 var errNotSmall = fmt.Errorf("more than %d bytes", smallFile)
 
-// receiveSmall is receive for files that are small, or may be. It returns
-// errNotSmall with src not at its end if they are not.
+// receiveSmall is receive for files that are small, or may be: it hashes between
+// reading and writing. It returns errNotSmall with src not at its end if they are
+// not.
 func (in *incoming) receiveSmall(src io.Reader, moved func(n int)) error {
 	if in.size-in.offset > smallFile {
 		return errNotSmall
 	}
-	return in.receiveInline(src, moved, smallFile)
-}
-
-// receiveInline hashes between reading and writing. It returns errNotSmall
-// once it has received limit bytes, if that is not negative.
-func (in *incoming) receiveInline(src io.Reader, moved func(n int), limit int64) error {
 	buf := getBuffer(in.size - in.offset)
 	defer putBuffer(buf)
-	for limit < 0 || in.received-in.offset < limit {
+	for in.received-in.offset < smallFile {
 		n, err := src.Read(buf)
 		if n > 0 {
 			moved(n)
@@ -94,11 +81,10 @@ func (in *incoming) receiveInline(src io.Reader, moved func(n int), limit int64)
 	return errNotSmall
 }
 
-// receiveLarge reads, writes and hashes in three goroutines, and gives the slot
-// in digesters back that the caller has taken for it. A block is written and
-// hashed when it is full, so what src delivers in small pieces does not cost more.
+// receiveLarge reads, writes and hashes in three goroutines. A block is written
+// and hashed when it is full, so what src delivers in small pieces does not cost
+// more.
 func (in *incoming) receiveLarge(src io.Reader, moved func(n int)) (err error) {
-	defer func() { <-digesters }()
 	d := newDigester(in.hash)
 	defer d.sum()
 	w := in.newBlockWriter(d)
