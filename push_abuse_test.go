@@ -295,3 +295,24 @@ func TestDownloadChangedFile(t *testing.T) {
 	p.ends(4)
 	said(p, `^purr: large: not sent to 127\.0\.0\.1 port \d+: changed while being read \(8000000 bytes, now 8000000\)$`)
 }
+
+// A netcat that waits for what comes is told what this is, and does not take the
+// end for that of a file. It ends no listener: a browser connects in advance, too.
+func TestSilentNetcat(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "f"), "content")
+	p, addr := startPush(t, dir, "--hello-timeout", "1", "f")
+	_, port, _ := net.SplitHostPort(addr)
+	d := startPurr(t, opts{dir: dir}, "--recv-file", "got", "127.0.0.1", port)
+	d.ends(1)
+	absent(t, filepath.Join(dir, "got"))
+	c := dialTest(t, "tcp", addr)
+	if got, err := readAllOf(c); !isReset(err) || !strings.HasSuffix(got, "purr -l PORT --send-file FILE\n") {
+		t.Errorf("%q, %v", got, err)
+	}
+	into := t.TempDir()
+	startPurr(t, opts{}, "--pull", "127.0.0.1", port, into).ends(0)
+	hasContent(t, filepath.Join(into, "f"), "content")
+	p.ends(0)
+}

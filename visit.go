@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -158,6 +160,10 @@ func (w *web) welcome(ctx context.Context, conn net.Conn, gone func()) {
 	first, err := w.sniff(v)
 	switch {
 	case ctx.Err() != nil: // it may have had more to say
+	case errors.Is(err, os.ErrDeadlineExceeded) && first == "":
+		// A netcat that waits for a file must not take an orderly end for an empty one.
+		w.p.log.notef(1, "%s said nothing", v.name)
+		w.dismiss(v, false)
 	case err != nil && first == "":
 		w.p.log.notef(1, "%s said nothing", v.name)
 	case speaksHTTP(first):
@@ -206,30 +212,40 @@ func speaksHTTP(first string) bool {
 	return ok && len(method) >= 3 && isPrefix([]byte(method)) && (rest == "" || rest[0] == '/' || rest[0] == '*' || rest[0] == 'h')
 }
 
-// turnAway answers a client that speaks something else, in a way that nc shows
-// and a program understands.
+// turnAway ends a client that speaks something else, and says what it was taken
+// for.
 func (w *web) turnAway(v *visit, first string) {
 	err := fmt.Errorf("%s is not a purr %s: nothing stored; for a plain netcat use --recv-file FILE", v.name, w.site.role().other())
-	answer := "not a purr sender, curl or browser: nothing was stored; at this end, for a plain netcat: purr -l PORT --recv-file FILE"
 	if w.site.role() == roleSender {
 		err = fmt.Errorf("%s is not a purr receiver: nothing sent; for a plain netcat use --send-file FILE", v.name)
-		answer = "not a purr receiver, curl or browser: nothing is sent; at this end, for a plain netcat: purr -l PORT --send-file FILE"
 	}
 	if strings.HasPrefix(first, "\x16\x03") {
 		err = fmt.Errorf("%s speaks TLS: if it is a purr with a key, give this end the same key (--key-file or PURR_KEY)", v.name)
 	}
+	w.dismiss(v, true)
+	w.finish(v, statusError{6, err})
+}
+
+// dismiss tells a client what this port is for, in a way that nc shows and a
+// program understands, and resets the connection. A client that is sending, says
+// talking, shall see the answer, but not take its bytes for received: those get a
+// moment to leave first.
+func (w *web) dismiss(v *visit, talking bool) {
+	answer := "not a purr sender, curl or browser: nothing was stored; at this end, for a plain netcat: purr -l PORT --recv-file FILE"
+	if w.site.role() == roleSender {
+		answer = "not a purr receiver, curl or browser: nothing is sent; at this end, for a plain netcat: purr -l PORT --send-file FILE"
+	}
 	_ = v.Conn.SetDeadline(time.Now().Add(w.p.cfg.push.helloTimeout))
 	_, _ = fmt.Fprintf(v.Conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n400 Bad Request: %s\n", answer)
-	_ = halfClose(v.Conn)
-	// Whoever is sending shall see the answer, but not take its bytes for
-	// received: those get a moment to leave, and then comes a reset.
-	_ = v.Conn.SetReadDeadline(time.Now().Add(turnAwayTime))
-	_, _ = io.Copy(io.Discard, v.Conn)
+	if talking {
+		_ = halfClose(v.Conn)
+		_ = v.Conn.SetReadDeadline(time.Now().Add(turnAwayTime))
+		_, _ = io.Copy(io.Discard, v.Conn)
+	}
 	_ = v.settle()
 	abort(v.Conn)
 	v.becomes(contactBusy)
 	_ = v.Close()
-	w.finish(v, statusError{6, err})
 }
 
 // turnAwayTime is how long a client that speaks something else may go on.
