@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -214,7 +213,8 @@ func (s *pathSet) remove(path string) bool {
 }
 
 // An unheard remembers the files of which the sender has not heard yet what
-// became of them: by Href, with the digest of what was sent, nil until it is known.
+// became of them: by Href, with the digest of what was sent. Until that is known it
+// is empty, and nil while nothing was sent.
 type unheard struct {
 	mu   sync.Mutex
 	sums map[string][]byte
@@ -248,11 +248,33 @@ func (u *unheard) heardOf(href string) (sum []byte, expected bool) {
 	return sum, expected
 }
 
-// all returns the Hrefs of the files.
-func (u *unheard) all() []string {
+// any reports whether there are files.
+func (u *unheard) any() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return slices.Collect(maps.Keys(u.sums))
+	return len(u.sums) > 0
+}
+
+// underWay returns the Hrefs of those of which something was sent.
+func (u *unheard) underWay() (hrefs []string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for href, sum := range u.sums {
+		if sum != nil {
+			hrefs = append(hrefs, href)
+		}
+	}
+	return hrefs
+}
+
+// sayUnconfirmed names the files that were sent, in whole or in part, and of
+// which nothing was heard before the contact ended.
+func (p *purr) sayUnconfirmed(x *exchange, c *contact) {
+	for _, href := range x.sent.underWay() {
+		if name, err := (&entry{Href: href}).name(); err == nil {
+			p.sayFailed(name, "unconfirmed", c.why(), "%s: not confirmed", quoted(name))
+		}
+	}
 }
 
 // notSent is why a result is a failure whose digest is another than that of what

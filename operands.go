@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -125,12 +128,15 @@ func (c *config) setListenAddress(words []string) error {
 
 // setPaths takes what --push sends, or the directory of --pull, off the words
 // behind the address, which is PORT or HOST PORT or HOST:PORT, or a socket's
-// path; -l -p PORT takes none.
+// path; behind -l -p PORT it may be missing, or the numbers of a HOST.
 func (c *config) setPaths(words []string) (address []string, err error) {
 	n := 2
 	switch {
 	case c.listen && c.portText != "" && !c.unix:
 		n = 0
+		if len(words) > 0 && isNumericHost(words[0]) {
+			n = 1
+		}
 	case len(words) == 0:
 	case c.unix, c.listen && strings.Trim(words[0], "0123456789") == "":
 		n = 1
@@ -140,14 +146,14 @@ func (c *config) setPaths(words []string) (address []string, err error) {
 		}
 	}
 	if len(words) < n {
-		return words, nil // the address is incomplete, which setOperands says
+		return nil, usageErrorf("no address, or half of one: say %s", c.pushForm())
 	}
 	address, words = words[:n], words[n:]
 	if c.push.pull {
 		return address, c.setDirectory(words)
 	}
 	if len(words) == 0 {
-		return nil, usageErrorf("nothing to push: say \"purr --push HOST PORT PATH...\" or \"purr --push -l PORT PATH...\"")
+		return nil, usageErrorf("nothing to push: say %s", c.pushForm())
 	}
 	names := make(map[string]string)
 	for _, word := range words {
@@ -166,6 +172,38 @@ func (c *config) setPaths(words []string) (address []string, err error) {
 	}
 	c.push.paths = words
 	return address, nil
+}
+
+// isNumericHost reports whether a word is an IP address and no name of a file.
+func isNumericHost(word string) bool {
+	if _, err := netip.ParseAddr(unbracketed(word)); err != nil {
+		return false
+	}
+	_, err := os.Lstat(word)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// pushForm is how a push or pull like this one is said, in quotes.
+func (c *config) pushForm() string {
+	form := "purr --push"
+	if c.push.pull {
+		form = "purr --pull"
+	}
+	if c.listen {
+		form += " -l"
+	}
+	switch {
+	case c.unix:
+		form += " -U SOCKET"
+	case c.listen:
+		form += " PORT"
+	default:
+		form += " HOST PORT"
+	}
+	if c.push.pull {
+		return strconv.Quote(form + " [DIR]")
+	}
+	return strconv.Quote(form + " PATH...")
 }
 
 // setDirectory takes the directory of --pull, which must be there.

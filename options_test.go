@@ -242,6 +242,11 @@ func TestWrongCommandLines(t *testing.T) {
 		{"--recv-file new h 80 81", "option --recv-file: one name is for one conversation: give one port"},
 		{"--recv-file - h 80", "option --recv-file: - is no file: leave the option out to write to stdout, or say ./-"},
 
+		{"--push", `no address, or half of one: say "purr --push HOST PORT PATH..."`},
+		{"--pull -l", `no address, or half of one: say "purr --pull -l PORT [DIR]"`},
+		{"--push -U s", `nothing to push: say "purr --push -U SOCKET PATH..."`},
+		{"--push -l -p 80 127.0.0.1", `nothing to push: say "purr --push -l PORT PATH..."`},
+
 		// Operands.
 		{"-v", `no host and port: say "purr HOST PORT", or "purr -l PORT" to listen`},
 		{"h", `no host and port in h: say "purr HOST PORT", "purr HOST:PORT" or "purr [IPV6]:PORT"`},

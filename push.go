@@ -18,6 +18,7 @@ import (
 // pushTo sends what --push offers to a receiver that listens, and returns nil
 // once all of it is stored there and checked.
 func (p *purr) pushTo(ctx context.Context, conn net.Conn) error {
+	defer p.holdExit()()
 	o, err := openOffer(p.cfg.push.paths, p.cfg.push.live)
 	if err != nil {
 		return err
@@ -116,24 +117,14 @@ func (s *pushing) run(ctx context.Context, end io.WriteCloser) error {
 	}
 	if err == nil {
 		_ = end.Close()
-		if err = <-results; err == nil && len(s.sent.all()) > 0 {
+		if err = <-results; err == nil && s.sent.any() {
 			err = errLost
 		}
 	}
-	if err == nil && len(s.sent.all()) > 0 { // also after an account that came too early
+	if err == nil && s.sent.any() { // also after an account that came too early
 		err = errLost
 	}
 	return s.ended(ctx, err)
-}
-
-// sayUnconfirmed names the files that were sent, in whole or in part, and of
-// which nothing was heard.
-func (s *pushing) sayUnconfirmed() {
-	for _, href := range s.sent.all() {
-		if name, err := (&entry{Href: href}).name(); err == nil {
-			s.p.sayFailed(name, "unconfirmed", s.contact.why(), "%s: not confirmed", quoted(name))
-		}
-	}
 }
 
 // tail sends the links, if there are any, and the directories.
@@ -181,9 +172,10 @@ func (s *pushing) readResults() error {
 func (s *pushing) ended(ctx context.Context, err error) error {
 	switch cause := context.Cause(ctx); {
 	case cause != nil && !errors.Is(cause, errLost):
+		s.p.sayUnconfirmed(s.exchange, s.contact)
 		return cause
 	case err != nil || cause != nil:
-		s.sayUnconfirmed()
+		s.p.sayUnconfirmed(s.exchange, s.contact)
 		return s.lost()
 	}
 	s.contact.becomes(contactFinished)
@@ -300,7 +292,7 @@ func (s *pushing) confirm(e *entry, name string) {
 	switch theirs, err := parseDigest([]string{e.Digest}); {
 	case e.Result == resultFailed:
 		s.refused(name, e.Status, e.Error)
-	case !sent || err != nil || !bytes.Equal(theirs, sum):
+	case !sent || err != nil || len(sum) == 0 || !bytes.Equal(theirs, sum):
 		s.refused(name, 5, notSent)
 	default:
 		s.stored(e.Size)
@@ -326,7 +318,7 @@ func (s *pushing) sendLarge(ctx context.Context, name string, out *outgoing) err
 	if err != nil {
 		return err
 	}
-	s.sent.expect(escapePath(name), sum)
+	s.sent.expect(escapePath(name), append([]byte{}, sum...))
 	begun := time.Now()
 	body := out.body(offset, d, s.p.limit, s.bar.add)
 	defer body.Close()

@@ -316,3 +316,17 @@ func TestSilentNetcat(t *testing.T) {
 	hasContent(t, filepath.Join(into, "f"), "content")
 	p.ends(0)
 }
+
+// Behind -l -p PORT the numbers of a host are an address, and not a directory or
+// a file to push.
+func TestPushListenAddress(t *testing.T) {
+	t.Parallel()
+	into := t.TempDir()
+	p := startPurr(t, opts{dir: into}, "--pull", "-v", "-l", "-p", "0", "127.0.0.1")
+	p.waitErr(regexp.MustCompile(`Listening on \S+ \d+\n`))
+	_, port, _ := net.SplitHostPort(p.addr())
+	file := fileWith(t, "content")
+	startPurr(t, opts{}, "--push", "127.0.0.1", port, file).ends(0)
+	p.ends(0)
+	hasContent(t, filepath.Join(into, filepath.Base(file)), "content")
+}

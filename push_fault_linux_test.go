@@ -76,6 +76,7 @@ func TestPushReceiverKilled(t *testing.T) {
 		x.relay.end(false)
 		x.sender.ends(3)
 		said(x.sender, `: not confirmed: `+regexpGone)
+		said(x.sender, `^purr: s\.bin: not confirmed$`)
 		x.leaves("part")
 		x.again()
 	})
@@ -407,5 +408,15 @@ func TestPushInterrupted(t *testing.T) {
 		x.leaves("part")
 		x.relay.end(false)
 		x.sender.ends(3)
+		said(x.sender, `^purr: s\.bin: not confirmed$`)
+
+		x = midway(t, listening).start()
+		x.arrives(2 << 20)
+		x.sender.signal(syscall.SIGINT)
+		x.sender.ends(130)
+		said(x.sender, `^purr: s\.bin: not confirmed$`)
+		x.relay.end(false)
+		x.receiver.ends(3)
+		x.leaves("part")
 	})
 }

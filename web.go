@@ -96,7 +96,8 @@ func (p *purr) serveFiles(ctx context.Context) error {
 var errServed = errors.New("done")
 
 // holdExit keeps a signal from ending the process before the returned function
-// is called: a receiver still has to decide what stays on disk. Not for long.
+// is called: a receiver still has to decide what stays on disk, and a sender to
+// name what was under way. Not for long.
 func (p *purr) holdExit() (over func()) {
 	done := make(chan struct{})
 	p.atExit(func() {
@@ -415,6 +416,7 @@ func (w *web) exchange(rw http.ResponseWriter, r *http.Request, v *visit) {
 	v.finish()
 	switch {
 	case errors.Is(err, errLost):
+		w.p.sayUnconfirmed(x, v.contact)
 		if errors.As(context.Cause(r.Context()), new(signalError)) {
 			return // our own end, which has its own words
 		}

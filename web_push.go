@@ -131,6 +131,7 @@ func (s *shelf) send(w http.ResponseWriter, r *http.Request, name string, f *os.
 		s.giveUp(w, name, err)
 		return
 	}
+	v.exchange.Load().sent.is(escapePath(name), []byte{})
 	body := out.body(offset, d, s.p.limit, v.exchange.Load().bar.add)
 	defer body.Close()
 	if lane := contactOf(r); lane != v.contact {
@@ -344,7 +345,7 @@ func (s *shelf) converse(ctx context.Context, x *exchange, v *visit) error {
 	if failed := <-listed; err == nil {
 		err = failed
 	}
-	if err == nil && len(x.sent.all()) > 0 {
+	if err == nil && x.sent.any() {
 		err = errors.New("an end without an answer about every file")
 	}
 	return err
@@ -456,7 +457,7 @@ func (s *shelf) results(x *exchange) error {
 			x.failed(e.Status)
 		case !listed || e.Result != resultStored && e.Result != resultIdentical:
 			return errors.New("an answer about a file that was not sent")
-		case sum == nil || !bytes.Equal(sum, sent):
+		case len(sum) == 0 || !bytes.Equal(sum, sent):
 			s.p.sayRefusedThere(name, 5, notSent)
 			x.failed(5)
 		default:
