@@ -107,6 +107,30 @@ func TestDownloads(t *testing.T) {
 	}
 }
 
+// curl -OJ stores a file under its own name, whatever the URL makes of it.
+func TestDownloadNames(t *testing.T) {
+	t.Parallel()
+	from, into := t.TempDir(), t.TempDir()
+	names := []string{"a b", "ümläut é.txt", "semi;colon", "it's", "#1", "plain"}
+	for _, name := range names {
+		write(t, filepath.Join(from, name), "content of "+name)
+	}
+	p, addr := startPush(t, from, append([]string{"-k"}, names...)...)
+	for _, name := range names {
+		start(t, opts{dir: into}, needs(t, "curl", "curl"), "-sS", "-OJ", "http://"+addr+"/"+escapePath(name)).ends(0)
+		hasContent(t, filepath.Join(into, name), "content of "+name)
+	}
+	p.runs()
+	for name, want := range map[string]string{
+		"d/f": `attachment; filename="f"; filename*=UTF-8''f`, "ü b": `attachment; filename="ü b"; filename*=UTF-8''%C3%BC%20b`,
+		`q"`: "attachment", "nl\n": "attachment", "bad\xff": "attachment", `b\`: "attachment", "50%41": "attachment",
+	} {
+		if got := attachment(name); got != want {
+			t.Errorf("%q: %s, want %s", name, got, want)
+		}
+	}
+}
+
 // A client that is killed in the middle leaves a receiver, and is told by a
 // sender, with a status of its own.
 func TestClientKilled(t *testing.T) {

@@ -3,8 +3,12 @@ package main
 import (
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Answers that clients without purr take files from.
@@ -67,3 +71,14 @@ func (c *countedAnswer) ReadFrom(r io.Reader) (int64, error) {
 type onlyWriter struct{ io.Writer }
 
 func (c *countedAnswer) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+// attachment asks a client to store an answer under a name: RFC 6266. curl -J
+// understands the first form only, where it takes UTF-8 as it stands; without a
+// name it would store the URL's own, escapes and all.
+func attachment(path string) string {
+	_, name := splitPath(path)
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || r == '"' || r == '\\' || r == '%' }) {
+		return "attachment"
+	}
+	return `attachment; filename="` + name + `"; filename*=UTF-8''` + url.PathEscape(name)
+}

@@ -197,7 +197,7 @@ func (s *shelf) resume(r *http.Request, out *outgoing) (offset int64, d *digeste
 // serveContent answers curl, wget or a browser. A download that came to its end
 // ends a listener without -k; that it was stored nobody can know.
 func (s *shelf) serveContent(w http.ResponseWriter, r *http.Request, name string, f *os.File, info fs.FileInfo, v *visit) {
-	w.Header().Set("Content-Disposition", "attachment")
+	w.Header().Set("Content-Disposition", attachment(name))
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("ETag", fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size())) // strong: If-Range needs it
 	if r.Header.Get(headerWant) != "" && r.Method == http.MethodHead {
@@ -301,7 +301,7 @@ func (s *shelf) tar(w http.ResponseWriter, r *http.Request, dir string, v *visit
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-tar")
-	w.Header().Set("Content-Disposition", "attachment")
+	w.Header().Set("Content-Disposition", attachment(dir+".tar"))
 	if r.Method == http.MethodHead {
 		return
 	}
