@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"net"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -154,9 +155,30 @@ func TestPushParting(t *testing.T) {
 		t.Parallel()
 		l := startPurr(t, opts{env: keyed(newKey())}, "--pull", "-v", "-l", "127.0.0.1", "0", t.TempDir())
 		file := fileWith(t, "content")
-		startPurr(t, opts{env: keyed(newKey())}, "--push", "127.0.0.1", l.port(), file).ends(7)
+		d := startPurr(t, opts{env: keyed(newKey())}, "--push", "-v", "127.0.0.1", l.port(), file)
+		d.ends(7)
 		l.ends(7)
 		said(l, `: failed; nothing moved in `)
+		said(d, `: failed; nothing moved in `)
+	})
+	t.Run("reset at once", func(t *testing.T) {
+		t.Parallel()
+		ln := listenTest(t)
+		go func() {
+			if c, err := ln.AcceptTCP(); err == nil {
+				_ = c.SetLinger(0)
+				_ = c.Close()
+			}
+		}()
+		_, port, _ := net.SplitHostPort(ln.Addr().String())
+		d := startPurr(t, opts{}, "--push", "--json", "127.0.0.1", port, fileWith(t, "content"))
+		got := d.status()
+		said := d.err.String()
+		met, left := strings.Count(said, `"event":"connect"`), strings.Count(said, `"event":"disconnect"`)
+		// The reset may also come before the connection is known here, or behind the beginning of an exchange.
+		if want := map[int]int{1: 0, 3: 1, 6: 1}; met != left || want[got] != met || got == 0 || strings.Contains(said, "->") {
+			t.Errorf("status %d, %d connections, %d partings%s", got, met, left, d.heard())
+		}
 	})
 	t.Run("stranger", func(t *testing.T) {
 		t.Parallel()

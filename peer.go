@@ -70,8 +70,15 @@ func (p *purr) newPeer(ctx context.Context, conn net.Conn) (*peer, error) {
 	}
 	pr.contact.becomes(contactBusy)
 	var err error
-	pr.client, err = transport.NewClientConn(ctx, "http", address)
-	return pr, err
+	if pr.client, err = transport.NewClientConn(ctx, "http", address); err == nil {
+		return pr, nil
+	}
+	_ = pr.contact.Close()
+	p.sayParting(pr.contact.parting())
+	if pr.contact.lost() {
+		return nil, pr.contact.lostError(pr.name + ": nothing was moved")
+	}
+	return nil, fmt.Errorf("%s: %w", pr.name, cause(err))
 }
 
 // close ends the exchange and says the end of each connection.

@@ -264,7 +264,11 @@ func (p *purr) secured(h handler) handler {
 		return h
 	}
 	return func(ctx context.Context, c net.Conn) error {
+		begun := time.Now()
 		s, err := p.secure(ctx, c)
+		if err != nil {
+			p.sayUnsecured(c, begun, err)
+		}
 		if errors.Is(err, errNobody) {
 			p.log.notef(1, "%v", err)
 			return nil
@@ -277,14 +281,26 @@ func (p *purr) secured(h handler) handler {
 	}
 }
 
+// sayUnsecured is the last line of a connection whose handshake has failed.
+func (p *purr) sayUnsecured(c net.Conn, begun time.Time, err error) {
+	how := "failed"
+	if errors.Is(err, errNobody) {
+		how = "the peer finished"
+	}
+	p.sayParting(parting{peer: connName(c), how: how, moved: "nothing moved", begun: begun})
+}
+
 // secure encrypts a client's connection, if there is a key, and reports whether
 // the client may go on. One that does not hold the key is no client: it ends a
 // listener without -k only if it has shown that it is somebody else.
 func (w *web) secure(ctx context.Context, conn net.Conn) (net.Conn, bool) {
+	begun := time.Now()
 	secured, err := w.p.secure(ctx, conn)
-	switch {
-	case err == nil:
+	if err == nil {
 		return secured, true
+	}
+	defer w.p.sayUnsecured(conn, begun, err)
+	switch {
 	case errors.Is(err, errNobody):
 		w.p.log.notef(1, "%v", err)
 	case errors.As(err, new(statusError)):

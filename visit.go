@@ -133,13 +133,11 @@ func (w *web) accept(ctx context.Context, ln net.Listener) error {
 // welcome finds out what a client speaks, and hands it to the HTTP server if
 // it is that. gone is called when the client has gone.
 func (w *web) welcome(ctx context.Context, conn net.Conn, gone func()) {
-	begun := time.Now()
 	w.p.greet(ctx, conn)
 	w.p.meet("accept", conn)
 	secured, ok := w.secure(ctx, conn)
 	if !ok {
 		_ = conn.Close()
-		w.p.sayParting(parting{peer: connName(conn), how: "failed", moved: "nothing moved", begun: begun})
 		w.p.part()
 		gone()
 		return
