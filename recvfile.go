@@ -270,6 +270,8 @@ func (in *rawFile) said() string {
 		return line + "; the SHA-256 is the expected one"
 	case expect.expectSize >= 0:
 		return line + "; the size is the expected one"
+	case in.p.cfg.key.given(): // a sender that is killed does not say so: TLS's close_notify
+		return line + "; the sender has said that this is the end"
 	}
 	return line + "; raw mode cannot tell a finished file from a killed sender: use --push/--pull, or --expect-size/--expect-sha256"
 }

@@ -397,3 +397,14 @@ func TestRecvFileMeanwhile(t *testing.T) {
 	p.ends(0)
 	holds(t, dir+"/after", "g")
 }
+
+// With a key the end of a file is what the sender said.
+func TestRecvFileWithKey(t *testing.T) {
+	t.Parallel()
+	k, dir := newKey(), t.TempDir()
+	l := startPurr(t, opts{env: keyed(k), dir: dir}, "-l", "--recv-file", "f", "127.0.0.1", "0")
+	startPurr(t, opts{env: keyed(k)}, "--send-file", fileWith(t, "content"), "127.0.0.1", l.port()).ends(0)
+	l.ends(0)
+	said(l, `received 7 bytes, sha256 [0-9a-f]{64}, closed in order; the sender has said that this is the end$`)
+	hasContent(t, filepath.Join(dir, "f"), "content")
+}
