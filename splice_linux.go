@@ -410,7 +410,10 @@ func unacknowledged(c net.Conn) (n int, err error) {
 		// somebody else may have been told.
 		info, infoErr := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 		if infoErr == nil && info.State == unix.BPF_TCP_CLOSE {
-			err = unix.ECONNRESET
+			// It has ended in order, too, if the last acknowledgement came just now.
+			if n, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err == nil && n > 0 {
+				err = unix.ECONNRESET
+			}
 		}
 	})
 	if controlErr != nil {
