@@ -17,6 +17,7 @@ import (
 
 // routers lays out A (this namespace) - R - B. R prohibits 10.0.9/24, knows no way to 10.0.8/24, swallows 10.0.7/24, and
 // nobody is at 10.0.2.77. 10.0.6/24 goes round between R and B until its TTL is over.
+// R limits no ICMP by its type (a rate of 0 would also use up what Linux allows for refusing routes: 1 a second).
 const routers = `
 	ip netns add R
 	ip netns add B
@@ -34,7 +35,7 @@ const routers = `
 	ip -n B link set b0 up
 	ip route add default via 10.0.1.254
 	ip -n B route add default via 10.0.2.254
-	ip netns exec R sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0
+	ip netns exec R sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4.icmp_ratemask=0 net.ipv6.icmp.ratelimit=0
 	ip netns exec B sysctl -qw net.ipv4.ip_forward=1
 	ip -n R route add prohibit 10.0.9.0/24
 	ip -n R route add unreachable 10.0.8.0/24
