@@ -40,11 +40,14 @@ func TestPushParting(t *testing.T) {
 	t.Run("identical", func(t *testing.T) { // known before its first byte
 		t.Parallel()
 		bothWays(t, func(t *testing.T, listening role) {
-			x := newTransfer(t, listening, "large")
-			x.file("large", noise(1_500_000))
-			write(t, filepath.Join(x.into, "large"), noise(1_500_000))
+			x := newTransfer(t, listening, "large", "other")
+			for _, name := range x.paths {
+				x.file(name, noise(1_500_000))
+				write(t, filepath.Join(x.into, name), noise(1_500_000))
+			}
 			x.send, x.take = []string{"-v"}, []string{"-v"}
 			x.start().ends(0)
+			finished(x)
 			said(x.sender, `: large: 1500000 bytes already there, identical`)
 			if regexp.MustCompile(`(sent|received) \d{5,} bytes`).MatchString(x.sender.err.String()) {
 				t.Errorf("a file was sent that is there%s", x.sender.heard())
@@ -60,6 +63,49 @@ func TestPushParting(t *testing.T) {
 			t.Errorf("a parting without -v%s", x.sender.heard())
 		}
 	})
+	t.Run("interrupted", func(t *testing.T) {
+		t.Parallel()
+		for _, listening := range []role{roleReceiver, roleSender} {
+			x := midway(t, listening)
+			x.send, x.take = []string{"-v"}, []string{"-v"}
+			x.start()
+			x.arrives(2 << 20)
+			listener := x.listener()
+			listener.signal(syscall.SIGINT)
+			listener.ends(130)
+			said(listener, `: interrupted; `+regexpParting)
+		}
+	})
+	t.Run("refused", func(t *testing.T) { // a file is, the exchange is not
+		t.Parallel()
+		bothWays(t, func(t *testing.T, listening role) {
+			x := newTransfer(t, listening, "large", "small")
+			for _, name := range x.paths {
+				x.file(name, noise(1_500_000))
+				write(t, filepath.Join(x.into, name), "another")
+			}
+			x.send, x.take = []string{"-v"}, []string{"-v"}
+			x.start().ends(4)
+			finished(x)
+		})
+	})
+}
+
+// finished checks that the exchange has ended in order at both ends, and that none of
+// its lanes has failed.
+func finished(x *transfer) {
+	x.t.Helper()
+	for _, p := range []*process{x.sender, x.receiver} {
+		said(p, `: both ends finished; `+regexpParting)
+		if strings.Contains(p.err.String(), ": failed; ") {
+			x.t.Errorf("a connection has failed%s", p.heard())
+		}
+	}
+}
+
+// The last lines of what was cut.
+func TestPushPartingCut(t *testing.T) {
+	t.Parallel()
 	for name, cut := range map[string]func(x *transfer) (left []*process){
 		"sender killed": func(x *transfer) []*process {
 			x.sender.kill()
@@ -100,22 +146,11 @@ func TestPushParting(t *testing.T) {
 			})
 		})
 	}
-	t.Run("interrupted", func(t *testing.T) {
-		t.Parallel()
-		for _, listening := range []role{roleReceiver, roleSender} {
-			x := midway(t, listening)
-			x.send, x.take = []string{"-v"}, []string{"-v"}
-			x.start()
-			x.arrives(2 << 20)
-			listener := x.receiver
-			if listening == roleSender {
-				listener = x.sender
-			}
-			listener.signal(syscall.SIGINT)
-			listener.ends(130)
-			said(listener, `: interrupted; `+regexpParting)
-		}
-	})
+}
+
+// The last lines of those who are no purr, or none of ours.
+func TestPushPartingStrangers(t *testing.T) {
+	t.Parallel()
 	t.Run("curl", func(t *testing.T) {
 		t.Parallel()
 		p, addr, into := startPull(t, "-v")
@@ -125,24 +160,6 @@ func TestPushParting(t *testing.T) {
 		p.ends(0)
 		hasContent(t, filepath.Join(into, "f"), "from curl\n")
 		said(p, `: (the peer finished|closed at this end); `+regexpParting)
-	})
-	t.Run("refused", func(t *testing.T) { // a file is, the exchange is not
-		t.Parallel()
-		bothWays(t, func(t *testing.T, listening role) {
-			x := newTransfer(t, listening, "large", "small")
-			for _, name := range x.paths {
-				x.file(name, noise(1_500_000))
-				write(t, filepath.Join(x.into, name), "another")
-			}
-			x.send, x.take = []string{"-v"}, []string{"-v"}
-			x.start().ends(4)
-			for _, p := range []*process{x.sender, x.receiver} {
-				said(p, `: both ends finished; `+regexpParting)
-				if strings.Contains(p.err.String(), ": failed; ") {
-					t.Errorf("a connection has failed%s", p.heard())
-				}
-			}
-		})
 	})
 	t.Run("scan", func(t *testing.T) { // whoever only looks whether the port is open
 		t.Parallel()
@@ -257,26 +274,6 @@ func TestPushPartingEvents(t *testing.T) {
 			}
 			if connects != 0 || moved < 1_500_000 || !finished {
 				t.Errorf("%d connections without an end, %v bytes, finished %v%s", connects, moved, finished, p.heard())
-			}
-		}
-	})
-}
-
-// A lane whose file is refused, or there already, has not failed.
-func TestPushPartingIdentical(t *testing.T) {
-	t.Parallel()
-	bothWays(t, func(t *testing.T, listening role) {
-		x := newTransfer(t, listening, "a", "b")
-		for _, name := range x.paths {
-			x.file(name, noise(1_500_000))
-			write(t, filepath.Join(x.into, name), noise(1_500_000))
-		}
-		x.send, x.take = []string{"-v"}, []string{"-v"}
-		x.start().ends(0)
-		for _, p := range []*process{x.sender, x.receiver} {
-			said(p, `: both ends finished; `+regexpParting)
-			if strings.Contains(p.err.String(), ": failed; ") {
-				t.Errorf("a connection has failed%s", p.heard())
 			}
 		}
 	})

@@ -83,15 +83,16 @@ func (e *entry) name() (string, error) { return url.PathUnescape(e.Href) }
 // setName is the reverse of name.
 func (e *entry) setName(path string) { e.Href = escapePath(path) }
 
-// storedAs is the path that a result gives a file, which is called name here.
-func (e *entry) storedAs(name string) string {
-	if as, err := url.PathUnescape(e.As); err == nil && as != "" {
+func escapePath(path string) string { return (&url.URL{Path: path}).EscapedPath() }
+
+// storedAs is the path that a receiver has given a file, which is called name here;
+// escaped is what it says of that, or nothing.
+func storedAs(escaped, name string) string {
+	if as, err := url.PathUnescape(escaped); err == nil && as != "" {
 		return as
 	}
 	return name
 }
-
-func escapePath(path string) string { return (&url.URL{Path: path}).EscapedPath() }
 
 // decodeEntry reads one line.
 func decodeEntry(line []byte) (*entry, error) {
@@ -166,7 +167,7 @@ type exchange struct {
 	tally
 	bar  *tracker
 	came pathSet // what was stored, or is on its way
-	sent unheard // what became of it is not known yet
+	sent unheard // at a sender: what became of it is not known yet
 	in   *bufio.Reader
 	left int64 // bytes of a file that follow the last line and were not taken
 
@@ -212,55 +213,59 @@ func (s *pathSet) remove(path string) bool {
 	return there
 }
 
-// An unheard remembers the files of which the sender has not heard yet what
-// became of them: by Href, with the digest of what was sent. Until that is known it
-// is empty, and nil while nothing was sent.
+// An unheard remembers, by Href, the files of which the sender has not heard yet
+// what became of them.
 type unheard struct {
-	mu   sync.Mutex
-	sums map[string][]byte
+	mu    sync.Mutex
+	files map[string]sentFile
+}
+
+type sentFile struct {
+	begun bool   // whether something of it was sent
+	sum   []byte // the digest of it all, nil until it is known
 }
 
 // expect remembers a file, before it is sent or listed.
-func (u *unheard) expect(href string, sum []byte) {
+func (u *unheard) expect(href string, f sentFile) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.sums == nil {
-		u.sums = make(map[string][]byte)
+	if u.files == nil {
+		u.files = make(map[string]sentFile)
 	}
-	u.sums[href] = sum
+	u.files[href] = f
 }
 
-// is tells the digest of a file that is expected still.
-func (u *unheard) is(href string, sum []byte) {
+// is brings a file up to date that is expected still.
+func (u *unheard) is(href string, f sentFile) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if _, expected := u.sums[href]; expected {
-		u.sums[href] = sum
+	if _, expected := u.files[href]; expected {
+		u.files[href] = f
 	}
 }
 
-// heardOf returns what was remembered of a file, and forgets it.
+// heardOf returns the digest of a file, and forgets it.
 func (u *unheard) heardOf(href string) (sum []byte, expected bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	sum, expected = u.sums[href]
-	delete(u.sums, href)
-	return sum, expected
+	f, expected := u.files[href]
+	delete(u.files, href)
+	return f.sum, expected
 }
 
 // any reports whether there are files.
 func (u *unheard) any() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return len(u.sums) > 0
+	return len(u.files) > 0
 }
 
 // underWay returns the Hrefs of those of which something was sent.
 func (u *unheard) underWay() (hrefs []string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	for href, sum := range u.sums {
-		if sum != nil {
+	for href, f := range u.files {
+		if f.begun {
 			hrefs = append(hrefs, href)
 		}
 	}

@@ -89,16 +89,9 @@ func TestPushOneConnection(t *testing.T) {
 		x.file("s.bin", noise(1_500_000))
 		x.send = []string{"--hello-timeout", "1"}
 		x.take = x.send
-		address := x.listen()
-		r := newRelay(t, address[0]+":"+address[1], harm{}, harm{})
-		r.most.Store(1)
-		x.end(listening.other(), r.addr()...)
+		listener, _ := x.relayed(func(r *relay) { r.most.Store(1) })
 		x.ends(0)
 		hasContent(t, filepath.Join(x.into, "s.bin"), noise(1_500_000))
-		listener := x.receiver
-		if listening == roleSender {
-			listener = x.sender
-		}
 		if n := connections(listener); n != 1 {
 			t.Errorf("%d connections%s", n, listener.heard())
 		}
@@ -165,17 +158,10 @@ func TestPushFewConnections(t *testing.T) {
 		}
 		x.take = []string{"--hello-timeout", "1"}
 		x.send = append([]string{"--rate", "6M"}, x.take...) // for longer than it takes to find out
-		address := x.listen()
-		r := newRelay(t, address[0]+":"+address[1], harm{}, harm{})
-		r.most.Store(2)
-		dialer := x.end(listening.other(), append([]string{"-vv"}, r.addr()...)...)
+		listener, dialer := x.relayed(func(r *relay) { r.most.Store(2) }, "-vv")
 		x.ends(0)
 		for _, name := range x.paths {
 			hasContent(t, filepath.Join(x.into, name), noise(3_000_000))
-		}
-		listener := x.receiver
-		if listening == roleSender {
-			listener = x.sender
 		}
 		if n := connections(listener); n != 2 {
 			t.Errorf("%d connections%s", n, listener.heard())
@@ -207,10 +193,7 @@ func TestPushLaneSilent(t *testing.T) {
 		x.file("s.bin", noise(3_000_000))
 		x.send = []string{"--idle-timeout", "2"}
 		x.take = x.send
-		address := x.listen()
-		r := newRelay(t, address[0]+":"+address[1], harm{}, harm{})
-		r.mute.Store(true)
-		dialer := x.end(listening.other(), r.addr()...)
+		_, dialer := x.relayed(func(r *relay) { r.mute.Store(true) })
 		x.ends(3)
 		if dialer.took < 1800*time.Millisecond || dialer.took > 10*time.Second {
 			t.Errorf("gave up after %v%s", dialer.took, dialer.heard())

@@ -170,12 +170,11 @@ func (s *pushing) readResults() error {
 
 // ended returns how the push ended, in one error.
 func (s *pushing) ended(ctx context.Context, err error) error {
-	switch cause := context.Cause(ctx); {
-	case cause != nil && !errors.Is(cause, errLost):
+	if cause := context.Cause(ctx); err != nil || cause != nil {
 		s.p.sayUnconfirmed(s.exchange, s.contact)
-		return cause
-	case err != nil || cause != nil:
-		s.p.sayUnconfirmed(s.exchange, s.contact)
+		if cause != nil && !errors.Is(cause, errLost) {
+			return cause
+		}
 		return s.lost()
 	}
 	s.contact.becomes(contactFinished)
@@ -282,7 +281,7 @@ func (s *pushing) sendSmall(e *entry, content []byte) error {
 	if err != nil {
 		return err
 	}
-	s.sent.expect(e.Href, sum)
+	s.sent.expect(e.Href, sentFile{begun: true, sum: sum})
 	return s.sendFile(e, content)
 }
 
@@ -292,11 +291,11 @@ func (s *pushing) confirm(e *entry, name string) {
 	switch theirs, err := parseDigest([]string{e.Digest}); {
 	case e.Result == resultFailed:
 		s.refused(name, e.Status, e.Error)
-	case !sent || err != nil || len(sum) == 0 || !bytes.Equal(theirs, sum):
+	case !sent || err != nil || sum == nil || !bytes.Equal(theirs, sum):
 		s.refused(name, 5, notSent)
 	default:
 		s.stored(e.Size)
-		s.p.sayStored(name, &stored{path: e.storedAs(name), size: e.Size, digest: sum, identical: e.Result == resultIdentical}, 0, time.Time{})
+		s.p.sayStored(name, &stored{path: storedAs(e.As, name), size: e.Size, digest: sum, identical: e.Result == resultIdentical}, 0, time.Time{})
 	}
 }
 
@@ -318,7 +317,7 @@ func (s *pushing) sendLarge(ctx context.Context, name string, out *outgoing) err
 	if err != nil {
 		return err
 	}
-	s.sent.expect(escapePath(name), append([]byte{}, sum...))
+	s.sent.expect(escapePath(name), sentFile{begun: true, sum: sum})
 	begun := time.Now()
 	body := out.body(offset, d, s.p.limit, s.bar.add)
 	defer body.Close()
@@ -428,7 +427,7 @@ func (s *pushing) book(name string, size int64, sum []byte, offset int64, begun 
 		return
 	}
 	s.stored(size)
-	as := (&entry{As: strings.TrimPrefix(resp.Header.Get("Location"), "/")}).storedAs(name)
+	as := storedAs(strings.TrimPrefix(resp.Header.Get("Location"), "/"), name)
 	s.p.sayStored(name, &stored{path: as, size: size, digest: sum, identical: resp.StatusCode == http.StatusNoContent}, offset, begun)
 }
 

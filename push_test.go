@@ -117,6 +117,25 @@ func (x *transfer) start() *transfer {
 	return x
 }
 
+// relayed starts both ends, the dialler with more options, with a relay between
+// them that was told what to do.
+func (x *transfer) relayed(tell func(*relay), options ...string) (listener, dialer *process) {
+	x.t.Helper()
+	address := x.listen()
+	x.relay = newRelay(x.t, net.JoinHostPort(address[0], address[1]), harm{}, harm{})
+	tell(x.relay)
+	dialer = x.end(x.listening.other(), append(options, x.relay.addr()...)...)
+	return x.listener(), dialer
+}
+
+// listener is the end that listens.
+func (x *transfer) listener() *process {
+	if x.listening == roleSender {
+		return x.sender
+	}
+	return x.receiver
+}
+
 // ends waits for both ends, which come to the same status and print nothing.
 func (x *transfer) ends(status int) *transfer {
 	x.t.Helper()

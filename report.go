@@ -33,31 +33,33 @@ func (p *purr) sayFailed(name, status, why, format string, args ...any) {
 // transfer went on from offset and began at begun, which is zero for one that
 // was not alone on its way.
 func (p *purr) sayStored(name string, f *stored, offset int64, begun time.Time) {
-	event := storedEvent(f, offset)
-	event[0].value = name
-	as := ""
-	switch {
-	case f.identical:
+	if f.identical {
 		p.sayIdentical(quoted(name), f)
 		return
-	case f.path != name:
-		event = append(event, field{"as", f.path})
-		as = " as " + strconv.Quote(f.path)
 	}
-	p.sayFile(event, "%s: %d bytes stored and verified%s, sha256 %.8x%s", quoted(name), f.size, as, f.digest, rateOf(f, offset, begun))
+	event := storedEvent(f, offset)
+	if f.path != name { // at a sender "path" is its own
+		event[0].value = name
+		event = append(event, field{"as", f.path})
+	}
+	p.sayFile(event, "%s: %d bytes stored and verified%s, sha256 %.8x%s", quoted(name), f.size, f.as(name), f.digest, rateOf(f, offset, begun))
 }
 
 // sayReceived is sayStored at the receiver.
 func (p *purr) sayReceived(name string, f *stored, offset int64, begun time.Time) {
-	as := ""
-	switch {
-	case f.identical:
+	if f.identical {
 		p.sayIdentical(strconv.Quote(name), f)
 		return
-	case f.path != name:
-		as = " as " + strconv.Quote(f.path)
 	}
-	p.sayFile(storedEvent(f, offset), "stored %s%s: %d bytes, sha256 %.8x%s", strconv.Quote(name), as, f.size, f.digest, rateOf(f, offset, begun))
+	p.sayFile(storedEvent(f, offset), "stored %s%s: %d bytes, sha256 %.8x%s", strconv.Quote(name), f.as(name), f.size, f.digest, rateOf(f, offset, begun))
+}
+
+// as says under which name a file is stored, if that is not its own.
+func (f *stored) as(name string) string {
+	if f.path == name {
+		return ""
+	}
+	return " as " + strconv.Quote(f.path)
 }
 
 func (p *purr) sayIdentical(name string, f *stored) {

@@ -153,7 +153,7 @@ func (in *incoming) prepare(d *folder) error {
 	}
 	if d == nil {
 		// The directory comes after the check, so that a refusal leaves none.
-		if err := in.fits(s.top, diskOf(s.info), 0); err != nil {
+		if err := in.fits(s.top, diskOf(s.info)); err != nil {
 			return err
 		}
 		var err error

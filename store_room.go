@@ -11,15 +11,16 @@ func (in *incoming) needs(had int64) int64 {
 	return max(0, in.size-had)
 }
 
-// fits refuses a file for which d's file system has no room beside those that
-// are on their way there; had is how many bytes it takes there already.
-func (in *incoming) fits(d *folder, disk uint64, had int64) error {
+// fits refuses a file for which d's file system, which is disk, has no room beside
+// those that are on their way there.
+func (in *incoming) fits(d *folder, disk uint64) error {
 	in.store.mu.Lock()
 	defer in.store.mu.Unlock()
-	return in.fitsLocked(d, disk, had)
+	return in.fitsLocked(d, disk, 0)
 }
 
-// fitsLocked is fits for those who hold the store's mu.
+// fitsLocked is fits for those who hold the store's mu; had is how many bytes the
+// file takes there already.
 func (in *incoming) fitsLocked(d *folder, disk uint64, had int64) error {
 	needed := in.needs(had)
 	if needed == 0 {

@@ -82,13 +82,6 @@ func spaceOf(info fs.FileInfo) int64 {
 	return 0
 }
 
-// sameDisk reports whether two files are on one file system.
-func sameDisk(a, b fs.FileInfo) bool {
-	x, okX := a.Sys().(*syscall.Stat_t)
-	y, okY := b.Sys().(*syscall.Stat_t)
-	return okX && okY && x.Dev == y.Dev
-}
-
 // diskOf tells file systems apart.
 func diskOf(info fs.FileInfo) uint64 {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
@@ -96,6 +89,9 @@ func diskOf(info fs.FileInfo) uint64 {
 	}
 	return 0
 }
+
+// sameDisk reports whether two files are on one file system.
+func sameDisk(a, b fs.FileInfo) bool { return diskOf(a) == diskOf(b) }
 
 // lock takes f for this process, until f is closed. It does not wait: false if
 // somebody has it.

@@ -23,11 +23,11 @@ func openEntry(d *folder, name string, flag int) (*os.File, error) {
 }
 
 // hasOtherNames and sameOwner: a directory of Windows does not tell.
-func hasOtherNames(fs.FileInfo) bool { return false }
-
-// removed is false: what is open cannot be removed.
-func removed(fs.FileInfo) bool        { return false }
+func hasOtherNames(fs.FileInfo) bool  { return false }
 func sameOwner(_, _ fs.FileInfo) bool { return true }
+
+// removed is false: an open directory does not tell, either.
+func removed(fs.FileInfo) bool { return false }
 
 func spaceOf(info fs.FileInfo) int64 { return info.Size() }
 

@@ -153,8 +153,8 @@ func (w *web) welcome(ctx context.Context, conn net.Conn, gone func()) {
 		}
 		gone()
 	}
-	part := context.AfterFunc(ctx, func() { _ = v.Close() })
-	context.AfterFunc(v.contact.ctx, func() { part() })
+	stop := context.AfterFunc(ctx, func() { _ = v.Close() })
+	context.AfterFunc(v.contact.ctx, func() { stop() })
 	first, err := w.sniff(v)
 	switch {
 	case ctx.Err() != nil: // it may have had more to say

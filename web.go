@@ -64,7 +64,6 @@ func (p *purr) serveFiles(ctx context.Context) error {
 	p.warnOfClearText(ln)
 	w := p.newWeb(ctx, s)
 	guests, leave := context.WithCancelCause(ctx)
-	defer leave(errServed)
 	go func() { _ = w.server.Serve(&webListener{w.conns, ln, make(chan struct{})}) }()
 	if p.cfg.acceptTimeout > 0 {
 		_ = ln.(deadliner).SetDeadline(time.Now().Add(p.cfg.acceptTimeout))

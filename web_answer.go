@@ -72,9 +72,9 @@ type onlyWriter struct{ io.Writer }
 
 func (c *countedAnswer) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
-// attachment asks a client to store an answer under a name: RFC 6266. curl -J
-// understands the first form only, where it takes UTF-8 as it stands; without a
-// name it would store the URL's own, escapes and all.
+// attachment asks a client to store an answer under a name, in both forms of RFC
+// 6266. curl -J takes the first, with UTF-8 as it stands; without a name it would
+// store the URL's own, escapes and all.
 func attachment(path string) string {
 	_, name := splitPath(path)
 	if !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || r == '"' || r == '\\' || r == '%' }) {

@@ -121,7 +121,8 @@ func (s *shelf) send(w http.ResponseWriter, r *http.Request, name string, f *os.
 	}
 	w.Header().Set(headerMtime, mtimeField(info.ModTime()))
 	if r.Method == http.MethodHead {
-		v.exchange.Load().sent.is(escapePath(name), s.headDigest(w, r, out, v))
+		sum := s.headDigest(w, r, out, v)
+		v.exchange.Load().sent.is(escapePath(name), sentFile{sum: sum})
 		return
 	}
 	done := v.working(w, r)
@@ -131,7 +132,7 @@ func (s *shelf) send(w http.ResponseWriter, r *http.Request, name string, f *os.
 		s.giveUp(w, name, err)
 		return
 	}
-	v.exchange.Load().sent.is(escapePath(name), []byte{})
+	v.exchange.Load().sent.is(escapePath(name), sentFile{begun: true})
 	body := out.body(offset, d, s.p.limit, v.exchange.Load().bar.add)
 	defer body.Close()
 	if lane := contactOf(r); lane != v.contact {
@@ -147,7 +148,7 @@ func (s *shelf) send(w http.ResponseWriter, r *http.Request, name string, f *os.
 	if err := body.failure(); err != nil {
 		w.Header().Set(headerError, err.Error())
 	} else if sum := body.digest(); sum != nil {
-		v.exchange.Load().sent.is(escapePath(name), sum)
+		v.exchange.Load().sent.is(escapePath(name), sentFile{begun: true, sum: sum})
 		w.Header().Set(headerDigest, digestField(sum))
 	}
 }
@@ -377,7 +378,7 @@ func (s *shelf) listTo(ctx context.Context, x *exchange) error {
 			return s.leaveOut(x, e, skipped)
 		}
 		if e.Size > smallFile {
-			x.sent.expect(e.Href, nil)
+			x.sent.expect(e.Href, sentFile{})
 			return x.send(e)
 		}
 		if full := small.add(e); !full {
@@ -423,7 +424,7 @@ func (s *shelf) sendSmall(x *exchange, e *entry) {
 		var sent *entry
 		if sent, content, err = s.offer.read(name); err == nil {
 			sum, _ := parseDigest([]string{sent.Digest})
-			x.sent.expect(e.Href, sum)
+			x.sent.expect(e.Href, sentFile{begun: content != nil, sum: sum})
 			_ = x.sendFile(sent, content)
 			return
 		}
@@ -457,12 +458,12 @@ func (s *shelf) results(x *exchange) error {
 			x.failed(e.Status)
 		case !listed || e.Result != resultStored && e.Result != resultIdentical:
 			return errors.New("an answer about a file that was not sent")
-		case len(sum) == 0 || !bytes.Equal(sum, sent):
+		case sum == nil || !bytes.Equal(sum, sent):
 			s.p.sayRefusedThere(name, 5, notSent)
 			x.failed(5)
 		default:
 			x.stored(e.Size)
-			s.p.sayStored(name, &stored{path: e.storedAs(name), size: e.Size, digest: sum, identical: e.Result == resultIdentical}, e.Resume, time.Time{})
+			s.p.sayStored(name, &stored{path: storedAs(e.As, name), size: e.Size, digest: sum, identical: e.Result == resultIdentical}, e.Resume, time.Time{})
 		}
 	}
 }
