@@ -21,6 +21,7 @@ type countedAnswer struct {
 	limit   time.Duration
 	buffer  int // bytes to write at once
 	bar     *tracker
+	endless bool // without a length
 	code    int
 	wanted  int64        // Content-Length
 	check   func() error // asked before the last byte whether all of them are one file's; nil: nobody asks
@@ -28,20 +29,29 @@ type countedAnswer struct {
 	failed  error
 }
 
-// newCountedAnswer counts what is written of name, whose size may be -1. The
-// caller ends the bar.
-func (s *shelf) newCountedAnswer(w http.ResponseWriter, name string, size int64, v *visit) *countedAnswer {
+// newCountedAnswer counts what is written of name, whose size may be -1, in
+// answer to a request. The caller ends the bar.
+func (s *shelf) newCountedAnswer(w http.ResponseWriter, r *http.Request, name string, size int64, v *visit) *countedAnswer {
 	return &countedAnswer{
 		ResponseWriter: w, timed: http.NewResponseController(w), limit: 4 * v.silence,
 		buffer: s.p.limit.chunk(256 << 10), bar: s.p.track(quoted(name), size), wanted: -1,
+		endless: r.ProtoMajor == 2 && r.Method == http.MethodGet,
 	}
 }
 
+// WriteHeader leaves the length out where the client may go before the answer
+// is known to have left: one that speaks HTTP/2 and knows it closes the
+// connection behind the last byte, and net/http, which notices that first, tells
+// that the write failed. Without a length it waits for the end of the stream (RFC
+// 9113, section 8.1), which follows when the handler is done.
 func (c *countedAnswer) WriteHeader(code int) {
 	c.code = code
 	c.wanted = -1
 	if n, err := strconv.ParseInt(c.Header().Get("Content-Length"), 10, 64); err == nil {
 		c.wanted = n
+	}
+	if c.endless && code < 300 {
+		c.Header().Del("Content-Length")
 	}
 	c.ResponseWriter.WriteHeader(code)
 }

@@ -207,7 +207,7 @@ func (s *shelf) serveContent(w http.ResponseWriter, r *http.Request, name string
 		}
 		return
 	}
-	counted := s.newCountedAnswer(w, name, info.Size(), v)
+	counted := s.newCountedAnswer(w, r, name, info.Size(), v)
 	defer counted.bar.end()
 	if r.Header.Get(headerWant) != "" && r.Header.Get("Range") == "" {
 		s.serveDigested(counted, name, f, info, v)
@@ -306,7 +306,7 @@ func (s *shelf) tar(w http.ResponseWriter, r *http.Request, dir string, v *visit
 	if r.Method == http.MethodHead {
 		return
 	}
-	counted := s.newCountedAnswer(w, dir+".tar", -1, v)
+	counted := s.newCountedAnswer(w, r, dir+".tar", -1, v)
 	defer counted.bar.end()
 	archive := &archive{Writer: tar.NewWriter(counted), offer: s.offer, dir: dir}
 	err := archive.write()
