@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 )
 
@@ -20,7 +21,13 @@ type ending struct {
 	stdioFailed           bool // stdin or stdout failed: the peer must be told by a reset
 	peerFinished          bool // whether the peer has ended in order
 	quit                  <-chan time.Time
+	unheard               <-chan time.Time // set when stdout's reader is gone: until then the peer may end in order
 }
+
+// lastWord is how long a peer may take to say that its last byte was the last,
+// once nobody reads stdout any more. A reader that knows the end of its input by
+// what it reads, as tar does, leaves before that.
+const lastWord = time.Second
 
 // interrupted is why a session ended that was stopped from outside.
 const interrupted = "interrupted"
@@ -48,6 +55,8 @@ func (e *ending) run(ctx context.Context) {
 				e.stdioFailed = true
 			}
 			e.stop(fmt.Sprintf("%v after the end of %s", e.p.cfg.quitAfter, e.inName))
+		case <-e.unheard:
+			e.readerGone()
 		case <-ctx.Done():
 			e.failed = context.Cause(ctx)
 			e.stop(interrupted)
@@ -65,11 +74,17 @@ func (e *ending) take(o outcome) {
 	switch o.dir {
 	case watching:
 		e.watched = false
-		if !e.receiveOpen {
+		switch {
+		case !e.receiveOpen:
 			e.closeStdout()
-		} else if o.err != errStopped {
+		case o.err == errStopped:
+		case o.err != nil:
 			e.stdioFailed = true
 			e.stopWith(o)
+		case e.out.unread() > 0:
+			e.readerGone()
+		default: // it had everything so far; the next byte will tell if it is not the end
+			e.unheard = time.After(lastWord)
 		}
 	case sending:
 		e.takeSending(o)
@@ -113,7 +128,7 @@ func (e *ending) takeReceiving(o outcome) {
 	var move *moveError
 	switch {
 	case o.err == nil:
-		e.receiveOpen, e.peerFinished = false, true
+		e.receiveOpen, e.peerFinished, e.unheard = false, true, nil
 		if e.afterPeer(); !e.stopped && e.sendOpen {
 			e.closeStdout()
 		}
@@ -187,6 +202,13 @@ func (e *ending) stopWith(o outcome) {
 		e.failed = e.fail(o)
 	}
 	e.stopped = true
+}
+
+// readerGone ends the session because nobody will read what the peer has still
+// to say.
+func (e *ending) readerGone() {
+	e.stdioFailed = true
+	e.stopWith(outcome{watching, &moveError{reading: false, err: syscall.EPIPE}})
 }
 
 // checkIdle returns how long to wait for the next check. It ends the session

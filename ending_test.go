@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -445,6 +446,30 @@ func TestStdoutReaderGoes(t *testing.T) {
 		p.endsWithin(0, 5*time.Second)
 		p.waitErr(regexpStatus1)
 		oneLineOfNoise(t, p)
+	})
+	t.Run("before the end, with all there was", func(t *testing.T) {
+		t.Parallel()
+		// As tar does. Nothing is lost if the end comes soon, which a busy
+		// machine may not manage.
+		for range 10 {
+			p := shell(t, opts{}, `{ purr -l 127.0.0.1 0; echo "status $?" >&2; } | { head -c 10; exec <&-; echo gone >&2; }`)
+			c := dialTest(t, "tcp", p.addr())
+			begun := time.Now()
+			writeAll(t, c, "0123456789")
+			p.waitErr(regexp.MustCompile(`gone`))
+			_ = c.(*net.TCPConn).CloseWrite()
+			soon := time.Since(begun) < lastWord/2
+			p.ends(0)
+			p.waitErr(regexp.MustCompile(`status \d`))
+			if soon {
+				p.printed("0123456789")
+				if said := p.said(); strings.Contains(said, "purr: ") || !strings.Contains(said, "status 0") {
+					t.Errorf("said %q", said)
+				}
+				return
+			}
+		}
+		t.Error("too slow, ten times")
 	})
 	for _, mode := range []string{"-l -k", "-l -k --echo", "-l --echo"} {
 		t.Run(mode, func(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -210,11 +209,7 @@ func (s *session) receive(results chan<- outcome) {
 // watchStdout notices that the reader of stdout is gone even while nothing
 // arrives, so that "purr ... | head" ends with its reader.
 func (s *session) watchStdout(results chan<- outcome) {
-	err := s.out.waitBroken()
-	if err == nil {
-		err = &moveError{reading: false, err: syscall.EPIPE}
-	}
-	results <- outcome{watching, err}
+	results <- outcome{watching, s.out.waitBroken()}
 }
 
 // ring ends what waits for stdin or stdout.

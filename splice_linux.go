@@ -91,6 +91,7 @@ func splice(out, in, max int) (int, error) {
 // splice does not pass a byte that the peer sent as urgent: it stops there with
 // EAGAIN, or as if the peer had finished. A plain read goes on, and it also is
 // what tells the end. RFC 6093 asks nobody to send such bytes, but some do.
+// EPIPE comes whether or not there is anything to move; a plain read tells.
 type spliceOut struct {
 	conn    syscall.RawConn
 	out     *stdio
@@ -120,7 +121,7 @@ func (w *spliceOut) move(max int) (n int, err error) {
 		switch {
 		case readErr != nil:
 			return 0, &moveError{reading: true, err: readErr}
-		case stuck && err == unix.EAGAIN, n == 0 && err == nil:
+		case stuck && err == unix.EAGAIN, n == 0 && err == nil, err == unix.EPIPE:
 			return w.plain.move(max)
 		case full && err == unix.EAGAIN:
 			w.waiting.Store(true)
@@ -130,8 +131,6 @@ func (w *spliceOut) move(max int) (n int, err error) {
 				return 0, &moveError{reading: false, err: err}
 			}
 			continue
-		case err == unix.EPIPE:
-			return 0, &moveError{reading: false, err: os.NewSyscallError("splice", err)}
 		case err != nil:
 			return 0, &moveError{reading: true, err: os.NewSyscallError("splice", err)}
 		}

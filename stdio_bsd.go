@@ -13,3 +13,6 @@ func isAnonymous(_ *os.File, info os.FileInfo) bool {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	return ok && stat.Nlink == 0
 }
+
+// unread cannot be known at this end of a pipe.
+func (s *stdio) unread() int { return 0 }

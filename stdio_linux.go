@@ -15,3 +15,15 @@ func isAnonymous(f *os.File, _ os.FileInfo) bool {
 	}
 	return err == nil && fs.Type == unix.PIPEFS_MAGIC
 }
+
+// unread is how many bytes of what was written to a pipe nobody has read.
+func (s *stdio) unread() int {
+	if s.kind != kindPipe && s.kind != kindFIFO {
+		return 0
+	}
+	n, err := unix.IoctlGetInt(s.fd, unix.TIOCINQ)
+	if err != nil {
+		return 0
+	}
+	return n
+}

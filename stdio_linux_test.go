@@ -298,3 +298,22 @@ func TestWaitingCostsNothing(t *testing.T) {
 		})
 	}
 }
+
+// What the reader of stdout has left in the pipe is known, also when it is gone.
+func TestUnread(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	out := newStdio(w, nil)
+	if n := out.unread(); n != 0 {
+		t.Errorf("%d bytes in an empty pipe", n)
+	}
+	_, _ = io.WriteString(w, "0123456789")
+	_, _ = io.ReadFull(r, make([]byte, 4))
+	_ = r.Close()
+	if n := out.unread(); n != 6 {
+		t.Errorf("%d bytes were left unread, want 6", n)
+	}
+}

@@ -25,6 +25,9 @@ func (s *stdio) waitWritable() error { return nil }
 // waitBroken cannot tell on Windows; a write will.
 func (s *stdio) waitBroken() error { return errStopped }
 
+// unread cannot be known either.
+func (s *stdio) unread() int { return 0 }
+
 // Ready cannot be known without reading; saying no means that a pipe which has
 // carried nothing so far counts as empty.
 func (s *stdio) Ready() bool { return false }
