@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -218,6 +219,60 @@ func TestJSON(t *testing.T) {
 		client.waitErr(regexp.MustCompile(`"event":"error"`))
 		client.signal(syscall.SIGINT)
 		check(t, client, 130)
+	})
+	t.Run("raw files", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		content := noise(quick)
+		receive := func(name string, args ...string) (p *process, c *net.TCPConn) {
+			args = append([]string{"-l", "--json", "--recv-file", filepath.Join(dir, name)}, args...)
+			p, port := listener(t, args...)
+			return p, dialTest(t, "tcp", "127.0.0.1:"+port).(*net.TCPConn)
+		}
+		p, c := receive("whole")
+		writeAll(t, c, content)
+		_ = c.CloseWrite()
+		if f := check(t, p, 0, "file")["file"]; f["status"] != "stored" || f["size"] != float64(quick) || f["sha256"] != sha256Of(content) {
+			t.Errorf("stored: %v", f)
+		}
+		p, c = receive("cut", "--keep-partial")
+		writeAll(t, c, content)
+		eventually(t, "the bytes in a partial file", func() bool {
+			partial, _ := filepath.Glob(filepath.Join(dir, ".cut.purr-*"))
+			info, err := os.Stat(strings.Join(partial, ""))
+			return err == nil && info.Size() == quick
+		})
+		reset(t, c)
+		f := check(t, p, 1, "file", "error")["file"]
+		partial, _ := f["partial"].(string)
+		if f["status"] != "failed" || f["kept"] != float64(quick) {
+			t.Errorf("cut: %v", f)
+		}
+		hasContent(t, partial, content)
+		p, c = receive("other", "--expect-size", "5")
+		writeAll(t, c, "six by")
+		_ = c.CloseWrite()
+		if f := check(t, p, 5, "file", "error")["file"]; f["status"] != "damaged" || f["kept"] != nil {
+			t.Errorf("unexpected: %v", f)
+		}
+		absent(t, filepath.Join(dir, "other"))
+		p, port := listener(t, "-l", "--json", "--send-file", fileWith(t, noise(eight)))
+		reset(t, dialTest(t, "tcp", "127.0.0.1:"+port))
+		if f := check(t, p, 1, "file", "error")["file"]; f["status"] != "failed" {
+			t.Errorf("not sent: %v", f)
+		}
+	})
+	t.Run("a new key", func(t *testing.T) {
+		t.Parallel()
+		server, port := listener(t, "-l", "--json", "--key-new")
+		made := server.waitErr(regexp.MustCompile(`"event":"key","key":"([^"]+)","command":"purr 127.0.0.1 (\d+)"`))
+		if made[2] != port {
+			t.Errorf("%s, not port %s", made[0], port)
+		}
+		client := startPurr(t, opts{stdin: strings.NewReader("hello\n"), env: []string{"PURR_KEY=" + made[1]}}, "127.0.0.1", port)
+		client.ends(0)
+		check(t, server, 0, "listen", "key", "connect", "disconnect")
+		server.printed("hello\n")
 	})
 	t.Run("port checks", func(t *testing.T) {
 		t.Parallel()

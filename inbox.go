@@ -67,16 +67,8 @@ func (b *inbox) broke(name string, in *incoming, size int64, err error, ct *cont
 		return errGivenUp
 	}
 	ct.say()
-	kept, got := in.cut()
-	what := fmt.Sprintf("%d of %d bytes", got, size)
-	if size < 0 {
-		what = fmt.Sprintf("%d bytes", got)
-	}
-	if kept == "" {
-		b.p.sayFailed(name, "cut", ct.why(), "%s: transfer cut: %s; nothing stored", strconv.Quote(name), ct.why())
-	} else {
-		b.p.sayFailed(name, "cut", ct.why(), "%s: transfer cut: %s; %s kept in %s for a resume", strconv.Quote(name), ct.why(), what, kept)
-	}
+	partial, kept := in.cut()
+	b.p.sayCut(name, ct.why(), partial, kept, size)
 	return errLost
 }
 

@@ -178,7 +178,7 @@ func (p *purr) prepareKey(ctx context.Context) error {
 		p.log.notef(1, "%s is set too, and --key-file goes before it", keyVariable)
 	}
 	if k.fresh && !p.cfg.listen {
-		p.log.warnf("a new key; at the other end say: %s=%v %s", keyVariable, k.secret, p.cfg.otherEnd(0))
+		p.sayNewKey(0)
 	}
 	if k.file != "-" {
 		return nil
@@ -230,9 +230,20 @@ func (p *purr) keyFromStdin() (sharedKey, error) {
 // saysKey tells a key that was made for a listener, and what to say at the
 // other end. bound is where the listener listens.
 func (p *purr) saysKey(bound net.Addr) {
-	if k := p.cfg.key; k.fresh {
-		p.log.warnf("a new key; at the other end say: %s=%v %s", keyVariable, k.secret, p.cfg.otherEnd(int(addrPort(bound).Port())))
+	if p.cfg.key.fresh {
+		p.sayNewKey(int(addrPort(bound).Port()))
 	}
+}
+
+// sayNewKey tells a key that was made, and what to say at the other end of a
+// listener on port.
+func (p *purr) sayNewKey(port int) {
+	secret, command := p.cfg.key.secret, p.cfg.otherEnd(port)
+	if p.log.json {
+		p.log.event("key", field{"key", fmt.Sprint(secret)}, field{"command", command})
+		return
+	}
+	p.log.warnf("a new key; at the other end say: %s=%v %s", keyVariable, secret, command)
 }
 
 // otherEnd is the command that the other end of this one is. A listener's port

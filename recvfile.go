@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -30,7 +31,9 @@ func (p *purr) recvFile(ctx context.Context, c net.Conn) error {
 	in, err := p.openRawFile()
 	if err != nil {
 		abort(c) // an orderly end would say that all was stored
-		return fmt.Errorf("receive from %s: %w", s.peer, err)
+		err = fmt.Errorf("receive from %s: %w", s.peer, err)
+		p.rawFailed(p.cfg.file.recv, err, "", 0)
+		return err
 	}
 	defer in.close()
 	in.session = s
@@ -39,9 +42,11 @@ func (p *purr) recvFile(ctx context.Context, c net.Conn) error {
 	s.receiveBy = in.way
 	s.conclude = in.conclude
 	if err := s.relay(ctx); err != nil {
+		in.giveUp(p)
+		p.rawFailed(s.file, err, in.keptIn, in.kept)
 		return err
 	}
-	p.log.event("file", field{"path", s.file}, field{"size", s.received.Load()}, field{"status", "stored"})
+	p.log.event("file", field{"path", s.file}, field{"size", in.digest.size}, field{"sha256", hex.EncodeToString(in.digest.sum)}, field{"status", resultStored})
 	p.log.informf("%s: %s", s.peer, in.said())
 	return nil
 }
@@ -58,7 +63,9 @@ type rawFile struct {
 	partial string   // the name in dir until then
 
 	mu      sync.Mutex
-	settled bool // whether partial has become the file, or was given up
+	settled bool   // whether partial has become the file, or was given up
+	keptIn  string // where --keep-partial has left what was given up, and
+	kept    int64  // how many bytes it is
 }
 
 // openRawFile opens what will be received into. The caller closes it, which
@@ -248,7 +255,8 @@ func (in *rawFile) giveUp(p *purr) {
 		p.log.warnf("%s: %v", in.partialPath(), cause(err))
 		return
 	}
-	p.log.warnf("kept %d bytes in %s", info.Size(), in.partialPath())
+	in.keptIn, in.kept = in.partialPath(), info.Size()
+	p.log.warnf("kept %d bytes in %s", in.kept, in.keptIn)
 }
 
 // close frees what the file holds, and gives up a file that was not

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -23,10 +24,44 @@ func (p *purr) sayFile(event []field, format string, args ...any) {
 // word for that, why its cause.
 func (p *purr) sayFailed(name, status, why, format string, args ...any) {
 	if p.log.json {
-		p.log.event("file", field{"path", name}, field{"status", status}, field{"error", why})
+		p.log.event("file", failedEvent(name, status, why, "", 0)...)
 		return
 	}
 	p.log.warnf(format, args...)
+}
+
+// sayCut says, at the receiver, that a file was cut off, and where those of its
+// bytes are that were kept: none if partial is empty. size is -1 where nobody has
+// told.
+func (p *purr) sayCut(name, why, partial string, kept, size int64) {
+	switch {
+	case p.log.json:
+		p.log.event("file", failedEvent(name, "cut", why, partial, kept)...)
+	case partial == "":
+		p.log.warnf("%s: transfer cut: %s; nothing stored", strconv.Quote(name), why)
+	case size < 0:
+		p.log.warnf("%s: transfer cut: %s; %d bytes kept in %s for a resume", strconv.Quote(name), why, kept, partial)
+	default:
+		p.log.warnf("%s: transfer cut: %s; %d of %d bytes kept in %s for a resume", strconv.Quote(name), why, kept, size, partial)
+	}
+}
+
+// rawFailed is the event of a raw file that failed; the text is the error's own.
+// What was kept of it is in partial, nothing if that is empty.
+func (p *purr) rawFailed(name string, err error, partial string, kept int64) {
+	status := "failed"
+	if s := new(statusError); errors.As(err, s) && s.status == 5 {
+		status = "damaged"
+	}
+	p.log.event("file", failedEvent(name, status, err.Error(), partial, kept)...)
+}
+
+func failedEvent(name, status, why, partial string, kept int64) []field {
+	event := []field{{"path", name}, {"status", status}, {"error", why}}
+	if partial != "" {
+		event = append(event, field{"kept", kept}, field{"partial", partial})
+	}
+	return event
 }
 
 // sayStored says, at the sender, that a file is where it should be. Its

@@ -49,9 +49,14 @@ func (p *purr) sendFile(ctx context.Context, c net.Conn) error {
 	}
 	s.conclude = d.conclude
 	if err := s.relay(ctx); err != nil {
+		p.rawFailed(s.file, err, "", 0)
 		return err
 	}
-	p.log.event("file", field{"path", s.file}, field{"size", s.sent.Load()}, field{"status", "sent"})
+	event := []field{{"path", s.file}, {"size", s.sent.Load()}, {"status", "sent"}}
+	if d.digest != nil {
+		event = append(event, field{"sha256", hex.EncodeToString(d.digest.sum)})
+	}
+	p.log.event("file", event...)
 	p.log.informf("%s: %s", s.peer, d.said)
 	return nil
 }
