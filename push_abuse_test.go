@@ -84,14 +84,14 @@ func TestPutHostileNames(t *testing.T) {
 		"/" + strings.Repeat("a/", 128) + "x":  strings.Repeat("a/", 128) + "x",
 	} {
 		resp, body := ask(t, addr, putRequest(path))
-		code, why := http.StatusBadRequest, "unsafe name"
+		code, why := http.StatusBadRequest, `unsafe name: .+`
 		if name == ".ssh/authorized_keys" || name == "a/.bashrc" {
 			code, why = http.StatusForbidden, "hidden name: a component that begins with a dot needs a key at both ends"
 		}
-		if resp.StatusCode != code || body != why+"\n" {
+		if resp.StatusCode != code || !regexp.MustCompile("^"+why+"\n$").MatchString(body) {
 			t.Errorf("PUT %s: %s %q, want %d %s", brief(path), resp.Status, body, code, why)
 		}
-		p.waitErr(regexp.MustCompile(regexp.QuoteMeta(fmt.Sprintf("purr: %q refused: %s\n", name, why))))
+		p.waitErr(regexp.MustCompile(regexp.QuoteMeta(fmt.Sprintf("purr: %q refused: ", name))+why+"\n"))
 	}
 	if said := p.err.String(); strings.ContainsAny(said, "\x1b\r\x00\x7f\u009b\u202e") {
 		t.Errorf("raw control characters on stderr: %q", said)

@@ -108,6 +108,27 @@ func TestPushCut(t *testing.T) {
 	}
 }
 
+// The event of a file that was cut has what was kept of it, and where.
+func TestPushCutEvent(t *testing.T) {
+	t.Parallel()
+	x := midway(t, roleSender)
+	x.fromSender.kind = harmFIN
+	x.take = []string{"--json"}
+	x.start().ends(3)
+	f := parseEvents(t, x.receiver.err.String())["file"]
+	partials := x.partials()
+	if len(partials) != 1 {
+		t.Fatalf("partial files: %q", partials)
+	}
+	info, err := os.Stat(partials[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if partial, _ := f["partial"].(string); f["status"] != "cut" || f["path"] != "s.bin" || f["kept"] != float64(info.Size()) || filepath.Base(partial) != filepath.Base(partials[0]) {
+		t.Errorf("%v, and there are %d bytes in %s", f, info.Size(), partials[0])
+	}
+}
+
 // Nobody is told that the network is gone; the silence tells.
 func TestPushStalled(t *testing.T) {
 	t.Parallel()

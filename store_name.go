@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"path"
@@ -23,28 +24,37 @@ const (
 // cannot give such a name.
 const partialPrefix = ".purr-part-"
 
-// unsafeName is the refusal of a name that is never taken.
-func unsafeName() *refusal { return refusef(http.StatusBadRequest, "unsafe name") }
+// unsafeName is the refusal of a name that is never taken, with what is wrong
+// with it.
+func unsafeName(why string) *refusal {
+	return refusef(http.StatusBadRequest, "unsafe name: %s", why)
+}
 
 // safeName returns nil if a sender may name a file path: components separated
 // by single slashes that lead down only and hold nothing that acts on a
 // terminal. With hidden, components that begin with a dot are fine, too. Invalid
 // UTF-8 is fine where the file system takes it.
 func safeName(path string, hidden bool) error {
-	if path == "" || len(path) > maxPath || strings.Count(path, "/") >= maxDepth {
-		return unsafeName()
+	switch {
+	case len(path) > maxPath:
+		return unsafeName(fmt.Sprintf("longer than %d bytes", maxPath))
+	case strings.Count(path, "/") >= maxDepth:
+		return unsafeName(fmt.Sprintf("more than %d components", maxDepth))
 	}
 	for component := range strings.SplitSeq(path, "/") {
 		switch {
-		case component == "", component == ".", component == "..",
-			len(component) > maxComponent,
-			strings.HasPrefix(strings.ToLower(component), partialPrefix), // the file system may fold case
-			strings.ContainsFunc(component, actsOnTerminal):
-			return unsafeName()
+		case component == "", component == ".", component == "..":
+			return unsafeName("a component that is empty, . or ..")
+		case len(component) > maxComponent:
+			return unsafeName(fmt.Sprintf("a component longer than %d bytes", maxComponent))
+		case strings.HasPrefix(strings.ToLower(component), partialPrefix): // the file system may fold case
+			return unsafeName(partialPrefix + " begins the names of partial files")
+		case strings.ContainsFunc(component, actsOnTerminal):
+			return unsafeName("a control character")
 		}
 	}
 	if !isLocalName(path) {
-		return unsafeName()
+		return unsafeName("a device, drive or stream here")
 	}
 	if !hidden && (path[0] == '.' || strings.Contains(path, "/.")) {
 		return refusef(http.StatusForbidden, "hidden name: a component that begins with a dot needs a key at both ends")

@@ -19,16 +19,20 @@ func TestSafeName(t *testing.T) {
 			t.Errorf("%.40q refused: %v", name, err)
 		}
 	}
-	for _, name := range []string{
-		"", ".", "..", "/", "/a", "a/", "a//b", "./a", "a/.", "../x", "a/../b", "/tmp/x", "a/..",
-		"a\x00b", "a\nb", "a\x1b[1A\rharmless", "\x7f", "a\u0085b", "\u2028", "a\u202eb", "a\u2066b",
-		strings.Repeat("x", 256), strings.Repeat("a/", 128) + "a", strings.Repeat(strings.Repeat("x", 254)+"/", 17),
-		".purr-part-0123456789abcdef", "a/.purr-part-", ".PURR-part-1", "a/.purr-part-x/b",
+	for why, names := range map[string][]string{
+		"a component that is empty, . or ..":            {"", ".", "..", "/", "/a", "a/", "a//b", "./a", "a/.", "../x", "a/../b", "/tmp/x", "a/.."},
+		"a control character":                           {"a\x00b", "a\nb", "a\x1b[1A\rharmless", "\x7f", "a\u0085b", "\u2028", "a\u202eb", "a\u2066b"},
+		"a component longer than 255 bytes":             {strings.Repeat("x", 256), "a/" + strings.Repeat("x", 256) + "/b"},
+		"more than 128 components":                      {strings.Repeat("a/", 128) + "a"},
+		"longer than 4096 bytes":                        {strings.Repeat(strings.Repeat("x", 254)+"/", 17)},
+		".purr-part- begins the names of partial files": {".purr-part-0123456789abcdef", "a/.purr-part-", ".PURR-part-1", "a/.purr-part-x/b"},
 	} {
-		for _, hidden := range []bool{false, true} {
-			var r *refusal
-			if err := safeName(name, hidden); !errors.As(err, &r) || r.code != 400 || r.status != 4 || r.text != "unsafe name" {
-				t.Errorf("%.40q: %v", name, err)
+		for _, name := range names {
+			for _, hidden := range []bool{false, true} {
+				var r *refusal
+				if err := safeName(name, hidden); !errors.As(err, &r) || r.code != 400 || r.status != 4 || r.text != "unsafe name: "+why {
+					t.Errorf("%.40q: %v, want %s", name, err, why)
+				}
 			}
 		}
 	}
