@@ -243,8 +243,11 @@ func (in *incoming) look(d *folder) (*stored, error) {
 	case err != nil:
 		return nil, diskRefusal(err)
 	case info.Mode()&fs.ModeSymlink != 0:
-		if in.store.rename {
+		switch {
+		case in.store.rename:
 			return nil, nil
+		case in.store.force:
+			return nil, refusef(http.StatusPreconditionFailed, "exists, as a symbolic link: --force replaces files only")
 		}
 		return nil, existsRefusal()
 	case !info.Mode().IsRegular():
