@@ -63,7 +63,7 @@ func (b *bar) paint(s progressState) string {
 	}
 	if over := cells(line) - columns; over > 0 { // a long name
 		stats := strings.TrimPrefix(line, name)
-		line = cut(name, columns-cells(stats)) + stats
+		line = fit(name, columns-cells(stats)) + stats
 	}
 	return cut(line, columns)
 }
@@ -163,6 +163,15 @@ func cells(s string) int {
 		}
 	}
 	return n
+}
+
+// fit is the path name in at most the given columns: all of it, or as much as
+// there is room for of its last component, which tells more than how it begins.
+func fit(name string, columns int) string {
+	if cells(name) > columns {
+		name = name[strings.LastIndexByte(name, '/')+1:]
+	}
+	return cut(name, columns)
 }
 
 // cut returns the beginning of s that takes at most the given columns.
