@@ -258,7 +258,9 @@ func TestAskAndAnswer(t *testing.T) {
 		t.Run(peer.program+" asks the one-shot server", func(t *testing.T) {
 			t.Parallel()
 			server := startPurr(t, opts{stdin: strings.NewReader("Thank you\n")}, "-l", "127.0.0.1", "0")
-			client := shell(t, opts{}, "echo hello | "+peer.command(t, peer.ask, server.port()))
+			// Its stdin is a file, which can be read at once: busybox ends with
+			// the server's FIN, whatever it has not sent by then.
+			client := shell(t, opts{stdin: opened(t, fileWith(t, "hello\n"))}, peer.command(t, peer.ask, server.port()))
 			client.ends(0)
 			client.printed("Thank you\n")
 			server.ends(0)
