@@ -524,7 +524,7 @@ func TestRaceFallsBack(t *testing.T) {
 	if got := addrPort(conn.RemoteAddr()).Addr().String(); got != "127.0.0.1" {
 		t.Errorf("connected to %s", got)
 	}
-	if took := time.Since(begun); took > attemptDelay {
+	if took := since(begun); took > attemptDelay {
 		t.Errorf("a refused address cost %v", took)
 	}
 	if got := p.log.out.(*kept).String(); !strings.Contains(got, "connect to 127.0.0.1 (::1) port") || !strings.Contains(got, "failed: Connection refused\n") {

@@ -25,6 +25,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "4"); err != nil {
 		panic(err)
 	}
+	go watchHoldups()
 	status := m.Run()
 	for _, f := range atEnd {
 		f()

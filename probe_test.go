@@ -126,9 +126,6 @@ func TestProbeReplies(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			o := probing(t, test.payload, test.expect)
 			o.sends, o.wait = []time.Duration{0, 100 * time.Millisecond, 200 * time.Millisecond}, 1500*time.Millisecond
-			if test.state == probeSilent {
-				o.wait = 300 * time.Millisecond
-			}
 			r := probeUDP(t.Context(), "", listenUDP(t, test.server), o)
 			var out strings.Builder
 			writeProbe(&out, &r)

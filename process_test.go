@@ -222,10 +222,16 @@ func (p *process) status() int {
 
 func (p *process) statusWithin(limit time.Duration) int {
 	p.t.Helper()
-	select {
-	case <-p.ended:
-	case <-time.After(limit):
-		p.t.Fatalf("%s: still running after %v%s", p.name, limit, p.heard())
+	begun := time.Now()
+	for over := false; !over; {
+		select {
+		case <-p.ended:
+			over = true
+		case <-time.After(limit - since(begun)):
+			if since(begun) >= limit {
+				p.t.Fatalf("%s: still running after %v%s", p.name, limit, p.heard())
+			}
+		}
 	}
 	state := p.cmd.ProcessState
 	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {

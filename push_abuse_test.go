@@ -91,7 +91,7 @@ func TestPutHostileNames(t *testing.T) {
 		if resp.StatusCode != code || !regexp.MustCompile("^"+why+"\n$").MatchString(body) {
 			t.Errorf("PUT %s: %s %q, want %d %s", brief(path), resp.Status, body, code, why)
 		}
-		p.waitErr(regexp.MustCompile(regexp.QuoteMeta(fmt.Sprintf("purr: %q refused: ", name))+why+"\n"))
+		p.waitErr(regexp.MustCompile(regexp.QuoteMeta(fmt.Sprintf("purr: %q refused: ", name)) + why + "\n"))
 	}
 	if said := p.err.String(); strings.ContainsAny(said, "\x1b\r\x00\x7f\u009b\u202e") {
 		t.Errorf("raw control characters on stderr: %q", said)

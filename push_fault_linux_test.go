@@ -330,12 +330,14 @@ func TestPushOverLink(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
+				why := "exists"
 				if force {
 					x.take = []string{"--force"}
+					why = "exists, as a symbolic link: --force replaces files only"
 				}
 				x.start().ends(4)
-				said(x.sender, `^purr: s\.bin: refused by the other end: exists$`)
-				said(x.receiver, `^purr: "s\.bin" refused: exists$`)
+				said(x.sender, `^purr: s\.bin: refused by the other end: `+why+`$`)
+				said(x.receiver, `^purr: "s\.bin" refused: `+why+`$`)
 				said(x.receiver, `^purr: "d/f" refused: `)
 				hasContent(t, victim, "victim")
 				absent(t, filepath.Join(outside, "f"))

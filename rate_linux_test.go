@@ -14,14 +14,11 @@ import (
 	"time"
 )
 
-// drained counts what comes from r until it ends or the time is over.
-func drained(r io.Reader, within time.Duration) (n int64, took time.Duration) {
-	begun := time.Now()
-	if d, ok := r.(net.Conn); ok {
-		_ = d.SetReadDeadline(begun.Add(within))
-	}
-	n, _ = io.Copy(io.Discard, r)
-	return n, time.Since(begun)
+// drained counts what comes from c until it ends or the time is over.
+func drained(c net.Conn, within time.Duration) int64 {
+	_ = c.SetReadDeadline(time.Now().Add(within))
+	n, _ := io.Copy(io.Discard, c)
+	return n
 }
 
 // --rate limits every way of sending. The bounds are wide, because other tests
@@ -29,8 +26,10 @@ func drained(r io.Reader, within time.Duration) (n int64, took time.Duration) {
 func TestRate(t *testing.T) {
 	t.Parallel()
 	const rate, lasts = 2 << 20, 2 * time.Second
-	check := func(t *testing.T, n int64, took time.Duration) {
+	const slack = 100 * time.Millisecond
+	check := func(t testing.TB, n int64, begun time.Time) {
 		t.Helper()
+		took := time.Since(begun)
 		exact := float64(rate) * took.Seconds()
 		if got := float64(n); got > 1.1*exact+rate/10 || got < 0.6*exact {
 			t.Errorf("%d bytes in %v, want about %.0f", n, took, exact)
@@ -49,71 +48,68 @@ func TestRate(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s %T", strings.TrimSuffix(test.args, file), test.in), func(t *testing.T) {
 			t.Parallel()
-			ln := listenTest(t)
-			o := opts{}
-			if test.in != nil {
-				o.stdin = test.in()
-			}
-			startPurr(t, o, append(words(test.args), "127.0.0.1", portOf(t, ln.Addr()))...)
-			n, took := drained(acceptTest(t, ln), lasts)
-			check(t, n, took)
+			fairly(t, slack, func(t testing.TB) {
+				ln := listenTest(t)
+				o := opts{}
+				if test.in != nil {
+					o.stdin = test.in()
+				}
+				startPurr(t, o, append(words(test.args), "127.0.0.1", portOf(t, ln.Addr()))...)
+				c := acceptTest(t, ln)
+				begun := time.Now()
+				check(t, drained(c, lasts), begun)
+			})
 		})
 	}
 	t.Run("all clients together", func(t *testing.T) {
 		t.Parallel()
-		p := startPurr(t, opts{}, "-l", "-k", "--rate", "2M", "--send-file", file, "127.0.0.1", "0")
-		counts := make(chan int64)
-		begun := time.Now()
-		for range 4 {
-			c := dialTest(t, "tcp", p.addr())
-			go func() {
-				n, _ := drained(c, lasts)
-				counts <- n
-			}()
-		}
-		var all int64
-		for range 4 {
-			n := <-counts
-			all += n
-			if n < rate/8 {
-				t.Errorf("one client got only %d bytes", n)
+		fairly(t, slack, func(t testing.TB) {
+			p := startPurr(t, opts{}, "-l", "-k", "--rate", "2M", "--send-file", file, "127.0.0.1", "0")
+			counts := make(chan int64)
+			begun := time.Now()
+			for range 4 {
+				c := dialTest(t, "tcp", p.addr())
+				go func() { counts <- drained(c, lasts) }()
 			}
-		}
-		check(t, all, time.Since(begun))
+			var all int64
+			for range 4 {
+				n := <-counts
+				all += n
+				if n < rate/8 {
+					t.Errorf("one client got only %d bytes", n)
+				}
+			}
+			check(t, all, begun)
+		})
 	})
 	t.Run("echo", func(t *testing.T) {
 		t.Parallel()
-		p := startPurr(t, opts{}, "-l", "-k", "--echo", "--rate", "2M", "127.0.0.1", "0")
-		c := dialTest(t, "tcp", p.addr())
-		go func() {
-			for {
-				if _, err := c.Write(make([]byte, 64<<10)); err != nil {
-					return
-				}
-			}
-		}()
-		n, took := drained(c, lasts)
-		check(t, n, took)
+		fairly(t, slack, func(t testing.TB) {
+			p := startPurr(t, opts{}, "-l", "-k", "--echo", "--rate", "2M", "127.0.0.1", "0")
+			c := dialTest(t, "tcp", p.addr())
+			begun := time.Now()
+			go func() { _, _ = io.Copy(c, endless{}) }()
+			check(t, drained(c, lasts), begun)
+			_ = c.Close()
+		})
 	})
 	t.Run("datagrams", func(t *testing.T) {
 		t.Parallel()
-		conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		startPurr(t, opts{stdin: endless{}}, "-u", "--rate", "2M", "127.0.0.1", portOf(t, conn.LocalAddr()))
-		var n int64
-		begun := time.Now()
-		_ = conn.SetDeadline(begun.Add(lasts))
-		for b := make([]byte, 1<<16); ; {
-			m, _, err := conn.ReadFrom(b)
-			if err != nil {
-				break
+		fairly(t, slack, func(t testing.TB) {
+			conn := listenUDPTest(t)
+			startPurr(t, opts{stdin: endless{}}, "-u", "--rate", "2M", "127.0.0.1", portOf(t, conn.LocalAddr()))
+			begun := time.Now()
+			_ = conn.SetReadDeadline(begun.Add(lasts))
+			var n int64
+			for b := make([]byte, 1<<16); ; {
+				m, err := conn.Read(b)
+				if err != nil {
+					break
+				}
+				n += int64(m)
 			}
-			n += int64(m)
-		}
-		check(t, n, time.Since(begun))
+			check(t, n, begun)
+		})
 	})
 	t.Run("datagram echo", func(t *testing.T) {
 		t.Parallel()
@@ -159,41 +155,48 @@ func TestSmallRate(t *testing.T) {
 // Our own wait is nobody's silence: -w does not end what --rate holds back.
 func TestRateIsNotIdle(t *testing.T) {
 	t.Parallel()
+	const slack = 100 * time.Millisecond
 	for _, in := range []string{"pipe", "file"} {
 		t.Run(in, func(t *testing.T) {
 			t.Parallel()
-			ln := listenTest(t)
-			var stdin io.Reader = strings.NewReader("abcd")
-			if in == "file" {
-				stdin = opened(t, fileWith(t, "abcd"))
-			}
-			p := startPurr(t, opts{stdin: stdin}, "--rate", "2", "-w", "0.2", "127.0.0.1", portOf(t, ln.Addr()))
-			c := acceptTest(t, ln)
-			if got := readAll(t, c); got != "abcd" {
-				t.Errorf("got %q", got)
-			}
-			_ = c.Close()
-			p.ends(0)
-			p.quiet()
+			fairly(t, slack, func(t testing.TB) {
+				ln := listenTest(t)
+				var stdin io.Reader = strings.NewReader("abcd")
+				if in == "file" {
+					stdin = opened(t, fileWith(t, "abcd"))
+				}
+				p := startPurr(t, opts{stdin: stdin}, "--rate", "2", "-w", "0.2", "127.0.0.1", portOf(t, ln.Addr()))
+				c := acceptTest(t, ln)
+				if got := readAll(t, c); got != "abcd" {
+					t.Errorf("got %q", got)
+				}
+				_ = c.Close()
+				p.ends(0)
+				p.quiet()
+			})
 		})
 	}
 	t.Run("echo", func(t *testing.T) {
 		t.Parallel()
-		p := startPurr(t, opts{}, "-l", "--echo", "--rate", "2", "-w", "0.2", "127.0.0.1", "0")
-		c := dialTest(t, "tcp", p.addr())
-		writeAll(t, c, "abcd")
-		_ = c.(*net.TCPConn).CloseWrite()
-		if got := readAll(t, c); got != "abcd" {
-			t.Errorf("got %q", got)
-		}
-		p.ends(0)
+		fairly(t, slack, func(t testing.TB) {
+			p := startPurr(t, opts{}, "-l", "--echo", "--rate", "2", "-w", "0.2", "127.0.0.1", "0")
+			c := dialTest(t, "tcp", p.addr())
+			writeAll(t, c, "abcd")
+			_ = c.(*net.TCPConn).CloseWrite()
+			if got := readAll(t, c); got != "abcd" {
+				t.Errorf("got %q", got)
+			}
+			p.ends(0)
+		})
 	})
 	t.Run("datagrams", func(t *testing.T) {
 		t.Parallel()
-		server := startPurr(t, opts{}, "-u", "-l", "127.0.0.1", "0")
-		p := startPurr(t, opts{stdin: strings.NewReader("a\nb\nc\n")}, "-u", "-i", "0.001", "--rate", "4", "-w", "0.2", "127.0.0.1", server.port())
-		server.waitOut(`^a\nb\nc\n$`)
-		p.ends(0)
+		fairly(t, slack, func(t testing.TB) {
+			server := startPurr(t, opts{}, "-u", "-l", "127.0.0.1", "0")
+			p := startPurr(t, opts{stdin: strings.NewReader("a\nb\nc\n")}, "-u", "-i", "0.001", "--rate", "4", "-w", "0.2", "127.0.0.1", server.port())
+			server.waitOut(`^a\nb\nc\n$`)
+			p.ends(0)
+		})
 	})
 }
 
@@ -228,7 +231,7 @@ func TestRateWaitEnds(t *testing.T) {
 		reset(t, c)
 		begun := time.Now()
 		p.ends(1)
-		if took := time.Since(begun); took > promptly() {
+		if took := since(begun); took > promptly() {
 			t.Errorf("took %v", took)
 		}
 		p.complains("connection reset by peer")
@@ -339,7 +342,7 @@ func TestProgressLines(t *testing.T) {
 			stdin := opened(t, fileWith(t, noise(6_000_000)))
 			p := startPurr(t, opts{stdin: stdin}, append(words(test.args), "--rate", "1M", "127.0.0.1", portOf(t, ln.Addr()))...)
 			c := acceptTest(t, ln)
-			n, _ := drained(c, patience)
+			n := drained(c, patience)
 			_ = c.Close()
 			p.ends(0)
 			if n != 6_000_000 {

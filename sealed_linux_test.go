@@ -339,7 +339,7 @@ func TestCloseWhileTheEndWaits(t *testing.T) {
 		if err := ends(t, waiting); err == nil {
 			t.Errorf("%s: the end went out", name)
 		}
-		if took := time.Since(begun); took > 2*time.Second {
+		if took := since(begun); took > 2*time.Second {
 			t.Errorf("%s took %v", name, took)
 		}
 	}

@@ -175,7 +175,7 @@ func TestSessionEndsWhileStdioStalls(t *testing.T) {
 				if err := ends(t, result); err == nil {
 					t.Error("an ending of which nobody is told: bytes were lost")
 				}
-				if took := time.Since(begun); took > promptly() {
+				if took := since(begun); took > promptly() {
 					t.Errorf("took %v", took)
 				}
 				// A write that had begun ends with its reader.

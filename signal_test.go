@@ -88,7 +88,7 @@ func checkSignal(t *testing.T, p *process, s syscall.Signal) {
 	asked := time.Now()
 	p.signal(s)
 	p.ends(128 + int(s))
-	if took := time.Since(asked); took > promptly() {
+	if took := since(asked); took > promptly() {
 		t.Errorf("%v took %v", s, took)
 	}
 	for line := range strings.Lines(p.err.String()) {
