@@ -18,8 +18,9 @@ type ending struct {
 	stopped               bool
 	why                   string // for -v, where nothing failed
 	failed                error
-	stdioFailed           bool // stdin or stdout failed: the peer must be told by a reset
-	peerFinished          bool // whether the peer has ended in order
+	stdioFailed           bool  // stdin or stdout failed: the peer must be told by a reset
+	peerFinished          bool  // whether the peer has ended in order
+	overdue               int64 // when bytes had last moved as an idle timeout found some that were not taken
 	quit                  <-chan time.Time
 	unheard               <-chan time.Time // set when stdout's reader is gone: until then the peer may end in order
 }
@@ -56,7 +57,7 @@ func (e *ending) run(ctx context.Context) {
 			}
 			e.stop(fmt.Sprintf("%v after the end of %s", e.p.cfg.quitAfter, e.inName))
 		case <-e.unheard:
-			e.readerGone()
+			e.takeSilence()
 		case <-ctx.Done():
 			e.failed = context.Cause(ctx)
 			e.stop(interrupted)
@@ -81,7 +82,7 @@ func (e *ending) take(o outcome) {
 		case o.err != nil:
 			e.stdioFailed = true
 			e.stopWith(o)
-		case e.out.unread() > 0:
+		case e.out.unread() != 0, e.p.cfg.keep: // or not known; others will want to write
 			e.readerGone()
 		default: // it had everything so far; the next byte will tell if it is not the end
 			e.unheard = time.After(lastWord)
@@ -204,6 +205,21 @@ func (e *ending) stopWith(o outcome) {
 	e.stopped = true
 }
 
+// takeSilence decides what becomes of a session whose peer has not ended within
+// lastWord after stdout's reader was gone.
+func (e *ending) takeSilence() {
+	e.unheard = nil
+	switch {
+	case arrived(socketOf(e.conn)): // the end or a byte, which cannot be written: the pump will tell
+	case e.out.broken():
+		e.readerGone()
+	default: // a FIFO has another reader
+		e.running++
+		e.watched = true
+		go e.watchStdout(e.results)
+	}
+}
+
 // readerGone ends the session because nobody will read what the peer has still
 // to say.
 func (e *ending) readerGone() {
@@ -230,6 +246,10 @@ func (e *ending) checkIdle(unacked *int) time.Duration {
 	if left := limit - e.idleFor(); left > 0 {
 		return left
 	}
+	if now == 0 && e.notTaken() && e.overdue != e.active.Load() {
+		e.overdue = e.active.Load()
+		return limit
+	}
 	switch {
 	case now > 0:
 		e.failed = e.idleError(now)
@@ -241,6 +261,14 @@ func (e *ending) checkIdle(unacked *int) time.Duration {
 	}
 	e.stop(fmt.Sprintf("idle for %v", limit))
 	return limit
+}
+
+// notTaken reports whether something is there that a pump has not come to yet. A
+// process that was held up finds that and the end of the idle timeout together;
+// the pumps get as long again then.
+func (e *ending) notTaken() bool {
+	return e.receiveOpen && !e.receiveWay.holding() && arrived(socketOf(e.conn)) ||
+		e.sendOpen && !e.sendWay.holding() && e.in.Ready()
 }
 
 // concludeWith lets the session's own conclusion stand. A run that was stopped

@@ -109,7 +109,7 @@ func (s *probeSocket) restamp() {
 
 // receive returns the next datagram or error, or os.ErrDeadlineExceeded. A datagram's bytes are valid until the next call.
 func (s *probeSocket) receive(deadline time.Time, cancelled func() error) (probeEvent, error) {
-	for {
+	for late := false; ; {
 		if len(s.events) > 0 {
 			e := s.events[0]
 			s.events = s.events[1:]
@@ -130,6 +130,10 @@ func (s *probeSocket) receive(deadline time.Time, cancelled func() error) (probe
 			return e, nil
 		}
 		if len(s.events) > 0 {
+			continue
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) && !late {
+			deadline, late = now.Add(lateRead), true
 			continue
 		}
 		var errno syscall.Errno

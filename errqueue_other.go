@@ -71,13 +71,10 @@ func (s *probeSocket) sendTo(b []byte, to netip.AddrPort) (number uint32, err er
 
 // receive returns the next datagram or error, or os.ErrDeadlineExceeded. A datagram's bytes are valid until the next call.
 func (s *probeSocket) receive(deadline time.Time, cancelled func() error) (probeEvent, error) {
-	if err := s.conn.SetReadDeadline(deadline); err != nil {
-		return probeEvent{}, err
+	n, from, err := s.read(deadline, cancelled)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		n, from, err = s.read(time.Now().Add(lateRead), cancelled)
 	}
-	if err := cancelled(); err != nil { // after the deadline is set, so that wake cannot be undone
-		return probeEvent{}, err
-	}
-	n, from, err := s.conn.ReadFromUDPAddrPort(s.buf)
 	now := time.Now()
 	if err == nil {
 		return probeEvent{user: now, data: s.buf[:n], from: probeUnmap(from)}, nil
@@ -91,6 +88,16 @@ func (s *probeSocket) receive(deadline time.Time, cancelled func() error) (probe
 		return probeEvent{user: now, err: errno}, nil
 	}
 	return probeEvent{}, err
+}
+
+func (s *probeSocket) read(deadline time.Time, cancelled func() error) (n int, from netip.AddrPort, err error) {
+	if err := s.conn.SetReadDeadline(deadline); err != nil {
+		return 0, from, err
+	}
+	if err := cancelled(); err != nil { // after the deadline is set, so that wake cannot be undone
+		return 0, from, err
+	}
+	return s.conn.ReadFromUDPAddrPort(s.buf)
 }
 
 // probeTimedOut says whether err means that the time is up.

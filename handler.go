@@ -134,6 +134,9 @@ func (p *purr) echo(ctx context.Context, c net.Conn) error {
 			}
 			end.how = "receive limit reached"
 		}
+		if errors.Is(err, os.ErrDeadlineExceeded) && r.waiting && arrived(socketOf(c)) {
+			continue // held up until now
+		}
 		switch {
 		case ctx.Err() != nil:
 			err = context.Cause(ctx)

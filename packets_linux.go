@@ -217,6 +217,9 @@ func (s *packetSocket) hearErrors() {
 	_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1)
 }
 
+// arrived reports whether a datagram waits to be received.
+func (s *packetSocket) arrived() bool { return readable(s.fd) }
+
 // receive waits for datagrams and returns how many there are in b.
 func (s *packetSocket) receive(b *batch) (int, error) {
 	b.reset(len(b.msgs))

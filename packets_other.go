@@ -78,6 +78,9 @@ func askForDestination(syscall.RawConn) {}
 // without a fixed peer.
 func (s *packetSocket) hearErrors() {}
 
+// arrived reports whether a datagram waits to be received.
+func (s *packetSocket) arrived() bool { return arrived(s.conn) }
+
 // receive waits for a datagram; it returns 1.
 func (s *packetSocket) receive(b *batch) (n int, err error) {
 	if err := s.conn.SetReadDeadline(s.deadline); err != nil {

@@ -141,18 +141,6 @@ func (w *spliceOut) move(max int) (n int, err error) {
 func (w *spliceOut) holding() bool { return w.waiting.Load() || w.plain.writing.Load() }
 func (w *spliceOut) close()        {}
 
-// readable reports whether a read of the socket would return at once.
-func readable(fd int) bool { return ready(fd, unix.POLLIN|unix.POLLRDHUP) }
-
-// writable reports whether a write to the pipe would take something at once.
-func writable(fd int) bool { return ready(fd, unix.POLLOUT) }
-
-func ready(fd int, events int16) bool {
-	fds := []unix.PollFd{{Fd: int32(fd), Events: events}}
-	n, err := unix.Poll(fds, 0)
-	return err == nil && n > 0
-}
-
 // A plainCopy takes a socket past what splice cannot: it reads and writes.
 type plainCopy struct {
 	conn    syscall.RawConn

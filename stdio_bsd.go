@@ -15,4 +15,4 @@ func isAnonymous(_ *os.File, info os.FileInfo) bool {
 }
 
 // unread cannot be known at this end of a pipe.
-func (s *stdio) unread() int { return 0 }
+func (s *stdio) unread() int { return -1 }

@@ -16,14 +16,15 @@ func isAnonymous(f *os.File, _ os.FileInfo) bool {
 	return err == nil && fs.Type == unix.PIPEFS_MAGIC
 }
 
-// unread is how many bytes of what was written to a pipe nobody has read.
+// unread is how many bytes of what was written to a pipe nobody has read; -1 if
+// that is not known.
 func (s *stdio) unread() int {
 	if s.kind != kindPipe && s.kind != kindFIFO {
-		return 0
+		return -1
 	}
 	n, err := unix.IoctlGetInt(s.fd, unix.TIOCINQ)
 	if err != nil {
-		return 0
+		return -1
 	}
 	return n
 }

@@ -115,6 +115,7 @@ func (s *datagramSession) wait(ctx context.Context, results <-chan outcome, firs
 	idle := time.NewTimer(s.patience(sendOpen, begun))
 	defer idle.Stop()
 	var quit <-chan time.Time
+	var overdue int64
 	for {
 		select {
 		case <-first:
@@ -142,6 +143,9 @@ func (s *datagramSession) wait(ctx context.Context, results <-chan outcome, firs
 				return "", ended, fmt.Errorf("write to stdout: idle for %v with datagrams not taken", limit)
 			case left <= 0 && s.printing.Load():
 				left = limit // what has arrived is not lost for a slow reader
+			case left <= 0 && overdue != s.active.Load() && (s.socket.arrived() || sendOpen && s.in.Ready()):
+				// Held up until now, as ending.notTaken has it.
+				overdue, left = s.active.Load(), limit
 			case left <= 0:
 				return fmt.Sprintf("idle for %v", limit), ended, nil
 			}

@@ -17,16 +17,17 @@ import (
 // so much time.
 type countedAnswer struct {
 	http.ResponseWriter
-	timed   *http.ResponseController
-	limit   time.Duration
-	buffer  int // bytes to write at once
-	bar     *tracker
-	endless bool // without a length
-	code    int
-	wanted  int64        // Content-Length
-	check   func() error // asked before the last byte whether all of them are one file's; nil: nobody asks
-	written int64
-	failed  error
+	timed    *http.ResponseController
+	limit    time.Duration
+	buffer   int // bytes to write at once
+	bar      *tracker
+	bodiless bool // HEAD
+	endless  bool // without a length
+	code     int
+	wanted   int64        // Content-Length
+	check    func() error // asked before the last byte whether all of them are one file's; nil: nobody asks
+	written  int64
+	failed   error
 }
 
 // newCountedAnswer counts what is written of name, whose size may be -1, in
@@ -35,7 +36,7 @@ func (s *shelf) newCountedAnswer(w http.ResponseWriter, r *http.Request, name st
 	return &countedAnswer{
 		ResponseWriter: w, timed: http.NewResponseController(w), limit: 4 * v.silence,
 		buffer: s.p.limit.chunk(256 << 10), bar: s.p.track(quoted(name), size), wanted: -1,
-		endless: r.ProtoMajor == 2 && r.Method == http.MethodGet,
+		bodiless: r.Method == http.MethodHead, endless: r.ProtoMajor == 2 && r.Method != http.MethodHead,
 	}
 }
 
@@ -54,6 +55,12 @@ func (c *countedAnswer) WriteHeader(code int) {
 		c.Header().Del("Content-Length")
 	}
 	c.ResponseWriter.WriteHeader(code)
+}
+
+// short reports whether the answer has not come to its end: a file that has
+// become shorter, or cannot be read, ends what is copied of it without a word.
+func (c *countedAnswer) short() bool {
+	return c.failed != nil || !c.bodiless && c.written < c.wanted
 }
 
 func (c *countedAnswer) Write(b []byte) (int, error) {

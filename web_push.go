@@ -220,7 +220,7 @@ func (s *shelf) serveContent(w http.ResponseWriter, r *http.Request, name string
 	if r.Method != http.MethodHead && counted.code < 300 && reachesEnd(counted.Header(), info.Size()) {
 		s.delivered(w, name, counted, v)
 	}
-	if errors.As(counted.failed, new(changedError)) {
+	if counted.short() {
 		panic(http.ErrAbortHandler) // an answer that ends in order would look whole
 	}
 }
