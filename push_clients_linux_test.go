@@ -165,6 +165,36 @@ func TestClientKilled(t *testing.T) {
 	})
 }
 
+// A file that becomes shorter while a client takes it does not look whole there,
+// whatever the protocol tells of its length.
+func TestDownloadShrinks(t *testing.T) {
+	t.Parallel()
+	curl := needs(t, "curl", "curl")
+	for _, flag := range []string{"--http1.1", "--http2-prior-knowledge"} {
+		t.Run(flag, func(t *testing.T) {
+			t.Parallel()
+			from, into := t.TempDir(), t.TempDir()
+			write(t, filepath.Join(from, "f"), noise(30_000_000))
+			p, addr := startPush(t, from, "f")
+			c := start(t, opts{dir: into}, curl, "-sS", flag, "--limit-rate", "8M", "-O", "http://"+addr+"/f")
+			eventually(t, "something of f", func() bool {
+				info, err := os.Stat(filepath.Join(into, "f"))
+				return err == nil && info.Size() > 0
+			})
+			if err := os.Truncate(filepath.Join(from, "f"), 1<<20); err != nil {
+				t.Fatal(err)
+			}
+			if s := c.status(); s == 0 {
+				t.Errorf("curl took it for whole%s", c.heard())
+			}
+			if s := p.status(); s == 0 {
+				t.Errorf("status 0%s", p.heard())
+			}
+			said(p, `^purr: f: not sent to `)
+		})
+	}
+}
+
 // Clients that connect and say nothing, or say it very slowly, keep nobody else
 // from being served, and are let go.
 func TestPullSlowClients(t *testing.T) {

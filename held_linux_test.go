@@ -1,0 +1,147 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// stop returns when no thread of the process runs any more, until SIGCONT.
+func (p *process) stop() {
+	p.t.Helper()
+	p.signal(syscall.SIGSTOP)
+	eventually(p.t, "a stopped process", func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+		return err != nil || strings.Contains(string(stat), ") T ")
+	})
+}
+
+// What has come while purr itself was held up for longer than -w is not lost: it
+// finds the bytes and the end of its patience together.
+func TestHeldUp(t *testing.T) {
+	t.Parallel()
+	const held = 1300 * time.Millisecond
+	hold := func(t *testing.T, p *process, meanwhile func()) {
+		t.Helper()
+		p.stop()
+		meanwhile()
+		time.Sleep(held)
+		p.signal(syscall.SIGCONT)
+	}
+	for _, args := range []string{"-l -w 1", "-l -w 1 --upper", "-l -w 1 --recv-file f", "-l -w 1 --echo"} {
+		for range 2 {
+			t.Run(args, func(t *testing.T) {
+				t.Parallel()
+				p := startPurr(t, opts{dir: t.TempDir()}, append(words(args), "127.0.0.1", "0")...)
+				c := dialTest(t, "tcp", p.addr())
+				writeAll(t, c, "HELLO ")
+				if strings.Contains(args, "echo") {
+					readN(t, c, 6)
+				}
+				hold(t, p, func() { writeAll(t, c, "HELLO") })
+				if strings.Contains(args, "echo") {
+					readN(t, c, 5)
+				}
+				_ = c.(*net.TCPConn).CloseWrite()
+				p.ends(0)
+				if strings.Contains(args, "recv-file") {
+					hasContent(t, p.cmd.Dir+"/f", "HELLO HELLO")
+				} else {
+					p.printed("HELLO HELLO")
+				}
+			})
+		}
+	}
+	for _, network := range []string{"tcp", "udp"} {
+		for range 2 {
+			t.Run("stdin, "+network, func(t *testing.T) {
+				t.Parallel()
+				o, args := opts{openStdin: true}, []string{"-w", "1", "127.0.0.1"}
+				if network == "udp" {
+					c := listenUDPTest(t)
+					p := startPurr(t, o, append(args, portOf(t, c.LocalAddr()), "-u")...)
+					writeAll(t, p.stdin, "first")
+					receiveFrom(t, c)
+					hold(t, p, func() { writeAll(t, p.stdin, "second") })
+					if got, _ := receiveFrom(t, c); got != "second" {
+						t.Errorf("got %q", got)
+					}
+					p.ends(0)
+					return
+				}
+				ln := listenTest(t)
+				p := startPurr(t, o, append(args, portOf(t, ln.Addr()))...)
+				c := acceptTest(t, ln)
+				writeAll(t, p.stdin, "first")
+				readN(t, c, 5)
+				hold(t, p, func() { writeAll(t, p.stdin, "second") })
+				readN(t, c, 6)
+				_ = p.stdin.Close()
+				_ = c.Close()
+				p.ends(0)
+			})
+		}
+	}
+}
+
+// The end that came while purr was held up, after stdout's reader had gone, is
+// an end.
+func TestHeldUpEnd(t *testing.T) {
+	t.Parallel()
+	for range 4 {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			p := startPurr(t, opts{ownStdout: true}, "-l", "127.0.0.1", "0")
+			c := dialTest(t, "tcp", p.addr())
+			writeAll(t, c, "0123456789")
+			readN(t, p.stdout, 10)
+			_ = p.stdout.Close()
+			time.Sleep(lastWord / 5) // the reader's end is noticed, and nothing else comes
+			p.stop()
+			_ = c.(*net.TCPConn).CloseWrite()
+			time.Sleep(lastWord * 6 / 5)
+			p.signal(syscall.SIGCONT)
+			p.ends(0)
+			p.quiet()
+		})
+	}
+}
+
+// Of a stdout that is a socket nobody knows what its reader has left, and so its
+// end is a failure at once; a listener with -k ends with its reader, too.
+func TestStdoutReaderUnknown(t *testing.T) {
+	t.Parallel()
+	t.Run("socket", func(t *testing.T) {
+		t.Parallel()
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours, theirs := os.NewFile(uintptr(fds[0]), "ours"), os.NewFile(uintptr(fds[1]), "theirs")
+		defer ours.Close()
+		p := startPurr(t, opts{stdout: theirs}, "-l", "127.0.0.1", "0")
+		_ = theirs.Close()
+		c := dialTest(t, "tcp", p.addr())
+		writeAll(t, c, strings.Repeat("x", 100))
+		readN(t, ours, 10)
+		_ = ours.Close()
+		p.ends(1)
+		p.complains("write to stdout", "broken pipe")
+	})
+	t.Run("-k", func(t *testing.T) {
+		t.Parallel()
+		p := startPurr(t, opts{ownStdout: true}, "-l", "-k", "127.0.0.1", "0")
+		c := dialTest(t, "tcp", p.addr())
+		writeAll(t, c, "hello")
+		readN(t, p.stdout, 5)
+		_ = p.stdout.Close()
+		p.ends(1)
+		p.complains("write to stdout", "broken pipe")
+	})
+}
