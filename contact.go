@@ -197,7 +197,7 @@ func (c *contact) how() string {
 	}
 	switch {
 	case c.state == contactFinished:
-		return "both ends finished"
+		return bothFinished
 	case errors.Is(c.ended, errInterrupted):
 		return interrupted
 	case c.state == contactBusy || c.said:
@@ -205,7 +205,7 @@ func (c *contact) how() string {
 	case c.ended == nil || errors.Is(c.ended, net.ErrClosed):
 		return "closed at this end"
 	case c.ended == io.EOF:
-		return "the peer finished"
+		return peerFinished
 	}
 	return "failed"
 }

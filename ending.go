@@ -19,7 +19,7 @@ type ending struct {
 	why                   string // for -v, where nothing failed
 	failed                error
 	stdioFailed           bool  // stdin or stdout failed: the peer must be told by a reset
-	peerFinished          bool  // whether the peer has ended in order
+	peerEnded             bool  // whether the peer has ended in order
 	overdue               int64 // when bytes had last moved as an idle timeout found some that were not taken
 	quit                  <-chan time.Time
 	unheard               <-chan time.Time // set when stdout's reader is gone: until then the peer may end in order
@@ -30,8 +30,12 @@ type ending struct {
 // what it reads, as tar does, leaves before that.
 const lastWord = time.Second
 
-// interrupted is why a session ended that was stopped from outside.
-const interrupted = "interrupted"
+// Why a session ended; interrupted if it was stopped from outside.
+const (
+	bothFinished = "both ends finished"
+	peerFinished = "the peer finished"
+	interrupted  = "interrupted"
+)
 
 // run returns when both directions have ended, or one has failed, or a limit
 // is reached.
@@ -100,7 +104,7 @@ func (e *ending) takeSending(o outcome) {
 	switch {
 	case o.err == nil:
 		e.sendOpen = false
-		e.why = "both ends finished"
+		e.why = bothFinished
 		if e.out == nil { // --send-only: nothing else to wait for
 			e.stop("stdin finished")
 		} else if e.receiveOpen && e.p.cfg.quitAfter >= 0 {
@@ -129,7 +133,7 @@ func (e *ending) takeReceiving(o outcome) {
 	var move *moveError
 	switch {
 	case o.err == nil:
-		e.receiveOpen, e.peerFinished, e.unheard = false, true, nil
+		e.receiveOpen, e.peerEnded, e.unheard = false, true, nil
 		if e.afterPeer(); !e.stopped && e.sendOpen {
 			e.closeStdout()
 		}
@@ -150,7 +154,7 @@ func (e *ending) afterPeer() {
 	if e.in == nil {
 		// Nothing was to be sent; now that the peer knows no more than that
 		// either, it may have our half-close.
-		e.stop("the peer finished")
+		e.stop(peerFinished)
 		return
 	}
 	if !e.sendOpen {
@@ -159,14 +163,14 @@ func (e *ending) afterPeer() {
 	switch e.in.Kind() {
 	case kindTerminal:
 		e.sendOpen = false
-		e.stop("the peer finished")
+		e.stop(peerFinished)
 	case kindPipe, kindSocket, kindOther:
 		// It may only be held open by somebody who has nothing to say: a
 		// shell, ssh, a service manager. If it carried something, or has
 		// something now, or the peer came only to receive, it goes on.
 		if e.sent.Load() == 0 && e.received.Load() > 0 && e.nothingWaits() {
 			e.sendOpen = false
-			e.stop("the peer finished")
+			e.stop(peerFinished)
 		}
 	}
 }
@@ -282,9 +286,10 @@ func (e *ending) concludeWith(ctx context.Context) {
 	e.stdioFailed = e.stdioFailed || before == nil && e.failed != nil
 }
 
-// how names the ending for -v.
+// how names the ending for -v. That both ends had finished does not count where
+// it then turned out that something was lost.
 func (e *ending) how() string {
-	if e.failed != nil && e.why == "" {
+	if e.failed != nil && (e.why == "" || e.why == bothFinished || e.why == peerFinished) {
 		return "failed"
 	}
 	return e.why

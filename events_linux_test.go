@@ -256,7 +256,15 @@ func TestJSON(t *testing.T) {
 			t.Errorf("unexpected: %v", f)
 		}
 		absent(t, filepath.Join(dir, "other"))
-		p, port := listener(t, "-l", "--json", "--send-file", fileWith(t, noise(eight)))
+		p, port := listener(t, "-l", "--json", "--expect-size", "5", "--recv-file", filepath.Join(dir, "reset"))
+		e := check(t, startPurr(t, opts{}, "--json", "--send-file", fileWith(t, "six by"), "127.0.0.1", port), 1, "disconnect", "file", "error")
+		if e["disconnect"]["how"] != "failed" {
+			t.Errorf("a reset: %v", e["disconnect"])
+		}
+		if e := check(t, p, 5, "disconnect", "file", "error"); e["disconnect"]["how"] != "failed" {
+			t.Errorf("not what was expected: %v", e["disconnect"])
+		}
+		p, port = listener(t, "-l", "--json", "--send-file", fileWith(t, noise(eight)))
 		reset(t, dialTest(t, "tcp", "127.0.0.1:"+port))
 		if f := check(t, p, 1, "file", "error")["file"]; f["status"] != "failed" {
 			t.Errorf("not sent: %v", f)

@@ -141,7 +141,7 @@ func (p *purr) echo(ctx context.Context, c net.Conn) error {
 		case ctx.Err() != nil:
 			err = context.Cause(ctx)
 		case err == io.EOF:
-			end.how, err = "the peer finished", nil
+			end.how, err = peerFinished, nil
 		case errors.Is(err, os.ErrDeadlineExceeded) && r.waiting:
 			end.how, err = fmt.Sprintf("idle for %v", p.cfg.idleTimeout), nil
 		case err != nil && r.waiting:

@@ -220,6 +220,8 @@ func TestWrongCommandLines(t *testing.T) {
 		{"--recv-file new --send-only h 80", "options --recv-file and --send-only exclude each other: leave one out"},
 		{"--recv-file new -z h 80", "options --recv-file and -z exclude each other: -z exchanges no data; for what a port says, say --banner"},
 		{"--recv-file new -C h 80", "options --recv-file and -C or -i exclude each other: they are about lines, and a file is stored as it comes"},
+		{"--recv-file new -t h 80", "options --recv-file and -t exclude each other: -t takes Telnet's commands out of what arrives, and a file is stored as it comes"},
+		{"--send-file go.mod -t h 80", "options --send-file and -t exclude each other: -t answers Telnet's commands among the bytes of the file"},
 		{"--recv-file new -i 1 h 80", "options --recv-file and -C or -i exclude each other: they are about lines, and a file is stored as it comes"},
 		{"--recv-file new -W 1 h 80", "options --recv-file and -W exclude each other: a file is whole when its sender ends; for its size, say --expect-size"},
 		{"--recv-file new --wait-for 1 h 80 -- sh", `option --recv-file and a command after -- exclude each other: say "purr --wait-for TIME HOST PORT -- purr --recv-file FILE HOST PORT"`},

@@ -149,7 +149,7 @@ func (in *rawFile) conclude(e *ending) error {
 		return in.unexpected("more than the expected %d bytes came", more.limit)
 	case e.failed != nil:
 		return e.failed
-	case !e.peerFinished:
+	case !e.peerEnded:
 		return fmt.Errorf("receive from %s: %s before the peer had finished", in.peer, e.why)
 	}
 	if in.digest.err != nil {

@@ -91,7 +91,7 @@ func (d *delivery) conclude(e *ending) error {
 	if d.digest != nil {
 		d.said += ", sha256 " + hex.EncodeToString(d.digest.sum)
 	}
-	d.said += "; " + whatIsKnown(known, e.peerFinished)
+	d.said += "; " + whatIsKnown(known, e.peerEnded)
 	return nil
 }
 

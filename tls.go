@@ -285,7 +285,7 @@ func (p *purr) secured(h handler) handler {
 func (p *purr) sayUnsecured(c net.Conn, begun time.Time, err error) {
 	how := "failed"
 	if errors.Is(err, errNobody) {
-		how = "the peer finished"
+		how = peerFinished
 	}
 	p.sayParting(parting{peer: connName(c), how: how, moved: "nothing moved", begun: begun})
 }
