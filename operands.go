@@ -170,8 +170,29 @@ func (c *config) setPaths(words []string) (address []string, err error) {
 		}
 		names[name] = word
 	}
+	if err := checkContents(names); err != nil {
+		return nil, err
+	}
 	c.push.paths = words
 	return address, nil
+}
+
+// checkContents finds what a path without a name of its own, such as ., has
+// under the name of another: each path of names by the name that it has.
+func checkContents(names map[string]string) error {
+	nameless, any := names[""]
+	if !any {
+		return nil
+	}
+	for name, word := range names {
+		if name == "" {
+			continue
+		}
+		if _, err := os.Lstat(filepath.Join(nameless, name)); err == nil {
+			return usageErrorf("option --push: %s, and what is in %s, have the same name at the other end: leave one out, or push them one after the other, into two directories", word, nameless)
+		}
+	}
+	return nil
 }
 
 // isNumericHost reports whether a word is an IP address and no name of a file.
