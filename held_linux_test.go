@@ -145,3 +145,30 @@ func TestStdoutReaderUnknown(t *testing.T) {
 		p.complains("write to stdout", "broken pipe")
 	})
 }
+
+// A sender that was held up for longer than a peer may be silent does not take
+// what the receiver then said for a refusal.
+func TestPushSenderHeldUp(t *testing.T) {
+	t.Parallel()
+	for range 3 {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			x := newTransfer(t, roleReceiver, "s.bin")
+			x.file("s.bin", eightMB())
+			x.take = []string{"--idle-timeout", "2"}
+			x.send = []string{"--rate", "2M"}
+			x.start()
+			x.arrives(2 << 20)
+			x.sender.stop()
+			x.receiver.ends(3)
+			said(x.receiver, `"s\.bin": transfer cut: (nothing heard|lost contact) for 2s; \d+ of 8000000 bytes kept in `)
+			x.sender.signal(syscall.SIGCONT)
+			x.sender.ends(3)
+			said(x.sender, `^purr: s\.bin: not confirmed$`)
+			if strings.Contains(x.sender.said(), "refused") {
+				t.Error(x.sender.said())
+			}
+			x.leaves("part")
+		})
+	}
+}

@@ -105,14 +105,17 @@ func (b *inbox) sayRefused(name string, err error) (status int, why string) {
 		return refused.status, refused.text
 	case errors.Is(err, errLost):
 		return 3, err.Error()
+	case errors.Is(err, errGivenUp):
+		b.sayGivenUp(name, err)
+	default:
+		b.p.sayFailed(name, "failed", err.Error(), "%s not stored: %v", strconv.Quote(name), err)
 	}
-	b.p.sayFailed(name, "failed", err.Error(), "%s not stored: %v", strconv.Quote(name), err)
 	return 4, err.Error()
 }
 
-// sayGivenUp tells what the sender says that it does not send.
-func (b *inbox) sayGivenUp(name, why string) {
-	b.p.sayFailed(name, "failed", "the sender gave up: "+why, "%s: the sender gave up: %s; nothing stored", strconv.Quote(name), why)
+// sayGivenUp tells what the sender says that it does not send: a givenUp.
+func (b *inbox) sayGivenUp(name string, err error) {
+	b.p.sayFailed(name, "failed", err.Error(), "%s: %v; nothing stored", strconv.Quote(name), err)
 }
 
 // keep stores a small file.

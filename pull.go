@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -101,7 +102,7 @@ func (r *pulling) entries(ctx context.Context) error {
 		case err != nil:
 			return err
 		case e.Result == resultFailed:
-			r.inbox.sayGivenUp(name, e.Error)
+			r.inbox.sayGivenUp(name, givenUp(e.Error))
 			r.failed(e.Status)
 		case e.Body:
 			if err := r.inbox.keepLater(ctx, r.exchange, e, name, r.memory, &r.files); err != nil {
@@ -149,8 +150,11 @@ func (r *pulling) fetchTwice(ctx context.Context, name string, e *entry) error {
 	begun := time.Now()
 	f, offset, err := r.fetch(ctx, name, e)
 	if errors.Is(err, errGivenUp) {
-		if err = r.renew(ctx, name, e); err == nil {
+		renewed := r.renew(ctx, name, e)
+		if renewed == nil {
 			f, offset, err = r.fetch(ctx, name, e)
+		} else if renewed != errGivenUp { // it knows more
+			err = renewed
 		}
 	}
 	switch {
@@ -171,7 +175,10 @@ func (r *pulling) renew(ctx context.Context, name string, e *entry) error {
 		return errLost
 	}
 	drop(resp)
-	if resp.StatusCode != http.StatusOK || resp.ContentLength < 0 {
+	switch {
+	case resp.StatusCode == http.StatusNotFound:
+		return givenUp(syscall.ENOENT.Error())
+	case resp.StatusCode != http.StatusOK || resp.ContentLength < 0:
 		return errGivenUp
 	}
 	e.Size, e.Mtime = resp.ContentLength, resp.Header.Get(headerMtime)

@@ -348,6 +348,10 @@ func (s *pushing) sendLarge(ctx context.Context, name string, out *outgoing) err
 		s.sent.heardOf(escapePath(name))
 		return failed
 	}
+	if err == nil && resp.StatusCode == http.StatusRequestTimeout { // it has given us up
+		drop(resp)
+		err = errors.New(resp.Status)
+	}
 	if err != nil {
 		return s.broken(over, err)
 	}

@@ -313,6 +313,25 @@ func TestPushNameExists(t *testing.T) {
 	}
 }
 
+// Of a file that is removed while it is sent, both ends say so.
+func TestPushRemoved(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, listening role) {
+		x := newTransfer(t, listening, "s.bin")
+		x.file("s.bin", eightMB())
+		x.send = []string{"--rate", "4M"}
+		x.start()
+		x.arrives(2 << 20)
+		if err := os.Remove(filepath.Join(x.from, "s.bin")); err != nil {
+			t.Fatal(err)
+		}
+		x.ends(4)
+		said(x.sender, `^purr: s\.bin: no such file or directory: not stored$`)
+		said(x.receiver, `^purr: "s\.bin": the sender gave up: no such file or directory; nothing stored$`)
+		x.leaves()
+	})
+}
+
 // A name that is a symbolic link is never written through, and never replaced.
 func TestPushOverLink(t *testing.T) {
 	t.Parallel()

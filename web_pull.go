@@ -197,9 +197,12 @@ func (b *inbox) answer(w http.ResponseWriter, r *http.Request, name string, f *s
 	}
 	status, why := b.sayRefused(name, err)
 	var refused *refusal
-	if errors.As(err, &refused) {
+	switch {
+	case errors.As(err, &refused):
 		refuseUpload(w, r, refused.code, why, v)
-	} else {
+	case errors.Is(err, errLost): // whoever was silent for too long may still listen
+		refuseUpload(w, r, http.StatusRequestTimeout, contactOf(r).why(), v)
+	default:
 		refuseUpload(w, r, http.StatusInternalServerError, why, v)
 	}
 	if x := v.exchange.Load(); x != nil {
@@ -332,7 +335,7 @@ func (b *inbox) converse(ctx context.Context, x *exchange, v *visit) error {
 		case err != nil:
 			return err
 		case e.Result == resultFailed:
-			b.sayGivenUp(name, e.Error)
+			b.sayGivenUp(name, givenUp(e.Error))
 			x.failed(e.Status)
 		case e.Body:
 			if err := b.keepLater(ctx, x, e, name, memory, &files); err != nil {
