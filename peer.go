@@ -160,7 +160,7 @@ func (pr *peer) stranger(as role, err error) error {
 	switch {
 	case strings.HasPrefix(first, "purr: this port"):
 		why = "expects a key: give this end the same one (--key-file or PURR_KEY); " + nothing
-	case strings.HasPrefix(first, "HTTP/1"):
+	case strings.HasPrefix(first, "HTTP/1"), isHTML(first): // HTTP/2's preface makes some leave their head out
 		why = "speaks HTTP but is no purr: " + nothing + "; use curl(1)"
 	case errors.As(err, new(statusError)): // the key's
 		return err
@@ -168,6 +168,12 @@ func (pr *peer) stranger(as role, err error) error {
 		return statusError{6, fmt.Errorf("%s closed the connection without a word: no purr? %s", pr.name, nothing)}
 	}
 	return statusError{6, fmt.Errorf("%s %s", pr.name, why)}
+}
+
+// isHTML reports whether a text begins as a page does.
+func isHTML(text string) bool {
+	text = strings.ToLower(text)
+	return strings.HasPrefix(text, "<!doctype html") || strings.HasPrefix(text, "<html")
 }
 
 // refusal words an answer that is no welcome.

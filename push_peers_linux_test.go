@@ -52,6 +52,34 @@ func TestPushToNetcat(t *testing.T) {
 	}
 }
 
+// A web server that is no purr is not taken for a netcat, in whatever way it
+// refuses HTTP/2.
+func TestPushToWebServer(t *testing.T) {
+	t.Parallel()
+	for _, answer := range []string{
+		"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", "HTTP/1.0 505 Version Not Supported\r\n\r\n",
+		"<!DOCTYPE HTML PUBLIC>\n<html></html>\n", "<html></html>\n", // Python's http.server, thttpd
+	} {
+		for _, as := range []string{"--push", "--pull"} {
+			t.Run(as+" "+brief(answer), func(t *testing.T) {
+				t.Parallel()
+				ln := listenTest(t)
+				path := fileWith(t, noise(1000))
+				if as == "--pull" {
+					path = t.TempDir()
+				}
+				p := startPurr(t, opts{}, as, "127.0.0.1", portOf(t, ln.Addr()), path)
+				c := acceptTest(t, ln)
+				readN(t, c, 14)
+				writeAll(t, c, answer)
+				_ = c.Close()
+				p.ends(6)
+				said(p, `^purr: 127\.0\.0\.1 port \d+ speaks HTTP but is no purr: (no file data was sent|nothing was fetched); use curl\(1\)$`)
+			})
+		}
+	}
+}
+
 // A netcat that dials learns that it is wrong here.
 func TestNetcatToListener(t *testing.T) {
 	t.Parallel()
