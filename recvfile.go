@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 	"unicode/utf8"
 )
 
@@ -28,7 +29,7 @@ func (p *purr) recvFile(ctx context.Context, c net.Conn) error {
 		return err
 	}
 	defer s.close()
-	in, err := p.openRawFile()
+	in, err := p.openRawFile(ctx)
 	if err != nil {
 		abort(c) // an orderly end would say that all was stored
 		err = fmt.Errorf("receive from %s: %w", s.peer, err)
@@ -70,11 +71,11 @@ type rawFile struct {
 
 // openRawFile opens what will be received into. The caller closes it, which
 // gives up what was not stored by then; so does the end of the run.
-func (p *purr) openRawFile() (*rawFile, error) {
+func (p *purr) openRawFile(ctx context.Context) (*rawFile, error) {
 	in := &rawFile{path: p.cfg.file.recv}
 	var err error
 	if p.cfg.file.direct {
-		in.file, err = openDirect(in.path)
+		in.file, err = openDirect(ctx, in.path, p.cfg.idleTimeout)
 		return in, err
 	}
 	if in.dir, err = os.OpenRoot(filepath.Dir(in.path)); err != nil {
@@ -92,10 +93,21 @@ func (p *purr) openRawFile() (*rawFile, error) {
 	return in, nil
 }
 
-// openDirect opens a pipe or device. What has become a regular file since the
-// command line was checked is not written over.
-func openDirect(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+// openDirect opens a pipe or device; a FIFO once somebody reads it, within limit
+// if that is not zero. What has become a regular file since the command line was
+// checked is not written over.
+func openDirect(ctx context.Context, path string, limit time.Duration) (*os.File, error) {
+	begun := time.Now()
+	f, err := os.OpenFile(path, os.O_WRONLY|openAtOnce, 0)
+	for isUnreadFIFO(path, err) {
+		if limit > 0 && time.Since(begun) >= limit {
+			return nil, fmt.Errorf("%s: idle for %v and nobody reads it", path, limit)
+		}
+		if !sleep(ctx, 10*time.Millisecond) {
+			return nil, context.Cause(ctx)
+		}
+		f, err = os.OpenFile(path, os.O_WRONLY|openAtOnce, 0)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +120,16 @@ func openDirect(path string) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// isUnreadFIFO reports whether err, of opening path, only says that nobody reads
+// the FIFO yet (fifo(7)).
+func isUnreadFIFO(path string, err error) bool {
+	if !errors.Is(err, syscall.ENXIO) {
+		return false
+	}
+	info, statErr := os.Stat(path)
+	return statErr == nil && info.Mode()&os.ModeNamedPipe != 0
 }
 
 // way returns the fastest that was measured for a file which is hashed.

@@ -60,6 +60,12 @@ func TestRecvFileDirect(t *testing.T) {
 	if b := <-got; b != content {
 		t.Errorf("%d bytes came out of the pipe, or others", len(b))
 	}
+	// Nobody reads it: -w ends that, and the sender is not told of success.
+	p = startPurr(t, opts{}, "-l", "-w", "1", "--recv-file", fifo, "127.0.0.1", "0")
+	sender := startPurr(t, opts{}, "--send-file", "go.mod", "127.0.0.1", p.port())
+	p.ends(1)
+	p.complains(fifo + ": idle for 1s and nobody reads it")
+	sender.ends(1)
 	receive(dir + "/null").ends(0)
 	p = receive("/dev/full")
 	p.ends(1)
