@@ -270,6 +270,24 @@ func TestJSON(t *testing.T) {
 			t.Errorf("not sent: %v", f)
 		}
 	})
+	for _, listening := range []role{roleReceiver, roleSender} {
+		t.Run("push, "+string(listening)+" listens", func(t *testing.T) {
+			t.Parallel()
+			x := newTransfer(t, listening, "d")
+			x.file("d/small", "small")
+			x.file("d/large", noise(1_500_000))
+			path := filepath.Join(socketDir(t), "s")
+			x.end(listening, "--json", "-l", "-U", path)
+			x.listener().waitErr(regexp.MustCompile(`"event":"listen"`))
+			x.end(listening.other(), "--json", "-U", path)
+			for _, p := range []*process{x.sender, x.receiver} {
+				e := check(t, p, 0, "connect", "disconnect", "file", "summary")
+				if s := e["summary"]; s["files"] != 2.0 || s["size"] != 1_500_005.0 || s["status"] != 0.0 {
+					t.Errorf("summary: %v", s)
+				}
+			}
+		})
+	}
 	t.Run("a new key", func(t *testing.T) {
 		t.Parallel()
 		server, port := listener(t, "-l", "--json", "--key-new")

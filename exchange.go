@@ -221,8 +221,8 @@ type unheard struct {
 }
 
 type sentFile struct {
-	begun bool   // whether something of it was sent
-	sum   []byte // the digest of it all, nil until it is known
+	begun time.Time // when the first of it was sent; zero if nothing was
+	sum   []byte    // the digest of it all, nil until it is known
 }
 
 // expect remembers a file, before it is sent or listed.
@@ -244,13 +244,13 @@ func (u *unheard) is(href string, f sentFile) {
 	}
 }
 
-// heardOf returns the digest of a file, and forgets it.
-func (u *unheard) heardOf(href string) (sum []byte, expected bool) {
+// heardOf returns what is known of a file, and forgets it.
+func (u *unheard) heardOf(href string) (f sentFile, expected bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	f, expected := u.files[href]
+	f, expected = u.files[href]
 	delete(u.files, href)
-	return f.sum, expected
+	return f, expected
 }
 
 // any reports whether there are files.
@@ -265,7 +265,7 @@ func (u *unheard) underWay() (hrefs []string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for href, f := range u.files {
-		if f.begun {
+		if !f.begun.IsZero() {
 			hrefs = append(hrefs, href)
 		}
 	}

@@ -281,21 +281,21 @@ func (s *pushing) sendSmall(e *entry, content []byte) error {
 	if err != nil {
 		return err
 	}
-	s.sent.expect(e.Href, sentFile{begun: true, sum: sum})
+	s.sent.expect(e.Href, sentFile{time.Now(), sum})
 	return s.sendFile(e, content)
 }
 
 // confirm books what the receiver says of a small file.
 func (s *pushing) confirm(e *entry, name string) {
-	sum, sent := s.sent.heardOf(e.Href)
+	f, sent := s.sent.heardOf(e.Href)
 	switch theirs, err := parseDigest([]string{e.Digest}); {
 	case e.Result == resultFailed:
 		s.refused(name, e.Status, e.Error)
-	case !sent || err != nil || sum == nil || !bytes.Equal(theirs, sum):
+	case !sent || err != nil || f.sum == nil || !bytes.Equal(theirs, f.sum):
 		s.refused(name, 5, notSent)
 	default:
 		s.stored(e.Size)
-		s.p.sayStored(name, &stored{path: storedAs(e.As, name), size: e.Size, digest: sum, identical: e.Result == resultIdentical}, 0, time.Time{})
+		s.p.sayStored(name, &stored{path: storedAs(e.As, name), size: e.Size, digest: f.sum, identical: e.Result == resultIdentical}, 0, time.Time{})
 	}
 }
 
@@ -317,8 +317,8 @@ func (s *pushing) sendLarge(ctx context.Context, name string, out *outgoing) err
 	if err != nil {
 		return err
 	}
-	s.sent.expect(escapePath(name), sentFile{begun: true, sum: sum})
 	begun := time.Now()
+	s.sent.expect(escapePath(name), sentFile{begun, sum})
 	body := out.body(offset, d, s.p.limit, s.bar.add)
 	defer body.Close()
 	req := s.put(ctx, name, out, body)

@@ -36,7 +36,7 @@ func (p *purr) sayFailed(name, status, why, format string, args ...any) {
 func (p *purr) sayCut(name, why, partial string, kept, size int64) {
 	switch {
 	case p.log.json:
-		p.log.event("file", failedEvent(name, "cut", why, partial, kept)...)
+		p.log.event("file", append(failedEvent(name, "cut", why, partial, kept), known("size", size)...)...)
 	case partial == "":
 		p.log.warnf("%s: transfer cut: %s; nothing stored", strconv.Quote(name), why)
 	case size < 0:
@@ -54,6 +54,14 @@ func (p *purr) rawFailed(name string, err error, partial string, kept int64) {
 		status = "damaged"
 	}
 	p.log.event("file", failedEvent(name, status, err.Error(), partial, kept)...)
+}
+
+// known is a member of an event, unless n is negative.
+func known(name string, n int64) []field {
+	if n < 0 {
+		return nil
+	}
+	return []field{{name, n}}
 }
 
 func failedEvent(name, status, why, partial string, kept int64) []field {
@@ -133,8 +141,9 @@ func (p *purr) sayRefusedThere(name string, status int, why string) {
 	p.sayFailed(name, "refused", why, "%s: refused by the other end: %s", quoted(name), why)
 }
 
-// sayTotal says what several files come to.
+// sayTotal says what several files come to; its event what any number does.
 func (p *purr) sayTotal(how string, sum account) {
+	p.log.event("summary", field{"files", sum.Files}, field{"size", sum.Bytes}, field{"status", sum.Status})
 	if sum.Files > 1 && !p.log.json {
 		p.log.informf("%d files, %d bytes %s", sum.Files, sum.Bytes, how)
 	}

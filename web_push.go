@@ -132,7 +132,8 @@ func (s *shelf) send(w http.ResponseWriter, r *http.Request, name string, f *os.
 		s.giveUp(w, name, err)
 		return
 	}
-	v.exchange.Load().sent.is(escapePath(name), sentFile{begun: true})
+	begun := time.Now()
+	v.exchange.Load().sent.is(escapePath(name), sentFile{begun: begun})
 	body := out.body(offset, d, s.p.limit, v.exchange.Load().bar.add)
 	defer body.Close()
 	if lane := contactOf(r); lane != v.contact {
@@ -148,7 +149,7 @@ func (s *shelf) send(w http.ResponseWriter, r *http.Request, name string, f *os.
 	if err := body.failure(); err != nil {
 		w.Header().Set(headerError, err.Error())
 	} else if sum := body.digest(); sum != nil {
-		v.exchange.Load().sent.is(escapePath(name), sentFile{begun: true, sum: sum})
+		v.exchange.Load().sent.is(escapePath(name), sentFile{begun, sum})
 		w.Header().Set(headerDigest, digestField(sum))
 	}
 }
@@ -424,7 +425,11 @@ func (s *shelf) sendSmall(x *exchange, e *entry) {
 		var sent *entry
 		if sent, content, err = s.offer.read(name); err == nil {
 			sum, _ := parseDigest([]string{sent.Digest})
-			x.sent.expect(e.Href, sentFile{begun: content != nil, sum: sum})
+			f := sentFile{sum: sum}
+			if content != nil {
+				f.begun = time.Now()
+			}
+			x.sent.expect(e.Href, f)
 			_ = x.sendFile(sent, content)
 			return
 		}
@@ -458,12 +463,12 @@ func (s *shelf) results(x *exchange) error {
 			x.failed(e.Status)
 		case !listed || e.Result != resultStored && e.Result != resultIdentical:
 			return errors.New("an answer about a file that was not sent")
-		case sum == nil || !bytes.Equal(sum, sent):
+		case sum == nil || !bytes.Equal(sum, sent.sum):
 			s.p.sayRefusedThere(name, 5, notSent)
 			x.failed(5)
 		default:
 			x.stored(e.Size)
-			s.p.sayStored(name, &stored{path: storedAs(e.As, name), size: e.Size, digest: sum, identical: e.Result == resultIdentical}, e.Resume, time.Time{})
+			s.p.sayStored(name, &stored{path: storedAs(e.As, name), size: e.Size, digest: sum, identical: e.Result == resultIdentical}, e.Resume, sent.begun)
 		}
 	}
 }
