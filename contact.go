@@ -188,7 +188,7 @@ func (c *contact) parting() parting {
 func (c *contact) how() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if of := c.of.Load(); of != nil && (c.ended == nil || errors.Is(c.ended, net.ErrClosed)) {
+	if of := c.of.Load(); of != nil && (c.ended == nil || errors.Is(c.ended, net.ErrClosed) || c.state == contactBusy && of.wasInterrupted()) {
 		// This end closes a lane behind an answer, or because the exchange ends.
 		if how := of.how(); how == interrupted || how == "failed" && of.lost() {
 			return how
@@ -227,6 +227,14 @@ func (c *contact) interrupt() {
 	if c.ended == nil {
 		c.ended = errInterrupted
 	}
+}
+
+// wasInterrupted reports whether this end was told to break the contact off. The
+// other end may be quick to close its lanes then.
+func (c *contact) wasInterrupted() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return errors.Is(c.ended, errInterrupted)
 }
 
 // beginning is what the peer said first, up to 16 bytes.
@@ -290,7 +298,7 @@ func (c *contact) say() {
 func (c *contact) why() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if of := c.of.Load(); of != nil && (c.ended == nil || errors.Is(c.ended, net.ErrClosed)) {
+	if of := c.of.Load(); of != nil && (c.ended == nil || errors.Is(c.ended, net.ErrClosed) || of.wasInterrupted()) {
 		return of.why() // whose end has ended the lane's request
 	}
 	switch {

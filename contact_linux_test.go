@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"net"
 	"path/filepath"
 	"regexp"
@@ -277,4 +278,24 @@ func TestPushPartingEvents(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A lane that the other end closes because this one was interrupted has ended
+// because of that.
+func TestLaneInterrupted(t *testing.T) {
+	t.Parallel()
+	p := &purr{cfg: &config{}}
+	ours, _ := tcpPair(t)
+	own, theirs := tcpPair(t)
+	c, lane := p.newContact(ours), p.newContact(own)
+	lane.of.Store(c)
+	lane.becomes(contactBusy)
+	c.cut()
+	_ = theirs.Close()
+	if _, err := lane.Read(make([]byte, 1)); err != io.EOF {
+		t.Fatal(err)
+	}
+	if why, how := lane.why(), lane.how(); why != interrupted || how != interrupted {
+		t.Errorf("%s, %s", why, how)
+	}
 }
