@@ -149,6 +149,9 @@ func (c *config) setPaths(words []string) (address []string, err error) {
 		return nil, usageErrorf("no address, or half of one: say %s", c.pushForm())
 	}
 	address, words = words[:n], words[n:]
+	if limit := descriptorLimit(); limit > 0 && limit < leastDescriptors {
+		return nil, usageErrorf("options --push and --pull need %d descriptors, and the limit is %d: say \"ulimit -n 1024\" before", leastDescriptors, limit)
+	}
 	if c.push.pull {
 		return address, c.setDirectory(words)
 	}
@@ -176,6 +179,10 @@ func (c *config) setPaths(words []string) (address []string, err error) {
 	c.push.paths = words
 	return address, nil
 }
+
+// leastDescriptors is how many descriptors a push or pull gets by with: several
+// files are on their way at the same time, each with its directory.
+const leastDescriptors = 32
 
 // checkContents finds what a path without a name of its own, such as ., has
 // under the name of another: each path of names by the name that it has.

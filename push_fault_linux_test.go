@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -461,4 +462,37 @@ func TestPushInterrupted(t *testing.T) {
 		x.receiver.ends(3)
 		x.leaves("part")
 	})
+}
+
+// With too few descriptors a push or pull does not begin; with the fewest that it
+// takes, all of it works.
+func TestPushFewDescriptors(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, args := range []string{"--pull -l 127.0.0.1 0 .", "--push 127.0.0.1 1 ."} {
+		p := shell(t, opts{dir: dir}, fmt.Sprintf("ulimit -n %d; exec purr %s", leastDescriptors-1, args))
+		p.ends(2)
+		p.complains("need 32 descriptors", "ulimit -n")
+	}
+	for i := range 40 {
+		write(t, fmt.Sprintf("%s/d/%d/small", dir, i), "small")
+		write(t, fmt.Sprintf("%s/d/large%d", dir, i), noise(300_000))
+	}
+	for _, listens := range []string{"--push -l 127.0.0.1 0 d", "--pull -l 127.0.0.1 0 INTO"} {
+		t.Run(listens, func(t *testing.T) {
+			t.Parallel()
+			into := t.TempDir()
+			limited := fmt.Sprintf("ulimit -n %d; exec purr -v ", leastDescriptors)
+			listener := shell(t, opts{dir: dir}, limited+strings.ReplaceAll(listens, "INTO", into))
+			dials := "--pull 127.0.0.1 $1 " + into
+			if strings.HasPrefix(listens, "--pull") {
+				dials = "--push 127.0.0.1 $1 d"
+			}
+			shell(t, opts{dir: dir}, limited+dials, listener.port()).ends(0)
+			listener.ends(0)
+			if out, err := exec.Command("diff", "-r", filepath.Join(dir, "d"), filepath.Join(into, "d")).CombinedOutput(); err != nil {
+				t.Errorf("%v: %.2000s", err, out)
+			}
+		})
+	}
 }
