@@ -237,6 +237,13 @@ func (c *contact) wasInterrupted() bool {
 	return errors.Is(c.ended, errInterrupted)
 }
 
+// silent reports whether the peer was silent for too long.
+func (c *contact) silent() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return errors.Is(c.ended, os.ErrDeadlineExceeded)
+}
+
 // beginning is what the peer said first, up to 16 bytes.
 func (c *contact) beginning() string {
 	c.mu.Lock()

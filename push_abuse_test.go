@@ -330,3 +330,17 @@ func TestPushListenAddress(t *testing.T) {
 	p.ends(0)
 	hasContent(t, filepath.Join(into, filepath.Base(file)), "content")
 }
+
+// A client that is silent in the middle of its upload is told why that ends.
+func TestPullSilentUpload(t *testing.T) {
+	t.Parallel()
+	p, addr, into := startPull(t, "--idle-timeout", "1")
+	resp, body := ask(t, addr, "PUT /f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nfew")
+	if resp.StatusCode != http.StatusRequestTimeout || body != "nothing heard for 1s\n" {
+		t.Errorf("%s %q", resp.Status, body)
+	}
+	p.ends(3)
+	said(p, `^purr: "f": transfer cut: nothing heard for 1s; nothing stored$`)
+	x := &transfer{t: t, into: into}
+	x.leaves()
+}

@@ -315,7 +315,7 @@ func TestHostileChunk(t *testing.T) {
 	defer resp.Body.Close()
 	answer, _ := ask(t, addr, "PUT /f HTTP/1.1\r\nHost: localhost\r\n"+headerLane+": "+resp.Header.Get(headerLane)+"\r\n"+
 		headerLength+": 3000000\r\nTransfer-Encoding: chunked\r\n\r\n186a00\r\n"+noise(0x186a00)+"\r\nzzz\r\n")
-	if answer.StatusCode != http.StatusInternalServerError {
+	if answer.StatusCode != http.StatusBadRequest {
 		t.Error(answer.Status)
 	}
 	writeAll(t, say, `{"end":{"files":1}}`+"\n")

@@ -200,8 +200,10 @@ func (b *inbox) answer(w http.ResponseWriter, r *http.Request, name string, f *s
 	switch {
 	case errors.As(err, &refused):
 		refuseUpload(w, r, refused.code, why, v)
-	case errors.Is(err, errLost): // whoever was silent for too long may still listen
+	case errors.Is(err, errLost) && contactOf(r).silent(): // but may still listen
 		refuseUpload(w, r, http.StatusRequestTimeout, contactOf(r).why(), v)
+	case errors.Is(err, errLost):
+		refuseUpload(w, r, http.StatusBadRequest, "the body did not come to its end", v)
 	default:
 		refuseUpload(w, r, http.StatusInternalServerError, why, v)
 	}
