@@ -132,7 +132,7 @@ func (s *probeSocket) receive(deadline time.Time, cancelled func() error) (probe
 		if len(s.events) > 0 {
 			continue
 		}
-		if errors.Is(err, os.ErrDeadlineExceeded) && !late {
+		if errors.Is(err, os.ErrDeadlineExceeded) && !late && now.Sub(deadline) > lateRead {
 			deadline, late = now.Add(lateRead), true
 			continue
 		}

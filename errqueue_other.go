@@ -72,7 +72,7 @@ func (s *probeSocket) sendTo(b []byte, to netip.AddrPort) (number uint32, err er
 // receive returns the next datagram or error, or os.ErrDeadlineExceeded. A datagram's bytes are valid until the next call.
 func (s *probeSocket) receive(deadline time.Time, cancelled func() error) (probeEvent, error) {
 	n, from, err := s.read(deadline, cancelled)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	if errors.Is(err, os.ErrDeadlineExceeded) && time.Since(deadline) > lateRead {
 		n, from, err = s.read(time.Now().Add(lateRead), cancelled)
 	}
 	now := time.Now()

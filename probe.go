@@ -34,8 +34,8 @@ var probeSchedule = []time.Duration{0, 500 * time.Millisecond, 1500 * time.Milli
 
 const probeWait = 4 * time.Second
 
-// lateRead is how long a socket is read from once more after a deadline: Go reads nothing of one that has passed, though a
-// process that was held up until then may have been answered.
+// lateRead is how late a process can be without having been held up, and how long one that was reads once more: Go reads
+// nothing after a deadline, though an answer may have come in time.
 const lateRead = time.Millisecond
 
 // probeOptions says how to probe. The zero value probes a single port with what fits its number.
