@@ -23,28 +23,6 @@ func openPorts(t *testing.T, n int) (ports []string) {
 	return ports
 }
 
-// closedPorts are ports of 127.0.0.1 that nobody listens on. They stay bound,
-// so that nobody else begins to.
-func closedPorts(t *testing.T, n int) (ports []string) {
-	t.Helper()
-	for range n {
-		fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = syscall.Close(fd) })
-		if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-			t.Fatal(err)
-		}
-		name, err := syscall.Getsockname(fd)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ports = append(ports, fmt.Sprint(name.(*syscall.SockaddrInet4).Port))
-	}
-	return ports
-}
-
 // The status of -z, which is silent without -v.
 func TestCheckStatus(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -16,9 +17,7 @@ import (
 
 func TestDialRefused(t *testing.T) {
 	t.Parallel()
-	ln := listenTest(t)
-	port := portOf(t, ln.Addr())
-	_ = ln.Close()
+	port := closedPorts(t, 1)[0]
 	for _, args := range [][]string{{}, {"-v"}, {"-n"}, {"-w", "5"}, {"--echo"}, {"--send-only"}} {
 		p := startPurr(t, opts{stdin: strings.NewReader("x")}, append(args, "127.0.0.1", port)...)
 		p.ends(1)
@@ -128,9 +127,7 @@ func TestDialForms(t *testing.T) {
 func TestSourceAddress(t *testing.T) {
 	t.Parallel()
 	ln := listenTest(t)
-	spare := listenTest(t)
-	local := portOf(t, spare.Addr())
-	_ = spare.Close()
+	local := freePort(t, "tcp")
 	for _, test := range []struct {
 		args []string
 		want string
@@ -169,11 +166,9 @@ func TestSourceAddress(t *testing.T) {
 	}
 	// Datagrams.
 	u := listenUDPTest(t)
-	own := listenUDPTest(t)
-	port := portOf(t, own.LocalAddr())
-	_ = own.Close()
+	port := freePort(t, "udp")
 	p = startPurr(t, opts{stdin: strings.NewReader("x")}, "-u", "-w", "0.1", "-p", port, "127.0.0.1", portOf(t, u.LocalAddr()))
-	if _, from := receiveFrom(t, u); from.Port != own.LocalAddr().(*net.UDPAddr).Port {
+	if _, from := receiveFrom(t, u); fmt.Sprint(from.Port) != port {
 		t.Errorf("comes from %v, want port %s", from, port)
 	}
 	p.ends(0)
@@ -182,9 +177,8 @@ func TestSourceAddress(t *testing.T) {
 // Several ports: one conversation with each.
 func TestSeveralPorts(t *testing.T) {
 	t.Parallel()
-	a, b, closed := listenTest(t), listenTest(t), listenTest(t)
-	pa, pb, pc := portOf(t, a.Addr()), portOf(t, b.Addr()), portOf(t, closed.Addr())
-	_ = closed.Close()
+	a, b := listenTest(t), listenTest(t)
+	pa, pb, pc := portOf(t, a.Addr()), portOf(t, b.Addr()), closedPorts(t, 1)[0]
 	serve := func(ln *net.TCPListener, banner string) {
 		c, err := ln.Accept()
 		if err != nil {
@@ -414,9 +408,7 @@ func TestOptionsOfAConversation(t *testing.T) {
 func TestMissingSendFile(t *testing.T) {
 	t.Parallel()
 	missing := t.TempDir() + "/missing"
-	spare := listenTest(t)
-	port := portOf(t, spare.Addr())
-	_ = spare.Close()
+	port := closedPorts(t, 1)[0]
 	p := startPurr(t, opts{}, "-v", "-l", "--send-file", missing, "127.0.0.1", port)
 	p.ends(2)
 	p.complains("--send-file", missing, "no such file")
@@ -535,13 +527,12 @@ func TestRaceFallsBack(t *testing.T) {
 // When all fail, the error holds them all.
 func TestRaceFails(t *testing.T) {
 	needsIPv6(t)
-	ln := listenTest(t)
-	port := ln.Addr().(*net.TCPAddr).Port
-	_ = ln.Close()
-	p, _ := testPurr(t, nil, nil, "-n", "127.0.0.1", portOf(t, ln.Addr()))
+	closed := closedPorts(t, 1)[0]
+	port := netip.MustParseAddrPort("127.0.0.1:" + closed).Port()
+	p, _ := testPurr(t, nil, nil, "-n", "127.0.0.1", closed)
 	_, err := p.race(t.Context(), []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.1")},
 		func(ctx context.Context, addr netip.Addr) (net.Conn, error) {
-			return p.connect(ctx, netip.AddrPort{}, netip.AddrPortFrom(addr, uint16(port)))
+			return p.connect(ctx, netip.AddrPort{}, netip.AddrPortFrom(addr, port))
 		})
 	if err == nil || strings.Count(err.Error(), "Connection refused") != 2 {
 		t.Errorf("got %v", err)

@@ -207,15 +207,14 @@ func TestJSON(t *testing.T) {
 		readN(t, c, 1)
 		reset(t, c)
 		check(t, client, 1, "connect", "disconnect", "error")
-		_ = ln.Close()
-		check(t, startPurr(t, opts{}, "--json", "127.0.0.1", port), 1, "error")
+		check(t, startPurr(t, opts{}, "--json", "127.0.0.1", closedPorts(t, 1)[0]), 1, "error")
 		check(t, startPurr(t, opts{}, "--json", "127.0.0.1", "99999"), 2, "error")
 		check(t, startPurr(t, opts{}, "--no-such", "--json"), 2, "error")
 		check(t, startPurr(t, opts{}, "--json", "-l", "--accept-timeout", "0.01", "127.0.0.1", "0"), 1, "listen", "error")
 	})
 	t.Run("connecting", func(t *testing.T) {
 		t.Parallel()
-		client := startPurr(t, opts{}, "-v", "--json", "--wait-for", "60", "127.0.0.1", freePort(t, "tcp"))
+		client := startPurr(t, opts{}, "-v", "--json", "--wait-for", "60", "127.0.0.1", closedPorts(t, 1)[0])
 		client.waitErr(regexp.MustCompile(`"event":"error"`))
 		client.signal(syscall.SIGINT)
 		check(t, client, 130)
@@ -302,7 +301,7 @@ func TestJSON(t *testing.T) {
 	})
 	t.Run("port checks", func(t *testing.T) {
 		t.Parallel()
-		p := startPurr(t, opts{}, "-z", "--json", "127.0.0.1", freePort(t, "tcp"))
+		p := startPurr(t, opts{}, "-z", "--json", "127.0.0.1", closedPorts(t, 1)[0])
 		p.ends(1)
 		if p.err.String() != "" || !strings.HasPrefix(p.out.String(), `{"v":1,`) {
 			t.Errorf("a result in JSON is for stdout%s", p.heard())

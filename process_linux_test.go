@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -91,25 +90,6 @@ func awaitUnix(t testing.TB, path string) {
 		}
 		return false
 	})
-}
-
-// freePort is a port that was free a moment ago.
-func freePort(t testing.TB, proto string) string {
-	t.Helper()
-	if proto == "udp" {
-		c, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		return portOf(t, c.LocalAddr())
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return portOf(t, ln.Addr())
 }
 
 // needs skips the test if a program is not installed.

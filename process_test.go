@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -409,6 +410,71 @@ func acceptTest(t testing.TB, ln *net.TCPListener) *net.TCPConn {
 	t.Cleanup(func() { _ = c.Close() })
 	_ = c.SetDeadline(time.Now().Add(patience))
 	return c
+}
+
+// The ports that freePort hands out lie below those that systems choose from for
+// ":0" and for clients, so that nobody else takes one before it is bound.
+const firstPort, lastPort = 10000, 32000
+
+// nextPort begins somewhere else in each process.
+var nextPort atomic.Uint32
+
+func init() { nextPort.Store(uint32(os.Getpid()) * 97) }
+
+// freePort is a port that nobody is bound to, on any address.
+func freePort(t testing.TB, proto string) string {
+	t.Helper()
+	for range lastPort - firstPort {
+		port := fmt.Sprint(firstPort + nextPort.Add(1)%(lastPort-firstPort))
+		var bound io.Closer
+		var err error
+		if proto == "udp" {
+			bound, err = net.ListenPacket("udp", ":"+port)
+		} else {
+			bound, err = net.Listen("tcp", ":"+port)
+		}
+		if err == nil {
+			_ = bound.Close()
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
+}
+
+// closedPorts are TCP ports that nobody listens on. They stay bound on every
+// address, so that nobody else begins to.
+func closedPorts(t testing.TB, n int) (ports []string) {
+	t.Helper()
+	for range n {
+		var everywhere syscall.Sockaddr = &syscall.SockaddrInet6{}
+		fd, err := syscall.Socket(syscall.AF_INET6, syscall.SOCK_STREAM, 0)
+		if err == nil {
+			err = syscall.SetsockoptInt(fd, syscall.IPPROTO_IPV6, syscall.IPV6_V6ONLY, 0)
+		} else { // no IPv6
+			everywhere = &syscall.SockaddrInet4{}
+			fd, err = syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		syscall.CloseOnExec(fd)
+		t.Cleanup(func() { _ = syscall.Close(fd) })
+		if err := syscall.Bind(fd, everywhere); err != nil {
+			t.Fatal(err)
+		}
+		name, err := syscall.Getsockname(fd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch name := name.(type) {
+		case *syscall.SockaddrInet6:
+			ports = append(ports, fmt.Sprint(name.Port))
+		case *syscall.SockaddrInet4:
+			ports = append(ports, fmt.Sprint(name.Port))
+		}
+	}
+	return ports
 }
 
 // portOf is the port of an address, as text.

@@ -96,7 +96,7 @@ func TestStatusSignal(t *testing.T) {
 	})
 	t.Run("waiting", func(t *testing.T) {
 		t.Parallel()
-		p := startPurr(t, opts{}, "-v", "--wait-for", "60", "127.0.0.1", freePort(t, "tcp"))
+		p := startPurr(t, opts{}, "-v", "--wait-for", "60", "127.0.0.1", closedPorts(t, 1)[0])
 		p.waitErr(regexpRefused)
 		p.asked(`connecting to 127\.0\.0\.1 port \d+, after ` + took)
 		p.runs()

@@ -211,9 +211,7 @@ func TestUDPLastSender(t *testing.T) {
 // Nobody listens: that is said, and status 1, in both directions.
 func TestUDPRefused(t *testing.T) {
 	t.Parallel()
-	closed := listenUDPTest(t)
-	port := portOf(t, closed.LocalAddr())
-	_ = closed.Close()
+	port := freePort(t, "udp")
 	for _, args := range [][]string{{}, {"-v", "-n"}, {"--send-only", "-w", "2"}} {
 		p := startPurr(t, opts{stdin: strings.NewReader("anybody there?")}, append(append([]string{"-u"}, args...), "127.0.0.1", port)...)
 		if len(args) == 0 {

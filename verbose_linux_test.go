@@ -41,9 +41,7 @@ func TestVerboseLikeNC(t *testing.T) {
 	}
 	open := listenTest(t)
 	openPort := portOf(t, open.Addr())
-	closed := listenTest(t)
-	closedPort := portOf(t, closed.Addr())
-	_ = closed.Close()
+	closedPort := closedPorts(t, 1)[0]
 	go func() {
 		for {
 			c, err := open.Accept()

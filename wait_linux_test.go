@@ -92,7 +92,7 @@ func TestWaitForCommandStdin(t *testing.T) {
 // When the time is over the last cause is said, with the status of the table.
 func TestWaitForGivesUp(t *testing.T) {
 	t.Parallel()
-	port, silent := freePort(t, "tcp"), silentPort(t)
+	port, silent := closedPorts(t, 1)[0], silentPort(t)
 	for _, c := range []struct {
 		args   string
 		status int
