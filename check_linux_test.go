@@ -72,7 +72,7 @@ func TestCheckLikeNC(t *testing.T) {
 		"-zv -w 1 localhost " + open[0],
 		"-vz -w1 -- 127.0.0.1 " + open[0],
 		"-zv 127.0.0.1 1-20",
-		"-zv nosuch.invalid 80",
+		"-zv no..such 80",
 	} {
 		t.Run(args, func(t *testing.T) {
 			t.Parallel()
@@ -113,10 +113,10 @@ func TestCheckJSON(t *testing.T) {
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-	p = startPurr(t, opts{}, "-z", "--json", "nosuch.invalid", "80")
+	p = startPurr(t, opts{}, "-z", "--json", "no..such", "80")
 	p.ends(1)
-	p.printed(`{"v":1,"host":"nosuch.invalid","port":80,"state":"local-error","rtt_us":null,"error":"getaddrinfo for host \"nosuch.invalid\" port 80: Name or service not known"}` + "\n")
-	p = startPurr(t, opts{}, "-zu", "--json", "-w", "0.2", "nosuch.invalid", "53")
+	p.printed(`{"v":1,"host":"no..such","port":80,"state":"local-error","rtt_us":null,"error":"getaddrinfo for host \"no..such\" port 80: Name or service not known"}` + "\n")
+	p = startPurr(t, opts{}, "-zu", "--json", "-w", "0.2", "no..such", "53")
 	p.ends(1)
 	if o := map[string]any{}; json.Unmarshal([]byte(p.out.String()), &o) != nil || o["state"] != "local-error" || o["address"] != nil {
 		t.Errorf("%s", p.out.String())
@@ -160,9 +160,9 @@ func TestCheckHosts(t *testing.T) {
 			t.Errorf("%s: said %q", host, got)
 		}
 	}
-	p := startPurr(t, opts{stdin: strings.NewReader("nosuch.invalid\n127.0.0.1\n")}, "-z", "-", port, "1")
+	p := startPurr(t, opts{stdin: strings.NewReader("no..such\n127.0.0.1\n")}, "-z", "-", port, "1")
 	p.ends(0)
-	p.complains("nosuch.invalid")
+	p.complains("no..such")
 	p = startPurr(t, opts{}, "-z", "-", port)
 	p.ends(1)
 	p.complains("hosts on stdin", "none")

@@ -105,7 +105,7 @@ func TestWaitForGivesUp(t *testing.T) {
 		{"-z --wait-for 600ms 127.0.0.1 " + port + " -- echo no", 1, "refused"},
 		{"-zu --wait-for 600ms 127.0.0.1 " + silent, 3, "no-answer"},
 		{"-U --wait-for 0.6 /nonexistent/s", 1, "No such file"},
-		{"--wait-for 0.6 nosuch.invalid 80", 1, "not known"},
+		{"--wait-for 0.6 no..such 80", 1, "not known"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			t.Parallel()
