@@ -96,10 +96,12 @@ func (k *kept) wait(re *regexp.Regexp) []string {
 	}
 }
 
-// promptly is what "at once" may take where the promise is 100 ms.
+// promptly is what "at once" may take where the promise is 100 ms. Under the
+// race detector much more runs at the same time, and a process may be held up
+// while this one is not.
 func promptly() time.Duration {
 	if underRace {
-		return time.Second
+		return 3 * time.Second
 	}
 	return 500 * time.Millisecond
 }
