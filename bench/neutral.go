@@ -30,6 +30,7 @@ type job struct {
 	Count   int           // round trips, connections
 	Workers int           // connections at the same time
 	For     time.Duration // how long to go on, where that is the limit
+	Silence time.Duration // how long to wait for a datagram before the rest is taken for lost
 	Check   bool          // compare every byte (slower), not only count
 	Upper   bool          // what comes back is in upper case
 	Near    string        // network namespaces of the two ends of a wire

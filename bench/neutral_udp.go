@@ -18,8 +18,6 @@ const (
 	udpBatch = 64
 	// udpMax is the largest datagram (bytes).
 	udpMax = 64 << 10
-	// udpSilence is how long a neutral end waits for the next datagram before it takes the rest for lost.
-	udpSilence = 2 * time.Second
 )
 
 // batch makes n messages with buffers of size bytes.
@@ -70,7 +68,7 @@ func udpEcho(j job) (report, error) {
 		if len(e.waiting) == 0 {
 			break
 		}
-		conn.SetReadDeadline(time.Now().Add(udpSilence))
+		conn.SetReadDeadline(time.Now().Add(j.Silence))
 		free, err = e.receive()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			r.Lost += int64(len(e.waiting))
@@ -190,7 +188,7 @@ func udpSink(j job) (report, error) {
 	r := report{Bad: -1}
 	for r.Bytes < j.Size {
 		if r.Count > 0 {
-			conn.SetReadDeadline(time.Now().Add(udpSilence))
+			conn.SetReadDeadline(time.Now().Add(j.Silence))
 		}
 		n, err := pc.ReadBatch(in, flags)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -249,7 +247,7 @@ func udpFeed(j job) (report, error) {
 	window := int64(j.Window * j.Block)
 	start := now()
 	var sent, count int64
-	silence := time.NewTimer(udpSilence)
+	silence := time.NewTimer(j.Silence)
 	for sent < j.Size {
 		n := 0
 		for ; sent < j.Size && sent-drained.Load()+int64(j.Block) <= window && n < len(out); n++ {
@@ -260,7 +258,7 @@ func udpFeed(j job) (report, error) {
 			return report{}, err
 		}
 		count += int64(n)
-		silence.Reset(udpSilence)
+		silence.Reset(j.Silence)
 		if sent < j.Size {
 			select {
 			case <-moved:
@@ -272,7 +270,7 @@ func udpFeed(j job) (report, error) {
 	var r report
 	select {
 	case r = <-done:
-	case <-time.After(udpSilence):
+	case <-time.After(j.Silence):
 		return report{}, fmt.Errorf("only %d of %d bytes came out", drained.Load(), sent)
 	}
 	r.Start, r.Count = start, count

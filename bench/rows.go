@@ -70,6 +70,15 @@ func (b *bench) lasting() time.Duration {
 	return time.Second
 }
 
+// silence is how long a neutral end waits for the next datagram. The short form may be run on a machine where everything
+// can stand still for seconds.
+func (b *bench) silence() time.Duration {
+	if b.short {
+		return 10 * time.Second
+	}
+	return 2 * time.Second
+}
+
 // allRows lists the rows in the order of the tables.
 func (b *bench) allRows() []row {
 	unix := lane{network: "unix"}

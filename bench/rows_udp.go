@@ -46,7 +46,7 @@ func udpEchoCost(block int) func(context.Context, run) (sample, error) {
 			return sample{}, err
 		}
 		before := p.groupCPU()
-		j := job{Role: "udpecho", Addr: addr, Block: block, Window: r.window, For: r.lasting()}
+		j := job{Role: "udpecho", Addr: addr, Block: block, Window: r.window, For: r.lasting(), Silence: r.silence()}
 		load, err := s.neutral(j, nil, nil, "")
 		if err != nil {
 			return sample{}, err
@@ -86,7 +86,8 @@ func udpSend(ctx context.Context, r run) (sample, error) {
 		return sample{}, err
 	}
 	defer s.close()
-	end, err := s.neutral(job{Role: "udpsink", Addr: loopback.host + ":0", Size: r.size, Check: r.check}, nil, nil, "")
+	end, err := s.neutral(job{Role: "udpsink", Addr: loopback.host + ":0", Size: r.size, Check: r.check, Silence: r.silence()},
+		nil, nil, "")
 	if err != nil {
 		return sample{}, err
 	}
@@ -157,7 +158,7 @@ func udpReceive(ctx context.Context, r run) (sample, error) {
 		return sample{}, err
 	}
 	j := job{Role: "udpfeed", Addr: loopback.host + ":" + port, Size: r.size, Block: record, Window: udpWindow,
-		Check: r.check}
+		Check: r.check, Silence: r.silence()}
 	load, err := s.neutral(j, out, nil, "")
 	if err != nil {
 		return sample{}, err
