@@ -178,7 +178,7 @@ func TestJSON(t *testing.T) {
 	t.Run("datagrams", func(t *testing.T) {
 		t.Parallel()
 		server, port := listener(t, "-u", "-l", "-k", "--echo", "--json")
-		client := startPurr(t, opts{stdin: strings.NewReader("hello")}, "-u", "-W", "1", "--json", "127.0.0.1", port)
+		client := startPurr(t, opts{stdin: strings.NewReader("hello")}, "-u", "-w", "20", "-W", "1", "--json", "127.0.0.1", port)
 		e := check(t, client, 0, "connect", "disconnect")
 		if d := e["disconnect"]; d["sent"] != 5.0 || d["received"] != 5.0 {
 			t.Errorf("disconnect: %v", d)

@@ -170,21 +170,23 @@ func TestNobodyReadsStderr(t *testing.T) {
 // nothing comes any more.
 func TestUDPSlowReader(t *testing.T) {
 	t.Parallel()
-	server := listenUDPTest(t)
-	p := startPurr(t, opts{stdin: strings.NewReader("?"), ownStdout: true}, "-u", "127.0.0.1", portOf(t, server.LocalAddr()))
-	_, client := receiveFrom(t, server)
-	content := noise(40 * 20_000)
-	for i := range 40 {
-		if _, err := server.WriteToUDP([]byte(content[i*20_000:(i+1)*20_000]), client); err != nil {
-			t.Fatal(err)
+	fairly(t, 300*time.Millisecond, func(t testing.TB) {
+		server := listenUDPTest(t)
+		p := startPurr(t, opts{stdin: strings.NewReader("?"), ownStdout: true}, "-u", "127.0.0.1", portOf(t, server.LocalAddr()))
+		_, client := receiveFrom(t, server)
+		content := noise(40 * 20_000)
+		for i := range 40 {
+			if _, err := server.WriteToUDP([]byte(content[i*20_000:(i+1)*20_000]), client); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Millisecond) // leave room in the receive buffer
 		}
-		time.Sleep(time.Millisecond) // leave room in the receive buffer
-	}
-	time.Sleep(replyWait + 500*time.Millisecond)
-	if got := readAll(t, p.stdout); got != content {
-		t.Errorf("%d of %d bytes", len(got), len(content))
-	}
-	p.ends(0)
+		time.Sleep(replyWait + 500*time.Millisecond)
+		if got := readAll(t, p.stdout); got != content {
+			t.Errorf("%d of %d bytes", len(got), len(content))
+		}
+		p.ends(0)
+	})
 }
 
 // What is written to stdin between two clients of -l -k goes to one of them.

@@ -278,7 +278,9 @@ func TestAskAndAnswer(t *testing.T) {
 			case "nc.traditional":
 				listen = "-q 30 -l -s 127.0.0.1 -p PORT"
 			}
-			server := shell(t, opts{}, "echo 'Thank you' | "+peer.command(t, listen, port))
+			// A file, too: some end with the client's FIN, whatever they have not
+			// read by then.
+			server := shell(t, opts{stdin: opened(t, fileWith(t, "Thank you\n"))}, peer.command(t, listen, port))
 			awaitPort(t, "tcp", port)
 			client := startPurr(t, opts{stdin: strings.NewReader("hello\n")}, "127.0.0.1", port)
 			client.ends(0)
@@ -293,10 +295,10 @@ func TestAskAndAnswer(t *testing.T) {
 func TestDatagramPeers(t *testing.T) {
 	t.Parallel()
 	for _, peer := range []struct{ program, pkg, ask, listen string }{
-		{"nc.openbsd", "netcat-openbsd", "-u -w 1 127.0.0.1 PORT", "-u -l 127.0.0.1 PORT"},
-		{"nc.traditional", "netcat-traditional", "-u -q 1 127.0.0.1 PORT", "-u -l -s 127.0.0.1 -p PORT"},
-		{"socat", "socat", "-t 1 - UDP:127.0.0.1:PORT", "- UDP-LISTEN:PORT,bind=127.0.0.1"},
-		{"ncat", "ncat", "-u -i 1 127.0.0.1 PORT", "-u -l 127.0.0.1 PORT"},
+		{"nc.openbsd", "netcat-openbsd", "-u -w 30 127.0.0.1 PORT", "-u -l 127.0.0.1 PORT"},
+		{"nc.traditional", "netcat-traditional", "-u -q 30 127.0.0.1 PORT", "-u -l -s 127.0.0.1 -p PORT"},
+		{"socat", "socat", "-t 30 - UDP:127.0.0.1:PORT", "- UDP-LISTEN:PORT,bind=127.0.0.1"},
+		{"ncat", "ncat", "-u -i 30 127.0.0.1 PORT", "-u -l 127.0.0.1 PORT"},
 	} {
 		t.Run(peer.program+" asks", func(t *testing.T) {
 			t.Parallel()
@@ -306,7 +308,6 @@ func TestDatagramPeers(t *testing.T) {
 			client := start(t, opts{openStdin: true}, program, strings.Fields(strings.ReplaceAll(peer.ask, "PORT", server.port()))...)
 			writeAll(t, client.stdin, "hello\n")
 			client.waitOut("HELLO\n")
-			_ = client.stdin.Close()
 			client.kill()
 			server.runs()
 		})
@@ -387,9 +388,13 @@ func TestUnixPeers(t *testing.T) {
 		theirs := filepath.Join(socketDir(t), "t")
 		nc := start(t, opts{}, program, "-u", "-l", "-U", theirs)
 		awaitUnix(t, theirs)
-		ours := startPurr(t, opts{stdin: strings.NewReader("from purr")}, "-u", "-U", "-w", "0.1", theirs)
-		ours.ends(0)
+		// nc peeks at a datagram, and connects to where that came from, before it
+		// reads it: purr has to be there still.
+		ours := startPurr(t, opts{openStdin: true}, "-u", "-U", theirs)
+		writeAll(t, ours.stdin, "from purr")
 		nc.waitOut("from purr")
+		_ = ours.stdin.Close()
+		ours.ends(0)
 		nc.kill()
 	})
 	t.Run("socat datagrams", func(t *testing.T) {
@@ -443,7 +448,7 @@ func TestAbstractNames(t *testing.T) {
 	// Datagrams.
 	gram := startPurr(t, opts{}, "-v", "-u", "-l", "-k", "--echo", "--upper", "-U", name+"g")
 	gram.waitErr(boundOn)
-	client = startPurr(t, opts{stdin: strings.NewReader("hello"), dir: dir}, "-u", "-U", "-W", "1", name+"g")
+	client = startPurr(t, opts{stdin: strings.NewReader("hello"), dir: dir}, "-u", "-U", "-w", "20", "-W", "1", name+"g")
 	client.ends(0)
 	client.printed("HELLO")
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {

@@ -113,7 +113,7 @@ func TestUDPSizes(t *testing.T) {
 	t.Run("a reply received whole", func(t *testing.T) {
 		t.Parallel()
 		c := listenUDPTest(t)
-		p := startPurr(t, opts{stdin: strings.NewReader("?")}, "-u", "-W", "1", "127.0.0.1", portOf(t, c.LocalAddr()))
+		p := startPurr(t, opts{stdin: strings.NewReader("?")}, "-u", "-w", "20", "-W", "1", "127.0.0.1", portOf(t, c.LocalAddr()))
 		_, from := receiveFrom(t, c)
 		if _, err := c.WriteToUDP([]byte(noise(65_507)), from); err != nil {
 			t.Fatal(err)
@@ -149,7 +149,7 @@ func TestUDPEmptyDatagram(t *testing.T) {
 		p.printed("ab")
 	}
 	c := listenUDPTest(t)
-	p := startPurr(t, opts{stdin: strings.NewReader("?")}, "-u", "127.0.0.1", portOf(t, c.LocalAddr()))
+	p := startPurr(t, opts{stdin: strings.NewReader("?")}, "-u", "-w", "20", "-W", "3", "127.0.0.1", portOf(t, c.LocalAddr()))
 	_, from := receiveFrom(t, c)
 	for _, d := range []string{"", "reply", ""} {
 		if _, err := c.WriteToUDP([]byte(d), from); err != nil {
@@ -322,13 +322,14 @@ func TestUDPWaitsForReplies(t *testing.T) {
 				p := startPurr(t, opts{stdin: strings.NewReader("?")}, append(append([]string{"-u"}, test.args...), "127.0.0.1", portOf(t, c.LocalAddr()))...)
 				_, from := receiveFrom(t, c)
 				// Two replies, each when most of the wait is over.
+				var last time.Time
 				for range 2 {
 					time.Sleep(test.wait * 6 / 10)
+					last = time.Now()
 					if _, err := c.WriteToUDP([]byte("reply "), from); err != nil {
 						t.Fatal(err)
 					}
 				}
-				last := time.Now()
 				p.ends(0)
 				p.printed("reply reply ")
 				p.quiet()
@@ -412,7 +413,7 @@ func TestUDPFamilies(t *testing.T) {
 	needsIPv6(t)
 	p := startPurr(t, opts{}, "-u", "-l", "-k", "--echo", "--upper", "0")
 	for _, host := range []string{"127.0.0.1", "::1"} {
-		client := startPurr(t, opts{stdin: strings.NewReader("via " + host)}, "-u", "-W", "1", host, p.port())
+		client := startPurr(t, opts{stdin: strings.NewReader("via " + host)}, "-u", "-w", "20", "-W", "1", host, p.port())
 		client.ends(0)
 		client.printed("VIA " + strings.ToUpper(host))
 	}
@@ -448,15 +449,15 @@ func TestUnixDatagrams(t *testing.T) {
 	path := filepath.Join(socketDir(t), "s")
 	server := startPurr(t, opts{}, "-v", "-u", "-l", "-k", "--echo", "--upper", "-U", path)
 	server.waitErr(boundOn)
-	for _, question := range []string{"hello", noise(100_000)} {
-		client := startPurr(t, opts{stdin: opened(t, fileWith(t, question))}, "-u", "-U", "-w", "0.5", path)
+	for answers, question := range map[string]string{"1": "hello", "2": noise(100_000)} {
+		client := startPurr(t, opts{stdin: opened(t, fileWith(t, question))}, "-u", "-U", "-w", "20", "-W", answers, path)
 		client.ends(0)
 		client.printed(string(upperASCII([]byte(question))))
 		client.quiet()
 	}
 	// With a name of its own, which is removed afterwards.
 	own := filepath.Join(filepath.Dir(path), "own")
-	client := startPurr(t, opts{stdin: strings.NewReader("named"), openStdin: false}, "-u", "-U", "-W", "1", "-s", own, path)
+	client := startPurr(t, opts{stdin: strings.NewReader("named")}, "-u", "-U", "-w", "20", "-W", "1", "-s", own, path)
 	client.ends(0)
 	client.printed("NAMED")
 	absent(t, own)

@@ -290,7 +290,7 @@ func TestLinkLocal(t *testing.T) {
 		echo "[zone]" && echo question | purr "[fe80::17%lo]:7777"; s=$?; wait; [ $s = 1 ] && cat got &&
 		{ purr -u -l -k --echo --upper 7777 </dev/null >/dev/null & p=$!; } && i=0
 		while ! grep -q ":1E61 " /proc/net/udp6 && [ $i -lt 500 ]; do i=$((i+1)); sleep 0.01; done
-		echo datagram | purr -u -W 1 "fe80::17%lo" 7777; s=$?; kill $p; exit $s`
+		echo datagram | purr -u -w 20 -W 1 "fe80::17%lo" 7777; s=$?; kill $p; exit $s`
 	p := shell(t, opts{dir: t.TempDir()}, `exec unshare -n sh -c "$1"`, script)
 	if p.status() == 77 {
 		t.Skip("needs a link-local address on the loopback interface")
