@@ -132,7 +132,7 @@ func TestPushPartingCut(t *testing.T) {
 				x := midway(t, listening)
 				x.send = []string{"-v"}
 				if name == "silent" {
-					x.send = []string{"-v", "--idle-timeout", "2"}
+					x.send = []string{"-v", "--idle-timeout", "5"}
 				}
 				x.take = x.send
 				x.start()

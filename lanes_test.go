@@ -87,7 +87,7 @@ func TestPushOneConnection(t *testing.T) {
 	bothWays(t, func(t *testing.T, listening role) {
 		x := newTransfer(t, listening, "s.bin")
 		x.file("s.bin", noise(1_500_000))
-		x.send = []string{"--hello-timeout", "1"}
+		x.send = []string{"--hello-timeout", "5"}
 		x.take = x.send
 		listener, _ := x.relayed(func(r *relay) { r.most.Store(1) })
 		x.ends(0)
@@ -156,8 +156,8 @@ func TestPushFewConnections(t *testing.T) {
 		for _, name := range x.paths {
 			x.file(name, noise(3_000_000))
 		}
-		x.take = []string{"--hello-timeout", "1"}
-		x.send = append([]string{"--rate", "6M"}, x.take...) // for longer than it takes to find out
+		x.take = []string{"--hello-timeout", "5"}
+		x.send = append([]string{"--rate", "2M"}, x.take...) // for longer than it takes to find out
 		listener, dialer := x.relayed(func(r *relay) { r.most.Store(2) }, "-vv")
 		x.ends(0)
 		for _, name := range x.paths {

@@ -302,12 +302,12 @@ func TestSilentNetcat(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "f"), "content")
-	p, addr := startPush(t, dir, "--hello-timeout", "1", "f")
+	p, addr := startPush(t, dir, "--hello-timeout", "5", "f")
 	_, port, _ := net.SplitHostPort(addr)
+	c := dialTest(t, "tcp", addr)
 	d := startPurr(t, opts{dir: dir}, "--recv-file", "got", "127.0.0.1", port)
 	d.ends(1)
 	absent(t, filepath.Join(dir, "got"))
-	c := dialTest(t, "tcp", addr)
 	if got, err := readAllOf(c); !isReset(err) || !strings.HasSuffix(got, "purr -l PORT --send-file FILE\n") {
 		t.Errorf("%q, %v", got, err)
 	}

@@ -139,16 +139,16 @@ func TestPushStalled(t *testing.T) {
 			bothWays(t, func(t *testing.T, listening role) {
 				x := midway(t, listening)
 				x.fromSender.kind = kind
-				x.send = []string{"--idle-timeout", "2"}
+				x.send = []string{"--idle-timeout", "4"}
 				x.take = x.send
 				x.start().ends(3)
 				for _, p := range []*process{x.sender, x.receiver} {
-					if p.took < 1800*time.Millisecond {
+					if p.took < 3800*time.Millisecond {
 						t.Errorf("%s: gave up after %v%s", p.name, p.took, p.heard())
 					}
 				}
-				said(x.receiver, fmt.Sprintf(regexpKept, "(lost contact for 2s|nothing heard for 2s|the other end closed the connection)"))
-				said(x.sender, `: not confirmed: (lost contact for 2s|nothing heard for 2s|the other end closed the connection)`)
+				said(x.receiver, fmt.Sprintf(regexpKept, "(lost contact for 4s|nothing heard for 4s|the other end closed the connection)"))
+				said(x.sender, `: not confirmed: (lost contact for 4s|nothing heard for 4s|the other end closed the connection)`)
 				x.leaves("part")
 				x.again()
 			})

@@ -123,7 +123,7 @@ func TestHostileSender(t *testing.T) {
 			if err := os.Mkdir(into, 0o755); err != nil {
 				t.Fatal(err)
 			}
-			p := startPurr(t, opts{}, "--pull", "--hello-timeout", "2", "--idle-timeout", "2", host, port, into)
+			p := startPurr(t, opts{}, "--pull", "--hello-timeout", "5", "--idle-timeout", "5", host, port, into)
 			tame(p)
 			for dir, most := range map[string]int{above: 1, outside: 0, into: 1} {
 				if found, _ := os.ReadDir(dir); len(found) > most {
@@ -255,7 +255,7 @@ func TestHostileCreated(t *testing.T) {
 // A listener that answers a lane's first request with fields that have no end.
 func TestHostileLane(t *testing.T) {
 	t.Parallel()
-	p, addr, into := startPull(t, "-k", "--hello-timeout", "2")
+	p, addr, into := startPull(t, "-k", "--hello-timeout", "5")
 	const most = 100 << 20
 	flood := listenTest(t)
 	go func() {
@@ -286,7 +286,7 @@ func TestHostileLane(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "large"), noise(1_000_000))
 	host, port, _ := net.SplitHostPort(flood.Addr().String())
-	d := startPurr(t, opts{dir: dir}, "--push", "--hello-timeout", "2", host, port, "large")
+	d := startPurr(t, opts{dir: dir}, "--push", "--hello-timeout", "5", host, port, "large")
 	modest(d)
 	d.ends(0) // beside the exchange
 	hasContent(t, filepath.Join(into, "large"), noise(1_000_000))
