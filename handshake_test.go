@@ -174,7 +174,7 @@ func TestNoConfirmation(t *testing.T) {
 	t.Parallel()
 	k := newKey()
 	ln := listenTest(t)
-	d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("from the dialer")}, "-w", "1", "127.0.0.1", portOf(t, ln.Addr()))
+	d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("from the dialer")}, "-w", "5", "127.0.0.1", portOf(t, ln.Addr()))
 	s, err := sealTest(t, acceptTest(t, ln), true, k)
 	if err != nil {
 		t.Fatal(err)
@@ -183,7 +183,7 @@ func TestNoConfirmation(t *testing.T) {
 		t.Errorf("got %q, %v", b, err)
 	}
 	d.ends(1)
-	d.complains("handshake with 127.0.0.1 port", "not done within 1s")
+	d.complains("handshake with 127.0.0.1 port", "not done within 5s")
 }
 
 // Ends that are no purrs of ours: what they get, and what we say.
@@ -195,7 +195,7 @@ func TestStrangers(t *testing.T) {
 		client string // a shell command; PORT is the listener's
 		status int
 		says   []string
-		out    string
+		out    string // or nothing, where nc does not read before it ends; empty: anything
 	}{
 		"nc with a line":   {"printf 'hello\\n' | nc -N 127.0.0.1 PORT", 6, clear, "purr: this port expects an encrypted purr\n"},
 		"nc with a lot":    {"head -c 5000000 /dev/zero | nc -N 127.0.0.1 PORT", 6, clear, ""},
@@ -214,7 +214,7 @@ func TestStrangers(t *testing.T) {
 			l.complains(append(test.says, "handshake with 127.0.0.1 port")...)
 			l.printed("")
 			c.status()
-			if out := c.out.String(); strings.Contains(out, "from the listener") || test.out != "" && out != test.out {
+			if out := c.out.String(); strings.Contains(out, "from the listener") || test.out != "" && out != "" && out != test.out {
 				t.Errorf("the client got %s", brief(out))
 			}
 		})
@@ -250,7 +250,11 @@ func TestStrangeServers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ln := listenTest(t)
-			d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("from the dialer")}, "-w", "1", "127.0.0.1", portOf(t, ln.Addr()))
+			wait := "5"
+			if name == "says nothing" {
+				wait = "1"
+			}
+			d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("from the dialer")}, "-w", wait, "127.0.0.1", portOf(t, ln.Addr()))
 			c := acceptTest(t, ln)
 			test.serve(c)
 			if name == "dies" {
@@ -284,7 +288,7 @@ func TestSilentClients(t *testing.T) {
 				stays = append(stays, dialTest(t, "tcp", l.addr()))
 			}
 			d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("hello")}, "127.0.0.1", l.port())
-			d.endsWithin(0, handshakeTime/2)
+			d.endsWithin(0, handshakeTime-time.Second) // each of those who stay has that time
 			l.waitOut("^hello$")
 			if args == "-l" {
 				l.ends(0)
@@ -303,11 +307,11 @@ func TestSilentClients(t *testing.T) {
 func TestHandshakeTime(t *testing.T) {
 	t.Parallel()
 	l := startPurr(t, opts{env: keyed(newKey())}, "-lk", "-w", "1", "127.0.0.1", "0")
+	begun := time.Now()
 	c := dialTest(t, "tcp", l.addr())
 	writeAll(t, c, "\x16\x03\x01")
-	begun := time.Now()
 	_, _ = io.Copy(io.Discard, c)
-	if took := time.Since(begun); took < 500*time.Millisecond || took > 5*time.Second {
+	if took := time.Since(begun); took < time.Second || since(begun) > handshakeTime/2 {
 		t.Errorf("let go after %v", took)
 	}
 	l.waitErr(regexp.MustCompile(`(?m)^purr: handshake with 127\.0\.0\.1 port \d+: not done within 1s$`))
@@ -319,12 +323,12 @@ func TestHandshakeTime(t *testing.T) {
 func TestAcceptTimeoutWithKey(t *testing.T) {
 	t.Parallel()
 	k := newKey()
-	l := startPurr(t, opts{env: keyed(k)}, "-l", "--accept-timeout", "1", "127.0.0.1", "0")
+	l := startPurr(t, opts{env: keyed(k)}, "-l", "--accept-timeout", "4", "127.0.0.1", "0")
 	_ = dialTest(t, "tcp", l.addr()).Close()
 	l.ends(1)
-	l.complains("nobody connected within 1s")
+	l.complains("nobody connected within 4s")
 
-	l = startPurr(t, opts{env: keyed(k)}, "-l", "--accept-timeout", "1", "127.0.0.1", "0")
+	l = startPurr(t, opts{env: keyed(k)}, "-l", "--accept-timeout", "4", "127.0.0.1", "0")
 	c := dialTest(t, "tcp", l.addr())
 	gone := make(chan struct{})
 	go func() { // until the listener's socket is gone
@@ -339,7 +343,7 @@ func TestAcceptTimeoutWithKey(t *testing.T) {
 		}
 	}()
 	select {
-	case <-time.After(1500 * time.Millisecond): // the socket may stay open; its time is over
+	case <-time.After(4500 * time.Millisecond): // the socket may stay open; its time is over
 	case <-gone:
 	}
 	s, err := sealTest(t, c, false, k)

@@ -113,7 +113,7 @@ func TestSealedModes(t *testing.T) {
 		{"echo", "-lk --echo", "", payload, payload, payload},
 		{"echo upper", "-lk --echo --upper", "", "hello", "hello", "HELLO"},
 		{"echo once", "-l --echo", "", payload, payload, payload},
-		{"echo dials", "-l", "--echo -w 1", "", "", ""},
+		{"echo dials", "-l", "--echo -w 4", "", "", ""},
 		{"upper", "-l --upper", "", "hello", "HELLO", ""},
 		{"send file", "-l --send-file " + file, "", "x", "x", payload},
 		{"send file, many", "-lk --send-file " + file, "", "x", "x", payload},
@@ -126,8 +126,8 @@ func TestSealedModes(t *testing.T) {
 		{"lines apart", "-l", "-i 0.01", "a\nb\n", "a\nb\n", ""},
 		{"quit word", "-l", "--quit-word q", "a\nq\nb\n", "a\n", ""},
 		{"reads", "-l -W 1", "", "hello", "hello", ""},
-		{"no shutdown", "-l -w 1", "--no-shutdown -w 1", "hello", "hello", ""},
-		{"quit after", "-l -w 5", "-q 1", "hello", "hello", ""},
+		{"no shutdown", "-l -w 4", "--no-shutdown -w 4", "hello", "hello", ""},
+		{"quit after", "-l -w 20", "-q 1", "hello", "hello", ""},
 		{"nothing at all", "-l", "", "", "", ""},
 		{"options of the socket", "-l --keepalive 5 -I 64k", "-O 64k --keepalive 0", payload, payload, ""},
 	} {
@@ -407,18 +407,23 @@ func TestSealedFullDisk(t *testing.T) {
 func TestSealedIdle(t *testing.T) {
 	t.Parallel()
 	k := newKey()
-	l := startPurr(t, opts{env: keyed(k), openStdin: true}, "-l", "-w", "1", "127.0.0.1", "0")
-	d := startPurr(t, opts{env: keyed(k), openStdin: true}, "127.0.0.1", l.port())
-	writeAll(t, d.stdin, "hello")
-	l.ends(0)
-	l.printed("hello")
-	_ = d.stdin.Close()
-	d.ends(0)
-
-	l = startPurr(t, opts{env: keyed(k), ownStdout: true}, "-l", "127.0.0.1", "0")
-	d = startPurr(t, opts{env: keyed(k), stdin: strings.NewReader(noise(20_000_000))}, "-w", "1", "127.0.0.1", l.port())
-	d.ends(1)
-	d.complains("send to 127.0.0.1 port", "idle for 1s")
+	t.Run("nothing under way", func(t *testing.T) {
+		t.Parallel()
+		l := startPurr(t, opts{env: keyed(k), openStdin: true}, "-l", "-w", "4", "127.0.0.1", "0")
+		d := startPurr(t, opts{env: keyed(k), openStdin: true}, "127.0.0.1", l.port())
+		writeAll(t, d.stdin, "hello")
+		l.ends(0)
+		l.printed("hello")
+		_ = d.stdin.Close()
+		d.ends(0)
+	})
+	t.Run("bytes not taken", func(t *testing.T) {
+		t.Parallel()
+		l := startPurr(t, opts{env: keyed(k), ownStdout: true}, "-l", "127.0.0.1", "0")
+		d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader(noise(20_000_000))}, "-w", "4", "127.0.0.1", l.port())
+		d.ends(1)
+		d.complains("send to 127.0.0.1 port", "idle for 4s")
+	})
 }
 
 // rawStream and the kernel's ways never see an encrypted connection: what they
