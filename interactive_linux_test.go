@@ -219,7 +219,19 @@ func TestInteractiveEndings(t *testing.T) {
 		t.Errorf("after a reset the terminal was\n%sand is\n%s", before, after)
 	}
 
-	s.enter("clear; (trap '' INT; sleep 0.3; kill -TERM $(cat " + s.dir + "/pid)) & sh -c 'echo $$ >" + s.dir + "/pid; exec purr --interactive -l 127.0.0.1 0'; echo STATUS $?")
+	terminate := func() {
+		t.Helper()
+		pid, err := os.ReadFile(s.dir + "/pid")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := exec.Command("kill", "-TERM", strings.TrimSpace(string(pid))).Run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.enter("clear; sh -c 'echo $$ >" + s.dir + "/pid; exec purr --interactive -l 127.0.0.1 0'; echo STATUS $?")
+	s.shows("Listening on")
+	terminate()
 	s.status(143)
 	if after := s.modes(); after != before {
 		t.Errorf("after SIGTERM the terminal was\n%sand is\n%s", before, after)
@@ -231,13 +243,7 @@ func TestInteractiveEndings(t *testing.T) {
 	c = acceptTest(t, ln)
 	writeAll(t, c, "welcome\n")
 	s.shows(`(?m)^welcome$`)
-	pid, err := os.ReadFile(s.dir + "/pid")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := exec.Command("kill", "-TERM", strings.TrimSpace(string(pid))).Run(); err != nil {
-		t.Fatal(err)
-	}
+	terminate()
 	s.status(143)
 	if after := s.modes(); after != before {
 		t.Errorf("after SIGTERM the terminal was\n%sand is\n%s", before, after)

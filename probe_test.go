@@ -19,7 +19,7 @@ import (
 
 // listenUDP returns the address of a server on loopback that calls reply for each datagram and sends what it returns,
 // from its own port or from others that it opens itself.
-func listenUDP(t *testing.T, reply func(c *net.UDPConn, from netip.AddrPort, b []byte)) netip.AddrPort {
+func listenUDP(t testing.TB, reply func(c *net.UDPConn, from netip.AddrPort, b []byte)) netip.AddrPort {
 	t.Helper()
 	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -42,7 +42,7 @@ func listenUDP(t *testing.T, reply func(c *net.UDPConn, from netip.AddrPort, b [
 }
 
 // probing returns options from the texts of --payload and --expect.
-func probing(t *testing.T, payload, expect string) *probeOptions {
+func probing(t testing.TB, payload, expect string) *probeOptions {
 	t.Helper()
 	o := &probeOptions{}
 	if payload != "" {
@@ -323,16 +323,18 @@ func TestPing(t *testing.T) {
 }
 
 func TestPingLateAndClosed(t *testing.T) {
-	target := listenUDP(t, func(c *net.UDPConn, from netip.AddrPort, b []byte) {
-		time.AfterFunc(150*time.Millisecond, func() { c.WriteToUDPAddrPort(b, from) })
+	o := &pingOptions{probeOptions: *probing(t, "echo", ""), count: 3, interval: 200 * time.Millisecond}
+	o.wait = 200 * time.Millisecond
+	fairly(t, 50*time.Millisecond, func(t testing.TB) {
+		target := listenUDP(t, func(c *net.UDPConn, from netip.AddrPort, b []byte) {
+			time.AfterFunc(300*time.Millisecond, func() { c.WriteToUDPAddrPort(b, from) })
+		})
+		s := pingUDP(t.Context(), "", target, o, func(*pingEvent) {})
+		if s.sent != 3 || s.answered != 0 || s.late == 0 || s.status() != 3 || s.lost() != 1 {
+			t.Errorf("%+v", s)
+		}
 	})
-	o := &pingOptions{probeOptions: *probing(t, "echo", ""), count: 3, interval: 100 * time.Millisecond}
-	o.wait = 100 * time.Millisecond
-	s := pingUDP(t.Context(), "", target, o, func(*pingEvent) {})
-	if s.sent != 3 || s.answered != 0 || s.late == 0 || s.status() != 3 || s.lost() != 1 {
-		t.Errorf("%+v", s)
-	}
-	s = pingUDP(t.Context(), "", netip.MustParseAddrPort("127.0.0.1:1"), o, func(e *pingEvent) {
+	s := pingUDP(t.Context(), "", netip.MustParseAddrPort("127.0.0.1:1"), o, func(e *pingEvent) {
 		if e.kind != pingRejected || e.state != probeClosed {
 			t.Errorf("%+v", e)
 		}
