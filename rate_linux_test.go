@@ -42,7 +42,7 @@ func TestRate(t *testing.T) {
 	t.Parallel()
 	const rate, lasts = 2 << 20, 2 * time.Second
 	const size = int64(rate * lasts / time.Second)
-	// Nothing else than this process can come late and make it look too fast.
+	// It looks too fast only where this process comes late.
 	const slack = 100 * time.Millisecond
 	check := func(t testing.TB, begun time.Time) {
 		t.Helper()
