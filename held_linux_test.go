@@ -26,7 +26,7 @@ func (p *process) stop() {
 // finds the bytes and the end of its patience together.
 func TestHeldUp(t *testing.T) {
 	t.Parallel()
-	const held = 1300 * time.Millisecond
+	const held = 3300 * time.Millisecond
 	hold := func(t *testing.T, p *process, meanwhile func()) {
 		t.Helper()
 		p.stop()
@@ -34,7 +34,7 @@ func TestHeldUp(t *testing.T) {
 		time.Sleep(held)
 		p.signal(syscall.SIGCONT)
 	}
-	for _, args := range []string{"-l -w 1", "-l -w 1 --upper", "-l -w 1 --recv-file f", "-l -w 1 --echo"} {
+	for _, args := range []string{"-l -w 3", "-l -w 3 --upper", "-l -w 3 --recv-file f", "-l -w 3 --echo"} {
 		for range 2 {
 			t.Run(args, func(t *testing.T) {
 				t.Parallel()
@@ -62,7 +62,7 @@ func TestHeldUp(t *testing.T) {
 		for range 2 {
 			t.Run("stdin, "+network, func(t *testing.T) {
 				t.Parallel()
-				o, args := opts{openStdin: true}, []string{"-w", "1", "127.0.0.1"}
+				o, args := opts{openStdin: true}, []string{"-w", "3", "127.0.0.1"}
 				if network == "udp" {
 					c := listenUDPTest(t)
 					p := startPurr(t, o, append(args, portOf(t, c.LocalAddr()), "-u")...)
@@ -97,18 +97,20 @@ func TestHeldUpEnd(t *testing.T) {
 	for range 4 {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
-			p := startPurr(t, opts{ownStdout: true}, "-l", "127.0.0.1", "0")
-			c := dialTest(t, "tcp", p.addr())
-			writeAll(t, c, "0123456789")
-			readN(t, p.stdout, 10)
-			_ = p.stdout.Close()
-			time.Sleep(lastWord / 5) // the reader's end is noticed, and nothing else comes
-			p.stop()
-			_ = c.(*net.TCPConn).CloseWrite()
-			time.Sleep(lastWord * 6 / 5)
-			p.signal(syscall.SIGCONT)
-			p.ends(0)
-			p.quiet()
+			fairly(t, lastWord/2, func(t testing.TB) {
+				p := startPurr(t, opts{ownStdout: true}, "-l", "127.0.0.1", "0")
+				c := dialTest(t, "tcp", p.addr())
+				writeAll(t, c, "0123456789")
+				readN(t, p.stdout, 10)
+				_ = p.stdout.Close()
+				time.Sleep(lastWord / 5) // the reader's end is noticed, and nothing else comes
+				p.stop()
+				_ = c.(*net.TCPConn).CloseWrite()
+				time.Sleep(lastWord * 6 / 5)
+				p.signal(syscall.SIGCONT)
+				p.ends(0)
+				p.quiet()
+			})
 		})
 	}
 }
