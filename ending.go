@@ -30,6 +30,38 @@ type ending struct {
 // what it reads, as tar does, leaves before that.
 const lastWord = time.Second
 
+// An alarmClock is a timer that knows when it was to ring. A process that was
+// held up finds bytes and the end of its patience together, and whoever ends it
+// then loses what the pumps have not come to.
+type alarmClock struct {
+	timer *time.Timer
+	due   time.Time
+}
+
+// tardy is how late a timer can be though nothing was held up, and how long
+// whoever was gets to catch up.
+const tardy = 20 * time.Millisecond
+
+func newAlarmClock(d time.Duration) *alarmClock {
+	return &alarmClock{time.NewTimer(d), time.Now().Add(d)}
+}
+
+func (c *alarmClock) set(d time.Duration) {
+	c.timer.Reset(d)
+	c.due = time.Now().Add(d)
+}
+
+// rings is when the time has come; never for nil.
+func (c *alarmClock) rings() <-chan time.Time {
+	if c == nil {
+		return nil
+	}
+	return c.timer.C
+}
+
+// late reports whether it rings much later than it was set for.
+func (c *alarmClock) late() bool { return time.Since(c.due) > tardy }
+
 // Why a session ended; interrupted if it was stopped from outside.
 const (
 	bothFinished = "both ends finished"
@@ -40,20 +72,22 @@ const (
 // run returns when both directions have ended, or one has failed, or a limit
 // is reached.
 func (e *ending) run(ctx context.Context) {
-	var idle <-chan time.Time
-	var timer *time.Timer
+	var idle *alarmClock
 	if e.p.cfg.idleTimeout > 0 {
-		timer = time.NewTimer(e.p.cfg.idleTimeout)
-		defer timer.Stop()
-		idle = timer.C
+		idle = newAlarmClock(e.p.cfg.idleTimeout)
+		defer idle.timer.Stop()
 	}
 	unacked := 0
 	for !e.stopped && (e.sendOpen || e.receiveOpen) {
 		select {
 		case o := <-e.results:
 			e.take(o)
-		case <-idle:
-			timer.Reset(e.checkIdle(&unacked))
+		case <-idle.rings():
+			if idle.late() { // the pumps come first
+				idle.set(tardy)
+			} else {
+				idle.set(e.checkIdle(&unacked))
+			}
 		case <-e.quit:
 			if e.quitting = true; e.receiveWay.holding() {
 				e.failed = idleError{fmt.Errorf("write to %s: bytes from %s not taken %v after the end of %s", e.outName, e.peer, e.p.cfg.quitAfter, e.inName)}

@@ -112,15 +112,15 @@ func (s *datagramSession) run(ctx context.Context) error {
 // ended, and the error if it failed.
 func (s *datagramSession) wait(ctx context.Context, results <-chan outcome, first <-chan struct{}) (why string, ended int, failed error) {
 	sendOpen, begun := s.in != nil, false
-	idle := time.NewTimer(s.patience(sendOpen, begun))
-	defer idle.Stop()
+	idle := newAlarmClock(s.patience(sendOpen, begun))
+	defer idle.timer.Stop()
 	var quit <-chan time.Time
 	var overdue int64
 	for {
 		select {
 		case <-first:
 			first, begun = nil, true
-			idle.Reset(s.patience(sendOpen, begun))
+			idle.set(s.patience(sendOpen, begun))
 		case o := <-results:
 			ended++
 			switch {
@@ -134,11 +134,13 @@ func (s *datagramSession) wait(ctx context.Context, results <-chan outcome, firs
 				quit = time.After(s.p.cfg.quitAfter)
 			}
 			sendOpen = false
-			idle.Reset(s.patience(sendOpen, begun))
-		case <-idle.C:
+			idle.set(s.patience(sendOpen, begun))
+		case <-idle.rings():
 			limit := s.patience(sendOpen, begun)
 			left := limit - time.Duration(time.Now().UnixNano()-s.active.Load())
 			switch {
+			case left <= 0 && idle.late(): // the other goroutines come first
+				left = tardy
 			case left <= 0 && s.printing.Load() && s.p.cfg.idleTimeout > 0:
 				return "", ended, fmt.Errorf("write to stdout: idle for %v with datagrams not taken", limit)
 			case left <= 0 && s.printing.Load():
@@ -149,7 +151,7 @@ func (s *datagramSession) wait(ctx context.Context, results <-chan outcome, firs
 			case left <= 0:
 				return fmt.Sprintf("idle for %v", limit), ended, nil
 			}
-			idle.Reset(left)
+			idle.set(left)
 		case <-quit:
 			return fmt.Sprintf("%v after the end of stdin", s.p.cfg.quitAfter), ended, nil
 		case <-ctx.Done():
