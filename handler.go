@@ -197,6 +197,7 @@ func (p *purr) echoBytes(c net.Conn, answers io.Writer, peer string, b []byte) e
 	if p.cfg.upper {
 		upper(b)
 	}
+	p.pushDeadline(c) // for a process that was held up since it had read
 	if _, err := answers.Write(b); err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return fmt.Errorf("send to %s: idle for %v with bytes not taken by the peer", peer, p.cfg.idleTimeout)

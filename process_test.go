@@ -424,18 +424,19 @@ func init() { nextPort.Store(uint32(os.Getpid()) * 97) }
 // freePort is a port that nobody is bound to, on any address.
 func freePort(t testing.TB, proto string) string {
 	t.Helper()
+	kind := syscall.SOCK_STREAM
+	if proto == "udp" {
+		kind = syscall.SOCK_DGRAM
+	}
+	// A process that is being started has our descriptors until it is another
+	// program, and would keep the port bound for that long.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	for range lastPort - firstPort {
-		port := fmt.Sprint(firstPort + nextPort.Add(1)%(lastPort-firstPort))
-		var bound io.Closer
-		var err error
-		if proto == "udp" {
-			bound, err = net.ListenPacket("udp", ":"+port)
-		} else {
-			bound, err = net.Listen("tcp", ":"+port)
-		}
-		if err == nil {
-			_ = bound.Close()
-			return port
+		port := firstPort + int(nextPort.Add(1)%(lastPort-firstPort))
+		if fd, err := bindEverywhere(kind, port); err == nil {
+			_ = syscall.Close(fd)
+			return fmt.Sprint(port)
 		}
 	}
 	t.Fatal("no port is free")
@@ -447,22 +448,13 @@ func freePort(t testing.TB, proto string) string {
 func closedPorts(t testing.TB, n int) (ports []string) {
 	t.Helper()
 	for range n {
-		var everywhere syscall.Sockaddr = &syscall.SockaddrInet6{}
-		fd, err := syscall.Socket(syscall.AF_INET6, syscall.SOCK_STREAM, 0)
-		if err == nil {
-			err = syscall.SetsockoptInt(fd, syscall.IPPROTO_IPV6, syscall.IPV6_V6ONLY, 0)
-		} else { // no IPv6
-			everywhere = &syscall.SockaddrInet4{}
-			fd, err = syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
-		}
+		syscall.ForkLock.RLock()
+		fd, err := bindEverywhere(syscall.SOCK_STREAM, 0)
+		syscall.ForkLock.RUnlock()
 		if err != nil {
 			t.Fatal(err)
 		}
-		syscall.CloseOnExec(fd)
 		t.Cleanup(func() { _ = syscall.Close(fd) })
-		if err := syscall.Bind(fd, everywhere); err != nil {
-			t.Fatal(err)
-		}
 		name, err := syscall.Getsockname(fd)
 		if err != nil {
 			t.Fatal(err)
@@ -475,6 +467,28 @@ func closedPorts(t testing.TB, n int) (ports []string) {
 		}
 	}
 	return ports
+}
+
+// bindEverywhere binds a socket to a port of every address; 0 is one that the
+// system chooses. The caller holds syscall.ForkLock, and closes the socket.
+func bindEverywhere(kind, port int) (fd int, err error) {
+	var everywhere syscall.Sockaddr = &syscall.SockaddrInet6{Port: port}
+	fd, err = syscall.Socket(syscall.AF_INET6, kind, 0)
+	if err == nil {
+		err = syscall.SetsockoptInt(fd, syscall.IPPROTO_IPV6, syscall.IPV6_V6ONLY, 0)
+	} else { // no IPv6
+		everywhere = &syscall.SockaddrInet4{Port: port}
+		fd, err = syscall.Socket(syscall.AF_INET, kind, 0)
+	}
+	if err != nil {
+		return -1, err
+	}
+	syscall.CloseOnExec(fd)
+	if err := syscall.Bind(fd, everywhere); err != nil {
+		_ = syscall.Close(fd)
+		return -1, err
+	}
+	return fd, nil
 }
 
 // portOf is the port of an address, as text.
