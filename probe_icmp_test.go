@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -225,7 +226,8 @@ func TestRangeInBlackhole(t *testing.T) {
 		t.Error(err)
 	}
 	t.Logf("%d filtered ports in %v", count, time.Since(start))
-	// Few descriptors only make it slower.
+	// Few descriptors only make it slower, and an engine that comes late waits for
+	// those that another one keeps to itself.
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
@@ -236,12 +238,38 @@ func TestRangeInBlackhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	count = 0
-	scanTCP(ctx, tcp[:100], scanOptions{timeout: 200 * time.Millisecond}, func(r scanResult) {
+	scan := &scanRun{o: scanOptions{timeout: 200 * time.Millisecond}, targets: tcp[:300], order: make([]int, 300)}
+	for i := range scan.order {
+		scan.order[i] = i
+	}
+	scan.out.each = func(r scanResult) {
 		if count++; r.state != scanTimeout {
 			t.Errorf("with few descriptors: %v %s %v", r.target, r.state, r.err)
 		}
+	}
+	var next atomic.Int64
+	var engines [2]*scanEngine
+	for i := range engines {
+		var err error
+		if engines[i], err = scan.newEngine(ctx, 200, &next); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended := make(chan error, 2)
+	go func() { ended <- engines[0].run() }()
+	taken := int64(0)
+	eventually(t, "the descriptors are taken", func() bool {
+		last := taken
+		taken = scan.airborne.Load()
+		return taken > 0 && taken == last
 	})
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || count != 100 {
+	go func() { ended <- engines[1].run() }()
+	for range 2 {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || count != 300 {
 		t.Error(count, err)
 	}
 	for target, want := range map[string]string{"10.0.9.1:80": "filtered icmp 3/13 administratively prohibited, from 10.0.1.254",

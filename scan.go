@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -83,6 +84,8 @@ type scanRun struct {
 	order   []int
 	mu      sync.Mutex
 	out     inOrder[scanResult]
+
+	airborne atomic.Int64 // connections under way, of all engines
 }
 
 // scanTCP connects to every target and calls each with the results in the order of targets, one at a time. An open port

@@ -76,15 +76,26 @@ const scanMostEngines = 8
 
 // connect asks every target.
 func (s *scanRun) connect(ctx context.Context) error {
-	engines := min(runtime.GOMAXPROCS(0), scanMostEngines, s.o.parallel, max(1, len(s.order)))
+	n := min(runtime.GOMAXPROCS(0), scanMostEngines, s.o.parallel, max(1, len(s.order)))
 	var next atomic.Int64
-	errs := make(chan error, engines)
-	for n := range engines {
-		limit := s.o.parallel / engines
-		if n < s.o.parallel%engines {
+	var engines []*scanEngine // all, before one takes the descriptors that another one works with
+	for i := range n {
+		limit := s.o.parallel / n
+		if i < s.o.parallel%n {
 			limit++
 		}
-		go func() { errs <- s.engine(ctx, limit, &next) }()
+		e, err := s.newEngine(ctx, limit, &next)
+		if err != nil {
+			for _, e := range engines {
+				e.close()
+			}
+			return err
+		}
+		engines = append(engines, e)
+	}
+	errs := make(chan error, n)
+	for _, e := range engines {
+		go func() { errs <- e.run() }()
 	}
 	var err error
 	for range engines {
@@ -96,19 +107,31 @@ func (s *scanRun) connect(ctx context.Context) error {
 	return err
 }
 
-// engine asks what it claims from order by counting next up, with limit connections in flight.
-func (s *scanRun) engine(ctx context.Context, limit int, next *atomic.Int64) error {
-	e := &scanEngine{scanRun: s, ctx: ctx, most: limit, limit: limit, next: next, claimed: -1, flights: map[int]*scanFlight{}, spare4: -1, spare6: -1}
+// newEngine returns an engine that asks what it claims from order by counting next up, with limit connections in flight.
+// Its run is to be called, or close.
+func (s *scanRun) newEngine(ctx context.Context, limit int, next *atomic.Int64) (*scanEngine, error) {
+	e := &scanEngine{scanRun: s, ctx: ctx, epoll: -1, wake: -1, most: limit, limit: limit, next: next, claimed: -1,
+		flights: map[int]*scanFlight{}, spare4: -1, spare6: -1}
 	var err error
 	if e.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return os.NewSyscallError("epoll_create1", err)
+		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	defer unix.Close(e.epoll)
 	if e.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		return os.NewSyscallError("eventfd", err)
+		e.close()
+		return nil, os.NewSyscallError("eventfd", err)
 	}
+	if err := e.watch(e.wake, unix.EPOLLIN, unix.EPOLL_CTL_ADD); err != nil {
+		e.close()
+		return nil, err
+	}
+	return e, nil
+}
+
+// run asks until there are no more targets or ctx ends, and closes the engine.
+func (e *scanEngine) run() error {
+	defer e.close()
 	woken := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
+	stop := context.AfterFunc(e.ctx, func() {
 		defer close(woken)
 		_, _ = unix.Write(e.wake, []byte{1, 0, 0, 0, 0, 0, 0, 1}) // a number in either byte order
 	})
@@ -116,20 +139,21 @@ func (s *scanRun) engine(ctx context.Context, limit int, next *atomic.Int64) err
 		if !stop() { // it runs, and must not write to a descriptor that is somebody else's by then
 			<-woken
 		}
-		unix.Close(e.wake)
-		for fd := range e.flights {
+	}()
+	return e.loop()
+}
+
+// close closes all that the engine has open.
+func (e *scanEngine) close() {
+	for fd := range e.flights {
+		unix.Close(fd)
+		e.airborne.Add(-1)
+	}
+	for _, fd := range []int{e.spare4, e.spare6, e.wake, e.epoll} {
+		if fd >= 0 {
 			unix.Close(fd)
 		}
-		for _, fd := range []int{e.spare4, e.spare6} {
-			if fd >= 0 {
-				unix.Close(fd)
-			}
-		}
-	}()
-	if err := e.watch(e.wake, unix.EPOLLIN, unix.EPOLL_CTL_ADD); err != nil {
-		return err
 	}
-	return e.loop()
 }
 
 func (e *scanEngine) watch(fd int, events uint32, op int) error {
@@ -231,18 +255,25 @@ func (e *scanEngine) start(i int) bool {
 		e.finish(f, scanFailed, err, nil)
 		return true
 	}
-	e.flights[f.fd] = f
+	e.launch(f)
 	e.connects.push(f)
 	return true
 }
 
-// mayWait says whether what has run out may come back: for as long as a connection of this or another engine can hold
-// it. After that every target fails at once until one succeeds.
+// launch counts f among those under way, until finish.
+func (e *scanEngine) launch(f *scanFlight) {
+	e.flights[f.fd] = f
+	e.airborne.Add(1)
+}
+
+// mayWait says whether what has run out may come back: for as long as a connection of this or another engine holds
+// it, however long the others keep it to themselves, and a while longer, for whoever else has it. After that every
+// target fails at once until one succeeds.
 func (e *scanEngine) mayWait(now time.Time) bool {
-	if e.starved.IsZero() {
+	if e.starved.IsZero() || e.airborne.Load() > 0 {
 		e.starved = now
 	}
-	return len(e.flights) > 0 || now.Sub(e.starved) < e.o.timeout+time.Second
+	return now.Sub(e.starved) < e.o.timeout+time.Second
 }
 
 // errScanRefused is made once, as most ports of a scan are closed.
@@ -423,7 +454,9 @@ func (e *scanEngine) connected(f *scanFlight, err error) {
 		return
 	}
 	f.connected, f.deadline = true, time.Now().Add(e.o.bannerWait)
-	e.flights[f.fd] = f
+	if e.flights[f.fd] == nil {
+		e.launch(f)
+	}
 	e.banners.push(f)
 }
 
@@ -450,7 +483,10 @@ func (e *scanEngine) read(f *scanFlight) {
 // finish closes the connection and reports.
 func (e *scanEngine) finish(f *scanFlight, state scanState, err error, banner []byte) {
 	f.done = true
-	delete(e.flights, f.fd)
+	if e.flights[f.fd] != nil {
+		delete(e.flights, f.fd)
+		e.airborne.Add(-1)
+	}
 	unix.Close(f.fd)
 	e.limit = min(e.most, e.limit+1)
 	e.report(f.index, scanResult{state: state, rtt: f.rtt, err: err, icmp: f.icmp, banner: banner})
