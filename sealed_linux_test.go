@@ -287,17 +287,30 @@ func keyedPurr(t testing.TB, stdin, stdout *os.File, args ...string) (*purr, con
 	return testPurr(t, stdin, stdout, append([]string{"--key-file", file}, args...)...)
 }
 
-// fillWindow writes past TLS until the socket takes nothing more.
+// fillWindow writes past TLS until the socket takes nothing more, nor has room
+// a while later, when the peer's system has taken what it can.
 func fillWindow(t testing.TB, c net.Conn) {
 	t.Helper()
-	for size := 64 << 10; size > 0; size /= 16 {
-		for full := false; !full; {
-			_ = c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
-			_, err := c.Write(make([]byte, size))
-			full = err != nil
+	raw, err := c.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 64<<10)
+	for full := 0; full < 10; {
+		var n int
+		if err := raw.Control(func(fd uintptr) { n, err = syscall.Write(int(fd), buf) }); err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case err == nil && n > 0:
+			full = 0
+		case err != syscall.EAGAIN:
+			t.Fatal(err)
+		default:
+			full++
+			time.Sleep(20 * time.Millisecond)
 		}
 	}
-	_ = c.SetWriteDeadline(time.Time{})
 }
 
 // A peer that is slow to take the last bytes gets all the time it needs: TLS's
