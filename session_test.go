@@ -152,8 +152,8 @@ func TestSessionEndsWhileStdioStalls(t *testing.T) {
 				for i := range chunk {
 					chunk[i] = "x\n"[i%2]
 				}
-				_ = theirs.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
 				for {
+					_ = theirs.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
 					if _, err := theirs.Write(chunk); err != nil {
 						break
 					}
