@@ -147,6 +147,9 @@ func (r *relay) end(reset bool) {
 // pass passes on what src says until it ends or the harm is done, unless that
 // was done to another connection.
 func (r *relay) pass(dst, src *net.TCPConn, h harm, done *atomic.Bool) {
+	if h.kind == harmPause { // which is to find src in the middle, and the system would take tens of megabytes of it
+		_ = src.SetReadBuffer(128 << 10)
+	}
 	b := make([]byte, 64<<10)
 	for passed := 0; ; {
 		n, err := src.Read(b)
