@@ -18,10 +18,10 @@ type ending struct {
 	stopped               bool
 	why                   string // for -v, where nothing failed
 	failed                error
-	stdioFailed           bool  // stdin or stdout failed: the peer must be told by a reset
-	peerEnded             bool  // whether the peer has ended in order
-	overdue               int64 // when bytes had last moved as an idle timeout found some that were not taken
-	quit                  <-chan time.Time
+	stdioFailed           bool             // stdin or stdout failed: the peer must be told by a reset
+	peerEnded             bool             // whether the peer has ended in order
+	overdue               int64            // when bytes had last moved as an idle timeout found some that were not taken
+	quit                  *alarmClock      // set by -q at the end of stdin
 	unheard               <-chan time.Time // set when stdout's reader is gone: until then the peer may end in order
 }
 
@@ -88,7 +88,11 @@ func (e *ending) run(ctx context.Context) {
 			} else {
 				idle.set(e.checkIdle(&unacked))
 			}
-		case <-e.quit:
+		case <-e.quit.rings():
+			if e.quit.late() {
+				e.quit.set(tardy)
+				continue
+			}
 			if e.quitting = true; e.receiveWay.holding() {
 				e.failed = idleError{fmt.Errorf("write to %s: bytes from %s not taken %v after the end of %s", e.outName, e.peer, e.p.cfg.quitAfter, e.inName)}
 				e.stdioFailed = true
@@ -142,7 +146,7 @@ func (e *ending) takeSending(o outcome) {
 		if e.out == nil { // --send-only: nothing else to wait for
 			e.stop("stdin finished")
 		} else if e.receiveOpen && e.p.cfg.quitAfter >= 0 {
-			e.quit = time.After(e.p.cfg.quitAfter)
+			e.quit = newAlarmClock(e.p.cfg.quitAfter)
 		}
 	case errors.Is(o.err, errQuitWord):
 		e.sendOpen = false

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -90,6 +91,46 @@ func TestHeldUp(t *testing.T) {
 	}
 }
 
+// The same for -q.
+func TestHeldUpAfterStdin(t *testing.T) {
+	t.Parallel()
+	for _, network := range []string{"tcp", "udp"} {
+		for range 3 {
+			t.Run(network, func(t *testing.T) {
+				t.Parallel()
+				args := []string{"-q", "3", "127.0.0.1"}
+				var answer func()
+				var p *process
+				if network == "udp" {
+					c := listenUDPTest(t)
+					p = startPurr(t, opts{stdin: strings.NewReader("hello")}, append(args, portOf(t, c.LocalAddr()), "-u")...)
+					_, from := receiveFrom(t, c)
+					answer = func() {
+						if _, err := c.WriteTo([]byte("answer"), from); err != nil {
+							t.Error(err)
+						}
+					}
+				} else {
+					ln := listenTest(t)
+					p = startPurr(t, opts{stdin: strings.NewReader("hello")}, append(args, portOf(t, ln.Addr()))...)
+					c := acceptTest(t, ln)
+					if got, err := io.ReadAll(c); err != nil || string(got) != "hello" {
+						t.Fatalf("%q, %v", got, err)
+					}
+					answer = func() { writeAll(t, c, "answer") }
+				}
+				time.Sleep(100 * time.Millisecond) // the end of stdin is booked
+				p.stop()
+				answer()
+				time.Sleep(3300 * time.Millisecond)
+				p.signal(syscall.SIGCONT)
+				p.ends(0)
+				p.printed("answer")
+			})
+		}
+	}
+}
+
 // The end that came while purr was held up, after stdout's reader had gone, is
 // an end.
 func TestHeldUpEnd(t *testing.T) {
@@ -157,13 +198,13 @@ func TestPushSenderHeldUp(t *testing.T) {
 			t.Parallel()
 			x := newTransfer(t, roleReceiver, "s.bin")
 			x.file("s.bin", eightMB())
-			x.take = []string{"--idle-timeout", "2"}
+			x.take = []string{"--idle-timeout", "4"} // two thirds of it are for the answer to a PING
 			x.send = []string{"--rate", "2M"}
 			x.start()
 			x.arrives(2 << 20)
 			x.sender.stop()
 			x.receiver.ends(3)
-			said(x.receiver, `"s\.bin": transfer cut: (nothing heard|lost contact) for 2s; \d+ of 8000000 bytes kept in `)
+			said(x.receiver, `"s\.bin": transfer cut: (nothing heard|lost contact) for 4s; \d+ of 8000000 bytes kept in `)
 			x.sender.signal(syscall.SIGCONT)
 			x.sender.ends(3)
 			said(x.sender, `^purr: s\.bin: not confirmed$`)

@@ -114,7 +114,7 @@ func (s *datagramSession) wait(ctx context.Context, results <-chan outcome, firs
 	sendOpen, begun := s.in != nil, false
 	idle := newAlarmClock(s.patience(sendOpen, begun))
 	defer idle.timer.Stop()
-	var quit <-chan time.Time
+	var quit *alarmClock
 	var overdue int64
 	for {
 		select {
@@ -131,7 +131,7 @@ func (s *datagramSession) wait(ctx context.Context, results <-chan outcome, firs
 			case s.p.cfg.sendOnly:
 				return "stdin finished", ended, nil
 			case s.p.cfg.quitAfter >= 0:
-				quit = time.After(s.p.cfg.quitAfter)
+				quit = newAlarmClock(s.p.cfg.quitAfter)
 			}
 			sendOpen = false
 			idle.set(s.patience(sendOpen, begun))
@@ -152,7 +152,11 @@ func (s *datagramSession) wait(ctx context.Context, results <-chan outcome, firs
 				return fmt.Sprintf("idle for %v", limit), ended, nil
 			}
 			idle.set(left)
-		case <-quit:
+		case <-quit.rings():
+			if quit.late() {
+				quit.set(tardy)
+				continue
+			}
 			return fmt.Sprintf("%v after the end of stdin", s.p.cfg.quitAfter), ended, nil
 		case <-ctx.Done():
 			return "", ended, context.Cause(ctx)
