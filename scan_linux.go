@@ -189,6 +189,7 @@ func (e *scanEngine) loop() error {
 		if len(e.flights) == 0 && !more {
 			break
 		}
+		now := time.Now() // before: what comes while this engine is held up has come in time
 		n, err := unix.EpollWait(e.epoll, events[:], e.patience())
 		if err != nil && err != unix.EINTR {
 			return os.NewSyscallError("epoll_wait", err)
@@ -201,7 +202,7 @@ func (e *scanEngine) loop() error {
 				e.ready(f)
 			}
 		}
-		e.expire()
+		e.expire(now)
 	}
 	return nil
 }
@@ -492,9 +493,8 @@ func (e *scanEngine) finish(f *scanFlight, state scanState, err error, banner []
 	e.report(f.index, scanResult{state: state, rtt: f.rtt, err: err, icmp: f.icmp, banner: banner})
 }
 
-// expire ends what has had its time.
-func (e *scanEngine) expire() {
-	now := time.Now()
+// expire ends what has had its time by now.
+func (e *scanEngine) expire(now time.Time) {
 	for f := e.connects.first(false); f != nil && !now.Before(f.deadline); f = e.connects.first(false) {
 		f.rtt = now.Sub(f.start)
 		e.finish(f, scanTimeout, os.NewSyscallError("connect", syscall.ETIMEDOUT), nil)
