@@ -176,7 +176,7 @@ func (f *fanout) hand(ctx context.Context, chunk []byte) bool {
 // Whoever is not among the shares any more is given nothing, so that no chunk
 // ends up in a queue that nobody empties.
 func (s *share) put(chunk []byte) bool {
-	for begun := time.Now(); ; {
+	for waited := time.Duration(0); ; waited += time.Millisecond { // a time for which purr itself was stopped does not count
 		s.fan.mu.Lock()
 		here, full := s.fan.shares[s], false
 		if here {
@@ -191,7 +191,7 @@ func (s *share) put(chunk []byte) bool {
 		if !full {
 			return here
 		}
-		if time.Since(begun) > slowClient {
+		if waited > slowClient {
 			s.slow.Store(true)
 			s.cut() // its pump is stuck in a write that only this ends
 			s.fan.leave(s)

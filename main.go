@@ -282,7 +282,11 @@ func (p *purr) catchSignals(ctx context.Context) {
 			p.stop(signalError{s.(syscall.Signal)})
 		case <-ctx.Done():
 		}
-		time.Sleep(50 * time.Millisecond)
+		// In parts, so that if all of purr was held up meanwhile, the sessions still
+		// come to reset their connections first: an exit would end them in order.
+		for range 10 {
+			time.Sleep(5 * time.Millisecond)
+		}
 		if cause := context.Cause(ctx); cause != context.Canceled {
 			p.cleanUp()
 			os.Exit(p.status(cause))
