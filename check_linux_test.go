@@ -127,7 +127,7 @@ func TestCheckJSON(t *testing.T) {
 func TestCheckBanner(t *testing.T) {
 	t.Parallel()
 	port := fmt.Sprint(listenTCP(t, "220 cats\x1b[2J\r\n").Port())
-	p := startPurr(t, opts{}, "-z", "--banner", "127.0.0.1", port, closedPorts(t, 1)[0])
+	p := startPurr(t, opts{}, "-z", "--banner", "-w", "20", "127.0.0.1", port, closedPorts(t, 1)[0])
 	p.ends(0)
 	p.printed("127.0.0.1 " + port + `: 220 cats\x1b[2J\r\n` + "\n")
 	p.quiet()

@@ -86,7 +86,7 @@ func TestDialForms(t *testing.T) {
 		{"-4", "localhost", "PORT"},
 		{"127.0.0.1", "PORT", "-v"},
 		{"127.0.0.1", "-v", "PORT"},
-		{"-vw", "1", "127.0.0.1", "PORT"},
+		{"-vw", "9", "127.0.0.1", "PORT"},
 		{"-w3", "127.0.0.1", "PORT"},
 		{"-nvw3", "--", "127.0.0.1", "PORT"},
 		{"-6", "::1", "PORT"},
@@ -167,9 +167,13 @@ func TestSourceAddress(t *testing.T) {
 	// Datagrams.
 	u := listenUDPTest(t)
 	port := freePort(t, "udp")
-	p = startPurr(t, opts{stdin: strings.NewReader("x")}, "-u", "-w", "0.1", "-p", port, "127.0.0.1", portOf(t, u.LocalAddr()))
-	if _, from := receiveFrom(t, u); fmt.Sprint(from.Port) != port {
+	p = startPurr(t, opts{stdin: strings.NewReader("x")}, "-u", "-w", "20", "-W", "1", "-p", port, "127.0.0.1", portOf(t, u.LocalAddr()))
+	_, from := receiveFrom(t, u)
+	if fmt.Sprint(from.Port) != port {
 		t.Errorf("comes from %v, want port %s", from, port)
+	}
+	if _, err := u.WriteToUDP([]byte("y"), from); err != nil {
+		t.Fatal(err)
 	}
 	p.ends(0)
 }

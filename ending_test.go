@@ -382,11 +382,12 @@ func TestPeerStopsReading(t *testing.T) {
 	})
 	t.Run("echo", func(t *testing.T) {
 		t.Parallel()
-		server := startPurr(t, opts{}, "-l", "--echo", "-w", "1", "127.0.0.1", "0")
+		// Long enough for the windows to be filled, which this process has to do.
+		server := startPurr(t, opts{}, "-l", "--echo", "-w", "4", "127.0.0.1", "0")
 		c := dialTest(t, "tcp", server.addr())
 		go func() { _, _ = io.Copy(c, endless{}) }()
-		server.endsWithin(1, 10*time.Second)
-		server.complains("idle for 1s", "not taken by the peer")
+		server.ends(1)
+		server.complains("idle for 4s", "not taken by the peer")
 	})
 	t.Run("unix", func(t *testing.T) {
 		t.Parallel()
@@ -651,10 +652,12 @@ func TestResetWhileStdoutIsStalled(t *testing.T) {
 	t.Parallel()
 	server := startPurr(t, opts{ownStdout: true}, "-l", "127.0.0.1", "0")
 	c := dialTest(t, "tcp", server.addr())
+	writeAll(t, c, "x") // of which the deadline cannot know
 	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
 	if _, err := io.Copy(c, endless{}); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("nothing has stalled: %v", err)
 	}
+	eventually(t, "something is printed", newStdio(server.stdout, nil).Ready)
 	reset(t, c)
 	// What was received before belongs to the reader; then comes the error.
 	got := make(chan int64, 1)
@@ -698,13 +701,14 @@ func TestInterruptedSender(t *testing.T) {
 					}
 					var p, q *process // the sender, the receiver
 					receiver := opts{ownStdout: true}
+					const window = "64k" // or the rest of the file could be in it, with its orderly end
 					switch sender {
 					case "dial":
-						q = startPurr(t, receiver, "-l", "127.0.0.1", "0")
+						q = startPurr(t, receiver, "-l", "-I", window, "127.0.0.1", "0")
 						p = startPurr(t, o, "127.0.0.1", q.port())
 					default:
 						p = startPurr(t, o, append(strings.Fields(sender)[1:], "-l", "127.0.0.1", "0")...)
-						q = startPurr(t, receiver, "127.0.0.1", p.port())
+						q = startPurr(t, receiver, "-I", window, "127.0.0.1", p.port())
 					}
 					if p.stdin != nil {
 						writeAll(t, p.stdin, "the first part")
@@ -730,9 +734,8 @@ func (endless) Read(b []byte) (int, error) { return len(b), nil }
 func TestQuitTimeWhileStdoutIsStalled(t *testing.T) {
 	t.Parallel()
 	ln := listenTest(t)
-	p := startPurr(t, opts{ownStdout: true}, "-q", "1", "127.0.0.1", portOf(t, ln.Addr()))
+	p := startPurr(t, opts{ownStdout: true}, "-q", "4", "127.0.0.1", portOf(t, ln.Addr())) // stdout has stalled by then
 	c := acceptTest(t, ln)
-	_ = c.SetWriteDeadline(time.Now().Add(10 * time.Second))
 	if _, err := io.Copy(c, endless{}); err == nil {
 		t.Error("the peer was not told")
 	}
@@ -743,7 +746,7 @@ func TestQuitTimeWhileStdoutIsStalled(t *testing.T) {
 // A reset that comes while stdout is stalled and -w is on.
 func TestResetWhileIdleIsWatched(t *testing.T) {
 	t.Parallel()
-	p := startPurr(t, opts{ownStdout: true}, "-l", "-w", "1", "127.0.0.1", "0")
+	p := startPurr(t, opts{ownStdout: true}, "-l", "-w", "4", "127.0.0.1", "0")
 	c := dialTest(t, "tcp", p.addr())
 	_ = c.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
 	_, _ = io.Copy(c, endless{})

@@ -317,8 +317,8 @@ func TestSecondListener(t *testing.T) {
 // An address in TIME_WAIT can be listened on again at once.
 func TestTimeWait(t *testing.T) {
 	t.Parallel()
-	server := startPurr(t, opts{stdin: strings.NewReader("bye")}, "-l", "127.0.0.1", "0")
-	port := server.port()
+	port := freePort(t, "tcp") // which nobody else is given meanwhile
+	server := startPurr(t, opts{stdin: strings.NewReader("bye")}, "-v", "-n", "-l", "127.0.0.1", port)
 	c := dialTest(t, "tcp", server.addr())
 	readAll(t, c) // purr has closed first: its end goes into TIME_WAIT
 	_ = c.Close()
@@ -341,21 +341,26 @@ func TestListenFamilies(t *testing.T) {
 		v4, v6 bool
 		says   string
 	}{
-		{[]string{"0"}, true, true, "0.0.0.0"},
-		{[]string{"-4", "0"}, true, false, "0.0.0.0"},
-		{[]string{"-6", "0"}, false, true, "::"},
-		{[]string{"::1", "0"}, false, true, "::1"},
-		{[]string{"[::1]:0"}, false, true, "::1"},
-		{[]string{"127.0.0.1:0"}, true, false, "127.0.0.1"},
-		{[]string{"-s", "127.0.0.1", "0"}, true, false, "127.0.0.1"},
-		{[]string{"-p", "0", "127.0.0.1"}, true, false, "127.0.0.1"},
-		{[]string{"-s", "127.0.0.1", "-p", "0"}, true, false, "127.0.0.1"},
-		{[]string{"-p0", "::1"}, false, true, "::1"},
-		{[]string{":0"}, true, true, "0.0.0.0"},
+		{[]string{"PORT"}, true, true, "0.0.0.0"},
+		{[]string{"-4", "PORT"}, true, false, "0.0.0.0"},
+		{[]string{"-6", "PORT"}, false, true, "::"},
+		{[]string{"::1", "PORT"}, false, true, "::1"},
+		{[]string{"[::1]:PORT"}, false, true, "::1"},
+		{[]string{"127.0.0.1:PORT"}, true, false, "127.0.0.1"},
+		{[]string{"-s", "127.0.0.1", "PORT"}, true, false, "127.0.0.1"},
+		{[]string{"-p", "PORT", "127.0.0.1"}, true, false, "127.0.0.1"},
+		{[]string{"-s", "127.0.0.1", "-p", "PORT"}, true, false, "127.0.0.1"},
+		{[]string{"-pPORT", "::1"}, false, true, "::1"},
+		{[]string{":PORT"}, true, true, "0.0.0.0"},
 	} {
 		t.Run(strings.Join(test.args, " "), func(t *testing.T) {
 			t.Parallel()
-			server := startPurr(t, opts{}, append([]string{"-v", "-n", "-l", "-k"}, test.args...)...)
+			// Of one that the system chooses, somebody else could have the other family's.
+			args, free := []string{"-v", "-n", "-l", "-k"}, freePort(t, "tcp")
+			for _, a := range test.args {
+				args = append(args, strings.ReplaceAll(a, "PORT", free))
+			}
+			server := startPurr(t, opts{}, args...)
 			host, port := server.bound()
 			if host != test.says {
 				t.Errorf("says it listens on %s, want %s", host, test.says)

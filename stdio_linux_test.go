@@ -282,11 +282,7 @@ func TestWaitingCostsNothing(t *testing.T) {
 				_ = c.(*net.TCPConn).CloseWrite() // half-closed, which poll reports as readable
 			}
 			time.Sleep(time.Second)
-			select {
-			case <-p.ended: // a silent stdin and a finished peer: over
-			default:
-				p.signal(syscall.SIGTERM)
-			}
+			_ = p.cmd.Process.Signal(syscall.SIGTERM) // with a silent stdin and a finished peer it is over
 			p.status()
 			limit := 200 * time.Millisecond
 			if underRace {

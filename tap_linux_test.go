@@ -187,14 +187,14 @@ func TestTamperedHandshake(t *testing.T) {
 	for _, fromDialer := range []bool{true, false} {
 		for n := range 4 {
 			k := newKey()
-			l := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("from the listener")}, "-l", "-w", "2", "127.0.0.1", "0")
+			l := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("from the listener")}, "-l", "-w", "10", "127.0.0.1", "0")
 			tap := newTap(t, l.addr(), func(from bool, i int, record []byte) []byte {
 				if from == fromDialer && i == n && record[0] != 20 { // a change of cipher spec means nothing in TLS 1.3
 					record[len(record)-1] ^= 1
 				}
 				return record
 			})
-			d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("from the dialer")}, "-w", "2", "127.0.0.1", tap.port(t))
+			d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("from the dialer")}, "-w", "10", "127.0.0.1", tap.port(t))
 			if d.status() == 0 && n != 1 {
 				t.Errorf("record %d of the dialer's (%v): the dialer ends with status 0", n, fromDialer)
 			}
