@@ -216,9 +216,7 @@ func TestKeyNew(t *testing.T) {
 	unix.ends(0)
 	unix.printed("hello\n")
 
-	ln := listenTest(t) // for a port that is free
-	port := portOf(t, ln.Addr())
-	_ = ln.Close()
+	port := freePort(t, "tcp")
 	dialer := startPurr(t, opts{stdin: strings.NewReader("hello\n")}, "--key-new", "--wait-for", "20", "127.0.0.1", port)
 	m = dialer.waitErr(newKeyLine)
 	other := shell(t, opts{}, keyVariable+"="+m[1]+" "+m[2])

@@ -320,14 +320,13 @@ func TestPushNameExists(t *testing.T) {
 func TestPushRemoved(t *testing.T) {
 	t.Parallel()
 	bothWays(t, func(t *testing.T, listening role) {
-		x := newTransfer(t, listening, "s.bin")
-		x.file("s.bin", eightMB())
-		x.send = []string{"--rate", "4M"}
+		x, path := changing(t, listening)
 		x.start()
-		x.arrives(2 << 20)
-		if err := os.Remove(filepath.Join(x.from, "s.bin")); err != nil {
-			t.Fatal(err)
-		}
+		x.relay.atPause(func() {
+			if err := os.Remove(path); err != nil {
+				t.Error(err)
+			}
+		})
 		x.ends(4)
 		said(x.sender, `^purr: s\.bin: no such file or directory: not stored$`)
 		said(x.receiver, `^purr: "s\.bin": the sender gave up: no such file or directory; nothing stored$`)

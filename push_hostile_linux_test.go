@@ -138,7 +138,7 @@ func TestHostileSender(t *testing.T) {
 // Bytes that begin like HTTP/2 and are none end the connection, not the listener.
 func TestPullGarbage(t *testing.T) {
 	t.Parallel()
-	p, addr, into := startPull(t, "-k", "--hello-timeout", "2")
+	p, addr, into := startPull(t, "-k", "--hello-timeout", "5")
 	for _, garbage := range []string{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + noise(100_000), "PUT /f HTTP/1.1\r\n" + noise(1000), "GET " + strings.Repeat("/", 200_000), "PUT /f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nevil!"} {
 		c := dialTest(t, "tcp", addr)
 		_, _ = io.WriteString(c, garbage)

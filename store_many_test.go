@@ -88,11 +88,11 @@ func TestStoreManyAtOnce(t *testing.T) {
 func TestStoreMemory(t *testing.T) {
 	noLeaks(t)
 	s, dir := openStoreTest(t, storeOptions{})
-	use := func() uint64 {
+	use := func() int64 { // less than before is no overflow: earlier tests' buffers go meanwhile
 		runtime.GC()
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
-		return m.HeapInuse + m.StackInuse
+		return int64(m.HeapInuse + m.StackInuse)
 	}
 	before := use()
 	var all sync.WaitGroup
