@@ -202,7 +202,9 @@ func (e *scanEngine) loop() error {
 				e.ready(f)
 			}
 		}
-		e.expire(now)
+		if n < len(events) { // or more of them are waiting, which have come in time as well
+			e.expire(now)
+		}
 	}
 	return nil
 }
