@@ -59,8 +59,15 @@ func (c *alarmClock) rings() <-chan time.Time {
 	return c.timer.C
 }
 
-// late reports whether it rings much later than it was set for.
-func (c *alarmClock) late() bool { return time.Since(c.due) > tardy }
+// over reports, when it has rung, whether the time is over. If it rang much later
+// than it was set for it is not: it is set once more, and the pumps come first.
+func (c *alarmClock) over() bool {
+	if time.Since(c.due) <= tardy {
+		return true
+	}
+	c.set(tardy)
+	return false
+}
 
 // Why a session ended; interrupted if it was stopped from outside.
 const (
@@ -83,14 +90,11 @@ func (e *ending) run(ctx context.Context) {
 		case o := <-e.results:
 			e.take(o)
 		case <-idle.rings():
-			if idle.late() { // the pumps come first
-				idle.set(tardy)
-			} else {
+			if idle.over() {
 				idle.set(e.checkIdle(&unacked))
 			}
 		case <-e.quit.rings():
-			if e.quit.late() {
-				e.quit.set(tardy)
+			if !e.quit.over() {
 				continue
 			}
 			if e.quitting = true; e.receiveWay.holding() {

@@ -136,11 +136,12 @@ func (s *datagramSession) wait(ctx context.Context, results <-chan outcome, firs
 			sendOpen = false
 			idle.set(s.patience(sendOpen, begun))
 		case <-idle.rings():
+			if !idle.over() {
+				continue
+			}
 			limit := s.patience(sendOpen, begun)
 			left := limit - time.Duration(time.Now().UnixNano()-s.active.Load())
 			switch {
-			case left <= 0 && idle.late(): // the other goroutines come first
-				left = tardy
 			case left <= 0 && s.printing.Load() && s.p.cfg.idleTimeout > 0:
 				return "", ended, fmt.Errorf("write to stdout: idle for %v with datagrams not taken", limit)
 			case left <= 0 && s.printing.Load():
@@ -153,8 +154,7 @@ func (s *datagramSession) wait(ctx context.Context, results <-chan outcome, firs
 			}
 			idle.set(left)
 		case <-quit.rings():
-			if quit.late() {
-				quit.set(tardy)
+			if !quit.over() {
 				continue
 			}
 			return fmt.Sprintf("%v after the end of stdin", s.p.cfg.quitAfter), ended, nil
