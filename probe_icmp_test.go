@@ -260,7 +260,7 @@ func TestRangeInBlackhole(t *testing.T) {
 	taken := int64(0)
 	eventually(t, "the descriptors are taken", func() bool {
 		last := taken
-		taken = scan.airborne.Load()
+		taken = scan.inFlight.Load()
 		return taken > 0 && taken == last
 	})
 	go func() { ended <- engines[1].run() }()

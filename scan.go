@@ -85,7 +85,7 @@ type scanRun struct {
 	mu      sync.Mutex
 	out     inOrder[scanResult]
 
-	airborne atomic.Int64 // connections under way, of all engines
+	inFlight atomic.Int64 // connections under way, of all engines
 }
 
 // scanTCP connects to every target and calls each with the results in the order of targets, one at a time. An open port
