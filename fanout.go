@@ -176,7 +176,8 @@ func (f *fanout) hand(ctx context.Context, chunk []byte) bool {
 // Whoever is not among the shares any more is given nothing, so that no chunk
 // ends up in a queue that nobody empties.
 func (s *share) put(chunk []byte) bool {
-	for waited := time.Duration(0); ; waited += time.Millisecond { // a time for which purr itself was stopped does not count
+	const nap = time.Millisecond // counted, so that a time for which purr itself was stopped is none of the client's
+	for waited := time.Duration(0); ; waited += nap {
 		s.fan.mu.Lock()
 		here, full := s.fan.shares[s], false
 		if here {
@@ -197,7 +198,7 @@ func (s *share) put(chunk []byte) bool {
 			s.fan.leave(s)
 			return false
 		}
-		if s.alarm.sleep(time.Millisecond) != nil {
+		if s.alarm.sleep(nap) != nil {
 			s.fan.leave(s)
 			return false
 		}
