@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"sync"
+
+	"purr/internal/sys"
 )
 
 // A behindWay moves bytes into a file by a way of the kernel's, which does not
@@ -51,7 +53,7 @@ func (b *behindWay) run() {
 		}
 		_, err := io.ReadFull(io.NewSectionReader(b.file, b.hashed, int64(n)), buf[:n])
 		if err != nil {
-			err = fmt.Errorf("read what was written: %w", cause(err))
+			err = fmt.Errorf("read what was written: %w", sys.Cause(err))
 		}
 		h.Write(buf[:n])
 		b.mu.Lock()

@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // This file is -z: it finds the addresses of what is to be asked, gives them
@@ -240,7 +242,7 @@ func (k *checkPass) engine(ctx context.Context, targets []probeTarget, each func
 		return scanTCP(ctx, targets, o, found)
 	}
 	for i := range targets { // one after the other, as nc does
-		if i > 0 && !sleep(ctx, cfg.interval) {
+		if i > 0 && !sys.Sleep(ctx, cfg.interval) {
 			return context.Cause(ctx)
 		}
 		if err := scanTCP(ctx, targets[i:i+1], o, found); err != nil {
@@ -258,7 +260,7 @@ func (p *purr) probesAtOnce() int {
 	if p.cfg.sourcePort != 0 {
 		n = 1
 	}
-	if limit := descriptorLimit(); limit > 0 {
+	if limit := sys.DescriptorLimit(); limit > 0 {
 		n = max(1, min(n, limit-reserve))
 	}
 	return n
@@ -273,7 +275,7 @@ func (p *purr) probeOptions(source netip.AddrPort) probeOptions {
 func (p *purr) loadPayload() error {
 	p.payload = p.cfg.check.payload
 	if err := p.payload.load(p.stdin); err != nil {
-		return fmt.Errorf("option --payload: %w", cause(err))
+		return fmt.Errorf("option --payload: %w", sys.Cause(err))
 	}
 	return nil
 }
@@ -329,7 +331,7 @@ func (p *purr) connectUnix(ctx context.Context, limit time.Duration) (net.Conn, 
 		return nil, context.Cause(ctx)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s failed: %s", p.cfg.path, strerror(err))
+		return nil, fmt.Errorf("connect to %s failed: %s", p.cfg.path, sys.Strerror(err))
 	}
 	return conn, nil
 }
@@ -353,18 +355,18 @@ func (p *purr) ping(ctx context.Context) error {
 	o.wait = p.cfg.connectTimeout
 	stats := pingUDP(ctx, p.cfg.host, target, o, func(e *pingEvent) {
 		if err := writePing(p.stdout, e); err != nil {
-			stop(fmt.Errorf("write to stdout: %w", cause(err)))
+			stop(fmt.Errorf("write to stdout: %w", sys.Cause(err)))
 		}
 	})
 	if err := writePingStats(p.stdout, &stats); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("write to stdout: %w", cause(err))
+		return fmt.Errorf("write to stdout: %w", sys.Cause(err))
 	}
 	status := stats.status()
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case stats.err != nil:
-		return fmt.Errorf("ping %s port %d (udp): %w", targetName(p.cfg.host, addr), target.Port(), cause(stats.err))
+		return fmt.Errorf("ping %s port %d (udp): %w", targetName(p.cfg.host, addr), target.Port(), sys.Cause(stats.err))
 	case status == 0 && stats.lost() > p.cfg.check.maxLoss:
 		return statusError{1, fmt.Errorf("%.4g %% of the pings were lost, more than --max-loss", 100*stats.lost())}
 	case status != 0:

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+
+	"purr/internal/sys"
 )
 
 // A checkPrinter says what became of each port: on stdout what --banner,
@@ -34,7 +36,7 @@ func (s *checkPrinter) print(c *portCheck) {
 		}
 	}
 	if err := s.write(c); err != nil {
-		s.failed(fmt.Errorf("write to stdout: %w", cause(err)))
+		s.failed(fmt.Errorf("write to stdout: %w", sys.Cause(err)))
 	}
 }
 
@@ -106,16 +108,16 @@ func (r *scanResult) failure(host string) error {
 	case r.state == scanTimeout:
 		return fmt.Errorf("%s timed out: Operation now in progress", where)
 	case r.icmp != nil:
-		return fmt.Errorf("%s failed: %s (%v)", where, strerror(r.err), r.icmp)
+		return fmt.Errorf("%s failed: %s (%v)", where, sys.Strerror(r.err), r.icmp)
 	}
-	return fmt.Errorf("%s failed: %s", where, strerror(r.err))
+	return fmt.Errorf("%s failed: %s", where, sys.Strerror(r.err))
 }
 
 func (r *probeResult) failure(host string) error {
 	where := fmt.Sprintf("%s port %d (udp): %s", targetName(host, r.target.Addr()), r.target.Port(), r.state)
 	switch {
 	case r.err != nil:
-		return fmt.Errorf("%s: %w", where, cause(r.err))
+		return fmt.Errorf("%s: %w", where, sys.Cause(r.err))
 	case r.icmp != nil:
 		return fmt.Errorf("%s: %v", where, r.icmp)
 	case r.wrong:

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"purr/internal/sys"
 )
 
 const (
@@ -73,7 +75,7 @@ func (c *contact) Write(b []byte) (int, error) {
 	n, err := out.Write(b)
 	c.traffic.sent.Add(int64(n))
 	c.sent.Add(int64(n))
-	if isReset(err) { // HTTP closes the connection then, and no read tells
+	if sys.IsReset(err) { // HTTP closes the connection then, and no read tells
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.ended == nil {
@@ -318,11 +320,11 @@ func (c *contact) why() string {
 			return fmt.Sprintf("lost contact for %v", c.silence)
 		}
 		return "lost contact"
-	case c.ended == io.EOF, isReset(c.ended):
+	case c.ended == io.EOF, sys.IsReset(c.ended):
 		// What a killed process leaves behind is one or the other.
 		return "the other end closed the connection"
 	}
-	return cause(c.ended).Error()
+	return sys.Cause(c.ended).Error()
 }
 
 // fellSilent remembers that a client which has no PINGs to answer has said

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // attemptDelay is how long one address may keep the next one waiting: the
@@ -32,7 +34,7 @@ func (p *purr) dialAll(ctx context.Context) error {
 	var failed error
 	connected := false
 	for i, port := range ports {
-		if i > 0 && !sleep(ctx, p.cfg.interval) {
+		if i > 0 && !sys.Sleep(ctx, p.cfg.interval) {
 			return context.Cause(ctx)
 		}
 		conn, err := p.dialPatiently(ctx, port)
@@ -136,14 +138,14 @@ func (p *purr) connectError(remote netip.AddrPort, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || isDialTimeout(err) {
 		return fmt.Errorf("%s timed out: Operation now in progress", where)
 	}
-	return fmt.Errorf("%s failed: %s", where, strerror(err))
+	return fmt.Errorf("%s failed: %s", where, sys.Strerror(err))
 }
 
 // isDialTimeout tells our own time limit, which net reports by an unexported
 // type, from the kernel's ETIMEDOUT, which carries an errno.
 func isDialTimeout(err error) bool {
 	var timeout net.Error
-	return errors.As(err, &timeout) && timeout.Timeout() && !isErrno(err)
+	return errors.As(err, &timeout) && timeout.Timeout() && !sys.IsErrno(err)
 }
 
 // race connects to addrs as RFC 8305, section 5, says: one attempt after the
@@ -237,7 +239,7 @@ func (p *purr) resolve(ctx context.Context, host string, port int) ([]netip.Addr
 		case errors.As(err, &dns) && (dns.IsTemporary || dns.IsTimeout):
 			return nil, wrong("Temporary failure in name resolution")
 		}
-		return nil, wrong(cause(err).Error())
+		return nil, wrong(sys.Cause(err).Error())
 	}
 	var addrs []netip.Addr
 	for _, addr := range found {

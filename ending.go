@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"syscall"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // An ending watches a session until it is over and knows why it ended.
@@ -256,7 +258,7 @@ func (e *ending) stopWith(o outcome) {
 func (e *ending) takeSilence() {
 	e.unheard = nil
 	switch {
-	case arrived(socketOf(e.conn)): // the end or a byte, which cannot be written: the pump will tell
+	case sys.Arrived(socketOf(e.conn)): // the end or a byte, which cannot be written: the pump will tell
 	case e.out.broken():
 		e.readerGone()
 	default: // a FIFO has another reader
@@ -313,7 +315,7 @@ func (e *ending) checkIdle(unacked *int) time.Duration {
 // process that was held up finds that and the end of the idle timeout together;
 // the pumps get as long again then.
 func (e *ending) notTaken() bool {
-	return e.receiveOpen && !e.receiveWay.holding() && arrived(socketOf(e.conn)) ||
+	return e.receiveOpen && !e.receiveWay.holding() && sys.Arrived(socketOf(e.conn)) ||
 		e.sendOpen && !e.sendWay.holding() && e.in.Ready()
 }
 

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // What --push and --pull say to each other. It is HTTP, so that curl and
@@ -367,7 +369,7 @@ func (x *exchange) close() error {
 // up an exchange of which it hears nothing for long, and to hash a large file
 // takes long.
 func (x *exchange) beat(ctx context.Context) {
-	for sleep(ctx, beatPause) && x.write([]byte("\n"), nil) == nil {
+	for sys.Sleep(ctx, beatPause) && x.write([]byte("\n"), nil) == nil {
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // A handler talks to one peer and returns when it is done: nil if the
@@ -103,7 +105,7 @@ func (p *purr) echo(ctx context.Context, c net.Conn) error {
 	peer := connName(c)
 	r, err := newPooledReader(c)
 	if err != nil {
-		return fmt.Errorf("receive from %s: %w", peer, cause(err))
+		return fmt.Errorf("receive from %s: %w", peer, sys.Cause(err))
 	}
 	var answers io.Writer = c
 	if p.limit != nil {
@@ -134,7 +136,7 @@ func (p *purr) echo(ctx context.Context, c net.Conn) error {
 			}
 			end.how = "receive limit reached"
 		}
-		if errors.Is(err, os.ErrDeadlineExceeded) && r.waiting && arrived(socketOf(c)) {
+		if errors.Is(err, os.ErrDeadlineExceeded) && r.waiting && sys.Arrived(socketOf(c)) {
 			continue // held up until now
 		}
 		switch {
@@ -145,7 +147,7 @@ func (p *purr) echo(ctx context.Context, c net.Conn) error {
 		case errors.Is(err, os.ErrDeadlineExceeded) && r.waiting:
 			end.how, err = fmt.Sprintf("idle for %v", p.cfg.idleTimeout), nil
 		case err != nil && r.waiting:
-			err = fmt.Errorf("receive from %s: %w", peer, cause(err))
+			err = fmt.Errorf("receive from %s: %w", peer, sys.Cause(err))
 		}
 		if err == nil {
 			err = p.settleEcho(ctx, c, peer)
@@ -183,7 +185,7 @@ func (p *purr) settleEcho(ctx context.Context, c net.Conn, peer string) error {
 	case err == nil, errors.As(err, &idle), ctx.Err() != nil:
 		return err
 	}
-	return fmt.Errorf("send to %s: %w", peer, cause(err))
+	return fmt.Errorf("send to %s: %w", peer, sys.Cause(err))
 }
 
 // echoBytes handles one read of the echo. What is written to answers goes to c.
@@ -202,7 +204,7 @@ func (p *purr) echoBytes(c net.Conn, answers io.Writer, peer string, b []byte) e
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return fmt.Errorf("send to %s: idle for %v with bytes not taken by the peer", peer, p.cfg.idleTimeout)
 		}
-		return fmt.Errorf("send to %s: %w", peer, cause(err))
+		return fmt.Errorf("send to %s: %w", peer, sys.Cause(err))
 	}
 	return nil
 }
@@ -218,7 +220,7 @@ func (p *purr) pushDeadline(c net.Conn) {
 // stdoutFailed ends the whole run, also under -k: stdout is not one client's
 // but everybody's.
 func (p *purr) stdoutFailed(err error) error {
-	err = fmt.Errorf("write to stdout: %w", cause(err))
+	err = fmt.Errorf("write to stdout: %w", sys.Cause(err))
 	p.stop(err)
 	return err
 }
@@ -244,19 +246,4 @@ func (p *purr) watchCopies(ctx context.Context) {
 			}
 		}()
 	})
-}
-
-// sleep waits for d and reports whether the run goes on.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"purr/internal/sys"
 )
 
 // An inbox is the directory of --pull, with what is said about what comes in.
@@ -198,7 +200,7 @@ func (b *inbox) kept(x *exchange, href, name string, f *stored, offset int64, be
 // those of files are already.
 func (b *inbox) settle(x *exchange) {
 	if err := b.store.settle(); err != nil {
-		b.p.log.warnf("%s: %v", b.p.cfg.push.dir, cause(err))
+		b.p.log.warnf("%s: %v", b.p.cfg.push.dir, sys.Cause(err))
 		x.failed(4)
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"golang.org/x/term"
+
+	"purr/internal/sys"
 )
 
 // This file is the key as people handle it: its text, where it is read from,
@@ -98,7 +100,7 @@ func (f *flagSet) loadKey() error {
 			c.secret, err = parseKey(line)
 		}
 		if err != nil {
-			return usageErrorf("option --key-file: %s: %w", c.file, cause(err))
+			return usageErrorf("option --key-file: %s: %w", c.file, sys.Cause(err))
 		}
 		c.fileShared = shared
 	case set && strings.TrimSpace(text) == "":
@@ -136,7 +138,7 @@ func readKeyFile(path string) (line string, shared fs.FileMode, err error) {
 	if err != nil {
 		return "", 0, err
 	}
-	if mode := info.Mode(); mode.IsRegular() && mode&0o066 != 0 && tellsUsersApart {
+	if mode := info.Mode(); mode.IsRegular() && mode&0o066 != 0 && sys.ModeTellsUsers {
 		shared = mode.Perm()
 	}
 	line, err = readKeyLine(f)
@@ -189,7 +191,7 @@ func (p *purr) prepareKey(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	if err != nil {
-		return statusError{2, fmt.Errorf("option --key-file: stdin: %w", cause(err))}
+		return statusError{2, fmt.Errorf("option --key-file: stdin: %w", sys.Cause(err))}
 	}
 	p.ring.typed = &secret
 	return nil

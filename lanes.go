@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // Between two purrs a large file has a lane: a further connection to the same
@@ -135,7 +137,7 @@ func (l *lanes) keep(lane *contact) bool {
 func (l *lanes) enter(lane *contact, req *http.Request) error {
 	req.Header.Set(headerLane, l.name)
 	if err := req.Write(lane); err != nil {
-		return cause(err)
+		return sys.Cause(err)
 	}
 	answer := bufio.NewReader(io.LimitReader(lane, 64<<10))
 	resp, err := http.ReadResponse(answer, req)

@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // This file is --rate: what this purr sends, to all its peers together, stays
@@ -59,7 +61,7 @@ func (l *limiter) book(n int) time.Duration {
 
 // wait returns when n more bytes may be sent; ctx's cause if it ends first.
 func (l *limiter) wait(ctx context.Context, n int) error {
-	if d := l.book(n); d > 0 && !sleep(ctx, d) {
+	if d := l.book(n); d > 0 && !sys.Sleep(ctx, d) {
 		return context.Cause(ctx)
 	}
 	return nil

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // listen opens the listening socket and serves one client, or with -k all of
@@ -76,7 +78,7 @@ func (p *purr) openListener(ctx context.Context) (net.Listener, error) {
 	}
 	ln, err := config.Listen(ctx, network, addr)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", p.listenName(p.cfg.ports[0]), cause(err))
+		return nil, fmt.Errorf("listen on %s: %w", p.listenName(p.cfg.ports[0]), sys.Cause(err))
 	}
 	p.saysListening(ln.Addr())
 	p.saysKey(ln.Addr())
@@ -178,14 +180,14 @@ func (p *purr) accept(ctx context.Context, ln net.Listener) (net.Conn, error) {
 			return nil, fmt.Errorf("accept on %s: nobody connected within %v", p.boundName(ln), p.cfg.acceptTimeout)
 		case errors.Is(err, syscall.ECONNABORTED):
 			continue // that client has gone again before its turn came
-		case !isOutOfDescriptors(err):
-			return nil, fmt.Errorf("accept on %s: %w", p.boundName(ln), cause(err))
+		case !sys.OutOfDescriptors(err):
+			return nil, fmt.Errorf("accept on %s: %w", p.boundName(ln), sys.Cause(err))
 		}
 		if !said {
-			p.log.warnf("accept on %s: %v: the next clients wait until some have gone", p.boundName(ln), cause(err))
+			p.log.warnf("accept on %s: %v: the next clients wait until some have gone", p.boundName(ln), sys.Cause(err))
 			said = true
 		}
-		if !sleep(ctx, pause) {
+		if !sys.Sleep(ctx, pause) {
 			return nil, context.Cause(ctx)
 		}
 	}
@@ -256,7 +258,7 @@ func (p *purr) clientLimit() int {
 		perClient = 7
 	}
 	limit := unlimited
-	if n := descriptorLimit(); n > 0 {
+	if n := sys.DescriptorLimit(); n > 0 {
 		limit = max(1, (n-reserve)/perClient)
 	}
 	if p.cfg.maxConns > 0 {
@@ -273,7 +275,7 @@ func (p *purr) openUnix(ctx context.Context, config net.ListenConfig) (net.Liste
 	}
 	ln, err := config.Listen(ctx, p.cfg.network, p.cfg.path)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", p.cfg.path, cause(err))
+		return nil, fmt.Errorf("listen on %s: %w", p.cfg.path, sys.Cause(err))
 	}
 	ln.(*net.UnixListener).SetUnlinkOnClose(false)
 	p.removeAtExit(p.cfg.path)
@@ -300,7 +302,7 @@ func clearPath(ctx context.Context, network, path string) error {
 	case errors.Is(err, os.ErrNotExist):
 		return nil
 	case err != nil:
-		return cause(err)
+		return sys.Cause(err)
 	case info.Mode()&os.ModeSocket == 0:
 		return errors.New("a file that is not a socket is there: it stays, choose another path")
 	}
@@ -312,7 +314,7 @@ func clearPath(ctx context.Context, network, path string) error {
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		return syscall.EADDRINUSE
 	}
-	return cause(os.Remove(path))
+	return sys.Cause(os.Remove(path))
 }
 
 // removeAtExit removes the socket file that this process has bound, unless

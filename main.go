@@ -55,6 +55,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // A purr is one run of the program. Its methods are spread over the files by
@@ -130,7 +132,7 @@ func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
 			text = payloadList()
 		}
 		if _, err := io.WriteString(stdout, text); err != nil {
-			log.warnf("write to stdout: %v", cause(err))
+			log.warnf("write to stdout: %v", sys.Cause(err))
 			return 1
 		}
 		return 0
@@ -169,7 +171,7 @@ func (p *purr) closeStdout() error {
 		return nil
 	}
 	if err := p.stdout.Close(); err != nil {
-		return fmt.Errorf("write to stdout: %w", cause(err))
+		return fmt.Errorf("write to stdout: %w", sys.Cause(err))
 	}
 	return nil
 }

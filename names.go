@@ -3,14 +3,12 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"os"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -103,40 +101,4 @@ func connName(c net.Conn) string {
 		return name
 	}
 	return "the client of " + peerName(c.LocalAddr())
-}
-
-// cause is the system's own word for an error: without the operation and the
-// address that Go's net package wraps around it, because our messages name
-// them already.
-func cause(err error) error {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		return errno
-	}
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return op.Err
-	}
-	var addr *net.AddrError
-	if errors.As(err, &addr) {
-		return errors.New(addr.Err)
-	}
-	var path *os.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
-}
-
-// isErrno reports whether err is the system's, not our own time limit's.
-func isErrno(err error) bool {
-	var errno syscall.Errno
-	return errors.As(err, &errno)
-}
-
-// strerror is the cause as strerror(3) words it, with a capital letter, for
-// the lines that are nc's own.
-func strerror(err error) string {
-	text := cause(err).Error()
-	return strings.ToUpper(text[:1]) + text[1:]
 }

@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"syscall"
 	"testing"
+
+	"purr/internal/sys"
 )
 
 func TestServiceName(t *testing.T) {
@@ -68,11 +70,11 @@ func TestCause(t *testing.T) {
 		{fmt.Errorf("wrapped: %w", syscall.EPIPE), "broken pipe"},
 		{errors.New("plain"), "plain"},
 	} {
-		if got := cause(test.err).Error(); got != test.want {
+		if got := sys.Cause(test.err).Error(); got != test.want {
 			t.Errorf("%v: %q, want %q", test.err, got, test.want)
 		}
 	}
-	if got := strerror(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}); got != "Connection refused" {
+	if got := sys.Strerror(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}); got != "Connection refused" {
 		t.Errorf("strerror: %q", got)
 	}
 }

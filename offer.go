@@ -9,6 +9,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"purr/internal/sys"
 )
 
 // An offer is what --push sends: files and trees, each under the last
@@ -33,7 +35,7 @@ func openOffer(paths []string, live bool) (*offer, error) {
 		item, err := openOffered(p)
 		if err != nil {
 			o.close()
-			return nil, fmt.Errorf("push %s: %w", p, cause(err))
+			return nil, fmt.Errorf("push %s: %w", p, sys.Cause(err))
 		}
 		o.items = append(o.items, item)
 	}
@@ -133,9 +135,9 @@ func (o *offer) openListed(name string) (*os.File, fs.FileInfo, error) {
 	if item == nil || inside == "." {
 		return nil, nil, errNotOffered
 	}
-	f, err := item.root.OpenFile(filepath.FromSlash(inside), os.O_RDONLY|openAtOnce, 0)
+	f, err := item.root.OpenFile(filepath.FromSlash(inside), os.O_RDONLY|sys.OpenNonblock, 0)
 	if err != nil {
-		return nil, nil, cause(err)
+		return nil, nil, sys.Cause(err)
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
@@ -153,14 +155,14 @@ func (item *offered) open(inside string) (*os.File, fs.FileInfo, error) {
 	inside = filepath.FromSlash(inside)
 	info, err := item.root.Lstat(inside)
 	if err != nil {
-		return nil, nil, cause(err)
+		return nil, nil, sys.Cause(err)
 	}
 	if !info.Mode().IsRegular() {
 		return nil, nil, errNotOffered
 	}
-	f, err := item.root.OpenFile(inside, os.O_RDONLY|openAtOnce, 0)
+	f, err := item.root.OpenFile(inside, os.O_RDONLY|sys.OpenNonblock, 0)
 	if err != nil {
-		return nil, nil, cause(err)
+		return nil, nil, sys.Cause(err)
 	}
 	opened, err := f.Stat()
 	if err == nil && !os.SameFile(info, opened) { // something else has taken its place
@@ -312,7 +314,7 @@ func (w *walker) skip(name string, err error) error {
 	}
 	e := &entry{}
 	e.setName(name)
-	return w.visit(e, cause(err))
+	return w.visit(e, sys.Cause(err))
 }
 
 func newEntry(kind, name string, info fs.FileInfo) *entry {

@@ -7,14 +7,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-)
 
-// openAtOnce does not wait for the writer of a FIFO that took a file's place.
-const openAtOnce = unix.O_NONBLOCK
+	"purr/internal/sys"
+)
 
 // stateOf returns the state of an open file.
 func stateOf(f *os.File) (s fileState, err error) {
 	var st unix.Stat_t
-	err = onFD(f, func(fd int) error { return unix.Fstat(fd, &st) })
+	err = sys.OnFD(f, func(fd int) error { return unix.Fstat(fd, &st) })
 	return fileState{st.Size, time.Unix(st.Mtim.Unix()), time.Unix(st.Ctim.Unix())}, err
 }

@@ -2,9 +2,6 @@ package main
 
 import "os"
 
-// openAtOnce is nothing: Windows keeps its pipes elsewhere.
-const openAtOnce = 0
-
 // stateOf returns the state of an open file. Windows has no time of the last
 // change that nobody can set back.
 func stateOf(f *os.File) (fileState, error) {

@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"purr/internal/sys"
 )
 
 // This file reads the words of the command line that are no options, and looks
@@ -149,7 +151,7 @@ func (c *config) setPaths(words []string) (address []string, err error) {
 		return nil, usageErrorf("no address, or half of one: say %s", c.pushForm())
 	}
 	address, words = words[:n], words[n:]
-	if limit := descriptorLimit(); limit > 0 && limit < leastDescriptors {
+	if limit := sys.DescriptorLimit(); limit > 0 && limit < leastDescriptors {
 		return nil, usageErrorf("options --push and --pull need %d descriptors, and the limit is %d: say \"ulimit -n 1024\" before", leastDescriptors, limit)
 	}
 	if c.push.pull {
@@ -162,7 +164,7 @@ func (c *config) setPaths(words []string) (address []string, err error) {
 	for _, word := range words {
 		info, err := os.Stat(word)
 		if err != nil {
-			return nil, usageErrorf("option --push: %s: %w (the address comes first: \"purr --push HOST PORT PATH...\")", word, cause(err))
+			return nil, usageErrorf("option --push: %s: %w (the address comes first: \"purr --push HOST PORT PATH...\")", word, sys.Cause(err))
 		}
 		if !info.Mode().IsRegular() && !info.IsDir() {
 			return nil, usageErrorf("option --push: %s is %w", word, errNotAFile)
@@ -245,7 +247,7 @@ func (c *config) setDirectory(words []string) error {
 	}
 	info, err := os.Stat(words[0])
 	if err != nil {
-		return usageErrorf("option --pull: %s: %w (the address comes first: \"purr --pull HOST PORT DIR\")", words[0], cause(err))
+		return usageErrorf("option --pull: %s: %w (the address comes first: \"purr --pull HOST PORT DIR\")", words[0], sys.Cause(err))
 	}
 	if !info.IsDir() {
 		return usageErrorf("option --pull: %s is not a directory: for one raw file, say --recv-file", words[0])
@@ -316,7 +318,7 @@ func readHosts(r io.Reader) ([]string, error) {
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return nil, cause(err)
+		return nil, sys.Cause(err)
 	}
 	if len(hosts) == 0 {
 		return nil, errors.New("there is none")

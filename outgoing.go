@@ -9,6 +9,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // An outgoing is one attempt to read a file that is sent: exactly the bytes it
@@ -52,7 +54,7 @@ func (o *outgoing) check() error {
 	now, err := stateOf(o.f)
 	switch {
 	case err != nil:
-		return cause(err)
+		return sys.Cause(err)
 	case o.live && now.size >= o.size():
 		return nil
 	case now.size != o.size() || !now.modTime.Equal(o.info.ModTime()) || !now.changed.Equal(o.opened.changed):
@@ -69,7 +71,7 @@ func (o *outgoing) whole(b []byte) (sum []byte, err error) {
 			return nil, err
 		}
 	} else if err != nil {
-		return nil, cause(err)
+		return nil, sys.Cause(err)
 	}
 	digest := sha256.Sum256(b[:o.size()])
 	if err := o.check(); err != nil || o.size() > 0 || o.live {
@@ -105,7 +107,7 @@ func (o *outgoing) digest(n int64, moved func(int) error) (*digester, error) {
 		}
 		if err != nil {
 			d.sum()
-			return nil, cause(err)
+			return nil, sys.Cause(err)
 		}
 	}
 	return d, nil
@@ -197,7 +199,7 @@ func (b *fileBody) next(max int) ([]byte, error) {
 				err = changed
 			}
 		}
-		return nil, b.finish(cause(err))
+		return nil, b.finish(sys.Cause(err))
 	}
 	b.left -= int64(n)
 	b.moved(n)

@@ -12,6 +12,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"purr/internal/sys"
 )
 
 // batchSize is how many datagrams one system call may take. Memory is touched
@@ -218,7 +220,7 @@ func (s *packetSocket) hearErrors() {
 }
 
 // arrived reports whether a datagram waits to be received.
-func (s *packetSocket) arrived() bool { return readable(s.fd) }
+func (s *packetSocket) arrived() bool { return sys.Readable(s.fd) }
 
 // receive waits for datagrams and returns how many there are in b.
 func (s *packetSocket) receive(b *batch) (int, error) {

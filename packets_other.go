@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // A batch holds the one datagram that a call receives here.
@@ -79,7 +81,7 @@ func askForDestination(syscall.RawConn) {}
 func (s *packetSocket) hearErrors() {}
 
 // arrived reports whether a datagram waits to be received.
-func (s *packetSocket) arrived() bool { return arrived(s.conn) }
+func (s *packetSocket) arrived() bool { return sys.Arrived(s.conn) }
 
 // receive waits for a datagram; it returns 1.
 func (s *packetSocket) receive(b *batch) (n int, err error) {

@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // A peer is the purr that was dialled, as an exchange sees it: one HTTP/2
@@ -78,7 +80,7 @@ func (p *purr) newPeer(ctx context.Context, conn net.Conn) (*peer, error) {
 	if pr.contact.lost() {
 		return nil, pr.contact.lostError(pr.name + ": nothing was moved")
 	}
-	return nil, fmt.Errorf("%s: %w", pr.name, cause(err))
+	return nil, fmt.Errorf("%s: %w", pr.name, sys.Cause(err))
 }
 
 // close ends the exchange and says the end of each connection.

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // probeTarget is one port to ask, with the name that its result bears.
@@ -54,7 +56,7 @@ func (p *probePacer) wait(ctx context.Context) error {
 	}
 	p.next = at.Add(p.interval)
 	p.mu.Unlock()
-	if !sleep(ctx, time.Until(at)) {
+	if !sys.Sleep(ctx, time.Until(at)) {
 		return ctx.Err()
 	}
 	return nil
@@ -194,7 +196,7 @@ func probeAgain(ctx context.Context, hosts []*probeHost, targets []probeTarget, 
 						results[i] = again
 					}
 					results[i].sent = again.sent
-					sleep(ctx, time.Until(start.Add(probeLimitPace)))
+					sys.Sleep(ctx, time.Until(start.Add(probeLimitPace)))
 				}
 				mu.Lock()
 				put(i, results[i])

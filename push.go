@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"purr/internal/sys"
 )
 
 // pushTo sends what --push offers to a receiver that listens, and returns nil
@@ -55,7 +57,7 @@ func smallCost() int64 { return (pushMemory - smallFile) / int64(openFiles()) }
 var openFiles = sync.OnceValue(func() int {
 	const perFile = 8 // with the directories on the way to it
 	most := 512
-	if n := descriptorLimit(); n > 0 {
+	if n := sys.DescriptorLimit(); n > 0 {
 		most = min(most, max(1, n/perFile))
 	}
 	return most

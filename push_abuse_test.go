@@ -14,6 +14,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"purr/internal/sys"
 )
 
 // Peers that mean harm, or say what no purr would.
@@ -308,7 +310,7 @@ func TestSilentNetcat(t *testing.T) {
 	d := startPurr(t, opts{dir: dir}, "--recv-file", "got", "127.0.0.1", port)
 	d.ends(1)
 	absent(t, filepath.Join(dir, "got"))
-	if got, err := readAllOf(c); !isReset(err) || !strings.HasSuffix(got, "purr -l PORT --send-file FILE\n") {
+	if got, err := readAllOf(c); !sys.IsReset(err) || !strings.HasSuffix(got, "purr -l PORT --send-file FILE\n") {
 		t.Errorf("%q, %v", got, err)
 	}
 	into := t.TempDir()

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"purr/internal/sys"
 )
 
 // This file is --ready-fd and --port-file: telling whoever started purr that
@@ -22,12 +24,12 @@ func (p *purr) announceReady(addr net.Addr) error {
 	}
 	if p.cfg.portFile != "" {
 		if err := p.writePortFile(text + "\n"); err != nil {
-			return fmt.Errorf("port file %s: %w", p.cfg.portFile, cause(err))
+			return fmt.Errorf("port file %s: %w", p.cfg.portFile, sys.Cause(err))
 		}
 	}
 	if p.cfg.readyFD != 0 {
 		if err := writeReady(p.cfg.readyFD, text+"\n"); err != nil {
-			return fmt.Errorf("ready descriptor %d: %w", p.cfg.readyFD, cause(err))
+			return fmt.Errorf("ready descriptor %d: %w", p.cfg.readyFD, sys.Cause(err))
 		}
 	}
 	return nil

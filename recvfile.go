@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"time"
 	"unicode/utf8"
+
+	"purr/internal/sys"
 )
 
 // This file is --recv-file: what any peer sends becomes a file whose name
@@ -87,7 +89,7 @@ func (p *purr) openRawFile(ctx context.Context) (*rawFile, error) {
 	in.file, err = in.dir.OpenFile(in.partial, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		_ = in.dir.Close()
-		return nil, fmt.Errorf("%s: %w", in.partialPath(), cause(err))
+		return nil, fmt.Errorf("%s: %w", in.partialPath(), sys.Cause(err))
 	}
 	p.atExit(func() { in.giveUp(p) })
 	return in, nil
@@ -98,15 +100,15 @@ func (p *purr) openRawFile(ctx context.Context) (*rawFile, error) {
 // checked is not written over.
 func openDirect(ctx context.Context, path string, limit time.Duration) (*os.File, error) {
 	begun := time.Now()
-	f, err := os.OpenFile(path, os.O_WRONLY|openAtOnce, 0)
+	f, err := os.OpenFile(path, os.O_WRONLY|sys.OpenNonblock, 0)
 	for isUnreadFIFO(path, err) {
 		if limit > 0 && time.Since(begun) >= limit {
 			return nil, fmt.Errorf("%s: idle for %v and nobody reads it", path, limit)
 		}
-		if !sleep(ctx, 10*time.Millisecond) {
+		if !sys.Sleep(ctx, 10*time.Millisecond) {
 			return nil, context.Cause(ctx)
 		}
-		f, err = os.OpenFile(path, os.O_WRONLY|openAtOnce, 0)
+		f, err = os.OpenFile(path, os.O_WRONLY|sys.OpenNonblock, 0)
 	}
 	if err != nil {
 		return nil, err
@@ -185,7 +187,7 @@ func (in *rawFile) conclude(e *ending) error {
 		return in.unexpected("%d bytes with sha256 %x came, and %x was expected", size, sum, expect.expectSHA256)
 	}
 	if err := in.store(); err != nil {
-		return fmt.Errorf("store %s: %w", in.path, cause(err))
+		return fmt.Errorf("store %s: %w", in.path, sys.Cause(err))
 	}
 	return nil
 }
@@ -219,7 +221,7 @@ func (in *rawFile) store() error {
 		return err
 	}
 	if err := dir.Sync(); err != nil && !cannotSync(err) {
-		return fmt.Errorf("it is complete, but its directory cannot be put on stable storage: %w", cause(err))
+		return fmt.Errorf("it is complete, but its directory cannot be put on stable storage: %w", sys.Cause(err))
 	}
 	return nil
 }
@@ -274,7 +276,7 @@ func (in *rawFile) giveUp(p *purr) {
 	}
 	info, err := in.dir.Lstat(in.partial)
 	if err != nil {
-		p.log.warnf("%s: %v", in.partialPath(), cause(err))
+		p.log.warnf("%s: %v", in.partialPath(), sys.Cause(err))
 		return
 	}
 	in.keptIn, in.kept = in.partialPath(), info.Size()

@@ -9,6 +9,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // connect asks every target, each from a goroutine of its own.
@@ -34,7 +36,7 @@ func (s *scanRun) connect(ctx context.Context) error {
 func (s *scanRun) patiently(ctx context.Context, i int) {
 	giveUp := time.Now().Add(2 * s.o.timeout)
 	for wait := 5 * time.Millisecond; !s.try(ctx, i, time.Now().After(giveUp)); wait = min(2*wait, time.Second) {
-		if !sleep(ctx, wait) {
+		if !sys.Sleep(ctx, wait) {
 			return
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // This file is --send-file: exactly the bytes of a file for any peer, and at
@@ -114,10 +116,10 @@ func whatIsKnown(acknowledged, closed bool) string {
 func openPatiently(ctx context.Context, name string) (*os.File, error) {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		f, err := os.Open(name)
-		if !isOutOfDescriptors(err) {
+		if !sys.OutOfDescriptors(err) {
 			return f, err
 		}
-		if !sleep(ctx, pause) {
+		if !sys.Sleep(ctx, pause) {
 			return nil, context.Cause(ctx)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"purr/internal/sys"
 )
 
 // fastWay returns a way that keeps the bytes inside the kernel, or nil if
@@ -114,8 +116,8 @@ func (w *spliceOut) move(max int) (n int, err error) {
 			}
 			// Something to read means that it is the pipe which is full; if
 			// that has room too, splice is stuck.
-			full = readable(int(fd))
-			stuck = full && writable(w.out.fd)
+			full = sys.Readable(int(fd))
+			stuck = full && sys.Writable(w.out.fd)
 			return full
 		})
 		switch {
@@ -275,7 +277,7 @@ func (w *spliceFile) move(max int) (n int, err error) {
 	stuck := false
 	readErr := w.conn.Read(func(fd uintptr) bool {
 		n, err = splice(w.w, int(fd), max)
-		stuck = err == unix.EAGAIN && readable(int(fd))
+		stuck = err == unix.EAGAIN && sys.Readable(int(fd))
 		return err != unix.EAGAIN || stuck
 	})
 	switch {

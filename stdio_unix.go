@@ -6,11 +6,12 @@ import (
 	"os"
 	"os/signal"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
+
+	"purr/internal/sys"
 )
 
 // An alarm ends what waits for stdin or stdout. It is a pipe, because poll(2)
@@ -104,43 +105,10 @@ func milliseconds(deadline time.Time) int {
 }
 
 // Ready reports whether a read would return at once.
-func (s *stdio) Ready() bool { return !s.canWait() || readable(s.fd) }
+func (s *stdio) Ready() bool { return !s.canWait() || sys.Readable(s.fd) }
 
 // broken reports whether nobody can read any more what is written to stdout.
-func (s *stdio) broken() bool { return s.canWait() && ready(s.fd, 0) }
-
-// readable reports whether a read of the descriptor would return at once.
-func readable(fd int) bool { return ready(fd, unix.POLLIN) }
-
-// writable reports whether a write to the descriptor would take something at once.
-func writable(fd int) bool { return ready(fd, unix.POLLOUT) }
-
-// ready reports whether the descriptor has one of the events, has failed or was
-// hung up.
-func ready(fd int, events int16) bool {
-	fds := []unix.PollFd{{Fd: int32(fd), Events: events}}
-	for {
-		n, err := unix.Poll(fds, 0)
-		if err != unix.EINTR {
-			return n > 0
-		}
-	}
-}
-
-// arrived reports whether a read of the socket under c would return at once:
-// bytes, or the end, are there, or it has failed.
-func arrived(c any) (there bool) {
-	conn, ok := c.(syscall.Conn)
-	if !ok {
-		return false
-	}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return false
-	}
-	_ = raw.Control(func(fd uintptr) { there = readable(int(fd)) })
-	return there
-}
+func (s *stdio) broken() bool { return s.canWait() && sys.Ready(s.fd, 0) }
 
 func isTerminal(f *os.File) bool {
 	terminal := false

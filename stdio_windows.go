@@ -28,7 +28,6 @@ func (s *stdio) waitBroken() error { return errStopped }
 // broken, unread and arrived cannot be known either.
 func (s *stdio) broken() bool { return true }
 func (s *stdio) unread() int  { return -1 }
-func arrived(any) bool        { return false }
 
 // Ready cannot be known without reading; saying no means that a pipe which has
 // carried nothing so far counts as empty.

@@ -5,10 +5,12 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"purr/internal/sys"
 )
 
 func renameNoReplace(dir *os.File, old, new string) (handled bool, err error) {
-	err = onFD(dir, func(fd int) error { return unix.RenameatxNp(fd, old, fd, new, unix.RENAME_EXCL) })
+	err = sys.OnFD(dir, func(fd int) error { return unix.RenameatxNp(fd, old, fd, new, unix.RENAME_EXCL) })
 	if errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.EINVAL) {
 		return false, nil
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // A folder is an open directory within the store. Every operation on an entry
@@ -142,7 +144,7 @@ func (s *store) folder(dir string) (*folder, error) {
 		}
 		return nil, diskRefusal(err)
 	}
-	f, err := root.OpenFile(".", os.O_RDONLY|openAtOnce, 0) // O_NONBLOCK spares Go its tries to poll a directory
+	f, err := root.OpenFile(".", os.O_RDONLY|sys.OpenNonblock, 0) // O_NONBLOCK spares Go its tries to poll a directory
 	if err != nil {
 		_ = root.Close()
 		return nil, diskRefusal(err)

@@ -7,13 +7,15 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"purr/internal/sys"
 )
 
 // freeSpace is how many bytes this user can still write to dir's file system;
 // ok is false where that is not known.
 func freeSpace(dir *os.File) (free int64, ok bool) {
 	var st unix.Statfs_t
-	if err := onFD(dir, func(fd int) error { return unix.Fstatfs(fd, &st) }); err != nil || st.Bsize <= 0 {
+	if err := sys.OnFD(dir, func(fd int) error { return unix.Fstatfs(fd, &st) }); err != nil || st.Bsize <= 0 {
 		return 0, false
 	}
 	// FreeBSD counts below zero when only the reserve is left.

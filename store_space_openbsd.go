@@ -5,11 +5,13 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"purr/internal/sys"
 )
 
 func freeSpace(dir *os.File) (free int64, ok bool) {
 	var st unix.Statfs_t
-	if err := onFD(dir, func(fd int) error { return unix.Fstatfs(fd, &st) }); err != nil || st.F_bsize == 0 {
+	if err := sys.OnFD(dir, func(fd int) error { return unix.Fstatfs(fd, &st) }); err != nil || st.F_bsize == 0 {
 		return 0, false
 	}
 	blocks := max(0, st.F_bavail)

@@ -9,25 +9,9 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-)
 
-// onFD calls f with the descriptor of file, which stays open meanwhile, until
-// no signal interrupts it.
-func onFD(file *os.File, f func(fd int) error) error {
-	raw, err := file.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var failed error
-	err = raw.Control(func(fd uintptr) {
-		for {
-			if failed = f(int(fd)); failed != unix.EINTR {
-				return
-			}
-		}
-	})
-	return errors.Join(err, failed)
-}
+	"purr/internal/sys"
+)
 
 // isLocalName: every safe name is a name on this system.
 func isLocalName(string) bool { return true }
@@ -37,7 +21,7 @@ func isLocalName(string) bool { return true }
 // with flag os.O_CREATE, readable by its owner only.
 func openEntry(d *folder, name string, flag int) (*os.File, error) {
 	var f *os.File
-	err := onFD(d.dir, func(dir int) error {
+	err := sys.OnFD(d.dir, func(dir int) error {
 		isNew := flag&os.O_EXCL != 0
 		if !isNew {
 			flag |= unix.O_NONBLOCK // whatever is there, it must not hold us
@@ -96,13 +80,13 @@ func sameDisk(a, b fs.FileInfo) bool { return diskOf(a) == diskOf(b) }
 // lock takes f for this process, until f is closed. It does not wait: false if
 // somebody has it.
 func lock(f *os.File) bool {
-	return onFD(f, func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) }) == nil
+	return sys.OnFD(f, func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) }) == nil
 }
 
 // unlock gives a file up that lock has taken. To close it is not always enough:
 // a child that another goroutine is just starting shares it until its exec.
 func unlock(f *os.File) {
-	_ = onFD(f, func(fd int) error { return unix.Flock(fd, unix.LOCK_UN) })
+	_ = sys.OnFD(f, func(fd int) error { return unix.Flock(fd, unix.LOCK_UN) })
 }
 
 // setMode sets the permissions of an open file. A file system that has none

@@ -16,8 +16,9 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // This file makes a connection an encrypted one: TLS 1.3 in which both ends
@@ -179,7 +180,7 @@ const confirmation = 1
 func (s *sealed) confirm() error {
 	if _, err := s.tls.Write([]byte{confirmation}); err != nil {
 		_ = s.Conn.Close()
-		return fmt.Errorf("handshake with %s: %w", connName(s.Conn), cause(err))
+		return fmt.Errorf("handshake with %s: %w", connName(s.Conn), sys.Cause(err))
 	}
 	return nil
 }
@@ -208,7 +209,7 @@ func (p *purr) handshakeError(ctx context.Context, w *wire, limit time.Duration,
 		return statusError{6, fmt.Errorf("handshake with %s: the other end sends clear text and we hold a key: nothing of it was taken", peer)}
 	case w.plain:
 		return statusError{6, fmt.Errorf("handshake with %s: the other end does not speak TLS: nothing was sent to it; is its purr without a key?", peer)}
-	case !w.heard && p.cfg.listen && (cut || isReset(err)):
+	case !w.heard && p.cfg.listen && (cut || sys.IsReset(err)):
 		return fmt.Errorf("handshake with %s: %w", peer, errNobody)
 	case !w.heard && cut:
 		return statusError{6, fmt.Errorf("handshake with %s: the other end does not speak TLS: it closed the connection, and nothing was sent to it", peer)}
@@ -220,14 +221,10 @@ func (p *purr) handshakeError(ctx context.Context, w *wire, limit time.Duration,
 		return fmt.Errorf("handshake with %s: the other end closed the connection", peer)
 	case errors.Is(err, errOtherKey), errors.As(err, &remote) && remote.Op == "remote error":
 		return statusError{7, fmt.Errorf("handshake with %s: %w", peer, errOtherKey)}
-	case isErrno(err):
-		return fmt.Errorf("handshake with %s: %w", peer, cause(err))
+	case sys.IsErrno(err):
+		return fmt.Errorf("handshake with %s: %w", peer, sys.Cause(err))
 	}
-	return statusError{7, fmt.Errorf("handshake with %s: %w: %v", peer, errOtherKey, cause(err))}
-}
-
-func isReset(err error) bool {
-	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return statusError{7, fmt.Errorf("handshake with %s: %w: %v", peer, errOtherKey, sys.Cause(err))}
 }
 
 // turnAway closes the connection of a failed handshake so that the other end

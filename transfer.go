@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // A way moves bytes from one descriptor to another. There is one for every
@@ -31,7 +33,7 @@ type moveError struct {
 	err     error
 }
 
-func (e *moveError) Error() string { return cause(e.err).Error() }
+func (e *moveError) Error() string { return sys.Cause(e.err).Error() }
 func (e *moveError) Unwrap() error { return e.err }
 
 // testHookWay, if set, is told which way was taken; the tests prove by it that

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"syscall"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // maxDatagram is the most that one read of stdin puts into a datagram: what
@@ -28,7 +30,7 @@ func (p *purr) dialPackets(ctx context.Context) error {
 		ports = shuffled(ports)
 	}
 	for i, port := range ports {
-		if i > 0 && !sleep(ctx, p.cfg.interval) {
+		if i > 0 && !sys.Sleep(ctx, p.cfg.interval) {
 			return context.Cause(ctx)
 		}
 		if err := p.dialUDP(ctx, port); err != nil {
@@ -142,7 +144,7 @@ func (p *purr) openPackets(ctx context.Context) (packetConn, error) {
 	}
 	conn, err := config.ListenPacket(ctx, network, addr)
 	if err != nil {
-		return nil, fmt.Errorf("bind to %s: %w", name, cause(err))
+		return nil, fmt.Errorf("bind to %s: %w", name, sys.Cause(err))
 	}
 	if p.cfg.unix {
 		p.removeAtExit(p.cfg.path)
@@ -215,7 +217,7 @@ func (p *purr) dialUnixgram(ctx context.Context) error {
 	conn, err := dialer.DialContext(ctx, "unixgram", p.cfg.path)
 	if err != nil {
 		_ = clearPath(ctx, "unixgram", own)
-		return fmt.Errorf("connect to %s failed: %s", p.cfg.path, strerror(err))
+		return fmt.Errorf("connect to %s failed: %s", p.cfg.path, sys.Strerror(err))
 	}
 	defer conn.Close()
 	p.removeAtExit(own)

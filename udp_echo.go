@@ -7,6 +7,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // A packetEcho answers every datagram to its sender, a batch at a time;
@@ -85,7 +87,7 @@ func (e *packetEcho) turn(ctx context.Context) (done string, err error) {
 	case errors.Is(err, syscall.ECONNREFUSED) && cfg.keep:
 		return "", nil // one client is gone, the others are not
 	case err != nil:
-		return "", fmt.Errorf("receive on %s: %w", e.p.ownName(e.socket), cause(err))
+		return "", fmt.Errorf("receive on %s: %w", e.p.ownName(e.socket), sys.Cause(err))
 	}
 	if !e.begun {
 		e.begun = true
@@ -106,7 +108,7 @@ func (e *packetEcho) turn(ctx context.Context) (done string, err error) {
 func (e *packetEcho) answer(ctx context.Context, n int) (done string, err error) {
 	if e.p.copies() {
 		if err := e.batch.writeTo(e.out, n); err != nil {
-			return "", fmt.Errorf("write to stdout: %w", cause(err))
+			return "", fmt.Errorf("write to stdout: %w", sys.Cause(err))
 		}
 	}
 	size := e.batch.size(n)
@@ -130,13 +132,13 @@ func (e *packetEcho) answer(ctx context.Context, n int) (done string, err error)
 	lost := func(to string, err error) {
 		// Said once, or whoever can make an answer fail could fill the log.
 		if e.lost++; e.lost == 1 {
-			e.p.log.warnf("send to %s: %v (the next such failures are only said with -v)", to, cause(err))
+			e.p.log.warnf("send to %s: %v (the next such failures are only said with -v)", to, sys.Cause(err))
 		} else {
-			e.p.log.notef(1, "send to %s: %v", to, cause(err))
+			e.p.log.notef(1, "send to %s: %v", to, sys.Cause(err))
 		}
 	}
 	if err := e.socket.reply(e.batch, n, lost); err != nil {
-		return "", fmt.Errorf("send: %w", cause(err))
+		return "", fmt.Errorf("send: %w", sys.Cause(err))
 	}
 	if e.count += int64(n); e.count > 0 && e.count == int64(e.p.cfg.receiveLimit) {
 		return errReceiveLimit.Error(), nil

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // A datagramSession is one run with -u: a socket, and stdin and stdout. One
@@ -275,9 +277,9 @@ func (s *datagramSession) sendError(err error) error {
 		name = s.socket.peerName()
 	}
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("connect to %s (%s) failed: %s", name, s.p.cfg.network, strerror(err))
+		return fmt.Errorf("connect to %s (%s) failed: %s", name, s.p.cfg.network, sys.Strerror(err))
 	}
-	return fmt.Errorf("send to %s: %w", name, cause(err))
+	return fmt.Errorf("send to %s: %w", name, sys.Cause(err))
 }
 
 // receive prints datagrams. An empty one is a message like any other, and
@@ -355,7 +357,7 @@ func (s *datagramSession) print(b *batch, n int) error {
 		err = b.writeTo(s.out, n)
 	}
 	if err != nil {
-		return fmt.Errorf("write to stdout: %w", cause(err))
+		return fmt.Errorf("write to stdout: %w", sys.Cause(err))
 	}
 	if reached {
 		return errReceiveLimit
@@ -370,7 +372,7 @@ func (s *datagramSession) receiveError(err error) error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return s.sendError(err)
 	case s.peer != "":
-		return fmt.Errorf("receive from %s: %w", s.peer, cause(err))
+		return fmt.Errorf("receive from %s: %w", s.peer, sys.Cause(err))
 	}
-	return fmt.Errorf("receive on %s: %w", s.p.ownName(s.socket), cause(err))
+	return fmt.Errorf("receive on %s: %w", s.p.ownName(s.socket), sys.Cause(err))
 }

@@ -8,6 +8,8 @@ import (
 	"net"
 	"os/signal"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // This file is --wait-for and --retry: trying again until somebody answers, and
@@ -58,7 +60,7 @@ func (p *purr) patiently(ctx context.Context, try func(ctx context.Context, limi
 		if p.cfg.waitFor > 0 {
 			pause = min(pause, left-lastTry)
 		}
-		if !sleep(ctx, pause) {
+		if !sys.Sleep(ctx, pause) {
 			return context.Cause(ctx)
 		}
 		if p.cfg.waitFor > 0 {

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"purr/internal/sys"
 )
 
 // A shelf is the site of a listener of --push: what can be fetched.
@@ -269,7 +271,7 @@ func (s *shelf) delivered(w http.ResponseWriter, name string, c *countedAnswer, 
 		err = v.settle()
 	}
 	if err != nil {
-		s.p.sayFailed(name, "failed", cause(err).Error(), "%s: not sent to %s: %v", quoted(name), v.name, cause(err))
+		s.p.sayFailed(name, "failed", sys.Cause(err).Error(), "%s: not sent to %s: %v", quoted(name), v.name, sys.Cause(err))
 		status := 1
 		if errors.As(err, new(changedError)) {
 			status = 4
@@ -315,7 +317,7 @@ func (s *shelf) tar(w http.ResponseWriter, r *http.Request, dir string, v *visit
 		err = archive.Close()
 	}
 	if err != nil {
-		s.p.sayFailed(dir+".tar", "failed", cause(err).Error(), "%s: not sent to %s: %v", quoted(dir+".tar"), v.name, cause(err))
+		s.p.sayFailed(dir+".tar", "failed", sys.Cause(err).Error(), "%s: not sent to %s: %v", quoted(dir+".tar"), v.name, sys.Cause(err))
 		v.web.finish(v, failure(1))
 		panic(http.ErrAbortHandler)
 	}

@@ -1,15 +1,15 @@
 //go:build unix
 
-package main
+package sys
 
 import (
 	"errors"
 	"syscall"
 )
 
-// descriptorLimit is how many descriptors the process may have open, 0 if that
-// is not known.
-func descriptorLimit() int {
+// DescriptorLimit returns how many descriptors the process may have open, 0 if
+// there is no limit or none is known.
+func DescriptorLimit() int {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur > 1<<30 {
 		return 0
@@ -17,12 +17,13 @@ func descriptorLimit() int {
 	return int(limit.Cur)
 }
 
-// isOutOfDescriptors reports whether err means that the process (EMFILE) or
+// OutOfDescriptors reports whether err means that the process (EMFILE) or
 // the system (ENFILE) has none left, or no memory for one.
-func isOutOfDescriptors(err error) bool {
+func OutOfDescriptors(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
 		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
 }
 
-// tellsUsersApart says whether a file's mode says who may read it.
-const tellsUsersApart = true
+// ModeTellsUsers is true where a file's mode bits tell its owner from other
+// users.
+const ModeTellsUsers = true

@@ -1,0 +1,68 @@
+// Package sys holds what operating systems do differently and the words that
+// they have for their errors.
+package sys
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Sleep waits for d and reports whether ctx is still alive.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Cause returns the system's own error inside err: without the operation and the
+// address that Go's net and os packages wrap around it.
+func Cause(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	var addr *net.AddrError
+	if errors.As(err, &addr) {
+		return errors.New(addr.Err)
+	}
+	var path *os.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// IsErrno reports whether err comes from a system call.
+func IsErrno(err error) bool {
+	var errno syscall.Errno
+	return errors.As(err, &errno)
+}
+
+// Strerror returns the cause as strerror(3) words it, with a capital letter.
+func Strerror(err error) string {
+	text := Cause(err).Error()
+	return strings.ToUpper(text[:1]) + text[1:]
+}
+
+// IsReset reports whether err means that the peer has reset the connection or
+// closed its receiving half.
+func IsReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
