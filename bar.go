@@ -10,6 +10,8 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
+
+	"purr/internal/display"
 )
 
 // A bar is the last line of a terminal, drawn again and again. Messages pass
@@ -41,7 +43,7 @@ func (b *bar) paint(s progressState) string {
 	if s.size > 0 {
 		moved = min(moved, s.size-1) // a painter that has reached its end paints no more
 	}
-	name := printable(s.name)
+	name := display.Escape(s.name)
 	columns := b.columns()
 	left, known := s.left()
 	about := ""

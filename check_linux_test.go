@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // openPorts listens on n ports of 127.0.0.1 and accepts whoever comes.
@@ -153,7 +155,7 @@ func TestCheckHosts(t *testing.T) {
 	list := "# machines\n127.0.0.1\n\n localhost # again\n127.0.0.1\n"
 	want := "Connection to 127.0.0.1 " + port + " port [tcp/*] succeeded!\n" +
 		"Connection to localhost (127.0.0.1) " + port + " port [tcp/*] succeeded!\n"
-	for _, host := range []string{"-", "@" + fileWith(t, list)} {
+	for _, host := range []string{"-", "@" + testkit.TempFile(t, list)} {
 		p := startPurr(t, opts{stdin: strings.NewReader(list)}, "-z4v", "--all", host, port)
 		p.ends(0)
 		if got := p.err.String(); regexp.MustCompile(`\[tcp/[^]]*\]`).ReplaceAllString(got, "[tcp/*]") != want {
@@ -166,7 +168,7 @@ func TestCheckHosts(t *testing.T) {
 	p = startPurr(t, opts{}, "-z", "-", port)
 	p.ends(1)
 	p.complains("hosts on stdin", "none")
-	for _, c := range []struct{ host, said string }{{"@/nonexistent", "no such file"}, {"@" + fileWith(t, "a b\n"), "one host per line"}, {"@/dev/null", "none"}} {
+	for _, c := range []struct{ host, said string }{{"@/nonexistent", "no such file"}, {"@" + testkit.TempFile(t, "a b\n"), "one host per line"}, {"@/dev/null", "none"}} {
 		p := startPurr(t, opts{}, "-z", c.host, port)
 		p.ends(2)
 		p.complains(c.said)
@@ -242,7 +244,7 @@ func TestCheckPing(t *testing.T) {
 	p = startPurr(t, opts{}, "-zu", "-c", "0", "-i", "0.05", "localhost", port)
 	p.waitOut(`seq=2 `)
 	p.signal(syscall.SIGINT)
-	p.endsWithin(130, promptly()+time.Second)
+	p.endsWithin(130, testkit.Promptly()+time.Second)
 	if !strings.Contains(p.out.String(), " lost, ") {
 		t.Errorf("no sums after Ctrl-C: %q", p.out.String())
 	}
@@ -288,7 +290,7 @@ func TestCheckInterrupted(t *testing.T) {
 		p := startPurr(t, opts{}, args...)
 		time.Sleep(200 * time.Millisecond) // it says nothing when it has begun; earlier is as good
 		p.signal(syscall.SIGINT)
-		p.endsWithin(130, promptly())
+		p.endsWithin(130, testkit.Promptly())
 		p.quiet()
 		p.printed("")
 	}
@@ -308,7 +310,7 @@ func silentPort(t *testing.T) string {
 // A Unix socket is there, dead, or absent.
 func TestCheckUnix(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(socketDir(t), "s")
+	path := filepath.Join(testkit.SocketDir(t), "s")
 	p := startPurr(t, opts{}, "-z", "-U", path)
 	p.ends(1)
 	p.quiet()

@@ -13,16 +13,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // TestCheckNetworks has the statuses that routers and silence cause, over TCP
 // and UDP, the same with and without -v.
 func TestCheckNetworks(t *testing.T) {
 	t.Parallel()
-	if !inNamespaces(t) {
+	if !testkit.InNamespaces(t) {
 		return
 	}
-	mustRunAll(t, routers)
+	testkit.MustRunAll(t, routers)
 	// IPv4 routers send few errors at a time, whatever icmp_ratelimit says
 	// (ip_error, error_burst): no more than five of these may need one.
 	for _, c := range []struct {
@@ -97,10 +99,10 @@ func TestTwelveTargets(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts five servers")
 	}
-	if !inNamespaces(t) {
+	if !testkit.InNamespaces(t) {
 		return
 	}
-	mustRunAll(t, routers)
+	testkit.MustRunAll(t, routers)
 	startTwelve(t)
 	rows := make([]string, len(twelve))
 	t.Run("targets", func(t *testing.T) {
@@ -191,7 +193,7 @@ func startTwelve(t *testing.T) {
 		words := strings.Fields(strings.ReplaceAll(s.line, "DIR", dir))
 		path, err := exec.LookPath(words[0])
 		if err != nil {
-			missing(t, "the Debian package "+s.pkg+" ("+words[0]+")")
+			testkit.Missing(t, "the Debian package "+s.pkg+" ("+words[0]+")")
 		}
 		cmd := exec.Command("ip", append([]string{"netns", "exec", "B", path}, words[1:]...)...)
 		cmd.Dir, cmd.Env = dir, append(os.Environ(), "HOME="+dir, runAsPurr+"=1")
@@ -207,7 +209,7 @@ func startTwelve(t *testing.T) {
 		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait(); keep.Close() })
 	}
 	for _, port := range []int{53, 69, 123, 161, 443, 9000} {
-		eventually(t, fmt.Sprintf("UDP port %d is bound in B", port), func() bool {
+		testkit.Eventually(t, fmt.Sprintf("UDP port %d is bound in B", port), func() bool {
 			out, _ := exec.Command("ip", "netns", "exec", "B", "cat", "/proc/net/udp", "/proc/net/udp6").Output()
 			return strings.Contains(string(out), fmt.Sprintf(":%04X ", port))
 		})

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 
 	"purr/internal/sys"
+
+	"purr/internal/display"
 )
 
 // A checkPrinter says what became of each port: on stdout what --banner,
@@ -77,7 +79,7 @@ func (s *checkPrinter) write(c *portCheck) error {
 			return writeScanJSON(out, r)
 		}
 		if k.banner && r.state == scanOpen {
-			_, err := io.WriteString(out, fmt.Sprintf("%s %d: %s\n", printable(c.host), c.port, payloadText(r.banner, scanBannerMost)))
+			_, err := io.WriteString(out, fmt.Sprintf("%s %d: %s\n", display.Escape(c.host), c.port, display.Payload(r.banner, scanBannerMost)))
 			return err
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"purr/internal/testkit"
 )
 
 const regexpParting = `sent \d+ bytes, received \d+ bytes in \S+, \S+ \S+/s$`
@@ -23,7 +25,7 @@ func TestPushParting(t *testing.T) {
 		t.Parallel()
 		bothWays(t, func(t *testing.T, listening role) {
 			x := newTransfer(t, listening, "large", "small")
-			x.file("large", noise(1_500_000))
+			x.file("large", testkit.Noise(1_500_000))
 			x.file("small", "small\n")
 			x.send, x.take = []string{"-v"}, []string{"-v"}
 			x.start().ends(0)
@@ -43,8 +45,8 @@ func TestPushParting(t *testing.T) {
 		bothWays(t, func(t *testing.T, listening role) {
 			x := newTransfer(t, listening, "large", "other")
 			for _, name := range x.paths {
-				x.file(name, noise(1_500_000))
-				write(t, filepath.Join(x.into, name), noise(1_500_000))
+				x.file(name, testkit.Noise(1_500_000))
+				testkit.WriteFile(t, filepath.Join(x.into, name), testkit.Noise(1_500_000))
 			}
 			x.send, x.take = []string{"-v"}, []string{"-v"}
 			x.start().ends(0)
@@ -58,7 +60,7 @@ func TestPushParting(t *testing.T) {
 	t.Run("quiet", func(t *testing.T) {
 		t.Parallel()
 		x := newTransfer(t, roleReceiver, "large")
-		x.file("large", noise(1_500_000))
+		x.file("large", testkit.Noise(1_500_000))
 		x.start().ends(0)
 		if strings.Contains(x.sender.err.String(), "finished;") {
 			t.Errorf("a parting without -v%s", x.sender.heard())
@@ -82,8 +84,8 @@ func TestPushParting(t *testing.T) {
 		bothWays(t, func(t *testing.T, listening role) {
 			x := newTransfer(t, listening, "large", "small")
 			for _, name := range x.paths {
-				x.file(name, noise(1_500_000))
-				write(t, filepath.Join(x.into, name), "another")
+				x.file(name, testkit.Noise(1_500_000))
+				testkit.WriteFile(t, filepath.Join(x.into, name), "another")
 			}
 			x.send, x.take = []string{"-v"}, []string{"-v"}
 			x.start().ends(4)
@@ -156,8 +158,8 @@ func TestPushPartingStrangers(t *testing.T) {
 		t.Parallel()
 		p, addr, into := startPull(t, "-v")
 		from := t.TempDir()
-		write(t, filepath.Join(from, "f"), "from curl\n")
-		start(t, opts{dir: from}, needs(t, "curl", "curl"), "-sS", "-T", "f", "http://"+addr+"/").ends(0)
+		testkit.WriteFile(t, filepath.Join(from, "f"), "from curl\n")
+		start(t, opts{dir: from}, testkit.Program(t, "curl", "curl"), "-sS", "-T", "f", "http://"+addr+"/").ends(0)
 		p.ends(0)
 		hasContent(t, filepath.Join(into, "f"), "from curl\n")
 		said(p, `: (the peer finished|closed at this end); `+regexpParting)
@@ -172,7 +174,7 @@ func TestPushPartingStrangers(t *testing.T) {
 	t.Run("another key", func(t *testing.T) {
 		t.Parallel()
 		l := startPurr(t, opts{env: keyed(newKey())}, "--pull", "-v", "-l", "127.0.0.1", "0", t.TempDir())
-		file := fileWith(t, "content")
+		file := testkit.TempFile(t, "content")
 		d := startPurr(t, opts{env: keyed(newKey())}, "--push", "-v", "127.0.0.1", l.port(), file)
 		d.ends(7)
 		l.ends(7)
@@ -189,7 +191,7 @@ func TestPushPartingStrangers(t *testing.T) {
 			}
 		}()
 		_, port, _ := net.SplitHostPort(ln.Addr().String())
-		d := startPurr(t, opts{}, "--push", "--json", "127.0.0.1", port, fileWith(t, "content"))
+		d := startPurr(t, opts{}, "--push", "--json", "127.0.0.1", port, testkit.TempFile(t, "content"))
 		got := d.status()
 		said := d.err.String()
 		met, left := strings.Count(said, `"event":"connect"`), strings.Count(said, `"event":"disconnect"`)
@@ -214,8 +216,8 @@ func TestPushPartingSilent(t *testing.T) {
 	t.Parallel()
 	bothWays(t, func(t *testing.T, listening role) {
 		x := newTransfer(t, listening, "large")
-		x.file("large", noise(1_500_000))
-		path := filepath.Join(socketDir(t), "s")
+		x.file("large", testkit.Noise(1_500_000))
+		path := filepath.Join(testkit.SocketDir(t), "s")
 		// Who says nothing may do so for longer than anything is waited for here.
 		listener := x.end(listening, "--json", "--hello-timeout", "60", "-l", "-U", path)
 		listener.waitErr(regexp.MustCompile(`"event":"listen"`))
@@ -240,9 +242,9 @@ func TestPushPartingEvents(t *testing.T) {
 	t.Parallel()
 	bothWays(t, func(t *testing.T, listening role) {
 		x := newTransfer(t, listening, "large", "small")
-		x.file("large", noise(1_500_000))
+		x.file("large", testkit.Noise(1_500_000))
 		x.file("small", "small\n")
-		path := filepath.Join(socketDir(t), "s")
+		path := filepath.Join(testkit.SocketDir(t), "s")
 		listener := x.end(listening, "--json", "-l", "-U", path)
 		listener.waitErr(regexp.MustCompile(`"event":"listen"`))
 		x.end(listening.other(), "--json", "-U", path)
@@ -283,8 +285,8 @@ func TestPushPartingEvents(t *testing.T) {
 func TestLaneInterrupted(t *testing.T) {
 	t.Parallel()
 	p := &purr{cfg: &config{}}
-	ours, _ := tcpPair(t)
-	own, theirs := tcpPair(t)
+	ours, _ := testkit.TcpPair(t)
+	own, theirs := testkit.TcpPair(t)
 	c, lane := p.newContact(ours), p.newContact(own)
 	lane.of.Store(c)
 	lane.becomes(contactBusy)

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 func TestDialRefused(t *testing.T) {
@@ -104,14 +106,14 @@ func TestDialForms(t *testing.T) {
 			}
 			defer l.Close()
 			ln := l.(*net.TCPListener)
-			_ = ln.SetDeadline(time.Now().Add(patience))
+			_ = ln.SetDeadline(time.Now().Add(testkit.Patience))
 			var args []string
 			for _, a := range form {
 				args = append(args, strings.ReplaceAll(a, "PORT", portOf(t, ln.Addr())))
 			}
 			p := startPurr(t, opts{stdin: strings.NewReader("x")}, args...)
 			c := acceptTest(t, ln)
-			if got := readAll(t, c); got != "x" {
+			if got := testkit.ReadAll(t, c); got != "x" {
 				t.Errorf("got %q", got)
 			}
 			_ = c.Close()
@@ -142,7 +144,7 @@ func TestSourceAddress(t *testing.T) {
 		if got := c.RemoteAddr().String(); !strings.HasPrefix(got, test.want) {
 			t.Errorf("%v: comes from %s, want %s", test.args, got, test.want)
 		}
-		readAll(t, c)
+		testkit.ReadAll(t, c)
 		_ = c.Close()
 		p.ends(0)
 	}
@@ -222,7 +224,7 @@ func TestOptionsOfAConversation(t *testing.T) {
 	run("-N is what it does anyway", func(t *testing.T, ln *net.TCPListener, dial dialer) {
 		p := dial(opts{stdin: strings.NewReader("x")}, "-N")
 		c := acceptTest(t, ln)
-		if got := readAll(t, c); got != "x" {
+		if got := testkit.ReadAll(t, c); got != "x" {
 			t.Errorf("got %q", got)
 		}
 		writeAll(t, c, "y")
@@ -234,7 +236,7 @@ func TestOptionsOfAConversation(t *testing.T) {
 		run(strings.Join(flag, " "), func(t *testing.T, ln *net.TCPListener, dial dialer) {
 			p := dial(opts{stdin: strings.NewReader("x")}, flag...)
 			c := acceptTest(t, ln)
-			readN(t, c, 1)
+			testkit.ReadN(t, c, 1)
 			silent(t, c, 200*time.Millisecond) // no end either
 			p.runs()
 			writeAll(t, c, "y")
@@ -250,7 +252,7 @@ func TestOptionsOfAConversation(t *testing.T) {
 			silent(t, c, 200*time.Millisecond)
 			writeAll(t, c, "y")
 			_ = c.CloseWrite()
-			if got := readAll(t, c); got != "" {
+			if got := testkit.ReadAll(t, c); got != "" {
 				t.Errorf("got %q", got)
 			}
 			p.ends(0)
@@ -258,23 +260,23 @@ func TestOptionsOfAConversation(t *testing.T) {
 		})
 	}
 	run("--send-only", func(t *testing.T, ln *net.TCPListener, dial dialer) {
-		p := dial(opts{stdin: strings.NewReader(noise(quick))}, "--send-only")
+		p := dial(opts{stdin: strings.NewReader(testkit.Noise(quick))}, "--send-only")
 		c := acceptTest(t, ln)
 		writeAll(t, c, "dropped")
-		if got := readAll(t, c); got != noise(quick) {
-			t.Errorf("got %s", brief(got))
+		if got := testkit.ReadAll(t, c); got != testkit.Noise(quick) {
+			t.Errorf("got %s", testkit.Brief(got))
 		}
 		p.ends(0) // with the end of stdin; the peer keeps its end open
 		p.printed("")
 		p.quiet()
 	})
 	run("--send-only waits until all is taken", func(t *testing.T, ln *net.TCPListener, dial dialer) {
-		content := noise(eight)
-		p := dial(opts{stdin: opened(t, fileWith(t, content))}, "--send-only")
+		content := testkit.Noise(eight)
+		p := dial(opts{stdin: opened(t, testkit.TempFile(t, content))}, "--send-only")
 		c := acceptTest(t, ln)
 		time.Sleep(300 * time.Millisecond)
 		p.runs()
-		if got := readAll(t, c); got != content {
+		if got := testkit.ReadAll(t, c); got != content {
 			t.Errorf("%d of %d bytes arrived, or others", len(got), len(content))
 		}
 		p.ends(0)
@@ -282,7 +284,7 @@ func TestOptionsOfAConversation(t *testing.T) {
 	run("-q 4", func(t *testing.T, ln *net.TCPListener, dial dialer) {
 		p := dial(opts{stdin: strings.NewReader("x")}, "-q", "4")
 		c := acceptTest(t, ln)
-		if got := readAll(t, c); got != "x" { // it half-closes
+		if got := testkit.ReadAll(t, c); got != "x" { // it half-closes
 			t.Errorf("got %q", got)
 		}
 		writeAll(t, c, "y")
@@ -295,7 +297,7 @@ func TestOptionsOfAConversation(t *testing.T) {
 	run("-q 0 is -N", func(t *testing.T, ln *net.TCPListener, dial dialer) {
 		p := dial(opts{stdin: strings.NewReader("x")}, "-q", "0")
 		c := acceptTest(t, ln)
-		readAll(t, c)
+		testkit.ReadAll(t, c)
 		time.Sleep(300 * time.Millisecond)
 		p.runs()
 		writeAll(t, c, "late")
@@ -308,10 +310,10 @@ func TestOptionsOfAConversation(t *testing.T) {
 		c := acceptTest(t, ln)
 		writeAll(t, p.stdin, "a\nb\r\nc\r") // the CR and the LF come in two reads
 		want := "a\r\nb\r\nc\r"
-		got := readN(t, c, len(want))
+		got := testkit.ReadN(t, c, len(want))
 		writeAll(t, p.stdin, "\n\n")
 		_ = p.stdin.Close()
-		if got += readAll(t, c); got != want+"\n\r\n" {
+		if got += testkit.ReadAll(t, c); got != want+"\n\r\n" {
 			t.Errorf("got %q", got)
 		}
 		writeAll(t, c, "x\ny\n")
@@ -325,11 +327,11 @@ func TestOptionsOfAConversation(t *testing.T) {
 		// WILL ECHO, DO TTYPE, WONT 5, DONT 6, a doubled 255, a subnegotiation,
 		// one command cut in the middle.
 		writeAll(t, c, "log\xff\xfb\x01\xff\xfd\x18in\xff\xfc\x05\xff\xfe\x06: \xff\xff\xff\xfa\x18\x01\xff\xf0.\xff")
-		if got, want := readN(t, c, 6), "\xff\xfe\x01\xff\xfc\x18"; got != want {
+		if got, want := testkit.ReadN(t, c, 6), "\xff\xfe\x01\xff\xfc\x18"; got != want {
 			t.Errorf("answered %q, want %q", got, want)
 		}
 		writeAll(t, c, "\xfb\x03!")
-		if got, want := readN(t, c, 3), "\xff\xfe\x03"; got != want {
+		if got, want := testkit.ReadN(t, c, 3), "\xff\xfe\x03"; got != want {
 			t.Errorf("answered %q, want %q", got, want)
 		}
 		silent(t, c, 20*time.Millisecond)
@@ -340,13 +342,13 @@ func TestOptionsOfAConversation(t *testing.T) {
 	run("-i", func(t *testing.T, ln *net.TCPListener, dial dialer) {
 		p := dial(opts{stdin: strings.NewReader("a\nb\nc\n")}, "-i", "0.7")
 		c := acceptTest(t, ln)
-		if got := readN(t, c, 2); got != "a\n" { // the first at once
+		if got := testkit.ReadN(t, c, 2); got != "a\n" { // the first at once
 			t.Errorf("got %q", got)
 		}
-		if got := readN(t, c, 2); got != "b\n" {
+		if got := testkit.ReadN(t, c, 2); got != "b\n" {
 			t.Errorf("got %q", got)
 		}
-		if got := readAll(t, c); got != "c\n" {
+		if got := testkit.ReadAll(t, c); got != "c\n" {
 			t.Errorf("got %q", got)
 		}
 		if took := time.Since(p.begun); took < 1400*time.Millisecond {
@@ -369,7 +371,7 @@ func TestOptionsOfAConversation(t *testing.T) {
 	})
 	t.Run("-w is silence too", func(t *testing.T) {
 		t.Parallel()
-		fairly(t, 500*time.Millisecond, func(t testing.TB) {
+		testkit.Fairly(t, 500*time.Millisecond, func(t testing.TB) {
 			ln := listenTest(t)
 			p := startPurr(t, opts{openStdin: true}, "-w", "1.5", "127.0.0.1", portOf(t, ln.Addr()))
 			c := acceptTest(t, ln)
@@ -394,7 +396,7 @@ func TestOptionsOfAConversation(t *testing.T) {
 		p := dial(opts{openStdin: true}, "--quit-word", "q")
 		c := acceptTest(t, ln)
 		writeAll(t, p.stdin, "quit\n q\nqq\nq\nnot sent\n")
-		if got := readAll(t, c); got != "quit\n q\nqq\n" {
+		if got := testkit.ReadAll(t, c); got != "quit\n q\nqq\n" {
 			t.Errorf("got %q", got)
 		}
 		p.ends(0)
@@ -403,7 +405,7 @@ func TestOptionsOfAConversation(t *testing.T) {
 		p := dial(opts{openStdin: true}, "--quit-word", "q")
 		c := acceptTest(t, ln)
 		writeAll(t, p.stdin, "a\r\nq\r\n")
-		if got := readAll(t, c); got != "a\r\n" {
+		if got := testkit.ReadAll(t, c); got != "a\r\n" {
 			t.Errorf("got %q", got)
 		}
 		p.ends(0)
@@ -433,10 +435,10 @@ func TestMissingSendFile(t *testing.T) {
 	p = startPurr(t, opts{}, "-l", "--send-file", t.TempDir(), "127.0.0.1", "0")
 	p.ends(2)
 	p.complains("is a directory")
-	socket := socketDir(t) + "/s"
+	socket := testkit.SocketDir(t) + "/s"
 	p = startPurr(t, opts{}, "-l", "-U", "--send-file", missing, socket)
 	p.ends(2)
-	absent(t, socket)
+	testkit.Absent(t, socket)
 }
 
 // A file that cannot be read is found first too.
@@ -445,7 +447,7 @@ func TestUnreadableSendFile(t *testing.T) {
 	if os.Getuid() == 0 {
 		t.Skip("needs not to be root, who can read everything")
 	}
-	path := fileWith(t, "secret")
+	path := testkit.TempFile(t, "secret")
 	if err := os.Chmod(path, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -458,7 +460,7 @@ func TestUnreadableSendFile(t *testing.T) {
 // receiver sees no orderly end.
 func TestSendFileChanges(t *testing.T) {
 	t.Parallel()
-	content := noise(2 * eight)
+	content := testkit.Noise(2 * eight)
 	for _, test := range []struct {
 		name   string
 		change func(path string) error
@@ -476,11 +478,11 @@ func TestSendFileChanges(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			path := fileWith(t, content)
+			path := testkit.TempFile(t, content)
 			ln := listenTest(t)
 			p := startPurr(t, opts{}, "--send-file", path, "127.0.0.1", portOf(t, ln.Addr()))
 			c := acceptTest(t, ln)
-			readN(t, c, 10)
+			testkit.ReadN(t, c, 10)
 			if err := test.change(path); err != nil {
 				t.Fatal(err)
 			}
@@ -509,7 +511,7 @@ func TestRaceFallsBack(t *testing.T) {
 	needsIPv6(t)
 	ln := listenTest(t)
 	port := ln.Addr().(*net.TCPAddr).Port
-	fairly(t, 50*time.Millisecond, func(tb testing.TB) {
+	testkit.Fairly(t, 50*time.Millisecond, func(tb testing.TB) {
 		p, _ := testPurr(t, nil, nil, "-v", "-n", "127.0.0.1", portOf(t, ln.Addr()))
 		begun := time.Now()
 		conn, err := p.race(t.Context(), []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.1")},
@@ -523,10 +525,10 @@ func TestRaceFallsBack(t *testing.T) {
 		if got := addrPort(conn.RemoteAddr()).Addr().String(); got != "127.0.0.1" {
 			tb.Errorf("connected to %s", got)
 		}
-		if took := since(begun); took > attemptDelay {
+		if took := testkit.Since(begun); took > attemptDelay {
 			tb.Errorf("a refused address cost %v", took)
 		}
-		if got := p.log.out.(*kept).String(); !strings.Contains(got, "connect to 127.0.0.1 (::1) port") || !strings.Contains(got, "failed: Connection refused\n") {
+		if got := p.log.out.(*testkit.Output).String(); !strings.Contains(got, "connect to 127.0.0.1 (::1) port") || !strings.Contains(got, "failed: Connection refused\n") {
 			tb.Errorf("said %q", got)
 		}
 	})

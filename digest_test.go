@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"math/rand/v2"
 	"testing"
+
+	"purr/internal/testkit"
 )
 
 // The digest is that of the blocks in the order in which they were put,
@@ -47,7 +49,7 @@ func TestManyDigesters(t *testing.T) {
 	if modest < 20 {
 		t.Errorf("%d with small blocks", modest)
 	}
-	content := []byte(noise(200_000))
+	content := []byte(testkit.Noise(200_000))
 	for _, d := range all {
 		for rest := content; len(rest) > 0; {
 			b := d.block()

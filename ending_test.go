@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // How conversations end, as whole programs see it: what must arrive arrives,
@@ -27,8 +29,8 @@ const (
 // nc loses most of it.
 func TestFileToHalfClosedPeer(t *testing.T) {
 	t.Parallel()
-	content := noise(eight)
-	path := fileWith(t, content)
+	content := testkit.Noise(eight)
+	path := testkit.TempFile(t, content)
 
 	t.Run("listen", func(t *testing.T) {
 		t.Parallel()
@@ -36,7 +38,7 @@ func TestFileToHalfClosedPeer(t *testing.T) {
 		c := dialTest(t, "tcp", server.addr())
 		_ = c.(*net.TCPConn).CloseWrite()
 		awaitHalfClose(t, c)
-		if got := readAll(t, c); got != content {
+		if got := testkit.ReadAll(t, c); got != content {
 			t.Errorf("%d of %d bytes arrived, or others", len(got), len(content))
 		}
 		server.ends(0)
@@ -48,7 +50,7 @@ func TestFileToHalfClosedPeer(t *testing.T) {
 		client := startPurr(t, opts{stdin: opened(t, path)}, "127.0.0.1", portOf(t, ln.Addr()))
 		c := acceptTest(t, ln)
 		_ = c.CloseWrite()
-		if got := readAll(t, c); got != content {
+		if got := testkit.ReadAll(t, c); got != content {
 			t.Errorf("%d of %d bytes arrived, or others", len(got), len(content))
 		}
 		client.ends(0)
@@ -56,12 +58,12 @@ func TestFileToHalfClosedPeer(t *testing.T) {
 	})
 	t.Run("unix", func(t *testing.T) {
 		t.Parallel()
-		socket := filepath.Join(socketDir(t), "s")
+		socket := filepath.Join(testkit.SocketDir(t), "s")
 		server := startPurr(t, opts{stdin: opened(t, path)}, "-v", "-l", "-U", socket)
 		server.waitErr(listeningOn)
 		c := dialTest(t, "unix", socket)
 		_ = c.(*net.UnixConn).CloseWrite()
-		if got := readAll(t, c); got != content {
+		if got := testkit.ReadAll(t, c); got != content {
 			t.Errorf("%d of %d bytes arrived, or others", len(got), len(content))
 		}
 		server.ends(0)
@@ -73,7 +75,7 @@ func TestFileToHalfClosedPeer(t *testing.T) {
 // and a shorter one only makes the test weaker.
 func awaitHalfClose(t testing.TB, c net.Conn) {
 	t.Helper()
-	readN(t, c, 0)
+	testkit.ReadN(t, c, 0)
 	time.Sleep(50 * time.Millisecond)
 }
 
@@ -109,7 +111,7 @@ func TestServerBehindFIFO(t *testing.T) {
 	c := dialTest(t, "tcp", p.addr())
 	writeAll(t, c, "question\n")
 	_ = c.(*net.TCPConn).CloseWrite()
-	if got := readAll(t, c); got != "answer to question\n" {
+	if got := testkit.ReadAll(t, c); got != "answer to question\n" {
 		t.Errorf("got %q", got)
 	}
 	p.ends(0)
@@ -142,7 +144,7 @@ func TestPeerHalfClosesAndSaysNothing(t *testing.T) {
 	client.runs()
 	writeAll(t, client.stdin, "here it is")
 	_ = client.stdin.Close()
-	if got := readAll(t, c); got != "here it is" {
+	if got := testkit.ReadAll(t, c); got != "here it is" {
 		t.Errorf("got %q", got)
 	}
 	client.ends(0)
@@ -155,7 +157,7 @@ func TestPeerHalfClosesWhilePipeIsBusy(t *testing.T) {
 	client := startPurr(t, opts{openStdin: true}, "127.0.0.1", portOf(t, ln.Addr()))
 	c := acceptTest(t, ln)
 	writeAll(t, client.stdin, "one ")
-	readN(t, c, 4)
+	testkit.ReadN(t, c, 4)
 	writeAll(t, c, "ok")
 	_ = c.CloseWrite()
 	client.waitOut("ok")
@@ -163,7 +165,7 @@ func TestPeerHalfClosesWhilePipeIsBusy(t *testing.T) {
 	client.runs()
 	writeAll(t, client.stdin, "two")
 	_ = client.stdin.Close()
-	if got := readAll(t, c); got != "two" {
+	if got := testkit.ReadAll(t, c); got != "two" {
 		t.Errorf("got %q", got)
 	}
 	client.ends(0)
@@ -177,15 +179,15 @@ func TestPeerHalfClosesWhileLinesWait(t *testing.T) {
 	client := startPurr(t, opts{openStdin: true}, "-i", "0.4", "127.0.0.1", portOf(t, ln.Addr()))
 	c := acceptTest(t, ln)
 	writeAll(t, client.stdin, "one\ntwo\nthree\n")
-	readN(t, c, 4)
+	testkit.ReadN(t, c, 4)
 	writeAll(t, c, "ok")
 	_ = c.CloseWrite()
 	client.waitOut("ok")
-	if got := readN(t, c, 10); got != "two\nthree\n" {
+	if got := testkit.ReadN(t, c, 10); got != "two\nthree\n" {
 		t.Errorf("got %q", got)
 	}
 	_ = client.stdin.Close()
-	readAll(t, c)
+	testkit.ReadAll(t, c)
 	client.ends(0)
 }
 
@@ -194,9 +196,9 @@ func TestPeerHalfClosesWhileLinesWait(t *testing.T) {
 func TestPeerClosesBeforeAllIsSent(t *testing.T) {
 	t.Parallel()
 	ln := listenTest(t)
-	client := startPurr(t, opts{stdin: opened(t, fileWith(t, noise(eight)))}, "127.0.0.1", portOf(t, ln.Addr()))
+	client := startPurr(t, opts{stdin: opened(t, testkit.TempFile(t, testkit.Noise(eight)))}, "127.0.0.1", portOf(t, ln.Addr()))
 	c := acceptTest(t, ln)
-	readN(t, c, 1000)
+	testkit.ReadN(t, c, 1000)
 	_ = c.Close()
 	client.ends(1)
 	client.complains("127.0.0.1 port " + portOf(t, ln.Addr()))
@@ -256,7 +258,7 @@ func TestReset(t *testing.T) {
 		c := acceptTest(t, ln)
 		writeAll(t, c, "half a ")
 		client.waitOut("half a ")
-		reset(t, c)
+		testkit.Reset(t, c)
 		client.ends(1)
 		client.complains("connection reset by peer", "127.0.0.1 port "+portOf(t, ln.Addr()))
 		client.printed("half a ")
@@ -267,7 +269,7 @@ func TestReset(t *testing.T) {
 		c := dialTest(t, "tcp", server.addr())
 		writeAll(t, c, "half a ")
 		server.waitOut("half a ")
-		reset(t, c)
+		testkit.Reset(t, c)
 		server.ends(1)
 		server.complains("connection reset by peer", "127.0.0.1 port "+portOf(t, c.LocalAddr()))
 		server.printed("half a ")
@@ -275,10 +277,10 @@ func TestReset(t *testing.T) {
 	t.Run("while sending, dial", func(t *testing.T) {
 		t.Parallel()
 		ln := listenTest(t)
-		client := startPurr(t, opts{stdin: strings.NewReader(noise(eight))}, "127.0.0.1", portOf(t, ln.Addr()))
+		client := startPurr(t, opts{stdin: strings.NewReader(testkit.Noise(eight))}, "127.0.0.1", portOf(t, ln.Addr()))
 		c := acceptTest(t, ln)
-		readN(t, c, 100)
-		reset(t, c)
+		testkit.ReadN(t, c, 100)
+		testkit.Reset(t, c)
 		client.ends(1)
 		client.complains("127.0.0.1 port " + portOf(t, ln.Addr()))
 		if said := client.said(); !strings.Contains(said, "reset by peer") && !strings.Contains(said, "broken pipe") {
@@ -287,10 +289,10 @@ func TestReset(t *testing.T) {
 	})
 	t.Run("while sending, listen", func(t *testing.T) {
 		t.Parallel()
-		server := startPurr(t, opts{stdin: opened(t, fileWith(t, noise(eight)))}, "-l", "127.0.0.1", "0")
+		server := startPurr(t, opts{stdin: opened(t, testkit.TempFile(t, testkit.Noise(eight)))}, "-l", "127.0.0.1", "0")
 		c := dialTest(t, "tcp", server.addr())
-		readN(t, c, 100)
-		reset(t, c)
+		testkit.ReadN(t, c, 100)
+		testkit.Reset(t, c)
 		server.ends(1)
 		server.complains("127.0.0.1 port " + portOf(t, c.LocalAddr()))
 	})
@@ -299,10 +301,10 @@ func TestReset(t *testing.T) {
 		ln := listenTest(t)
 		client := startPurr(t, opts{stdin: strings.NewReader("all")}, "127.0.0.1", portOf(t, ln.Addr()))
 		c := acceptTest(t, ln)
-		if got := readAll(t, c); got != "all" {
+		if got := testkit.ReadAll(t, c); got != "all" {
 			t.Errorf("got %q", got)
 		}
-		reset(t, c)
+		testkit.Reset(t, c)
 		client.ends(1)
 		client.complains("connection reset by peer")
 	})
@@ -311,7 +313,7 @@ func TestReset(t *testing.T) {
 		ln := listenTest(t)
 		client := startPurr(t, opts{openStdin: true}, "--send-only", "127.0.0.1", portOf(t, ln.Addr()))
 		c := acceptTest(t, ln)
-		reset(t, c) // stdin stays open: the reset alone must be noticed
+		testkit.Reset(t, c) // stdin stays open: the reset alone must be noticed
 		client.ends(1)
 		client.complains("onnection reset by peer") // with a capital if it came before connect(2) had returned
 	})
@@ -320,8 +322,8 @@ func TestReset(t *testing.T) {
 		server := startPurr(t, opts{}, "-l", "--echo", "127.0.0.1", "0")
 		c := dialTest(t, "tcp", server.addr())
 		writeAll(t, c, "x")
-		readN(t, c, 1)
-		reset(t, c)
+		testkit.ReadN(t, c, 1)
+		testkit.Reset(t, c)
 		server.ends(1)
 		server.complains("connection reset by peer")
 	})
@@ -331,7 +333,7 @@ func TestReset(t *testing.T) {
 func TestLastWordsBeforeReset(t *testing.T) {
 	t.Parallel()
 	ln := listenTest(t)
-	client := startPurr(t, opts{stdin: opened(t, fileWith(t, noise(eight)))}, "127.0.0.1", portOf(t, ln.Addr()))
+	client := startPurr(t, opts{stdin: opened(t, testkit.TempFile(t, testkit.Noise(eight)))}, "127.0.0.1", portOf(t, ln.Addr()))
 	c := acceptTest(t, ln)
 	writeAll(t, c, "413 too large\n")
 	client.waitOut("413 too large\n")
@@ -343,10 +345,10 @@ func TestLastWordsBeforeReset(t *testing.T) {
 // -w 1 with a peer that stopped reading: status 1, and it says so.
 func TestPeerStopsReading(t *testing.T) {
 	t.Parallel()
-	path := fileWith(t, noise(eight))
+	path := testkit.TempFile(t, testkit.Noise(eight))
 	check := func(t *testing.T, p *process, c net.Conn) {
 		t.Helper()
-		readN(t, c, 10)
+		testkit.ReadN(t, c, 10)
 		p.endsWithin(1, 10*time.Second)
 		p.complains("idle for 1s", "not taken by the peer", c.LocalAddr().(*net.TCPAddr).IP.String()+" port "+portOf(t, c.LocalAddr()))
 		// And the peer must not see an orderly end.
@@ -391,11 +393,11 @@ func TestPeerStopsReading(t *testing.T) {
 	})
 	t.Run("unix", func(t *testing.T) {
 		t.Parallel()
-		socket := filepath.Join(socketDir(t), "s")
+		socket := filepath.Join(testkit.SocketDir(t), "s")
 		server := startPurr(t, opts{stdin: opened(t, path)}, "-v", "-l", "-w", "1", "-U", socket)
 		server.waitErr(listeningOn)
 		c := dialTest(t, "unix", socket)
-		readN(t, c, 10)
+		testkit.ReadN(t, c, 10)
 		server.endsWithin(1, 10*time.Second)
 		if !strings.Contains(server.said(), "idle for 1s") {
 			t.Errorf("said %q", server.said())
@@ -406,17 +408,17 @@ func TestPeerStopsReading(t *testing.T) {
 // A slow reader is no idle one: -w counts from the last byte.
 func TestSlowReaderIsNotIdle(t *testing.T) {
 	t.Parallel()
-	content := noise(eight)
-	fairly(t, 500*time.Millisecond, func(t testing.TB) {
+	content := testkit.Noise(eight)
+	testkit.Fairly(t, 500*time.Millisecond, func(t testing.TB) {
 		ln := listenTest(t)
-		client := startPurr(t, opts{stdin: opened(t, fileWith(t, content))}, "-w", "2", "127.0.0.1", portOf(t, ln.Addr()))
+		client := startPurr(t, opts{stdin: opened(t, testkit.TempFile(t, content))}, "-w", "2", "127.0.0.1", portOf(t, ln.Addr()))
 		c := acceptTest(t, ln)
 		var got strings.Builder
 		for range 5 {
 			time.Sleep(500 * time.Millisecond)
-			got.WriteString(readN(t, c, eight/16))
+			got.WriteString(testkit.ReadN(t, c, eight/16))
 		}
-		got.WriteString(readAll(t, c))
+		got.WriteString(testkit.ReadAll(t, c))
 		if got.String() != content {
 			t.Errorf("%d of %d bytes arrived, or others", got.Len(), len(content))
 		}
@@ -432,10 +434,10 @@ func TestStdoutReaderGoes(t *testing.T) {
 		t.Parallel()
 		p := shell(t, opts{}, `{ purr -l 127.0.0.1 0; echo "status $?" >&2; } | head -c 10`)
 		c := dialTest(t, "tcp", p.addr())
-		go func() { _, _ = io.Copy(c, strings.NewReader(noise(eight))) }()
+		go func() { _, _ = io.Copy(c, strings.NewReader(testkit.Noise(eight))) }()
 		p.ends(0)
 		p.waitErr(regexpStatus1)
-		if got := p.out.String(); got != noise(10) {
+		if got := p.out.String(); got != testkit.Noise(10) {
 			t.Errorf("head printed %q", got)
 		}
 		oneLineOfNoise(t, p)
@@ -480,7 +482,7 @@ func TestStdoutReaderGoes(t *testing.T) {
 			p := shell(t, opts{}, `{ purr `+mode+` 127.0.0.1 0; echo "status $?" >&2; } | head -c 10`)
 			c := dialTest(t, "tcp", p.addr())
 			go func() { _, _ = io.Copy(io.Discard, c) }()
-			go func() { _, _ = io.Copy(c, strings.NewReader(noise(eight))) }()
+			go func() { _, _ = io.Copy(c, strings.NewReader(testkit.Noise(eight))) }()
 			p.ends(0)
 			p.waitErr(regexpStatus1)
 			oneLineOfNoise(t, p)
@@ -520,7 +522,7 @@ func oneLineOfNoise(t *testing.T, p *process) {
 // A closed stdin is no input, and loses nothing.
 func TestClosedStdin(t *testing.T) {
 	t.Parallel()
-	content := noise(quick)
+	content := testkit.Noise(quick)
 	// A listener receives everything.
 	p := shell(t, opts{}, `exec purr -l 127.0.0.1 0 <&-`)
 	c := dialTest(t, "tcp", p.addr())
@@ -529,10 +531,10 @@ func TestClosedStdin(t *testing.T) {
 	if _, err := c.Read(make([]byte, 1)); err == io.EOF {
 		t.Error("a listener without input half-closed first")
 	}
-	_ = c.SetReadDeadline(time.Now().Add(patience))
+	_ = c.SetReadDeadline(time.Now().Add(testkit.Patience))
 	writeAll(t, c, content)
 	_ = c.(*net.TCPConn).CloseWrite()
-	readAll(t, c)
+	testkit.ReadAll(t, c)
 	p.ends(0)
 	p.printed(content)
 	p.quiet()
@@ -540,7 +542,7 @@ func TestClosedStdin(t *testing.T) {
 	ln := listenTest(t)
 	p = shell(t, opts{}, `exec purr 127.0.0.1 $1 <&-`, portOf(t, ln.Addr()))
 	a := acceptTest(t, ln)
-	if got := readAll(t, a); got != "" {
+	if got := testkit.ReadAll(t, a); got != "" {
 		t.Errorf("sent %q", got)
 	}
 	writeAll(t, a, content)
@@ -554,12 +556,12 @@ func TestClosedStdin(t *testing.T) {
 // to go, and is not lost silently.
 func TestClosedStdout(t *testing.T) {
 	t.Parallel()
-	content := noise(eight)
-	path := fileWith(t, content)
+	content := testkit.Noise(eight)
+	path := testkit.TempFile(t, content)
 	ln := listenTest(t)
 	p := shell(t, opts{stdin: opened(t, path)}, `exec purr 127.0.0.1 $1 >&-`, portOf(t, ln.Addr()))
 	c := acceptTest(t, ln)
-	if got := readAll(t, c); got != content {
+	if got := testkit.ReadAll(t, c); got != content {
 		t.Errorf("%d of %d bytes arrived, or others", len(got), len(content))
 	}
 	_ = c.Close()
@@ -568,7 +570,7 @@ func TestClosedStdout(t *testing.T) {
 
 	p = shell(t, opts{stdin: opened(t, path)}, `exec purr -l 127.0.0.1 0 >&-`)
 	d := dialTest(t, "tcp", p.addr())
-	if got := readAll(t, d); got != content {
+	if got := testkit.ReadAll(t, d); got != content {
 		t.Errorf("%d of %d bytes arrived, or others", len(got), len(content))
 	}
 	_ = d.Close()
@@ -591,7 +593,7 @@ func TestClosedStdout(t *testing.T) {
 // /dev/null as stdin of a background job: nothing is lost.
 func TestNullStdinInBackground(t *testing.T) {
 	t.Parallel()
-	content := noise(quick)
+	content := testkit.Noise(quick)
 	dir := t.TempDir()
 	p := shell(t, opts{dir: dir}, `purr -l 127.0.0.1 0 >got & wait $!`)
 	client := startPurr(t, opts{stdin: strings.NewReader(content)}, "127.0.0.1", p.port())
@@ -627,19 +629,19 @@ func TestStalledStdout(t *testing.T) {
 			server.runs()
 			asked := time.Now()
 			server.signal(syscall.SIGTERM)
-			server.endsWithin(128+int(syscall.SIGTERM), patience)
-			if took := since(asked); took > promptly() {
+			server.endsWithin(128+int(syscall.SIGTERM), testkit.Patience)
+			if took := testkit.Since(asked); took > testkit.Promptly() {
 				t.Errorf("SIGTERM took %v", took)
 			}
 			limit := 500 * time.Millisecond
-			if underRace {
+			if testkit.UnderRace {
 				limit *= 2
 			}
 			if busy := server.busy(); busy > limit {
 				t.Errorf("used %v of the processor while stdout was stalled", busy)
 			}
 			// The sender must not take it for complete.
-			_ = c.SetDeadline(time.Now().Add(patience))
+			_ = c.SetDeadline(time.Now().Add(testkit.Patience))
 			if _, err := io.Copy(io.Discard, c); err == nil {
 				t.Error("the sender saw an orderly end")
 			}
@@ -657,8 +659,8 @@ func TestResetWhileStdoutIsStalled(t *testing.T) {
 	if _, err := io.Copy(c, endless{}); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("nothing has stalled: %v", err)
 	}
-	eventually(t, "something is printed", newStdio(server.stdout, nil).Ready)
-	reset(t, c)
+	testkit.Eventually(t, "something is printed", newStdio(server.stdout, nil).Ready)
+	testkit.Reset(t, c)
 	// What was received before belongs to the reader; then comes the error.
 	got := make(chan int64, 1)
 	go func() {
@@ -675,12 +677,12 @@ func TestResetWhileStdoutIsStalled(t *testing.T) {
 // A stalled reader that goes on gets every byte.
 func TestStalledStdoutGoesOn(t *testing.T) {
 	t.Parallel()
-	content := noise(eight)
+	content := testkit.Noise(eight)
 	server := startPurr(t, opts{ownStdout: true}, "-l", "127.0.0.1", "0")
-	client := startPurr(t, opts{stdin: opened(t, fileWith(t, content))}, "127.0.0.1", server.port())
+	client := startPurr(t, opts{stdin: opened(t, testkit.TempFile(t, content))}, "127.0.0.1", server.port())
 	time.Sleep(300 * time.Millisecond)
 	client.runs()
-	if got := readAll(t, server.stdout); got != content {
+	if got := testkit.ReadAll(t, server.stdout); got != content {
 		t.Errorf("%d of %d bytes arrived, or others", len(got), len(content))
 	}
 	client.ends(0)
@@ -697,7 +699,7 @@ func TestInterruptedSender(t *testing.T) {
 					t.Parallel()
 					o := opts{openStdin: true}
 					if from == "file" {
-						o = opts{stdin: opened(t, fileWith(t, noise(4*eight)))}
+						o = opts{stdin: opened(t, testkit.TempFile(t, testkit.Noise(4*eight)))}
 					}
 					var p, q *process // the sender, the receiver
 					receiver := opts{ownStdout: true}
@@ -713,7 +715,7 @@ func TestInterruptedSender(t *testing.T) {
 					if p.stdin != nil {
 						writeAll(t, p.stdin, "the first part")
 					}
-					readN(t, q.stdout, 10)
+					testkit.ReadN(t, q.stdout, 10)
 					p.signal(s)
 					p.ends(128 + int(s))
 					_, _ = io.Copy(io.Discard, q.stdout)
@@ -750,7 +752,7 @@ func TestResetWhileIdleIsWatched(t *testing.T) {
 	c := dialTest(t, "tcp", p.addr())
 	_ = c.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
 	_, _ = io.Copy(c, endless{})
-	reset(t, c)
+	testkit.Reset(t, c)
 	p.endsWithin(1, 10*time.Second)
 	p.complains()
 }

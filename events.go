@@ -10,6 +10,8 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"purr/internal/display"
 )
 
 // This file is --json: everything that is said on stderr is an object on a line
@@ -47,7 +49,7 @@ func appendJSON(b []byte, value any) []byte {
 		value = math.Round(v*1000) / 1000
 	}
 	if s, ok := value.(string); ok && !utf8.ValidString(s) {
-		value = printable(s)
+		value = display.Escape(s)
 	}
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
@@ -118,7 +120,7 @@ func (p *purr) sayParting(e parting) {
 	if e.peer != "" {
 		e.peer += ": "
 	}
-	p.log.notef(1, "%s%s; %s in %v, %s", e.peer, e.how, e.moved, shortDuration(took), rateText(e.sent+e.received, took))
+	p.log.notef(1, "%s%s; %s in %v, %s", e.peer, e.how, e.moved, display.Duration(took), display.Rate(e.sent+e.received, took))
 }
 
 // sayEnd is the last event of every run.

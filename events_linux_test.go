@@ -14,6 +14,10 @@ import (
 	"syscall"
 	"testing"
 	"unicode/utf8"
+
+	"purr/internal/display"
+
+	"purr/internal/testkit"
 )
 
 func TestEvent(t *testing.T) {
@@ -68,7 +72,7 @@ func FuzzEvent(f *testing.F) {
 		if utf8.ValidString(s) && got != s {
 			t.Errorf("%q: %q comes back as %q", s, b, got)
 		}
-		if printable(string(b)) != string(b) {
+		if display.Escape(string(b)) != string(b) {
 			t.Errorf("%q: %q could act on a terminal", s, b)
 		}
 	})
@@ -160,7 +164,7 @@ func TestJSON(t *testing.T) {
 			}
 			status := 0
 			if strings.Contains(args, "-k") {
-				if server.err.wait(regexp.MustCompile(`"event":"disconnect"`)) == nil {
+				if server.err.Wait(regexp.MustCompile(`"event":"disconnect"`)) == nil {
 					t.Errorf("no disconnect event")
 				}
 				server.signal(syscall.SIGTERM)
@@ -188,7 +192,7 @@ func TestJSON(t *testing.T) {
 	})
 	t.Run("unix", func(t *testing.T) {
 		t.Parallel()
-		path := filepath.Join(socketDir(t), "s")
+		path := filepath.Join(testkit.SocketDir(t), "s")
 		server := startPurr(t, opts{}, "--json", "-l", "-U", path)
 		server.waitErr(regexp.MustCompile(`"event":"listen"`))
 		client := startPurr(t, opts{stdin: strings.NewReader("hello")}, "--json", "-U", path)
@@ -204,8 +208,8 @@ func TestJSON(t *testing.T) {
 		client := startPurr(t, opts{openStdin: true}, "--json", "127.0.0.1", port)
 		c := acceptTest(t, ln)
 		writeAll(t, client.stdin, "x")
-		readN(t, c, 1)
-		reset(t, c)
+		testkit.ReadN(t, c, 1)
+		testkit.Reset(t, c)
 		check(t, client, 1, "connect", "disconnect", "error")
 		check(t, startPurr(t, opts{}, "--json", "127.0.0.1", closedPorts(t, 1)[0]), 1, "error")
 		check(t, startPurr(t, opts{}, "--json", "127.0.0.1", "99999"), 2, "error")
@@ -222,7 +226,7 @@ func TestJSON(t *testing.T) {
 	t.Run("raw files", func(t *testing.T) {
 		t.Parallel()
 		dir := t.TempDir()
-		content := noise(quick)
+		content := testkit.Noise(quick)
 		receive := func(name string, args ...string) (p *process, c *net.TCPConn) {
 			args = append([]string{"-l", "--json", "--recv-file", filepath.Join(dir, name)}, args...)
 			p, port := listener(t, args...)
@@ -236,12 +240,12 @@ func TestJSON(t *testing.T) {
 		}
 		p, c = receive("cut", "--keep-partial")
 		writeAll(t, c, content)
-		eventually(t, "the bytes in a partial file", func() bool {
+		testkit.Eventually(t, "the bytes in a partial file", func() bool {
 			partial, _ := filepath.Glob(filepath.Join(dir, ".cut.purr-*"))
 			info, err := os.Stat(strings.Join(partial, ""))
 			return err == nil && info.Size() == quick
 		})
-		reset(t, c)
+		testkit.Reset(t, c)
 		f := check(t, p, 1, "file", "error")["file"]
 		partial, _ := f["partial"].(string)
 		if f["status"] != "failed" || f["kept"] != float64(quick) {
@@ -254,17 +258,17 @@ func TestJSON(t *testing.T) {
 		if f := check(t, p, 5, "file", "error")["file"]; f["status"] != "damaged" || f["kept"] != nil {
 			t.Errorf("unexpected: %v", f)
 		}
-		absent(t, filepath.Join(dir, "other"))
+		testkit.Absent(t, filepath.Join(dir, "other"))
 		p, port := listener(t, "-l", "--json", "--expect-size", "5", "--recv-file", filepath.Join(dir, "reset"))
-		e := check(t, startPurr(t, opts{}, "--json", "--send-file", fileWith(t, "six by"), "127.0.0.1", port), 1, "disconnect", "file", "error")
+		e := check(t, startPurr(t, opts{}, "--json", "--send-file", testkit.TempFile(t, "six by"), "127.0.0.1", port), 1, "disconnect", "file", "error")
 		if e["disconnect"]["how"] != "failed" {
 			t.Errorf("a reset: %v", e["disconnect"])
 		}
 		if e := check(t, p, 5, "disconnect", "file", "error"); e["disconnect"]["how"] != "failed" {
 			t.Errorf("not what was expected: %v", e["disconnect"])
 		}
-		p, port = listener(t, "-l", "--json", "--send-file", fileWith(t, noise(eight)))
-		reset(t, dialTest(t, "tcp", "127.0.0.1:"+port))
+		p, port = listener(t, "-l", "--json", "--send-file", testkit.TempFile(t, testkit.Noise(eight)))
+		testkit.Reset(t, dialTest(t, "tcp", "127.0.0.1:"+port))
 		if f := check(t, p, 1, "file", "error")["file"]; f["status"] != "failed" {
 			t.Errorf("not sent: %v", f)
 		}
@@ -274,8 +278,8 @@ func TestJSON(t *testing.T) {
 			t.Parallel()
 			x := newTransfer(t, listening, "d")
 			x.file("d/small", "small")
-			x.file("d/large", noise(1_500_000))
-			path := filepath.Join(socketDir(t), "s")
+			x.file("d/large", testkit.Noise(1_500_000))
+			path := filepath.Join(testkit.SocketDir(t), "s")
 			x.end(listening, "--json", "-l", "-U", path)
 			x.listener().waitErr(regexp.MustCompile(`"event":"listen"`))
 			x.end(listening.other(), "--json", "-U", path)

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"purr/internal/sys"
+
+	"purr/internal/display"
 )
 
 // What --push and --pull say to each other. It is HTTP, so that curl and
@@ -279,7 +281,7 @@ func (u *unheard) underWay() (hrefs []string) {
 func (p *purr) sayUnconfirmed(x *exchange, c *contact) {
 	for _, href := range x.sent.underWay() {
 		if name, err := (&entry{Href: href}).name(); err == nil {
-			p.sayFailed(name, "unconfirmed", c.why(), "%s: not confirmed", quoted(name))
+			p.sayFailed(name, "unconfirmed", c.why(), "%s: not confirmed", display.Quote(name))
 		}
 	}
 }

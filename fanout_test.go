@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // A client that takes nothing is reset after slowClient, and the one that it
@@ -43,14 +45,14 @@ func TestSlowClientIsLetGo(t *testing.T) {
 	}
 	slow, slowDone := serve()
 	good, goodDone := serve()
-	eventually(t, "both to have joined", func() bool { return len(p.fan.connected()) == 2 })
+	testkit.Eventually(t, "both to have joined", func() bool { return len(p.fan.connected()) == 2 })
 
-	content := noise(32 << 20)
+	content := testkit.Noise(32 << 20)
 	go func() {
 		_, _ = io.WriteString(feed, content)
 		_ = feed.Close()
 	}()
-	if got := readAll(t, good); got != content {
+	if got := testkit.ReadAll(t, good); got != content {
 		t.Errorf("%d of %d bytes came to the good client, or others", len(got), len(content))
 	}
 	_ = good.Close()

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"io"
 	"os"
 	"path/filepath"
@@ -11,34 +10,6 @@ import (
 )
 
 // What peers say, read and written.
-
-func TestDigestField(t *testing.T) {
-	t.Parallel()
-	whole := digestField(sum("x"))
-	for _, test := range []struct {
-		values    []string
-		sum       bool
-		malformed bool
-	}{
-		{nil, false, false},
-		{[]string{""}, false, false},
-		{[]string{whole}, true, false},
-		{[]string{whole + ";p=1"}, true, false},
-		{[]string{"sha-512=:AAAA:, " + whole}, true, false},
-		{[]string{"md5=:AAAA:", whole}, true, false},
-		{[]string{"sha-512=:AAAA:"}, false, false},
-		{[]string{"sha-256=AAAA"}, false, true},
-		{[]string{"sha-256=:AAAA:"}, false, true},
-		{[]string{"sha-256=:" + strings.Repeat("A", 44) + ":"}, false, true},
-		{[]string{"sha-256=::"}, false, true},
-		{[]string{"sha-256"}, false, true},
-	} {
-		got, err := parseDigest(test.values)
-		if (err != nil) != test.malformed || (got != nil) != test.sum || test.sum && !bytes.Equal(got, sum("x")) {
-			t.Errorf("%q: %x, %v", test.values, got, err)
-		}
-	}
-}
 
 func TestMtimeField(t *testing.T) {
 	t.Parallel()

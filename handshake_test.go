@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // Who gets in, and who is told what. Each failure also asserts that no payload
@@ -49,7 +51,7 @@ func TestHandshakePairs(t *testing.T) {
 				t.Parallel()
 				path := "127.0.0.1 0"
 				if unix {
-					path = "-U " + socketDir(t) + "/s"
+					path = "-U " + testkit.SocketDir(t) + "/s"
 				}
 				l := startPurr(t, opts{env: keys[test.listener], stdin: strings.NewReader("from the listener")}, words("-v -w 10 -l "+path)...)
 				if unix {
@@ -79,7 +81,7 @@ func TestHandshakePairs(t *testing.T) {
 					return
 				}
 				if strings.Contains(l.out.String(), "from") || strings.Contains(d.out.String(), "from") {
-					t.Errorf("payload passed: %s, %s", brief(l.out.String()), brief(d.out.String()))
+					t.Errorf("payload passed: %s, %s", testkit.Brief(l.out.String()), testkit.Brief(d.out.String()))
 				}
 				if test.dialer == "none" {
 					d.printed("purr: this port expects an encrypted purr\n")
@@ -215,7 +217,7 @@ func TestStrangers(t *testing.T) {
 			l.printed("")
 			c.status()
 			if out := c.out.String(); strings.Contains(out, "from the listener") || test.out != "" && out != "" && out != test.out {
-				t.Errorf("the client got %s", brief(out))
+				t.Errorf("the client got %s", testkit.Brief(out))
 			}
 		})
 	}
@@ -224,7 +226,7 @@ func TestStrangers(t *testing.T) {
 		l := startPurr(t, opts{env: keyed(k)}, "-l", "127.0.0.1", "0")
 		c := dialTest(t, "tcp", l.addr())
 		writeAll(t, c, "x")
-		if got := readN(t, c, 42); got != "purr: this port expects an encrypted purr\n" {
+		if got := testkit.ReadN(t, c, 42); got != "purr: this port expects an encrypted purr\n" {
 			t.Errorf("got %q", got)
 		}
 		l.ends(6)
@@ -282,7 +284,7 @@ func TestSilentClients(t *testing.T) {
 			for range 5 {
 				_ = dialTest(t, "tcp", l.addr()).Close()
 			}
-			reset(t, dialTest(t, "tcp", l.addr()))
+			testkit.Reset(t, dialTest(t, "tcp", l.addr()))
 			var stays []net.Conn
 			for range 5 {
 				stays = append(stays, dialTest(t, "tcp", l.addr()))
@@ -311,7 +313,7 @@ func TestHandshakeTime(t *testing.T) {
 	c := dialTest(t, "tcp", l.addr())
 	writeAll(t, c, "\x16\x03\x01")
 	_, _ = io.Copy(io.Discard, c)
-	if took := time.Since(begun); took < time.Second || since(begun) > handshakeTime/2 {
+	if took := time.Since(begun); took < time.Second || testkit.Since(begun) > handshakeTime/2 {
 		t.Errorf("let go after %v", took)
 	}
 	l.waitErr(regexp.MustCompile(`(?m)^purr: handshake with 127\.0\.0\.1 port \d+: not done within 1s$`))
@@ -350,7 +352,7 @@ func TestAcceptTimeoutWithKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	readN(t, s, 1)
+	testkit.ReadN(t, s, 1)
 	writeAll(t, s, "hello")
 	_ = s.Close()
 	l.ends(0)
@@ -360,14 +362,14 @@ func TestAcceptTimeoutWithKey(t *testing.T) {
 
 // A signal ends a listener and a dialer in the middle of a handshake.
 func TestHandshakeInterrupted(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	k := newKey()
 	for _, args := range []string{"-l 127.0.0.1 0", "-lk 127.0.0.1 0"} {
 		t.Setenv(keyVariable, k.String())
 		p, ctx := testPurr(t, nil, nil, words(args)...)
 		result := make(chan error, 1)
 		go func() { result <- p.listen(ctx) }()
-		m := p.log.out.(*kept).wait(regexp.MustCompile(`Listening on (\S+) (\d+)`))
+		m := p.log.out.(*testkit.Output).Wait(regexp.MustCompile(`Listening on (\S+) (\d+)`))
 		c := dialTest(t, "tcp", net.JoinHostPort(m[1], m[2]))
 		writeAll(t, c, "\x16")
 		p.stop(context.Canceled)

@@ -11,13 +11,15 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"purr/internal/testkit"
 )
 
 // stop returns when no thread of the process runs any more, until SIGCONT.
 func (p *process) stop() {
 	p.t.Helper()
 	p.signal(syscall.SIGSTOP)
-	eventually(p.t, "a stopped process", func() bool {
+	testkit.Eventually(p.t, "a stopped process", func() bool {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
 		return err != nil || strings.Contains(string(stat), ") T ")
 	})
@@ -43,11 +45,11 @@ func TestHeldUp(t *testing.T) {
 				c := dialTest(t, "tcp", p.addr())
 				writeAll(t, c, "HELLO ")
 				if strings.Contains(args, "echo") {
-					readN(t, c, 6)
+					testkit.ReadN(t, c, 6)
 				}
 				hold(t, p, func() { writeAll(t, c, "HELLO") })
 				if strings.Contains(args, "echo") {
-					readN(t, c, 5)
+					testkit.ReadN(t, c, 5)
 				}
 				_ = c.(*net.TCPConn).CloseWrite()
 				p.ends(0)
@@ -80,9 +82,9 @@ func TestHeldUp(t *testing.T) {
 				p := startPurr(t, o, append(args, portOf(t, ln.Addr()))...)
 				c := acceptTest(t, ln)
 				writeAll(t, p.stdin, "first")
-				readN(t, c, 5)
+				testkit.ReadN(t, c, 5)
 				hold(t, p, func() { writeAll(t, p.stdin, "second") })
-				readN(t, c, 6)
+				testkit.ReadN(t, c, 6)
 				_ = p.stdin.Close()
 				_ = c.Close()
 				p.ends(0)
@@ -138,11 +140,11 @@ func TestHeldUpEnd(t *testing.T) {
 	for range 4 {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
-			fairly(t, lastWord/2, func(t testing.TB) {
+			testkit.Fairly(t, lastWord/2, func(t testing.TB) {
 				p := startPurr(t, opts{ownStdout: true}, "-l", "127.0.0.1", "0")
 				c := dialTest(t, "tcp", p.addr())
 				writeAll(t, c, "0123456789")
-				readN(t, p.stdout, 10)
+				testkit.ReadN(t, p.stdout, 10)
 				_ = p.stdout.Close()
 				time.Sleep(lastWord / 5) // the reader's end is noticed, and nothing else comes
 				p.stop()
@@ -172,7 +174,7 @@ func TestStdoutReaderUnknown(t *testing.T) {
 		_ = theirs.Close()
 		c := dialTest(t, "tcp", p.addr())
 		writeAll(t, c, strings.Repeat("x", 100))
-		readN(t, ours, 10)
+		testkit.ReadN(t, ours, 10)
 		_ = ours.Close()
 		p.ends(1)
 		p.complains("write to stdout", "broken pipe")
@@ -182,7 +184,7 @@ func TestStdoutReaderUnknown(t *testing.T) {
 		p := startPurr(t, opts{ownStdout: true}, "-l", "-k", "127.0.0.1", "0")
 		c := dialTest(t, "tcp", p.addr())
 		writeAll(t, c, "hello")
-		readN(t, p.stdout, 5)
+		testkit.ReadN(t, p.stdout, 5)
 		_ = p.stdout.Close()
 		p.ends(1)
 		p.complains("write to stdout", "broken pipe")

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"purr/internal/display"
 )
 
 // converseByLine is stdio for a person: the line editor of --interactive, and
@@ -249,7 +251,7 @@ func (e *lineEditor) Write(b []byte) (int, error) {
 }
 
 func (e *lineEditor) show(line []byte) error {
-	_, err := e.terminal.Write([]byte(printable(string(line)) + "\n"))
+	_, err := e.terminal.Write([]byte(display.Escape(string(line)) + "\n"))
 	return err
 }
 

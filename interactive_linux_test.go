@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // A screen is a terminal in tmux with a shell in it.
@@ -22,8 +24,8 @@ type screen struct {
 // newScreen starts a shell in a terminal of 80 by 24.
 func newScreen(t *testing.T) *screen {
 	t.Helper()
-	needs(t, "tmux", "tmux")
-	dir := socketDir(t)
+	testkit.Program(t, "tmux", "tmux")
+	dir := testkit.SocketDir(t)
 	s := &screen{t, filepath.Join(dir, "tmux"), dir}
 	cmd := exec.Command("tmux", "-S", s.socket, "-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", "env PS1='$ ' sh")
 	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(purrPath(t))+":"+os.Getenv("PATH"), runAsPurr+"=1", "GORACE=atexit_sleep_ms=0", "LC_ALL=C.UTF-8", "TERM=screen")
@@ -63,7 +65,7 @@ func (s *screen) text() string {
 func (s *screen) shows(pattern string) {
 	s.t.Helper()
 	re := regexp.MustCompile(pattern)
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(testkit.Patience)
 	for {
 		text := s.text()
 		if re.MatchString(text) {
@@ -82,7 +84,7 @@ func (s *screen) modes() string {
 	path := filepath.Join(s.dir, fmt.Sprintf("stty%d", time.Now().UnixNano()))
 	s.enter("stty -a >" + path + ".part; mv " + path + ".part " + path)
 	var b []byte
-	eventually(s.t, "stty has written", func() (ok bool) {
+	testkit.Eventually(s.t, "stty has written", func() (ok bool) {
 		var err error
 		b, err = os.ReadFile(path)
 		return err == nil
@@ -124,23 +126,23 @@ func TestInteractive(t *testing.T) {
 	silent(t, c, 50*time.Millisecond)
 	s.press("-l", "ne")
 	s.press("Enter")
-	if got := readN(t, c, 10+1); got != "half a line"[:11] {
+	if got := testkit.ReadN(t, c, 10+1); got != "half a line"[:11] {
 		t.Errorf("got %q", got)
 	}
-	if got := readN(t, c, 1); got != "\n" {
+	if got := testkit.ReadN(t, c, 1); got != "\n" {
 		t.Errorf("got %q", got)
 	}
 	// The line can be edited: left, erased; and comes back from the history.
 	s.press("-l", "abd")
 	s.press("Left", "c")
 	s.press("Enter")
-	if got := readN(t, c, 5); got != "abcd\n" {
+	if got := testkit.ReadN(t, c, 5); got != "abcd\n" {
 		t.Errorf("got %q", got)
 	}
 	s.press("Up")
 	s.press("Up")
 	s.press("BSpace", "Enter")
-	if got := readN(t, c, 11); got != "half a lin\n" {
+	if got := testkit.ReadN(t, c, 11); got != "half a lin\n" {
 		t.Errorf("got %q", got)
 	}
 	// A prompt without an end of line appears too.
@@ -148,7 +150,7 @@ func TestInteractive(t *testing.T) {
 	s.shows(`login:`)
 	// Ctrl-D half-closes; what comes after is still shown.
 	s.press("C-d")
-	if got := readAll(t, c); got != "" {
+	if got := testkit.ReadAll(t, c); got != "" {
 		t.Errorf("got %q", got)
 	}
 	writeAll(t, c, "last words\n")
@@ -172,7 +174,7 @@ func TestInteractiveCtrlC(t *testing.T) {
 	s.shows(`unfinished`)
 	s.press("C-c")
 	s.status(130)
-	if got := readAll(t, c); got != "" {
+	if got := testkit.ReadAll(t, c); got != "" {
 		t.Errorf("an unfinished line was sent: %q", got)
 	}
 	if after := s.modes(); after != before {
@@ -191,7 +193,7 @@ func TestInteractiveEndings(t *testing.T) {
 	s.shows(`(?m)^welcome$`)
 	s.enter("quite")
 	s.enter("q")
-	if got := readAll(t, c); got != "quite\n" {
+	if got := testkit.ReadAll(t, c); got != "quite\n" {
 		t.Errorf("got %q", got)
 	}
 	_ = c.Close()
@@ -212,7 +214,7 @@ func TestInteractiveEndings(t *testing.T) {
 	c = s.dial("--interactive")
 	writeAll(t, c, "welcome\n")
 	s.shows(`(?m)^welcome$`)
-	reset(t, c)
+	testkit.Reset(t, c)
 	s.status(1)
 	s.shows(`purr: receive from 127.0.0.1 port \d+: connection reset by peer`)
 	if after := s.modes(); after != before {
@@ -258,13 +260,13 @@ func TestPlainTerminal(t *testing.T) {
 	before := s.modes()
 	c := s.dial("")
 	s.enter("hello")
-	if got := readN(t, c, 6); got != "hello\n" {
+	if got := testkit.ReadN(t, c, 6); got != "hello\n" {
 		t.Errorf("got %q", got)
 	}
 	writeAll(t, c, "raw \x1b[7mbytes\x1b[0m\n")
 	s.shows(`(?m)^raw bytes$`)
 	s.press("C-d")
-	if got := readAll(t, c); got != "" {
+	if got := testkit.ReadAll(t, c); got != "" {
 		t.Errorf("got %q", got)
 	}
 	writeAll(t, c, "answer\n")

@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"purr/internal/testkit"
 )
 
 // What a key looks like, and what becomes of each way to write it.
@@ -123,7 +125,7 @@ func TestReadKeyLine(t *testing.T) {
 		line, err := readKeyLine(r)
 		rest, _ := io.ReadAll(r)
 		if line != test.line || string(rest) != test.rest || (err == nil) != (test.says == "") || err != nil && !strings.Contains(err.Error(), test.says) {
-			t.Errorf("%s: line %s, rest %s, %v", brief(test.in), brief(line), brief(string(rest)), err)
+			t.Errorf("%s: line %s, rest %s, %v", testkit.Brief(test.in), testkit.Brief(line), testkit.Brief(string(rest)), err)
 		}
 	}
 }
@@ -136,7 +138,7 @@ func keyed(k sharedKey) []string { return []string{keyVariable + "=" + k.String(
 func TestWrongKeyOptions(t *testing.T) {
 	t.Parallel()
 	good := newKey().String()
-	empty, bad, keyFile := fileWith(t, ""), fileWith(t, "hunter2\n"), fileWith(t, good+"\n")
+	empty, bad, keyFile := testkit.TempFile(t, ""), testkit.TempFile(t, "hunter2\n"), testkit.TempFile(t, good+"\n")
 	mistyped := "A" + good[1:]
 	if good[0] == 'A' {
 		mistyped = "B" + good[1:]
@@ -209,7 +211,7 @@ func TestKeyNew(t *testing.T) {
 	listener.ends(0)
 	listener.printed("hello\n")
 
-	path := filepath.Join(socketDir(t), "s")
+	path := filepath.Join(testkit.SocketDir(t), "s")
 	unix := startPurr(t, opts{}, "-l", "--key-new", "-U", path)
 	m = unix.waitErr(newKeyLine)
 	shell(t, opts{stdin: strings.NewReader("hello\n")}, keyVariable+"="+m[1]+" "+m[2]).ends(0)
@@ -256,12 +258,12 @@ func TestOtherEnd(t *testing.T) {
 func TestKeySources(t *testing.T) {
 	t.Parallel()
 	k := newKey()
-	file := fileWith(t, k.String()+"\nsome more that does not matter\n")
+	file := testkit.TempFile(t, k.String()+"\nsome more that does not matter\n")
 	if err := os.Chmod(file, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	open := fileWith(t, strings.ToLower(k.String()))
-	payload := noise(300_000)
+	open := testkit.TempFile(t, strings.ToLower(k.String()))
+	payload := testkit.Noise(300_000)
 	dialer := func(t *testing.T, o opts, args ...string) (d, l *process) {
 		l = startPurr(t, opts{env: keyed(k)}, "-v", "-l", "127.0.0.1", "0")
 		d = startPurr(t, o, append(args, "127.0.0.1", l.port())...)
@@ -289,7 +291,7 @@ func TestKeySources(t *testing.T) {
 		d.quiet()
 	})
 	t.Run("regular stdin", func(t *testing.T) {
-		d, _ := dialer(t, opts{stdin: opened(t, fileWith(t, k.String()+"\r\n"+payload))}, "--key-file=-")
+		d, _ := dialer(t, opts{stdin: opened(t, testkit.TempFile(t, k.String()+"\r\n"+payload))}, "--key-file=-")
 		d.quiet()
 	})
 }
@@ -298,7 +300,7 @@ func TestKeySources(t *testing.T) {
 func TestKeyTwoLiners(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	payload := []byte(noise(1_000_000))
+	payload := []byte(testkit.Noise(1_000_000))
 	if err := os.WriteFile(filepath.Join(dir, "sent"), payload, 0o600); err != nil {
 		t.Fatal(err)
 	}

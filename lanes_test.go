@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"purr/internal/testkit"
 )
 
 // connections counts those that a listener has said it received.
@@ -46,7 +48,7 @@ func TestPushLanes(t *testing.T) {
 				x := newTransfer(t, listening, "a", "b", "c", "d", "small")
 				want := map[string]string{"small": "small\n"}
 				for _, name := range x.paths[:4] {
-					want[name] = noise(1_500_000)
+					want[name] = testkit.Noise(1_500_000)
 				}
 				for name, content := range want {
 					x.file(name, content)
@@ -86,12 +88,12 @@ func TestPushOneConnection(t *testing.T) {
 	t.Parallel()
 	bothWays(t, func(t *testing.T, listening role) {
 		x := newTransfer(t, listening, "s.bin")
-		x.file("s.bin", noise(1_500_000))
+		x.file("s.bin", testkit.Noise(1_500_000))
 		x.send = []string{"--hello-timeout", "5"}
 		x.take = x.send
 		listener, _ := x.relayed(func(r *relay) { r.most.Store(1) })
 		x.ends(0)
-		hasContent(t, filepath.Join(x.into, "s.bin"), noise(1_500_000))
+		hasContent(t, filepath.Join(x.into, "s.bin"), testkit.Noise(1_500_000))
 		if n := connections(listener); n != 1 {
 			t.Errorf("%d connections%s", n, listener.heard())
 		}
@@ -103,7 +105,7 @@ func TestPushOneConnection(t *testing.T) {
 func TestLaneCorked(t *testing.T) {
 	t.Parallel()
 	for _, rate := range []int64{0, 1 << 30} {
-		ours, theirs := tcpPair(t)
+		ours, theirs := testkit.TcpPair(t)
 		p := &purr{cfg: &config{}, limit: newLimiter(rate)}
 		c := p.newContact(ours)
 		defer c.Close()
@@ -154,14 +156,14 @@ func TestPushFewConnections(t *testing.T) {
 	bothWays(t, func(t *testing.T, listening role) {
 		x := newTransfer(t, listening, "a", "b", "c", "d", "e")
 		for _, name := range x.paths {
-			x.file(name, noise(3_000_000))
+			x.file(name, testkit.Noise(3_000_000))
 		}
 		x.take = []string{"--hello-timeout", "5"}
 		x.send = append([]string{"--rate", "2M"}, x.take...) // for longer than it takes to find out
 		listener, dialer := x.relayed(func(r *relay) { r.most.Store(2) }, "-vv")
 		x.ends(0)
 		for _, name := range x.paths {
-			hasContent(t, filepath.Join(x.into, name), noise(3_000_000))
+			hasContent(t, filepath.Join(x.into, name), testkit.Noise(3_000_000))
 		}
 		if n := connections(listener); n != 2 {
 			t.Errorf("%d connections%s", n, listener.heard())
@@ -174,8 +176,8 @@ func TestPushFewConnections(t *testing.T) {
 func TestLanesAreNoClients(t *testing.T) {
 	t.Parallel()
 	x := newTransfer(t, roleReceiver, "a", "b")
-	x.file("a", noise(1_500_000))
-	x.file("b", noise(1_500_000))
+	x.file("a", testkit.Noise(1_500_000))
+	x.file("b", testkit.Noise(1_500_000))
 	x.take = []string{"-k"}
 	x.start()
 	x.sender.ends(0)
@@ -190,7 +192,7 @@ func TestPushLaneSilent(t *testing.T) {
 	t.Parallel()
 	bothWays(t, func(t *testing.T, listening role) {
 		x := newTransfer(t, listening, "s.bin")
-		x.file("s.bin", noise(3_000_000))
+		x.file("s.bin", testkit.Noise(3_000_000))
 		x.send = []string{"--idle-timeout", "5"} // two thirds of it are for the answer to a PING
 		x.take = x.send
 		_, dialer := x.relayed(func(r *relay) { r.mute.Store(true) })
@@ -199,7 +201,7 @@ func TestPushLaneSilent(t *testing.T) {
 			t.Errorf("gave up after %v%s", dialer.took, dialer.heard())
 		}
 		said(dialer, `: nothing heard for 5s`)
-		absent(t, filepath.Join(x.into, "s.bin"))
+		testkit.Absent(t, filepath.Join(x.into, "s.bin"))
 	})
 }
 
@@ -210,7 +212,7 @@ func TestLaneWorking(t *testing.T) {
 	const silence = 3 * time.Second // two thirds of it are for a busy machine
 	p := &purr{cfg: &config{}}
 	p.cfg.push.silence = silence
-	own, _ := tcpPair(t)
+	own, _ := testkit.TcpPair(t)
 	v := &visit{contact: p.newContact(own)}
 	v.exchange.Store(&exchange{})
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

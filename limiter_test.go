@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // The arithmetic, without a clock.
@@ -97,7 +99,7 @@ func TestLimiterWait(t *testing.T) {
 	if err := l.wait(ctx, 1); err != why {
 		t.Errorf("got %v, want %v", err, why)
 	}
-	if took := time.Since(begun); took > patience {
+	if took := time.Since(begun); took > testkit.Patience {
 		t.Errorf("took %v", took)
 	}
 }

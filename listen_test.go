@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // 200 clients at once, one of them never reading: the others are answered.
@@ -73,12 +75,12 @@ func TestFewDescriptors(t *testing.T) {
 			p.runs()
 			for i, c := range clients {
 				if mode != "" {
-					if got := readN(t, c, 5); got != "HELLO" {
+					if got := testkit.ReadN(t, c, 5); got != "HELLO" {
 						t.Fatalf("client %d got %q", i, got)
 					}
 				}
 				_ = c.(*net.TCPConn).CloseWrite()
-				if got := readAll(t, c); got != "" {
+				if got := testkit.ReadAll(t, c); got != "" {
 					t.Fatalf("client %d got %q more", i, got)
 				}
 				_ = c.Close()
@@ -89,7 +91,7 @@ func TestFewDescriptors(t *testing.T) {
 			p.signal(syscall.SIGTERM)
 			p.ends(128 + int(syscall.SIGTERM))
 			limit := 300 * time.Millisecond
-			if underRace {
+			if testkit.UnderRace {
 				limit *= 3
 			}
 			if busy := p.busy(); busy > limit {
@@ -118,20 +120,20 @@ func TestTwoClientsShareStdio(t *testing.T) {
 	server.waitOut("from b\n")
 	writeAll(t, server.stdin, "to both\n")
 	for _, c := range []net.Conn{a, b} {
-		if got := readN(t, c, 8); got != "to both\n" {
+		if got := testkit.ReadN(t, c, 8); got != "to both\n" {
 			t.Errorf("got %q", got)
 		}
 	}
 	// One goes with a reset; the other goes on.
-	reset(t, a)
+	testkit.Reset(t, a)
 	server.waitErr(regexp.MustCompile("reset by peer"))
 	writeAll(t, server.stdin, "to the one left\n")
-	if got := readN(t, b, 16); got != "to the one left\n" {
+	if got := testkit.ReadN(t, b, 16); got != "to the one left\n" {
 		t.Errorf("got %q", got)
 	}
 	// The end of stdin is everybody's.
 	_ = server.stdin.Close()
-	if got := readAll(t, b); got != "" {
+	if got := testkit.ReadAll(t, b); got != "" {
 		t.Errorf("got %q", got)
 	}
 	writeAll(t, b, "last\n")
@@ -141,7 +143,7 @@ func TestTwoClientsShareStdio(t *testing.T) {
 	c := dialTest(t, "tcp", server.addr())
 	writeAll(t, c, "later\n")
 	_ = c.(*net.TCPConn).CloseWrite()
-	readAll(t, c)
+	testkit.ReadAll(t, c)
 	server.waitOut("later\n")
 	server.runs()
 }
@@ -149,10 +151,10 @@ func TestTwoClientsShareStdio(t *testing.T) {
 // stdin is not read while there is no client: the first one gets all of it.
 func TestStdinWaitsForAClient(t *testing.T) {
 	t.Parallel()
-	content := noise(eight)
-	server := startPurr(t, opts{stdin: opened(t, fileWith(t, content))}, "-l", "-k", "127.0.0.1", "0")
+	content := testkit.Noise(eight)
+	server := startPurr(t, opts{stdin: opened(t, testkit.TempFile(t, content))}, "-l", "-k", "127.0.0.1", "0")
 	c := dialTest(t, "tcp", server.addr())
-	if got := readAll(t, c); got != content {
+	if got := testkit.ReadAll(t, c); got != content {
 		t.Errorf("%d of %d bytes arrived, or others", len(got), len(content))
 	}
 	server.runs()
@@ -178,7 +180,7 @@ func TestOneClientOnly(t *testing.T) {
 	c := dialTest(t, "tcp", server.addr())
 	writeAll(t, c, "x")
 	server.waitOut("x")
-	if second, err := net.DialTimeout("tcp", server.addr(), patience); err == nil {
+	if second, err := net.DialTimeout("tcp", server.addr(), testkit.Patience); err == nil {
 		_ = second.Close()
 		t.Error("a second client was let in")
 	} else if !errors.Is(err, syscall.ECONNREFUSED) {
@@ -247,11 +249,11 @@ func TestAcceptTimeout(t *testing.T) {
 	})
 	t.Run("unix", func(t *testing.T) {
 		t.Parallel()
-		path := filepath.Join(socketDir(t), "s")
+		path := filepath.Join(testkit.SocketDir(t), "s")
 		p := startPurr(t, opts{}, "-l", "--accept-timeout", "0.3", "-U", path)
 		p.endsWithin(1, 10*time.Second)
 		p.complains(path)
-		absent(t, path)
+		testkit.Absent(t, path)
 	})
 }
 
@@ -275,8 +277,8 @@ func TestIdleClientGoes(t *testing.T) {
 					}
 				}
 			}()
-			readAll(t, idle)
-			if took := time.Since(begun); took < 4*time.Second || since(begun) > 20*time.Second {
+			testkit.ReadAll(t, idle)
+			if took := time.Since(begun); took < 4*time.Second || testkit.Since(begun) > 20*time.Second {
 				t.Errorf("the idle client was let go after %v", took)
 			}
 			close(stop)
@@ -320,7 +322,7 @@ func TestTimeWait(t *testing.T) {
 	port := freePort(t, "tcp") // which nobody else is given meanwhile
 	server := startPurr(t, opts{stdin: strings.NewReader("bye")}, "-v", "-n", "-l", "127.0.0.1", port)
 	c := dialTest(t, "tcp", server.addr())
-	readAll(t, c) // purr has closed first: its end goes into TIME_WAIT
+	testkit.ReadAll(t, c) // purr has closed first: its end goes into TIME_WAIT
 	_ = c.Close()
 	server.ends(0)
 	again := startPurr(t, opts{}, "-v", "-n", "-l", "127.0.0.1", port)
@@ -369,7 +371,7 @@ func TestListenFamilies(t *testing.T) {
 				addr string
 				want bool
 			}{{"127.0.0.1", test.v4}, {"::1", test.v6}} {
-				c, err := net.DialTimeout("tcp", net.JoinHostPort(family.addr, port), patience)
+				c, err := net.DialTimeout("tcp", net.JoinHostPort(family.addr, port), testkit.Patience)
 				if (err == nil) != family.want {
 					t.Errorf("dialling %s: %v", family.addr, err)
 				}
@@ -431,7 +433,7 @@ func TestUnixPath(t *testing.T) {
 		name := strings.Join(mode, " ")
 		t.Run(name+" regular file", func(t *testing.T) {
 			t.Parallel()
-			path := filepath.Join(socketDir(t), "precious")
+			path := filepath.Join(testkit.SocketDir(t), "precious")
 			if err := os.WriteFile(path, []byte("data"), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -442,7 +444,7 @@ func TestUnixPath(t *testing.T) {
 		})
 		t.Run(name+" directory, symlink, fifo", func(t *testing.T) {
 			t.Parallel()
-			dir := socketDir(t)
+			dir := testkit.SocketDir(t)
 			sub, link, fifo := filepath.Join(dir, "sub"), filepath.Join(dir, "link"), filepath.Join(dir, "fifo")
 			if err := errors.Join(os.Mkdir(sub, 0o755), os.Symlink("nowhere", link), syscall.Mkfifo(fifo, 0o600)); err != nil {
 				t.Fatal(err)
@@ -453,11 +455,11 @@ func TestUnixPath(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			absent(t, filepath.Join(dir, "nowhere"))
+			testkit.Absent(t, filepath.Join(dir, "nowhere"))
 		})
 		t.Run(name+" live socket", func(t *testing.T) {
 			t.Parallel()
-			path := filepath.Join(socketDir(t), "s")
+			path := filepath.Join(testkit.SocketDir(t), "s")
 			live := startPurr(t, opts{}, append(append([]string{"-v"}, mode...), "-U", path)...)
 			live.waitErr(boundOn)
 			before, err := os.Lstat(path)
@@ -487,20 +489,20 @@ func TestUnixPath(t *testing.T) {
 				live.runs()
 				c := dialTest(t, "unix", path)
 				writeAll(t, c, "alive")
-				if got := readN(t, c, 5); got != "alive" {
+				if got := testkit.ReadN(t, c, 5); got != "alive" {
 					t.Errorf("got %q", got)
 				}
 			}
 		})
 		t.Run(name+" dead socket", func(t *testing.T) {
 			t.Parallel()
-			path := filepath.Join(socketDir(t), "s")
+			path := filepath.Join(testkit.SocketDir(t), "s")
 			deadSocket(t, network, path)
 			p := startPurr(t, opts{}, append(append([]string{"-v"}, mode...), "-U", path)...)
 			p.waitErr(boundOn)
 			p.signal(syscall.SIGTERM)
 			p.ends(128 + int(syscall.SIGTERM))
-			absent(t, path)
+			testkit.Absent(t, path)
 		})
 	}
 }
@@ -531,7 +533,7 @@ func deadSocket(t testing.TB, network, path string) {
 // its socket file to the tester, whoever that is.
 func TestUnixFileOfAnotherIsNotRemoved(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(socketDir(t), "s")
+	path := filepath.Join(testkit.SocketDir(t), "s")
 	p := startPurr(t, opts{}, "-v", "-l", "-k", "-U", path)
 	p.waitErr(listeningOn)
 	// Somebody puts another socket into its place.
@@ -552,11 +554,11 @@ func TestUnixFileOfAnotherIsNotRemoved(t *testing.T) {
 
 func TestUnixDial(t *testing.T) {
 	t.Parallel()
-	dir := socketDir(t)
+	dir := testkit.SocketDir(t)
 	p := startPurr(t, opts{}, "-U", filepath.Join(dir, "nobody"))
 	p.ends(1)
 	p.complains(filepath.Join(dir, "nobody"), "No such file or directory")
-	absent(t, filepath.Join(dir, "nobody"))
+	testkit.Absent(t, filepath.Join(dir, "nobody"))
 
 	deadSocket(t, "unix", filepath.Join(dir, "dead"))
 	p = startPurr(t, opts{}, "-U", filepath.Join(dir, "dead"))
@@ -570,14 +572,14 @@ func TestUnixDial(t *testing.T) {
 // purr -l -k -U: two clients, each with its bytes.
 func TestUnixKeep(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(socketDir(t), "s")
+	path := filepath.Join(testkit.SocketDir(t), "s")
 	server := startPurr(t, opts{}, "-v", "-l", "-k", "--echo", "--upper", "-U", path)
 	server.waitErr(listeningOn)
 	for range 2 {
 		a, b := dialTest(t, "unix", path), dialTest(t, "unix", path)
 		for _, c := range []net.Conn{b, a} {
 			writeAll(t, c, "hello")
-			if got := readN(t, c, 5); got != "HELLO" {
+			if got := testkit.ReadN(t, c, 5); got != "HELLO" {
 				t.Errorf("got %q", got)
 			}
 		}
@@ -589,9 +591,9 @@ func TestUnixKeep(t *testing.T) {
 // byte, also a lot.
 func TestEchoBulk(t *testing.T) {
 	t.Parallel()
-	content := noise(eight)
+	content := testkit.Noise(eight)
 	server := startPurr(t, opts{}, "-l", "--echo", "--upper", "127.0.0.1", "0")
-	client := startPurr(t, opts{stdin: opened(t, fileWith(t, content))}, "127.0.0.1", server.port())
+	client := startPurr(t, opts{stdin: opened(t, testkit.TempFile(t, content))}, "127.0.0.1", server.port())
 	client.ends(0)
 	server.ends(0)
 	server.printed(content)

@@ -3,11 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
-	"strconv"
-	"strings"
 	"sync"
-	"unicode"
-	"unicode/utf8"
+
+	"purr/internal/display"
 )
 
 // This file owns what purr says to its user. The rules:
@@ -101,7 +99,7 @@ func (l *logger) ask(question string) {
 		l.event("message", field{"text", question})
 		return
 	}
-	l.write([]byte("purr: "+printable(question)), false)
+	l.write([]byte("purr: "+display.Escape(question)), false)
 }
 
 func (l *logger) answered() {
@@ -110,7 +108,7 @@ func (l *logger) answered() {
 	}
 }
 
-func (l *logger) line(s string) { l.write([]byte(printable(s)+"\n"), false) }
+func (l *logger) line(s string) { l.write([]byte(display.Escape(s)+"\n"), false) }
 
 // write writes a whole line, and none after the last.
 func (l *logger) write(line []byte, last bool) {
@@ -143,25 +141,3 @@ func (l *logger) redirect(w io.Writer) (restore func()) {
 type saidError struct{ error }
 
 func (e saidError) Unwrap() error { return e.error }
-
-// printable returns s with everything that could act on a terminal escaped as
-// in a Go string: control characters, invalid UTF-8, and the invisible runes
-// that reorder or hide text. Tabs and newlines are escaped too.
-func printable(s string) string {
-	clean := func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
-	if !strings.ContainsFunc(s, clean) {
-		return s
-	}
-	var b strings.Builder
-	for len(s) > 0 {
-		r, size := utf8.DecodeRuneInString(s)
-		if r != utf8.RuneError && unicode.IsPrint(r) {
-			b.WriteString(s[:size])
-		} else {
-			quoted := strconv.QuoteToASCII(s[:size])
-			b.WriteString(quoted[1 : len(quoted)-1])
-		}
-		s = s[size:]
-	}
-	return b.String()
-}

@@ -8,32 +8,9 @@ import (
 	"sync"
 	"testing"
 	"unicode/utf8"
-)
 
-func TestPrintable(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[string]string{
-		"":               "",
-		"plain text":     "plain text",
-		"straße é 日本語 😀": "straße é 日本語 😀",
-		"a\x1b[31mb":     `a\x1b[31mb`,
-		"a\tb\nc\rd":     `a\tb\nc\rd`,
-		"\x00\x07\x7f":   `\x00\a\x7f`,
-		"\x80\xff":       `\x80\xff`,
-		"\u0085\u009b":   `\u0085\u009b`, // C1: CSI in one rune
-		"\u202eabc":      `\u202eabc`,    // right-to-left override
-		"\u200b\ufeff":   `\u200b\ufeff`,
-		"\u2028":         `\u2028`,
-		"\ufffd":         `\ufffd`,
-		`back\slash "x"`: `back\slash "x"`,
-		"\xed\xa0\x80":   `\xed\xa0\x80`, // a surrogate in UTF-8 is none
-		"\U000e0041":     `\U000e0041`,   // tag characters hide text
-	} {
-		if got := printable(in); got != want {
-			t.Errorf("%q: %s, want %s", in, got, want)
-		}
-	}
-}
+	"purr/internal/display"
+)
 
 // Nothing of what printable returns can move a cursor.
 func FuzzPrintable(f *testing.F) {
@@ -41,7 +18,7 @@ func FuzzPrintable(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		got := printable(s)
+		got := display.Escape(s)
 		if !utf8.ValidString(got) {
 			t.Errorf("%q: %q is no UTF-8", s, got)
 		}
@@ -50,7 +27,7 @@ func FuzzPrintable(f *testing.F) {
 				t.Errorf("%q: %q holds %q", s, got, r)
 			}
 		}
-		if again := printable(got); again != got {
+		if again := display.Escape(got); again != got {
 			t.Errorf("%q: %q, and once more %q", s, got, again)
 		}
 	})

@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // Ways in which a byte was once lost without a word. Each was found by trying.
@@ -45,7 +47,7 @@ func TestUrgentByte(t *testing.T) {
 	for _, to := range []string{"pipe", "file", "append"} {
 		t.Run(to, func(t *testing.T) {
 			t.Parallel()
-			path := fileWith(t, "")
+			path := testkit.TempFile(t, "")
 			o := opts{}
 			switch to {
 			case "file":
@@ -58,7 +60,7 @@ func TestUrgentByte(t *testing.T) {
 			c := acceptTest(t, ln)
 			writeAll(t, c, "before")
 			urgent(t, c)
-			behind := noise(200_000)
+			behind := testkit.Noise(200_000)
 			writeAll(t, c, behind)
 			time.Sleep(50 * time.Millisecond) // long enough to have stalled or spun
 			_ = c.Close()
@@ -88,7 +90,7 @@ func TestSendFileOfNoSize(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := readAll(t, c); got != string(want) {
+	if got := testkit.ReadAll(t, c); got != string(want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	_ = c.Close()
@@ -103,7 +105,7 @@ func TestQuitWordBehindALongLine(t *testing.T) {
 	content := strings.Repeat("a", maxLine) + "q\nmore\n"
 	p := startPurr(t, opts{stdin: strings.NewReader(content + "q\nnever\n")}, "--quit-word", "q", "127.0.0.1", portOf(t, ln.Addr()))
 	c := acceptTest(t, ln)
-	if got := readAll(t, c); got != content {
+	if got := testkit.ReadAll(t, c); got != content {
 		t.Errorf("%d of %d bytes", len(got), len(content))
 	}
 	_ = c.Close()
@@ -121,9 +123,9 @@ func TestQuitTimeWithUnsentBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	p := startPurr(t, opts{stdin: opened(t, fileWith(t, noise(200_000)))}, "-q", "0.5", "127.0.0.1", portOf(t, ln.Addr()))
+	p := startPurr(t, opts{stdin: opened(t, testkit.TempFile(t, testkit.Noise(200_000)))}, "-q", "0.5", "127.0.0.1", portOf(t, ln.Addr()))
 	c := acceptTest(t, ln.(*net.TCPListener)) // and does not read
-	p.endsWithin(1, promptly()+5*time.Second)
+	p.endsWithin(1, testkit.Promptly()+5*time.Second)
 	p.complains("not taken", "after the end of stdin")
 	_ = c.Close()
 }
@@ -135,13 +137,13 @@ func TestEchoSettles(t *testing.T) {
 	p := startPurr(t, opts{}, "-l", "--echo", "127.0.0.1", "0")
 	c := dialTest(t, "tcp", p.addr()).(*net.TCPConn)
 	_ = c.SetReadBuffer(2048)
-	writeAll(t, c, noise(300_000)+"the last\n")
+	writeAll(t, c, testkit.Noise(300_000)+"the last\n")
 	_ = c.CloseWrite()
 	p.waitOut("the last\n")
 	time.Sleep(50 * time.Millisecond)
 	p.runs()
-	reset(t, c)
-	p.endsWithin(1, promptly()+5*time.Second)
+	testkit.Reset(t, c)
+	p.endsWithin(1, testkit.Promptly()+5*time.Second)
 }
 
 // A stderr that nobody reads does no harm to the transfer.
@@ -153,11 +155,11 @@ func TestNobodyReadsStderr(t *testing.T) {
 	}
 	_ = r.Close()
 	defer w.Close()
-	content := noise(quick)
+	content := testkit.Noise(quick)
 	ln := listenTest(t)
-	p := startPurr(t, opts{stdin: opened(t, fileWith(t, content)), stderr: w}, "-v", "127.0.0.1", portOf(t, ln.Addr()))
+	p := startPurr(t, opts{stdin: opened(t, testkit.TempFile(t, content)), stderr: w}, "-v", "127.0.0.1", portOf(t, ln.Addr()))
 	c := acceptTest(t, ln)
-	if got := readAll(t, c); got != content {
+	if got := testkit.ReadAll(t, c); got != content {
 		t.Errorf("%d of %d bytes arrived", len(got), len(content))
 	}
 	_ = c.Close()
@@ -170,21 +172,21 @@ func TestNobodyReadsStderr(t *testing.T) {
 // nothing comes any more.
 func TestUDPSlowReader(t *testing.T) {
 	t.Parallel()
-	fairly(t, 300*time.Millisecond, func(t testing.TB) {
+	testkit.Fairly(t, 300*time.Millisecond, func(t testing.TB) {
 		server := listenUDPTest(t)
 		p := startPurr(t, opts{stdin: strings.NewReader("?"), ownStdout: true}, "-u", "127.0.0.1", portOf(t, server.LocalAddr()))
 		_, client := receiveFrom(t, server)
-		content := noise(40 * 20_000)
+		content := testkit.Noise(40 * 20_000)
 		printed := newStdio(p.stdout, nil)
 		for i := range 40 {
 			if _, err := server.WriteToUDP([]byte(content[i*20_000:(i+1)*20_000]), client); err != nil {
 				t.Fatal(err)
 			}
 			// What the receive buffer has no room for would be lost.
-			eventually(t, "the datagram is printed", func() bool { return printed.unread() == (i+1)*20_000 })
+			testkit.Eventually(t, "the datagram is printed", func() bool { return printed.unread() == (i+1)*20_000 })
 		}
 		time.Sleep(replyWait + 500*time.Millisecond)
-		if got := readAll(t, p.stdout); got != content {
+		if got := testkit.ReadAll(t, p.stdout); got != content {
 			t.Errorf("%d of %d bytes", len(got), len(content))
 		}
 		p.ends(0)
@@ -202,12 +204,12 @@ func TestNothingFallsBetweenClients(t *testing.T) {
 		_ = a.CloseWrite()
 		writeAll(t, p.stdin, "the line\n")
 		first := make(chan string, 1)
-		go func() { first <- readAll(t, a) }()
+		go func() { first <- testkit.ReadAll(t, a) }()
 		time.Sleep(20 * time.Millisecond)
 		b := dialTest(t, "tcp", p.addr())
 		_ = p.stdin.Close()
 		_ = b.(*net.TCPConn).CloseWrite()
-		second := readAll(t, b)
+		second := testkit.ReadAll(t, b)
 		// Both, if the second was there before purr came to read the line.
 		if got := <-first + second; got != "the line\n" && got != "the line\nthe line\n" {
 			t.Errorf("the clients got %q", got)

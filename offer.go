@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"purr/internal/sys"
+
+	"purr/internal/display"
 )
 
 // An offer is what --push sends: files and trees, each under the last
@@ -329,9 +331,9 @@ func newEntry(kind, name string, info fs.FileInfo) *entry {
 // offerName is what is pushed, for the bar.
 func (p *purr) offerName() string {
 	if paths := p.cfg.push.paths; len(paths) > 1 {
-		return fmt.Sprintf("%s and %d more", quoted(paths[0]), len(paths)-1)
+		return fmt.Sprintf("%s and %d more", display.Quote(paths[0]), len(paths)-1)
 	}
-	return quoted(p.cfg.push.paths[0])
+	return display.Quote(p.cfg.push.paths[0])
 }
 
 // offerSize is how many bytes all offered files have together, if anybody wants

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"purr/internal/testkit"
 )
 
 // What a command line means.
@@ -473,7 +475,7 @@ func TestExamplesParse(t *testing.T) {
 func TestCheckFileDoesNotWait(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "fifo")
-	if err := mkfifo(path); err != nil {
+	if err := testkit.Mkfifo(path); err != nil {
 		t.Skip(err)
 	}
 	done := make(chan error, 1)
@@ -486,7 +488,7 @@ func TestCheckFileDoesNotWait(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		t.Error("it waits for a writer")
 	}
 }

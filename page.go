@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"purr/internal/display"
 )
 
 // This file writes what a browser sees of --push and --pull. The pages are
@@ -90,7 +92,7 @@ func writeOfferPage(w http.ResponseWriter, r *http.Request, host string, files i
 	var count, folders, size int64
 	example := "FILE"
 	for f := range files {
-		name, much := f.path, shortSize(f.size)
+		name, much := f.path, display.Size(f.size)
 		if f.dir {
 			name, much = name+".tar", "folder, as tar"
 			folders++
@@ -102,13 +104,13 @@ func writeOfferPage(w http.ResponseWriter, r *http.Request, host string, files i
 		if count+folders == 1 {
 			example = strings.TrimPrefix(href, "/")
 		}
-		if !p.write("row", "href", href, "name", printable(name), "size", much, "date", f.modTime.Format("2006-01-02 15:04")) {
+		if !p.write("row", "href", href, "name", display.Escape(name), "size", much, "date", f.modTime.Format("2006-01-02 15:04")) {
 			return
 		}
 	}
-	total := plural(count, "file") + ", " + shortSize(size)
+	total := display.Plural(count, "file") + ", " + display.Size(size)
 	if folders > 0 {
-		total += "; " + plural(folders, "folder")
+		total += "; " + display.Plural(folders, "folder")
 	}
 	p.write("offered", append(about, "example", example, "total", total)...)
 	p.end()
@@ -122,15 +124,15 @@ func writeResultPage(w http.ResponseWriter, _ *http.Request, status int, results
 			stored++
 		}
 	}
-	summary := fmt.Sprintf("%d of %s stored", stored, plural(int64(len(results)), "file"))
+	summary := fmt.Sprintf("%d of %s stored", stored, display.Plural(int64(len(results)), "file"))
 	p := newPage(w, status, pages().policy, summary)
 	p.write("results", "summary", summary)
 	for _, result := range results {
-		state, kind, sum := "stored: "+plural(result.size, "byte"), "good", "SHA-256 "+result.digest
+		state, kind, sum := "stored: "+display.Plural(result.size, "byte"), "good", "SHA-256 "+result.digest
 		if result.refusal != "" {
-			state, kind, sum = printable(result.refusal), "bad", ""
+			state, kind, sum = display.Escape(result.refusal), "bad", ""
 		}
-		p.write("result", "name", printable(result.name), "state", state, "kind", kind, "sum", sum)
+		p.write("result", "name", display.Escape(result.name), "state", state, "kind", kind, "sum", sum)
 	}
 	p.write("back")
 	p.end()
@@ -193,7 +195,7 @@ func (page) about(r *http.Request, host string) []string {
 		secrecy, scheme = "The connection is encrypted.", "https://"
 	}
 	return []string{
-		"host", printable(host), "address", address, "secrecy", secrecy,
+		"host", display.Escape(host), "address", address, "secrecy", secrecy,
 		"url", scheme + net.JoinHostPort(name, port), "target", name + " " + port,
 	}
 }
@@ -206,7 +208,7 @@ func localAddress(r *http.Request) (host, port string) {
 		a := addr.AddrPort()
 		return a.Addr().Unmap().String(), strconv.Itoa(int(a.Port()))
 	case net.Addr:
-		return printable(addr.String()), ""
+		return display.Escape(addr.String()), ""
 	}
 	return "an unknown address", ""
 }
@@ -227,30 +229,4 @@ func pagePath(path string) string {
 		parts[i] = url.PathEscape(part)
 	}
 	return "/" + strings.Join(parts, "/")
-}
-
-// shortSize returns a number of bytes in a unit that keeps it short: "7.6 MiB".
-func shortSize(n int64) string {
-	if n < 1024 {
-		return strconv.FormatInt(n, 10) + " B"
-	}
-	size, unit := float64(n), -1
-	for size >= 1023.95 && unit < len("KMGTPE")-1 {
-		size /= 1024
-		unit++
-	}
-	return fmt.Sprintf("%.1f %ciB", size, "KMGTPE"[unit])
-}
-
-// plural returns how many there are, n >= 0, of what the noun says: "1 file",
-// "8,000,000 bytes".
-func plural(n int64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	s := strconv.FormatInt(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s + " " + noun + "s"
 }

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // This file drives a real browser, chromium, through chromedriver: the
@@ -42,19 +44,19 @@ func startBrowser(t *testing.T, machine string) *browser {
 	t.Helper()
 	for _, program := range []string{"chromium", "chromedriver"} {
 		if _, err := exec.LookPath(program); err != nil {
-			missing(t, program+" (Debian packages chromium, chromium-driver)")
+			testkit.Missing(t, program+" (Debian packages chromium, chromium-driver)")
 		}
 	}
 	browsers <- struct{}{}
 	t.Cleanup(func() { <-browsers })
-	home := socketDir(t) // removed even if chromium has left something in it at the last moment
+	home := testkit.SocketDir(t) // removed even if chromium has left something in it at the last moment
 	driver := start(t, opts{env: []string{"HOME=" + home, "XDG_CONFIG_HOME=" + home, "XDG_CACHE_HOME=" + home, "TMPDIR=" + home}}, "chromedriver", "--port=0")
-	m := driver.out.wait(driverPort)
+	m := driver.out.Wait(driverPort)
 	if m == nil {
 		t.Fatalf("chromedriver does not start%s", driver.heard())
 	}
 	b := &browser{t: t, session: "http://127.0.0.1:" + m[1],
-		client: &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}}
+		client: &http.Client{Timeout: testkit.Patience, Transport: &http.Transport{DisableKeepAlives: true}}}
 	var session struct {
 		SessionID string `json:"sessionId"`
 	}
@@ -98,11 +100,11 @@ func (b *browser) into(out any, method, path string, arguments any) {
 	defer response.Body.Close()
 	answer := struct{ Value json.RawMessage }{}
 	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || response.StatusCode != http.StatusOK {
-		b.t.Fatalf("%s %s: %s, %v: %s", method, path, response.Status, err, brief(string(answer.Value)))
+		b.t.Fatalf("%s %s: %s, %v: %s", method, path, response.Status, err, testkit.Brief(string(answer.Value)))
 	}
 	if out != nil {
 		if err := json.Unmarshal(answer.Value, out); err != nil {
-			b.t.Fatalf("%s %s: %v: %s", method, path, err, brief(string(answer.Value)))
+			b.t.Fatalf("%s %s: %v: %s", method, path, err, testkit.Brief(string(answer.Value)))
 		}
 	}
 }
@@ -159,7 +161,7 @@ func (b *browser) text() (text string) {
 func (b *browser) shows(pattern string) {
 	b.t.Helper()
 	re, text := regexp.MustCompile(pattern), ""
-	for deadline := time.Now().Add(patience); !re.MatchString(text); text = b.text() {
+	for deadline := time.Now().Add(testkit.Patience); !re.MatchString(text); text = b.text() {
 		if time.Now().After(deadline) {
 			b.t.Fatalf("the page never shows %q, but:\n%s", pattern, text)
 		}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"purr/internal/display"
 )
 
 // pageRequest is a request that came in at 192.0.2.1 port 9000.
@@ -192,12 +194,12 @@ func TestShortSize(t *testing.T) {
 	for n, want := range map[int64]string{
 		0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 8_000_000: "7.6 MiB", 1<<20 - 1: "1.0 MiB", 1 << 40: "1.0 TiB", 1<<63 - 1: "8.0 EiB",
 	} {
-		if got := shortSize(n); got != want {
+		if got := display.Size(n); got != want {
 			t.Errorf("shortSize(%d) = %q, want %q", n, got, want)
 		}
 	}
 	for n, want := range map[int64]string{0: "0 bytes", 1: "1 byte", 999: "999 bytes", 1000: "1,000 bytes", 8_000_000: "8,000,000 bytes"} {
-		if got := plural(n, "byte"); got != want {
+		if got := display.Plural(n, "byte"); got != want {
 			t.Errorf("plural(%d) = %q, want %q", n, got, want)
 		}
 	}

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // Here a browser visits a receiver and a sender.
@@ -77,7 +79,7 @@ func TestBrowserUploads(t *testing.T) {
 			b.shows(`not encrypted`)
 			b.looksGood("receive-" + host)
 
-			name, content := `a?b#c%d 'e' "f" ümläut <b>.bin`, noise(3<<20)
+			name, content := `a?b#c%d 'e' "f" ümläut <b>.bin`, testkit.Noise(3<<20)
 			path := named(t, name, content)
 			when := time.UnixMilli(1_600_000_000_123)
 			if err := os.Chtimes(path, when, when); err != nil {
@@ -96,9 +98,9 @@ func TestBrowserUploads(t *testing.T) {
 			// block of SHA-256 are hashed right.
 			paths := []string{named(t, ".hidden", "x"), path}
 			for _, n := range []int{0, 1, 55, 56, 63, 64, 65, 119, 120} {
-				paths = append(paths, named(t, fmt.Sprintf("%d.bin", n), noise(n)))
+				paths = append(paths, named(t, fmt.Sprintf("%d.bin", n), testkit.Noise(n)))
 			}
-			large := noise(20 << 20) // more than is hashed ahead
+			large := testkit.Noise(20 << 20) // more than is hashed ahead
 			paths = append(paths, named(t, "large.bin", large))
 			b.choose("#files", paths...)
 			b.shows(`12 of 13 files stored, 1 not`)
@@ -162,13 +164,13 @@ func TestBrowserUploadEnds(t *testing.T) {
 				t.Errorf("%s has come, want %s", a.what, want)
 			}
 			return a.release
-		case <-time.After(patience):
+		case <-time.After(testkit.Patience):
 			t.Fatalf("%s never comes", want)
 			return nil
 		}
 	}
 	b.open(server.URL)
-	b.choose("#files", named(t, "one.bin", noise(32<<20)), named(t, "two.bin", noise(8<<20)), named(t, "three.bin", "3"))
+	b.choose("#files", named(t, "one.bin", testkit.Noise(32<<20)), named(t, "two.bin", testkit.Noise(8<<20)), named(t, "three.bin", "3"))
 	comes("/one.bin ?1")
 	b.shows(`one\.bin\s+32\.0 MiB\s+[0-9.]+ [KM]iB of 32\.0 MiB, \d+ %, [0-9.]+ [KMG]?i?B/s`)
 	b.shows(`0 of 3 files stored. Keep this page open`)
@@ -185,7 +187,7 @@ func TestBrowserUploadEnds(t *testing.T) {
 	b.shows(`0 of 3 files stored, 3 not`)
 	b.clean()
 
-	b.choose("#files", named(t, "four.bin", noise(8<<20)), named(t, "five.bin", "5"))
+	b.choose("#files", named(t, "four.bin", testkit.Noise(8<<20)), named(t, "five.bin", "5"))
 	comes("/four.bin ?1")
 	_ = server.Listener.Close()
 	server.CloseClientConnections()
@@ -312,7 +314,7 @@ func TestBrowserDownloads(t *testing.T) {
 	b := startBrowser(t, machine)
 	files := map[string]string{
 		"notes.txt":                        "hello\n",
-		"a?b#c%d.bin":                      noise(5 << 20),
+		"a?b#c%d.bin":                      testkit.Noise(5 << 20),
 		"deep/er/<img src=x onerror=x>.md": "# text\n",
 		"page.html":                        "<script>document.title = 'hostile'</script>",
 		strings.Repeat("long-name-", 20):   "x",
@@ -343,7 +345,7 @@ func TestBrowserDownloads(t *testing.T) {
 	for i := range links {
 		b.click(fmt.Sprintf("li:nth-child(%d) a", i+1))
 	}
-	eventually(t, "everything is downloaded", func() bool {
+	testkit.Eventually(t, "everything is downloaded", func() bool {
 		entries, _ := os.ReadDir(dir)
 		return len(entries) == links && !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return strings.HasSuffix(e.Name(), ".crdownload") })
 	})
@@ -361,7 +363,7 @@ func TestBrowserDownloads(t *testing.T) {
 			t.Errorf("%s did not arrive as it is", path)
 		}
 	}
-	archive := start(t, opts{}, needs(t, "tar", "tar"), "xOf", filepath.Join(dir, "deep.tar"))
+	archive := start(t, opts{}, testkit.Program(t, "tar", "tar"), "xOf", filepath.Join(dir, "deep.tar"))
 	archive.ends(0)
 	archive.printed("# text\n")
 	b.clean()
@@ -374,10 +376,10 @@ func TestBrowserOneShot(t *testing.T) {
 	b := startBrowser(t, machine)
 	r := startReceiver(t)
 	b.open(r.at(machine))
-	b.choose("#files", named(t, "one", noise(1<<20)), named(t, "two", "2"), named(t, "three", "3"))
+	b.choose("#files", named(t, "one", testkit.Noise(1<<20)), named(t, "two", "2"), named(t, "three", "3"))
 	b.shows(`3 of 3 files stored`)
 	r.ends(0)
-	r.stored("one", noise(1<<20))
+	r.stored("one", testkit.Noise(1<<20))
 	r.stored("two", "2")
 	r.stored("three", "3")
 	b.clean()
@@ -394,7 +396,7 @@ func TestBrowserRefusedEarly(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.open(r.at(machine))
-	b.choose("#files", named(t, "large", noise(32<<20)))
+	b.choose("#files", named(t, "large", testkit.Noise(32<<20)))
 	b.shows(`large\s+32\.0 MiB\s+.*exists`)
 	r.stored("large", "old")
 }

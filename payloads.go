@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"purr/internal/display"
 )
 
 // A payload is one way of asking a UDP service for an answer. All requests are small, carry a fresh nonce, change
@@ -189,37 +191,7 @@ func payloadList() string {
 	return b.String()
 }
 
-// payloadText returns at most max bytes of b fit for a terminal: printable ASCII stays, everything else is escaped
-// as in a Go string. What was cut off is marked with "...".
-func payloadText(b []byte, max int) string {
-	cut := len(b) > max
-	if cut {
-		b = b[:max]
-	}
-	var s strings.Builder
-	for _, c := range b {
-		switch {
-		case c == '\\':
-			s.WriteString(`\\`)
-		case c >= 0x20 && c < 0x7f:
-			s.WriteByte(c)
-		case c == '\n':
-			s.WriteString(`\n`)
-		case c == '\r':
-			s.WriteString(`\r`)
-		case c == '\t':
-			s.WriteString(`\t`)
-		default:
-			fmt.Fprintf(&s, `\x%02x`, c)
-		}
-	}
-	if cut {
-		s.WriteString("...")
-	}
-	return s.String()
-}
-
 // payloadQuoted is payloadText in double quotes.
 func payloadQuoted(b []byte, max int) string {
-	return `"` + strings.ReplaceAll(payloadText(b, max), `"`, `\"`) + `"`
+	return `"` + strings.ReplaceAll(display.Payload(b, max), `"`, `\"`) + `"`
 }

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"purr/internal/display"
 )
 
 // NTP, RFC 5905 7.3: offsets into the packet.
@@ -35,7 +37,7 @@ func matchNTP(x *payloadExchange) (payloadAnswer, bool) {
 		return payloadAnswer{}, false
 	}
 	if r[1] == 0 { // a kiss-o'-death says in the reference ID why it will not serve us (RFC 5905 7.4)
-		return payloadAnswer{fact: "kiss-o'-death " + payloadText(bytes.TrimRight(r[ntpRefID:ntpRefID+4], "\x00"), 4)}, true
+		return payloadAnswer{fact: "kiss-o'-death " + display.Payload(bytes.TrimRight(r[ntpRefID:ntpRefID+4], "\x00"), 4)}, true
 	}
 	fact := fmt.Sprintf("stratum %d", r[1])
 	if r[0]>>6 == 3 || r[1] >= 16 {
@@ -110,7 +112,7 @@ func matchSTUN(x *payloadExchange) (payloadAnswer, bool) {
 			mapped = stunAddress(value, make([]byte, 16))
 		case stunErrorCode:
 			if length >= 4 {
-				failure = fmt.Sprintf("error %d %s", int(value[2]&7)*100+int(value[3]), payloadText(value[4:], 60))
+				failure = fmt.Sprintf("error %d %s", int(value[2]&7)*100+int(value[3]), display.Payload(value[4:], 60))
 			}
 		}
 		attrs = attrs[min(padded, len(attrs)):]

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"strings"
+
+	"purr/internal/display"
 )
 
 // DNS header flags and sizes, RFC 1035 4.1.1.
@@ -92,7 +94,7 @@ func matchNetBIOS(x *payloadExchange) (payloadAnswer, bool) {
 	}
 	fact := fmt.Sprintf("%d names", count)
 	if count > 0 {
-		fact = strings.TrimRight(payloadText(names[:15], 15), " ") + ", " + fact
+		fact = strings.TrimRight(display.Payload(names[:15], 15), " ") + ", " + fact
 	}
 	if rest := names[count*entry:]; len(rest) >= 6 {
 		fact += ", mac " + net.HardwareAddr(rest[:6]).String()

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 	"unicode"
+
+	"purr/internal/display"
 )
 
 var updatePayloads = flag.Bool("update-payloads", false, "rewrite testdata/requests.txt")
@@ -271,7 +273,7 @@ func TestPayloadTable(t *testing.T) {
 func TestPayloadText(t *testing.T) {
 	for in, want := range map[string]string{"": "", "a b": "a b", "\x1b[31m\r\n\t\x00\xff\\": `\x1b[31m\r\n\t\x00\xff\\`,
 		"0123456789abc": "0123456789a..."} {
-		if got := payloadText([]byte(in), 11); got != want {
+		if got := display.Payload([]byte(in), 11); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"purr/internal/display"
 )
 
 // buildSIP returns an OPTIONS request. With rport (RFC 3581) the answer comes back to our source port whatever a NAT
@@ -43,7 +45,7 @@ func matchSIP(x *payloadExchange) (payloadAnswer, bool) {
 		return payloadAnswer{}, false
 	}
 	status, _, _ = bytes.Cut(status, []byte("\r\n"))
-	return payloadAnswer{fact: payloadText(status, 80)}, true
+	return payloadAnswer{fact: display.Payload(status, 80)}, true
 }
 
 // textHeader returns the value of a header of a message in the style of RFC 822, known by its name in lower case or
@@ -78,7 +80,7 @@ func matchSSDP(x *payloadExchange) (payloadAnswer, bool) {
 	if !bytes.HasPrefix(x.reply, []byte("HTTP/1.1 200")) {
 		return payloadAnswer{}, false
 	}
-	return payloadAnswer{fact: payloadText([]byte(textHeader(x.reply, "server", "")), 80)}, true
+	return payloadAnswer{fact: display.Payload([]byte(textHeader(x.reply, "server", "")), 80)}, true
 }
 
 // TFTP opcodes, RFC 1350 5.
@@ -127,7 +129,7 @@ func matchMemcached(x *payloadExchange) (payloadAnswer, bool) {
 		return payloadAnswer{}, false
 	}
 	line, _, _ := bytes.Cut(r[memcachedFrame:], []byte("\r\n"))
-	return payloadAnswer{fact: payloadText(line, 80)}, true
+	return payloadAnswer{fact: display.Payload(line, 80)}, true
 }
 
 // gameHeader stands in front of every out-of-band datagram of the Quake family.
@@ -155,7 +157,7 @@ func matchA2S(x *payloadExchange) (payloadAnswer, bool) {
 		fields := bytes.SplitN(r[2:], []byte{0}, 5) // name, map, folder, game, the rest
 		fact := payloadQuoted(fields[0], 60)
 		if len(fields) > 1 {
-			fact += ", map " + payloadText(fields[1], 30)
+			fact += ", map " + display.Payload(fields[1], 30)
 		}
 		if len(fields) == 5 && len(fields[4]) >= 4 { // app id (2), players, most players
 			fact += fmt.Sprintf(", %d/%d players", fields[4][2], fields[4][3])
@@ -182,7 +184,7 @@ func matchQuake3(x *payloadExchange) (payloadAnswer, bool) {
 	if values["challenge"] != strings.TrimSpace(string(nonce)) {
 		return payloadAnswer{}, false
 	}
-	text := func(key string) string { return payloadText([]byte(values[key]), 40) }
+	text := func(key string) string { return display.Payload([]byte(values[key]), 40) }
 	return payloadAnswer{fact: fmt.Sprintf("%s, map %s, %s/%s players", payloadQuoted([]byte(values["hostname"]), 60),
 		text("mapname"), text("clients"), text("sv_maxclients"))}, true
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // purr and the other netcats, each on both ends.
@@ -65,7 +67,7 @@ var netcats = []netcat{
 func (n netcat) command(t testing.TB, words, port string) string {
 	t.Helper()
 	if n.program != "purr" {
-		needs(t, n.program, n.pkg)
+		testkit.Program(t, n.program, n.pkg)
 	}
 	return n.program + " " + strings.ReplaceAll(words, "PORT", port)
 }
@@ -115,7 +117,7 @@ func oddTree(t testing.TB) string {
 // themselves with status 0.
 func TestMoveTree(t *testing.T) {
 	t.Parallel()
-	needs(t, "tar", "tar")
+	testkit.Program(t, "tar", "tar")
 	tree := oddTree(t)
 	for _, peer := range netcats {
 		self := netcats[len(netcats)-1]
@@ -175,8 +177,8 @@ func TestMoveTree(t *testing.T) {
 // which may half-close at once (PEERS 6.20): full size.
 func TestServeFileToStockClients(t *testing.T) {
 	t.Parallel()
-	content := noise(eight)
-	path := fileWith(t, content)
+	content := testkit.Noise(eight)
+	path := testkit.TempFile(t, content)
 	for _, peer := range netcats {
 		for _, flags := range []string{"-l", "-l --send-file F"} {
 			t.Run(peer.program+" "+flags, func(t *testing.T) {
@@ -192,7 +194,7 @@ func TestServeFileToStockClients(t *testing.T) {
 				client.ends(0)
 				server.ends(0)
 				if client.out.String() != content {
-					t.Errorf("%d of %d bytes arrived, or others", client.out.len(), len(content))
+					t.Errorf("%d of %d bytes arrived, or others", client.out.Len(), len(content))
 				}
 			})
 		}
@@ -203,8 +205,8 @@ func TestServeFileToStockClients(t *testing.T) {
 // is /dev/null.
 func TestPushFileToStockServers(t *testing.T) {
 	t.Parallel()
-	content := noise(eight)
-	path := fileWith(t, content)
+	content := testkit.Noise(eight)
+	path := testkit.TempFile(t, content)
 	for _, peer := range netcats {
 		for _, stdin := range []string{"file", "pipe", "--send-file"} {
 			t.Run(peer.program+" "+stdin, func(t *testing.T) {
@@ -234,7 +236,7 @@ func TestPushFileToStockServers(t *testing.T) {
 					server.ends(0)
 				}
 				if server.out.String() != content {
-					t.Errorf("%d of %d bytes arrived, or others", server.out.len(), len(content))
+					t.Errorf("%d of %d bytes arrived, or others", server.out.Len(), len(content))
 				}
 			})
 		}
@@ -260,7 +262,7 @@ func TestAskAndAnswer(t *testing.T) {
 			server := startPurr(t, opts{stdin: strings.NewReader("Thank you\n")}, "-l", "127.0.0.1", "0")
 			// Its stdin is a file, which can be read at once: busybox ends with
 			// the server's FIN, whatever it has not sent by then.
-			client := shell(t, opts{stdin: opened(t, fileWith(t, "hello\n"))}, peer.command(t, peer.ask, server.port()))
+			client := shell(t, opts{stdin: opened(t, testkit.TempFile(t, "hello\n"))}, peer.command(t, peer.ask, server.port()))
 			client.ends(0)
 			client.printed("Thank you\n")
 			server.ends(0)
@@ -280,7 +282,7 @@ func TestAskAndAnswer(t *testing.T) {
 			}
 			// A file, too: some end with the client's FIN, whatever they have not
 			// read by then.
-			server := shell(t, opts{stdin: opened(t, fileWith(t, "Thank you\n"))}, peer.command(t, listen, port))
+			server := shell(t, opts{stdin: opened(t, testkit.TempFile(t, "Thank you\n"))}, peer.command(t, listen, port))
 			awaitPort(t, "tcp", port)
 			client := startPurr(t, opts{stdin: strings.NewReader("hello\n")}, "127.0.0.1", port)
 			client.ends(0)
@@ -302,7 +304,7 @@ func TestDatagramPeers(t *testing.T) {
 	} {
 		t.Run(peer.program+" asks", func(t *testing.T) {
 			t.Parallel()
-			program := needs(t, peer.program, peer.pkg)
+			program := testkit.Program(t, peer.program, peer.pkg)
 			server := startPurr(t, opts{}, "-u", "-l", "-k", "--echo", "--upper", "127.0.0.1", "0")
 			// ncat ends with its stdin, before an answer can come: it stays open.
 			client := start(t, opts{openStdin: true}, program, strings.Fields(strings.ReplaceAll(peer.ask, "PORT", server.port()))...)
@@ -313,7 +315,7 @@ func TestDatagramPeers(t *testing.T) {
 		})
 		t.Run("purr asks "+peer.program, func(t *testing.T) {
 			t.Parallel()
-			program := needs(t, peer.program, peer.pkg)
+			program := testkit.Program(t, peer.program, peer.pkg)
 			port := freePort(t, "udp")
 			server := start(t, opts{openStdin: true}, program, strings.Fields(strings.ReplaceAll(peer.listen, "PORT", port))...)
 			awaitPort(t, "udp", port)
@@ -333,7 +335,7 @@ func TestDatagramPeers(t *testing.T) {
 // Unix sockets, with those that have them.
 func TestUnixPeers(t *testing.T) {
 	t.Parallel()
-	content := noise(quick)
+	content := testkit.Noise(quick)
 	for _, peer := range []struct{ program, pkg, dial, listen string }{
 		{"nc.openbsd", "netcat-openbsd", "-N -U PATH", "-N -l -U PATH"},
 		{"ncat", "ncat", "-U PATH", "-l -U PATH"},
@@ -341,8 +343,8 @@ func TestUnixPeers(t *testing.T) {
 	} {
 		t.Run(peer.program+" dials", func(t *testing.T) {
 			t.Parallel()
-			program := needs(t, peer.program, peer.pkg)
-			path := filepath.Join(socketDir(t), "s")
+			program := testkit.Program(t, peer.program, peer.pkg)
+			path := filepath.Join(testkit.SocketDir(t), "s")
 			server := startPurr(t, opts{stdin: strings.NewReader("answer")}, "-v", "-l", "-U", path)
 			server.waitErr(listeningOn)
 			client := start(t, opts{stdin: strings.NewReader(content)}, program, strings.Fields(strings.ReplaceAll(peer.dial, "PATH", path))...)
@@ -350,12 +352,12 @@ func TestUnixPeers(t *testing.T) {
 			server.ends(0)
 			client.printed("answer")
 			server.printed(content)
-			absent(t, path)
+			testkit.Absent(t, path)
 		})
 		t.Run("purr dials "+peer.program, func(t *testing.T) {
 			t.Parallel()
-			program := needs(t, peer.program, peer.pkg)
-			path := filepath.Join(socketDir(t), "s")
+			program := testkit.Program(t, peer.program, peer.pkg)
+			path := filepath.Join(testkit.SocketDir(t), "s")
 			server := start(t, opts{stdin: strings.NewReader("answer")}, program, strings.Fields(strings.ReplaceAll(peer.listen, "PATH", path))...)
 			awaitUnix(t, path)
 			client := startPurr(t, opts{stdin: strings.NewReader(content)}, "-U", path)
@@ -366,8 +368,8 @@ func TestUnixPeers(t *testing.T) {
 		})
 		t.Run("purr replaces what a killed "+peer.program+" left", func(t *testing.T) {
 			t.Parallel()
-			program := needs(t, peer.program, peer.pkg)
-			path := filepath.Join(socketDir(t), "s")
+			program := testkit.Program(t, peer.program, peer.pkg)
+			path := filepath.Join(testkit.SocketDir(t), "s")
 			server := start(t, opts{openStdin: true}, program, strings.Fields(strings.ReplaceAll(peer.listen, "PATH", path))...)
 			awaitUnix(t, path)
 			server.kill()
@@ -377,15 +379,15 @@ func TestUnixPeers(t *testing.T) {
 	}
 	t.Run("datagrams", func(t *testing.T) {
 		t.Parallel()
-		program := needs(t, "nc.openbsd", "netcat-openbsd")
-		path := filepath.Join(socketDir(t), "s")
+		program := testkit.Program(t, "nc.openbsd", "netcat-openbsd")
+		path := filepath.Join(testkit.SocketDir(t), "s")
 		server := startPurr(t, opts{}, "-v", "-u", "-l", "-k", "--echo", "--upper", "-U", path)
 		server.waitErr(boundOn)
 		client := start(t, opts{stdin: strings.NewReader("hello")}, program, "-u", "-U", "-W", "1", path)
 		client.ends(0)
 		client.printed("HELLO")
 
-		theirs := filepath.Join(socketDir(t), "t")
+		theirs := filepath.Join(testkit.SocketDir(t), "t")
 		nc := start(t, opts{}, program, "-u", "-l", "-U", theirs)
 		awaitUnix(t, theirs)
 		// nc peeks at a datagram, and connects to where that came from, before it
@@ -399,8 +401,8 @@ func TestUnixPeers(t *testing.T) {
 	})
 	t.Run("socat datagrams", func(t *testing.T) {
 		t.Parallel()
-		program := needs(t, "socat", "socat")
-		path := filepath.Join(socketDir(t), "s")
+		program := testkit.Program(t, "socat", "socat")
+		path := filepath.Join(testkit.SocketDir(t), "s")
 		server := startPurr(t, opts{}, "-v", "-u", "-l", "-k", "--echo", "--upper", "-U", path)
 		server.waitErr(boundOn)
 		// A sender without a name cannot be answered, and that is nobody's end.

@@ -21,6 +21,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // A daemon is a real server, from a Debian package, that a payload is asked of. It runs in the namespace "far", whose address
@@ -118,10 +120,10 @@ func TestDaemons(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts two dozen servers")
 	}
-	if !inNamespaces(t) {
+	if !testkit.InNamespaces(t) {
 		return
 	}
-	mustRunAll(t, `
+	testkit.MustRunAll(t, `
 		ip netns add far
 		ip link add v0 type veth peer name v1 netns far
 		ip addr add 10.9.0.1/24 dev v0
@@ -144,7 +146,7 @@ func TestDaemons(t *testing.T) {
 func (d *daemon) ask(t *testing.T) {
 	path, err := exec.LookPath(d.program)
 	if err != nil {
-		missing(t, "the Debian package "+d.pkg+" ("+d.program+")")
+		testkit.Missing(t, "the Debian package "+d.pkg+" ("+d.program+")")
 	}
 	dir := d.prepare(t)
 	fill := func(s string) string { return strings.ReplaceAll(s, "DIR", dir) }
@@ -225,8 +227,8 @@ func (d *daemon) prepare(t *testing.T) string {
 		writeTestCert(t, dir)
 	}
 	if d.pkg == "freeradius" {
-		mustRun(t, "cp -r /etc/freeradius/3.0 "+dir+"/raddb")
-		mustRun(t, "mkdir -p /run/freeradius")
+		testkit.MustRun(t, "cp -r /etc/freeradius/3.0 "+dir+"/raddb")
+		testkit.MustRun(t, "mkdir -p /run/freeradius")
 		clients, _ := os.ReadFile(dir + "/raddb/clients.conf")
 		os.WriteFile(dir+"/raddb/clients.conf", append(clients, "client lab {\n ipaddr = 10.0.0.0/8\n secret = testing123\n}\n"...), 0o644)
 		conf, _ := os.ReadFile(dir + "/raddb/radiusd.conf")

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // routers lays out A (this namespace) - R - B. R prohibits 10.0.9/24, knows no way to 10.0.8/24, swallows 10.0.7/24, and
@@ -86,10 +88,10 @@ func TestICMP(t *testing.T) {
 	t.Parallel()
 	const variable = "PURR_TEST_NOBODY"
 	if os.Getenv(variable) == "" {
-		if !inNamespaces(t) {
+		if !testkit.InNamespaces(t) {
 			return
 		}
-		mustRunAll(t, routers)
+		testkit.MustRunAll(t, routers)
 	}
 	t.Run(fmt.Sprintf("uid=%d", os.Getuid()), func(t *testing.T) {
 		for _, c := range icmpCases {
@@ -109,13 +111,13 @@ func TestICMP(t *testing.T) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	out, err := cmd.CombinedOutput()
 	if err != nil && !strings.Contains(string(out), "=== RUN") {
-		missing(t, "root, to become uid 65534: "+err.Error())
+		testkit.Missing(t, "root, to become uid 65534: "+err.Error())
 	}
 	if err != nil {
 		t.Errorf("as nobody: %v", err)
 	}
 	t.Logf("as nobody:\n%s", out)
-	mustRun(t, "ip route del default via 10.0.1.254")
+	testkit.MustRun(t, "ip route del default via 10.0.1.254")
 	r := probeUDP(t.Context(), "", netip.MustParseAddrPort("192.0.2.1:53"), &probeOptions{})
 	if r.state != probeFailed || r.status() != 1 || !strings.Contains(fmt.Sprint(r.err), "network is unreachable") {
 		t.Errorf("without a route: %s %v", r.state, r.err)
@@ -125,7 +127,7 @@ func TestICMP(t *testing.T) {
 func checkICMP(t *testing.T, target string, state probeState, kind, code int, from string) {
 	o := &probeOptions{}
 	if kind >= 0 { // some come after three seconds
-		o.wait = patience
+		o.wait = testkit.Patience
 	}
 	r := probeUDP(t.Context(), "", netip.MustParseAddrPort(target), o)
 	var line strings.Builder
@@ -149,10 +151,10 @@ func checkICMP(t *testing.T, target string, state probeState, kind, code int, fr
 // --thorough finds them out.
 func TestICMPRateLimit(t *testing.T) {
 	t.Parallel()
-	if !inNamespaces(t) {
+	if !testkit.InNamespaces(t) {
 		return
 	}
-	mustRunAll(t, routers)
+	testkit.MustRunAll(t, routers)
 	var targets []probeTarget
 	for port := range uint16(14) {
 		targets = append(targets, probeTarget{"far", netip.AddrPortFrom(netip.MustParseAddr("10.0.2.2"), 20000+port)})
@@ -191,10 +193,10 @@ func TestICMPRateLimit(t *testing.T) {
 // TestRangeInBlackhole gives up 200 silent ports in seconds.
 func TestRangeInBlackhole(t *testing.T) {
 	t.Parallel()
-	if !inNamespaces(t) {
+	if !testkit.InNamespaces(t) {
 		return
 	}
-	mustRunAll(t, routers)
+	testkit.MustRunAll(t, routers)
 	var targets []probeTarget
 	for port := range uint16(100) {
 		targets = append(targets, probeTarget{"", netip.AddrPortFrom(netip.MustParseAddr("10.0.7.1"), 20000+port)})
@@ -204,7 +206,7 @@ func TestRangeInBlackhole(t *testing.T) {
 	start := time.Now()
 	var results []probeResult
 	probeRange(ctx, targets, &probeRangeOptions{}, func(r probeResult) { results = append(results, r) })
-	if took := since(start); len(results) != 100 || took > 10*time.Second || probeStatus(results, false) != 3 {
+	if took := testkit.Since(start); len(results) != 100 || took > 10*time.Second || probeStatus(results, false) != 3 {
 		t.Errorf("%d results in %v, status %d", len(results), took, probeStatus(results, false))
 	}
 	// A thousand filtered TCP ports take seconds as well.
@@ -281,7 +283,7 @@ func scanFewDescriptors(ctx context.Context, t *testing.T, targets []probeTarget
 	ended := make(chan error, 2)
 	go func() { ended <- engines[0].run() }()
 	taken := int64(0)
-	eventually(t, "the descriptors are taken", func() bool {
+	testkit.Eventually(t, "the descriptors are taken", func() bool {
 		last := taken
 		taken = scan.inFlight.Load()
 		return taken > 0 && taken == last

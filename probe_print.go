@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"purr/internal/display"
 )
 
 // icmpNames are RFC 792, RFC 1122 3.2.2.1 and RFC 1812 5.2.7.1 by type and code.
@@ -107,7 +109,7 @@ func writeProbe(w io.Writer, r *probeResult) error {
 			name = fmt.Sprintf("%s, %d sent: %s", r.payload, r.sent, r.silent)
 		}
 	case probeFailed:
-		took, name = "-", payloadText([]byte(fmt.Sprint(r.err)), 200)
+		took, name = "-", display.Payload([]byte(fmt.Sprint(r.err)), 200)
 	}
 	line := fmt.Sprintf("%-17s %-10s %-8s %s %s", r.target.String()+"/udp", r.state, took, name, about)
 	_, err := io.WriteString(w, strings.TrimRight(line, " ")+"\n")

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"purr/internal/testkit"
 )
 
 // listenUDP returns the address of a server on loopback that calls reply for each datagram and sends what it returns,
@@ -126,7 +128,7 @@ func TestProbeReplies(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			o := probing(t, test.payload, test.expect)
 			// A second try is for what is lost, not for what is late.
-			o.sends, o.wait = []time.Duration{0, 3 * time.Second, 6 * time.Second}, patience
+			o.sends, o.wait = []time.Duration{0, 3 * time.Second, 6 * time.Second}, testkit.Patience
 			if test.state == probeSilent {
 				o.sends, o.wait = []time.Duration{0, 100 * time.Millisecond, 200 * time.Millisecond}, 3*time.Second
 			}
@@ -169,7 +171,7 @@ func TestProbeClosed(t *testing.T) {
 	c.Close()
 	start := time.Now()
 	r := probeUDP(t.Context(), "localhost", target, &probeOptions{})
-	if r.state != probeClosed || r.status() != 1 || r.sent != 1 || since(start) > 2*time.Second {
+	if r.state != probeClosed || r.status() != 1 || r.sent != 1 || testkit.Since(start) > 2*time.Second {
 		t.Errorf("%+v after %v", r, time.Since(start))
 	}
 	var b bytes.Buffer
@@ -188,7 +190,7 @@ func TestProbeCancelled(t *testing.T) {
 	defer cancel()
 	start := time.Now()
 	r := probeUDP(ctx, "", target, &probeOptions{})
-	if r.state != probeFailed || r.err == nil || since(start) > 2*time.Second {
+	if r.state != probeFailed || r.err == nil || testkit.Since(start) > 2*time.Second {
 		t.Errorf("%s %v after %v", r.state, r.err, time.Since(start))
 	}
 }
@@ -329,7 +331,7 @@ func TestPing(t *testing.T) {
 func TestPingLateAndClosed(t *testing.T) {
 	o := &pingOptions{probeOptions: *probing(t, "echo", ""), count: 3, interval: 200 * time.Millisecond}
 	o.wait = 200 * time.Millisecond
-	fairly(t, 50*time.Millisecond, func(t testing.TB) {
+	testkit.Fairly(t, 50*time.Millisecond, func(t testing.TB) {
 		target := listenUDP(t, func(c *net.UDPConn, from netip.AddrPort, b []byte) {
 			time.AfterFunc(300*time.Millisecond, func() { c.WriteToUDPAddrPort(b, from) })
 		})

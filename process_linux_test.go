@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"purr/internal/testkit"
 )
 
 // What /proc tells about sockets: the programs that are not purr do not say
@@ -58,7 +60,7 @@ func awaitPort(t testing.TB, proto, port string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, proto+" port "+port+" is open", func() bool { return isBound(t, proto, n) })
+	testkit.Eventually(t, proto+" port "+port+" is open", func() bool { return isBound(t, proto, n) })
 }
 
 func isBound(t testing.TB, proto string, port int) bool {
@@ -75,7 +77,7 @@ func isBound(t testing.TB, proto string, port int) bool {
 // datagram one.
 func awaitUnix(t testing.TB, path string) {
 	t.Helper()
-	eventually(t, path+" is bound", func() bool {
+	testkit.Eventually(t, path+" is bound", func() bool {
 		text, err := os.ReadFile("/proc/self/net/unix")
 		if err != nil {
 			t.Fatal(err)
@@ -90,16 +92,6 @@ func awaitUnix(t testing.TB, path string) {
 		}
 		return false
 	})
-}
-
-// needs skips the test if a program is not installed.
-func needs(t testing.TB, program, pkg string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		t.Skipf("needs %s (Debian package %s)", program, pkg)
-	}
-	return path
 }
 
 // deafPort is a port of 127.0.0.1 where a connection is neither made nor
@@ -165,7 +157,7 @@ func rootOnly(t testing.TB) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, for a mount namespace of its own")
 	}
-	needs(t, "unshare", "util-linux")
+	testkit.Program(t, "unshare", "util-linux")
 	if err := exec.Command("unshare", "-m", "true").Run(); err != nil {
 		t.Skipf("needs the right to make a mount namespace (unshare -m: %v)", err)
 	}

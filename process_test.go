@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // This file starts programs and watches them. Nothing in it waits by sleeping
@@ -39,10 +40,10 @@ type process struct {
 	t      testing.TB
 	cmd    *exec.Cmd
 	name   string
-	stdin  *os.File // with openStdin
-	stdout *os.File // with ownStdout
-	out    *kept    // what it wrote to stdout, nil if that went elsewhere
-	err    *kept
+	stdin  *os.File        // with openStdin
+	stdout *os.File        // with ownStdout
+	out    *testkit.Output // what it wrote to stdout, nil if that went elsewhere
+	err    *testkit.Output
 	ended  chan struct{} // closed when it has ended and all it wrote is kept
 	begun  time.Time
 	took   time.Duration // from start to end, once it has ended
@@ -136,16 +137,16 @@ func start(t testing.TB, o opts, program string, args ...string) *process {
 		}
 	}
 	var reading sync.WaitGroup
-	keep := func() (*os.File, *kept) {
+	keep := func() (*os.File, *testkit.Output) {
 		r, w := pipe()
 		theirs = append(theirs, w)
-		k := &kept{more: make(chan struct{})}
+		k := &testkit.Output{More: make(chan struct{})}
 		reading.Add(1)
 		go func() {
 			defer reading.Done()
 			_, _ = io.Copy(k, r)
 			_ = r.Close()
-			k.close()
+			k.Close()
 		}()
 		return w, k
 	}
@@ -160,7 +161,7 @@ func start(t testing.TB, o opts, program string, args ...string) *process {
 		p.cmd.Stdout, p.out = keep()
 	}
 	if o.stderr != nil {
-		p.cmd.Stderr, p.err = o.stderr, &kept{more: make(chan struct{})}
+		p.cmd.Stderr, p.err = o.stderr, &testkit.Output{More: make(chan struct{})}
 	} else {
 		p.cmd.Stderr, p.err = keep()
 	}
@@ -203,7 +204,7 @@ func (p *process) kill() {
 	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 	select {
 	case <-p.ended:
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		p.t.Errorf("%s: does not end when it is killed", p.name)
 	}
 }
@@ -218,7 +219,7 @@ func (p *process) signal(s syscall.Signal) {
 // status waits for the end and returns the exit status as a shell counts it.
 func (p *process) status() int {
 	p.t.Helper()
-	return p.statusWithin(patience)
+	return p.statusWithin(testkit.Patience)
 }
 
 func (p *process) statusWithin(limit time.Duration) int {
@@ -228,8 +229,8 @@ func (p *process) statusWithin(limit time.Duration) int {
 		select {
 		case <-p.ended:
 			over = true
-		case <-time.After(limit - since(begun)):
-			if since(begun) >= limit {
+		case <-time.After(limit - testkit.Since(begun)):
+			if testkit.Since(begun) >= limit {
 				p.t.Fatalf("%s: still running after %v%s", p.name, limit, p.heard())
 			}
 		}
@@ -244,7 +245,7 @@ func (p *process) statusWithin(limit time.Duration) int {
 // ends waits for the end and checks the exit status.
 func (p *process) ends(status int) {
 	p.t.Helper()
-	p.endsWithin(status, patience)
+	p.endsWithin(status, testkit.Patience)
 }
 
 func (p *process) endsWithin(status int, limit time.Duration) {
@@ -313,7 +314,7 @@ func (p *process) bound() (host, port string) {
 // waitErr waits until stderr matches, and returns the submatches.
 func (p *process) waitErr(re *regexp.Regexp) []string {
 	p.t.Helper()
-	m := p.err.wait(re)
+	m := p.err.Wait(re)
 	if m == nil {
 		p.t.Fatalf("%s: stderr never matched %q%s", p.name, re, p.heard())
 	}
@@ -323,7 +324,7 @@ func (p *process) waitErr(re *regexp.Regexp) []string {
 // waitOut waits until stdout matches.
 func (p *process) waitOut(pattern string) {
 	p.t.Helper()
-	if p.out.wait(regexp.MustCompile(pattern)) == nil {
+	if p.out.Wait(regexp.MustCompile(pattern)) == nil {
 		p.t.Fatalf("%s: stdout never matched %q%s", p.name, pattern, p.heard())
 	}
 }
@@ -364,27 +365,19 @@ func (p *process) printed(want string) {
 	p.t.Helper()
 	p.status()
 	if got := p.out.String(); got != want {
-		p.t.Errorf("%s: stdout is %s, want %s%s", p.name, brief(got), brief(want), "\nstderr: "+p.err.String())
+		p.t.Errorf("%s: stdout is %s, want %s%s", p.name, testkit.Brief(got), testkit.Brief(want), "\nstderr: "+p.err.String())
 	}
-}
-
-// brief shortens bytes for a message.
-func brief(s string) string {
-	if len(s) > 200 {
-		return fmt.Sprintf("%q... (%d bytes)", s[:200], len(s))
-	}
-	return fmt.Sprintf("%q", s)
 }
 
 // dialTest connects to addr and gives the connection a deadline.
 func dialTest(t testing.TB, network, addr string) net.Conn {
 	t.Helper()
-	c, err := net.DialTimeout(network, addr, patience)
+	c, err := net.DialTimeout(network, addr, testkit.Patience)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(testkit.Patience))
 	return c
 }
 
@@ -396,7 +389,7 @@ func listenTest(t testing.TB) *net.TCPListener {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = ln.Close() })
-	_ = ln.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
+	_ = ln.(*net.TCPListener).SetDeadline(time.Now().Add(testkit.Patience))
 	return ln.(*net.TCPListener)
 }
 
@@ -408,7 +401,7 @@ func acceptTest(t testing.TB, ln *net.TCPListener) *net.TCPConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(testkit.Patience))
 	return c
 }
 
@@ -501,41 +494,11 @@ func portOf(t testing.TB, a net.Addr) string {
 	return port
 }
 
-// readAll reads to the end of a connection.
-func readAll(t testing.TB, r io.Reader) string {
-	t.Helper()
-	b, err := io.ReadAll(r)
-	if err != nil {
-		t.Errorf("after %d bytes: %v", len(b), err)
-	}
-	return string(b)
-}
-
-// readN reads exactly n bytes.
-func readN(t testing.TB, r io.Reader, n int) string {
-	t.Helper()
-	b := make([]byte, n)
-	if got, err := io.ReadFull(r, b); err != nil {
-		t.Fatalf("after %q: %v", b[:got], err)
-	}
-	return string(b)
-}
-
 func writeAll(t testing.TB, w io.Writer, s string) {
 	t.Helper()
 	if _, err := io.WriteString(w, s); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// fileWith makes a file with the given content.
-func fileWith(t testing.TB, content string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 // opened opens a file for a child to read.
@@ -547,46 +510,6 @@ func opened(t testing.TB, path string) *os.File {
 	}
 	t.Cleanup(func() { _ = f.Close() })
 	return f
-}
-
-// socketDir is a directory whose name is short enough for a Unix socket.
-func socketDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "purr")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
-
-// absent checks that nothing exists at path.
-func absent(t testing.TB, path string) {
-	t.Helper()
-	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%s is there (%v)", path, err)
-	}
-}
-
-// eventually polls until check holds. It is for states of the system that
-// nobody announces.
-func eventually(t testing.TB, what string, check func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !check(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-}
-
-// reset closes a TCP connection with RST.
-func reset(t testing.TB, c net.Conn) {
-	t.Helper()
-	if err := c.(*net.TCPConn).SetLinger(0); err != nil {
-		t.Fatal(err)
-	}
-	_ = c.Close()
 }
 
 // listeningOn is the line that purr -v says when a client may come, whatever

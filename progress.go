@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"purr/internal/display"
 )
 
 // This file counts transfers and shows how they get on: as a bar in the last
@@ -237,7 +239,7 @@ func (g *progress) state() progressState {
 		s.name = fmt.Sprintf("%d transfers", len(g.active))
 	}
 	if s.speed == 0 {
-		s.speed = bytesPerSecond(s.moved, s.took)
+		s.speed = display.PerSecond(s.moved, s.took)
 	}
 	return s
 }
@@ -248,10 +250,10 @@ func (g *progress) measure() progressState {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s := g.state()
-	lately := bytesPerSecond(s.moved-g.last, barTick)
+	lately := display.PerSecond(s.moved-g.last, barTick)
 	g.last = s.moved
 	if g.speed += (lately - g.speed) / float64(4*time.Second/barTick); s.took < 4*time.Second {
-		g.speed = bytesPerSecond(s.moved, s.took)
+		g.speed = display.PerSecond(s.moved, s.took)
 	}
 	s.speed = g.speed
 	return s
@@ -273,13 +275,13 @@ func (s progressState) left() (time.Duration, bool) {
 // String is the state for people.
 func (s progressState) String() string {
 	if s.size < 0 {
-		return fmt.Sprintf("%s: %s, %s/s, after %v", s.name, byteText(float64(s.moved)), byteText(s.speed), shortDuration(s.took))
+		return fmt.Sprintf("%s: %s, %s/s, after %v", s.name, display.Bytes(float64(s.moved)), display.Bytes(s.speed), display.Duration(s.took))
 	}
 	share := int64(100)
 	if s.size > 0 {
 		share = int64(100 * (float64(s.moved) / float64(s.size)))
 	}
-	text := fmt.Sprintf("%s: %s of %s (%d %%), %s/s, after %v", s.name, byteText(float64(s.moved)), byteText(float64(s.size)), share, byteText(s.speed), shortDuration(s.took))
+	text := fmt.Sprintf("%s: %s of %s (%d %%), %s/s, after %v", s.name, display.Bytes(float64(s.moved)), display.Bytes(float64(s.size)), share, display.Bytes(s.speed), display.Duration(s.took))
 	if left, known := s.left(); known {
 		text += fmt.Sprintf(", %v left", left)
 	}

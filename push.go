@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"purr/internal/sys"
+
+	"purr/internal/display"
 )
 
 // pushTo sends what --push offers to a receiver that listens, and returns nil
@@ -227,7 +229,7 @@ func (s *pushing) start(ctx context.Context, files []*entry, cost int64) error {
 // giveUp tells the user and the other end of what is not sent, and goes on.
 func (s *pushing) giveUp(e *entry, why error) error {
 	name, _ := e.name()
-	s.p.sayFailed(name, "failed", why.Error(), "%s: %v: not stored", quoted(name), why)
+	s.p.sayFailed(name, "failed", why.Error(), "%s: %v: not stored", display.Quote(name), why)
 	s.failed(4)
 	return s.send(&entry{Href: e.Href, Result: resultFailed, Status: 4, Error: why.Error()})
 }
@@ -325,7 +327,7 @@ func (s *pushing) sendLarge(ctx context.Context, name string, out *outgoing) err
 	defer body.Close()
 	req := s.put(ctx, name, out, body)
 	if offset > 0 {
-		s.p.sayResuming(quoted(name), offset, out.size())
+		s.p.sayResuming(display.Quote(name), offset, out.size())
 		req.Method = http.MethodPatch
 		req.Header.Set("Content-Type", typePartial)
 		req.Header.Set(headerOffset, strconv.FormatInt(offset, 10))

@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"purr/internal/sys"
+
+	"purr/internal/testkit"
 )
 
 // Peers that mean harm, or say what no purr would.
@@ -43,11 +45,11 @@ func ask(t testing.TB, addr, request string) (*http.Response, string) {
 	writeAll(t, c, request)
 	resp, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: strings.Fields(request)[0]})
 	if err != nil {
-		t.Fatalf("%s: %v", brief(request), err)
+		t.Fatalf("%s: %v", testkit.Brief(request), err)
 	}
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		t.Errorf("%s: %v", brief(request), err)
+		t.Errorf("%s: %v", testkit.Brief(request), err)
 	}
 	return resp, string(body)
 }
@@ -91,7 +93,7 @@ func TestPutHostileNames(t *testing.T) {
 			code, why = http.StatusForbidden, "hidden name: a component that begins with a dot needs a key at both ends"
 		}
 		if resp.StatusCode != code || !regexp.MustCompile("^"+why+"\n$").MatchString(body) {
-			t.Errorf("PUT %s: %s %q, want %d %s", brief(path), resp.Status, body, code, why)
+			t.Errorf("PUT %s: %s %q, want %d %s", testkit.Brief(path), resp.Status, body, code, why)
 		}
 		p.waitErr(regexp.MustCompile(regexp.QuoteMeta(fmt.Sprintf("purr: %q refused: ", name)) + why + "\n"))
 	}
@@ -112,7 +114,7 @@ func TestPutHostileNames(t *testing.T) {
 		"/" + strings.Repeat("n", 255): strings.Repeat("n", 255),
 	} {
 		if resp, body := ask(t, addr, putRequest(path)); resp.StatusCode != http.StatusCreated {
-			t.Errorf("PUT %s: %s %q", brief(path), resp.Status, body)
+			t.Errorf("PUT %s: %s %q", testkit.Brief(path), resp.Status, body)
 		}
 		hasContent(t, filepath.Join(into, name), "evil")
 	}
@@ -134,7 +136,7 @@ func TestPullRefusesRequests(t *testing.T) {
 		head + "Host: localhost\r\nSec-Fetch-Site: same-site\r\n\r\nevil":                                                                        http.StatusForbidden,
 		head + "Host: localhost\r\nContent-Range: bytes 4-7/8\r\n\r\nevil":                                                                       http.StatusBadRequest,
 		head + "Host: localhost\r\nRepr-Digest: sha-256=:AAAA:\r\n\r\nevil":                                                                      http.StatusBadRequest,
-		head + "Host: localhost\r\nRepr-Digest: " + digestField(sum("other")) + "\r\n\r\nevil":                                                   http.StatusUnprocessableEntity,
+		head + "Host: localhost\r\nRepr-Digest: " + digestField(testkit.SHA256("other")) + "\r\n\r\nevil":                                        http.StatusUnprocessableEntity,
 		head + "Host: localhost\r\nPurr-Mode: rwx\r\n\r\nevil":                                                                                   http.StatusBadRequest,
 		head + "Host: localhost\r\nX-OC-Mtime: yesterday\r\n\r\nevil":                                                                            http.StatusBadRequest,
 		"GET /f HTTP/1.1\r\nHost: localhost\r\n\r\n":                                                                                             http.StatusForbidden,
@@ -166,7 +168,7 @@ func TestPushOffersNothingElse(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for name, content := range map[string]string{"secret": "secret", "one/file": "offered", "one/.hidden": "beside", "tree/in": "offered", "tree.tar": "secret"} {
-		write(t, filepath.Join(dir, name), content)
+		testkit.WriteFile(t, filepath.Join(dir, name), content)
 	}
 	for link, target := range map[string]string{"tree/out": "../secret", "tree/abs": "/etc/passwd", "tree/up": "..", "tree/within": "in"} {
 		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
@@ -181,7 +183,7 @@ func TestPushOffersNothingElse(t *testing.T) {
 	} {
 		resp, body := ask(t, addr, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		if resp.StatusCode < 400 || strings.Contains(body, "secret") && !strings.Contains(path, "secret") || strings.Contains(body, "root:") {
-			t.Errorf("GET %s: %s %s", brief(path), resp.Status, brief(body))
+			t.Errorf("GET %s: %s %s", testkit.Brief(path), resp.Status, testkit.Brief(body))
 		}
 	}
 	for path, want := range map[string]string{"/file": "offered", "/tree/in": "offered"} {
@@ -191,7 +193,7 @@ func TestPushOffersNothingElse(t *testing.T) {
 	}
 	resp, body := ask(t, addr, "GET /tree.tar HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	if resp.StatusCode != http.StatusOK || bytes.Contains([]byte(body), []byte("root:")) || !strings.Contains(body, "offered") {
-		t.Errorf("GET /tree.tar: %s %s", resp.Status, brief(body))
+		t.Errorf("GET /tree.tar: %s %s", resp.Status, testkit.Brief(body))
 	}
 	p.runs()
 }
@@ -218,7 +220,7 @@ func TestPushWorstCounts(t *testing.T) {
 	t.Run("an upload before the last", func(t *testing.T) {
 		t.Parallel()
 		p, addr, into := startPull(t)
-		write(t, filepath.Join(into, "f"), "old")
+		testkit.WriteFile(t, filepath.Join(into, "f"), "old")
 		more := strings.Replace(putRequest("/f"), "\r\n\r\n", "\r\nPurr-More: ?1\r\n\r\n", 1)
 		if resp, body := ask(t, addr, more); resp.StatusCode != http.StatusPreconditionFailed {
 			t.Errorf("%s %q", resp.Status, body)
@@ -231,17 +233,17 @@ func TestPushWorstCounts(t *testing.T) {
 	t.Run("a download beside another", func(t *testing.T) {
 		t.Parallel()
 		dir := t.TempDir()
-		write(t, filepath.Join(dir, "small"), "content")
-		write(t, filepath.Join(dir, "large"), eightMB())
+		testkit.WriteFile(t, filepath.Join(dir, "small"), "content")
+		testkit.WriteFile(t, filepath.Join(dir, "large"), eightMB())
 		p, addr := startPush(t, dir, "small", "large")
 		c := dialTest(t, "tcp", addr)
 		writeAll(t, c, "GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
-		readN(t, c, 100)
+		testkit.ReadN(t, c, 100)
 		if resp, _ := ask(t, addr, "GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n"); resp.StatusCode != http.StatusOK {
 			t.Error(resp.Status)
 		}
 		p.waitErr(regexp.MustCompile(`small: 7 bytes sent to`))
-		reset(t, c)
+		testkit.Reset(t, c)
 		p.ends(1)
 	})
 }
@@ -252,7 +254,7 @@ func TestPullMixesNothing(t *testing.T) {
 	t.Parallel()
 	p, addr, into := startPull(t, "-k")
 	c := dialTest(t, "tcp", addr)
-	writeAll(t, c, fmt.Sprintf("PUT /f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\n\r\n%s", noise(2_000_000)))
+	writeAll(t, c, fmt.Sprintf("PUT /f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\n\r\n%s", testkit.Noise(2_000_000)))
 	_ = c.Close()
 	p.waitErr(regexp.MustCompile(`2000000 of 3000000 bytes kept`))
 	rest := "PATCH /f HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/partial-upload\r\nUpload-Offset: 2000000\r\nContent-Length: 4\r\n"
@@ -275,14 +277,14 @@ func TestDownloadChangedFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "large")
-	write(t, path, eightMB())
+	testkit.WriteFile(t, path, eightMB())
 	p, addr := startPush(t, dir, "large")
 	c := dialTest(t, "tcp", addr)
 	if err := c.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
 		t.Fatal(err)
 	}
 	writeAll(t, c, "GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
-	readN(t, c, 100)
+	testkit.ReadN(t, c, 100)
 	f, err := os.OpenFile(path, os.O_WRONLY, 0) // not truncated: that would be another change
 	if err != nil {
 		t.Fatal(err)
@@ -303,13 +305,13 @@ func TestDownloadChangedFile(t *testing.T) {
 func TestSilentNetcat(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "f"), "content")
+	testkit.WriteFile(t, filepath.Join(dir, "f"), "content")
 	p, addr := startPush(t, dir, "--hello-timeout", "5", "f")
 	_, port, _ := net.SplitHostPort(addr)
 	c := dialTest(t, "tcp", addr)
 	d := startPurr(t, opts{dir: dir}, "--recv-file", "got", "127.0.0.1", port)
 	d.ends(1)
-	absent(t, filepath.Join(dir, "got"))
+	testkit.Absent(t, filepath.Join(dir, "got"))
 	if got, err := readAllOf(c); !sys.IsReset(err) || !strings.HasSuffix(got, "purr -l PORT --send-file FILE\n") {
 		t.Errorf("%q, %v", got, err)
 	}
@@ -327,7 +329,7 @@ func TestPushListenAddress(t *testing.T) {
 	p := startPurr(t, opts{dir: into}, "--pull", "-v", "-l", "-p", "0", "127.0.0.1")
 	p.waitErr(regexp.MustCompile(`Listening on \S+ \d+\n`))
 	_, port, _ := net.SplitHostPort(p.addr())
-	file := fileWith(t, "content")
+	file := testkit.TempFile(t, "content")
 	startPurr(t, opts{}, "--push", "127.0.0.1", port, file).ends(0)
 	p.ends(0)
 	hasContent(t, filepath.Join(into, filepath.Base(file)), "content")

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"purr/internal/testkit"
 )
 
 // Clients that are no purr: curl and wget.
@@ -15,7 +17,7 @@ import (
 // and what is stored.
 func TestCurlUploads(t *testing.T) {
 	t.Parallel()
-	curl := needs(t, "curl", "curl")
+	curl := testkit.Program(t, "curl", "curl")
 	for name, test := range map[string]struct {
 		args   []string // the URL of the receiver stands behind them
 		path   string   // behind the URL
@@ -37,16 +39,16 @@ func TestCurlUploads(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			slack := patience
+			slack := testkit.Patience
 			if test.code == "412" { // whoever speaks HTTP/2 has turnAwayTime to see it
 				slack = turnAwayTime / 2
 			}
-			fairly(t, slack, func(t testing.TB) {
-				content := noise(5_000_000)
+			testkit.Fairly(t, slack, func(t testing.TB) {
+				content := testkit.Noise(5_000_000)
 				dir := t.TempDir()
-				write(t, filepath.Join(dir, "f"), content)
+				testkit.WriteFile(t, filepath.Join(dir, "f"), content)
 				p, addr, into := startPull(t)
-				write(t, filepath.Join(into, "there"), "old")
+				testkit.WriteFile(t, filepath.Join(into, "there"), "old")
 				args := append([]string{"-sS", "-o", "answer", "-w", "%{http_code}"}, test.args...)
 				c := start(t, opts{dir: dir, stdin: strings.NewReader(content)}, curl, append(args, "http://"+addr+test.path)...)
 				c.ends(0)
@@ -55,13 +57,13 @@ func TestCurlUploads(t *testing.T) {
 				switch {
 				case test.code == "400": // no upload yet: the next one may be right
 					if !strings.Contains(string(answer), "PUT /NAME") {
-						t.Errorf("the answer is %s", brief(string(answer)))
+						t.Errorf("the answer is %s", testkit.Brief(string(answer)))
 					}
 					p.runs()
 					return
 				case test.stored == "":
 					if string(answer) != "exists\n" {
-						t.Errorf("the answer is %s", brief(string(answer)))
+						t.Errorf("the answer is %s", testkit.Brief(string(answer)))
 					}
 				default:
 					hasContent(t, filepath.Join(into, test.stored), content)
@@ -79,7 +81,7 @@ var sentTo = regexp.MustCompile(`(?m)^purr: d\S*: \d+ bytes sent to \S+ port \d+
 // Downloads by curl and wget: whole, from the middle, as a tar archive.
 func TestDownloads(t *testing.T) {
 	t.Parallel()
-	content := noise(5_000_000)
+	content := testkit.Noise(5_000_000)
 	for name, test := range map[string]struct {
 		begun int // bytes of the file that are there already
 		argv  string
@@ -97,11 +99,11 @@ func TestDownloads(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			needs(t, strings.FieldsFunc(name, func(r rune) bool { return r == ' ' || r == ',' })[0], "curl wget")
+			testkit.Program(t, strings.FieldsFunc(name, func(r rune) bool { return r == ' ' || r == ',' })[0], "curl wget")
 			from, into := t.TempDir(), t.TempDir()
-			write(t, filepath.Join(from, "d", "f"), content)
+			testkit.WriteFile(t, filepath.Join(from, "d", "f"), content)
 			if test.begun > 0 {
-				write(t, filepath.Join(into, "f"), content[:test.begun])
+				testkit.WriteFile(t, filepath.Join(into, "f"), content[:test.begun])
 			}
 			p, addr := startPush(t, from, "-k", "d")
 			c := shell(t, opts{dir: into}, test.argv, addr)
@@ -119,11 +121,11 @@ func TestDownloadNames(t *testing.T) {
 	from, into := t.TempDir(), t.TempDir()
 	names := []string{"a b", "ümläut é.txt", "semi;colon", "it's", "#1", "plain"}
 	for _, name := range names {
-		write(t, filepath.Join(from, name), "content of "+name)
+		testkit.WriteFile(t, filepath.Join(from, name), "content of "+name)
 	}
 	p, addr := startPush(t, from, append([]string{"-k"}, names...)...)
 	for _, name := range names {
-		start(t, opts{dir: into}, needs(t, "curl", "curl"), "-sS", "-OJ", "http://"+addr+"/"+escapePath(name)).ends(0)
+		start(t, opts{dir: into}, testkit.Program(t, "curl", "curl"), "-sS", "-OJ", "http://"+addr+"/"+escapePath(name)).ends(0)
 		hasContent(t, filepath.Join(into, name), "content of "+name)
 	}
 	p.runs()
@@ -141,7 +143,7 @@ func TestDownloadNames(t *testing.T) {
 // limit at first, and sockets hold megabytes.
 func vast(t testing.TB, path string) {
 	t.Helper()
-	write(t, path, "")
+	testkit.WriteFile(t, path, "")
 	if err := os.Truncate(path, 1<<30); err != nil {
 		t.Fatal(err)
 	}
@@ -151,12 +153,12 @@ func vast(t testing.TB, path string) {
 // sender, with a status of its own.
 func TestClientKilled(t *testing.T) {
 	t.Parallel()
-	curl := needs(t, "curl", "curl")
+	curl := testkit.Program(t, "curl", "curl")
 	t.Run("upload", func(t *testing.T) {
 		t.Parallel()
 		p, addr, into := startPull(t)
 		x := &transfer{t: t, into: into}
-		c := start(t, opts{}, curl, "-sS", "--limit-rate", "4M", "-T", fileWith(t, noise(30_000_000)), "http://"+addr+"/f")
+		c := start(t, opts{}, curl, "-sS", "--limit-rate", "4M", "-T", testkit.TempFile(t, testkit.Noise(30_000_000)), "http://"+addr+"/f")
 		x.arrives(1 << 20)
 		c.kill()
 		p.ends(3)
@@ -169,7 +171,7 @@ func TestClientKilled(t *testing.T) {
 		vast(t, filepath.Join(from, "f"))
 		p, addr := startPush(t, from, "f")
 		c := start(t, opts{dir: into}, curl, "-sS", "--limit-rate", "4M", "-O", "http://"+addr+"/f")
-		eventually(t, "something of f", func() bool {
+		testkit.Eventually(t, "something of f", func() bool {
 			info, err := os.Stat(filepath.Join(into, "f"))
 			return err == nil && info.Size() > 0
 		})
@@ -185,7 +187,7 @@ func TestClientKilled(t *testing.T) {
 // whatever the protocol tells of its length.
 func TestDownloadShrinks(t *testing.T) {
 	t.Parallel()
-	curl := needs(t, "curl", "curl")
+	curl := testkit.Program(t, "curl", "curl")
 	for _, flag := range []string{"--http1.1", "--http2-prior-knowledge"} {
 		t.Run(flag, func(t *testing.T) {
 			t.Parallel()
@@ -193,7 +195,7 @@ func TestDownloadShrinks(t *testing.T) {
 			vast(t, filepath.Join(from, "f"))
 			p, addr := startPush(t, from, "f")
 			c := start(t, opts{dir: into}, curl, "-sS", flag, "--limit-rate", "8M", "-O", "http://"+addr+"/f")
-			eventually(t, "something of f", func() bool {
+			testkit.Eventually(t, "something of f", func() bool {
 				info, err := os.Stat(filepath.Join(into, "f"))
 				return err == nil && info.Size() > 0
 			})
@@ -230,7 +232,7 @@ func TestPullSlowClients(t *testing.T) {
 	}
 	hasContent(t, filepath.Join(into, "quick"), "evil")
 	x := &transfer{t: t, into: into}
-	eventually(t, "few descriptors and no partial file", func() bool {
+	testkit.Eventually(t, "few descriptors and no partial file", func() bool {
 		found, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid))
 		return err == nil && len(found) < 20 && len(x.partials()) == 0
 	})

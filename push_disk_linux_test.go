@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"purr/internal/testkit"
 )
 
 // What can go wrong with the receiver's disk.
@@ -51,7 +53,7 @@ func TestPushDiskFills(t *testing.T) {
 	bothWays(t, func(t *testing.T, listening role) {
 		x := newTransfer(t, listening, ".")
 		for i := range 40 {
-			x.file(fmt.Sprintf("f%02d", i), noise(200_000))
+			x.file(fmt.Sprintf("f%02d", i), testkit.Noise(200_000))
 		}
 		x.take = []string{"-v"}
 		show := `trap 'cmp -n 200000 f?? 2>/dev/null' EXIT`
@@ -77,7 +79,7 @@ func TestPushDiskFills(t *testing.T) {
 func TestPutFillsDisk(t *testing.T) {
 	t.Parallel()
 	rootOnly(t)
-	curl := needs(t, "curl", "curl")
+	curl := testkit.Program(t, "curl", "curl")
 	x := newTransfer(t, roleReceiver)
 	x.inMount("2m", "true", "-v", "-l", "127.0.0.1", "0")
 	p := start(t, opts{stdin: strings.NewReader(eightMB())}, curl, "-sS", "-T", "-", "http://"+x.receiver.addr()+"/s.bin")
@@ -94,7 +96,7 @@ func confined(t testing.TB, o opts, args ...string) *process {
 	if os.Getuid() != 0 {
 		return startPurr(t, o, args...)
 	}
-	needs(t, "setpriv", "util-linux")
+	testkit.Program(t, "setpriv", "util-linux")
 	return shell(t, o, `exec setpriv --bounding-set=-dac_override,-dac_read_search purr "$@"`, args...)
 }
 

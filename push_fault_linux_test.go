@@ -9,13 +9,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // What can go wrong with a push or pull, what each end says and comes to, and
 // what is on the receiver's disk (PUSH.md, A8).
 
 // eightMB is the file of most of these tests.
-func eightMB() string { return noise(8_000_000) }
+func eightMB() string { return testkit.Noise(8_000_000) }
 
 // midway prepares a transfer of one file that stops somewhere in its middle, as
 // if the network were gone.
@@ -218,7 +220,7 @@ var changes = map[string]func(path string) error{
 // changing prepares a transfer of a file that is paused in the middle of it.
 func changing(t testing.TB, listening role) (x *transfer, path string) {
 	x = newTransfer(t, listening, "s.bin")
-	content := []byte(noise(32 << 20))
+	content := []byte(testkit.Noise(32 << 20))
 	mark := strings.Repeat("HERE", 4)
 	copy(content[4<<20:], mark)
 	x.file("s.bin", string(content))
@@ -306,8 +308,8 @@ func TestPushNameExists(t *testing.T) {
 			t.Parallel()
 			bothWays(t, func(t *testing.T, listening role) {
 				x := newTransfer(t, listening, "s.bin")
-				x.file("s.bin", noise(size))
-				write(t, filepath.Join(x.into, "s.bin"), "old")
+				x.file("s.bin", testkit.Noise(size))
+				testkit.WriteFile(t, filepath.Join(x.into, "s.bin"), "old")
 				x.start().ends(4)
 				said(x.sender, `^purr: s\.bin: refused by the other end: exists$`)
 				said(x.receiver, `^purr: "s\.bin" refused: exists$`)
@@ -346,7 +348,7 @@ func TestPushOverLink(t *testing.T) {
 				x := newTransfer(t, listening, "s.bin", "d")
 				x.file("s.bin", eightMB())
 				x.file("d/f", "inside")
-				victim := fileWith(t, "victim")
+				victim := testkit.TempFile(t, "victim")
 				outside := filepath.Dir(victim)
 				for name, target := range map[string]string{"s.bin": victim, "d": outside} {
 					if err := os.Symlink(target, filepath.Join(x.into, name)); err != nil {
@@ -363,7 +365,7 @@ func TestPushOverLink(t *testing.T) {
 				said(x.receiver, `^purr: "s\.bin" refused: `+why+`$`)
 				said(x.receiver, `^purr: "d/f" refused: `)
 				hasContent(t, victim, "victim")
-				absent(t, filepath.Join(outside, "f"))
+				testkit.Absent(t, filepath.Join(outside, "f"))
 				if target, err := os.Readlink(filepath.Join(x.into, "s.bin")); target != victim {
 					t.Errorf("the link leads to %q (%v)", target, err)
 				}
@@ -380,7 +382,7 @@ func TestPushBitFlipped(t *testing.T) {
 			t.Parallel()
 			bothWays(t, func(t *testing.T, listening role) {
 				x := newTransfer(t, listening, "s.bin")
-				content := noise(size/2) + "HEREHEREHEREHERE" + noise(size/2)
+				content := testkit.Noise(size/2) + "HEREHEREHEREHERE" + testkit.Noise(size/2)
 				x.file("s.bin", content)
 				x.fromSender = harm{kind: harmFlip, mark: "HEREHERE"}
 				x.start().ends(5)
@@ -401,7 +403,7 @@ func TestPushReceiptLost(t *testing.T) {
 			t.Parallel()
 			bothWays(t, func(t *testing.T, listening role) {
 				x := newTransfer(t, listening, "s.bin")
-				x.file("s.bin", noise(1000))
+				x.file("s.bin", testkit.Noise(1000))
 				x.fromReceiver = harm{kind: harmRST, mark: mark}
 				x.start()
 				x.sender.ends(3)
@@ -411,11 +413,11 @@ func TestPushReceiptLost(t *testing.T) {
 				}
 				said(x.sender, `: not confirmed: the other end closed the connection$`)
 				x.leaves("s.bin")
-				x.receives("s.bin", noise(1000))
+				x.receives("s.bin", testkit.Noise(1000))
 				x.fromReceiver = harm{}
 				x.start().ends(0)
 				for _, p := range []*process{x.sender, x.receiver} {
-					said(p, `s\.bin"?: 1000 bytes already there, identical, sha256 `+short(noise(1000))+`$`)
+					said(p, `s\.bin"?: 1000 bytes already there, identical, sha256 `+short(testkit.Noise(1000))+`$`)
 				}
 			})
 		})
@@ -478,8 +480,8 @@ func TestPushFewDescriptors(t *testing.T) {
 		p.complains("need 32 descriptors", "ulimit -n")
 	}
 	for i := range 40 {
-		write(t, fmt.Sprintf("%s/d/%d/small", dir, i), "small")
-		write(t, fmt.Sprintf("%s/d/large%d", dir, i), noise(300_000))
+		testkit.WriteFile(t, fmt.Sprintf("%s/d/%d/small", dir, i), "small")
+		testkit.WriteFile(t, fmt.Sprintf("%s/d/large%d", dir, i), testkit.Noise(300_000))
 	}
 	for _, listens := range []string{"--push -l 127.0.0.1 0 d", "--pull -l 127.0.0.1 0 INTO"} {
 		t.Run(listens, func(t *testing.T) {

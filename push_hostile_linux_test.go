@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // A listener that says it is a purr, and means harm.
@@ -52,7 +54,7 @@ func tame(p *process) {
 	if s := p.err.String(); strings.ContainsAny(s, "\x1b\r\a\u009b\u202e") {
 		p.t.Errorf("%s: raw control characters on stderr: %q", p.name, s)
 	}
-	if n := p.err.len(); n > 100_000 {
+	if n := p.err.Len(); n > 100_000 {
 		p.t.Errorf("%s: said %d bytes", p.name, n)
 	}
 }
@@ -67,7 +69,7 @@ func TestHostileReceiver(t *testing.T) {
 		"role in escapes":      says(role("sender%1b"), http.StatusOK, ""),
 		"result in escapes":    says(roleReceiver, http.StatusOK, `{"href":"f","result":"failed","status":4,"error":"`+quotedEscapes+`"}`+"\n"+`{"end":{"status":4}}`+"\n"),
 		"name in escapes":      says(roleReceiver, http.StatusOK, `{"href":"a%1b%5b2J%0d","result":"failed","status":4,"error":"no"}`+"\n"+`{"end":{"status":4}}`+"\n"),
-		"a lie about a digest": says(roleReceiver, http.StatusOK, `{"href":"f","result":"stored","size":7,"digest":"`+digestField(sum("other"))+`"}`+"\n"+`{"end":{}}`+"\n"),
+		"a lie about a digest": says(roleReceiver, http.StatusOK, `{"href":"f","result":"stored","size":7,"digest":"`+digestField(testkit.SHA256("other"))+`"}`+"\n"+`{"end":{}}`+"\n"),
 		"an end at once":       says(roleReceiver, http.StatusOK, `{"end":{}}`+"\n"),
 		"a line without end":   says(roleReceiver, http.StatusOK, strings.Repeat("x", 1<<20)),
 		"no JSON":              says(roleReceiver, http.StatusOK, escapes+"\n"),
@@ -76,7 +78,7 @@ func TestHostileReceiver(t *testing.T) {
 			t.Parallel()
 			host, port := hostile(t, h)
 			dir := t.TempDir()
-			write(t, filepath.Join(dir, "f"), "content")
+			testkit.WriteFile(t, filepath.Join(dir, "f"), "content")
 			p := startPurr(t, opts{dir: dir}, "--push", "--hello-timeout", "2", "--idle-timeout", "2", host, port, "f")
 			tame(p)
 		})
@@ -86,7 +88,7 @@ func TestHostileReceiver(t *testing.T) {
 func TestHostileSender(t *testing.T) {
 	t.Parallel()
 	file := func(href string) string {
-		return fmt.Sprintf(`{"href":%q,"size":4,"body":true,"digest":%q}`+"\nevil", href, digestField(sum("evil")))
+		return fmt.Sprintf(`{"href":%q,"size":4,"body":true,"digest":%q}`+"\nevil", href, digestField(testkit.SHA256("evil")))
 	}
 	end := `{"end":{}}` + "\n"
 	outside := t.TempDir()
@@ -130,7 +132,7 @@ func TestHostileSender(t *testing.T) {
 					t.Errorf("%s holds %v", dir, found)
 				}
 			}
-			absent(t, "/tmp/purr-evil")
+			testkit.Absent(t, "/tmp/purr-evil")
 		})
 	}
 }
@@ -139,7 +141,7 @@ func TestHostileSender(t *testing.T) {
 func TestPullGarbage(t *testing.T) {
 	t.Parallel()
 	p, addr, into := startPull(t, "-k", "--hello-timeout", "5")
-	for _, garbage := range []string{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + noise(100_000), "PUT /f HTTP/1.1\r\n" + noise(1000), "GET " + strings.Repeat("/", 200_000), "PUT /f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nevil!"} {
+	for _, garbage := range []string{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + testkit.Noise(100_000), "PUT /f HTTP/1.1\r\n" + testkit.Noise(1000), "GET " + strings.Repeat("/", 200_000), "PUT /f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nevil!"} {
 		c := dialTest(t, "tcp", addr)
 		_, _ = io.WriteString(c, garbage)
 		_ = c.(*net.TCPConn).CloseWrite()
@@ -160,8 +162,8 @@ func TestHostileClient(t *testing.T) {
 		p, addr, into := startPull(t)
 		c := dialTest(t, "tcp", addr)
 		writeAll(t, c, beginExchange(roleSender)+frame(3, 0, 1, "\x00\x00\x00\x08"))
-		reset(t, c)
-		eventually(t, "an upload is taken", func() bool {
+		testkit.Reset(t, c)
+		testkit.Eventually(t, "an upload is taken", func() bool {
 			resp, _ := ask(t, addr, putRequest("/f"))
 			return resp.StatusCode == http.StatusCreated
 		})
@@ -185,8 +187,8 @@ func TestHostileClient(t *testing.T) {
 	t.Run("an end at once", func(t *testing.T) {
 		t.Parallel()
 		dir := t.TempDir()
-		write(t, filepath.Join(dir, "small"), "content")
-		write(t, filepath.Join(dir, "large"), noise(smallFile+1))
+		testkit.WriteFile(t, filepath.Join(dir, "small"), "content")
+		testkit.WriteFile(t, filepath.Join(dir, "large"), testkit.Noise(smallFile+1))
 		for _, name := range []string{"small", "large"} {
 			p, addr := startPush(t, dir, name)
 			c := dialTest(t, "tcp", addr)
@@ -201,12 +203,12 @@ func TestHostileClient(t *testing.T) {
 func TestHostileDigest(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "small"), "content")
-	write(t, filepath.Join(dir, "large"), noise(smallFile+1))
+	testkit.WriteFile(t, filepath.Join(dir, "small"), "content")
+	testkit.WriteFile(t, filepath.Join(dir, "large"), testkit.Noise(smallFile+1))
 	for _, name := range []string{"small", "large"} {
 		for _, line := range []string{
-			`{"href":%q,"result":"stored","size":7,"digest":"` + digestField(sum("other")) + `"}`,
-			`{"href":%q,"result":"identical","size":7,"digest":"` + digestField(sum("other")) + `"}`,
+			`{"href":%q,"result":"stored","size":7,"digest":"` + digestField(testkit.SHA256("other")) + `"}`,
+			`{"href":%q,"result":"identical","size":7,"digest":"` + digestField(testkit.SHA256("other")) + `"}`,
 			`{"href":%q,"result":"stored","size":7}`,
 		} {
 			p, addr := startPush(t, dir, name)
@@ -246,7 +248,7 @@ func TestHostileCreated(t *testing.T) {
 		}
 	})
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "large"), noise(1_000_000))
+	testkit.WriteFile(t, filepath.Join(dir, "large"), testkit.Noise(1_000_000))
 	p := startPurr(t, opts{dir: dir}, "--push", host, port, "large")
 	p.ends(5)
 	said(p, `purr: large: `+notSent)
@@ -284,12 +286,12 @@ func TestHostileLane(t *testing.T) {
 		}
 	}()
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "large"), noise(1_000_000))
+	testkit.WriteFile(t, filepath.Join(dir, "large"), testkit.Noise(1_000_000))
 	host, port, _ := net.SplitHostPort(flood.Addr().String())
 	d := startPurr(t, opts{dir: dir}, "--push", "--hello-timeout", "5", host, port, "large")
 	modest(d)
 	d.ends(0) // beside the exchange
-	hasContent(t, filepath.Join(into, "large"), noise(1_000_000))
+	hasContent(t, filepath.Join(into, "large"), testkit.Noise(1_000_000))
 	p.runs()
 }
 
@@ -314,7 +316,7 @@ func TestHostileChunk(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	answer, _ := ask(t, addr, "PUT /f HTTP/1.1\r\nHost: localhost\r\n"+headerLane+": "+resp.Header.Get(headerLane)+"\r\n"+
-		headerLength+": 3000000\r\nTransfer-Encoding: chunked\r\n\r\n186a00\r\n"+noise(0x186a00)+"\r\nzzz\r\n")
+		headerLength+": 3000000\r\nTransfer-Encoding: chunked\r\n\r\n186a00\r\n"+testkit.Noise(0x186a00)+"\r\nzzz\r\n")
 	if answer.StatusCode != http.StatusBadRequest {
 		t.Error(answer.Status)
 	}
@@ -322,7 +324,7 @@ func TestHostileChunk(t *testing.T) {
 	_ = say.Close()
 	_, _ = io.Copy(io.Discard, resp.Body)
 	p.ends(3)
-	absent(t, filepath.Join(into, "f"))
+	testkit.Absent(t, filepath.Join(into, "f"))
 }
 
 // beginExchange is how a purr that dials begins.

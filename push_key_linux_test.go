@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"purr/internal/testkit"
 )
 
 // --push and --pull with a key: the files arrive, a wrong key ends both ends
@@ -12,7 +14,7 @@ import (
 func TestPushWithKey(t *testing.T) {
 	t.Parallel()
 	k := newKey()
-	content := noise(3_000_000)
+	content := testkit.Noise(3_000_000)
 	source := filepath.Join(t.TempDir(), "tree")
 	if err := os.MkdirAll(filepath.Join(source, "deep"), 0o755); err != nil {
 		t.Fatal(err)
@@ -76,7 +78,7 @@ func TestPushWithKey(t *testing.T) {
 func TestPushKeepWithKey(t *testing.T) {
 	t.Parallel()
 	k := newKey()
-	file, dir := fileWith(t, "the content"), t.TempDir()
+	file, dir := testkit.TempFile(t, "the content"), t.TempDir()
 	l := startPurr(t, opts{env: keyed(k)}, "--push", "-lk", "127.0.0.1", "0", file)
 	c := dialTest(t, "tcp", l.addr())
 	writeAll(t, c, "GET /file HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")

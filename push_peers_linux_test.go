@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"purr/internal/testkit"
 )
 
 // A plain netcat at the other end.
@@ -33,7 +35,7 @@ func TestPushToNetcat(t *testing.T) {
 				port := freePort(t, "tcp")
 				into := filepath.Join(t.TempDir(), "f")
 				shell(t, opts{openStdin: true}, nc.listen, port, into)
-				from := fileWith(t, noise(1000))
+				from := testkit.TempFile(t, testkit.Noise(1000))
 				if as == "--pull" {
 					from = t.TempDir()
 				}
@@ -45,8 +47,8 @@ func TestPushToNetcat(t *testing.T) {
 					outcome = "nothing was fetched; use --recv-file"
 				}
 				said(p, `^purr: 127\.0\.0\.1 port `+port+` accepted the connection but does not speak HTTP: a plain netcat\? `+outcome+`$`)
-				if got := contentOf(t, into); strings.Contains(got, noise(1000)[:20]) || len(got) > 1000 {
-					t.Errorf("%s got %s", nc.name, brief(got))
+				if got := testkit.ReadFile(t, into); strings.Contains(got, testkit.Noise(1000)[:20]) || len(got) > 1000 {
+					t.Errorf("%s got %s", nc.name, testkit.Brief(got))
 				}
 			})
 		}
@@ -62,16 +64,16 @@ func TestPushToWebServer(t *testing.T) {
 		"<!DOCTYPE HTML PUBLIC>\n<html></html>\n", "<html></html>\n", // Python's http.server, thttpd
 	} {
 		for _, as := range []string{"--push", "--pull"} {
-			t.Run(as+" "+brief(answer), func(t *testing.T) {
+			t.Run(as+" "+testkit.Brief(answer), func(t *testing.T) {
 				t.Parallel()
 				ln := listenTest(t)
-				path := fileWith(t, noise(1000))
+				path := testkit.TempFile(t, testkit.Noise(1000))
 				if as == "--pull" {
 					path = t.TempDir()
 				}
 				p := startPurr(t, opts{}, as, "127.0.0.1", portOf(t, ln.Addr()), path)
 				c := acceptTest(t, ln)
-				readN(t, c, 14)
+				testkit.ReadN(t, c, 14)
 				writeAll(t, c, answer)
 				_ = c.CloseWrite()
 				_, _ = io.Copy(io.Discard, c) // a reset would take the answer away
@@ -94,10 +96,10 @@ func TestNetcatToListener(t *testing.T) {
 					t.Skipf("needs %s", nc.name)
 				}
 				x := newTransfer(t, as, "s.bin")
-				x.file("s.bin", noise(1000))
+				x.file("s.bin", testkit.Noise(1000))
 				_, port, _ := net.SplitHostPort(strings.Join(x.listen(), ":"))
 				// Longer than what the sockets hold, and it ends in nothing but bytes.
-				n := shell(t, opts{}, nc.dial, port, fileWith(t, "\x00"+noise(8_000_000)))
+				n := shell(t, opts{}, nc.dial, port, testkit.TempFile(t, "\x00"+testkit.Noise(8_000_000)))
 				p, other, hint := x.receiver, "sender: nothing stored", "--recv-file"
 				if as == roleSender {
 					p, other, hint = x.sender, "receiver: nothing sent", "--send-file"
@@ -107,7 +109,7 @@ func TestNetcatToListener(t *testing.T) {
 				p.printed("")
 				n.status()
 				if got := n.out.String(); !strings.HasPrefix(got, "HTTP/1.1 400 Bad Request\r\n") || !strings.Contains(got, "400 Bad Request: not a purr ") {
-					t.Errorf("%s printed %s%s", nc.name, brief(got), n.err)
+					t.Errorf("%s printed %s%s", nc.name, testkit.Brief(got), n.err)
 				}
 				x.leaves()
 			})

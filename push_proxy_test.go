@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // This file is the network between two purrs when it does harm.
@@ -215,7 +217,7 @@ func (r *relay) atPause(do func()) {
 	case <-r.paused:
 		do()
 		r.released <- struct{}{}
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		r.t.Fatal("the relay never came to its mark")
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // Pushes and pulls that go well, each way.
@@ -19,12 +21,12 @@ import (
 func makeTree(t testing.TB, dir string) {
 	t.Helper()
 	for name, content := range map[string]string{
-		"empty": "", "one": "x", "large": noise(3_000_000), "zeros": strings.Repeat("\x00", 1<<20),
+		"empty": "", "one": "x", "large": testkit.Noise(3_000_000), "zeros": strings.Repeat("\x00", 1<<20),
 		"a b": "space", "50%": "percent", "what?": "question", "n#1": "hash", "a&b+c=d;e": "more", "-rf": "dash", "%2e%2e": "escaped",
 		"你好/🐈": "unicode", "bad\xff\xfe": "no UTF-8", `back\slash"quote`: "quoting", "deep/er/and/er/f": "deep", " lead and trail ": "blanks",
 		strings.Repeat("n", 255): "long", "readonly": "0400", "program": "0755", "locked/f": "in a directory of mode 0555",
 	} {
-		write(t, filepath.Join(dir, name), content)
+		testkit.WriteFile(t, filepath.Join(dir, name), content)
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "nothing/in/here"), 0o750); err != nil {
 		t.Fatal(err)
@@ -40,7 +42,7 @@ func makeTree(t testing.TB, dir string) {
 		}
 	}
 	if os.Geteuid() == 0 { // nobody else can read it
-		write(t, filepath.Join(dir, "closed"), "0000")
+		testkit.WriteFile(t, filepath.Join(dir, "closed"), "0000")
 		if err := os.Chmod(filepath.Join(dir, "closed"), 0); err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +74,7 @@ func describe(t testing.TB, dir string) map[string]string {
 			if err != nil {
 				return err
 			}
-			what += fmt.Sprintf(" %s %x %d", info.ModTime().UTC(), sum(string(content)), len(content))
+			what += fmt.Sprintf(" %s %x %d", info.ModTime().UTC(), testkit.SHA256(string(content)), len(content))
 		case info.IsDir():
 			what += fmt.Sprintf(" %s", info.ModTime().UTC())
 		default:
@@ -128,7 +130,7 @@ func TestPushTree(t *testing.T) {
 					said(x.sender, `^purr: \d+ files, \d+ bytes stored and verified`)
 					x.start().ends(0)
 					sameTree(t, into, from)
-					said(x.receiver, `large": 3000000 bytes already there, identical, sha256 `+short(noise(3_000_000)))
+					said(x.receiver, `large": 3000000 bytes already there, identical, sha256 `+short(testkit.Noise(3_000_000)))
 				})
 			})
 		}
@@ -172,7 +174,7 @@ func TestPushUnreadable(t *testing.T) {
 	x := newTransfer(t, roleReceiver, "d")
 	x.file("d/good", "good")
 	x.file("d/small", "secret")
-	x.file("d/large", noise(1_000_000))
+	x.file("d/large", testkit.Noise(1_000_000))
 	for _, name := range []string{"d/small", "d/large"} {
 		if err := os.Chmod(filepath.Join(x.from, name), 0); err != nil {
 			t.Fatal(err)
@@ -193,14 +195,14 @@ func TestPushForce(t *testing.T) {
 	bothWays(t, func(t *testing.T, listening role) {
 		x := newTransfer(t, listening, "small", "large")
 		x.file("small", "new")
-		x.file("large", noise(1_000_000))
-		write(t, filepath.Join(x.into, "small"), "old")
-		write(t, filepath.Join(x.into, "large"), noise(999_999)+"x")
+		x.file("large", testkit.Noise(1_000_000))
+		testkit.WriteFile(t, filepath.Join(x.into, "small"), "old")
+		testkit.WriteFile(t, filepath.Join(x.into, "large"), testkit.Noise(999_999)+"x")
 		x.take = []string{"--force"}
 		x.start().ends(0)
 		x.leaves("large", "small")
 		x.receives("small", "new")
-		x.receives("large", noise(1_000_000))
+		x.receives("large", testkit.Noise(1_000_000))
 	})
 }
 
@@ -209,15 +211,15 @@ func TestPushRename(t *testing.T) {
 	bothWays(t, func(t *testing.T, listening role) {
 		x := newTransfer(t, listening, "small.txt", "large")
 		x.file("small.txt", "new")
-		x.file("large", noise(1_000_000))
-		write(t, filepath.Join(x.into, "small.txt"), "old")
-		write(t, filepath.Join(x.into, "small.1.txt"), "older")
-		write(t, filepath.Join(x.into, "large"), "old")
+		x.file("large", testkit.Noise(1_000_000))
+		testkit.WriteFile(t, filepath.Join(x.into, "small.txt"), "old")
+		testkit.WriteFile(t, filepath.Join(x.into, "small.1.txt"), "older")
+		testkit.WriteFile(t, filepath.Join(x.into, "large"), "old")
 		x.take = []string{"--rename"}
 		x.start().ends(0)
 		x.leaves("large", "large.1", "small.1.txt", "small.2.txt", "small.txt")
 		x.receives("small.2.txt", "new")
-		x.receives("large.1", noise(1_000_000))
+		x.receives("large.1", testkit.Noise(1_000_000))
 		x.receives("large", "old")
 		said(x.receiver, `^purr: stored "small\.txt" as "small\.2\.txt": 3 bytes`)
 		said(x.sender, `^purr: small\.txt: 3 bytes stored and verified as "small\.2\.txt", sha256 `)
@@ -230,9 +232,9 @@ func TestPushMaxSize(t *testing.T) {
 	t.Parallel()
 	bothWays(t, func(t *testing.T, listening role) {
 		x := newTransfer(t, listening, "large", "small1", "small2")
-		x.file("large", noise(1_000_000))
-		x.file("small1", noise(3000))
-		x.file("small2", noise(3000))
+		x.file("large", testkit.Noise(1_000_000))
+		x.file("small1", testkit.Noise(3000))
+		x.file("small2", testkit.Noise(3000))
 		x.take = []string{"--max-size", "5000"}
 		x.start().ends(4)
 		said(x.sender, `^purr: large: refused by the other end: over --max-size 5000: \d+ bytes left$`)
@@ -276,11 +278,11 @@ func TestPushManyFiles(t *testing.T) {
 		x := newTransfer(t, listening, "d")
 		x.from, x.into = inMemory(t), inMemory(t)
 		n := 3000
-		if underRace {
+		if testkit.UnderRace {
 			n = 500
 		}
 		for i := range n {
-			x.file(filepath.Join("d", strconv.Itoa(i%10), strconv.Itoa(i)), noise(i))
+			x.file(filepath.Join("d", strconv.Itoa(i%10), strconv.Itoa(i)), testkit.Noise(i))
 		}
 		x.start()
 		modest(x.sender)
@@ -294,7 +296,7 @@ func TestPushManyFiles(t *testing.T) {
 // modest watches how much memory a process takes, until it ends.
 func modest(p *process) {
 	p.t.Helper()
-	if underRace {
+	if testkit.UnderRace {
 		return
 	}
 	most := make(chan int, 1)
@@ -339,12 +341,12 @@ func TestPushSeveralSenders(t *testing.T) {
 	var senders []*process
 	for i := range 4 {
 		dir := t.TempDir()
-		write(t, filepath.Join(dir, fmt.Sprint("d", i), "large"), noise(2_000_000+i))
+		testkit.WriteFile(t, filepath.Join(dir, fmt.Sprint("d", i), "large"), testkit.Noise(2_000_000+i))
 		senders = append(senders, startPurr(t, opts{dir: dir}, "--push", host, port, fmt.Sprint("d", i)))
 	}
 	for i, s := range senders {
 		s.ends(0)
-		hasContent(t, filepath.Join(into, fmt.Sprint("d", i), "large"), noise(2_000_000+i))
+		hasContent(t, filepath.Join(into, fmt.Sprint("d", i), "large"), testkit.Noise(2_000_000+i))
 	}
 	p.signal(syscall.SIGTERM)
 	p.ends(143)
@@ -354,8 +356,8 @@ func TestPushSeveralSenders(t *testing.T) {
 func TestPullSeveralReceivers(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "large"), noise(2_000_000))
-	write(t, filepath.Join(dir, "small"), "content")
+	testkit.WriteFile(t, filepath.Join(dir, "large"), testkit.Noise(2_000_000))
+	testkit.WriteFile(t, filepath.Join(dir, "small"), "content")
 	p, addr := startPush(t, dir, "-k", ".")
 	host, port, _ := net.SplitHostPort(addr)
 	var receivers []*process
@@ -364,7 +366,7 @@ func TestPullSeveralReceivers(t *testing.T) {
 	}
 	for _, r := range receivers {
 		r.ends(0)
-		hasContent(t, filepath.Join(r.cmd.Dir, "large"), noise(2_000_000))
+		hasContent(t, filepath.Join(r.cmd.Dir, "large"), testkit.Noise(2_000_000))
 		hasContent(t, filepath.Join(r.cmd.Dir, "small"), "content")
 	}
 	p.signal(syscall.SIGTERM)
@@ -386,7 +388,7 @@ func TestPushProc(t *testing.T) {
 func TestPushBesideContents(t *testing.T) {
 	t.Parallel()
 	bothWays(t, func(t *testing.T, listening role) {
-		beside := fileWith(t, "beside")
+		beside := testkit.TempFile(t, "beside")
 		x := newTransfer(t, listening, ".", beside)
 		x.file("in", "content")
 		x.start().ends(0)

@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"purr/internal/testkit"
 )
 
 // A transfer is a --push and a --pull, each a process of its own.
@@ -52,25 +54,14 @@ func bothWays(t *testing.T, test func(t *testing.T, listening role)) {
 // file makes a file for the sender.
 func (x *transfer) file(name, content string) {
 	x.t.Helper()
-	write(x.t, filepath.Join(x.from, name), content)
-}
-
-// write makes a file with the directories above it.
-func write(t testing.TB, path, content string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testkit.WriteFile(x.t, filepath.Join(x.from, name), content)
 }
 
 // listen starts the end that waits, and returns the operands to dial.
 func (x *transfer) listen() []string {
 	x.t.Helper()
 	address := []string{"127.0.0.1", "0"}
-	path := filepath.Join(socketDir(x.t), "s")
+	path := filepath.Join(testkit.SocketDir(x.t), "s")
 	if x.unix {
 		address = []string{"-U", path}
 	}
@@ -109,7 +100,7 @@ func (x *transfer) start() *transfer {
 	x.t.Helper()
 	x.t.Cleanup(func() {
 		if x.t.Failed() {
-			x.t.Logf("sender: %s\nreceiver: %s", brief(x.sender.err.String()), brief(x.receiver.err.String()))
+			x.t.Logf("sender: %s\nreceiver: %s", testkit.Brief(x.sender.err.String()), testkit.Brief(x.receiver.err.String()))
 		}
 	})
 	address := x.listen()
@@ -187,7 +178,7 @@ func (x *transfer) leaves(names ...string) {
 // arrives waits until a partial file at the receiver holds so many bytes.
 func (x *transfer) arrives(bytes int64) {
 	x.t.Helper()
-	eventually(x.t, fmt.Sprintf("%d bytes in a partial file", bytes), func() bool {
+	testkit.Eventually(x.t, fmt.Sprintf("%d bytes in a partial file", bytes), func() bool {
 		for _, path := range x.partials() {
 			if info, err := os.Stat(path); err == nil && info.Size() >= bytes {
 				return true
@@ -206,14 +197,4 @@ func (x *transfer) partials() []string {
 func short(content string) string {
 	s := sha256.Sum256([]byte(content))
 	return fmt.Sprintf("%x", s[:8])
-}
-
-// contentOf is what a file holds.
-func contentOf(t testing.TB, path string) string {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Error(err)
-	}
-	return string(b)
 }

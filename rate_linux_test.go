@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // drained counts what comes from c until it ends or the time is over.
@@ -46,11 +48,11 @@ func TestRate(t *testing.T) {
 	const slack = 100 * time.Millisecond
 	check := func(t testing.TB, begun time.Time) {
 		t.Helper()
-		if took := time.Since(begun); took < lasts*85/100 || since(begun) > 2*lasts {
+		if took := time.Since(begun); took < lasts*85/100 || testkit.Since(begun) > 2*lasts {
 			t.Errorf("%d bytes in %v, want %v", size, took, lasts)
 		}
 	}
-	file := fileWith(t, noise(16<<20))
+	file := testkit.TempFile(t, testkit.Noise(16<<20))
 	for _, test := range []struct {
 		args string
 		in   func() io.Reader // nil: /dev/null
@@ -63,7 +65,7 @@ func TestRate(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s %T", strings.TrimSuffix(test.args, file), test.in), func(t *testing.T) {
 			t.Parallel()
-			fairly(t, slack, func(t testing.TB) {
+			testkit.Fairly(t, slack, func(t testing.TB) {
 				ln := listenTest(t)
 				o := opts{}
 				if test.in != nil {
@@ -80,7 +82,7 @@ func TestRate(t *testing.T) {
 	}
 	t.Run("all clients together", func(t *testing.T) {
 		t.Parallel()
-		fairly(t, slack, func(t testing.TB) {
+		testkit.Fairly(t, slack, func(t testing.TB) {
 			p := startPurr(t, opts{}, "-l", "-k", "--rate", "2M", "--send-file", file, "127.0.0.1", "0")
 			p.addr()
 			begun := time.Now()
@@ -115,7 +117,7 @@ func TestRate(t *testing.T) {
 	})
 	t.Run("echo", func(t *testing.T) {
 		t.Parallel()
-		fairly(t, slack, func(t testing.TB) {
+		testkit.Fairly(t, slack, func(t testing.TB) {
 			p := startPurr(t, opts{}, "-l", "-k", "--echo", "--rate", "2M", "127.0.0.1", "0")
 			c := dialTest(t, "tcp", p.addr())
 			begun := time.Now()
@@ -128,7 +130,7 @@ func TestRate(t *testing.T) {
 	})
 	t.Run("datagrams", func(t *testing.T) {
 		t.Parallel()
-		fairly(t, slack, func(t testing.TB) {
+		testkit.Fairly(t, slack, func(t testing.TB) {
 			conn := listenUDPTest(t)
 			p := startPurr(t, opts{stdin: endless{}}, "-u", "--rate", "2M", "127.0.0.1", portOf(t, conn.LocalAddr()))
 			taken(t, conn, 1)
@@ -147,7 +149,7 @@ func TestRate(t *testing.T) {
 			writeAll(t, c, strings.Repeat("x", 1024))
 		}
 		for range 40 {
-			readN(t, c, 1024)
+			testkit.ReadN(t, c, 1024)
 		}
 		if took := time.Since(begun); took < 1700*time.Millisecond {
 			t.Errorf("40 KiB took %v at 20 KiB/s", took)
@@ -159,15 +161,15 @@ func TestRate(t *testing.T) {
 func TestSmallRate(t *testing.T) {
 	t.Parallel()
 	ln := listenTest(t)
-	p := startPurr(t, opts{stdin: strings.NewReader(noise(2048))}, "--rate", "1k", "127.0.0.1", portOf(t, ln.Addr()))
+	p := startPurr(t, opts{stdin: strings.NewReader(testkit.Noise(2048))}, "--rate", "1k", "127.0.0.1", portOf(t, ln.Addr()))
 	c := acceptTest(t, ln)
 	first := make([]byte, 4096)
 	n, err := c.Read(first)
 	if most := 200 + 1024*time.Since(p.begun).Seconds(); err != nil || float64(n) > most {
 		t.Errorf("%d bytes came at once (%v), want at most %.0f", n, err, most)
 	}
-	rest := readAll(t, c)
-	if got := string(first[:n]) + rest; got != noise(2048) {
+	rest := testkit.ReadAll(t, c)
+	if got := string(first[:n]) + rest; got != testkit.Noise(2048) {
 		t.Errorf("got %d bytes", len(got))
 	}
 	if took := time.Since(p.begun); took < 1800*time.Millisecond {
@@ -184,15 +186,15 @@ func TestRateIsNotIdle(t *testing.T) {
 	for _, in := range []string{"pipe", "file"} {
 		t.Run(in, func(t *testing.T) {
 			t.Parallel()
-			fairly(t, slack, func(t testing.TB) {
+			testkit.Fairly(t, slack, func(t testing.TB) {
 				ln := listenTest(t)
 				var stdin io.Reader = strings.NewReader("abcd")
 				if in == "file" {
-					stdin = opened(t, fileWith(t, "abcd"))
+					stdin = opened(t, testkit.TempFile(t, "abcd"))
 				}
 				p := startPurr(t, opts{stdin: stdin}, "--rate", "2", "-w", "0.4", "127.0.0.1", portOf(t, ln.Addr()))
 				c := acceptTest(t, ln)
-				if got := readAll(t, c); got != "abcd" {
+				if got := testkit.ReadAll(t, c); got != "abcd" {
 					t.Errorf("got %q", got)
 				}
 				_ = c.Close()
@@ -203,12 +205,12 @@ func TestRateIsNotIdle(t *testing.T) {
 	}
 	t.Run("echo", func(t *testing.T) {
 		t.Parallel()
-		fairly(t, slack, func(t testing.TB) {
+		testkit.Fairly(t, slack, func(t testing.TB) {
 			p := startPurr(t, opts{}, "-l", "--echo", "--rate", "2", "-w", "0.4", "127.0.0.1", "0")
 			c := dialTest(t, "tcp", p.addr())
 			writeAll(t, c, "abcd")
 			_ = c.(*net.TCPConn).CloseWrite()
-			if got := readAll(t, c); got != "abcd" {
+			if got := testkit.ReadAll(t, c); got != "abcd" {
 				t.Errorf("got %q", got)
 			}
 			p.ends(0)
@@ -216,7 +218,7 @@ func TestRateIsNotIdle(t *testing.T) {
 	})
 	t.Run("datagrams", func(t *testing.T) {
 		t.Parallel()
-		fairly(t, slack, func(t testing.TB) {
+		testkit.Fairly(t, slack, func(t testing.TB) {
 			server := startPurr(t, opts{}, "-u", "-l", "127.0.0.1", "0")
 			p := startPurr(t, opts{stdin: strings.NewReader("a\nb\nc\n")}, "-u", "-i", "0.001", "--rate", "4", "-w", "0.4", "127.0.0.1", server.port())
 			server.waitOut(`^a\nb\nc\n$`)
@@ -228,35 +230,35 @@ func TestRateIsNotIdle(t *testing.T) {
 // Waiting ends with the session.
 func TestRateWaitEnds(t *testing.T) {
 	t.Parallel()
-	file := fileWith(t, noise(quick))
+	file := testkit.TempFile(t, testkit.Noise(quick))
 	for _, args := range []string{"--rate 1", "--rate 1 --upper", "--rate 1 --send-file " + file, "--rate 1 --echo", "--rate 1 -u"} {
 		t.Run(strings.TrimSuffix(args, file), func(t *testing.T) {
 			t.Parallel()
 			if strings.HasSuffix(args, "-u") {
 				server := startPurr(t, opts{}, "-u", "-l", "127.0.0.1", "0")
-				p := startPurr(t, opts{stdin: strings.NewReader(noise(2 * maxDatagram))}, append(words(args), "127.0.0.1", server.port())...)
+				p := startPurr(t, opts{stdin: strings.NewReader(testkit.Noise(2 * maxDatagram))}, append(words(args), "127.0.0.1", server.port())...)
 				server.waitOut("(?s).")
 				checkSignal(t, p, syscall.SIGINT)
 				return
 			}
 			ln := listenTest(t)
-			p := startPurr(t, opts{stdin: strings.NewReader(noise(quick))}, append(words(args), "127.0.0.1", portOf(t, ln.Addr()))...)
+			p := startPurr(t, opts{stdin: strings.NewReader(testkit.Noise(quick))}, append(words(args), "127.0.0.1", portOf(t, ln.Addr()))...)
 			c := acceptTest(t, ln)
 			writeAll(t, c, "hello")
-			readN(t, c, 1)
+			testkit.ReadN(t, c, 1)
 			checkSignal(t, p, syscall.SIGINT)
 		})
 	}
 	t.Run("reset", func(t *testing.T) {
 		t.Parallel()
 		ln := listenTest(t)
-		p := startPurr(t, opts{stdin: strings.NewReader(noise(quick))}, "--rate", "1", "127.0.0.1", portOf(t, ln.Addr()))
+		p := startPurr(t, opts{stdin: strings.NewReader(testkit.Noise(quick))}, "--rate", "1", "127.0.0.1", portOf(t, ln.Addr()))
 		c := acceptTest(t, ln)
-		readN(t, c, 1)
-		reset(t, c)
+		testkit.ReadN(t, c, 1)
+		testkit.Reset(t, c)
 		begun := time.Now()
 		p.ends(1)
-		if took := since(begun); took > promptly() {
+		if took := testkit.Since(begun); took > testkit.Promptly() {
 			t.Errorf("took %v", took)
 		}
 		p.complains("connection reset by peer")
@@ -267,7 +269,7 @@ func TestRateWaitEnds(t *testing.T) {
 // way for messages, and is gone at the end.
 func TestProgressBar(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(socketDir(t), "four\x1b[2Jteen")
+	path := filepath.Join(testkit.SocketDir(t), "four\x1b[2Jteen")
 	const size = 200 << 20
 	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, size)); err != nil {
 		t.Fatal(err)
@@ -324,7 +326,7 @@ func TestProgressBar(t *testing.T) {
 // terminal, or it was switched off.
 func TestNoProgressBar(t *testing.T) {
 	t.Parallel()
-	file := fileWith(t, noise(1_400_000))
+	file := testkit.TempFile(t, testkit.Noise(1_400_000))
 	for _, flags := range []string{"--no-progress --send-file " + file, "--quiet --send-file " + file, "--json --send-file " + file, "<" + file, "--send-file " + file + " 2>err"} {
 		t.Run(strings.ReplaceAll(flags, file, "FILE"), func(t *testing.T) {
 			t.Parallel()
@@ -332,7 +334,7 @@ func TestNoProgressBar(t *testing.T) {
 			s.enter("cd " + s.dir)
 			c := s.dial("--rate 1M " + flags)
 			seen := ""
-			_ = c.SetReadDeadline(time.Now().Add(patience))
+			_ = c.SetReadDeadline(time.Now().Add(testkit.Patience))
 			for b := make([]byte, 64<<10); ; {
 				n, err := c.Read(b)
 				seen += s.text()
@@ -378,10 +380,10 @@ func TestProgressLines(t *testing.T) {
 		t.Run(test.args, func(t *testing.T) {
 			t.Parallel()
 			ln := listenTest(t)
-			stdin := opened(t, fileWith(t, noise(6_000_000)))
+			stdin := opened(t, testkit.TempFile(t, testkit.Noise(6_000_000)))
 			p := startPurr(t, opts{stdin: stdin}, append(words(test.args), "--rate", "1M", "127.0.0.1", portOf(t, ln.Addr()))...)
 			c := acceptTest(t, ln)
-			n := drained(c, patience)
+			n := drained(c, testkit.Patience)
 			_ = c.Close()
 			p.ends(0)
 			if n != 6_000_000 {

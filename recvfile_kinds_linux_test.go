@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"purr/internal/testkit"
 )
 
 // What --recv-file can be: names, pipes and devices, and the ways into them.
@@ -33,7 +35,7 @@ func TestRecvFileNames(t *testing.T) {
 // Pipes and devices are written to as they are.
 func TestRecvFileDirect(t *testing.T) {
 	t.Parallel()
-	content := noise(quick)
+	content := testkit.Noise(quick)
 	receive := func(path string) *process {
 		p := startPurr(t, opts{}, "-l", "--recv-file", path, "127.0.0.1", "0")
 		c := dialTest(t, "tcp", p.addr())
@@ -43,7 +45,7 @@ func TestRecvFileDirect(t *testing.T) {
 	}
 	dir := t.TempDir()
 	fifo := filepath.Join(dir, "fifo")
-	if err := mkfifo(fifo); err != nil {
+	if err := testkit.Mkfifo(fifo); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Symlink("/dev/null", dir+"/null"); err != nil {
@@ -108,16 +110,16 @@ func TestLinkNoReplace(t *testing.T) {
 
 // Each way that a received file is hashed by, and nothing is left of it.
 func TestRecvFileWays(t *testing.T) {
-	content := noise(3<<20 + 4321)
+	content := testkit.Noise(3<<20 + 4321)
 	for _, test := range []struct{ args, way string }{{"", "splice to file"}, {"--upper", "digest"}} {
 		t.Run(test.way, func(t *testing.T) {
-			noLeaks(t)
+			testkit.NoLeaks(t)
 			var took []string
 			testHookWay = func(name string) { took = append(took, name) }
 			defer func() { testHookWay = nil }()
 			dir := t.TempDir()
 			p, ctx := testPurr(t, nil, nil, append(words(test.args), "--recv-file", dir+"/f", "h", "80")...)
-			ours, theirs := tcpPair(t)
+			ours, theirs := testkit.TcpPair(t)
 			result := converses(p, ctx, ours)
 			writeAll(t, theirs, content)
 			_ = theirs.CloseWrite()
@@ -132,7 +134,7 @@ func TestRecvFileWays(t *testing.T) {
 				want = string(b)
 			}
 			hasContent(t, dir+"/f", want)
-			if said := p.log.out.(*kept).String(); !strings.Contains(said, sumOf(want)) {
+			if said := p.log.out.(*testkit.Output).String(); !strings.Contains(said, sumOf(want)) {
 				t.Errorf("said %q", said)
 			}
 			if fmt.Sprint(took) != "["+test.way+"]" {

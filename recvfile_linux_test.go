@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"purr/internal/testkit"
 )
 
 // --recv-file: a name that appears with the complete file or not at all.
@@ -55,8 +57,8 @@ func seesReset(t testing.TB, r io.Reader) {
 // Every netcat sends, dialled to and dialling.
 func TestRecvFileFromStockSenders(t *testing.T) {
 	t.Parallel()
-	content := noise(eight/4 + 321)
-	path := fileWith(t, content)
+	content := testkit.Noise(eight/4 + 321)
+	path := testkit.TempFile(t, content)
 	want := fmt.Sprintf("received %d bytes, sha256 %s, closed in order; %s", len(content), sumOf(content), cannotTell)
 	check := func(t *testing.T, p *process, dir string) {
 		t.Helper()
@@ -98,7 +100,7 @@ func TestRecvFileFromStockSenders(t *testing.T) {
 	})
 	t.Run("unix, in upper case", func(t *testing.T) {
 		t.Parallel()
-		dir, socket := t.TempDir(), filepath.Join(socketDir(t), "s")
+		dir, socket := t.TempDir(), filepath.Join(testkit.SocketDir(t), "s")
 		p := startPurr(t, opts{dir: dir}, "-v", "-l", "--upper", "--recv-file", "f", "-U", socket)
 		p.waitErr(listeningOn)
 		c := dialTest(t, "unix", socket)
@@ -119,7 +121,7 @@ var receivings = []struct {
 	status int
 	says   string
 }{
-	{"reset", nil, func(t *testing.T, _ *process, c streamConn) { reset(t, c) }, 1, "connection reset by peer"},
+	{"reset", nil, func(t *testing.T, _ *process, c streamConn) { testkit.Reset(t, c) }, 1, "connection reset by peer"},
 	{"idle", []string{"-w", "3"}, sees, 1, "idle for 3s before the peer had finished"},
 	{"SIGTERM", nil, func(t *testing.T, p *process, c streamConn) { p.signal(syscall.SIGTERM); sees(t, p, c) }, 143, ""},
 	{"SIGINT", nil, func(t *testing.T, p *process, c streamConn) { p.signal(syscall.SIGINT); sees(t, p, c) }, 130, ""},
@@ -150,11 +152,11 @@ func TestRecvFileFails(t *testing.T) {
 				}
 				p := startPurr(t, opts{dir: dir}, args...)
 				c := dialTest(t, "tcp", p.addr()).(streamConn)
-				half := noise(150_000)
+				half := testkit.Noise(150_000)
 				_, _ = io.WriteString(c, half)
 				if test.name != "too much" {
 					partial := ""
-					eventually(t, "half has been stored", func() bool {
+					testkit.Eventually(t, "half has been stored", func() bool {
 						found, _ := filepath.Glob(filepath.Join(dir, ".f.purr-????????"))
 						if len(found) != 1 {
 							return false
@@ -198,8 +200,8 @@ func TestRecvFileKilledSender(t *testing.T) {
 			dir := t.TempDir()
 			p := startPurr(t, opts{dir: dir}, "-l", "--recv-file", "f", "--expect-size", "8M", "127.0.0.1", "0")
 			client := shell(t, opts{openStdin: true}, "exec "+peer.command(t, peer.dialSend, p.port()))
-			writeAll(t, client.stdin, noise(100_000))
-			eventually(t, "some has been stored", func() bool {
+			writeAll(t, client.stdin, testkit.Noise(100_000))
+			testkit.Eventually(t, "some has been stored", func() bool {
 				found, _ := filepath.Glob(filepath.Join(dir, ".f.purr-*"))
 				if len(found) != 1 {
 					return false
@@ -218,7 +220,7 @@ func TestRecvFileKilledSender(t *testing.T) {
 // What is as expected is stored, and said to be.
 func TestRecvFileAsExpected(t *testing.T) {
 	t.Parallel()
-	content := noise(quick)
+	content := testkit.Noise(quick)
 	for _, test := range []struct{ option, value, says string }{
 		{"--expect-size", "300000", "closed in order; the size is the expected one"},
 		{"--expect-sha256", strings.ToUpper(sumOf(content)), "closed in order; the SHA-256 is the expected one"},
@@ -242,7 +244,7 @@ func TestRecvFileDiskFull(t *testing.T) {
 		dir := t.TempDir()
 		script := `mount -t tmpfs -o size=1m tmpfs "$1" && cd "$1" && purr -l ` + upper + ` --recv-file f 127.0.0.1 0; s=$?; ls -A; exit $s`
 		p := shell(t, opts{}, `exec unshare -m sh -c "$1" sh "$2"`, script, dir)
-		sender := startPurr(t, opts{}, "--send-file", fileWith(t, noise(eight)), "127.0.0.1", p.port())
+		sender := startPurr(t, opts{}, "--send-file", testkit.TempFile(t, testkit.Noise(eight)), "127.0.0.1", p.port())
 		sender.ends(1)
 		fewer(t, sender, eight)
 		p.ends(1)
@@ -300,8 +302,8 @@ func TestRecvFileNotPermitted(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to become somebody else")
 	}
-	needs(t, "setpriv", "util-linux")
-	dir := socketDir(t)
+	testkit.Program(t, "setpriv", "util-linux")
+	dir := testkit.SocketDir(t)
 	if err := os.WriteFile(dir+"/f", []byte("old"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -343,12 +345,12 @@ func checkAsNobody(t *testing.T, path, says string) {
 // --force replaces at the end, not before.
 func TestRecvFileForce(t *testing.T) {
 	t.Parallel()
-	path := fileWith(t, "old")
+	path := testkit.TempFile(t, "old")
 	for _, content := range []string{"", "new"} {
 		p := startPurr(t, opts{}, "-l", "--force", "--recv-file", path, "127.0.0.1", "0")
 		c := dialTest(t, "tcp", p.addr())
 		if content == "" {
-			reset(t, c)
+			testkit.Reset(t, c)
 			p.ends(1)
 			hasContent(t, path, "old")
 			continue
@@ -386,7 +388,7 @@ func TestRecvFileMeanwhile(t *testing.T) {
 	p = startPurr(t, opts{dir: dir}, "-l", "--recv-file", "before/g", "127.0.0.1", "0")
 	c = dialTest(t, "tcp", p.addr()).(streamConn)
 	writeAll(t, c, "hello")
-	eventually(t, "it is being received", func() bool {
+	testkit.Eventually(t, "it is being received", func() bool {
 		found, _ := filepath.Glob(dir + "/before/.g.purr-*")
 		return len(found) == 1
 	})
@@ -403,7 +405,7 @@ func TestRecvFileWithKey(t *testing.T) {
 	t.Parallel()
 	k, dir := newKey(), t.TempDir()
 	l := startPurr(t, opts{env: keyed(k), dir: dir}, "-l", "--recv-file", "f", "127.0.0.1", "0")
-	startPurr(t, opts{env: keyed(k)}, "--send-file", fileWith(t, "content"), "127.0.0.1", l.port()).ends(0)
+	startPurr(t, opts{env: keyed(k)}, "--send-file", testkit.TempFile(t, "content"), "127.0.0.1", l.port()).ends(0)
 	l.ends(0)
 	said(l, `received 7 bytes, sha256 [0-9a-f]{64}, closed in order; the sender has said that this is the end$`)
 	hasContent(t, filepath.Join(dir, "f"), "content")

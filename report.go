@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"purr/internal/display"
 )
 
 // What --push and --pull say of each file: a line, or an event under --json.
@@ -77,7 +79,7 @@ func failedEvent(name, status, why, partial string, kept int64) []field {
 // was not alone on its way.
 func (p *purr) sayStored(name string, f *stored, offset int64, begun time.Time) {
 	if f.identical {
-		p.sayIdentical(quoted(name), f)
+		p.sayIdentical(display.Quote(name), f)
 		return
 	}
 	event := storedEvent(f, offset)
@@ -85,7 +87,7 @@ func (p *purr) sayStored(name string, f *stored, offset int64, begun time.Time) 
 		event[0].value = name
 		event = append(event, field{"as", f.path})
 	}
-	p.sayFile(event, "%s: %d bytes stored and verified%s, sha256 %.8x%s", quoted(name), f.size, f.as(name), f.digest, rateOf(f, offset, begun))
+	p.sayFile(event, "%s: %d bytes stored and verified%s, sha256 %.8x%s", display.Quote(name), f.size, f.as(name), f.digest, rateOf(f, offset, begun))
 }
 
 // sayReceived is sayStored at the receiver.
@@ -125,20 +127,20 @@ func rateOf(f *stored, offset int64, begun time.Time) string {
 	if f.size <= smallFile || begun.IsZero() {
 		return ""
 	}
-	return ", " + rateText(f.size-offset, time.Since(begun))
+	return ", " + display.Rate(f.size-offset, time.Since(begun))
 }
 
 // sayRefusedThere says what the other end did not store, at the sender.
 func (p *purr) sayRefusedThere(name string, status int, why string) {
 	if status == 5 {
-		p.sayFailed(name, "damaged", why, "%s: %s", quoted(name), why)
+		p.sayFailed(name, "damaged", why, "%s: %s", display.Quote(name), why)
 		return
 	}
 	if own, ok := strings.CutPrefix(why, errGivenUp.Error()+": "); ok { // it repeats what was said here
-		p.sayFailed(name, "failed", own, "%s: %s: not stored", quoted(name), own)
+		p.sayFailed(name, "failed", own, "%s: %s: not stored", display.Quote(name), own)
 		return
 	}
-	p.sayFailed(name, "refused", why, "%s: refused by the other end: %s", quoted(name), why)
+	p.sayFailed(name, "refused", why, "%s: refused by the other end: %s", display.Quote(name), why)
 }
 
 // sayTotal says what several files come to; its event what any number does.

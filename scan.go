@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"purr/internal/display"
 )
 
 // A scanState is what a TCP port said to a connection. The words are stable: scripts and --json use them.
@@ -184,7 +186,7 @@ func hostAndAddress(host string, addr netip.Addr) (string, string) {
 
 // writeScanJSON writes the object of one port and a newline. The banner is escaped as for a terminal.
 func writeScanJSON(w io.Writer, r *scanResult) error {
-	o := scanJSON{V: 1, Port: r.target.Port(), State: r.state, ICMP: r.icmp, Banner: payloadText(r.banner, scanBannerMost)}
+	o := scanJSON{V: 1, Port: r.target.Port(), State: r.state, ICMP: r.icmp, Banner: display.Payload(r.banner, scanBannerMost)}
 	o.Host, o.Address = hostAndAddress(r.host, r.target.Addr())
 	if r.state == scanOpen || r.state == scanClosed {
 		us := r.rtt.Microseconds()

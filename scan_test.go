@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"purr/internal/testkit"
 )
 
 // listenTCP returns the address of a listener on loopback that says greeting to whoever connects.
@@ -83,7 +85,7 @@ func TestScanBanner(t *testing.T) {
 	if err := scanTCP(t.Context(), targets, scanOptions{banner: true, bannerWait: 3 * time.Second}, func(r scanResult) { got = append(got, r) }); err != nil {
 		t.Fatal(err)
 	}
-	if since(start) > 10*time.Second || len(got) != 3 {
+	if testkit.Since(start) > 10*time.Second || len(got) != 3 {
 		t.Fatal(time.Since(start), len(got))
 	}
 	if string(got[0].banner) != "220 cats\x1b[2J\r\n" || len(got[1].banner) != 0 || len(got[2].banner) != scanBannerMost {

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // Conversations over an encrypted connection: everything that a plain one does.
@@ -54,7 +56,7 @@ func TestSealedBulk(t *testing.T) {
 		}
 		return path, [32]byte(h.Sum(nil))
 	}
-	block := noise(32 << 20)
+	block := testkit.Noise(32 << 20)
 	one, oneSum := file("one", block, block[5:], block, "end")
 	two, twoSum := file("two", block[9:], block, block[1:], "other end")
 	for _, pipes := range []bool{false, true} {
@@ -69,8 +71,8 @@ func TestSealedBulk(t *testing.T) {
 		}
 		l := shell(t, opts{env: keyed(k), dir: dir}, line("-l 127.0.0.1 0", one, "two.came"))
 		d := shell(t, opts{env: keyed(k), dir: dir}, line("127.0.0.1 "+l.port(), two, "one.came"))
-		d.endsWithin(0, 2*patience)
-		l.endsWithin(0, 2*patience)
+		d.endsWithin(0, 2*testkit.Patience)
+		l.endsWithin(0, 2*testkit.Patience)
 		for name, want := range map[string][32]byte{"one.came": oneSum, "two.came": twoSum} {
 			b, err := os.ReadFile(filepath.Join(dir, name))
 			if err != nil {
@@ -88,14 +90,14 @@ func TestSealedHalfClose(t *testing.T) {
 	t.Parallel()
 	k := newKey()
 	l := startPurr(t, opts{env: keyed(k), openStdin: true}, "-v", "-l", "127.0.0.1", "0")
-	writeAll(t, l.stdin, noise(1)) // a pipe that has carried something is read to its end
+	writeAll(t, l.stdin, testkit.Noise(1)) // a pipe that has carried something is read to its end
 	d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("question\n")}, "127.0.0.1", l.port())
 	l.waitOut("question")
 	d.waitOut("^.")
-	writeAll(t, l.stdin, noise(200_000)[1:])
+	writeAll(t, l.stdin, testkit.Noise(200_000)[1:])
 	_ = l.stdin.Close()
 	d.ends(0)
-	d.printed(noise(200_000))
+	d.printed(testkit.Noise(200_000))
 	l.ends(0)
 	l.waitErr(regexp.MustCompile(`both ends finished; sent 200000 bytes, received 9 bytes`))
 }
@@ -103,8 +105,8 @@ func TestSealedHalfClose(t *testing.T) {
 // Every way to use a connection works with a key as it does without.
 func TestSealedModes(t *testing.T) {
 	t.Parallel()
-	payload := noise(500_000)
-	file := fileWith(t, payload)
+	payload := testkit.Noise(500_000)
+	file := testkit.TempFile(t, payload)
 	for _, test := range []struct {
 		name, listener, dialer string
 		in                     string // the dialer's stdin
@@ -140,7 +142,7 @@ func TestSealedModes(t *testing.T) {
 				k := newKey()
 				args := words(test.listener)
 				if unix {
-					args = append(args, "-v", "-U", socketDir(t)+"/s")
+					args = append(args, "-v", "-U", testkit.SocketDir(t)+"/s")
 				} else {
 					args = append(args, "127.0.0.1", "0")
 				}
@@ -158,9 +160,9 @@ func TestSealedModes(t *testing.T) {
 					d.quiet()
 				}
 				if strings.Contains(test.listener, "-lk") {
-					eventually(t, "all is printed", func() bool { return l.out.len() >= len(test.listens) })
+					testkit.Eventually(t, "all is printed", func() bool { return l.out.Len() >= len(test.listens) })
 					if got := l.out.String(); got != test.listens {
-						t.Errorf("printed %s, want %s", brief(got), brief(test.listens))
+						t.Errorf("printed %s, want %s", testkit.Brief(got), testkit.Brief(test.listens))
 					}
 					l.runs()
 					continue
@@ -181,11 +183,11 @@ func TestSealedSendFileIsAcknowledged(t *testing.T) {
 	t.Parallel()
 	k := newKey()
 	l := startPurr(t, opts{env: keyed(k)}, "-l", "127.0.0.1", "0")
-	d := startPurr(t, opts{env: keyed(k)}, "--send-file", fileWith(t, noise(300_000)), "127.0.0.1", l.port())
+	d := startPurr(t, opts{env: keyed(k)}, "--send-file", testkit.TempFile(t, testkit.Noise(300_000)), "127.0.0.1", l.port())
 	d.ends(0)
 	d.complains("sent 300000 bytes", "the other end's system acknowledged all of them and closed")
 	l.ends(0)
-	l.printed(noise(300_000))
+	l.printed(testkit.Noise(300_000))
 }
 
 // -k: each client's bytes go to stdout, stdin goes to all, and a client
@@ -261,7 +263,7 @@ func TestKeyPromptInterrupted(t *testing.T) {
 // it, and the other, bare.
 func sealedPair(t testing.TB, p *purr, ctx context.Context) (ours *sealed, theirs net.Conn, socket *net.TCPConn) {
 	t.Helper()
-	a, b := tcpPair(t)
+	a, b := testkit.TcpPair(t)
 	result := make(chan error, 1)
 	var c net.Conn
 	go func() {
@@ -283,7 +285,7 @@ func sealedPair(t testing.TB, p *purr, ctx context.Context) (ours *sealed, their
 func keyedPurr(t testing.TB, stdin, stdout *os.File, args ...string) (*purr, context.Context) {
 	t.Helper()
 	k := newKey()
-	file := fileWith(t, k.String())
+	file := testkit.TempFile(t, k.String())
 	return testPurr(t, stdin, stdout, append([]string{"--key-file", file}, args...)...)
 }
 
@@ -352,7 +354,7 @@ func TestCloseWhileTheEndWaits(t *testing.T) {
 		if err := ends(t, waiting); err == nil {
 			t.Errorf("%s: the end went out", name)
 		}
-		if took := since(begun); took > 2*time.Second {
+		if took := testkit.Since(begun); took > 2*time.Second {
 			t.Errorf("%s took %v", name, took)
 		}
 	}
@@ -363,28 +365,28 @@ func TestSealedSessionLeavesNothing(t *testing.T) {
 	for _, args := range []string{"h 80", "--upper h 80", "-w 5 h 80", "--send-only h 80", "--send-file go.mod h 80", "--quit-word q h 80", "--echo h 80", "-t -C h 80"} {
 		for _, how := range []string{"in order", "stopped", "reset", "cut"} {
 			t.Run(args+" "+how, func(t *testing.T) {
-				noLeaks(t)
+				testkit.NoLeaks(t)
 				in, feed := stdioPipe(t)
 				drain, out := stdioPipe(t)
 				p, ctx := keyedPurr(t, in, out, words(args)...)
 				ours, theirs, socket := sealedPair(t, p, ctx)
 				result := converses(p, ctx, ours)
 				go func() { _, _ = io.Copy(io.Discard, drain) }()
-				writeString(t, feed, "hello\n")
-				writeString(t, theirs, "hello\n")
+				testkit.WriteString(t, feed, "hello\n")
+				testkit.WriteString(t, theirs, "hello\n")
 				switch how {
 				case "in order":
 					_ = feed.Close()
 					_ = theirs.(halfCloser).CloseWrite()
 					_, _ = io.Copy(io.Discard, theirs)
 				case "stopped":
-					readN(t, theirs, 1)
+					testkit.ReadN(t, theirs, 1)
 					p.stop(errors.New("stopped by the test"))
 				case "reset":
-					readN(t, theirs, 1)
-					reset(t, socket)
+					testkit.ReadN(t, theirs, 1)
+					testkit.Reset(t, socket)
 				case "cut":
-					readN(t, theirs, 1)
+					testkit.ReadN(t, theirs, 1)
 					_ = socket.Close()
 				}
 				err := ends(t, result)
@@ -409,7 +411,7 @@ func TestSealedFullDisk(t *testing.T) {
 	defer full.Close()
 	k := newKey()
 	l := startPurr(t, opts{env: keyed(k), stdout: full}, "-l", "127.0.0.1", "0")
-	d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader(noise(20_000_000))}, "127.0.0.1", l.port())
+	d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader(testkit.Noise(20_000_000))}, "127.0.0.1", l.port())
 	l.ends(1)
 	l.complains("write to stdout", "no space left")
 	d.ends(1)
@@ -433,7 +435,7 @@ func TestSealedIdle(t *testing.T) {
 	t.Run("bytes not taken", func(t *testing.T) {
 		t.Parallel()
 		l := startPurr(t, opts{env: keyed(k), ownStdout: true}, "-l", "127.0.0.1", "0")
-		d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader(noise(20_000_000))}, "-w", "4", "127.0.0.1", l.port())
+		d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader(testkit.Noise(20_000_000))}, "-w", "4", "127.0.0.1", l.port())
 		d.ends(1)
 		d.complains("send to 127.0.0.1 port", "idle for 4s")
 	})

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // What --send-file knows of the bytes it has sent, and says.
@@ -46,24 +48,24 @@ func TestAcknowledged(t *testing.T) {
 	const size = 100_000
 	check := func(t *testing.T, c, peer *net.TCPConn, dialled bool) {
 		t.Helper()
-		writeAll(t, c, noise(size))
-		readN(t, peer, size)
+		writeAll(t, c, testkit.Noise(size))
+		testkit.ReadN(t, peer, size)
 		count := func(want int64) func() bool {
 			return func() bool {
 				n, known := acknowledged(c, dialled, size+10)
 				return known && n == want
 			}
 		}
-		eventually(t, "all is acknowledged, and nothing else", count(size))
+		testkit.Eventually(t, "all is acknowledged, and nothing else", count(size))
 		_ = c.CloseWrite()
-		readAll(t, peer)
-		eventually(t, "the FIN counts", func() bool { left, err := unacknowledged(c); return err == nil && left == 0 })
+		testkit.ReadAll(t, peer)
+		testkit.Eventually(t, "the FIN counts", func() bool { left, err := unacknowledged(c); return err == nil && left == 0 })
 		if n, known := acknowledged(c, dialled, size); n != size || !known {
 			t.Errorf("%d bytes acknowledged (%v), want %d", n, known, size)
 		}
 	}
-	t.Run("dialled", func(t *testing.T) { ours, theirs := tcpPair(t); check(t, ours, theirs, true) })
-	t.Run("accepted", func(t *testing.T) { theirs, ours := tcpPair(t); check(t, ours, theirs, false) })
+	t.Run("dialled", func(t *testing.T) { ours, theirs := testkit.TcpPair(t); check(t, ours, theirs, true) })
+	t.Run("accepted", func(t *testing.T) { theirs, ours := testkit.TcpPair(t); check(t, ours, theirs, false) })
 	t.Run("unix", func(t *testing.T) {
 		a, b := net.Pipe()
 		defer b.Close()
@@ -84,8 +86,8 @@ func TestAcknowledgedMultipath(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	content := noise(quick)
-	p := startPurr(t, opts{}, "-l", "--send-file", fileWith(t, content), "127.0.0.1", "0")
+	content := testkit.Noise(quick)
+	p := startPurr(t, opts{}, "-l", "--send-file", testkit.TempFile(t, content), "127.0.0.1", "0")
 	var dialer net.Dialer
 	dialer.SetMultipathTCP(true)
 	c, err := dialer.DialContext(t.Context(), "tcp", p.addr())
@@ -96,8 +98,8 @@ func TestAcknowledgedMultipath(t *testing.T) {
 	if several, err := c.(*net.TCPConn).MultipathTCP(); err != nil || !several {
 		t.Skipf("needs MPTCP (%v)", err)
 	}
-	_ = c.SetDeadline(time.Now().Add(patience))
-	if got := readAll(t, c); got != content {
+	_ = c.SetDeadline(time.Now().Add(testkit.Patience))
+	if got := testkit.ReadAll(t, c); got != content {
 		t.Errorf("%d of %d bytes, or others", len(got), len(content))
 	}
 	_ = c.Close()
@@ -108,8 +110,8 @@ func TestAcknowledgedMultipath(t *testing.T) {
 // The last line, with each netcat at the other end, and what it received.
 func TestSendFileSaysWhatIsKnown(t *testing.T) {
 	t.Parallel()
-	content := noise(eight/4 + 321)
-	path := fileWith(t, content)
+	content := testkit.Noise(eight/4 + 321)
+	path := testkit.TempFile(t, content)
 	want := fmt.Sprintf("sent %d bytes, sha256 %s; %s", len(content), sumOf(content), allAcknowledged)
 	for _, peer := range netcats {
 		t.Run("purr dials "+peer.program, func(t *testing.T) {
@@ -140,8 +142,8 @@ func TestSendFileSaysWhatIsKnown(t *testing.T) {
 // reset.
 func TestSendFileNotAcknowledged(t *testing.T) {
 	t.Parallel()
-	path := fileWith(t, noise(2*eight))
-	large := fileWith(t, strings.Repeat(noise(2*eight), 3)) // more than sockets hold: it cannot be acknowledged as a whole
+	path := testkit.TempFile(t, testkit.Noise(2*eight))
+	large := testkit.TempFile(t, strings.Repeat(testkit.Noise(2*eight), 3)) // more than sockets hold: it cannot be acknowledged as a whole
 	for _, peer := range netcats {
 		t.Run(peer.program+" on a full disk", func(t *testing.T) {
 			t.Parallel()
@@ -158,7 +160,7 @@ func TestSendFileNotAcknowledged(t *testing.T) {
 			t.Parallel()
 			p := startPurr(t, opts{}, "-l", "--send-file", large, "127.0.0.1", "0")
 			client := shell(t, opts{ownStdout: true}, "exec "+peer.command(t, peer.dialReceive, p.port()))
-			readN(t, client.stdout, 1000)
+			testkit.ReadN(t, client.stdout, 1000)
 			client.kill()
 			p.ends(1)
 			fewer(t, p, 6*eight)
@@ -169,17 +171,17 @@ func TestSendFileNotAcknowledged(t *testing.T) {
 		ln := listenTest(t)
 		p := startPurr(t, opts{}, "--send-file", path, "--sum", "127.0.0.1", portOf(t, ln.Addr()))
 		c := acceptTest(t, ln)
-		readN(t, c, 100_000)
-		reset(t, c)
+		testkit.ReadN(t, c, 100_000)
+		testkit.Reset(t, c)
 		p.ends(1)
 		fewer(t, p, 2*eight)
 	})
 	t.Run("reset after the last byte", func(t *testing.T) {
 		t.Parallel()
-		p := startPurr(t, opts{}, "-l", "--send-file", fileWith(t, "small"), "127.0.0.1", "0")
+		p := startPurr(t, opts{}, "-l", "--send-file", testkit.TempFile(t, "small"), "127.0.0.1", "0")
 		c := dialTest(t, "tcp", p.addr())
-		readAll(t, c)
-		reset(t, c)
+		testkit.ReadAll(t, c)
+		testkit.Reset(t, c)
 		p.ends(1)
 		p.complains("connection reset by peer; peer acknowledged 5 of 5 bytes")
 	})
@@ -187,7 +189,7 @@ func TestSendFileNotAcknowledged(t *testing.T) {
 		t.Parallel()
 		p := startPurr(t, opts{}, "-l", "-W", "1", "--send-file", path, "127.0.0.1", "0")
 		c := dialTest(t, "tcp", p.addr())
-		readN(t, c, 1000)
+		testkit.ReadN(t, c, 1000)
 		writeAll(t, c, "x")
 		if _, err := io.Copy(io.Discard, c); err == nil {
 			t.Error("the receiver saw an orderly end")
@@ -205,7 +207,7 @@ func TestSendFilePeerStays(t *testing.T) {
 		t.Run(limit[0], func(t *testing.T) {
 			t.Parallel()
 			ln := listenTest(t)
-			args := append([]string{"--send-file", fileWith(t, "hello"), "127.0.0.1", portOf(t, ln.Addr())}, limit...)
+			args := append([]string{"--send-file", testkit.TempFile(t, "hello"), "127.0.0.1", portOf(t, ln.Addr())}, limit...)
 			p := startPurr(t, opts{}, args...)
 			acceptTest(t, ln)
 			p.ends(0)
@@ -218,7 +220,7 @@ func TestSendFilePeerStays(t *testing.T) {
 func TestSendFileUnfinishedPipe(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "fifo")
-	if err := mkfifo(path); err != nil {
+	if err := testkit.Mkfifo(path); err != nil {
 		t.Fatal(err)
 	}
 	ln := listenTest(t)
@@ -226,7 +228,7 @@ func TestSendFileUnfinishedPipe(t *testing.T) {
 	c := acceptTest(t, ln)
 	w := openFlags(t, path, os.O_WRONLY)
 	writeAll(t, w, "a part")
-	readN(t, c, 6)
+	testkit.ReadN(t, c, 6)
 	if b, err := io.ReadAll(c); err == nil {
 		t.Errorf("the receiver saw an orderly end, after %q", b)
 	}
@@ -247,9 +249,9 @@ func TestSendFileUnreadableAndEmpty(t *testing.T) {
 		p.ends(1)
 		p.complains("read from /proc/self/mem: input/output error")
 
-		p = startPurr(t, opts{}, append(flags, "-l", "--send-file", fileWith(t, ""), "127.0.0.1", "0")...)
+		p = startPurr(t, opts{}, append(flags, "-l", "--send-file", testkit.TempFile(t, ""), "127.0.0.1", "0")...)
 		d := dialTest(t, "tcp", p.addr())
-		if got := readAll(t, d); got != "" {
+		if got := testkit.ReadAll(t, d); got != "" {
 			t.Errorf("got %q", got)
 		}
 		_ = d.Close()
@@ -261,20 +263,20 @@ func TestSendFileUnreadableAndEmpty(t *testing.T) {
 // One line for each client, with its name; one that resets is one of them.
 func TestSendFileManyClients(t *testing.T) {
 	t.Parallel()
-	content := noise(2 * eight)
-	p := startPurr(t, opts{}, "-l", "-k", "--sum", "--send-file", fileWith(t, content), "127.0.0.1", "0")
+	content := testkit.Noise(2 * eight)
+	p := startPurr(t, opts{}, "-l", "-k", "--sum", "--send-file", testkit.TempFile(t, content), "127.0.0.1", "0")
 	var names []string
 	for i := range 3 {
 		c := dialTest(t, "tcp", p.addr())
 		name := "127.0.0.1 port " + portOf(t, c.LocalAddr())
 		if i == 1 {
-			readN(t, c, 1000)
-			reset(t, c)
+			testkit.ReadN(t, c, 1000)
+			testkit.Reset(t, c)
 			p.waitErr(regexp.MustCompile(`(?m)^purr: .*` + name + `: .*; peer acknowledged \d+ of 16777216 bytes$`))
 			continue
 		}
 		names = append(names, name)
-		if got := readAll(t, c); got != content {
+		if got := testkit.ReadAll(t, c); got != content {
 			t.Errorf("%d of %d bytes, or others", len(got), len(content))
 		}
 		_ = c.Close()
@@ -292,20 +294,20 @@ func TestSendFileManyClients(t *testing.T) {
 // A Unix socket has no acknowledgements, and nothing is said of any.
 func TestSendFileUnix(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(socketDir(t), "s")
-	p := startPurr(t, opts{}, "-l", "-k", "-v", "--send-file", fileWith(t, noise(quick)), "-U", path)
+	path := filepath.Join(testkit.SocketDir(t), "s")
+	p := startPurr(t, opts{}, "-l", "-k", "-v", "--send-file", testkit.TempFile(t, testkit.Noise(quick)), "-U", path)
 	p.waitErr(listeningOn)
 	c := dialTest(t, "unix", path)
-	if got := readAll(t, c); got != noise(quick) {
+	if got := testkit.ReadAll(t, c); got != testkit.Noise(quick) {
 		t.Errorf("%d bytes", len(got))
 	}
 	_ = c.Close()
 	p.waitErr(regexp.MustCompile(`(?m)^purr: .*: sent 300000 bytes; the other end closed in order; nothing acknowledges bytes here, and a plain peer cannot confirm that it read or stored them$`))
 
-	one := startPurr(t, opts{}, "-l", "-v", "--send-file", fileWith(t, noise(2*eight)), "-U", path+"2")
+	one := startPurr(t, opts{}, "-l", "-v", "--send-file", testkit.TempFile(t, testkit.Noise(2*eight)), "-U", path+"2")
 	one.waitErr(listeningOn)
 	c = dialTest(t, "unix", path+"2")
-	readN(t, c, 1000)
+	testkit.ReadN(t, c, 1000)
 	_ = c.Close()
 	one.ends(1)
 }

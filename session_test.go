@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"purr/internal/testkit"
 )
 
 // testPurr makes a run of the program without the process around it: the
@@ -37,30 +37,8 @@ func testPurr(t testing.TB, stdin, stdout *os.File, args ...string) (*purr, cont
 	}
 	ctx, stop := context.WithCancelCause(t.Context())
 	t.Cleanup(func() { stop(nil) })
-	log := &logger{out: &kept{more: make(chan struct{})}, level: cfg.verbose}
+	log := &logger{out: &testkit.Output{More: make(chan struct{})}, level: cfg.verbose}
 	return newPurr(cfg, stdin, stdout, log, stop), ctx
-}
-
-// tcpPair is the two ends of a TCP connection over loopback.
-func tcpPair(t testing.TB) (ours, theirs *net.TCPConn) {
-	t.Helper()
-	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	ours, err = net.DialTCP("tcp", nil, ln.Addr().(*net.TCPAddr))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = ln.SetDeadline(time.Now().Add(patience))
-	theirs, err = ln.AcceptTCP()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = ours.Close(); _ = theirs.Close() })
-	_ = theirs.SetDeadline(time.Now().Add(patience))
-	return ours, theirs
 }
 
 // stdioPipe is a pipe that blocks, as a shell's does: Go's own would not.
@@ -82,7 +60,7 @@ func ends(t testing.TB, result <-chan error) error {
 	select {
 	case err := <-result:
 		return err
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		t.Fatal("the conversation does not end")
 		return nil
 	}
@@ -99,28 +77,20 @@ func converses(p *purr, ctx context.Context, c net.Conn) <-chan error {
 	return result
 }
 
-// noLeaks checks, when the test is over, that the goroutines it started have
-// ended. It is for tests that do not run in parallel with others.
-func noLeaks(t *testing.T) {
-	t.Helper()
-	existing := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, existing) })
-}
-
 // After a conversation in good order nothing is left of it.
 func TestSessionLeavesNothing(t *testing.T) {
 	for _, args := range []string{"h 80", "--upper h 80", "-w 5 h 80", "-l 80", "-l -w 5 80", "-lk 80", "-i 0.01 h 80", "--send-only h 80", "--send-file go.mod h 80", "--quit-word q h 80", "--echo h 80", "-t -C h 80"} {
 		t.Run(args, func(t *testing.T) {
-			noLeaks(t)
+			testkit.NoLeaks(t)
 			in, feed := stdioPipe(t)
 			drain, out := stdioPipe(t)
 			p, ctx := testPurr(t, in, out, words(args)...)
-			ours, theirs := tcpPair(t)
+			ours, theirs := testkit.TcpPair(t)
 			result := converses(p, ctx, ours)
 			go func() { _, _ = io.Copy(io.Discard, drain) }()
-			writeString(t, feed, "hello\n")
+			testkit.WriteString(t, feed, "hello\n")
 			_ = feed.Close()
-			writeString(t, theirs, "hello\n")
+			testkit.WriteString(t, theirs, "hello\n")
 			_ = theirs.CloseWrite()
 			_, _ = io.Copy(io.Discard, theirs)
 			if err := ends(t, result); err != nil {
@@ -141,11 +111,11 @@ func TestSessionEndsWhileStdioStalls(t *testing.T) {
 				continue // only splice looks at the connection while stdout stalls
 			}
 			t.Run(args+" "+how, func(t *testing.T) {
-				noLeaks(t)
+				testkit.NoLeaks(t)
 				in, feed := stdioPipe(t)
 				drain, out := stdioPipe(t)
 				p, ctx := testPurr(t, in, out, words(args)...)
-				ours, theirs := tcpPair(t)
+				ours, theirs := testkit.TcpPair(t)
 				result := converses(p, ctx, ours)
 				// Until nothing moves any more.
 				chunk := make([]byte, 64<<10)
@@ -175,7 +145,7 @@ func TestSessionEndsWhileStdioStalls(t *testing.T) {
 				if err := ends(t, result); err == nil {
 					t.Error("an ending of which nobody is told: bytes were lost")
 				}
-				if took := since(begun); took > promptly() {
+				if took := testkit.Since(begun); took > testkit.Promptly() {
 					t.Errorf("took %v", took)
 				}
 				// A write that had begun ends with its reader.
@@ -191,12 +161,12 @@ func TestSessionEndsWhileStdioStalls(t *testing.T) {
 func TestServeLeavesNothing(t *testing.T) {
 	for _, args := range []string{"-lk 127.0.0.1 0", "-lk --echo 127.0.0.1 0", "-lk --send-file go.mod 127.0.0.1 0", "-l 127.0.0.1 0", "-lk --max-conns 1 127.0.0.1 0"} {
 		t.Run(args, func(t *testing.T) {
-			noLeaks(t)
+			testkit.NoLeaks(t)
 			in, feed := stdioPipe(t)
 			p, ctx := testPurr(t, in, nil, words(args)...)
 			result := make(chan error, 1)
 			go func() { result <- p.listen(ctx) }()
-			m := p.log.out.(*kept).wait(regexp.MustCompile(`Listening on (\S+) (\d+)`))
+			m := p.log.out.(*testkit.Output).Wait(regexp.MustCompile(`Listening on (\S+) (\d+)`))
 			if m == nil {
 				t.Fatal("it does not listen")
 			}
@@ -209,7 +179,7 @@ func TestServeLeavesNothing(t *testing.T) {
 				clients = append(clients, c)
 				_, _ = c.Write([]byte("hello"))
 			}
-			writeString(t, feed, "to all")
+			testkit.WriteString(t, feed, "to all")
 			p.stop(errors.New("stopped by the test"))
 			if err := ends(t, result); err == nil || err.Error() != "stopped by the test" {
 				t.Errorf("got %v", err)
@@ -229,13 +199,13 @@ func TestServeLeavesNothing(t *testing.T) {
 func TestDatagramsLeaveNothing(t *testing.T) {
 	for _, args := range []string{"-u -l 127.0.0.1 0", "-u -l -k 127.0.0.1 0", "-u -l -k --echo 127.0.0.1 0", "-u -l -w 5 127.0.0.1 0"} {
 		t.Run(args, func(t *testing.T) {
-			noLeaks(t)
+			testkit.NoLeaks(t)
 			in, feed := stdioPipe(t)
 			drain, out := stdioPipe(t)
 			p, ctx := testPurr(t, in, out, words(args)...)
 			result := make(chan error, 1)
 			go func() { result <- p.listenPackets(ctx) }()
-			m := p.log.out.(*kept).wait(regexp.MustCompile(`Bound on (\S+) (\d+)`))
+			m := p.log.out.(*testkit.Output).Wait(regexp.MustCompile(`Bound on (\S+) (\d+)`))
 			if m == nil {
 				t.Fatal("it is not bound")
 			}
@@ -244,7 +214,7 @@ func TestDatagramsLeaveNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			writeString(t, c, "hello")
+			testkit.WriteString(t, c, "hello")
 			got := make([]byte, 5)
 			if _, err := io.ReadFull(drain, got); err != nil || string(got) != "hello" {
 				t.Errorf("printed %q (%v)", got, err)
@@ -258,13 +228,6 @@ func TestDatagramsLeaveNothing(t *testing.T) {
 	}
 }
 
-func writeString(t testing.TB, w io.Writer, s string) {
-	t.Helper()
-	if _, err := io.WriteString(w, s); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // What afterPeer does with each kind of stdin is tested with whole programs
 // (ending_test.go); here is what the session returns.
 func TestSessionErrors(t *testing.T) {
@@ -275,7 +238,7 @@ func TestSessionErrors(t *testing.T) {
 		}
 		defer dir.Close()
 		p, ctx := testPurr(t, dir, nil, "h", "80")
-		ours, theirs := tcpPair(t)
+		ours, theirs := testkit.TcpPair(t)
 		result := converses(p, ctx, ours)
 		if _, err := io.Copy(io.Discard, theirs); err == nil {
 			t.Error("the peer saw an orderly end")
@@ -286,7 +249,7 @@ func TestSessionErrors(t *testing.T) {
 	})
 	t.Run("reset", func(t *testing.T) {
 		p, ctx := testPurr(t, nil, nil, "-l", "80")
-		ours, theirs := tcpPair(t)
+		ours, theirs := testkit.TcpPair(t)
 		result := converses(p, ctx, ours)
 		_ = theirs.SetLinger(0)
 		_ = theirs.Close()

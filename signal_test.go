@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // SIGINT and SIGTERM end every mode at once, with the socket file removed.
@@ -45,7 +47,7 @@ func TestSignals(t *testing.T) {
 			t.Run(mode.name+" "+s.String(), func(t *testing.T) {
 				t.Parallel()
 				args, network, udp := mode.args, "tcp", strings.HasPrefix(mode.name, "udp")
-				path := filepath.Join(socketDir(t), "s")
+				path := filepath.Join(testkit.SocketDir(t), "s")
 				if mode.unix {
 					args, network = append(append([]string{}, args...), path), "unix"
 				}
@@ -73,7 +75,7 @@ func TestSignals(t *testing.T) {
 				}
 				checkSignal(t, p, s)
 				if mode.unix {
-					absent(t, path)
+					testkit.Absent(t, path)
 				}
 			})
 		}
@@ -88,7 +90,7 @@ func checkSignal(t *testing.T, p *process, s syscall.Signal) {
 	asked := time.Now()
 	p.signal(s)
 	p.ends(128 + int(s))
-	if took := since(asked); took > promptly() {
+	if took := testkit.Since(asked); took > testkit.Promptly() {
 		t.Errorf("%v took %v", s, took)
 	}
 	for line := range strings.Lines(p.err.String()) {
@@ -100,7 +102,7 @@ func checkSignal(t *testing.T, p *process, s syscall.Signal) {
 
 func TestSignalsDialling(t *testing.T) {
 	t.Parallel()
-	file := fileWith(t, noise(4*eight))
+	file := testkit.TempFile(t, testkit.Noise(4*eight))
 	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		for _, args := range [][]string{{}, {"--echo"}, {"--recv-only"}, {"--send-only"}, {"--send-file", file}, {"-i", "60"}, {"-C"}} {
 			t.Run(s.String()+" "+strings.Join(args, " "), func(t *testing.T) {
@@ -121,7 +123,7 @@ func TestSignalsDialling(t *testing.T) {
 			defer conn.Close()
 			p := startPurr(t, opts{openStdin: true}, "-u", "127.0.0.1", portOf(t, conn.LocalAddr()))
 			writeAll(t, p.stdin, "x")
-			_ = conn.SetDeadline(time.Now().Add(patience))
+			_ = conn.SetDeadline(time.Now().Add(testkit.Patience))
 			if _, _, err := conn.ReadFrom(make([]byte, 10)); err != nil {
 				t.Fatal(err)
 			}
@@ -132,7 +134,7 @@ func TestSignalsDialling(t *testing.T) {
 			ln := listenTest(t)
 			p := startPurr(t, opts{stdin: endless{}}, "127.0.0.1", portOf(t, ln.Addr()))
 			c := acceptTest(t, ln)
-			readN(t, c, 1<<20)
+			testkit.ReadN(t, c, 1<<20)
 			checkSignal(t, p, s)
 		})
 	}
@@ -155,14 +157,14 @@ func TestIgnoredHangup(t *testing.T) {
 // A client that takes nothing cannot keep purr from ending.
 func TestSignalsDeafClient(t *testing.T) {
 	t.Parallel()
-	file := fileWith(t, noise(4*eight))
+	file := testkit.TempFile(t, testkit.Noise(4*eight))
 	for _, args := range [][]string{{"-l"}, {"-l", "-k"}, {"-l", "-k", "--send-file", file}, {"-l", "--send-file", file}, {"-l", "-C"}, {"-l", "-i", "0.001"}} {
 		for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 			t.Run(strings.Join(args[:len(args)-1], " ")+" "+s.String(), func(t *testing.T) {
 				t.Parallel()
 				p := startPurr(t, opts{stdin: endless{}}, append(args, "127.0.0.1", "0")...)
 				c := dialTest(t, "tcp", p.addr())
-				readN(t, c, 1000)
+				testkit.ReadN(t, c, 1000)
 				checkSignal(t, p, s)
 			})
 		}
@@ -173,7 +175,7 @@ func TestSignalsDeafClient(t *testing.T) {
 func TestSignalWhileFileOpens(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "fifo")
-	if err := mkfifo(path); err != nil {
+	if err := testkit.Mkfifo(path); err != nil {
 		t.Skip(err)
 	}
 	ln := listenTest(t)
@@ -196,12 +198,12 @@ func TestStalledStdoutDatagrams(t *testing.T) {
 			p := startPurr(t, opts{ownStdout: true}, append(args, "127.0.0.1", "0")...)
 			c := dialTest(t, "udp", p.addr())
 			for range 200 {
-				_, _ = c.Write([]byte(noise(50_000)))
+				_, _ = c.Write([]byte(testkit.Noise(50_000)))
 			}
 			time.Sleep(500 * time.Millisecond)
 			checkSignal(t, p, syscall.SIGTERM)
 			limit := 300 * time.Millisecond
-			if underRace {
+			if testkit.UnderRace {
 				limit *= 3
 			}
 			if busy := p.busy(); busy > limit {

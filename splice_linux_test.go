@@ -9,33 +9,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
-)
 
-// unixPair is the two ends of a Unix stream connection.
-func unixPair(t testing.TB) (ours, theirs *net.UnixConn) {
-	t.Helper()
-	path := filepath.Join(socketDir(t), "s")
-	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	ours, err = net.DialUnix("unix", nil, ln.Addr().(*net.UnixAddr))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = ln.SetDeadline(time.Now().Add(patience))
-	theirs, err = ln.AcceptUnix()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = ours.Close(); _ = theirs.Close() })
-	_ = theirs.SetDeadline(time.Now().Add(patience))
-	return ours, theirs
-}
+	"purr/internal/testkit"
+)
 
 // conn is what both kinds of stream sockets are.
 type streamConn interface {
@@ -46,7 +24,7 @@ type streamConn interface {
 // Each pair of descriptors takes the way that was measured to be the fastest
 // for it, and every byte passes.
 func TestWays(t *testing.T) {
-	content := strings.ReplaceAll(noise(3<<20+4321), "\xff", "\xfe") // nothing for -t to find
+	content := strings.ReplaceAll(testkit.Noise(3<<20+4321), "\xff", "\xfe") // nothing for -t to find
 	for _, test := range []struct {
 		args            string
 		network         string
@@ -150,14 +128,14 @@ func TestWays(t *testing.T) {
 			var ours net.Conn
 			var theirs streamConn
 			if test.network == "tcp" {
-				ours, theirs = tcpPair(t)
+				ours, theirs = testkit.TcpPair(t)
 			} else {
-				ours, theirs = unixPair(t)
+				ours, theirs = testkit.UnixPair(t)
 			}
 			go feed()
 			if test.stdin == "pipe" || test.stdin == "fifo" {
 				in := newStdio(stdin, nil)
-				eventually(t, "stdin has something", in.Ready)
+				testkit.Eventually(t, "stdin has something", in.Ready)
 			}
 			result := converses(p, ctx, ours)
 			sent := make(chan struct{})
@@ -205,7 +183,7 @@ func TestWays(t *testing.T) {
 
 // A wrapped connection is not the socket: no way goes past the wrapper.
 func TestNoWayPastAWrapper(t *testing.T) {
-	ours, _ := tcpPair(t)
+	ours, _ := testkit.TcpPair(t)
 	type wrapped struct{ net.Conn }
 	r, w := stdioPipe(t)
 	a, err := newAlarm()

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // asked sends SIGUSR1, to a process that listens or connects already, until the
@@ -17,7 +19,7 @@ func (p *process) asked(pattern string) {
 	p.t.Helper()
 	re := regexp.MustCompile(`(?m)^purr: ` + pattern + `$`)
 	p.signal(syscall.SIGUSR1)
-	eventually(p.t, "the status is "+pattern, func() bool {
+	testkit.Eventually(p.t, "the status is "+pattern, func() bool {
 		for begun := time.Now(); time.Since(begun) < 50*time.Millisecond; time.Sleep(time.Millisecond) {
 			if re.MatchString(p.err.String()) {
 				return true
@@ -61,7 +63,7 @@ func TestStatusSignal(t *testing.T) {
 			writeAll(t, c, "hello")
 			p.waitOut("hello")
 			if mode.sent > 0 {
-				readN(t, c, mode.sent)
+				testkit.ReadN(t, c, mode.sent)
 			}
 			p.asked(mode.connects + fmt.Sprintf(moved, mode.sent, 5))
 			// And it goes on.
@@ -81,7 +83,7 @@ func TestStatusSignal(t *testing.T) {
 		p := startPurr(t, opts{openStdin: true}, "127.0.0.1", portOf(t, ln.Addr()))
 		c := acceptTest(t, ln)
 		writeAll(t, p.stdin, "hello")
-		readN(t, c, 5)
+		testkit.ReadN(t, c, 5)
 		p.asked(`connected to 127\.0\.0\.1 port \d+` + fmt.Sprintf(moved, 5, 0))
 		_ = p.stdin.Close()
 		_ = c.Close()
@@ -90,7 +92,7 @@ func TestStatusSignal(t *testing.T) {
 	t.Run("connecting", func(t *testing.T) {
 		t.Parallel()
 		p := startPurr(t, opts{}, "127.0.0.1", deafPort(t))
-		eventually(t, "purr connects", func() bool { return connecting(t, p) })
+		testkit.Eventually(t, "purr connects", func() bool { return connecting(t, p) })
 		p.asked(`connecting to 127\.0\.0\.1 port \d+, after ` + took)
 		p.runs()
 	})
@@ -110,7 +112,7 @@ func TestStatusSignal(t *testing.T) {
 		defer conn.Close()
 		p := startPurr(t, opts{openStdin: true}, "-u", "127.0.0.1", portOf(t, conn.LocalAddr()))
 		writeAll(t, p.stdin, "hello")
-		_ = conn.SetDeadline(time.Now().Add(patience))
+		_ = conn.SetDeadline(time.Now().Add(testkit.Patience))
 		if _, _, err := conn.ReadFrom(make([]byte, 10)); err != nil {
 			t.Fatal(err)
 		}
@@ -120,21 +122,21 @@ func TestStatusSignal(t *testing.T) {
 	t.Run("port check", func(t *testing.T) {
 		t.Parallel()
 		p := startPurr(t, opts{}, "-z", "-w", "6", "127.0.0.1", deafPort(t))
-		eventually(t, "purr connects", func() bool { return connecting(t, p) })
+		testkit.Eventually(t, "purr connects", func() bool { return connecting(t, p) })
 		p.asked(`checking ports, after ` + took)
 		p.ends(3)
 	})
 	t.Run("file", func(t *testing.T) {
 		t.Parallel()
 		ln := listenTest(t)
-		p := startPurr(t, opts{}, "--rate", "1M", "--send-file", fileWith(t, noise(eight)), "127.0.0.1", portOf(t, ln.Addr()))
+		p := startPurr(t, opts{}, "--rate", "1M", "--send-file", testkit.TempFile(t, testkit.Noise(eight)), "127.0.0.1", portOf(t, ln.Addr()))
 		c := acceptTest(t, ln)
-		readN(t, c, 20_000)
+		testkit.ReadN(t, c, 20_000)
 		p.asked(`connected to .*; .*/file: .* of 8\.0 MiB \(\d+ %\), .*/s, .* left`)
 	})
 	t.Run("unix", func(t *testing.T) {
 		t.Parallel()
-		path := filepath.Join(socketDir(t), "s")
+		path := filepath.Join(testkit.SocketDir(t), "s")
 		p := startPurr(t, opts{}, "-v", "-l", "-U", path)
 		p.waitErr(listeningOn)
 		p.asked(`listening on .*/s, no client yet, after ` + took)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"purr/internal/testkit"
 )
 
 // What stdin and stdout can be, and what can go wrong with them.
@@ -28,7 +30,7 @@ func TestDiskRunsFull(t *testing.T) {
 				script := `mount -t tmpfs -o size=1m tmpfs "$1" && cd "$1" && purr ` + flags + ` 127.0.0.1 0 ` + redirect + ` f; s=$?; wc -c <f; exit $s`
 				p := shell(t, opts{}, `exec unshare -m sh -c "$1" sh "$2"`, script, dir)
 				c := dialTest(t, "tcp", p.addr())
-				_, err := io.Copy(c, strings.NewReader(noise(eight)))
+				_, err := io.Copy(c, strings.NewReader(testkit.Noise(eight)))
 				if err == nil {
 					_, err = io.Copy(io.Discard, c)
 				}
@@ -51,7 +53,7 @@ func TestFileSizeLimit(t *testing.T) {
 	dir := t.TempDir()
 	p := shell(t, opts{dir: dir}, `ulimit -f 100; exec purr -l 127.0.0.1 0 >f`)
 	c := dialTest(t, "tcp", p.addr())
-	_, _ = io.Copy(c, strings.NewReader(noise(quick)))
+	_, _ = io.Copy(c, strings.NewReader(testkit.Noise(quick)))
 	p.ends(1)
 	p.complains("write to stdout", "file too large")
 }
@@ -59,8 +61,8 @@ func TestFileSizeLimit(t *testing.T) {
 // Each kind of stdout gets every byte, however it was opened.
 func TestStdoutKinds(t *testing.T) {
 	t.Parallel()
-	content := noise(eight/4 + 12345)
-	path := fileWith(t, content)
+	content := testkit.Noise(eight/4 + 12345)
+	path := testkit.TempFile(t, content)
 	for _, test := range []struct{ name, script, keeps string }{
 		{"file", `exec purr -l 127.0.0.1 0 >f`, ""},
 		{"appended", `printf before >f; exec purr -l 127.0.0.1 0 >>f`, "before"},
@@ -74,7 +76,7 @@ func TestStdoutKinds(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			if strings.Contains(test.script, "socat") {
-				needs(t, "socat", "socat")
+				testkit.Program(t, "socat", "socat")
 			}
 			dir := t.TempDir()
 			p := shell(t, opts{dir: dir}, test.script)
@@ -83,7 +85,7 @@ func TestStdoutKinds(t *testing.T) {
 			p.ends(0)
 			got := func() string { b, _ := os.ReadFile(filepath.Join(dir, "f")); return string(b) }
 			if test.name == "fifo" || test.name == "socket" { // the reader may still be writing
-				eventually(t, "the reader has stored all of it", func() bool { return len(got()) >= len(content) })
+				testkit.Eventually(t, "the reader has stored all of it", func() bool { return len(got()) >= len(content) })
 			}
 			if got() != test.keeps+content {
 				t.Errorf("%d of %d bytes were stored, or others", len(got()), len(test.keeps+content))
@@ -95,8 +97,8 @@ func TestStdoutKinds(t *testing.T) {
 // Each kind of stdin gives every byte, from where it stands.
 func TestStdinKinds(t *testing.T) {
 	t.Parallel()
-	content := noise(eight/4 + 12345)
-	path := fileWith(t, content)
+	content := testkit.Noise(eight/4 + 12345)
+	path := testkit.TempFile(t, content)
 	for _, test := range []struct {
 		name, script string
 		skip         int
@@ -114,7 +116,7 @@ func TestStdinKinds(t *testing.T) {
 			t.Run(strings.TrimSpace(test.name+" "+flag), func(t *testing.T) {
 				t.Parallel()
 				if strings.Contains(test.script, "socat") {
-					needs(t, "socat", "socat")
+					testkit.Program(t, "socat", "socat")
 				}
 				ln := listenTest(t)
 				p := shell(t, opts{dir: t.TempDir()}, strings.Replace(test.script, "purr ", "purr "+flag+" ", 1), path, portOf(t, ln.Addr()))
@@ -132,7 +134,7 @@ func TestStdinKinds(t *testing.T) {
 				case "-C":
 					want = plainCRLF(want)
 				}
-				if got := readAll(t, c); got != want {
+				if got := testkit.ReadAll(t, c); got != want {
 					t.Errorf("%d of %d bytes arrived, or others", len(got), len(want))
 				}
 				_ = c.Close()
@@ -158,7 +160,7 @@ func plainCRLF(s string) string {
 // nothing spins, and the flag is left as it was.
 func TestNonblockingStdio(t *testing.T) {
 	t.Parallel()
-	content := noise(eight)
+	content := testkit.Noise(eight)
 	for _, mode := range [][]string{{"-l"}, {"-l", "--upper"}, {"-l", "--echo"}} {
 		t.Run("stdout "+strings.Join(mode, " "), func(t *testing.T) {
 			t.Parallel()
@@ -172,19 +174,19 @@ func TestNonblockingStdio(t *testing.T) {
 			w := os.NewFile(uintptr(ends[1]), "w")
 			p := shellNonblocking(t, nil, w, append(mode, "127.0.0.1", "0"))
 			_ = w.Close()
-			client := startPurr(t, opts{stdin: opened(t, fileWith(t, content))}, "127.0.0.1", p.port())
+			client := startPurr(t, opts{stdin: opened(t, testkit.TempFile(t, content))}, "127.0.0.1", p.port())
 			time.Sleep(500 * time.Millisecond) // stalled
 			want := content
 			if mode[len(mode)-1] == "--upper" {
 				want = string(upperASCII([]byte(content)))
 			}
-			if got := readAll(t, r); got != want {
+			if got := testkit.ReadAll(t, r); got != want {
 				t.Errorf("%d of %d bytes arrived, or others", len(got), len(want))
 			}
 			client.ends(0)
 			p.ends(0)
 			p.quiet()
-			if busy := p.busy(); busy > 600*time.Millisecond && !underRace {
+			if busy := p.busy(); busy > 600*time.Millisecond && !testkit.UnderRace {
 				t.Errorf("used %v of the processor", busy)
 			}
 		})
@@ -206,7 +208,7 @@ func TestNonblockingStdio(t *testing.T) {
 			_, _ = io.Copy(w, strings.NewReader(content))
 			_ = w.Close()
 		}()
-		if got := readAll(t, c); got != content {
+		if got := testkit.ReadAll(t, c); got != content {
 			t.Errorf("%d of %d bytes arrived, or others", len(got), len(content))
 		}
 		_ = c.Close()
@@ -219,7 +221,7 @@ func TestNonblockingStdio(t *testing.T) {
 // in the child, because exec.Cmd takes it away.
 func shellNonblocking(t *testing.T, stdin, stdout *os.File, args []string) *process {
 	t.Helper()
-	needs(t, "python3", "python3")
+	testkit.Program(t, "python3", "python3")
 	o := opts{}
 	if stdin != nil {
 		o.stdin = stdin
@@ -239,9 +241,9 @@ func TestStdioStaysBlocking(t *testing.T) {
 	server := startPurr(t, opts{openStdin: true, ownStdout: true}, "-l", "-k", "127.0.0.1", "0")
 	c := dialTest(t, "tcp", server.addr())
 	writeAll(t, c, "x")
-	readN(t, server.stdout, 1)
+	testkit.ReadN(t, server.stdout, 1)
 	writeAll(t, server.stdin, "y")
-	readN(t, c, 1)
+	testkit.ReadN(t, c, 1)
 	for fd := range 2 {
 		info, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", server.cmd.Process.Pid, fd))
 		if err != nil {
@@ -285,7 +287,7 @@ func TestWaitingCostsNothing(t *testing.T) {
 			_ = p.cmd.Process.Signal(syscall.SIGTERM) // with a silent stdin and a finished peer it is over
 			p.status()
 			limit := 200 * time.Millisecond
-			if underRace {
+			if testkit.UnderRace {
 				limit *= 3
 			}
 			if busy := p.busy(); busy > limit {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"purr/internal/sys"
+
+	"purr/internal/display"
 )
 
 // A folder is an open directory within the store. Every operation on an entry
@@ -165,10 +167,10 @@ func (s *store) obstacle(dir string) *refusal {
 			return nil
 		case info.Mode()&fs.ModeSymlink != 0:
 			if at, err := s.root.Stat(dir[:i]); err != nil || !at.IsDir() {
-				return refusef(http.StatusForbidden, "symbolic link in the way: %s", quoted(dir[:i]))
+				return refusef(http.StatusForbidden, "symbolic link in the way: %s", display.Quote(dir[:i]))
 			}
 		case !info.IsDir():
-			return refusef(http.StatusConflict, "not a directory: %s", quoted(dir[:i]))
+			return refusef(http.StatusConflict, "not a directory: %s", display.Quote(dir[:i]))
 		}
 	}
 	return nil
@@ -191,7 +193,7 @@ func (s *store) makeFolder(dir string) (*folder, error) {
 			}
 		}
 	}
-	return nil, refusef(http.StatusConflict, "directory removed by somebody else: %s", quoted(dir))
+	return nil, refusef(http.StatusConflict, "directory removed by somebody else: %s", display.Quote(dir))
 }
 
 // makeDir creates one directory and remembers that it is the store's own, and

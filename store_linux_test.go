@@ -11,16 +11,18 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"purr/internal/testkit"
 )
 
 // Disks that are small, read-only or somebody else's: nothing stays on them of
 // what they do not take.
 func TestStoreDisks(t *testing.T) {
-	if !inNamespaces(t) {
+	if !testkit.InNamespaces(t) {
 		return
 	}
-	mustRun(t, "mount -t tmpfs -o size=4m tmpfs /run")
-	content := noise(8 << 20)
+	testkit.MustRun(t, "mount -t tmpfs -o size=4m tmpfs /run")
+	content := testkit.Noise(8 << 20)
 	s := openStoreIn(t, "/run", storeOptions{})
 
 	// Before any data: the size is known to be too much.
@@ -75,7 +77,7 @@ func TestStoreDisks(t *testing.T) {
 		}
 	}
 
-	mustRun(t, "mount -o remount,ro /run")
+	testkit.MustRun(t, "mount -o remount,ro /run")
 	_, _, err = s.begin(arrival{path: "g", size: 3})
 	refuses(t, err, 403, 4, "read-only file system")
 	if s, err := openStore("/run", storeOptions{}); err == nil {
@@ -83,7 +85,7 @@ func TestStoreDisks(t *testing.T) {
 	} else if err.Error() != "cannot create a file: read-only file system" {
 		t.Error(err)
 	}
-	mustRun(t, "mount -o remount,rw /run")
+	testkit.MustRun(t, "mount -o remount,rw /run")
 }
 
 // as runs f as another user, as far as files are concerned.
@@ -102,7 +104,7 @@ func as(t *testing.T, uid int, f func()) {
 		}
 	}()
 	if !<-done {
-		missing(t, "root, to be another user")
+		testkit.Missing(t, "root, to be another user")
 	}
 }
 
@@ -140,7 +142,7 @@ func TestStorePermissions(t *testing.T) {
 		refuses(t, s.dir("locked/d", 0, time.Time{}), 403, 4, "permission denied")
 		refuses(t, s.link("locked/l", "f"), 403, 4, "permission denied")
 		// Whether it is the same is nobody's business who may not read it.
-		_, _, err = s.begin(arrival{path: "file", size: 3, digest: sum("old")})
+		_, _, err = s.begin(arrival{path: "file", size: 3, digest: testkit.SHA256("old")})
 		refuses(t, err, 412, 4, "exists")
 		in, _, err := s.begin(arrival{path: "open/f", size: 3})
 		if err != nil {
@@ -164,7 +166,7 @@ func TestStorePermissions(t *testing.T) {
 // are kept.
 func TestStoreHoles(t *testing.T) {
 	t.Parallel()
-	block := noise(holeSize)
+	block := testkit.Noise(holeSize)
 	hole := strings.Repeat("\x00", 4<<20)
 	for i, content := range []string{
 		hole, block + hole, hole + block, block + hole + block, hole + "x", "x" + hole,
@@ -183,7 +185,7 @@ func TestStoreHoles(t *testing.T) {
 					}
 				}
 				f, err := put(s, a, content)
-				if err != nil || fmt.Sprintf("%x", f.digest) != fmt.Sprintf("%x", sum(content)) {
+				if err != nil || fmt.Sprintf("%x", f.digest) != fmt.Sprintf("%x", testkit.SHA256(content)) {
 					t.Errorf("%d: %+v %v", i, f, err)
 				}
 				got, err := os.ReadFile(filepath.Join(dir, "f"))
@@ -230,7 +232,7 @@ func TestStoreHostileRenames(t *testing.T) {
 		}
 	}()
 	took, refused := 0, 0
-	for deadline := time.Now().Add(patience); (took < 50 || refused < 50) && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(testkit.Patience); (took < 50 || refused < 50) && time.Now().Before(deadline); {
 		f, err := put(s, arrival{path: fmt.Sprintf("d/f%d", took+refused), size: 3}, "new")
 		switch {
 		case err == nil && f.size == 3:
@@ -263,9 +265,9 @@ func TestStorePromise(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.close()
-	content := strings.Repeat("\x00", 4<<20) + noise(600_000)
+	content := strings.Repeat("\x00", 4<<20) + testkit.Noise(600_000)
 	_, offset := leave(t, s, "hole", content, 4<<20)
-	if _, err := put(s, arrival{path: "hole", size: int64(len(content)), digest: sum(content), offset: offset}, content); err != nil || offset == 0 {
+	if _, err := put(s, arrival{path: "hole", size: int64(len(content)), digest: testkit.SHA256(content), offset: offset}, content); err != nil || offset == 0 {
 		t.Fatal(offset, err)
 	}
 	if len(s.promised) > 0 {
@@ -291,16 +293,16 @@ func TestStoreRemovedFolder(t *testing.T) {
 	for _, size := range []int{1000, smallFile + 1} {
 		s, dir := openStoreTest(t, storeOptions{})
 		for range 2 { // it is lent to the second
-			if _, err := put(s, arrival{path: "d/" + rand.Text(), size: int64(size)}, noise(size)); err != nil {
+			if _, err := put(s, arrival{path: "d/" + rand.Text(), size: int64(size)}, testkit.Noise(size)); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if err := os.RemoveAll(filepath.Join(dir, "d")); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := put(s, arrival{path: "d/f", size: int64(size)}, noise(size)); err != nil {
+		if _, err := put(s, arrival{path: "d/f", size: int64(size)}, testkit.Noise(size)); err != nil {
 			t.Errorf("%d bytes: %v", size, err)
 		}
-		hasContent(t, filepath.Join(dir, "d", "f"), noise(size))
+		hasContent(t, filepath.Join(dir, "d", "f"), testkit.Noise(size))
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"purr/internal/testkit"
 )
 
 // Of two files of one name that are complete at the same time, one gets it.
@@ -52,13 +54,13 @@ func TestStoreNoReplaceRace(t *testing.T) {
 // 2,000 files at once: each arrives, and nothing but them is left, on the disk
 // or running.
 func TestStoreManyAtOnce(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	s, dir := openStoreTest(t, storeOptions{})
 	var all sync.WaitGroup
 	for i := range 2000 {
 		all.Go(func() {
-			content := noise(i * 7)
-			got, err := put(s, arrival{path: fmt.Sprintf("d%d/e%d/f%d", i%3, i%40, i), size: int64(len(content)), digest: sum(content)}, content)
+			content := testkit.Noise(i * 7)
+			got, err := put(s, arrival{path: fmt.Sprintf("d%d/e%d/f%d", i%3, i%40, i), size: int64(len(content)), digest: testkit.SHA256(content)}, content)
 			if err != nil || got.size != int64(len(content)) {
 				t.Errorf("%d: %+v %v", i, got, err)
 			}
@@ -74,7 +76,7 @@ func TestStoreManyAtOnce(t *testing.T) {
 			continue // a directory
 		}
 		files++
-		if _, err := fmt.Sscanf(filepath.Base(name), "f%d", &i); err != nil || size != i*7 || sumText != fmt.Sprintf("%x", sum(noise(i * 7))[:4]) {
+		if _, err := fmt.Sscanf(filepath.Base(name), "f%d", &i); err != nil || size != i*7 || sumText != fmt.Sprintf("%x", testkit.SHA256(testkit.Noise(i * 7))[:4]) {
 			t.Errorf("%s", line)
 		}
 	}
@@ -86,7 +88,7 @@ func TestStoreManyAtOnce(t *testing.T) {
 // A thousand files of unknown size that come slowly at once stay within what
 // the whole program may use.
 func TestStoreMemory(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	s, dir := openStoreTest(t, storeOptions{})
 	use := func() int64 { // less than before is no overflow: earlier tests' buffers go meanwhile
 		runtime.GC()

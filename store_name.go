@@ -70,16 +70,6 @@ func actsOnTerminal(r rune) bool {
 		0x202a <= r && r <= 0x202e || 0x2066 <= r && r <= 0x2069 // bidirectional overrides
 }
 
-// quoted is path for a message: as it is if it is plain, else in quotes with
-// escapes.
-func quoted(path string) string {
-	odd := func(r rune) bool { return !unicode.IsPrint(r) || r == '"' || r == '\\' }
-	if path == "" || !utf8.ValidString(path) || strings.ContainsFunc(path, odd) || path != strings.TrimSpace(path) {
-		return strconv.Quote(path)
-	}
-	return path
-}
-
 // splitPath is the directory of path, "." for the top, and its last component.
 func splitPath(p string) (dir, base string) { return path.Dir(p), path.Base(p) }
 

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"purr/internal/display"
 )
 
 func TestSafeName(t *testing.T) {
@@ -69,7 +71,7 @@ func FuzzSafeName(f *testing.F) {
 		}) {
 			t.Errorf("%q has control characters", name)
 		}
-		if q := quoted(name); !utf8.ValidString(q) || printable(q) != q {
+		if q := display.Quote(name); !utf8.ValidString(q) || display.Escape(q) != q {
 			t.Errorf("%q is shown as %q", name, q)
 		}
 		if n := numbered(name[strings.LastIndexByte(name, '/')+1:], 12); safeName(n, true) != nil {
@@ -84,7 +86,7 @@ func TestQuoted(t *testing.T) {
 		"a.txt": "a.txt", "a b": "a b", "ä/ö": "ä/ö", "": `""`, " a": `" a"`, "a\"b": `"a\"b"`, `a\b`: `"a\\b"`,
 		"a\x1b[1A\rharmless": `"a\x1b[1A\rharmless"`, "\xff": `"\xff"`, "a\u202eb": `"a\u202eb"`,
 	} {
-		if got := quoted(name); got != want {
+		if got := display.Quote(name); got != want {
 			t.Errorf("%q: %s, want %s", name, got, want)
 		}
 	}

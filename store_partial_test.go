@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"purr/internal/testkit"
 )
 
 // leave receives the first n bytes of content for path, and the transfer is cut.
@@ -35,7 +37,7 @@ func leave(t testing.TB, s *store, path, content string, n int) (kept string, si
 // receiver or in another, from the end of that or from before.
 func TestStoreResume(t *testing.T) {
 	t.Parallel()
-	content := noise(5 << 20)
+	content := testkit.Noise(5 << 20)
 	for _, again := range []bool{false, true} {
 		for _, offset := range []int64{2_621_440, 2_000_000, 0} {
 			for _, asks := range []bool{true, false} {
@@ -53,15 +55,15 @@ func TestStoreResume(t *testing.T) {
 				}
 				if asks {
 					got, digest, err := s.partial("d/f")
-					if err != nil || got != size || !bytes.Equal(digest, sum(content[:size])) {
+					if err != nil || got != size || !bytes.Equal(digest, testkit.SHA256(content[:size])) {
 						t.Fatalf("partial: %d %x %v", got, digest, err)
 					}
 				}
-				f, err := put(s, arrival{path: "d/f", size: 5 << 20, digest: sum(content), offset: offset}, content)
-				if err != nil || !bytes.Equal(f.digest, sum(content)) {
+				f, err := put(s, arrival{path: "d/f", size: 5 << 20, digest: testkit.SHA256(content), offset: offset}, content)
+				if err != nil || !bytes.Equal(f.digest, testkit.SHA256(content)) {
 					t.Errorf("%+v %v", f, err)
 				}
-				if got, want := tree(t, dir), fmt.Sprintf("d d---------\nd/f %d %x\n", 5<<20, sum(content)[:4]); got != want {
+				if got, want := tree(t, dir), fmt.Sprintf("d d---------\nd/f %d %x\n", 5<<20, testkit.SHA256(content)[:4]); got != want {
 					t.Errorf("left:\n%swant:\n%s", got, want)
 				}
 			}
@@ -72,7 +74,7 @@ func TestStoreResume(t *testing.T) {
 // What was kept is hashed as it is on the disk, not as it was once.
 func TestStoreResumeOfSomethingElse(t *testing.T) {
 	t.Parallel()
-	content := noise(3 << 20)
+	content := testkit.Noise(3 << 20)
 	s, dir := openStoreTest(t, storeOptions{})
 	kept, size := leave(t, s, "f", content, 2<<20)
 	if _, _, err := s.partial("f"); err != nil {
@@ -90,7 +92,7 @@ func TestStoreResumeOfSomethingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = f.Close()
-	_, err = put(s, arrival{path: "f", size: 3 << 20, digest: sum(content), offset: size}, content)
+	_, err = put(s, arrival{path: "f", size: 3 << 20, digest: testkit.SHA256(content), offset: size}, content)
 	refuses(t, err, 422, 5, "digest mismatch")
 	if got := tree(t, dir); got != "" {
 		t.Error(got)
@@ -100,7 +102,7 @@ func TestStoreResumeOfSomethingElse(t *testing.T) {
 // What is not worth keeping, or not to be kept, is removed.
 func TestStoreCutKeepsNothing(t *testing.T) {
 	t.Parallel()
-	content := noise(3 << 20)
+	content := testkit.Noise(3 << 20)
 	for _, c := range []struct {
 		o storeOptions
 		n int
@@ -122,7 +124,7 @@ func TestStoreCutKeepsNothing(t *testing.T) {
 // writes it: a second transfer gets a file of its own.
 func TestStorePartialInUse(t *testing.T) {
 	t.Parallel()
-	content := noise(3 << 20)
+	content := testkit.Noise(3 << 20)
 	s, dir := openStoreTest(t, storeOptions{})
 	leave(t, s, "f", content, 2<<20)
 	in, _, err := s.begin(arrival{path: "f", size: 3 << 20, offset: 2 << 20})
@@ -147,7 +149,7 @@ func TestStorePartialInUse(t *testing.T) {
 	}
 	_, err = in.commit(nil)
 	refuses(t, err, 412, 4, "exists")
-	if got, want := tree(t, dir), fmt.Sprintf("f %d %x\n", 3<<20, sum(content)[:4]); got != want {
+	if got, want := tree(t, dir), fmt.Sprintf("f %d %x\n", 3<<20, testkit.SHA256(content)[:4]); got != want {
 		t.Errorf("left:\n%swant:\n%s", got, want)
 	}
 }
@@ -156,7 +158,7 @@ func TestStorePartialInUse(t *testing.T) {
 // it is neither written nor told about, and the transfer does without.
 func TestStorePartialReplaced(t *testing.T) {
 	t.Parallel()
-	content := noise(3 << 20)
+	content := testkit.Noise(3 << 20)
 	for what, replace := range map[string]func(path, victim string) error{
 		"symbolic link":      func(path, victim string) error { return os.Symlink(victim, path) },
 		"link to nowhere":    func(path, victim string) error { return os.Symlink(victim+"2", path) },

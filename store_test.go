@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // openStoreTest opens a store in a new directory and closes it with the test.
@@ -36,11 +37,6 @@ func openStoreIn(t testing.TB, dir string, o storeOptions) *store {
 	return s
 }
 
-func sum(content string) []byte {
-	s := sha256.Sum256([]byte(content))
-	return s[:]
-}
-
 // put sends one file to a store.
 func put(s *store, a arrival, content string) (*stored, error) {
 	in, done, err := s.begin(a)
@@ -60,7 +56,7 @@ func TestStore(t *testing.T) {
 	for _, size := range []int{0, 1, 4096, 5000, smallFile, smallFile + 1, keepFrom, 3<<20 + 7} {
 		for _, known := range []bool{true, false} {
 			s, dir := openStoreTest(t, storeOptions{})
-			content := noise(size)
+			content := testkit.Noise(size)
 			a := arrival{path: "a/b/c", size: -1}
 			if known {
 				a.size = int64(size)
@@ -69,7 +65,7 @@ func TestStore(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%d bytes: %v", size, err)
 			}
-			if got.path != "a/b/c" || got.size != int64(size) || got.identical || !bytes.Equal(got.digest, sum(content)) {
+			if got.path != "a/b/c" || got.size != int64(size) || got.identical || !bytes.Equal(got.digest, testkit.SHA256(content)) {
 				t.Errorf("%d bytes: %+v", size, got)
 			}
 			if there, err := os.ReadFile(filepath.Join(dir, "a/b/c")); err != nil || string(there) != content {
@@ -99,7 +95,7 @@ func tree(t testing.TB, dir string) string {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(&b, "%s %d %x\n", rel, len(content), sum(string(content))[:4])
+			fmt.Fprintf(&b, "%s %d %x\n", rel, len(content), testkit.SHA256(string(content))[:4])
 		case info.Mode()&fs.ModeSymlink != 0:
 			target, _ := os.Readlink(path)
 			fmt.Fprintf(&b, "%s -> %s\n", rel, target)
@@ -150,7 +146,7 @@ func lay(t testing.TB, dir string, entries ...string) {
 // Every refusal leaves the directory as it was, and what is beside it.
 func TestStoreRefuses(t *testing.T) {
 	t.Parallel()
-	big := noise(2 << 20)
+	big := testkit.Noise(2 << 20)
 	for _, c := range []struct {
 		name         string
 		there        []string
@@ -161,10 +157,10 @@ func TestStoreRefuses(t *testing.T) {
 		text         string
 	}{
 		{"exists", []string{"f"}, storeOptions{}, arrival{path: "f", size: 3}, "new", 412, 4, "exists"},
-		{"exists, other digest", []string{"f"}, storeOptions{}, arrival{path: "f", size: 3, digest: sum("new")}, "new", 412, 4, "exists"},
+		{"exists, other digest", []string{"f"}, storeOptions{}, arrival{path: "f", size: 3, digest: testkit.SHA256("new")}, "new", 412, 4, "exists"},
 		{"link to outside", []string{"f -> ../out/victim"}, storeOptions{}, arrival{path: "f", size: 3}, "new", 412, 4, "exists"},
 		{"link to outside, force", []string{"f -> ../out/victim"}, storeOptions{force: true}, arrival{path: "f", size: 3}, "new", 412, 4, "exists, as a symbolic link: --force replaces files only"},
-		{"link to the same content", []string{"g", "f -> g"}, storeOptions{}, arrival{path: "f", size: 3, digest: sum("old")}, "old", 412, 4, "exists"},
+		{"link to the same content", []string{"g", "f -> g"}, storeOptions{}, arrival{path: "f", size: 3, digest: testkit.SHA256("old")}, "old", 412, 4, "exists"},
 		{"link to nowhere", []string{"f -> ../out/new"}, storeOptions{force: true}, arrival{path: "f", size: 3}, "new", 412, 4, "exists, as a symbolic link: --force replaces files only"},
 		{"directory by a link to outside", []string{"d -> ../out"}, storeOptions{force: true}, arrival{path: "d/victim", size: 3}, "new", 403, 4, "symbolic link in the way: d"},
 		{"new file by a link to outside", []string{"d -> ../out"}, storeOptions{}, arrival{path: "d/e/new", size: 3}, "new", 403, 4, "symbolic link in the way: d"},
@@ -181,7 +177,7 @@ func TestStoreRefuses(t *testing.T) {
 		{"more than announced", nil, storeOptions{}, arrival{path: "d/f", size: 2}, "new", 422, 5, "more than the 2 bytes announced"},
 		{"much more than announced", nil, storeOptions{}, arrival{path: "d/f", size: 2<<20 - 1}, big, 422, 5, "more than the 2097151 bytes announced"},
 		{"fewer than announced", nil, storeOptions{}, arrival{path: "d/f", size: 4}, "new", 422, 5, "3 of 4 bytes came"},
-		{"digest", nil, storeOptions{}, arrival{path: "d/f", size: 3, digest: sum("old")}, "new", 422, 5, "digest mismatch: damaged on the way"},
+		{"digest", nil, storeOptions{}, arrival{path: "d/f", size: 3, digest: testkit.SHA256("old")}, "new", 422, 5, "digest mismatch: damaged on the way"},
 		{"nothing to go on with", nil, storeOptions{}, arrival{path: "d/f", size: 3, offset: 1}, "new", 409, 4, "no partial upload of 1 bytes here"},
 		{"no space", nil, storeOptions{}, arrival{path: "d/f", size: 1 << 60}, "new", 507, 4, "not enough space: "},
 	} {
@@ -213,7 +209,7 @@ func TestStoreRefuses(t *testing.T) {
 func TestStoreDigestAtTheEnd(t *testing.T) {
 	t.Parallel()
 	s, dir := openStoreTest(t, storeOptions{})
-	for _, c := range []struct{ before, after []byte }{{nil, sum("old")}, {sum("new"), sum("old")}, {sum("old"), sum("new")}} {
+	for _, c := range []struct{ before, after []byte }{{nil, testkit.SHA256("old")}, {testkit.SHA256("new"), testkit.SHA256("old")}, {testkit.SHA256("old"), testkit.SHA256("new")}} {
 		in, _, err := s.begin(arrival{path: "f", size: 3, digest: c.before})
 		if err != nil {
 			t.Fatal(err)
@@ -236,8 +232,8 @@ func TestStoreIdentical(t *testing.T) {
 		s, dir := openStoreTest(t, o)
 		lay(t, dir, "d/f")
 		for range 2 {
-			got, err := put(s, arrival{path: "d/f", size: 3, digest: sum("old")}, "")
-			if err != nil || !got.identical || got.path != "d/f" || got.size != 3 || !bytes.Equal(got.digest, sum("old")) {
+			got, err := put(s, arrival{path: "d/f", size: 3, digest: testkit.SHA256("old")}, "")
+			if err != nil || !got.identical || got.path != "d/f" || got.size != 3 || !bytes.Equal(got.digest, testkit.SHA256("old")) {
 				t.Errorf("%+v: %+v %v", o, got, err)
 			}
 		}
@@ -254,7 +250,7 @@ func TestStoreForceAndRename(t *testing.T) {
 	if _, err := put(s, arrival{path: "f", size: 5}, "newer"); err != nil { // of another push
 		t.Error(err)
 	}
-	if got, want := tree(t, dir), fmt.Sprintf("f 5 %x\n", sum("newer")[:4]); got != want {
+	if got, want := tree(t, dir), fmt.Sprintf("f 5 %x\n", testkit.SHA256("newer")[:4]); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 
@@ -275,7 +271,7 @@ func TestStoreForceAndRename(t *testing.T) {
 func TestStoreMaxSize(t *testing.T) {
 	t.Parallel()
 	s, _ := openStoreTest(t, storeOptions{maxSize: 4 << 20})
-	content := noise(3 << 20)
+	content := testkit.Noise(3 << 20)
 	for range 3 { // what is dropped does not count
 		in, _, err := s.begin(arrival{path: "a", size: int64(len(content))})
 		if err != nil {
@@ -366,7 +362,7 @@ func TestStoreHollow(t *testing.T) {
 	if err := s.close(); err != nil {
 		t.Error(err)
 	}
-	if got, want := tree(t, dir), fmt.Sprintf("asked d---------\nused d---------\nused/g 3 %x\n", sum("new")[:4]); filepath.ToSlash(got) != want {
+	if got, want := tree(t, dir), fmt.Sprintf("asked d---------\nused d---------\nused/g 3 %x\n", testkit.SHA256("new")[:4]); filepath.ToSlash(got) != want {
 		t.Errorf("left:\n%swant:\n%s", got, want)
 	}
 }

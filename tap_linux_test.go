@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // Somebody on the way between two purrs that hold a key: what he sees, and what
@@ -36,14 +38,14 @@ func newTap(t testing.TB, addr string, meddle func(fromDialer bool, n int, recor
 			return
 		}
 		defer dialer.Close()
-		c, err := net.DialTimeout("tcp", addr, patience)
+		c, err := net.DialTimeout("tcp", addr, testkit.Patience)
 		if err != nil {
 			return
 		}
 		defer c.Close()
 		listener := c.(*net.TCPConn)
-		_ = dialer.SetDeadline(time.Now().Add(patience))
-		_ = listener.SetDeadline(time.Now().Add(patience))
+		_ = dialer.SetDeadline(time.Now().Add(testkit.Patience))
+		_ = listener.SetDeadline(time.Now().Add(testkit.Patience))
 		var both sync.WaitGroup
 		forward := func(to, from *net.TCPConn, fromDialer bool) {
 			defer func() { _ = to.CloseWrite() }()
@@ -127,7 +129,7 @@ func TestCut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			k := newKey()
-			payload := noise(2_000_000)
+			payload := testkit.Noise(2_000_000)
 			feeds, takes := opts{env: keyed(k), stdin: strings.NewReader(payload)}, opts{env: keyed(k)}
 			lo, do := takes, feeds
 			if !test.dialerSends {
@@ -163,7 +165,7 @@ func TestTampered(t *testing.T) {
 	t.Parallel()
 	for _, at := range []int{6, 20} {
 		k := newKey()
-		payload := noise(1_000_000)
+		payload := testkit.Noise(1_000_000)
 		l := startPurr(t, opts{env: keyed(k)}, "-l", "127.0.0.1", "0")
 		tap := newTap(t, l.addr(), func(fromDialer bool, n int, record []byte) []byte {
 			if fromDialer && n == at {
@@ -224,7 +226,7 @@ func TestReplayed(t *testing.T) {
 			}
 			return []byte{}
 		})
-		d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader(noise(1_000_000))}, "127.0.0.1", tap.port(t))
+		d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader(testkit.Noise(1_000_000))}, "127.0.0.1", tap.port(t))
 		l.ends(1)
 		l.complains("damaged or tampered with on the way")
 		d.ends(1)

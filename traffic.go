@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"purr/internal/display"
 )
 
 // This file counts what a run moves, and tells it when SIGUSR1 asks.
@@ -93,7 +95,7 @@ func (p *purr) sayStatus() {
 	now, file := p.progress.now()
 	if p.log.json {
 		fields := []field{{"doing", doing}, {"clients", t.clients.Load()}, {"served", t.served.Load()}, {"sent", sent}, {"received", received},
-			{"seconds", took.Seconds()}, {"rate", bytesPerSecond(sent+received, took)}}
+			{"seconds", took.Seconds()}, {"rate", display.PerSecond(sent+received, took)}}
 		if file {
 			fields = append(fields, now.fields()...)
 		}
@@ -111,52 +113,12 @@ func (p *purr) sayStatus() {
 		fmt.Fprintf(&b, ", clients: %d now, %d so far", clients, served)
 	}
 	if t.met.Load() == 0 {
-		fmt.Fprintf(&b, ", after %v", shortDuration(took))
+		fmt.Fprintf(&b, ", after %v", display.Duration(took))
 	} else {
-		fmt.Fprintf(&b, "; sent %d bytes, received %d bytes in %v, %s", sent, received, shortDuration(took), rateText(sent+received, took))
+		fmt.Fprintf(&b, "; sent %d bytes, received %d bytes in %v, %s", sent, received, display.Duration(took), display.Rate(sent+received, took))
 	}
 	if file {
 		fmt.Fprintf(&b, "; %s", now)
 	}
 	p.log.warnf("%s", b.String())
-}
-
-// bytesPerSecond is a rate; 0 if no time has passed.
-func bytesPerSecond(n int64, took time.Duration) float64 {
-	if took <= 0 {
-		return 0
-	}
-	return float64(n) / took.Seconds()
-}
-
-// rateText is a rate for people: "1.2 MiB/s".
-func rateText(n int64, took time.Duration) string {
-	return byteText(bytesPerSecond(n, took)) + "/s"
-}
-
-// byteText is a number of bytes for people, in powers of 1024: "1.2 MiB".
-func byteText(n float64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
-	unit := 0
-	for n >= 999.5 && unit < len(units)-1 {
-		n /= 1024
-		unit++
-	}
-	if unit > 0 && n < 9.95 {
-		return fmt.Sprintf("%.1f %s", n, units[unit])
-	}
-	return fmt.Sprintf("%.0f %s", n, units[unit])
-}
-
-// shortDuration rounds a time for people to about three digits.
-func shortDuration(d time.Duration) time.Duration {
-	switch {
-	case d < 10*time.Millisecond:
-		return d.Round(10 * time.Microsecond)
-	case d < 10*time.Second:
-		return d.Round(10 * time.Millisecond)
-	case d < 100*time.Second:
-		return d.Round(100 * time.Millisecond)
-	}
-	return d.Round(time.Second)
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // The programs of the socket tutorial, each as one command.
@@ -32,7 +34,7 @@ func TestOneShotServerAnswersFirst(t *testing.T) {
 	t.Parallel()
 	server := startPurr(t, opts{stdin: strings.NewReader("helloworld\n")}, "-l", "127.0.0.1", "0")
 	c := dialTest(t, "tcp", server.addr())
-	if got := readAll(t, c); got != "helloworld\n" {
+	if got := testkit.ReadAll(t, c); got != "helloworld\n" {
 		t.Errorf("got %q", got)
 	}
 	writeAll(t, c, "late")
@@ -44,11 +46,11 @@ func TestOneShotServerAnswersFirst(t *testing.T) {
 // purr -l --send-file f 8008: one client, and with -k everybody.
 func TestSendFileServer(t *testing.T) {
 	t.Parallel()
-	content := noise(300_000)
-	server := startPurr(t, opts{}, "-l", "--send-file", fileWith(t, content), "127.0.0.1", "0")
+	content := testkit.Noise(300_000)
+	server := startPurr(t, opts{}, "-l", "--send-file", testkit.TempFile(t, content), "127.0.0.1", "0")
 	c := dialTest(t, "tcp", server.addr())
-	if got := readAll(t, c); got != content {
-		t.Errorf("got %s", brief(got))
+	if got := testkit.ReadAll(t, c); got != content {
+		t.Errorf("got %s", testkit.Brief(got))
 	}
 	writeAll(t, c, "thanks")
 	_ = c.Close()
@@ -58,8 +60,8 @@ func TestSendFileServer(t *testing.T) {
 
 func TestSendFileToEveryClient(t *testing.T) {
 	t.Parallel()
-	content := noise(300_000)
-	server := startPurr(t, opts{}, "-l", "-k", "--send-file", fileWith(t, content), "127.0.0.1", "0")
+	content := testkit.Noise(300_000)
+	server := startPurr(t, opts{}, "-l", "-k", "--send-file", testkit.TempFile(t, content), "127.0.0.1", "0")
 	for range 3 {
 		client := startPurr(t, opts{}, "127.0.0.1", server.port())
 		client.ends(0)
@@ -67,12 +69,12 @@ func TestSendFileToEveryClient(t *testing.T) {
 	}
 	// One that is in the middle does not keep another one waiting.
 	first, second := dialTest(t, "tcp", server.addr()), dialTest(t, "tcp", server.addr())
-	readN(t, first, 10)
-	if got := readAll(t, second); got != content {
-		t.Errorf("second client got %s", brief(got))
+	testkit.ReadN(t, first, 10)
+	if got := testkit.ReadAll(t, second); got != content {
+		t.Errorf("second client got %s", testkit.Brief(got))
 	}
-	if got := readAll(t, first); got != content[10:] {
-		t.Errorf("first client got %s", brief(got))
+	if got := testkit.ReadAll(t, first); got != content[10:] {
+		t.Errorf("first client got %s", testkit.Brief(got))
 	}
 	server.runs()
 }
@@ -80,12 +82,12 @@ func TestSendFileToEveryClient(t *testing.T) {
 // purr --send-file f HOST 8008
 func TestSendFileClient(t *testing.T) {
 	t.Parallel()
-	content := noise(300_000)
+	content := testkit.Noise(300_000)
 	ln := listenTest(t)
-	client := startPurr(t, opts{openStdin: true}, "--send-file", fileWith(t, content), "127.0.0.1", portOf(t, ln.Addr()))
+	client := startPurr(t, opts{openStdin: true}, "--send-file", testkit.TempFile(t, content), "127.0.0.1", portOf(t, ln.Addr()))
 	c := acceptTest(t, ln)
-	if got := readAll(t, c); got != content {
-		t.Errorf("got %s", brief(got))
+	if got := testkit.ReadAll(t, c); got != content {
+		t.Errorf("got %s", testkit.Brief(got))
 	}
 	writeAll(t, c, "received")
 	_ = c.Close()
@@ -102,23 +104,23 @@ func TestUpperServer(t *testing.T) {
 	for _, line := range []string{"hello\n", "straße é\n", "x"} {
 		writeAll(t, first, line)
 		want := strings.NewReplacer("hello", "HELLO", "straße é", "STRAßE é", "x", "X").Replace(line)
-		if got := readN(t, first, len(want)); got != want {
+		if got := testkit.ReadN(t, first, len(want)); got != want {
 			t.Errorf("%q was answered %q", line, got)
 		}
 	}
 	// Another client dies with unread bytes on both sides.
 	dying := dialTest(t, "tcp", server.addr())
 	writeAll(t, dying, strings.Repeat("bye", 1000))
-	readN(t, dying, 1)
-	reset(t, dying)
+	testkit.ReadN(t, dying, 1)
+	testkit.Reset(t, dying)
 	// The first still gets answers, and so does a new one.
 	for _, c := range []net.Conn{first, dialTest(t, "tcp", server.addr())} {
 		writeAll(t, c, "still there?")
-		if got := readN(t, c, 12); got != "STILL THERE?" {
+		if got := testkit.ReadN(t, c, 12); got != "STILL THERE?" {
 			t.Errorf("answered %q", got)
 		}
 		_ = c.(*net.TCPConn).CloseWrite()
-		if got := readAll(t, c); got != "" {
+		if got := testkit.ReadAll(t, c); got != "" {
 			t.Errorf("after the end: %q", got)
 		}
 	}
@@ -139,7 +141,7 @@ func TestUpperServerUDP(t *testing.T) {
 	server := startPurr(t, opts{}, "-u", "-l", "-k", "--echo", "--upper", "127.0.0.1", "0")
 	server.addr()
 	for range 2 {
-		fairly(t, 100*time.Millisecond, func(t testing.TB) { // it waits a second for the reply
+		testkit.Fairly(t, 100*time.Millisecond, func(t testing.TB) { // it waits a second for the reply
 			client := startPurr(t, opts{stdin: strings.NewReader("sb é\n")}, "-u", "127.0.0.1", server.port())
 			client.ends(0)
 			client.printed("SB é\n")
@@ -172,7 +174,7 @@ func TestUpperWithoutEcho(t *testing.T) {
 	ln := listenTest(t)
 	client := startPurr(t, opts{stdin: strings.NewReader("straße é a{z`\n")}, "--upper", "127.0.0.1", portOf(t, ln.Addr()))
 	c := acceptTest(t, ln)
-	if got := readAll(t, c); got != "STRAßE é A{Z`\n" {
+	if got := testkit.ReadAll(t, c); got != "STRAßE é A{Z`\n" {
 		t.Errorf("sent %q", got)
 	}
 	writeAll(t, c, "reply é\n")
@@ -184,7 +186,7 @@ func TestUpperWithoutEcho(t *testing.T) {
 	dialled := dialTest(t, "tcp", server.addr())
 	writeAll(t, dialled, "abc")
 	_ = dialled.(*net.TCPConn).CloseWrite()
-	if got := readAll(t, dialled); got != "BANNER\n" {
+	if got := testkit.ReadAll(t, dialled); got != "BANNER\n" {
 		t.Errorf("sent %q", got)
 	}
 	server.ends(0)
@@ -194,7 +196,7 @@ func TestUpperWithoutEcho(t *testing.T) {
 // purr -l -U path, purr -U path
 func TestUnixSocket(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(socketDir(t), "s")
+	path := filepath.Join(testkit.SocketDir(t), "s")
 	server := startPurr(t, opts{stdin: strings.NewReader("answer\n")}, "-v", "-l", "-U", path)
 	server.waitErr(listeningOn)
 	client := startPurr(t, opts{stdin: strings.NewReader("question\n")}, "-U", path)
@@ -202,7 +204,7 @@ func TestUnixSocket(t *testing.T) {
 	server.ends(0)
 	client.printed("answer\n")
 	server.printed("question\n")
-	absent(t, path)
+	testkit.Absent(t, path)
 }
 
 // Each byte of 8 bits passes in both directions, over each of the transports.
@@ -212,7 +214,7 @@ func TestEveryByte(t *testing.T) {
 	for i := range 256 {
 		all.WriteByte(byte(i))
 	}
-	path := filepath.Join(socketDir(t), "s")
+	path := filepath.Join(testkit.SocketDir(t), "s")
 	for _, transport := range [][]string{{"127.0.0.1", "0"}, {"::1", "0"}, {"-U", path}} {
 		server := startPurr(t, opts{stdin: strings.NewReader(all.String())}, append([]string{"-n", "-v", "-l"}, transport...)...)
 		server.waitErr(listeningOn)
@@ -235,7 +237,7 @@ func TestLateReply(t *testing.T) {
 	ln := listenTest(t)
 	client := startPurr(t, opts{stdin: strings.NewReader("q")}, "127.0.0.1", portOf(t, ln.Addr()))
 	c := acceptTest(t, ln)
-	if got := readAll(t, c); got != "q" { // the end of stdin has arrived
+	if got := testkit.ReadAll(t, c); got != "q" { // the end of stdin has arrived
 		t.Errorf("got %q", got)
 	}
 	time.Sleep(300 * time.Millisecond) // longer than any half-hearted wait

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // listenUDPTest binds a UDP socket to a free port of 127.0.0.1.
@@ -22,7 +24,7 @@ func listenUDPTest(t testing.TB) *net.UDPConn {
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	_ = c.SetReadBuffer(4 << 20)
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(testkit.Patience))
 	return c
 }
 
@@ -56,7 +58,7 @@ func silent(t testing.TB, c net.Conn, within time.Duration) {
 	if n, err := c.Read(b); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("got %q (%v), want nothing", b[:n], err)
 	}
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(testkit.Patience))
 }
 
 // One read of stdin is one datagram, up to 65,507 bytes.
@@ -66,10 +68,10 @@ func TestUDPSizes(t *testing.T) {
 		t.Parallel()
 		c := listenUDPTest(t)
 		p := startPurr(t, opts{openStdin: true}, "-u", "127.0.0.1", portOf(t, c.LocalAddr()))
-		for _, want := range []string{"one", "two\nlines\n", noise(60_000), "x"} {
+		for _, want := range []string{"one", "two\nlines\n", testkit.Noise(60_000), "x"} {
 			writeAll(t, p.stdin, want)
 			if got, _ := receiveFrom(t, c); got != want {
-				t.Errorf("got %s, want %s", brief(got), brief(want))
+				t.Errorf("got %s, want %s", testkit.Brief(got), testkit.Brief(want))
 			}
 		}
 		_ = p.stdin.Close()
@@ -78,9 +80,9 @@ func TestUDPSizes(t *testing.T) {
 	})
 	t.Run("a file", func(t *testing.T) {
 		t.Parallel()
-		content := noise(3*65_507 + 100)
+		content := testkit.Noise(3*65_507 + 100)
 		c := listenUDPTest(t)
-		p := startPurr(t, opts{stdin: opened(t, fileWith(t, content))}, "-u", "127.0.0.1", portOf(t, c.LocalAddr()))
+		p := startPurr(t, opts{stdin: opened(t, testkit.TempFile(t, content))}, "-u", "127.0.0.1", portOf(t, c.LocalAddr()))
 		var got string
 		for _, size := range []int{65_507, 65_507, 65_507, 100} {
 			d, _ := receiveFrom(t, c)
@@ -101,7 +103,7 @@ func TestUDPSizes(t *testing.T) {
 			p := startPurr(t, opts{}, append(append([]string{"-u"}, mode...), "-W", "3", "127.0.0.1", "0")...)
 			c := dialTest(t, "udp", p.addr())
 			var want string
-			for _, d := range []string{noise(60_000), noise(65_507), "small"} {
+			for _, d := range []string{testkit.Noise(60_000), testkit.Noise(65_507), "small"} {
 				writeAll(t, c, d)
 				want += d
 			}
@@ -115,20 +117,20 @@ func TestUDPSizes(t *testing.T) {
 		c := listenUDPTest(t)
 		p := startPurr(t, opts{stdin: strings.NewReader("?")}, "-u", "-w", "20", "-W", "1", "127.0.0.1", portOf(t, c.LocalAddr()))
 		_, from := receiveFrom(t, c)
-		if _, err := c.WriteToUDP([]byte(noise(65_507)), from); err != nil {
+		if _, err := c.WriteToUDP([]byte(testkit.Noise(65_507)), from); err != nil {
 			t.Fatal(err)
 		}
 		p.ends(0)
-		p.printed(noise(65_507))
+		p.printed(testkit.Noise(65_507))
 	})
 	t.Run("echoed whole", func(t *testing.T) {
 		t.Parallel()
 		p := startPurr(t, opts{}, "-u", "-l", "-k", "--echo", "127.0.0.1", "0")
 		c := dialTest(t, "udp", p.addr())
-		for _, d := range []string{noise(65_507), "", "x", noise(1472)} {
+		for _, d := range []string{testkit.Noise(65_507), "", "x", testkit.Noise(1472)} {
 			writeAll(t, c, d)
 			if got := datagram(t, c); got != d {
-				t.Errorf("got %s back, want %s", brief(got), brief(d))
+				t.Errorf("got %s back, want %s", testkit.Brief(got), testkit.Brief(d))
 			}
 		}
 	})
@@ -317,7 +319,7 @@ func TestUDPWaitsForReplies(t *testing.T) {
 	} {
 		t.Run(strings.Join(test.args, " "), func(t *testing.T) {
 			t.Parallel()
-			fairly(t, 100*time.Millisecond, func(t testing.TB) {
+			testkit.Fairly(t, 100*time.Millisecond, func(t testing.TB) {
 				c := listenUDPTest(t)
 				p := startPurr(t, opts{stdin: strings.NewReader("?")}, append(append([]string{"-u"}, test.args...), "127.0.0.1", portOf(t, c.LocalAddr()))...)
 				_, from := receiveFrom(t, c)
@@ -429,7 +431,7 @@ func TestUDPTransforms(t *testing.T) {
 	t.Parallel()
 	c := listenUDPTest(t)
 	content := strings.Repeat("a\n", 50_000)
-	p := startPurr(t, opts{stdin: opened(t, fileWith(t, content))}, "-u", "-C", "--upper", "127.0.0.1", portOf(t, c.LocalAddr()))
+	p := startPurr(t, opts{stdin: opened(t, testkit.TempFile(t, content))}, "-u", "-C", "--upper", "127.0.0.1", portOf(t, c.LocalAddr()))
 	want := strings.Repeat("A\r\n", 50_000)
 	var got string
 	for len(got) < len(want) {
@@ -446,11 +448,11 @@ func TestUDPTransforms(t *testing.T) {
 
 func TestUnixDatagrams(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(socketDir(t), "s")
+	path := filepath.Join(testkit.SocketDir(t), "s")
 	server := startPurr(t, opts{}, "-v", "-u", "-l", "-k", "--echo", "--upper", "-U", path)
 	server.waitErr(boundOn)
-	for answers, question := range map[string]string{"1": "hello", "2": noise(100_000)} {
-		client := startPurr(t, opts{stdin: opened(t, fileWith(t, question))}, "-u", "-U", "-w", "20", "-W", answers, path)
+	for answers, question := range map[string]string{"1": "hello", "2": testkit.Noise(100_000)} {
+		client := startPurr(t, opts{stdin: opened(t, testkit.TempFile(t, question))}, "-u", "-U", "-w", "20", "-W", answers, path)
 		client.ends(0)
 		client.printed(string(upperASCII([]byte(question))))
 		client.quiet()
@@ -460,16 +462,16 @@ func TestUnixDatagrams(t *testing.T) {
 	client := startPurr(t, opts{stdin: strings.NewReader("named")}, "-u", "-U", "-w", "20", "-W", "1", "-s", own, path)
 	client.ends(0)
 	client.printed("NAMED")
-	absent(t, own)
+	testkit.Absent(t, own)
 	server.signal(syscall.SIGTERM)
 	server.status()
-	absent(t, path)
+	testkit.Absent(t, path)
 }
 
 // The own path of a client is as safe as a listener's.
 func TestUnixDatagramOwnPath(t *testing.T) {
 	t.Parallel()
-	dir := socketDir(t)
+	dir := testkit.SocketDir(t)
 	path, own := filepath.Join(dir, "s"), filepath.Join(dir, "own")
 	server := startPurr(t, opts{}, "-v", "-u", "-l", "-k", "-U", path)
 	server.waitErr(boundOn)
@@ -487,24 +489,24 @@ func TestUnixDatagramOwnPath(t *testing.T) {
 	client = startPurr(t, opts{stdin: strings.NewReader("x")}, "-u", "-U", "-s", own, filepath.Join(dir, "nobody"))
 	client.ends(1)
 	client.complains(filepath.Join(dir, "nobody"), "No such file or directory")
-	absent(t, own)
+	testkit.Absent(t, own)
 	if got := server.out.String(); got != "" {
 		t.Errorf("the server got %q", got)
 	}
 	// And a signal removes it too.
 	client = startPurr(t, opts{openStdin: true}, "-u", "-U", "-s", own, path)
-	eventually(t, own+" is bound", func() bool { _, err := os.Lstat(own); return err == nil })
+	testkit.Eventually(t, own+" is bound", func() bool { _, err := os.Lstat(own); return err == nil })
 	writeAll(t, client.stdin, "here")
 	server.waitOut("here")
 	client.signal(syscall.SIGINT)
 	client.ends(128 + int(syscall.SIGINT))
-	absent(t, own)
+	testkit.Absent(t, own)
 }
 
 // purr -u -l -U: answers the first sender.
 func TestUnixDatagramConversation(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(socketDir(t), "s")
+	path := filepath.Join(testkit.SocketDir(t), "s")
 	server := startPurr(t, opts{openStdin: true}, "-v", "-u", "-l", "-U", path)
 	server.waitErr(boundOn)
 	client := startPurr(t, opts{openStdin: true}, "-u", "-U", path)

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // summary is the line of purr's own that ends a conversation under -v; nc has
@@ -27,7 +29,7 @@ func verboseText(p *process) string {
 // The same command line, with both programs, says the same.
 func TestVerboseLikeNC(t *testing.T) {
 	t.Parallel()
-	needs(t, "nc.openbsd", "netcat-openbsd")
+	testkit.Program(t, "nc.openbsd", "netcat-openbsd")
 	needsIPv6(t)
 	programs := map[string]string{"nc.openbsd": "nc.openbsd", "purr": purrPath(t)}
 	both := func(t *testing.T, session func(t *testing.T, program string) string) string {
@@ -126,7 +128,7 @@ func TestVerboseLikeNC(t *testing.T) {
 	}
 	t.Run("unix", func(t *testing.T) {
 		t.Parallel()
-		path := filepath.Join(socketDir(t), "s")
+		path := filepath.Join(testkit.SocketDir(t), "s")
 		both(t, func(t *testing.T, program string) string {
 			_ = os.Remove(path)
 			p := start(t, opts{}, program, "-v", "-l", "-U", path)
@@ -158,7 +160,7 @@ func TestVerboseLikeNC(t *testing.T) {
 	t.Run("service name", func(t *testing.T) {
 		t.Parallel()
 		rootOnly(t)
-		needs(t, "ip", "iproute2")
+		testkit.Program(t, "ip", "iproute2")
 		// Port 80 of a network of its own.
 		both(t, func(t *testing.T, program string) string {
 			script := `ip link set lo up && { nc.openbsd -l 127.0.0.1 80 </dev/null & } && i=0 &&
@@ -218,7 +220,7 @@ func TestVerboseLines(t *testing.T) {
 		c := dialTest(t, "tcp", server.addr())
 		writeAll(t, c, "x")
 		server.waitOut("x")
-		reset(t, c)
+		testkit.Reset(t, c)
 		server.ends(1)
 		if n := strings.Count(server.err.String(), "connection reset by peer"); n != 1 {
 			t.Errorf("%s: said %d times: %q", v, n, server.err)
@@ -253,10 +255,10 @@ func TestNameFallsBackToIPv4(t *testing.T) {
 	needsIPv6(t)
 	ln := listenTest(t)
 	port := portOf(t, ln.Addr())
-	hosts := fileWith(t, "::1 both.test\n127.0.0.1 both.test\n")
+	hosts := testkit.TempFile(t, "::1 both.test\n127.0.0.1 both.test\n")
 	p := shell(t, opts{stdin: strings.NewReader("x")}, `exec unshare -m sh -c 'mount --bind "$1" /etc/hosts && exec purr -v both.test $2' sh "$1" "$2"`, hosts, port)
 	c := acceptTest(t, ln)
-	if got := readAll(t, c); got != "x" {
+	if got := testkit.ReadAll(t, c); got != "x" {
 		t.Errorf("got %q", got)
 	}
 	_ = c.Close()
@@ -282,7 +284,7 @@ func TestNameFallsBackToIPv4(t *testing.T) {
 func TestLinkLocal(t *testing.T) {
 	t.Parallel()
 	rootOnly(t)
-	needs(t, "ip", "iproute2")
+	testkit.Program(t, "ip", "iproute2")
 	script := `ip link set lo up && ip addr add fe80::17/64 dev lo || exit 77
 		{ echo answer | purr -v -n -l "fe80::17%lo" 7777 >got & } && i=0
 		while ! grep -q ":1E61 .* 0A " /proc/net/tcp6 && [ $i -lt 500 ]; do i=$((i+1)); sleep 0.01; done

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // listenAfterRefusal listens on port as soon as the process has been refused and
@@ -60,7 +62,7 @@ func TestWaitFor(t *testing.T) {
 				addr := "127.0.0.1:" + freePort(t, "tcp")
 				words := strings.ReplaceAll(strings.Join(c.args, "\x00"), "ADDR", addr)
 				if network == "unix" {
-					addr = filepath.Join(socketDir(t), "s")
+					addr = filepath.Join(testkit.SocketDir(t), "s")
 					words = "-U\x00" + strings.ReplaceAll(strings.Join(c.args, "\x00"), "ADDR", addr)
 				}
 				p := startPurr(t, opts{}, strings.Split(words, "\x00")...)
@@ -127,7 +129,7 @@ func TestWaitForGivesUp(t *testing.T) {
 	p := startPurr(t, opts{}, "--wait-for", "60", "127.0.0.1", port)
 	time.Sleep(100 * time.Millisecond)
 	p.signal(syscall.SIGTERM)
-	p.endsWithin(143, promptly())
+	p.endsWithin(143, testkit.Promptly())
 }
 
 // -zu waits for an answer.
@@ -151,7 +153,7 @@ func TestReady(t *testing.T) {
 	for _, mode := range []string{"-l 127.0.0.1 0", "-l -k 127.0.0.1 0", "-u -l 127.0.0.1 0", "-u -l -k --echo 127.0.0.1 0", "-l -U PATH", "-u -l -U PATH"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			dir := socketDir(t)
+			dir := testkit.SocketDir(t)
 			path, file, ready := filepath.Join(dir, "s"), filepath.Join(dir, "port"), filepath.Join(dir, "ready")
 			args := strings.ReplaceAll(mode, "PATH", path)
 			if err := os.WriteFile(file, []byte("an old one that is longer than the new one\n"), 0o600); err != nil {
@@ -185,7 +187,7 @@ func TestReady(t *testing.T) {
 				p.signal(syscall.SIGTERM)
 				p.ends(143)
 			}
-			absent(t, file)
+			testkit.Absent(t, file)
 			if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
 			}
@@ -203,11 +205,11 @@ func TestReadyFails(t *testing.T) {
 	p = shell(t, opts{}, `exec purr -l --ready-fd 5 127.0.0.1 0 5>/dev/full`)
 	p.ends(1)
 	p.complains("ready descriptor 5", "no space left")
-	file := fileWith(t, "somebody else's\n")
+	file := testkit.TempFile(t, "somebody else's\n")
 	p = startPurr(t, opts{openStdin: true}, "-l", "-v", "--port-file", file, "127.0.0.1", "0")
 	p.bound()
-	eventually(t, "the file is written", func() bool { b, _ := os.ReadFile(file); return len(b) < 8 })
-	if err := os.Rename(fileWith(t, "another\n"), file); err != nil {
+	testkit.Eventually(t, "the file is written", func() bool { b, _ := os.ReadFile(file); return len(b) < 8 })
+	if err := os.Rename(testkit.TempFile(t, "another\n"), file); err != nil {
 		t.Fatal(err)
 	}
 	p.signal(syscall.SIGINT)

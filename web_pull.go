@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"purr/internal/display"
 )
 
 // The site of a listener of --pull: what comes in.
@@ -156,7 +158,7 @@ func (b *inbox) uploadBar(a arrival, v *visit) *tracker {
 		x.bar.grow(max(0, a.size-a.offset))
 		return x.bar
 	}
-	return b.p.track(quoted(a.path), a.size)
+	return b.p.track(display.Quote(a.path), a.size)
 }
 
 // body is a request's body, of which something must come now and then. On the
@@ -298,7 +300,7 @@ func (b *inbox) part(w http.ResponseWriter, part *multipart.Part, v *visit) (pag
 	var f *stored
 	if err == nil {
 		body := &timedReader{part, http.NewResponseController(w), v.silence}
-		bar := b.p.track(quoted(name), -1)
+		bar := b.p.track(display.Quote(name), -1)
 		f, err = b.take(name, in, -1, body, func() ([]byte, error) { return nil, nil }, v.contact, bar)
 		bar.end()
 	}

@@ -19,6 +19,8 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"purr/internal/sys"
+
+	"purr/internal/display"
 )
 
 // A shelf is the site of a listener of --push: what can be fetched.
@@ -142,7 +144,7 @@ func (s *shelf) send(w http.ResponseWriter, r *http.Request, name string, f *os.
 		body.lane = lane
 	}
 	if offset > 0 {
-		s.p.sayResuming(quoted(name), offset, out.size())
+		s.p.sayResuming(display.Quote(name), offset, out.size())
 		w.Header().Set(headerOffset, strconv.FormatInt(offset, 10))
 	}
 	w.Header().Set("Trailer", headerDigest+", "+headerError)
@@ -158,7 +160,7 @@ func (s *shelf) send(w http.ResponseWriter, r *http.Request, name string, f *os.
 
 // giveUp answers that a file cannot be sent now.
 func (s *shelf) giveUp(w http.ResponseWriter, name string, err error) {
-	s.p.log.notef(1, "%s: %v: not sent", quoted(name), err)
+	s.p.log.notef(1, "%s: %v: not sent", display.Quote(name), err)
 	refuse(w, http.StatusConflict, err.Error())
 }
 
@@ -271,7 +273,7 @@ func (s *shelf) delivered(w http.ResponseWriter, name string, c *countedAnswer, 
 		err = v.settle()
 	}
 	if err != nil {
-		s.p.sayFailed(name, "failed", sys.Cause(err).Error(), "%s: not sent to %s: %v", quoted(name), v.name, sys.Cause(err))
+		s.p.sayFailed(name, "failed", sys.Cause(err).Error(), "%s: not sent to %s: %v", display.Quote(name), v.name, sys.Cause(err))
 		status := 1
 		if errors.As(err, new(changedError)) {
 			status = 4
@@ -280,7 +282,7 @@ func (s *shelf) delivered(w http.ResponseWriter, name string, c *countedAnswer, 
 		return
 	}
 	s.p.sayFile([]field{{"path", name}, {"size", c.written}, {"status", "sent"}},
-		"%s: %d bytes sent to %s, not confirmed: its system has all of them, only another purr can tell that they are stored", quoted(name), c.written, v.name)
+		"%s: %d bytes sent to %s, not confirmed: its system has all of them, only another purr can tell that they are stored", display.Quote(name), c.written, v.name)
 	v.web.finish(v, nil)
 }
 
@@ -300,7 +302,7 @@ func (s *shelf) isDir(name string) bool {
 // that cannot be finished is cut, and not closed in order.
 func (s *shelf) tar(w http.ResponseWriter, r *http.Request, dir string, v *visit) {
 	if err := s.packs(dir); err != nil {
-		s.p.sayFailed(dir+".tar", "refused", err.Error(), "%s: not sent to %s: %v", quoted(dir+".tar"), v.name, err)
+		s.p.sayFailed(dir+".tar", "refused", err.Error(), "%s: not sent to %s: %v", display.Quote(dir+".tar"), v.name, err)
 		refuse(w, http.StatusConflict, err.Error())
 		return
 	}
@@ -317,7 +319,7 @@ func (s *shelf) tar(w http.ResponseWriter, r *http.Request, dir string, v *visit
 		err = archive.Close()
 	}
 	if err != nil {
-		s.p.sayFailed(dir+".tar", "failed", sys.Cause(err).Error(), "%s: not sent to %s: %v", quoted(dir+".tar"), v.name, sys.Cause(err))
+		s.p.sayFailed(dir+".tar", "failed", sys.Cause(err).Error(), "%s: not sent to %s: %v", display.Quote(dir+".tar"), v.name, sys.Cause(err))
 		v.web.finish(v, failure(1))
 		panic(http.ErrAbortHandler)
 	}
@@ -333,7 +335,7 @@ func (s *shelf) packs(dir string) error {
 			return nil
 		}
 		name, _ := e.name()
-		return fmt.Errorf("%s: %w: no archive without it", quoted(name), skipped)
+		return fmt.Errorf("%s: %w: no archive without it", display.Quote(name), skipped)
 	}}
 	return w.dir(dir, inside, 0)
 }
@@ -409,7 +411,7 @@ func (s *shelf) listTo(ctx context.Context, x *exchange) error {
 // leaveOut says that a file is not sent, here and there.
 func (s *shelf) leaveOut(x *exchange, e *entry, why error) error {
 	name, _ := e.name()
-	s.p.sayFailed(name, "failed", why.Error(), "%s: %v: not sent", quoted(name), why)
+	s.p.sayFailed(name, "failed", why.Error(), "%s: %v: not sent", display.Quote(name), why)
 	x.failed(4)
 	return x.send(&entry{Href: e.Href, Result: resultFailed, Status: 4, Error: why.Error()})
 }

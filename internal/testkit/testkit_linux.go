@@ -1,32 +1,33 @@
-//go:build linux
-
-package main
+package testkit
 
 import (
 	"bytes"
+	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // nsVariable tells a re-executed test binary which test it is inside namespaces for.
 const nsVariable = "PURR_TEST_NAMESPACE"
 
-// inNamespaces runs the calling test in network, mount and process namespaces of its own, so that it can lay out
+// InNamespaces runs the calling test in network, mount and process namespaces of its own, so that it can lay out
 // networks and start servers on any port, and nothing of it outlives the test. It returns true inside; outside it has
 // passed on the result and the test must return. Where namespaces are not to be had the test is skipped.
-func inNamespaces(t *testing.T) (inside bool) {
+func InNamespaces(t *testing.T) (inside bool) {
 	t.Helper()
 	if os.Getenv(nsVariable) == t.Name() {
 		for _, c := range []string{"mount --make-rprivate /", "mount -t tmpfs tmpfs /run", "mount -t proc proc /proc", "ip link set lo up"} {
-			mustRun(t, c)
+			MustRun(t, c)
 		}
 		return true
 	}
 	if _, err := exec.LookPath("ip"); err != nil {
-		missing(t, "ip (Debian package iproute2)")
+		Missing(t, "ip (Debian package iproute2)")
 	}
 	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=5m")
 	cmd.Env = append(os.Environ(), nsVariable+"="+t.Name())
@@ -40,7 +41,7 @@ func inNamespaces(t *testing.T) (inside bool) {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
-		missing(t, "root or user namespaces: "+err.Error())
+		Missing(t, "root or user namespaces: "+err.Error())
 	}
 	err := cmd.Wait()
 	if err != nil {
@@ -51,17 +52,8 @@ func inNamespaces(t *testing.T) (inside bool) {
 	return false
 }
 
-// missing skips the test and names what is missing; with PURR_TEST_REQUIRE set, as in CI, it fails it.
-func missing(t *testing.T, what string) {
-	t.Helper()
-	if os.Getenv("PURR_TEST_REQUIRE") != "" {
-		t.Fatalf("%s needs %s", t.Name(), what)
-	}
-	t.Skipf("SKIPPED: %s needs %s", t.Name(), what)
-}
-
-// mustRun runs a command line without quoting.
-func mustRun(t *testing.T, line string) {
+// MustRun runs a command line without quoting.
+func MustRun(t *testing.T, line string) {
 	t.Helper()
 	words := strings.Fields(line)
 	if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
@@ -69,12 +61,35 @@ func mustRun(t *testing.T, line string) {
 	}
 }
 
-// mustRunAll runs the lines of a script, without quoting.
-func mustRunAll(t *testing.T, script string) {
+// MustRunAll runs the lines of a script, without quoting.
+func MustRunAll(t *testing.T, script string) {
 	t.Helper()
 	for line := range strings.Lines(script) {
 		if line = strings.TrimSpace(line); line != "" {
-			mustRun(t, line)
+			MustRun(t, line)
 		}
 	}
+}
+
+// UnixPair is the two ends of a Unix stream connection.
+func UnixPair(t testing.TB) (ours, theirs *net.UnixConn) {
+	t.Helper()
+	path := filepath.Join(SocketDir(t), "s")
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	ours, err = net.DialUnix("unix", nil, ln.Addr().(*net.UnixAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = ln.SetDeadline(time.Now().Add(Patience))
+	theirs, err = ln.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ours.Close(); _ = theirs.Close() })
+	_ = theirs.SetDeadline(time.Now().Add(Patience))
+	return ours, theirs
 }

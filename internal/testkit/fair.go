@@ -1,4 +1,4 @@
-package main
+package testkit
 
 import (
 	"fmt"
@@ -8,11 +8,6 @@ import (
 	"testing"
 	"time"
 )
-
-// A machine that tests share can hold everybody up, for a second and more. What
-// was then seen of a program that has to be quick says nothing about it. So the
-// times at which this process was held up are known, do not count where
-// something must not take long, and are a reason to look once more.
 
 // A holdup is a time during which this process did not get a processor.
 type holdup struct {
@@ -25,8 +20,8 @@ var holdups struct {
 	all []holdup
 }
 
-// watchHoldups notices them until the process ends.
-func watchHoldups() {
+// WatchHoldups notices them until the process ends.
+func WatchHoldups() {
 	const tick = 5 * time.Millisecond
 	for last := time.Now(); ; {
 		time.Sleep(tick)
@@ -55,12 +50,12 @@ func after(all []holdup, begun time.Time) (sum time.Duration) {
 	return sum
 }
 
-// since is how long ago begun was, less what this process was held up meanwhile.
-func since(begun time.Time) time.Duration { return time.Since(begun) - heldUp(begun) }
+// Since is how long ago begun was, less what this process was held up meanwhile.
+func Since(begun time.Time) time.Duration { return time.Since(begun) - heldUp(begun) }
 
-// fairly runs a test that fails where somebody is late. If it has failed and the
+// Fairly runs a test that fails where somebody is late. If it has failed and the
 // machine was held up for longer than slack meanwhile, it is run again.
-func fairly(t *testing.T, slack time.Duration, test func(t testing.TB)) {
+func Fairly(t *testing.T, slack time.Duration, test func(t testing.TB)) {
 	t.Helper()
 	for tries := 1; ; tries++ {
 		a := &attempt{TB: t}
@@ -102,10 +97,13 @@ func (a *attempt) fail(what string) {
 	a.failed = append(a.failed, what)
 }
 
-func (a *attempt) Error(args ...any)                 { a.fail(fmt.Sprint(args...)) }
+func (a *attempt) Error(args ...any) { a.fail(fmt.Sprint(args...)) }
+
 func (a *attempt) Errorf(format string, args ...any) { a.fail(fmt.Sprintf(format, args...)) }
-func (a *attempt) Fail()                             { a.fail("failed") }
-func (a *attempt) Failed() bool                      { return len(a.failures()) > 0 }
+
+func (a *attempt) Fail() { a.fail("failed") }
+
+func (a *attempt) Failed() bool { return len(a.failures()) > 0 }
 
 func (a *attempt) FailNow() {
 	a.Fail()
@@ -120,25 +118,4 @@ func (a *attempt) Fatal(args ...any) {
 func (a *attempt) Fatalf(format string, args ...any) {
 	a.Errorf(format, args...)
 	runtime.Goexit()
-}
-
-func TestFairly(t *testing.T) {
-	t.Parallel()
-	begun := time.Now()
-	all := []holdup{{begun.Add(-time.Second), time.Second}, {begun.Add(time.Second), 3 * time.Second}, {begun.Add(9 * time.Second), 2 * time.Second}}
-	if sum := after(all, begun); sum != 3*time.Second {
-		t.Errorf("held up for %v", sum)
-	}
-	tries := 0
-	fairly(t, 0, func(t testing.TB) {
-		if tries++; tries == 1 {
-			holdups.Lock()
-			defer holdups.Unlock()
-			holdups.all = append(holdups.all, holdup{time.Now(), time.Microsecond})
-			t.Fatal("this time only")
-		}
-	})
-	if tries != 2 {
-		t.Errorf("%d tries, want 2", tries)
-	}
 }

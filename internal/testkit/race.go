@@ -1,6 +1,6 @@
 //go:build race
 
-package main
+package testkit
 
 // underRace says that everything is slower.
 const underRace = true

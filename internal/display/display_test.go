@@ -1,0 +1,28 @@
+package display
+
+import "testing"
+
+func TestPrintable(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"":               "",
+		"plain text":     "plain text",
+		"straße é 日本語 😀": "straße é 日本語 😀",
+		"a\x1b[31mb":     `a\x1b[31mb`,
+		"a\tb\nc\rd":     `a\tb\nc\rd`,
+		"\x00\x07\x7f":   `\x00\a\x7f`,
+		"\x80\xff":       `\x80\xff`,
+		"\u0085\u009b":   `\u0085\u009b`, // C1: CSI in one rune
+		"\u202eabc":      `\u202eabc`,    // right-to-left override
+		"\u200b\ufeff":   `\u200b\ufeff`,
+		"\u2028":         `\u2028`,
+		"\ufffd":         `\ufffd`,
+		`back\slash "x"`: `back\slash "x"`,
+		"\xed\xa0\x80":   `\xed\xa0\x80`, // a surrogate in UTF-8 is none
+		"\U000e0041":     `\U000e0041`,   // tag characters hide text
+	} {
+		if got := Escape(in); got != want {
+			t.Errorf("%q: %s, want %s", in, got, want)
+		}
+	}
+}
