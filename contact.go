@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"purr/internal/sys"
+
+	"purr/internal/rate"
 )
 
 const (
@@ -24,8 +26,8 @@ const (
 type contact struct {
 	net.Conn
 	silence time.Duration
-	limit   *limiter // --rate
-	traffic *traffic // of the run
+	limit   *rate.Limiter // --rate
+	traffic *traffic      // of the run
 	begun   time.Time
 
 	sent, received atomic.Int64    // bytes
@@ -70,7 +72,7 @@ func (p *purr) newContact(conn net.Conn) *contact {
 func (c *contact) Write(b []byte) (int, error) {
 	var out io.Writer = c.Conn
 	if c.limit != nil {
-		out = &limitedWriter{Writer: c.Conn, limit: c.limit, admit: func(n int) error { return c.limit.wait(c.ctx, n) }}
+		out = &rate.Writer{Writer: c.Conn, Limit: c.limit, Admit: func(n int) error { return c.limit.Wait(c.ctx, n) }}
 	}
 	n, err := out.Write(b)
 	c.traffic.sent.Add(int64(n))

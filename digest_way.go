@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+
+	"purr/internal/digest"
 )
 
 // A digested is what was written by a way that hashes it. It is to be read once
@@ -35,25 +37,25 @@ type digestWay struct {
 	dst      io.Writer
 	src      io.Reader
 	filters  []filter // such as change bytes where they are, or leave some out
-	digester *digester
+	digester *digest.Hasher
 	writing  atomic.Bool
 }
 
 // newDigestWay starts the digester's goroutine; close ends it.
 func newDigestWay(dst io.Writer, src io.Reader, filters []filter, limit int64) *digestWay {
 	tookWay("digest")
-	return &digestWay{digested: digested{limit: limit}, dst: dst, src: src, filters: filters, digester: newDigester(nil)}
+	return &digestWay{digested: digested{limit: limit}, dst: dst, src: src, filters: filters, digester: digest.New(nil)}
 }
 
 func (w *digestWay) move(max int) (int, error) {
-	block := w.digester.block()
+	block := w.digester.Block()
 	n, err := w.src.Read(block[:min(max, len(block))])
 	b := block[:n]
 	for _, f := range w.filters {
 		b = f(b)
 	}
 	writeErr := w.write(b)
-	w.digester.put(b)
+	w.digester.Put(b)
 	switch {
 	case writeErr != nil:
 		return n, &moveError{reading: false, err: writeErr}
@@ -77,4 +79,4 @@ func (w *digestWay) write(b []byte) error {
 func (w *digestWay) holding() bool { return w.writing.Load() }
 
 // close waits until everything is hashed.
-func (w *digestWay) close() { w.sum = w.digester.sum() }
+func (w *digestWay) close() { w.sum = w.digester.Sum() }

@@ -17,6 +17,8 @@ import (
 	"purr/internal/sys"
 
 	"purr/internal/display"
+
+	"purr/internal/digest"
 )
 
 // What --push and --pull say to each other. It is HTTP, so that curl and
@@ -132,7 +134,7 @@ func (e *entry) arrival(name string) (a arrival, err error) {
 		return a, err
 	}
 	if e.Digest != "" {
-		a.digest, err = parseDigest([]string{e.Digest})
+		a.digest, err = digest.Parse([]string{e.Digest})
 	}
 	return a, err
 }
@@ -297,7 +299,7 @@ var errTwice = &refusal{http.StatusConflict, 4, "sent twice"}
 // newExchange takes the two ways of the lines. Its owner calls close before w
 // becomes invalid.
 func (p *purr) newExchange(w io.Writer, flush func() error, r io.Reader) *exchange {
-	most := p.limit.chunk(64 << 10)
+	most := p.limit.Chunk(64 << 10)
 	return &exchange{in: bufio.NewReaderSize(r, maxEntry), out: bufio.NewWriterSize(w, most), most: most, flush: flush}
 }
 

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"purr/internal/digest"
 )
 
 // The fields of HTTP that --push and --pull use, and their values.
@@ -92,7 +94,7 @@ func readArrival(path string, r *http.Request) (arrival, error) {
 	if a.modTime, err = parseMtime(r.Header.Get(headerMtime)); err != nil {
 		return a, err
 	}
-	if a.digest, err = parseDigest(r.Header.Values(headerDigest)); err != nil {
+	if a.digest, err = digest.Parse(r.Header.Values(headerDigest)); err != nil {
 		return a, err
 	}
 	if r.Method == http.MethodPatch {

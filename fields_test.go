@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"purr/internal/digest"
 )
 
 // What peers say, read and written.
@@ -54,7 +56,7 @@ func FuzzFields(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		if sum, err := parseDigest([]string{text}); sum != nil && (err != nil || len(sum) != 32) {
+		if sum, err := digest.Parse([]string{text}); sum != nil && (err != nil || len(sum) != 32) {
 			t.Errorf("digest %q: %x, %v", text, sum, err)
 		}
 		if mode, err := parseMode(text); err == nil && mode&^modeGiven != mode.Perm() {

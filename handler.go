@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"purr/internal/sys"
+
+	"purr/internal/rate"
 )
 
 // A handler talks to one peer and returns when it is done: nil if the
@@ -109,8 +111,8 @@ func (p *purr) echo(ctx context.Context, c net.Conn) error {
 	}
 	var answers io.Writer = c
 	if p.limit != nil {
-		answers = &limitedWriter{Writer: c, limit: p.limit, admit: func(n int) error {
-			err := p.limit.wait(ctx, n)
+		answers = &rate.Writer{Writer: c, Limit: p.limit, Admit: func(n int) error {
+			err := p.limit.Wait(ctx, n)
 			p.pushDeadline(c) // our own wait is not the peer's silence
 			return err
 		}}

@@ -14,6 +14,8 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"purr/internal/sys"
+
+	"purr/internal/digest"
 )
 
 // An inbox is the directory of --pull, with what is said about what comes in.
@@ -193,7 +195,7 @@ func (b *inbox) kept(x *exchange, href, name string, f *stored, offset int64, be
 	if f.path != name {
 		as = escapePath(f.path)
 	}
-	return x.send(&entry{Href: href, As: as, Result: result, Size: f.size, Digest: digestField(f.digest), Resume: offset})
+	return x.send(&entry{Href: href, As: as, Result: result, Size: f.size, Digest: digest.Field(f.digest), Resume: offset})
 }
 
 // settle brings the names of directories and links onto stable storage, as

@@ -19,6 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"purr/internal/testkit"
+
+	"purr/internal/rate"
 )
 
 // connections counts those that a listener has said it received.
@@ -104,9 +106,9 @@ func TestPushOneConnection(t *testing.T) {
 // it has ended; with --rate nothing is held back at all.
 func TestLaneCorked(t *testing.T) {
 	t.Parallel()
-	for _, rate := range []int64{0, 1 << 30} {
+	for _, bps := range []int64{0, 1 << 30} {
 		ours, theirs := testkit.TcpPair(t)
-		p := &purr{cfg: &config{}, limit: newLimiter(rate)}
+		p := &purr{cfg: &config{}, limit: rate.New(bps)}
 		c := p.newContact(ours)
 		defer c.Close()
 		corked := func() bool {
@@ -143,8 +145,8 @@ func TestLaneCorked(t *testing.T) {
 		if n, err := body.WriteTo(c); err != nil || n != info.Size() {
 			t.Fatalf("%d of %d bytes: %v", n, info.Size(), err)
 		}
-		if during != (rate == 0) || corked() {
-			t.Errorf("rate %d: corked meanwhile: %t, afterwards: %t", rate, during, corked())
+		if during != (bps == 0) || corked() {
+			t.Errorf("rate %d: corked meanwhile: %t, afterwards: %t", bps, during, corked())
 		}
 	}
 }

@@ -57,6 +57,8 @@ import (
 	"time"
 
 	"purr/internal/sys"
+
+	"purr/internal/rate"
 )
 
 // A purr is one run of the program. Its methods are spread over the files by
@@ -71,7 +73,7 @@ type purr struct {
 
 	copies  func() bool   // whether stdout wants a copy of what is echoed
 	payload payloadChoice // of -zu, with what stdin held
-	limit   *limiter      // --rate; nil: none
+	limit   *rate.Limiter // --rate; nil: none
 
 	traffic  traffic
 	progress progress
@@ -157,7 +159,7 @@ func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
 // newPurr prepares a run. stop ends it with an error; the files stay the
 // caller's.
 func newPurr(cfg *config, stdin, stdout *os.File, log *logger, stop context.CancelCauseFunc) *purr {
-	p := &purr{cfg: cfg, stdin: stdin, stdout: stdout, log: log, stop: stop, stderr: log.out, limit: newLimiter(cfg.pace.rate)}
+	p := &purr{cfg: cfg, stdin: stdin, stdout: stdout, log: log, stop: stop, stderr: log.out, limit: rate.New(cfg.pace.rate)}
 	p.traffic.begun = time.Now()
 	p.progress.p = p
 	p.copies = sync.OnceValue(func() bool { return kindOf(stdout) != kindNull })

@@ -11,6 +11,10 @@ import (
 	"time"
 
 	"purr/internal/sys"
+
+	"purr/internal/digest"
+
+	"purr/internal/rate"
 )
 
 // An outgoing is one attempt to read a file that is sent: exactly the bytes it
@@ -92,12 +96,12 @@ var errNoSize = errors.New("holds more than its size says: to send what it shows
 
 // digest hashes the first n bytes from where the file stands, and leaves it
 // behind them. moved hears of each block.
-func (o *outgoing) digest(n int64, moved func(int) error) (*digester, error) {
-	d := newDigester(nil)
+func (o *outgoing) digest(n int64, moved func(int) error) (*digest.Hasher, error) {
+	d := digest.New(nil)
 	for left := n; left > 0; {
-		b := d.block()
+		b := d.Block()
 		got, err := o.f.Read(b[:min(left, int64(len(b)))])
-		d.put(b[:got])
+		d.Put(b[:got])
 		left -= int64(got)
 		if err == nil {
 			err = moved(got)
@@ -106,7 +110,7 @@ func (o *outgoing) digest(n int64, moved func(int) error) (*digester, error) {
 			err = changedError{o.size(), n - left}
 		}
 		if err != nil {
-			d.sum()
+			d.Sum()
 			return nil, sys.Cause(err)
 		}
 	}
@@ -124,19 +128,19 @@ type fileBody struct {
 	lane  *contact                    // that it goes over; nil: over another connection
 	ended func(sum []byte, err error) // told of the digest, or of failure, before the end of the body is; may be nil
 
-	mu       sync.Mutex // HTTP may close the body while it is read
-	digester *digester  // nil once it has ended
+	mu       sync.Mutex     // HTTP may close the body while it is read
+	digester *digest.Hasher // nil once it has ended
 	sum      []byte
 	err      error // what ended it, if not the end of the file
 }
 
 // body begins at the given offset, to which the file was read and hashed by d;
 // nil at 0. The caller closes the body, but not before the request has ended.
-func (o *outgoing) body(offset int64, d *digester, limit *limiter, moved func(int)) *fileBody {
+func (o *outgoing) body(offset int64, d *digest.Hasher, limit *rate.Limiter, moved func(int)) *fileBody {
 	if d == nil {
-		d = newDigester(nil)
+		d = digest.New(nil)
 	}
-	return &fileBody{out: o, left: o.size() - offset, most: limit.chunk(digestBlockSize), digester: d, moved: moved}
+	return &fileBody{out: o, left: o.size() - offset, most: limit.Chunk(digest.BlockSize), digester: d, moved: moved}
 }
 
 func (b *fileBody) Read(to []byte) (int, error) {
@@ -189,10 +193,10 @@ func (b *fileBody) next(max int) ([]byte, error) {
 	case b.left == 0:
 		return nil, b.finish(nil)
 	}
-	block := b.digester.block()
+	block := b.digester.Block()
 	n, err := b.out.f.Read(block[:min(int64(max), int64(b.most), int64(len(block)), b.left)])
 	if n == 0 {
-		b.digester.put(block[:0])
+		b.digester.Put(block[:0])
 		if err == io.EOF { // it shrank
 			err = changedError{b.out.size(), b.out.size() - b.left}
 			if changed := b.out.check(); changed != nil {
@@ -213,7 +217,7 @@ func (b *fileBody) hash(block []byte) error {
 	if b.digester == nil {
 		return os.ErrClosed
 	}
-	b.digester.put(block)
+	b.digester.Put(block)
 	return nil
 }
 
@@ -223,7 +227,7 @@ func (b *fileBody) finish(err error) error {
 	if err == nil {
 		err = b.out.check()
 	}
-	sum := b.digester.sum()
+	sum := b.digester.Sum()
 	b.digester = nil
 	if b.err = err; err == nil {
 		b.sum = sum
@@ -238,7 +242,7 @@ func (b *fileBody) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.digester != nil {
-		b.digester.sum()
+		b.digester.Sum()
 		b.digester = nil
 	}
 	return nil
@@ -277,6 +281,6 @@ func (o *offer) read(name string) (*entry, []byte, error) {
 	}
 	content := make([]byte, e.Size)
 	sum, err := out.whole(content)
-	e.Digest = digestField(sum)
+	e.Digest = digest.Field(sum)
 	return e, content, err
 }

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"purr/internal/testkit"
+
+	"purr/internal/digest"
 )
 
 // Here a browser visits a receiver and a sender.
@@ -151,7 +153,7 @@ func TestBrowserUploadEnds(t *testing.T) {
 		}
 		_, _ = io.Copy(io.Discard, q.Body)
 		other := sha256.Sum256([]byte("other"))
-		w.Header().Set(headerDigest, digestField(other[:]))
+		w.Header().Set(headerDigest, digest.Field(other[:]))
 		w.WriteHeader(http.StatusCreated)
 	}))
 	defer server.Close()

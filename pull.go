@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"purr/internal/digest"
 )
 
 // pullFrom fetches all that a sender which listens offers, and returns nil
@@ -273,7 +275,7 @@ func (r *pulling) complete(ctx context.Context, a *arrival) (prefix []byte, err 
 			return nil, errLost
 		}
 		drop(resp)
-		a.digest, err = parseDigest(resp.Header.Values(headerDigest))
+		a.digest, err = digest.Parse(resp.Header.Values(headerDigest))
 		return nil, err
 	}
 	if r.p.cfg.push.noResume || a.size <= smallFile {
@@ -293,7 +295,7 @@ func (r *pulling) get(ctx context.Context, a arrival, prefix []byte) (*http.Resp
 	req.Header.Set(headerWant, wantSHA256)
 	if prefix != nil {
 		req.Header.Set(headerOffset, strconv.FormatInt(a.offset, 10))
-		req.Header.Set(headerPrefix, digestField(prefix))
+		req.Header.Set(headerPrefix, digest.Field(prefix))
 	}
 	return r.ask(req)
 }
@@ -305,7 +307,7 @@ func trailerDigest(resp *http.Response) ([]byte, error) {
 		return nil, givenUp(why)
 	}
 	for _, values := range [][]string{resp.Trailer.Values(headerDigest), resp.Header.Values(headerDigest)} {
-		if sum, err := parseDigest(values); sum != nil || err != nil {
+		if sum, err := digest.Parse(values); sum != nil || err != nil {
 			return sum, err
 		}
 	}

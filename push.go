@@ -17,6 +17,8 @@ import (
 	"purr/internal/sys"
 
 	"purr/internal/display"
+
+	"purr/internal/digest"
 )
 
 // pushTo sends what --push offers to a receiver that listens, and returns nil
@@ -281,7 +283,7 @@ func (s *pushing) sendOne(ctx context.Context, name string, size int64) error {
 // sendSmall sends a file behind its line. What became of it comes as a line,
 // too.
 func (s *pushing) sendSmall(e *entry, content []byte) error {
-	sum, err := parseDigest([]string{e.Digest})
+	sum, err := digest.Parse([]string{e.Digest})
 	if err != nil {
 		return err
 	}
@@ -292,7 +294,7 @@ func (s *pushing) sendSmall(e *entry, content []byte) error {
 // confirm books what the receiver says of a small file.
 func (s *pushing) confirm(e *entry, name string) {
 	f, sent := s.sent.heardOf(e.Href)
-	switch theirs, err := parseDigest([]string{e.Digest}); {
+	switch theirs, err := digest.Parse([]string{e.Digest}); {
 	case e.Result == resultFailed:
 		s.refused(name, e.Status, e.Error)
 	case !sent || err != nil || f.sum == nil || !bytes.Equal(theirs, f.sum):
@@ -333,14 +335,14 @@ func (s *pushing) sendLarge(ctx context.Context, name string, out *outgoing) err
 		req.Header.Set(headerOffset, strconv.FormatInt(offset, 10))
 	}
 	if sum != nil {
-		req.Header.Set(headerDigest, digestField(sum))
+		req.Header.Set(headerDigest, digest.Field(sum))
 	}
 	req.Trailer = http.Header{headerDigest: nil, headerError: nil}
 	body.ended = func(sum []byte, err error) {
 		if err != nil {
 			req.Trailer.Set(headerError, err.Error())
 		} else {
-			req.Trailer.Set(headerDigest, digestField(sum))
+			req.Trailer.Set(headerDigest, digest.Field(sum))
 		}
 	}
 	req.Header.Set("Expect", "100-continue") // a refusal comes before the first byte
@@ -370,13 +372,13 @@ func (s *pushing) sendLarge(ctx context.Context, name string, out *outgoing) err
 // compare asks the receiver what it has of a file. It returns the offset to go
 // on from, with what the file's beginning was hashed to; or, where the receiver
 // has a file of that size, the digest of ours.
-func (s *pushing) compare(ctx context.Context, name string, out *outgoing) (offset int64, d *digester, sum []byte, err error) {
+func (s *pushing) compare(ctx context.Context, name string, out *outgoing) (offset int64, d *digest.Hasher, sum []byte, err error) {
 	resp, over, err := s.ask(s.request(ctx, http.MethodHead, name, nil, 0))
 	if err != nil {
 		return 0, nil, nil, s.broken(over, err)
 	}
 	drop(resp)
-	prefix, _ := parseDigest(resp.Header.Values(headerDigest))
+	prefix, _ := digest.Parse(resp.Header.Values(headerDigest))
 	at, atErr := parseOffset(resp.Header.Get(headerOffset))
 	partial := atErr == nil && at > 0 && at <= out.size() && prefix != nil && !s.p.cfg.push.noResume
 	same := resp.StatusCode == http.StatusOK && resp.ContentLength == out.size()
@@ -391,16 +393,16 @@ func (s *pushing) compare(ctx context.Context, name string, out *outgoing) (offs
 		return 0, nil, nil, err
 	}
 	if partial {
-		mark := d.mark()
+		mark := d.Mark()
 		if bytes.Equal(mark, prefix) {
 			return at, d, nil, nil
 		}
 	} else {
-		sum = d.sum()
+		sum = d.Sum()
 		d = nil
 	}
 	if d != nil {
-		d.sum()
+		d.Sum()
 	}
 	_, err = out.f.Seek(0, io.SeekStart)
 	return 0, nil, sum, err
@@ -430,7 +432,7 @@ func (s *pushing) book(name string, size int64, sum []byte, offset int64, begun 
 		s.refused(name, 4, bodyLine(resp))
 		return
 	}
-	if theirs, err := parseDigest(resp.Header.Values(headerDigest)); err != nil || sum == nil || !bytes.Equal(theirs, sum) {
+	if theirs, err := digest.Parse(resp.Header.Values(headerDigest)); err != nil || sum == nil || !bytes.Equal(theirs, sum) {
 		s.refused(name, 5, notSent)
 		return
 	}

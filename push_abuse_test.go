@@ -18,6 +18,8 @@ import (
 	"purr/internal/sys"
 
 	"purr/internal/testkit"
+
+	"purr/internal/digest"
 )
 
 // Peers that mean harm, or say what no purr would.
@@ -136,7 +138,7 @@ func TestPullRefusesRequests(t *testing.T) {
 		head + "Host: localhost\r\nSec-Fetch-Site: same-site\r\n\r\nevil":                                                                        http.StatusForbidden,
 		head + "Host: localhost\r\nContent-Range: bytes 4-7/8\r\n\r\nevil":                                                                       http.StatusBadRequest,
 		head + "Host: localhost\r\nRepr-Digest: sha-256=:AAAA:\r\n\r\nevil":                                                                      http.StatusBadRequest,
-		head + "Host: localhost\r\nRepr-Digest: " + digestField(testkit.SHA256("other")) + "\r\n\r\nevil":                                        http.StatusUnprocessableEntity,
+		head + "Host: localhost\r\nRepr-Digest: " + digest.Field(testkit.SHA256("other")) + "\r\n\r\nevil":                                       http.StatusUnprocessableEntity,
 		head + "Host: localhost\r\nPurr-Mode: rwx\r\n\r\nevil":                                                                                   http.StatusBadRequest,
 		head + "Host: localhost\r\nX-OC-Mtime: yesterday\r\n\r\nevil":                                                                            http.StatusBadRequest,
 		"GET /f HTTP/1.1\r\nHost: localhost\r\n\r\n":                                                                                             http.StatusForbidden,

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"purr/internal/testkit"
+
+	"purr/internal/digest"
 )
 
 // A listener that says it is a purr, and means harm.
@@ -69,7 +71,7 @@ func TestHostileReceiver(t *testing.T) {
 		"role in escapes":      says(role("sender%1b"), http.StatusOK, ""),
 		"result in escapes":    says(roleReceiver, http.StatusOK, `{"href":"f","result":"failed","status":4,"error":"`+quotedEscapes+`"}`+"\n"+`{"end":{"status":4}}`+"\n"),
 		"name in escapes":      says(roleReceiver, http.StatusOK, `{"href":"a%1b%5b2J%0d","result":"failed","status":4,"error":"no"}`+"\n"+`{"end":{"status":4}}`+"\n"),
-		"a lie about a digest": says(roleReceiver, http.StatusOK, `{"href":"f","result":"stored","size":7,"digest":"`+digestField(testkit.SHA256("other"))+`"}`+"\n"+`{"end":{}}`+"\n"),
+		"a lie about a digest": says(roleReceiver, http.StatusOK, `{"href":"f","result":"stored","size":7,"digest":"`+digest.Field(testkit.SHA256("other"))+`"}`+"\n"+`{"end":{}}`+"\n"),
 		"an end at once":       says(roleReceiver, http.StatusOK, `{"end":{}}`+"\n"),
 		"a line without end":   says(roleReceiver, http.StatusOK, strings.Repeat("x", 1<<20)),
 		"no JSON":              says(roleReceiver, http.StatusOK, escapes+"\n"),
@@ -88,7 +90,7 @@ func TestHostileReceiver(t *testing.T) {
 func TestHostileSender(t *testing.T) {
 	t.Parallel()
 	file := func(href string) string {
-		return fmt.Sprintf(`{"href":%q,"size":4,"body":true,"digest":%q}`+"\nevil", href, digestField(testkit.SHA256("evil")))
+		return fmt.Sprintf(`{"href":%q,"size":4,"body":true,"digest":%q}`+"\nevil", href, digest.Field(testkit.SHA256("evil")))
 	}
 	end := `{"end":{}}` + "\n"
 	outside := t.TempDir()
@@ -207,8 +209,8 @@ func TestHostileDigest(t *testing.T) {
 	testkit.WriteFile(t, filepath.Join(dir, "large"), testkit.Noise(smallFile+1))
 	for _, name := range []string{"small", "large"} {
 		for _, line := range []string{
-			`{"href":%q,"result":"stored","size":7,"digest":"` + digestField(testkit.SHA256("other")) + `"}`,
-			`{"href":%q,"result":"identical","size":7,"digest":"` + digestField(testkit.SHA256("other")) + `"}`,
+			`{"href":%q,"result":"stored","size":7,"digest":"` + digest.Field(testkit.SHA256("other")) + `"}`,
+			`{"href":%q,"result":"identical","size":7,"digest":"` + digest.Field(testkit.SHA256("other")) + `"}`,
 			`{"href":%q,"result":"stored","size":7}`,
 		} {
 			p, addr := startPush(t, dir, name)

@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"purr/internal/rate"
 )
 
 // A session is one conversation of a connection with stdin and stdout, or with
@@ -137,7 +139,7 @@ func (s *session) relay(ctx context.Context) error {
 func (s *session) chooseWays() {
 	var toConn, toStdout io.Writer = s.conn, s.out
 	if s.p.limit != nil {
-		toConn = &limitedWriter{Writer: s.conn, limit: s.p.limit, admit: s.admit}
+		toConn = &rate.Writer{Writer: s.conn, Limit: s.p.limit, Admit: s.admit}
 	}
 	if s.p.cfg.interval > 0 {
 		toConn = &pacedWriter{Writer: toConn, pause: s.pause}
@@ -170,7 +172,7 @@ func (s *session) chooseWays() {
 
 // send pumps stdin into the connection and half-closes it at the end.
 func (s *session) send(results chan<- outcome) {
-	err := pump(s.sendWay, s.p.limit.slice(maxSlice), func(n int) error {
+	err := pump(s.sendWay, s.p.limit.Slice(maxSlice), func(n int) error {
 		s.sent.Add(int64(n))
 		s.p.traffic.sent.Add(int64(n))
 		if s.trackSent {
@@ -239,7 +241,7 @@ func (s *session) pause() error {
 
 // admit waits until --rate lets n more bytes out. The wait counts as activity.
 func (s *session) admit(n int) error {
-	d := s.p.limit.book(n)
+	d := s.p.limit.Book(n)
 	if d == 0 {
 		return nil
 	}

@@ -10,6 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"purr/internal/sys"
+
+	"purr/internal/rate"
 )
 
 // fastWay returns a way that keeps the bytes inside the kernel, or nil if
@@ -31,8 +33,8 @@ func fastWay(dst io.Writer, src io.Reader) way {
 		return nil
 	}
 	var admit func(int) error
-	if limited, ok := dst.(*limitedWriter); ok {
-		dst, admit = limited.Writer, limited.admit
+	if limited, ok := dst.(*rate.Writer); ok {
+		dst, admit = limited.Writer, limited.Admit
 	}
 	if conn, ok := rawStream(dst); ok {
 		if in, _ := src.(*stdio); in != nil && (in.kind == kindPipe || in.kind == kindFIFO) {

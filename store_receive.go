@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+
+	"purr/internal/digest"
 )
 
 // An incoming is a file on its way in. One goroutine uses it: receive, and then
@@ -85,11 +87,11 @@ func (in *incoming) receiveSmall(src io.Reader, moved func(n int)) error {
 // and hashed when it is full, so what src delivers in small pieces does not cost
 // more.
 func (in *incoming) receiveLarge(src io.Reader, moved func(n int)) (err error) {
-	d := newDigester(in.hash)
-	defer d.sum()
+	d := digest.New(in.hash)
+	defer d.Sum()
 	w := in.newBlockWriter(d)
 	for err == nil && !w.failed.Load() {
-		block, n := d.block(), 0
+		block, n := d.Block(), 0
 		for n < len(block) && err == nil && !w.failed.Load() {
 			var got int
 			if got, err = src.Read(block[n:]); got > 0 {
@@ -118,8 +120,8 @@ type blockWriter struct {
 
 // newBlockWriter starts the goroutine, which has in to itself until close has
 // returned.
-func (in *incoming) newBlockWriter(d *digester) *blockWriter {
-	w := &blockWriter{full: make(chan []byte, digestBlocks), done: make(chan error, 1)}
+func (in *incoming) newBlockWriter(d *digest.Hasher) *blockWriter {
+	w := &blockWriter{full: make(chan []byte, digest.Blocks), done: make(chan error, 1)}
 	go func() {
 		var err error
 		for b := range w.full {
@@ -128,7 +130,7 @@ func (in *incoming) newBlockWriter(d *digester) *blockWriter {
 					w.failed.Store(true)
 				}
 			}
-			d.put(b)
+			d.Put(b)
 		}
 		w.done <- err
 	}()

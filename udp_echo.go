@@ -125,7 +125,7 @@ func (e *packetEcho) answer(ctx context.Context, n int) (done string, err error)
 	if e.p.cfg.upper {
 		e.batch.upper(n)
 	}
-	if err := e.p.limit.wait(ctx, size); err != nil {
+	if err := e.p.limit.Wait(ctx, size); err != nil {
 		return "", err
 	}
 	e.p.traffic.sent.Add(int64(size))

@@ -261,7 +261,7 @@ func (w datagramWriter) Write(b []byte) (int, error) {
 // admit waits until --rate lets a datagram of n bytes out. The wait counts as
 // activity.
 func (s *datagramSession) admit(n int) error {
-	d := s.p.limit.book(n)
+	d := s.p.limit.Book(n)
 	if d == 0 {
 		return nil
 	}

@@ -37,7 +37,7 @@ type countedAnswer struct {
 func (s *shelf) newCountedAnswer(w http.ResponseWriter, r *http.Request, name string, size int64, v *visit) *countedAnswer {
 	return &countedAnswer{
 		ResponseWriter: w, timed: http.NewResponseController(w), limit: 4 * v.silence,
-		buffer: s.p.limit.chunk(256 << 10), bar: s.p.track(display.Quote(name), size), wanted: -1,
+		buffer: s.p.limit.Chunk(256 << 10), bar: s.p.track(display.Quote(name), size), wanted: -1,
 		bodiless: r.Method == http.MethodHead, endless: r.ProtoMajor == 2 && r.Method != http.MethodHead,
 	}
 }

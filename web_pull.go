@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"purr/internal/display"
+
+	"purr/internal/digest"
 )
 
 // The site of a listener of --pull: what comes in.
@@ -73,7 +75,7 @@ func (b *inbox) head(w http.ResponseWriter, r *http.Request, name string, v *vis
 	default:
 		w.Header().Set(headerOffset, strconv.FormatInt(offset, 10))
 		w.Header().Set(headerWhole, "?0")
-		w.Header().Set(headerDigest, digestField(sum))
+		w.Header().Set(headerDigest, digest.Field(sum))
 		w.WriteHeader(http.StatusNoContent)
 	}
 }
@@ -143,7 +145,7 @@ func (b *inbox) receive(w http.ResponseWriter, r *http.Request, a arrival, v *vi
 		if a.digest != nil {
 			return a.digest, nil
 		}
-		sum, err := parseDigest(r.Trailer.Values(headerDigest))
+		sum, err := digest.Parse(r.Trailer.Values(headerDigest))
 		if err == nil && sum == nil && a.offset > 0 {
 			// What is here may be the beginning of another file.
 			err = refusef(http.StatusBadRequest, "the rest of a file needs the %s of the whole", headerDigest)
@@ -177,7 +179,7 @@ func (v *visit) body(w http.ResponseWriter, r *http.Request) io.Reader {
 // so that is for there to say.
 func (b *inbox) answer(w http.ResponseWriter, r *http.Request, name string, f *stored, err error, v *visit) int {
 	if err == nil {
-		w.Header().Set(headerDigest, digestField(f.digest))
+		w.Header().Set(headerDigest, digest.Field(f.digest))
 		if r.Header.Get(headerMtime) != "" {
 			w.Header().Set(headerMtime, "accepted")
 		}

@@ -21,6 +21,8 @@ import (
 	"purr/internal/sys"
 
 	"purr/internal/display"
+
+	"purr/internal/digest"
 )
 
 // A shelf is the site of a listener of --push: what can be fetched.
@@ -154,7 +156,7 @@ func (s *shelf) send(w http.ResponseWriter, r *http.Request, name string, f *os.
 		w.Header().Set(headerError, err.Error())
 	} else if sum := body.digest(); sum != nil {
 		v.exchange.Load().sent.is(escapePath(name), sentFile{begun, sum})
-		w.Header().Set(headerDigest, digestField(sum))
+		w.Header().Set(headerDigest, digest.Field(sum))
 	}
 }
 
@@ -172,8 +174,8 @@ func (s *shelf) headDigest(w http.ResponseWriter, r *http.Request, out *outgoing
 		d, err := out.digest(out.size(), func(int) error { return r.Context().Err() })
 		done()
 		if err == nil {
-			sum = d.sum()
-			w.Header().Set(headerDigest, digestField(sum))
+			sum = d.Sum()
+			w.Header().Set(headerDigest, digest.Field(sum))
 		}
 	}
 	w.Header().Set("Content-Length", strconv.FormatInt(out.size(), 10))
@@ -183,19 +185,19 @@ func (s *shelf) headDigest(w http.ResponseWriter, r *http.Request, out *outgoing
 
 // resume returns the offset that a receiver may go on from: what it has of the
 // file must be how ours begins. The file stands there, hashed by d so far.
-func (s *shelf) resume(r *http.Request, out *outgoing) (offset int64, d *digester, err error) {
+func (s *shelf) resume(r *http.Request, out *outgoing) (offset int64, d *digest.Hasher, err error) {
 	at, err := parseOffset(r.Header.Get(headerOffset))
-	prefix, digestErr := parseDigest(r.Header.Values(headerPrefix))
+	prefix, digestErr := digest.Parse(r.Header.Values(headerPrefix))
 	if err != nil || digestErr != nil || prefix == nil || at > out.size() || s.p.cfg.push.noResume {
 		return 0, nil, nil
 	}
 	if d, err = out.digest(at, func(int) error { return r.Context().Err() }); err != nil {
 		return 0, nil, err
 	}
-	if bytes.Equal(d.mark(), prefix) {
+	if bytes.Equal(d.Mark(), prefix) {
 		return at, d, nil
 	}
-	d.sum()
+	d.Sum()
 	_, err = out.f.Seek(0, io.SeekStart)
 	return 0, nil, err
 }
@@ -246,7 +248,7 @@ func (s *shelf) serveDigested(c *countedAnswer, name string, f *os.File, info fs
 		c.failed = body.failure()
 	}
 	if c.failed == nil {
-		c.Header().Set(headerDigest, digestField(body.digest()))
+		c.Header().Set(headerDigest, digest.Field(body.digest()))
 	}
 	if s.delivered(c, name, c, v); c.failed != nil {
 		panic(http.ErrAbortHandler) // an answer that ends in order would look whole
@@ -428,7 +430,7 @@ func (s *shelf) sendSmall(x *exchange, e *entry) {
 		var content []byte
 		var sent *entry
 		if sent, content, err = s.offer.read(name); err == nil {
-			sum, _ := parseDigest([]string{sent.Digest})
+			sum, _ := digest.Parse([]string{sent.Digest})
 			f := sentFile{sum: sum}
 			if content != nil {
 				f.begun = time.Now()
@@ -457,7 +459,7 @@ func (s *shelf) results(x *exchange) error {
 		if err != nil {
 			return err
 		}
-		sum, err := parseDigest([]string{e.Digest})
+		sum, err := digest.Parse([]string{e.Digest})
 		sent, listed := x.sent.heardOf(e.Href)
 		switch {
 		case err != nil:

@@ -1,4 +1,5 @@
-package main
+// Package rate is a token bucket that many senders share.
+package rate
 
 import (
 	"context"
@@ -8,9 +9,6 @@ import (
 
 	"purr/internal/sys"
 )
-
-// This file is --rate: what this purr sends, to all its peers together, stays
-// within so many bytes a second.
 
 // A bucket is the arithmetic of a limiter, without a clock: a token bucket
 // that counts in time. Every byte costs a moment, and what has been taken is
@@ -32,25 +30,25 @@ func (b *bucket) take(now time.Duration, n int) time.Duration {
 	return wait
 }
 
-// A limiter is one bucket for everybody who sends. Its methods may be called
+// A Limiter is one bucket for everybody who sends. Its methods may be called
 // from many goroutines; nil is no limit.
-type limiter struct {
+type Limiter struct {
 	begun time.Time
 
 	mu     sync.Mutex
 	bucket bucket
 }
 
-// newLimiter returns a limiter for rate bytes a second, nil if rate is 0.
-func newLimiter(rate int64) *limiter {
+// New returns a limiter for rate bytes a second, nil if rate is 0.
+func New(rate int64) *Limiter {
 	if rate == 0 {
 		return nil
 	}
-	return &limiter{begun: time.Now(), bucket: bucket{rate: rate}}
+	return &Limiter{begun: time.Now(), bucket: bucket{rate: rate}}
 }
 
-// book takes n bytes and returns how long to wait before they are sent.
-func (l *limiter) book(n int) time.Duration {
+// Book takes n bytes and returns how long to wait before they are sent.
+func (l *Limiter) Book(n int) time.Duration {
 	if l == nil {
 		return 0
 	}
@@ -59,9 +57,9 @@ func (l *limiter) book(n int) time.Duration {
 	return l.bucket.take(time.Since(l.begun), n)
 }
 
-// wait returns when n more bytes may be sent; ctx's cause if it ends first.
-func (l *limiter) wait(ctx context.Context, n int) error {
-	if d := l.book(n); d > 0 && !sys.Sleep(ctx, d) {
+// Wait returns when n more bytes may be sent; ctx's cause if it ends first.
+func (l *Limiter) Wait(ctx context.Context, n int) error {
+	if d := l.Book(n); d > 0 && !sys.Sleep(ctx, d) {
 		return context.Cause(ctx)
 	}
 	return nil
@@ -71,32 +69,32 @@ func (l *limiter) wait(ctx context.Context, n int) error {
 // smooth, enough to keep system calls rare.
 const sliceTime = 20 * time.Millisecond
 
-// slice returns the most to send at once: max without a limit, and at least 1.
-func (l *limiter) slice(max int) int {
+// Slice returns the most to send at once: max without a limit, and at least 1.
+func (l *Limiter) Slice(max int) int {
 	if l == nil {
 		return max
 	}
 	return int(min(int64(max), 1+l.bucket.rate/int64(time.Second/sliceTime)))
 }
 
-// chunk is slice for what is sent in frames that have a head of their own: not
+// Chunk is slice for what is sent in frames that have a head of their own: not
 // so small that the heads would be most of it.
-func (l *limiter) chunk(most int) int { return max(l.slice(most), min(most, 1<<10)) }
+func (l *Limiter) Chunk(most int) int { return max(l.Slice(most), min(most, 1<<10)) }
 
-// A limitedWriter passes bytes on in slices, each once admit has let it. A way
+// A Writer passes bytes on in slices, each once admit has let it. A way
 // that knows how many bytes are coming asks admit by itself, and writes to the
 // Writer inside: a wrapped connection would lose zero-copy.
-type limitedWriter struct {
+type Writer struct {
 	io.Writer
-	limit *limiter
-	admit func(n int) error // waits until n bytes may be sent
+	Limit *Limiter
+	Admit func(n int) error // waits until n bytes may be sent
 }
 
-func (w *limitedWriter) Write(b []byte) (int, error) {
+func (w *Writer) Write(b []byte) (int, error) {
 	written := 0
 	for written < len(b) {
-		n := w.limit.slice(len(b) - written)
-		if err := w.admit(n); err != nil {
+		n := w.Limit.Slice(len(b) - written)
+		if err := w.Admit(n); err != nil {
 			return written, err
 		}
 		n, err := w.Writer.Write(b[written : written+n])

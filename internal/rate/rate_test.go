@@ -1,4 +1,4 @@
-package main
+package rate
 
 import (
 	"context"
@@ -46,8 +46,8 @@ func TestBucket(t *testing.T) {
 func TestBucketKeepsRate(t *testing.T) {
 	t.Parallel()
 	for _, rate := range []int64{1, 1 << 10, 20 << 20, 5 << 30} {
-		l := newLimiter(rate)
-		n := l.slice(maxSlice)
+		l := New(rate)
+		n := l.Slice(1 << 20)
 		var now time.Duration
 		sent := 0
 		for i := range 10_000 {
@@ -61,7 +61,7 @@ func TestBucketKeepsRate(t *testing.T) {
 		if over := float64(sent) - exact; over > float64(rate)*bucketDepth.Seconds()+float64(n)+1 {
 			t.Errorf("rate %d: %.0f bytes too many", rate, over)
 		}
-		if n := float64(l.slice(maxSlice)); n/float64(rate) > 0.003 && float64(sent) < 0.999*exact-n {
+		if n := float64(l.Slice(1 << 20)); n/float64(rate) > 0.003 && float64(sent) < 0.999*exact-n {
 			t.Errorf("rate %d: %d bytes, want %.0f", rate, sent, exact)
 		}
 	}
@@ -75,53 +75,31 @@ func TestLimiterSlice(t *testing.T) {
 	}{
 		{0, 1 << 20, 1 << 20}, {1, 1 << 20, 1}, {1 << 10, 1 << 20, 21}, {20 << 20, 1 << 20, 419431}, {1 << 40, 1 << 20, 1 << 20}, {1 << 62, 5, 5},
 	} {
-		if got := newLimiter(test.rate).slice(test.max); got != test.want {
+		if got := New(test.rate).Slice(test.max); got != test.want {
 			t.Errorf("rate %d: %d of %d, want %d", test.rate, got, test.max, test.want)
 		}
 	}
 }
 
-// A wait ends with its context, and without a limit there is none.
+// A TestLimiterWait ends with its context, and without a limit there is none.
 func TestLimiterWait(t *testing.T) {
 	t.Parallel()
 	ctx, stop := context.WithCancelCause(t.Context())
-	var none *limiter
-	if err := none.wait(ctx, 1<<30); err != nil {
+	var none *Limiter
+	if err := none.Wait(ctx, 1<<30); err != nil {
 		t.Error(err)
 	}
-	l := newLimiter(1)
-	if err := l.wait(ctx, 1000); err != nil { // the first is not kept waiting
+	l := New(1)
+	if err := l.Wait(ctx, 1000); err != nil { // the first is not kept waiting
 		t.Error(err)
 	}
 	why := errors.New("stopped by the test")
 	time.AfterFunc(10*time.Millisecond, func() { stop(why) })
 	begun := time.Now()
-	if err := l.wait(ctx, 1); err != why {
+	if err := l.Wait(ctx, 1); err != why {
 		t.Errorf("got %v, want %v", err, why)
 	}
 	if took := time.Since(begun); took > testkit.Patience {
 		t.Errorf("took %v", took)
-	}
-}
-
-func TestSendRate(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]int64{"1": 1, "1k": 1 << 10, "20M": 20 << 20, "3g": 3 << 30, "8589934591G": 8589934591 << 30, "9223372036854775807": 1<<63 - 1} {
-		var v sendRate
-		if err := v.Set(text); err != nil || v.n != want {
-			t.Errorf("%s: %d (%v), want %d", text, v.n, err, want)
-		}
-	}
-	for text, want := range map[string]string{
-		"0": "rate too small: 0", "-1": "rate too small: -1", "-99999999999999999999": "rate too small: -99999999999999999999",
-		"8589934592G": "rate too large: 8589934592G", "9223372036854775808": "rate too large: 9223372036854775808",
-		"": "rate invalid:  (bytes a second, or a number with k, M or G)", "k": "rate invalid: k (bytes a second, or a number with k, M or G)",
-		"1.5M": "rate invalid: 1.5M (bytes a second, or a number with k, M or G)", "+1": "rate invalid: +1 (bytes a second, or a number with k, M or G)",
-		"1T": "rate invalid: 1T (bytes a second, or a number with k, M or G)", "0k": "rate too small: 0k",
-	} {
-		var v sendRate
-		if err := v.Set(text); err == nil || err.Error() != want {
-			t.Errorf("%q: %v, want %q", text, err, want)
-		}
 	}
 }

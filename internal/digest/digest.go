@@ -1,4 +1,6 @@
-package main
+// Package digest computes SHA-256 beside the copying of the same bytes, and reads
+// and writes the Repr-Digest fields of RFC 9530.
+package digest
 
 import (
 	"crypto/sha256"
@@ -9,7 +11,7 @@ import (
 // runs beside the reading and writing of the same bytes on another core. The
 // bytes pass through blocks that it owns: block lends one, put gives it back
 // filled.
-type digester struct {
+type Hasher struct {
 	free chan []byte // blocks to fill
 	full chan []byte // blocks to hash, in order; closed by sum
 	hash hash.Hash
@@ -20,8 +22,8 @@ type digester struct {
 // Six blocks for the goroutines of a receiver, which reads, writes and hashes, were
 // faster than four, and than eight of half the size.
 const (
-	digestBlocks    = 6
-	digestBlockSize = 512 << 10
+	Blocks    = 6
+	BlockSize = 512 << 10
 )
 
 // fastDigesters bounds the memory of digesters, whatever the peers ask for: so many at
@@ -31,19 +33,19 @@ var fastDigesters = make(chan struct{}, 8)
 
 const modestBlockSize = 32 << 10
 
-// newDigester starts the goroutine; sum ends it. The digest goes on from h,
+// New starts the goroutine; sum ends it. The digest goes on from h,
 // which may have hashed a prefix already; nil begins a new one.
-func newDigester(h hash.Hash) *digester {
+func New(h hash.Hash) *Hasher {
 	if h == nil {
 		h = sha256.New()
 	}
 	blocks, size, fast := 2, modestBlockSize, false
 	select {
 	case fastDigesters <- struct{}{}:
-		blocks, size, fast = digestBlocks, digestBlockSize, true
+		blocks, size, fast = Blocks, BlockSize, true
 	default:
 	}
-	d := &digester{
+	d := &Hasher{
 		free: make(chan []byte, blocks),
 		full: make(chan []byte, blocks),
 		fast: fast,
@@ -57,7 +59,7 @@ func newDigester(h hash.Hash) *digester {
 	return d
 }
 
-func (d *digester) run() {
+func (d *Hasher) run() {
 	defer close(d.done)
 	for b := range d.full {
 		d.hash.Write(b)
@@ -65,17 +67,17 @@ func (d *digester) run() {
 	}
 }
 
-// block returns a block to fill. It waits while all of them are still to be
+// Block returns a block to fill. It waits while all of them are still to be
 // hashed. The caller gives the block back with put.
-func (d *digester) block() []byte { return <-d.free }
+func (d *Hasher) Block() []byte { return <-d.free }
 
-// put gives a block back whose beginning, b, is to be hashed. The caller must
+// Put gives a block back whose beginning, b, is to be hashed. The caller must
 // not touch b any more.
-func (d *digester) put(b []byte) { d.full <- b }
+func (d *Hasher) Put(b []byte) { d.full <- b }
 
-// sum ends the goroutine and returns the digest of all that was put. It is
+// Sum ends the goroutine and returns the digest of all that was put. It is
 // called once, after the last put, also where nobody wants the digest.
-func (d *digester) sum() []byte {
+func (d *Hasher) Sum() []byte {
 	close(d.full)
 	<-d.done
 	if d.fast {
@@ -84,11 +86,11 @@ func (d *digester) sum() []byte {
 	return d.hash.Sum(nil)
 }
 
-// mark returns the digest of all that was put so far; more may follow.
-func (d *digester) mark() []byte {
+// Mark returns the digest of all that was put so far; more may follow.
+func (d *Hasher) Mark() []byte {
 	blocks := make([][]byte, cap(d.free)) // all of them back: everything is hashed
 	for i := range blocks {
-		blocks[i] = d.block()
+		blocks[i] = d.Block()
 	}
 	for _, b := range blocks {
 		d.free <- b

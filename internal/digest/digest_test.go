@@ -1,4 +1,4 @@
-package main
+package digest
 
 import (
 	"bytes"
@@ -19,17 +19,17 @@ func TestDigester(t *testing.T) {
 
 	begun := sha256.New()
 	begun.Write(want[:1000])
-	d := newDigester(begun)
+	d := New(begun)
 	for rest := want[1000:]; len(rest) > 0; {
-		b := d.block()
+		b := d.Block()
 		n := copy(b[:1+random.Uint64()%uint64(len(b))], rest)
 		rest = rest[n:]
-		d.put(b[:n])
+		d.Put(b[:n])
 	}
-	if got, want := d.sum(), sha256.Sum256(want); !bytes.Equal(got, want[:]) {
+	if got, want := d.Sum(), sha256.Sum256(want); !bytes.Equal(got, want[:]) {
 		t.Errorf("digest %x, want %x", got, want)
 	}
-	if got, want := newDigester(nil).sum(), sha256.Sum256(nil); !bytes.Equal(got, want[:]) {
+	if got, want := New(nil).Sum(), sha256.Sum256(nil); !bytes.Equal(got, want[:]) {
 		t.Errorf("digest of nothing %x, want %x", got, want)
 	}
 }
@@ -37,10 +37,10 @@ func TestDigester(t *testing.T) {
 // However many there are at once, few hold much, and all are right.
 func TestManyDigesters(t *testing.T) {
 	t.Parallel()
-	var all []*digester
+	var all []*Hasher
 	modest := 0
 	for range cap(fastDigesters) + 20 {
-		d := newDigester(nil)
+		d := New(nil)
 		if !d.fast {
 			modest++
 		}
@@ -52,18 +52,18 @@ func TestManyDigesters(t *testing.T) {
 	content := []byte(testkit.Noise(200_000))
 	for _, d := range all {
 		for rest := content; len(rest) > 0; {
-			b := d.block()
+			b := d.Block()
 			n := copy(b, rest)
-			d.put(b[:n])
+			d.Put(b[:n])
 			rest = rest[n:]
 		}
 	}
 	want := sha256.Sum256(content)
 	for _, d := range all {
-		if mark := d.mark(); !bytes.Equal(mark, want[:]) {
+		if mark := d.Mark(); !bytes.Equal(mark, want[:]) {
 			t.Errorf("fast %t: mark %x, want %x", d.fast, mark, want)
 		}
-		if got := d.sum(); !bytes.Equal(got, want[:]) {
+		if got := d.Sum(); !bytes.Equal(got, want[:]) {
 			t.Errorf("fast %t: %x, want %x", d.fast, got, want)
 		}
 	}

@@ -1,0 +1,34 @@
+package digest
+
+import (
+	"encoding/base64"
+	"errors"
+	"strings"
+)
+
+// Field writes a SHA-256 as Repr-Digest has it.
+func Field(sum []byte) string {
+	return "sha-256=:" + base64.StdEncoding.EncodeToString(sum) + ":"
+}
+
+// Parse finds the SHA-256 among the values of a Repr-Digest field or its
+// like: nil if there is none, an error if it is malformed.
+func Parse(values []string) ([]byte, error) {
+	for _, value := range values {
+		for member := range strings.SplitSeq(value, ",") {
+			name, text, _ := strings.Cut(strings.Trim(member, " \t"), "=")
+			if name != "sha-256" {
+				continue
+			}
+			text, _, _ = strings.Cut(text, ";") // parameters mean nothing here
+			inside, opened := strings.CutPrefix(text, ":")
+			inside, closed := strings.CutSuffix(inside, ":")
+			sum, err := base64.StdEncoding.DecodeString(inside)
+			if !opened || !closed || err != nil || len(sum) != 32 {
+				return nil, errors.New("malformed sha-256 digest")
+			}
+			return sum, nil
+		}
+	}
+	return nil, nil
+}
