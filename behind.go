@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"purr/internal/sys"
+
+	"purr/internal/fdio"
 )
 
 // A behindWay moves bytes into a file by a way of the kernel's, which does not
@@ -81,7 +83,7 @@ func (b *behindWay) await(max int) int {
 func (b *behindWay) move(max int) (int, error) {
 	n, err := b.way.move(max)
 	if failed := b.store(n); failed != nil && (err == nil || err == io.EOF) {
-		err = &moveError{reading: false, err: failed}
+		err = &fdio.CopyError{Reading: false, Err: failed}
 	}
 	return n, err
 }

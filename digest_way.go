@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	"purr/internal/digest"
+
+	"purr/internal/fdio"
 )
 
 // A digested is what was written by a way that hashes it. It is to be read once
@@ -58,9 +60,9 @@ func (w *digestWay) move(max int) (int, error) {
 	w.digester.Put(b)
 	switch {
 	case writeErr != nil:
-		return n, &moveError{reading: false, err: writeErr}
+		return n, &fdio.CopyError{Reading: false, Err: writeErr}
 	case err != nil && err != io.EOF:
-		err = &moveError{reading: true, err: err}
+		err = &fdio.CopyError{Reading: true, Err: err}
 	}
 	return n, err
 }

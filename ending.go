@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"purr/internal/sys"
+
+	"purr/internal/fdio"
 )
 
 // An ending watches a session until it is over and knows why it ended.
@@ -126,11 +128,11 @@ func (e *ending) take(o outcome) {
 		switch {
 		case !e.receiveOpen:
 			e.closeStdout()
-		case o.err == errStopped:
+		case o.err == fdio.ErrInterrupted:
 		case o.err != nil:
 			e.stdioFailed = true
 			e.stopWith(o)
-		case e.out.unread() != 0, e.p.cfg.keep: // or not known; others will want to write
+		case e.out.Unread() != 0, e.p.cfg.keep: // or not known; others will want to write
 			e.readerGone()
 		default: // it had everything so far; the next byte will tell if it is not the end
 			e.unheard = time.After(lastWord)
@@ -144,7 +146,7 @@ func (e *ending) take(o outcome) {
 
 // takeSending books the end of stdin.
 func (e *ending) takeSending(o outcome) {
-	var move *moveError
+	var move *fdio.CopyError
 	switch {
 	case o.err == nil:
 		e.sendOpen = false
@@ -157,7 +159,7 @@ func (e *ending) takeSending(o outcome) {
 	case errors.Is(o.err, errQuitWord):
 		e.sendOpen = false
 		e.stop("quit word read")
-	case errors.As(o.err, &move) && move.reading:
+	case errors.As(o.err, &move) && move.Reading:
 		e.stdioFailed = true
 		e.stopWith(o)
 	default:
@@ -174,7 +176,7 @@ func (e *ending) takeSending(o outcome) {
 
 // takeReceiving books the end of the peer.
 func (e *ending) takeReceiving(o outcome) {
-	var move *moveError
+	var move *fdio.CopyError
 	switch {
 	case o.err == nil:
 		e.receiveOpen, e.peerEnded, e.unheard = false, true, nil
@@ -186,7 +188,7 @@ func (e *ending) takeReceiving(o outcome) {
 		e.stop("receive limit reached")
 	default:
 		e.receiveOpen = false
-		e.stdioFailed = errors.As(o.err, &move) && !move.reading
+		e.stdioFailed = errors.As(o.err, &move) && !move.Reading
 		e.stopWith(o)
 	}
 }
@@ -205,10 +207,10 @@ func (e *ending) afterPeer() {
 		return
 	}
 	switch e.in.Kind() {
-	case kindTerminal:
+	case fdio.Terminal:
 		e.sendOpen = false
 		e.stop(peerFinished)
-	case kindPipe, kindSocket, kindOther:
+	case fdio.Pipe, fdio.Socket, fdio.Other:
 		// It may only be held open by somebody who has nothing to say: a
 		// shell, ssh, a service manager. If it carried something, or has
 		// something now, or the peer came only to receive, it goes on.
@@ -223,11 +225,11 @@ func (e *ending) afterPeer() {
 // pipe the kernel keeps it open, so that must end first; its outcome brings us
 // here again.
 func (e *ending) closeStdout() {
-	if !e.only || e.out == nil || e.out.kind != kindPipe && e.out.kind != kindFIFO {
+	if !e.only || e.out == nil || e.out.Kind() != fdio.Pipe && e.out.Kind() != fdio.FIFO {
 		return
 	}
 	if e.watched {
-		e.out.alarm.ring()
+		e.out.Interrupt.Fire()
 		return
 	}
 	_ = e.out.File.Close()
@@ -239,8 +241,8 @@ func (e *ending) nothingWaits() bool {
 	switch in := e.in.(type) {
 	case *share:
 		return in.retire()
-	case *stdio:
-		return !in.taken.Load() && !in.Ready()
+	case *fdio.File:
+		return !in.Used() && !in.Ready()
 	}
 	return !e.in.Ready()
 }
@@ -259,7 +261,7 @@ func (e *ending) takeSilence() {
 	e.unheard = nil
 	switch {
 	case sys.Arrived(socketOf(e.conn)): // the end or a byte, which cannot be written: the pump will tell
-	case e.out.broken():
+	case e.out.Broken():
 		e.readerGone()
 	default: // a FIFO has another reader
 		e.running++
@@ -272,7 +274,7 @@ func (e *ending) takeSilence() {
 // to say.
 func (e *ending) readerGone() {
 	e.stdioFailed = true
-	e.stopWith(outcome{watching, &moveError{reading: false, err: syscall.EPIPE}})
+	e.stopWith(outcome{watching, &fdio.CopyError{Reading: false, Err: syscall.EPIPE}})
 }
 
 // checkIdle returns how long to wait for the next check. It ends the session
@@ -282,7 +284,7 @@ func (e *ending) checkIdle(unacked *int) time.Duration {
 	limit := e.p.cfg.idleTimeout
 	now, err := unacknowledged(e.conn)
 	if err != nil { // told only once: the pumps would take it for an orderly end
-		e.stopWith(outcome{receiving, &moveError{reading: true, err: err}})
+		e.stopWith(outcome{receiving, &fdio.CopyError{Reading: true, Err: err}})
 		return limit
 	}
 	if now != *unacked {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"purr/internal/testkit"
+
+	"purr/internal/fdio"
 )
 
 // How conversations end, as whole programs see it: what must arrive arrives,
@@ -659,7 +661,7 @@ func TestResetWhileStdoutIsStalled(t *testing.T) {
 	if _, err := io.Copy(c, endless{}); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("nothing has stalled: %v", err)
 	}
-	testkit.Eventually(t, "something is printed", newStdio(server.stdout, nil).Ready)
+	testkit.Eventually(t, "something is printed", fdio.New(server.stdout, nil).Ready)
 	testkit.Reset(t, c)
 	// What was received before belongs to the reader; then comes the error.
 	got := make(chan int64, 1)

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"purr/internal/fdio"
 )
 
 // slowClient is how long one client may keep the others waiting for stdin. A
@@ -18,7 +20,7 @@ var slowClient = 10 * time.Second // a variable for the tests
 // A fanout is stdin under -l -k: every chunk that is read goes to every client
 // that is connected then. While there is none, stdin is not read.
 type fanout struct {
-	in      *stdio
+	in      *fdio.File
 	arrived chan struct{} // signalled when the first client joins
 
 	mu     sync.Mutex
@@ -30,7 +32,7 @@ type fanout struct {
 // A share is one client's part of stdin; it is that session's source.
 type share struct {
 	fan    *fanout
-	alarm  *alarm
+	alarm  *fdio.Interrupt
 	chunks chan []byte  // closed at the end of stdin
 	rest   []byte       // of the chunk being read
 	held   bool         // whether a chunk has been taken that may not be sent yet
@@ -70,21 +72,21 @@ func (p *purr) shareStdio(ctx context.Context, c net.Conn) (err error) {
 // anything to read.
 func (p *purr) startFanout(ctx context.Context) {
 	p.fanOnce.Do(func() {
-		a, err := newAlarm()
+		a, err := fdio.NewInterrupt()
 		if err != nil {
 			p.stop(fmt.Errorf("read from stdin: %w", err))
 			return
 		}
-		in := newStdio(p.stdin, a)
-		if !p.hasInput(in.kind) {
-			a.close()
+		in := fdio.New(p.stdin, a)
+		if !p.hasInput(in.Kind()) {
+			a.Close()
 			return
 		}
 		p.fan = &fanout{in: in, arrived: make(chan struct{}, 1), shares: make(map[*share]bool)}
-		context.AfterFunc(ctx, a.ring)
+		context.AfterFunc(ctx, a.Fire)
 		go func() {
 			p.fan.run(ctx)
-			a.close()
+			a.Close()
 		}()
 	})
 }
@@ -123,7 +125,7 @@ func (f *fanout) run(ctx context.Context) {
 		if n > 0 && !f.hand(ctx, chunk[:n]) {
 			return
 		}
-		if err == errStopped {
+		if err == fdio.ErrInterrupted {
 			return // the run is over, stdin is not: that must not look like its end
 		}
 		if err != nil {
@@ -198,7 +200,7 @@ func (s *share) put(chunk []byte) bool {
 			s.fan.leave(s)
 			return false
 		}
-		if s.alarm.sleep(nap) != nil {
+		if s.alarm.Sleep(nap) != nil {
 			s.fan.leave(s)
 			return false
 		}
@@ -230,7 +232,7 @@ func (f *fanout) finish(err error) {
 	}
 }
 
-func (s *share) Kind() fileKind { return s.fan.in.kind }
+func (s *share) Kind() fdio.Kind { return s.fan.in.Kind() }
 
 // Ready reports whether Read would return at once.
 func (s *share) Ready() bool {
@@ -256,8 +258,8 @@ func (s *share) Read(b []byte) (int, error) {
 				return 0, io.EOF
 			}
 			s.held = true
-		case <-s.alarm.rung:
-			return 0, errStopped
+		case <-s.alarm.Done():
+			return 0, fdio.ErrInterrupted
 		}
 	}
 	n := copy(b, s.rest)

@@ -13,6 +13,8 @@ import (
 	"purr/internal/sys"
 
 	"purr/internal/rate"
+
+	"purr/internal/fdio"
 )
 
 // A handler talks to one peer and returns when it is done: nil if the
@@ -52,16 +54,16 @@ func (p *purr) converse(ctx context.Context, c net.Conn) error {
 func (p *purr) newSession(c net.Conn) (*session, error) {
 	s := &session{p: p, conn: c, peer: connName(c), inName: "stdin", outName: "stdout", only: !p.cfg.keep && len(p.cfg.ports) <= 1}
 	var err error
-	if s.alarm, err = newAlarm(); err != nil {
+	if s.alarm, err = fdio.NewInterrupt(); err != nil {
 		return nil, fmt.Errorf("serve %s: %w", s.peer, err)
 	}
 	if !p.cfg.sendOnly {
-		a, err := newAlarm()
+		a, err := fdio.NewInterrupt()
 		if err != nil {
-			s.alarm.close()
+			s.alarm.Close()
 			return nil, fmt.Errorf("serve %s: %w", s.peer, err)
 		}
-		s.out = newStdio(p.stdout, a)
+		s.out = fdio.New(p.stdout, a)
 	}
 	if p.cfg.crlf {
 		s.sendFilters = append(s.sendFilters, newCRLF())
@@ -83,7 +85,7 @@ func (p *purr) stdio(ctx context.Context, c net.Conn) error {
 		return err
 	}
 	defer s.close()
-	if in := newStdio(p.stdin, s.alarm); p.hasInput(in.kind) {
+	if in := fdio.New(p.stdin, s.alarm); p.hasInput(in.Kind()) {
 		s.in = in
 	}
 	return s.relay(ctx)
@@ -92,8 +94,8 @@ func (p *purr) stdio(ctx context.Context, c net.Conn) error {
 // hasInput reports whether stdin is worth reading. A listener that was started
 // with /dev/null, or with a closed stdin, has nothing to say: were it to
 // half-close at once, a client that takes that for the end would stop sending.
-func (p *purr) hasInput(stdin fileKind) bool {
-	return !p.cfg.noStdin && !(p.cfg.listen && stdin == kindNull)
+func (p *purr) hasInput(stdin fdio.Kind) bool {
+	return !p.cfg.noStdin && !(p.cfg.listen && stdin == fdio.Null)
 }
 
 // echo makes the connection its own other end: what comes in goes back, one
@@ -231,19 +233,19 @@ func (p *purr) stdoutFailed(err error) error {
 // echo writes to stdout, also while there is nothing to write.
 func (p *purr) watchCopies(ctx context.Context) {
 	p.watchOnce.Do(func() {
-		a, err := newAlarm()
+		a, err := fdio.NewInterrupt()
 		if err != nil {
 			return // the next write will tell
 		}
-		out := newStdio(p.stdout, a)
-		if out.kind != kindPipe && out.kind != kindFIFO && out.kind != kindSocket {
-			a.close()
+		out := fdio.New(p.stdout, a)
+		if out.Kind() != fdio.Pipe && out.Kind() != fdio.FIFO && out.Kind() != fdio.Socket {
+			a.Close()
 			return
 		}
-		context.AfterFunc(ctx, a.ring)
+		context.AfterFunc(ctx, a.Fire)
 		go func() {
-			defer a.close()
-			if out.waitBroken() == nil {
+			defer a.Close()
+			if out.WaitBroken() == nil {
 				_ = p.stdoutFailed(syscall.EPIPE)
 			}
 		}()

@@ -17,6 +17,8 @@ import (
 	"golang.org/x/term"
 
 	"purr/internal/display"
+
+	"purr/internal/fdio"
 )
 
 // converseByLine is stdio for a person: the line editor of --interactive, and
@@ -45,7 +47,7 @@ func (p *purr) converseByLine(ctx context.Context, c net.Conn) error {
 
 // A lineSource reads stdin line by line, until the quit word.
 type lineSource struct {
-	in       *stdio
+	in       *fdio.File
 	lines    *bufio.Reader
 	editor   *lineEditor // nil: stdin is no terminal, or no editor was asked for
 	quitWord string
@@ -58,10 +60,10 @@ type lineSource struct {
 
 // newLineSource prepares stdin. What restore undoes it also undoes when the
 // run is ended by a signal.
-func (p *purr) newLineSource(a *alarm) (src *lineSource, restore func(), err error) {
-	in := newStdio(p.stdin, a)
+func (p *purr) newLineSource(a *fdio.Interrupt) (src *lineSource, restore func(), err error) {
+	in := fdio.New(p.stdin, a)
 	src = &lineSource{in: in, quitWord: p.cfg.quitWord}
-	if !p.cfg.interactive || in.kind != kindTerminal {
+	if !p.cfg.interactive || in.Kind() != fdio.Terminal {
 		src.lines = bufio.NewReader(in)
 		return src, func() {}, nil
 	}
@@ -73,7 +75,7 @@ func (p *purr) newLineSource(a *alarm) (src *lineSource, restore func(), err err
 	return src, src.editor.restore, nil
 }
 
-func (l *lineSource) Kind() fileKind { return l.in.kind }
+func (l *lineSource) Kind() fdio.Kind { return l.in.Kind() }
 
 // Ready reports whether Read would return at once.
 func (l *lineSource) Ready() bool {
@@ -113,7 +115,7 @@ func (l *lineSource) readLine() ([]byte, error) {
 	var line []byte
 	for len(line) < maxLine {
 		if l.lines.Buffered() == 0 {
-			if err := l.in.waitReadable(); err != nil {
+			if err := l.in.WaitReadable(); err != nil {
 				return line, err
 			}
 		}
@@ -149,7 +151,7 @@ type lineEditor struct {
 // keyboard is what the terminal reads from and draws on. It notices Ctrl-C,
 // which term reports as the end of input, just like Ctrl-D.
 type keyboard struct {
-	*stdio
+	*fdio.File
 	out         io.Writer
 	interrupted *atomic.Bool
 }
@@ -157,7 +159,7 @@ type keyboard struct {
 const ctrlC = 3
 
 func (k keyboard) Read(b []byte) (int, error) {
-	n, err := k.stdio.Read(b)
+	n, err := k.File.Read(b)
 	if bytes.IndexByte(b[:n], ctrlC) >= 0 {
 		k.interrupted.Store(true)
 	}
@@ -169,7 +171,7 @@ func (k keyboard) Write(b []byte) (int, error) { return k.out.Write(b) }
 // newLineEditor puts the terminal into raw mode. The line is drawn on stdout,
 // where what the peer sends appears too.
 func (p *purr) newLineEditor(src *lineSource) (*lineEditor, error) {
-	old, err := term.MakeRaw(src.in.fd)
+	old, err := term.MakeRaw(src.in.FD())
 	if err != nil {
 		return nil, err
 	}
@@ -177,12 +179,12 @@ func (p *purr) newLineEditor(src *lineSource) (*lineEditor, error) {
 	e.late = time.AfterFunc(time.Hour, e.flush)
 	e.late.Stop()
 	e.terminal = term.NewTerminal(keyboard{src.in, p.stdout, &src.interrupted}, "")
-	e.undo = append(e.undo, func() { _ = term.Restore(src.in.fd, old) }, p.log.redirect(e.terminal))
+	e.undo = append(e.undo, func() { _ = term.Restore(src.in.FD(), old) }, p.log.redirect(e.terminal))
 
 	resized := make(chan os.Signal, 1)
 	notifyResize(resized)
 	setSize := func() {
-		if width, height, err := term.GetSize(src.in.fd); err == nil {
+		if width, height, err := term.GetSize(src.in.FD()); err == nil {
 			_ = e.terminal.SetSize(width, height)
 		}
 	}

@@ -16,6 +16,8 @@ import (
 	"golang.org/x/term"
 
 	"purr/internal/sys"
+
+	"purr/internal/fdio"
 )
 
 // This file is the key as people handle it: its text, where it is read from,
@@ -200,14 +202,14 @@ func (p *purr) prepareKey(ctx context.Context) error {
 // keyFromStdin reads the key from stdin's first line; a person is asked for it,
 // and asked again after a typing error.
 func (p *purr) keyFromStdin() (sharedKey, error) {
-	if kindOf(p.stdin) != kindTerminal {
+	if fdio.KindOf(p.stdin) != fdio.Terminal {
 		line, err := readKeyLine(p.stdin)
 		if err != nil {
 			return sharedKey{}, err
 		}
 		return parseKey(line)
 	}
-	fd := newStdio(p.stdin, nil).fd
+	fd := fdio.New(p.stdin, nil).FD()
 	if state, err := term.GetState(fd); err == nil {
 		p.atExit(func() { _ = term.Restore(fd, state) }) // a signal may come while the echo is off
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"purr/internal/testkit"
+
+	"purr/internal/fdio"
 )
 
 // Ways in which a byte was once lost without a word. Each was found by trying.
@@ -177,13 +179,13 @@ func TestUDPSlowReader(t *testing.T) {
 		p := startPurr(t, opts{stdin: strings.NewReader("?"), ownStdout: true}, "-u", "127.0.0.1", portOf(t, server.LocalAddr()))
 		_, client := receiveFrom(t, server)
 		content := testkit.Noise(40 * 20_000)
-		printed := newStdio(p.stdout, nil)
+		printed := fdio.New(p.stdout, nil)
 		for i := range 40 {
 			if _, err := server.WriteToUDP([]byte(content[i*20_000:(i+1)*20_000]), client); err != nil {
 				t.Fatal(err)
 			}
 			// What the receive buffer has no room for would be lost.
-			testkit.Eventually(t, "the datagram is printed", func() bool { return printed.unread() == (i+1)*20_000 })
+			testkit.Eventually(t, "the datagram is printed", func() bool { return printed.Unread() == (i+1)*20_000 })
 		}
 		time.Sleep(replyWait + 500*time.Millisecond)
 		if got := testkit.ReadAll(t, p.stdout); got != content {

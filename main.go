@@ -59,6 +59,8 @@ import (
 	"purr/internal/sys"
 
 	"purr/internal/rate"
+
+	"purr/internal/fdio"
 )
 
 // A purr is one run of the program. Its methods are spread over the files by
@@ -162,14 +164,14 @@ func newPurr(cfg *config, stdin, stdout *os.File, log *logger, stop context.Canc
 	p := &purr{cfg: cfg, stdin: stdin, stdout: stdout, log: log, stop: stop, stderr: log.out, limit: rate.New(cfg.pace.rate)}
 	p.traffic.begun = time.Now()
 	p.progress.p = p
-	p.copies = sync.OnceValue(func() bool { return kindOf(stdout) != kindNull })
+	p.copies = sync.OnceValue(func() bool { return fdio.KindOf(stdout) != fdio.Null })
 	return p
 }
 
 // closeStdout closes a stdout that is a file: some file systems (NFS, quotas)
 // only then say that what was written could not be stored.
 func (p *purr) closeStdout() error {
-	if kind := kindOf(p.stdout); kind != kindRegular && kind != kindAppend {
+	if kind := fdio.KindOf(p.stdout); kind != fdio.Regular && kind != fdio.Append {
 		return nil
 	}
 	if err := p.stdout.Close(); err != nil {

@@ -14,6 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"purr/internal/sys"
+
+	"purr/internal/fdio"
 )
 
 // batchSize is how many datagrams one system call may take. Memory is touched
@@ -125,7 +127,7 @@ func (b *batch) upper(n int) {
 }
 
 // writeTo writes the first n datagrams one behind the other.
-func (b *batch) writeTo(out *stdio, n int) error {
+func (b *batch) writeTo(out *fdio.File, n int) error {
 	b.views = b.views[:0]
 	for i := range n {
 		if d := b.data(i); len(d) > 0 {
@@ -133,10 +135,10 @@ func (b *batch) writeTo(out *stdio, n int) error {
 		}
 	}
 	for views := b.views; len(views) > 0; {
-		if err := out.waitWritable(); err != nil {
+		if err := out.WaitWritable(); err != nil {
 			return err
 		}
-		written, err := unix.Writev(out.fd, views)
+		written, err := unix.Writev(out.FD(), views)
 		if err == unix.EINTR || err == unix.EAGAIN {
 			continue
 		}
@@ -165,7 +167,7 @@ func (b *batch) writeTo(out *stdio, n int) error {
 type packetSocket struct {
 	local, remote net.Addr // remote is nil for a listener
 	fd            int
-	alarm         *alarm
+	alarm         *fdio.Interrupt
 	deadline      time.Time // for receive; zero: none
 	peer          atomic.Pointer[rawPeer]
 	noSegments    bool // whether the kernel has refused UDP_SEGMENT
@@ -173,7 +175,7 @@ type packetSocket struct {
 
 // newPacketSocket takes conn over: it is closed, and the socket lives on until
 // close.
-func newPacketSocket(conn packetConn, a *alarm) (*packetSocket, error) {
+func newPacketSocket(conn packetConn, a *fdio.Interrupt) (*packetSocket, error) {
 	defer conn.Close()
 	s := &packetSocket{local: conn.LocalAddr(), remote: conn.RemoteAddr(), alarm: a}
 	raw, err := conn.SyscallConn()
@@ -247,7 +249,7 @@ func (s *packetSocket) call(number uintptr, msgs []mmsghdr, events int16, deadli
 			return int(n), nil
 		case unix.EINTR:
 		case unix.EAGAIN:
-			if err := s.alarm.wait(s.fd, events, deadline); err != nil {
+			if err := s.alarm.Wait(s.fd, events, deadline); err != nil {
 				return 0, err
 			}
 		default:

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"purr/internal/sys"
+
+	"purr/internal/fdio"
 )
 
 // A batch holds the one datagram that a call receives here.
@@ -42,7 +44,7 @@ func (b *batch) upper(n int) {
 }
 
 // writeTo writes the first n datagrams.
-func (b *batch) writeTo(out *stdio, n int) error {
+func (b *batch) writeTo(out *fdio.File, n int) error {
 	for i := range n {
 		if _, err := out.Write(b.data(i)); err != nil {
 			return err
@@ -61,9 +63,9 @@ type packetSocket struct {
 
 // newPacketSocket takes conn over. The alarm closes it, which ends what waits
 // for it.
-func newPacketSocket(conn packetConn, a *alarm) (*packetSocket, error) {
+func newPacketSocket(conn packetConn, a *fdio.Interrupt) (*packetSocket, error) {
 	go func() {
-		<-a.rung
+		<-a.Done()
 		_ = conn.Close()
 	}()
 	return &packetSocket{conn: conn, local: conn.LocalAddr(), remote: conn.RemoteAddr()}, nil

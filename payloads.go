@@ -195,3 +195,37 @@ func payloadList() string {
 func payloadQuoted(b []byte, max int) string {
 	return `"` + strings.ReplaceAll(display.Payload(b, max), `"`, `\"`) + `"`
 }
+
+const pingCountBits = 64 // how far back a pingCounter knows what it has counted
+
+// pingCounter counts the requests of one peer. The zero value is ready.
+type pingCounter struct {
+	session [16]byte
+	count   uint32
+	highest uint32
+	seen    uint64 // bit i: highest-i was counted
+}
+
+// stamp writes into a ping of purr how many different ones of its session have arrived, this one included. It leaves
+// everything else as it is, and says whether b was one.
+func (c *pingCounter) stamp(b []byte) bool {
+	if count, ok := echoCount(b); !ok || count != 0 {
+		return false
+	}
+	var seq uint32
+	if n, err := fmt.Sscanf(string(b[echoSequenceAt:echoSequenceAt+8]), "%08x", &seq); n != 1 || err != nil {
+		return false
+	}
+	if session := [16]byte(b[echoSessionAt:]); session != c.session {
+		*c = pingCounter{session: session, highest: seq, seen: 1, count: 1}
+	} else if ahead := int64(seq) - int64(c.highest); ahead > 0 {
+		c.seen = c.seen<<uint(min(ahead, pingCountBits)) | 1
+		c.highest = seq
+		c.count++
+	} else if bit := uint64(1) << uint(min(-ahead, pingCountBits)); bit != 0 && c.seen&bit == 0 {
+		c.seen |= bit
+		c.count++
+	}
+	copy(b[echoCountAt:], fmt.Sprintf("%08x", c.count))
+	return true
+}

@@ -2,13 +2,14 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"purr/internal/display"
+
+	"purr/internal/fdio"
 )
 
 // This file counts transfers and shows how they get on: as a bar in the last
@@ -92,7 +93,7 @@ func (p *purr) progressForm(plain bool) progressForm {
 		return progressNone
 	case p.log.json:
 		return progressLines
-	case p.terminal() != nil && !(plain && (kindOf(p.stdin) == kindTerminal || kindOf(p.stdout) == kindTerminal)):
+	case p.terminal() != nil && !(plain && (fdio.KindOf(p.stdin) == fdio.Terminal || fdio.KindOf(p.stdout) == fdio.Terminal)):
 		return progressBar
 	case k.progress:
 		return progressLines
@@ -102,7 +103,7 @@ func (p *purr) progressForm(plain bool) progressForm {
 
 // terminal is stderr if it is one, else nil.
 func (p *purr) terminal() *os.File {
-	if f, ok := p.stderr.(*os.File); ok && isTerminal(f) {
+	if f, ok := p.stderr.(*os.File); ok && fdio.IsTerminal(f) {
 		return f
 	}
 	return nil
@@ -312,8 +313,8 @@ func (s *session) trackSession() *tracker {
 	switch in := s.in.(type) {
 	case *exactFile:
 		size = in.size
-	case *stdio:
-		size = in.rest()
+	case *fdio.File:
+		size = in.Remaining()
 	}
 	s.trackReceived = s.fileIn || s.file == "" && size < 0
 	s.trackSent = !s.fileIn
@@ -324,21 +325,4 @@ func (s *session) trackSession() *tracker {
 		return nil
 	}
 	return s.p.progress.track(s.peer, size, s.p.progressForm(true))
-}
-
-// rest is how many bytes of a regular file are still to be read; -1 of
-// anything else.
-func (s *stdio) rest() int64 {
-	if s.kind != kindRegular {
-		return -1
-	}
-	info, err := s.Stat()
-	if err != nil {
-		return -1
-	}
-	at, err := s.Seek(0, io.SeekCurrent)
-	if err != nil || info.Size() <= at {
-		return -1
-	}
-	return info.Size() - at
 }

@@ -18,6 +18,8 @@ import (
 	"unicode/utf8"
 
 	"purr/internal/sys"
+
+	"purr/internal/fdio"
 )
 
 // This file is --recv-file: what any peer sends becomes a file whose name
@@ -41,7 +43,7 @@ func (p *purr) recvFile(ctx context.Context, c net.Conn) error {
 	defer in.close()
 	in.session = s
 	s.file, s.fileIn = p.cfg.file.recv, true
-	s.out, s.outName, s.only = newStdio(in.file, s.out.alarm), p.cfg.file.recv, false
+	s.out, s.outName, s.only = fdio.New(in.file, s.out.Interrupt), p.cfg.file.recv, false
 	s.receiveBy = in.way
 	s.conclude = in.conclude
 	if err := s.relay(ctx); err != nil {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"purr/internal/testkit"
+
+	"purr/internal/fdio"
 )
 
 // Conversations over an encrypted connection: everything that a plain one does.
@@ -448,12 +450,12 @@ func TestSealedIsNotSpliced(t *testing.T) {
 	ours, _, _ := sealedPair(t, p, ctx)
 	in, _ := stdioPipe(t)
 	_, out := stdioPipe(t)
-	a, err := newAlarm()
+	a, err := fdio.NewInterrupt()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer a.close()
-	if fastWay(ours, newStdio(in, a)) != nil || fastWay(newStdio(out, a), ours) != nil || fastWay(io.Discard, ours) != nil {
+	defer a.Close()
+	if fastWay(ours, fdio.New(in, a)) != nil || fastWay(fdio.New(out, a), ours) != nil || fastWay(io.Discard, ours) != nil {
 		t.Error("a fast way was found for an encrypted connection")
 	}
 	if n, err := unacknowledged(ours); n != 0 || err != nil {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"purr/internal/sys"
+
+	"purr/internal/fdio"
 )
 
 // This file is --send-file: exactly the bytes of a file for any peer, and at
@@ -29,16 +31,16 @@ func (p *purr) sendFile(ctx context.Context, c net.Conn) error {
 	}
 	defer s.close()
 	s.inName, s.file = p.cfg.sendFile, p.cfg.sendFile
-	in := newStdio(f, s.alarm)
+	in := fdio.New(f, s.alarm)
 	s.in = in
 	d := &delivery{session: s}
-	if in.kind == kindRegular {
+	if in.Kind() == fdio.Regular {
 		info, err := f.Stat()
 		if err != nil {
 			return fmt.Errorf("send to %s: %w", s.peer, err)
 		}
 		if info.Size() > 0 { // a file in /proc says 0 and has something to read all the same
-			d.file = &exactFile{stdio: in, size: info.Size(), left: info.Size()}
+			d.file = &exactFile{File: in, size: info.Size(), left: info.Size()}
 			s.in = d.file
 		}
 	}
@@ -128,7 +130,7 @@ func openPatiently(ctx context.Context, name string) (*os.File, error) {
 // An exactFile is a regular file of a known size: what is appended to it
 // meanwhile is not sent, and one that shrinks is an error.
 type exactFile struct {
-	*stdio
+	*fdio.File
 	size, left int64
 }
 
@@ -137,11 +139,11 @@ func (f *exactFile) Read(b []byte) (int, error) {
 		return 0, io.EOF
 	}
 	select {
-	case <-f.alarm.rung: // nothing waits for a regular file, and so nothing else would end it
-		return 0, errStopped
+	case <-f.Interrupt.Done(): // nothing waits for a regular file, and so nothing else would end it
+		return 0, fdio.ErrInterrupted
 	default:
 	}
-	n, err := f.stdio.Read(b[:min(int64(len(b)), f.left)])
+	n, err := f.File.Read(b[:min(int64(len(b)), f.left)])
 	f.left -= int64(n)
 	if err == io.EOF {
 		err = fmt.Errorf("file shrank while it was sent: %d of %d bytes", f.size-f.left, f.size)

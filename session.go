@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"purr/internal/rate"
+
+	"purr/internal/fdio"
 )
 
 // A session is one conversation of a connection with stdin and stdout, or with
@@ -17,14 +19,14 @@ import (
 // decides when it ends is here.
 type session struct {
 	p       *purr
-	conn    net.Conn // closed by relay when the session fails, else by the caller
-	peer    string   // as messages name it
-	in      source   // nil: nothing is sent, and the half-close comes after the peer's
-	inName  string   // what messages call in
-	out     *stdio   // with an alarm of its own; nil: what comes in is dropped (--send-only)
-	outName string   // what messages call out
-	alarm   *alarm   // ends what waits for in
-	only    bool     // whether stdout is this session's alone, to be closed when the peer has finished
+	conn    net.Conn        // closed by relay when the session fails, else by the caller
+	peer    string          // as messages name it
+	in      fdio.Source     // nil: nothing is sent, and the half-close comes after the peer's
+	inName  string          // what messages call in
+	out     *fdio.File      // with an alarm of its own; nil: what comes in is dropped (--send-only)
+	outName string          // what messages call out
+	alarm   *fdio.Interrupt // ends what waits for in
+	only    bool            // whether stdout is this session's alone, to be closed when the peer has finished
 
 	file   string // the file that is sent or received, whose progress is shown; empty: none
 	fileIn bool   // whether it is received
@@ -102,14 +104,14 @@ func (s *session) relay(ctx context.Context) error {
 		e.running++
 		go s.send(results)
 	}
-	if s.out != nil && (s.out.kind == kindPipe || s.out.kind == kindFIFO || s.out.kind == kindSocket) {
+	if s.out != nil && (s.out.Kind() == fdio.Pipe || s.out.Kind() == fdio.FIFO || s.out.Kind() == fdio.Socket) {
 		e.running++
 		e.watched = true
 		go s.watchStdout(results)
 	}
 	e.run(ctx)
 
-	s.alarm.ring() // nothing more is sent while we wait for what was
+	s.alarm.Fire() // nothing more is sent while we wait for what was
 	if e.failed == nil && ctx.Err() == nil {
 		e.failed = s.settle(ctx)
 	}
@@ -119,8 +121,8 @@ func (s *session) relay(ctx context.Context) error {
 	s.ring()
 	// A transfer that was cut short here must not look complete there. What a
 	// person types and reads has no such end.
-	cut := e.sendOpen && s.in.Kind() != kindTerminal ||
-		e.receiveOpen && s.out != nil && s.out.kind != kindTerminal
+	cut := e.sendOpen && s.in.Kind() != fdio.Terminal ||
+		e.receiveOpen && s.out != nil && s.out.Kind() != fdio.Terminal
 	if e.failed != nil && (cut || e.stdioFailed) {
 		abort(s.conn)
 	} else {
@@ -151,11 +153,11 @@ func (s *session) chooseWays() {
 	case s.display != nil:
 		toStdout = s.display
 	}
-	if in, ok := s.in.(*stdio); ok {
-		in.enlarge()
+	if in, ok := s.in.(*fdio.File); ok {
+		in.EnlargePipe()
 	}
 	if s.out != nil {
-		s.out.enlarge()
+		s.out.EnlargePipe()
 	}
 	sendBy, receiveBy := newWay, newWay
 	if s.sendBy != nil {
@@ -184,7 +186,7 @@ func (s *session) send(results chan<- outcome) {
 	s.sendWay.close()
 	if err == nil && !s.p.cfg.noShutdown {
 		if err = halfClose(s.conn); err != nil {
-			err = &moveError{reading: false, err: err}
+			err = &fdio.CopyError{Reading: false, Err: err}
 		}
 	}
 	results <- outcome{sending, err}
@@ -211,23 +213,23 @@ func (s *session) receive(results chan<- outcome) {
 // watchStdout notices that the reader of stdout is gone even while nothing
 // arrives, so that "purr ... | head" ends with its reader.
 func (s *session) watchStdout(results chan<- outcome) {
-	results <- outcome{watching, s.out.waitBroken()}
+	results <- outcome{watching, s.out.WaitBroken()}
 }
 
 // ring ends what waits for stdin or stdout.
 func (s *session) ring() {
-	s.alarm.ring()
+	s.alarm.Fire()
 	if s.out != nil {
-		s.out.alarm.ring()
+		s.out.Interrupt.Fire()
 	}
 }
 
 // close frees the session's own descriptors. The connection, stdin and stdout
 // are the caller's.
 func (s *session) close() {
-	s.alarm.close()
+	s.alarm.Close()
 	if s.out != nil {
-		s.out.alarm.close()
+		s.out.Interrupt.Close()
 	}
 }
 
@@ -236,7 +238,7 @@ func (s *session) touch() { s.active.Store(time.Now().UnixNano()) }
 // pause waits for the interval of -i. The wait counts as activity.
 func (s *session) pause() error {
 	s.active.Store(time.Now().Add(s.p.cfg.interval).UnixNano())
-	return s.alarm.sleep(s.p.cfg.interval)
+	return s.alarm.Sleep(s.p.cfg.interval)
 }
 
 // admit waits until --rate lets n more bytes out. The wait counts as activity.
@@ -246,7 +248,7 @@ func (s *session) admit(n int) error {
 		return nil
 	}
 	s.active.Store(time.Now().Add(d).UnixNano())
-	return s.alarm.sleep(d)
+	return s.alarm.Sleep(d)
 }
 
 // settle waits for the acknowledgement of what was sent, for as long as an
@@ -273,7 +275,7 @@ func (s *session) settle(ctx context.Context) error {
 	if err == nil || errors.As(err, &said) || ctx.Err() != nil {
 		return err
 	}
-	return s.fail(outcome{sending, &moveError{reading: false, err: err}})
+	return s.fail(outcome{sending, &fdio.CopyError{Reading: false, Err: err}})
 }
 
 func (s *session) idleFor() time.Duration {
@@ -293,16 +295,16 @@ func idleErrorf(peer string, limit time.Duration, unacked int) error {
 
 // fail words the error of a direction.
 func (s *session) fail(o outcome) error {
-	var move *moveError
+	var move *fdio.CopyError
 	if !errors.As(o.err, &move) {
 		return o.err
 	}
 	switch {
-	case o.dir == sending && move.reading:
+	case o.dir == sending && move.Reading:
 		return fmt.Errorf("read from %s: %w", s.inName, move)
 	case o.dir == sending:
 		return fmt.Errorf("send to %s: %w", s.peer, move)
-	case move.reading:
+	case move.Reading:
 		return fmt.Errorf("receive from %s: %w", s.peer, move)
 	}
 	s.stdoutFailed = true

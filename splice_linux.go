@@ -12,22 +12,24 @@ import (
 	"purr/internal/sys"
 
 	"purr/internal/rate"
+
+	"purr/internal/fdio"
 )
 
 // fastWay returns a way that keeps the bytes inside the kernel, or nil if
 // there is none for this pair that beats a buffer.
 func fastWay(dst io.Writer, src io.Reader) way {
 	if conn, ok := rawStream(src); ok {
-		switch out, _ := dst.(*stdio); {
+		switch out, _ := dst.(*fdio.File); {
 		case dst == io.Discard:
 			return newDiscard(conn, src)
 		case out == nil:
 			return nil
-		case out.kind == kindPipe || out.kind == kindFIFO:
+		case out.Kind() == fdio.Pipe || out.Kind() == fdio.FIFO:
 			return newSpliceOut(conn, out)
-		case out.kind == kindRegular:
+		case out.Kind() == fdio.Regular:
 			return newSpliceFile(conn, out)
-		case out.kind == kindNull:
+		case out.Kind() == fdio.Null:
 			return newDiscard(conn, src)
 		}
 		return nil
@@ -37,7 +39,7 @@ func fastWay(dst io.Writer, src io.Reader) way {
 		dst, admit = limited.Writer, limited.Admit
 	}
 	if conn, ok := rawStream(dst); ok {
-		if in, _ := src.(*stdio); in != nil && (in.kind == kindPipe || in.kind == kindFIFO) {
+		if in, _ := src.(*fdio.File); in != nil && (in.Kind() == fdio.Pipe || in.Kind() == fdio.FIFO) {
 			return newSpliceIn(conn, in, admit)
 		}
 	}
@@ -59,19 +61,6 @@ func rawStream(end any) (syscall.RawConn, bool) {
 	}
 	return raw, err == nil
 }
-
-// pipeSize is what pipes are enlarged to, if the system allows it: with the
-// usual 64 KiB the two ends wake each other up for every few pages.
-const pipeSize = 1 << 20
-
-// enlarge gives a pipe that stdin or stdout is the larger size.
-func (s *stdio) enlarge() {
-	if s.kind == kindPipe || s.kind == kindFIFO {
-		enlarge(s.fd)
-	}
-}
-
-func enlarge(fd int) { _, _ = unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, pipeSize) }
 
 // splice moves up to max bytes between two descriptors, one of which is a
 // pipe, without waiting: EAGAIN if either end is not ready.
@@ -98,12 +87,12 @@ func splice(out, in, max int) (int, error) {
 // EPIPE comes whether or not there is anything to move; a plain read tells.
 type spliceOut struct {
 	conn    syscall.RawConn
-	out     *stdio
+	out     *fdio.File
 	plain   *plainCopy
 	waiting atomic.Bool // for the pipe
 }
 
-func newSpliceOut(conn syscall.RawConn, out *stdio) way {
+func newSpliceOut(conn syscall.RawConn, out *fdio.File) way {
 	tookWay("splice")
 	return &spliceOut{conn: conn, out: out, plain: &plainCopy{conn: conn, out: out}}
 }
@@ -112,31 +101,31 @@ func (w *spliceOut) move(max int) (n int, err error) {
 	for {
 		full, stuck := false, false
 		readErr := w.conn.Read(func(fd uintptr) bool {
-			n, err = splice(w.out.fd, int(fd), max)
+			n, err = splice(w.out.FD(), int(fd), max)
 			if err != unix.EAGAIN {
 				return true
 			}
 			// Something to read means that it is the pipe which is full; if
 			// that has room too, splice is stuck.
 			full = sys.Readable(int(fd))
-			stuck = full && sys.Writable(w.out.fd)
+			stuck = full && sys.Writable(w.out.FD())
 			return full
 		})
 		switch {
 		case readErr != nil:
-			return 0, &moveError{reading: true, err: readErr}
+			return 0, &fdio.CopyError{Reading: true, Err: readErr}
 		case stuck && err == unix.EAGAIN, n == 0 && err == nil, err == unix.EPIPE:
 			return w.plain.move(max)
 		case full && err == unix.EAGAIN:
 			w.waiting.Store(true)
-			err := w.out.waitWritable()
+			err := w.out.WaitWritable()
 			w.waiting.Store(false)
 			if err != nil {
-				return 0, &moveError{reading: false, err: err}
+				return 0, &fdio.CopyError{Reading: false, Err: err}
 			}
 			continue
 		case err != nil:
-			return 0, &moveError{reading: true, err: os.NewSyscallError("splice", err)}
+			return 0, &fdio.CopyError{Reading: true, Err: os.NewSyscallError("splice", err)}
 		}
 		return n, nil
 	}
@@ -148,7 +137,7 @@ func (w *spliceOut) close()        {}
 // A plainCopy takes a socket past what splice cannot: it reads and writes.
 type plainCopy struct {
 	conn    syscall.RawConn
-	out     *stdio
+	out     *fdio.File
 	buf     []byte
 	writing atomic.Bool
 }
@@ -164,9 +153,9 @@ func (p *plainCopy) move(max int) (n int, err error) {
 	})
 	switch {
 	case readErr != nil:
-		return 0, &moveError{reading: true, err: readErr}
+		return 0, &fdio.CopyError{Reading: true, Err: readErr}
 	case err != nil:
-		return 0, &moveError{reading: true, err: os.NewSyscallError("read", err)}
+		return 0, &fdio.CopyError{Reading: true, Err: os.NewSyscallError("read", err)}
 	case n == 0:
 		return 0, io.EOF
 	}
@@ -177,7 +166,7 @@ func (p *plainCopy) write(b []byte) error {
 	p.writing.Store(true)
 	defer p.writing.Store(false)
 	if _, err := p.out.Write(b); err != nil {
-		return &moveError{reading: false, err: err}
+		return &fdio.CopyError{Reading: false, Err: err}
 	}
 	return nil
 }
@@ -185,30 +174,30 @@ func (p *plainCopy) write(b []byte) error {
 // A spliceIn moves bytes from the pipe that stdin is straight into a socket.
 type spliceIn struct {
 	conn  syscall.RawConn
-	in    *stdio
+	in    *fdio.File
 	admit func(n int) error // waits until n bytes may be sent; nil: no limit
 	paid  int               // bytes that were admitted and not yet moved
 }
 
-func newSpliceIn(conn syscall.RawConn, in *stdio, admit func(int) error) *spliceIn {
+func newSpliceIn(conn syscall.RawConn, in *fdio.File, admit func(int) error) *spliceIn {
 	tookWay("splice")
 	return &spliceIn{conn: conn, in: in, admit: admit}
 }
 
 func (w *spliceIn) move(max int) (n int, err error) {
 	for {
-		if err := w.in.waitReadable(); err != nil {
-			return 0, &moveError{reading: true, err: err}
+		if err := w.in.WaitReadable(); err != nil {
+			return 0, &fdio.CopyError{Reading: true, Err: err}
 		}
-		w.in.taken.Store(true)
+		w.in.MarkUsed()
 		if w.admit != nil {
 			if max, err = w.admitted(max); err != nil {
-				return 0, &moveError{reading: false, err: err}
+				return 0, &fdio.CopyError{Reading: false, Err: err}
 			}
 		}
 		empty := false
 		writeErr := w.conn.Write(func(fd uintptr) bool {
-			n, err = splice(int(fd), w.in.fd, max)
+			n, err = splice(int(fd), w.in.FD(), max)
 			if err != unix.EAGAIN {
 				return true
 			}
@@ -219,11 +208,11 @@ func (w *spliceIn) move(max int) (n int, err error) {
 		})
 		switch {
 		case writeErr != nil:
-			return 0, &moveError{reading: false, err: writeErr}
+			return 0, &fdio.CopyError{Reading: false, Err: writeErr}
 		case empty && err == unix.EAGAIN:
 			continue
 		case err != nil:
-			return 0, &moveError{reading: false, err: os.NewSyscallError("splice", err)}
+			return 0, &fdio.CopyError{Reading: false, Err: os.NewSyscallError("splice", err)}
 		case n == 0:
 			return 0, io.EOF
 		}
@@ -236,7 +225,7 @@ func (w *spliceIn) move(max int) (n int, err error) {
 // is their time: at most max. If there are none it returns 1, which is enough to
 // find the end.
 func (w *spliceIn) admitted(max int) (int, error) {
-	here, err := unix.IoctlGetInt(w.in.fd, unix.TIOCINQ)
+	here, err := unix.IoctlGetInt(w.in.FD(), unix.TIOCINQ)
 	if err != nil || here == 0 {
 		return 1, nil
 	}
@@ -263,13 +252,13 @@ type spliceFile struct {
 }
 
 // newSpliceFile returns nil if there is no descriptor left for the pipe.
-func newSpliceFile(conn syscall.RawConn, out *stdio) way {
+func newSpliceFile(conn syscall.RawConn, out *fdio.File) way {
 	var ends [2]int
 	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return nil
 	}
 	tookWay("splice to file")
-	enlarge(ends[1])
+	fdio.EnlargePipe(ends[1])
 	return &spliceFile{conn, &plainCopy{conn: conn, out: out}, ends[0], ends[1]}
 }
 
@@ -284,21 +273,21 @@ func (w *spliceFile) move(max int) (n int, err error) {
 	})
 	switch {
 	case readErr != nil:
-		return 0, &moveError{reading: true, err: readErr}
+		return 0, &fdio.CopyError{Reading: true, Err: readErr}
 	case stuck, n == 0 && err == nil:
 		return w.plain.move(max)
 	case err != nil:
-		return 0, &moveError{reading: true, err: os.NewSyscallError("splice", err)}
+		return 0, &fdio.CopyError{Reading: true, Err: os.NewSyscallError("splice", err)}
 	}
 	for left := n; left > 0; {
-		m, err := unix.Splice(w.r, nil, w.plain.out.fd, nil, left, unix.SPLICE_F_MOVE)
+		m, err := unix.Splice(w.r, nil, w.plain.out.FD(), nil, left, unix.SPLICE_F_MOVE)
 		switch {
 		case err == unix.EINTR:
 			continue
 		case err == unix.EINVAL: // a file system without splice, such as /proc
 			return n, w.unsplice(left)
 		case err != nil:
-			return n - left, &moveError{reading: false, err: os.NewSyscallError("splice", err)}
+			return n - left, &fdio.CopyError{Reading: false, Err: os.NewSyscallError("splice", err)}
 		}
 		left -= int(m)
 	}
@@ -314,7 +303,7 @@ func (w *spliceFile) unsplice(left int) error {
 			continue
 		}
 		if err != nil {
-			return &moveError{reading: false, err: os.NewSyscallError("read", err)}
+			return &fdio.CopyError{Reading: false, Err: os.NewSyscallError("read", err)}
 		}
 		got += m
 	}
@@ -350,9 +339,9 @@ func (w *discard) move(max int) (n int, err error) {
 	})
 	switch {
 	case readErr != nil:
-		return 0, &moveError{reading: true, err: readErr}
+		return 0, &fdio.CopyError{Reading: true, Err: readErr}
 	case err != nil:
-		return 0, &moveError{reading: true, err: os.NewSyscallError("recvfrom", err)}
+		return 0, &fdio.CopyError{Reading: true, Err: os.NewSyscallError("recvfrom", err)}
 	case n == 0:
 		return 0, io.EOF
 	}

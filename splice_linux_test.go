@@ -13,6 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"purr/internal/testkit"
+
+	"purr/internal/fdio"
 )
 
 // conn is what both kinds of stream sockets are.
@@ -134,7 +136,7 @@ func TestWays(t *testing.T) {
 			}
 			go feed()
 			if test.stdin == "pipe" || test.stdin == "fifo" {
-				in := newStdio(stdin, nil)
+				in := fdio.New(stdin, nil)
 				testkit.Eventually(t, "stdin has something", in.Ready)
 			}
 			result := converses(p, ctx, ours)
@@ -186,15 +188,15 @@ func TestNoWayPastAWrapper(t *testing.T) {
 	ours, _ := testkit.TcpPair(t)
 	type wrapped struct{ net.Conn }
 	r, w := stdioPipe(t)
-	a, err := newAlarm()
+	a, err := fdio.NewInterrupt()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer a.close()
-	if way := fastWay(newStdio(w, a), wrapped{ours}); way != nil {
+	defer a.Close()
+	if way := fastWay(fdio.New(w, a), wrapped{ours}); way != nil {
 		t.Errorf("%T", way)
 	}
-	if way := fastWay(wrapped{ours}, newStdio(r, a)); way != nil {
+	if way := fastWay(wrapped{ours}, fdio.New(r, a)); way != nil {
 		t.Errorf("%T", way)
 	}
 }
@@ -228,22 +230,22 @@ func TestKindOf(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		f    *os.File
-		want fileKind
+		want fdio.Kind
 	}{
-		{"file", open(dir+"/file", os.O_CREATE|os.O_RDWR), kindRegular},
-		{"append", open(dir+"/file", os.O_APPEND|os.O_WRONLY), kindAppend},
-		{"pipe, read", r, kindPipe},
-		{"pipe, write", w, kindPipe},
-		{"fifo", open(dir+"/fifo", os.O_RDWR), kindFIFO},
-		{"null", open("/dev/null", os.O_RDONLY), kindNull},
-		{"null by another name", open(dir+"/null", os.O_WRONLY), kindNull},
-		{"zero", open("/dev/zero", os.O_RDONLY), kindOther},
-		{"full", open("/dev/full", os.O_WRONLY), kindOther},
-		{"directory", open(dir, os.O_RDONLY), kindOther},
-		{"socket", socket, kindSocket},
-		{"terminal", open("/dev/ptmx", os.O_RDWR), kindTerminal},
+		{"file", open(dir+"/file", os.O_CREATE|os.O_RDWR), fdio.Regular},
+		{"append", open(dir+"/file", os.O_APPEND|os.O_WRONLY), fdio.Append},
+		{"pipe, read", r, fdio.Pipe},
+		{"pipe, write", w, fdio.Pipe},
+		{"fifo", open(dir+"/fifo", os.O_RDWR), fdio.FIFO},
+		{"null", open("/dev/null", os.O_RDONLY), fdio.Null},
+		{"null by another name", open(dir+"/null", os.O_WRONLY), fdio.Null},
+		{"zero", open("/dev/zero", os.O_RDONLY), fdio.Other},
+		{"full", open("/dev/full", os.O_WRONLY), fdio.Other},
+		{"directory", open(dir, os.O_RDONLY), fdio.Other},
+		{"socket", socket, fdio.Socket},
+		{"terminal", open("/dev/ptmx", os.O_RDWR), fdio.Terminal},
 	} {
-		if got := kindOf(test.f); got != test.want {
+		if got := fdio.KindOf(test.f); got != test.want {
 			t.Errorf("%s: %d, want %d", test.name, got, test.want)
 		}
 	}

@@ -14,8 +14,5 @@ func fastWay(io.Writer, io.Reader) way { return nil }
 // shows in the next read or write.
 func unacknowledged(net.Conn) (int, error) { return 0, nil }
 
-// enlarge has nothing to do here: the system sizes its pipes itself.
-func (s *stdio) enlarge() {}
-
 // peerClosed cannot be asked here without reading.
 func peerClosed(net.Conn) bool { return false }

@@ -14,6 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"purr/internal/testkit"
+
+	"purr/internal/fdio"
 )
 
 // What stdin and stdout can be, and what can go wrong with them.
@@ -304,14 +306,14 @@ func TestUnread(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	out := newStdio(w, nil)
-	if n := out.unread(); n != 0 {
+	out := fdio.New(w, nil)
+	if n := out.Unread(); n != 0 {
 		t.Errorf("%d bytes in an empty pipe", n)
 	}
 	_, _ = io.WriteString(w, "0123456789")
 	_, _ = io.ReadFull(r, make([]byte, 4))
 	_ = r.Close()
-	if n := out.unread(); n != 6 {
+	if n := out.Unread(); n != 6 {
 		t.Errorf("%d bytes were left unread, want 6", n)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"time"
 
-	"purr/internal/sys"
+	"purr/internal/fdio"
 )
 
 // A way moves bytes from one descriptor to another. There is one for every
@@ -26,15 +26,6 @@ type way interface {
 	// close frees what the way holds. The two ends stay open.
 	close()
 }
-
-// A moveError says which end of a way failed.
-type moveError struct {
-	reading bool
-	err     error
-}
-
-func (e *moveError) Error() string { return sys.Cause(e.err).Error() }
-func (e *moveError) Unwrap() error { return e.err }
 
 // testHookWay, if set, is told which way was taken; the tests prove by it that
 // a fast one was not silently left.
@@ -77,12 +68,12 @@ func newBufferWay(dst io.Writer, src io.Reader, filters []filter) *bufferWay {
 // bufferSize is the size that measured fastest (see bench/): large enough to
 // make system calls rare, small enough to stay in the processor's cache.
 func bufferSize(dst io.Writer, src io.Reader, filters []filter) int {
-	in, fromStdio := src.(source)
-	out, toStdio := dst.(*stdio)
+	in, fromStdio := src.(fdio.Source)
+	out, toStdio := dst.(*fdio.File)
 	switch {
 	case len(filters) > 0:
 		return 256 << 10
-	case fromStdio && in.Kind() == kindRegular, toStdio && (out.kind == kindAppend || out.kind == kindRegular):
+	case fromStdio && in.Kind() == fdio.Regular, toStdio && (out.Kind() == fdio.Append || out.Kind() == fdio.Regular):
 		return 1 << 20
 	}
 	return 64 << 10
@@ -100,12 +91,12 @@ func (w *bufferWay) move(max int) (int, error) {
 			_, err := w.dst.Write(b)
 			w.writing.Store(false)
 			if err != nil {
-				return n, &moveError{reading: false, err: err}
+				return n, &fdio.CopyError{Reading: false, Err: err}
 			}
 		}
 	}
 	if err != nil && err != io.EOF {
-		err = &moveError{reading: true, err: err}
+		err = &fdio.CopyError{Reading: true, Err: err}
 	}
 	return n, err
 }
@@ -215,5 +206,5 @@ func settle(c net.Conn, gaveUp func(unacked int) error) error {
 // isClosedByUs reports whether err only says that this side has closed the
 // connection or ended the wait: no error of the conversation's.
 func isClosedByUs(err error) bool {
-	return errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) || errors.Is(err, errStopped)
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) || errors.Is(err, fdio.ErrInterrupted)
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"purr/internal/sys"
+
+	"purr/internal/fdio"
 )
 
 // A packetEcho answers every datagram to its sender, a batch at a time;
@@ -17,7 +19,7 @@ type packetEcho struct {
 	p      *purr
 	socket *packetSocket
 	batch  *batch
-	out    *stdio
+	out    *fdio.File
 	begun  bool // whether a datagram has come
 	count  int64
 	bytes  int64
@@ -29,24 +31,24 @@ type packetEcho struct {
 
 // echoPackets runs an echo on conn, which it takes over.
 func (p *purr) echoPackets(ctx context.Context, conn packetConn) error {
-	a, err := newAlarm()
+	a, err := fdio.NewInterrupt()
 	if err != nil {
 		return err
 	}
-	defer a.close()
+	defer a.Close()
 	socket, err := newPacketSocket(conn, a)
 	if err != nil {
 		return err
 	}
 	defer socket.close()
 	p.watchCopies(ctx)
-	stop := context.AfterFunc(ctx, a.ring)
+	stop := context.AfterFunc(ctx, a.Fire)
 	defer stop()
 	size := batchSize
 	if p.limit != nil {
 		size = 1 // each answer waits for its time
 	}
-	e := &packetEcho{p: p, socket: socket, batch: newBatch(p.cfg.network, size), out: newStdio(p.stdout, a), since: time.Now()}
+	e := &packetEcho{p: p, socket: socket, batch: newBatch(p.cfg.network, size), out: fdio.New(p.stdout, a), since: time.Now()}
 	if p.cfg.pace.progress {
 		e.track = p.progress.track(p.ownName(socket), -1, p.progressForm(true))
 		defer e.track.end()

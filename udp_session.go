@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"purr/internal/sys"
+
+	"purr/internal/fdio"
 )
 
 // A datagramSession is one run with -u: a socket, and stdin and stdout. One
@@ -19,9 +21,9 @@ import (
 type datagramSession struct {
 	p       *purr
 	socket  *packetSocket
-	alarm   *alarm
-	in      source
-	out     *stdio
+	alarm   *fdio.Interrupt
+	in      fdio.Source
+	out     *fdio.File
 	display io.Writer // shows what comes in, in place of out: the line editor
 	peer    string    // the dialled peer as messages name it; empty for a listener
 
@@ -34,7 +36,7 @@ type datagramSession struct {
 
 // newDatagramSession takes conn over. The caller frees the session with close.
 func (p *purr) newDatagramSession(conn packetConn, peer string) (*datagramSession, error) {
-	a, err := newAlarm()
+	a, err := fdio.NewInterrupt()
 	if err != nil {
 		return nil, err
 	}
@@ -42,14 +44,14 @@ func (p *purr) newDatagramSession(conn packetConn, peer string) (*datagramSessio
 	if err != nil {
 		return nil, err
 	}
-	return &datagramSession{p: p, socket: socket, alarm: a, out: newStdio(p.stdout, a), peer: peer}, nil
+	return &datagramSession{p: p, socket: socket, alarm: a, out: fdio.New(p.stdout, a), peer: peer}, nil
 }
 
 // openInput finds what is sent: stdin, or its lines. The terminal is put back
 // by restore.
 func (s *datagramSession) openInput() (restore func(), err error) {
-	in := newStdio(s.p.stdin, s.alarm)
-	if !s.p.hasInput(in.kind) {
+	in := fdio.New(s.p.stdin, s.alarm)
+	if !s.p.hasInput(in.Kind()) {
 		return func() {}, nil
 	}
 	if s.in = in; !s.p.cfg.interactive && s.p.cfg.quitWord == "" {
@@ -85,12 +87,12 @@ func (s *datagramSession) run(ctx context.Context) error {
 		running++
 		go func() { results <- outcome{sending, s.send(first)} }()
 	}
-	if s.out.kind == kindPipe || s.out.kind == kindFIFO || s.out.kind == kindSocket {
+	if s.out.Kind() == fdio.Pipe || s.out.Kind() == fdio.FIFO || s.out.Kind() == fdio.Socket {
 		running++
 		go func() { results <- outcome{watching, s.watchStdout()} }()
 	}
 	why, left, failed := s.wait(ctx, results, first)
-	s.alarm.ring()
+	s.alarm.Fire()
 	for range running - left {
 		select {
 		case <-results:
@@ -169,7 +171,7 @@ func (s *datagramSession) wait(ctx context.Context, results <-chan outcome, firs
 // watchStdout notices that the reader of stdout is gone even while nothing
 // arrives.
 func (s *datagramSession) watchStdout() error {
-	if err := s.out.waitBroken(); err != nil {
+	if err := s.out.WaitBroken(); err != nil {
 		return err
 	}
 	return fmt.Errorf("write to stdout: %w", syscall.EPIPE)
@@ -193,7 +195,7 @@ func (s *datagramSession) patience(sendOpen, begun bool) time.Duration {
 
 // close frees the session once its goroutines have ended.
 func (s *datagramSession) close() {
-	s.alarm.close()
+	s.alarm.Close()
 	s.socket.close()
 }
 
@@ -204,14 +206,14 @@ func (s *datagramSession) touch() { s.active.Store(time.Now().UnixNano()) }
 func (s *datagramSession) send(first <-chan struct{}) error {
 	select {
 	case <-first:
-	case <-s.alarm.rung:
-		return errStopped
+	case <-s.alarm.Done():
+		return fdio.ErrInterrupted
 	}
 	var toPeer io.Writer = datagramWriter{s}
 	if s.p.cfg.interval > 0 {
 		toPeer = &pacedWriter{Writer: toPeer, pause: func() error {
 			s.active.Store(time.Now().Add(s.p.cfg.interval).UnixNano())
-			return s.alarm.sleep(s.p.cfg.interval)
+			return s.alarm.Sleep(s.p.cfg.interval)
 		}}
 	}
 	var filters []filter
@@ -225,16 +227,16 @@ func (s *datagramSession) send(first <-chan struct{}) error {
 	if s.p.cfg.crlf {
 		size /= 2 // every byte may become two
 	}
-	if in, ok := s.in.(*stdio); ok {
-		in.enlarge()
+	if in, ok := s.in.(*fdio.File); ok {
+		in.EnlargePipe()
 	}
 	w := &bufferWay{dst: toPeer, src: s.in, filters: filters, buf: make([]byte, size)}
 	err := pump(w, size, func(int) error { return nil })
-	var move *moveError
+	var move *fdio.CopyError
 	switch {
 	case err == nil || errors.Is(err, errQuitWord):
 		return err
-	case errors.As(err, &move) && move.reading:
+	case errors.As(err, &move) && move.Reading:
 		return fmt.Errorf("read from stdin: %w", move)
 	}
 	return s.sendError(err)
@@ -266,7 +268,7 @@ func (s *datagramSession) admit(n int) error {
 		return nil
 	}
 	s.active.Store(time.Now().Add(d).UnixNano())
-	return s.alarm.sleep(d)
+	return s.alarm.Sleep(d)
 }
 
 // sendError words what the socket said; a refusal is the peer's system
@@ -286,7 +288,7 @@ func (s *datagramSession) sendError(err error) error {
 // prints nothing.
 func (s *datagramSession) receive(ctx context.Context, first chan struct{}) error {
 	b := newBatch(s.p.cfg.network, batchSize)
-	s.out.enlarge()
+	s.out.EnlargePipe()
 	if s.p.cfg.acceptTimeout > 0 {
 		s.socket.deadline = time.Now().Add(s.p.cfg.acceptTimeout)
 	}
@@ -368,7 +370,7 @@ func (s *datagramSession) print(b *batch, n int) error {
 func (s *datagramSession) receiveError(err error) error {
 	switch {
 	case isClosedByUs(err):
-		return errStopped
+		return fdio.ErrInterrupted
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return s.sendError(err)
 	case s.peer != "":

@@ -1,10 +1,9 @@
 //go:build unix
 
-package main
+package fdio
 
 import (
 	"os"
-	"os/signal"
 	"sync"
 	"time"
 
@@ -16,59 +15,59 @@ import (
 
 // An alarm ends what waits for stdin or stdout. It is a pipe, because poll(2)
 // waits for descriptors only, and a channel for those who wait for channels.
-type alarm struct {
+type Interrupt struct {
 	r, w *os.File
 	rung chan struct{}
 	once sync.Once
 }
 
-func newAlarm() (*alarm, error) {
+func NewInterrupt() (*Interrupt, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	return &alarm{r: r, w: w, rung: make(chan struct{})}, nil
+	return &Interrupt{r: r, w: w, rung: make(chan struct{})}, nil
 }
 
-// ring ends every wait, now and later. It may be called more than once.
-func (a *alarm) ring() {
+// Fire ends every wait, now and later. It may be called more than once.
+func (a *Interrupt) Fire() {
 	a.once.Do(func() {
 		close(a.rung)
 		_ = a.w.Close()
 	})
 }
 
-// close frees the alarm once nobody waits any more.
-func (a *alarm) close() {
-	a.ring()
+// Close frees the alarm once nobody waits any more.
+func (a *Interrupt) Close() {
+	a.Fire()
 	_ = a.r.Close()
 }
 
-func (s *stdio) waitReadable() error { return s.wait(unix.POLLIN) }
-func (s *stdio) waitWritable() error { return s.wait(unix.POLLOUT) }
+func (s *File) WaitReadable() error { return s.wait(unix.POLLIN) }
+func (s *File) WaitWritable() error { return s.wait(unix.POLLOUT) }
 
-// waitBroken waits until nobody can read any more what is written to stdout:
+// WaitBroken waits until nobody can read any more what is written to stdout:
 // poll reports POLLERR for that even if no event is asked for.
-func (s *stdio) waitBroken() error { return s.wait(0) }
+func (s *File) WaitBroken() error { return s.wait(0) }
 
 // wait blocks until the descriptor has one of the events, has failed or was
 // hung up (all of which the following read or write will tell), or until the
 // alarm goes off: errStopped.
-func (s *stdio) wait(events int16) error {
+func (s *File) wait(events int16) error {
 	if !s.canWait() {
 		return nil
 	}
-	return s.alarm.wait(s.fd, events, time.Time{})
+	return s.Interrupt.Wait(s.fd, events, time.Time{})
 }
 
-// wait blocks in poll(2) until fd has one of the events, or the alarm goes
+// Wait blocks in poll(2) until fd has one of the events, or the alarm goes
 // off (errStopped), or the deadline has passed (os.ErrDeadlineExceeded; none if
 // it is zero).
-func (a *alarm) wait(fd int, events int16, deadline time.Time) error {
+func (a *Interrupt) Wait(fd int, events int16, deadline time.Time) error {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: events}, {Fd: -1}}
 	raw, err := a.r.SyscallConn()
 	if err != nil {
-		return errStopped
+		return ErrInterrupted
 	}
 	n := 0
 	var pollErr error
@@ -85,7 +84,7 @@ func (a *alarm) wait(fd int, events int16, deadline time.Time) error {
 	})
 	switch {
 	case err != nil || fds[1].Revents != 0:
-		return errStopped
+		return ErrInterrupted
 	case pollErr != nil:
 		return os.NewSyscallError("poll", pollErr)
 	case n == 0:
@@ -105,12 +104,12 @@ func milliseconds(deadline time.Time) int {
 }
 
 // Ready reports whether a read would return at once.
-func (s *stdio) Ready() bool { return !s.canWait() || sys.Readable(s.fd) }
+func (s *File) Ready() bool { return !s.canWait() || sys.Readable(s.fd) }
 
-// broken reports whether nobody can read any more what is written to stdout.
-func (s *stdio) broken() bool { return s.canWait() && sys.Ready(s.fd, 0) }
+// Broken reports whether nobody can read any more what is written to stdout.
+func (s *File) Broken() bool { return s.canWait() && sys.Ready(s.fd, 0) }
 
-func isTerminal(f *os.File) bool {
+func IsTerminal(f *os.File) bool {
 	terminal := false
 	if raw, err := f.SyscallConn(); err == nil {
 		_ = raw.Control(func(fd uintptr) { terminal = term.IsTerminal(int(fd)) })
@@ -126,6 +125,3 @@ func appends(f *os.File) bool {
 	}
 	return flags&unix.O_APPEND != 0
 }
-
-// notifyResize makes c hear of the terminal's size changing.
-func notifyResize(c chan<- os.Signal) { signal.Notify(c, unix.SIGWINCH) }

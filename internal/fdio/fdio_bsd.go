@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package main
+package fdio
 
 import (
 	"os"
@@ -14,5 +14,5 @@ func isAnonymous(_ *os.File, info os.FileInfo) bool {
 	return ok && stat.Nlink == 0
 }
 
-// unread cannot be known at this end of a pipe.
-func (s *stdio) unread() int { return -1 }
+// Unread cannot be known at this end of a pipe.
+func (s *File) Unread() int { return -1 }
