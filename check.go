@@ -319,7 +319,7 @@ func (p *purr) checkUnix(ctx context.Context) error {
 
 // connectUnix connects to the Unix stream socket. The caller closes it.
 func (p *purr) connectUnix(ctx context.Context, limit time.Duration) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: p.cfg.connectTimeout, Control: p.cfg.setOptions}
+	dialer := net.Dialer{Timeout: p.cfg.connectTimeout, Control: p.cfg.socketOptions().Control}
 	if limit > 0 && (dialer.Timeout == 0 || limit < dialer.Timeout) {
 		dialer.Timeout = limit
 	}

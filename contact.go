@@ -14,6 +14,8 @@ import (
 	"purr/internal/sys"
 
 	"purr/internal/rate"
+
+	"purr/internal/sock"
 )
 
 const (
@@ -95,8 +97,8 @@ func (c *contact) cork() (uncork func()) {
 	if !ok || c.limit != nil { // what --rate lets out is to leave
 		return func() {}
 	}
-	setCork(tcp, true)
-	return func() { setCork(tcp, false) }
+	sock.SetCork(tcp, true)
+	return func() { sock.SetCork(tcp, false) }
 }
 
 // NetConn returns the connection underneath, as a tls.Conn does.
@@ -128,7 +130,7 @@ func (c *contact) Read(b []byte) (int, error) {
 func (c *contact) Close() error {
 	c.closeOnce.Do(func() {
 		c.stop()
-		n, err := unacknowledged(c.Conn)
+		n, err := sock.Unacked(c.Conn)
 		if err == nil && n > 0 {
 			err = errNotAcknowledged
 		}
@@ -149,7 +151,7 @@ var errNotAcknowledged = errors.New("not acknowledged")
 // HTTP has closed it here, has done so before or after that.
 func (c *contact) settle() error {
 	begun := time.Now()
-	err := settle(c.Conn, func(int) error {
+	err := sock.AwaitAck(c.Conn, func(int) error {
 		if time.Since(begun) > c.silence {
 			return errNotAcknowledged
 		}

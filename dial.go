@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"purr/internal/sys"
+
+	"purr/internal/sock"
 )
 
 // attemptDelay is how long one address may keep the next one waiting: the
@@ -83,7 +85,7 @@ func (p *purr) dial(ctx context.Context, port int) (net.Conn, error) {
 		return nil, err
 	}
 	p.catchSignals(ctx) // from here on there is something to lose
-	p.log.sayf("Connection to %s %d port [%s] succeeded!", p.target(addrPort(conn.RemoteAddr()).Addr()), port, p.cfg.serviceName(port))
+	p.log.sayf("Connection to %s %d port [%s] succeeded!", p.target(sock.AddrPort(conn.RemoteAddr()).Addr()), port, p.cfg.serviceName(port))
 	return conn, nil
 }
 
@@ -108,7 +110,7 @@ func (p *purr) connect(ctx context.Context, local netip.AddrPort, remote netip.A
 		Timeout:         p.cfg.connectTimeout,
 		KeepAliveConfig: p.cfg.keepalive,
 		KeepAlive:       keepaliveSwitch(p.cfg.keepalive.Enable),
-		Control:         p.cfg.setOptions,
+		Control:         p.cfg.socketOptions().Control,
 	}
 	if local.Addr().IsValid() || local.Port() != 0 {
 		dialer.LocalAddr = net.TCPAddrFromAddrPort(local)
@@ -121,6 +123,12 @@ func (p *purr) connect(ctx context.Context, local netip.AddrPort, remote netip.A
 		return nil, p.connectError(remote, err)
 	}
 	return conn, nil
+}
+
+// socketOptions are the options of every socket that is not -z's alone.
+func (c *config) socketOptions() *sock.Options {
+	return &sock.Options{Broadcast: c.broadcast, ReceiveBuf: c.receiveBuf, SendBuf: c.sendBuf, TTL: c.ttl, MinTTL: c.minTTL, TOS: c.tos,
+		ReuseAddr: c.sourcePort > 0} // as nc: a port in TIME_WAIT can be dialled from again
 }
 
 // keepaliveSwitch is what net.Dialer and net.ListenConfig want beside their

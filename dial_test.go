@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"purr/internal/testkit"
+
+	"purr/internal/sock"
 )
 
 func TestDialRefused(t *testing.T) {
@@ -522,7 +524,7 @@ func TestRaceFallsBack(t *testing.T) {
 			tb.Fatal(err)
 		}
 		defer conn.Close()
-		if got := addrPort(conn.RemoteAddr()).Addr().String(); got != "127.0.0.1" {
+		if got := sock.AddrPort(conn.RemoteAddr()).Addr().String(); got != "127.0.0.1" {
 			tb.Errorf("connected to %s", got)
 		}
 		if took := testkit.Since(begun); took > attemptDelay {

@@ -10,6 +10,8 @@ import (
 	"purr/internal/sys"
 
 	"purr/internal/fdio"
+
+	"purr/internal/sock"
 )
 
 // An ending watches a session until it is over and knows why it ended.
@@ -260,7 +262,7 @@ func (e *ending) stopWith(o outcome) {
 func (e *ending) takeSilence() {
 	e.unheard = nil
 	switch {
-	case sys.Arrived(socketOf(e.conn)): // the end or a byte, which cannot be written: the pump will tell
+	case sys.Arrived(sock.Under(e.conn)): // the end or a byte, which cannot be written: the pump will tell
 	case e.out.Broken():
 		e.readerGone()
 	default: // a FIFO has another reader
@@ -282,7 +284,7 @@ func (e *ending) readerGone() {
 // acknowledges are activity, though nothing moves here meanwhile.
 func (e *ending) checkIdle(unacked *int) time.Duration {
 	limit := e.p.cfg.idleTimeout
-	now, err := unacknowledged(e.conn)
+	now, err := sock.Unacked(e.conn)
 	if err != nil { // told only once: the pumps would take it for an orderly end
 		e.stopWith(outcome{receiving, &fdio.CopyError{Reading: true, Err: err}})
 		return limit
@@ -317,7 +319,7 @@ func (e *ending) checkIdle(unacked *int) time.Duration {
 // process that was held up finds that and the end of the idle timeout together;
 // the pumps get as long again then.
 func (e *ending) notTaken() bool {
-	return e.receiveOpen && !e.receiveWay.holding() && sys.Arrived(socketOf(e.conn)) ||
+	return e.receiveOpen && !e.receiveWay.holding() && sys.Arrived(sock.Under(e.conn)) ||
 		e.sendOpen && !e.sendWay.holding() && e.in.Ready()
 }
 

@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"purr/internal/display"
+
+	"purr/internal/sock"
 )
 
 // This file is --json: everything that is said on stderr is an object on a line
@@ -75,7 +77,7 @@ func appendJSON(b []byte, value any) []byte {
 // addressFields name one end of a connection: address and port, or the path of
 // a Unix socket. prefix goes before each name.
 func addressFields(prefix string, a net.Addr) []field {
-	if ap := addrPort(a); ap.IsValid() {
+	if ap := sock.AddrPort(a); ap.IsValid() {
 		return []field{{prefix + "address", ap.Addr().String()}, {prefix + "port", ap.Port()}}
 	}
 	if a == nil || a.String() == "" || a.String() == "@" {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"purr/internal/fdio"
+
+	"purr/internal/sock"
 )
 
 // slowClient is how long one client may keep the others waiting for stdin. A
@@ -99,7 +101,7 @@ func (f *fanout) join(client *session) *share {
 	if f.ended {
 		return nil
 	}
-	s := &share{fan: f, alarm: client.alarm, chunks: make(chan []byte, 16), cut: func() { abort(client.conn) }}
+	s := &share{fan: f, alarm: client.alarm, chunks: make(chan []byte, 16), cut: func() { sock.Reset(client.conn) }}
 	f.shares[s] = true
 	select {
 	case f.arrived <- struct{}{}:

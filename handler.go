@@ -15,6 +15,8 @@ import (
 	"purr/internal/rate"
 
 	"purr/internal/fdio"
+
+	"purr/internal/sock"
 )
 
 // A handler talks to one peer and returns when it is done: nil if the
@@ -107,7 +109,7 @@ func (p *purr) echo(ctx context.Context, c net.Conn) error {
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
 	peer := connName(c)
-	r, err := newPooledReader(c)
+	r, err := sock.NewReader(c)
 	if err != nil {
 		return fmt.Errorf("receive from %s: %w", peer, sys.Cause(err))
 	}
@@ -128,7 +130,7 @@ func (p *purr) echo(ctx context.Context, c net.Conn) error {
 	reads := 0
 	for {
 		p.pushDeadline(c)
-		n, err := r.read(func(b []byte) error { return p.echoBytes(c, answers, peer, b) })
+		n, err := r.Next(func(b []byte) error { return p.echoBytes(c, answers, peer, b) })
 		end.received += int64(n)
 		p.traffic.received.Add(int64(n))
 		if reads++; err == nil {
@@ -140,7 +142,7 @@ func (p *purr) echo(ctx context.Context, c net.Conn) error {
 			}
 			end.how = "receive limit reached"
 		}
-		if errors.Is(err, os.ErrDeadlineExceeded) && r.waiting && sys.Arrived(socketOf(c)) {
+		if errors.Is(err, os.ErrDeadlineExceeded) && r.Waiting && sys.Arrived(sock.Under(c)) {
 			continue // held up until now
 		}
 		switch {
@@ -148,9 +150,9 @@ func (p *purr) echo(ctx context.Context, c net.Conn) error {
 			err = context.Cause(ctx)
 		case err == io.EOF:
 			end.how, err = peerFinished, nil
-		case errors.Is(err, os.ErrDeadlineExceeded) && r.waiting:
+		case errors.Is(err, os.ErrDeadlineExceeded) && r.Waiting:
 			end.how, err = fmt.Sprintf("idle for %v", p.cfg.idleTimeout), nil
-		case err != nil && r.waiting:
+		case err != nil && r.Waiting:
 			err = fmt.Errorf("receive from %s: %w", peer, sys.Cause(err))
 		}
 		if err == nil {
@@ -178,7 +180,7 @@ func (p *purr) endEcho(end parting, failed error) {
 // idle connection may last.
 func (p *purr) settleEcho(ctx context.Context, c net.Conn, peer string) error {
 	begun := time.Now()
-	err := settle(c, func(unacked int) error {
+	err := sock.AwaitAck(c, func(unacked int) error {
 		if limit := p.cfg.idleTimeout; limit > 0 && time.Since(begun) >= limit {
 			return idleErrorf(peer, limit, unacked)
 		}
@@ -196,7 +198,7 @@ func (p *purr) settleEcho(ctx context.Context, c net.Conn, peer string) error {
 func (p *purr) echoBytes(c net.Conn, answers io.Writer, peer string, b []byte) error {
 	if p.copies() {
 		if _, err := p.stdout.Write(b); err != nil {
-			abort(c) // an orderly end would say that all was well
+			sock.Reset(c) // an orderly end would say that all was well
 			return p.stdoutFailed(err)
 		}
 	}

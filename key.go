@@ -18,6 +18,8 @@ import (
 	"purr/internal/sys"
 
 	"purr/internal/fdio"
+
+	"purr/internal/sock"
 )
 
 // This file is the key as people handle it: its text, where it is read from,
@@ -235,7 +237,7 @@ func (p *purr) keyFromStdin() (sharedKey, error) {
 // other end. bound is where the listener listens.
 func (p *purr) saysKey(bound net.Addr) {
 	if p.cfg.key.fresh {
-		p.sayNewKey(int(addrPort(bound).Port()))
+		p.sayNewKey(int(sock.AddrPort(bound).Port()))
 	}
 }
 

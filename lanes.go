@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"purr/internal/sys"
+
+	"purr/internal/sock"
 )
 
 // Between two purrs a large file has a lane: a further connection to the same
@@ -101,7 +103,7 @@ func (l *lanes) dial(ctx context.Context, pr *peer) (net.Conn, error) {
 // open connects, and asks the listener to take the connection as a lane.
 func (l *lanes) open(ctx context.Context, pr *peer) (*contact, error) {
 	p := pr.p
-	conn, err := p.dialAgain(ctx, socketOf(pr.contact.Conn))
+	conn, err := p.dialAgain(ctx, sock.Under(pr.contact.Conn))
 	if err != nil {
 		return nil, err
 	}
@@ -175,9 +177,9 @@ func (p *purr) dialAgain(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	} else {
 		var local netip.AddrPort
 		if p.cfg.source != "" {
-			local = netip.AddrPortFrom(addrPort(conn.LocalAddr()).Addr().Unmap(), 0)
+			local = netip.AddrPortFrom(sock.AddrPort(conn.LocalAddr()).Addr().Unmap(), 0)
 		}
-		remote := addrPort(conn.RemoteAddr())
+		remote := sock.AddrPort(conn.RemoteAddr())
 		again, err = p.connect(ctx, local, netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port()))
 	}
 	if err != nil {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"purr/internal/sys"
+
+	"purr/internal/sock"
 )
 
 // listen opens the listening socket and serves one client, or with -k all of
@@ -65,7 +67,7 @@ type deadliner interface{ SetDeadline(time.Time) error }
 // openListener binds and listens. The caller closes the listener.
 func (p *purr) openListener(ctx context.Context) (net.Listener, error) {
 	config := net.ListenConfig{
-		Control:         p.cfg.setOptions,
+		Control:         p.cfg.socketOptions().Control,
 		KeepAliveConfig: p.cfg.keepalive,
 		KeepAlive:       keepaliveSwitch(p.cfg.keepalive.Enable),
 	}
@@ -129,7 +131,7 @@ func (p *purr) saysListening(addr net.Addr) {
 	if p.cfg.ports[0] == 0 {
 		say = p.log.announcef
 	}
-	bound := addrPort(addr)
+	bound := sock.AddrPort(addr)
 	if literal, err := netip.ParseAddr(p.cfg.host); err == nil { // the kernel forgets the zone of some
 		bound = netip.AddrPortFrom(literal.Unmap(), bound.Port())
 	}
@@ -157,7 +159,7 @@ func (p *purr) greet(ctx context.Context, conn net.Conn) {
 	if p.log.level == 0 || p.log.json { // spares a lookup
 		return
 	}
-	if remote := addrPort(conn.RemoteAddr()); remote.IsValid() {
+	if remote := sock.AddrPort(conn.RemoteAddr()); remote.IsValid() {
 		p.log.sayf("Connection received on %s %d", p.cfg.hostName(ctx, remote.Addr()), remote.Port())
 	} else {
 		p.log.sayf("Connection received on %s", p.cfg.path)
@@ -197,7 +199,7 @@ func (p *purr) boundName(ln net.Listener) string {
 	if p.cfg.unix {
 		return p.cfg.path
 	}
-	return p.listenName(int(addrPort(ln.Addr()).Port()))
+	return p.listenName(int(sock.AddrPort(ln.Addr()).Port()))
 }
 
 // serve accepts clients for ever and serves them at the same time. It returns

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"purr/internal/sock"
 )
 
 // This file turns addresses, ports and errors into the words that messages
@@ -69,36 +71,11 @@ func (c *config) hostName(ctx context.Context, addr netip.Addr) string {
 	return strings.TrimSuffix(names[0], ".")
 }
 
-// addrPort returns the IP address and port of a, with IPv4 addresses of a
-// dual-stack socket in their own form; the zero value for a Unix address.
-func addrPort(a net.Addr) netip.AddrPort {
-	var ap netip.AddrPort
-	switch a := a.(type) {
-	case *net.TCPAddr:
-		ap = a.AddrPort()
-	case *net.UDPAddr:
-		ap = a.AddrPort()
-	}
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-}
-
-// peerName names an address in messages as nc does: "127.0.0.1 port 80", or
-// the path of a Unix socket.
-func peerName(a net.Addr) string {
-	if ap := addrPort(a); ap.IsValid() {
-		return ap.Addr().String() + " port " + strconv.Itoa(int(ap.Port()))
-	}
-	if a == nil || a.String() == "" || a.String() == "@" {
-		return "the peer"
-	}
-	return a.String()
-}
-
 // connName names the other end of c in messages. A Unix client has no name of
 // its own and is called after the socket it came to.
 func connName(c net.Conn) string {
-	if name := peerName(c.RemoteAddr()); name != "the peer" {
+	if name := sock.PeerName(c.RemoteAddr()); name != "the peer" {
 		return name
 	}
-	return "the client of " + peerName(c.LocalAddr())
+	return "the client of " + sock.PeerName(c.LocalAddr())
 }

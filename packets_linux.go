@@ -16,6 +16,8 @@ import (
 	"purr/internal/sys"
 
 	"purr/internal/fdio"
+
+	"purr/internal/sock"
 )
 
 // batchSize is how many datagrams one system call may take. Memory is touched
@@ -441,7 +443,7 @@ func (s *packetSocket) peerName() string {
 // senderName names a raw address in messages.
 func senderName(name []byte) string {
 	if ap := rawAddrPort(name); ap.IsValid() {
-		return peerName(net.UDPAddrFromAddrPort(ap))
+		return sock.PeerName(net.UDPAddrFromAddrPort(ap))
 	}
 	return "the peer"
 }

@@ -12,6 +12,8 @@ import (
 	"purr/internal/sys"
 
 	"purr/internal/fdio"
+
+	"purr/internal/sock"
 )
 
 // A batch holds the one datagram that a call receives here.
@@ -31,7 +33,7 @@ func newBatch(network string, _ int) *batch { return &batch{buf: make([]byte, da
 func (b *batch) data(int) []byte { return b.buf[:b.n] }
 
 // sender is where it came from; the zero value for a Unix socket.
-func (b *batch) sender(int) netip.AddrPort { return addrPort(b.from) }
+func (b *batch) sender(int) netip.AddrPort { return sock.AddrPort(b.from) }
 
 // size is how many bytes the first n datagrams have.
 func (b *batch) size(n int) int { return n * b.n }
@@ -114,7 +116,7 @@ func (s *packetSocket) reply(b *batch, n int, lost func(to string, err error)) e
 			return err
 		}
 		if err != nil {
-			lost(peerName(b.from), err)
+			lost(sock.PeerName(b.from), err)
 		}
 	}
 	return nil
@@ -137,7 +139,7 @@ func (s *packetSocket) keepPeer(b *batch, n int) int {
 // peerName names the peer in messages.
 func (s *packetSocket) peerName() string {
 	if peer := s.peer.Load(); peer != nil {
-		return peerName(*peer)
+		return sock.PeerName(*peer)
 	}
 	return "the peer"
 }

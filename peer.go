@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"purr/internal/sys"
+
+	"purr/internal/sock"
 )
 
 // A peer is the purr that was dialled, as an exchange sees it: one HTTP/2
@@ -52,7 +54,7 @@ const maxStreams = 100
 // newPeer begins HTTP/2 on a connection, which it takes over.
 func (p *purr) newPeer(ctx context.Context, conn net.Conn) (*peer, error) {
 	pr := &peer{p: p, contact: p.newContact(conn), host: "localhost", name: connName(conn)}
-	if remote := addrPort(conn.RemoteAddr()); remote.IsValid() {
+	if remote := sock.AddrPort(conn.RemoteAddr()); remote.IsValid() {
 		// The address, not the name that was typed: the other end may not know
 		// itself by it.
 		pr.host = netip.AddrPortFrom(remote.Addr().Unmap().WithZone(""), remote.Port()).String()

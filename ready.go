@@ -10,6 +10,8 @@ import (
 	"strconv"
 
 	"purr/internal/sys"
+
+	"purr/internal/sock"
 )
 
 // This file is --ready-fd and --port-file: telling whoever started purr that
@@ -20,7 +22,7 @@ import (
 func (p *purr) announceReady(addr net.Addr) error {
 	text := p.cfg.path
 	if !p.cfg.unix {
-		text = strconv.Itoa(int(addrPort(addr).Port()))
+		text = strconv.Itoa(int(sock.AddrPort(addr).Port()))
 	}
 	if p.cfg.portFile != "" {
 		if err := p.writePortFile(text + "\n"); err != nil {

@@ -20,6 +20,8 @@ import (
 	"purr/internal/sys"
 
 	"purr/internal/fdio"
+
+	"purr/internal/sock"
 )
 
 // This file is --recv-file: what any peer sends becomes a file whose name
@@ -35,7 +37,7 @@ func (p *purr) recvFile(ctx context.Context, c net.Conn) error {
 	defer s.close()
 	in, err := p.openRawFile(ctx)
 	if err != nil {
-		abort(c) // an orderly end would say that all was stored
+		sock.Reset(c) // an orderly end would say that all was stored
 		err = fmt.Errorf("receive from %s: %w", s.peer, err)
 		p.rawFailed(p.cfg.file.recv, err, "", 0)
 		return err

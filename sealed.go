@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"purr/internal/sock"
 )
 
 // A sealed connection is an encrypted one after its handshake. It is the
@@ -30,17 +32,6 @@ type sealed struct {
 // waits for it to do so, and how long a client that is turned away may take to
 // read why.
 const farewellTime = 300 * time.Millisecond
-
-// socketOf is the socket under a connection that wraps one, or c itself.
-func socketOf(c net.Conn) net.Conn {
-	for {
-		over, ok := c.(interface{ NetConn() net.Conn })
-		if !ok {
-			return c
-		}
-		c = over.NetConn()
-	}
-}
 
 // NetConn returns the socket, as a tls.Conn does.
 func (s *sealed) NetConn() net.Conn { return s.Conn }
@@ -97,8 +88,8 @@ func sealedError(err error) error {
 // A peer that has closed its socket is told by a FIN: bytes, even those of
 // close_notify, would be answered by a reset, as if something had been lost.
 func (s *sealed) CloseWrite() error {
-	if peerClosed(s.Conn) {
-		return halfClose(s.Conn)
+	if sock.PeerClosed(s.Conn) {
+		return sock.HalfClose(s.Conn)
 	}
 	if err := s.tls.CloseWrite(); err != nil && !s.finished.Load() {
 		return sealedError(err)
@@ -114,9 +105,9 @@ func (s *sealed) Close() error {
 	_ = s.Conn.SetDeadline(time.Now().Add(farewellTime))
 	if !s.finished.Load() && s.reading.TryLock() {
 		defer s.reading.Unlock()
-		if s.tls.CloseWrite() == nil && halfClose(s.Conn) == nil {
+		if s.tls.CloseWrite() == nil && sock.HalfClose(s.Conn) == nil {
 			if n, _ := s.tls.Read(make([]byte, 1)); n > 0 {
-				abort(s.Conn)
+				sock.Reset(s.Conn)
 			}
 		}
 	}

@@ -17,6 +17,8 @@ import (
 	"purr/internal/testkit"
 
 	"purr/internal/fdio"
+
+	"purr/internal/sock"
 )
 
 // Conversations over an encrypted connection: everything that a plain one does.
@@ -340,7 +342,7 @@ func TestSlowPeerTakesTheEnd(t *testing.T) {
 // While the end waits for room in the window, Close and abort end the wait.
 func TestCloseWhileTheEndWaits(t *testing.T) {
 	t.Parallel()
-	for name, end := range map[string]func(*sealed){"close": func(s *sealed) { _ = s.Close() }, "abort": func(s *sealed) { abort(s) }} {
+	for name, end := range map[string]func(*sealed){"close": func(s *sealed) { _ = s.Close() }, "abort": func(s *sealed) { sock.Reset(s) }} {
 		p, ctx := keyedPurr(t, nil, nil, "h", "80")
 		ours, _, _ := sealedPair(t, p, ctx)
 		fillWindow(t, ours.Conn)
@@ -379,7 +381,7 @@ func TestSealedSessionLeavesNothing(t *testing.T) {
 				switch how {
 				case "in order":
 					_ = feed.Close()
-					_ = theirs.(halfCloser).CloseWrite()
+					_ = theirs.(sock.HalfCloser).CloseWrite()
 					_, _ = io.Copy(io.Discard, theirs)
 				case "stopped":
 					testkit.ReadN(t, theirs, 1)
@@ -458,10 +460,10 @@ func TestSealedIsNotSpliced(t *testing.T) {
 	if fastWay(ours, fdio.New(in, a)) != nil || fastWay(fdio.New(out, a), ours) != nil || fastWay(io.Discard, ours) != nil {
 		t.Error("a fast way was found for an encrypted connection")
 	}
-	if n, err := unacknowledged(ours); n != 0 || err != nil {
+	if n, err := sock.Unacked(ours); n != 0 || err != nil {
 		t.Errorf("unacknowledged: %d, %v", n, err)
 	}
-	if socketOf(ours) != ours.Conn || socketOf(ours.Conn) != ours.Conn {
+	if sock.Under(ours) != ours.Conn || sock.Under(ours.Conn) != ours.Conn {
 		t.Error("socketOf is not the socket")
 	}
 }

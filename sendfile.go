@@ -12,6 +12,8 @@ import (
 	"purr/internal/sys"
 
 	"purr/internal/fdio"
+
+	"purr/internal/sock"
 )
 
 // This file is --send-file: exactly the bytes of a file for any peer, and at
@@ -80,7 +82,7 @@ func (d *delivery) conclude(e *ending) error {
 	if d.file != nil {
 		size = d.file.size
 	}
-	acked, known := acknowledged(d.conn, !d.p.cfg.listen, size)
+	acked, known := sock.Acked(d.conn, !d.p.cfg.listen, size)
 	switch {
 	case e.failed != nil && (e.stdioFailed || e.why == interrupted || !known):
 		return e.failed

@@ -41,72 +41,6 @@ func fewer(t testing.TB, p *process, size int) {
 	}
 }
 
-// The kernel's count of acknowledged bytes, at both ends, before and after the
-// FIN.
-func TestAcknowledged(t *testing.T) {
-	t.Parallel()
-	const size = 100_000
-	check := func(t *testing.T, c, peer *net.TCPConn, dialled bool) {
-		t.Helper()
-		writeAll(t, c, testkit.Noise(size))
-		testkit.ReadN(t, peer, size)
-		count := func(want int64) func() bool {
-			return func() bool {
-				n, known := acknowledged(c, dialled, size+10)
-				return known && n == want
-			}
-		}
-		testkit.Eventually(t, "all is acknowledged, and nothing else", count(size))
-		_ = c.CloseWrite()
-		testkit.ReadAll(t, peer)
-		testkit.Eventually(t, "the FIN counts", func() bool { left, err := unacknowledged(c); return err == nil && left == 0 })
-		if n, known := acknowledged(c, dialled, size); n != size || !known {
-			t.Errorf("%d bytes acknowledged (%v), want %d", n, known, size)
-		}
-	}
-	t.Run("dialled", func(t *testing.T) { ours, theirs := testkit.TcpPair(t); check(t, ours, theirs, true) })
-	t.Run("accepted", func(t *testing.T) { theirs, ours := testkit.TcpPair(t); check(t, ours, theirs, false) })
-	t.Run("unix", func(t *testing.T) {
-		a, b := net.Pipe()
-		defer b.Close()
-		defer a.Close()
-		if n, known := acknowledged(a, true, 5); known {
-			t.Errorf("%d bytes", n)
-		}
-	})
-}
-
-// A connection of several paths counts too: its kernel knows what is left.
-func TestAcknowledgedMultipath(t *testing.T) {
-	t.Parallel()
-	var config net.ListenConfig
-	config.SetMultipathTCP(true)
-	ln, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	content := testkit.Noise(quick)
-	p := startPurr(t, opts{}, "-l", "--send-file", testkit.TempFile(t, content), "127.0.0.1", "0")
-	var dialer net.Dialer
-	dialer.SetMultipathTCP(true)
-	c, err := dialer.DialContext(t.Context(), "tcp", p.addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if several, err := c.(*net.TCPConn).MultipathTCP(); err != nil || !several {
-		t.Skipf("needs MPTCP (%v)", err)
-	}
-	_ = c.SetDeadline(time.Now().Add(testkit.Patience))
-	if got := testkit.ReadAll(t, c); got != content {
-		t.Errorf("%d of %d bytes, or others", len(got), len(content))
-	}
-	_ = c.Close()
-	p.ends(0)
-	p.complains("sent 300000 bytes; " + allAcknowledged)
-}
-
 // The last line, with each netcat at the other end, and what it received.
 func TestSendFileSaysWhatIsKnown(t *testing.T) {
 	t.Parallel()
@@ -310,4 +244,35 @@ func TestSendFileUnix(t *testing.T) {
 	testkit.ReadN(t, c, 1000)
 	_ = c.Close()
 	one.ends(1)
+}
+
+// A connection of several paths counts too: its kernel knows what is left.
+func TestAcknowledgedMultipath(t *testing.T) {
+	t.Parallel()
+	var config net.ListenConfig
+	config.SetMultipathTCP(true)
+	ln, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	content := testkit.Noise(quick)
+	p := startPurr(t, opts{}, "-l", "--send-file", testkit.TempFile(t, content), "127.0.0.1", "0")
+	var dialer net.Dialer
+	dialer.SetMultipathTCP(true)
+	c, err := dialer.DialContext(t.Context(), "tcp", p.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if several, err := c.(*net.TCPConn).MultipathTCP(); err != nil || !several {
+		t.Skipf("needs MPTCP (%v)", err)
+	}
+	_ = c.SetDeadline(time.Now().Add(testkit.Patience))
+	if got := testkit.ReadAll(t, c); got != content {
+		t.Errorf("%d of %d bytes, or others", len(got), len(content))
+	}
+	_ = c.Close()
+	p.ends(0)
+	p.complains("sent 300000 bytes; " + allAcknowledged)
 }

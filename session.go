@@ -12,6 +12,8 @@ import (
 	"purr/internal/rate"
 
 	"purr/internal/fdio"
+
+	"purr/internal/sock"
 )
 
 // A session is one conversation of a connection with stdin and stdout, or with
@@ -124,7 +126,7 @@ func (s *session) relay(ctx context.Context) error {
 	cut := e.sendOpen && s.in.Kind() != fdio.Terminal ||
 		e.receiveOpen && s.out != nil && s.out.Kind() != fdio.Terminal
 	if e.failed != nil && (cut || e.stdioFailed) {
-		abort(s.conn)
+		sock.Reset(s.conn)
 	} else {
 		_ = s.conn.Close()
 	}
@@ -185,7 +187,7 @@ func (s *session) send(results chan<- outcome) {
 	})
 	s.sendWay.close()
 	if err == nil && !s.p.cfg.noShutdown {
-		if err = halfClose(s.conn); err != nil {
+		if err = sock.HalfClose(s.conn); err != nil {
 			err = &fdio.CopyError{Reading: false, Err: err}
 		}
 	}
@@ -258,7 +260,7 @@ func (s *session) settle(ctx context.Context) error {
 		return nil
 	}
 	last := 0
-	err := settle(s.conn, func(unacked int) error {
+	err := sock.AwaitAck(s.conn, func(unacked int) error {
 		if unacked != last {
 			last = unacked
 			s.touch()

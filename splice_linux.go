@@ -14,12 +14,14 @@ import (
 	"purr/internal/rate"
 
 	"purr/internal/fdio"
+
+	"purr/internal/sock"
 )
 
 // fastWay returns a way that keeps the bytes inside the kernel, or nil if
 // there is none for this pair that beats a buffer.
 func fastWay(dst io.Writer, src io.Reader) way {
-	if conn, ok := rawStream(src); ok {
+	if conn, ok := sock.RawStream(src); ok {
 		switch out, _ := dst.(*fdio.File); {
 		case dst == io.Discard:
 			return newDiscard(conn, src)
@@ -38,28 +40,12 @@ func fastWay(dst io.Writer, src io.Reader) way {
 	if limited, ok := dst.(*rate.Writer); ok {
 		dst, admit = limited.Writer, limited.Admit
 	}
-	if conn, ok := rawStream(dst); ok {
+	if conn, ok := sock.RawStream(dst); ok {
 		if in, _ := src.(*fdio.File); in != nil && (in.Kind() == fdio.Pipe || in.Kind() == fdio.FIFO) {
 			return newSpliceIn(conn, in, admit)
 		}
 	}
 	return nil
-}
-
-// rawStream returns the raw connection of a TCP or Unix stream socket. A
-// wrapped connection is not one: its bytes are not the socket's.
-func rawStream(end any) (syscall.RawConn, bool) {
-	var raw syscall.RawConn
-	var err error
-	switch c := end.(type) {
-	case *net.TCPConn:
-		raw, err = c.SyscallConn()
-	case *net.UnixConn:
-		raw, err = c.SyscallConn()
-	default:
-		return nil, false
-	}
-	return raw, err == nil
 }
 
 // splice moves up to max bytes between two descriptors, one of which is a
@@ -363,55 +349,4 @@ func truncate(fd, max int) (int, error) {
 			return 0, errno
 		}
 	}
-}
-
-// unacknowledged returns how many bytes, FIN included, the peer's system has
-// not acknowledged yet, or the error that ended the connection meanwhile. A
-// Unix socket hands its bytes over at once: always 0.
-func unacknowledged(c net.Conn) (n int, err error) {
-	tcp, ok := socketOf(c).(*net.TCPConn)
-	if !ok {
-		return 0, nil
-	}
-	raw, err := tcp.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	controlErr := raw.Control(func(fd uintptr) {
-		var pending int
-		if pending, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR); err == nil && pending != 0 {
-			err = unix.Errno(pending)
-			return
-		}
-		if n, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err != nil || n == 0 {
-			return
-		}
-		// The error of a connection that was reset is told only once, and
-		// somebody else may have been told.
-		info, infoErr := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-		if infoErr == nil && info.State == unix.BPF_TCP_CLOSE {
-			// It has ended in order, too, if the last acknowledgement came just now.
-			if n, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err == nil && n > 0 {
-				err = unix.ECONNRESET
-			}
-		}
-	})
-	if controlErr != nil {
-		return 0, controlErr
-	}
-	return n, err
-}
-
-// peerClosed reports whether the peer has closed its sending direction of a TCP
-// connection, as far as this system has heard; false for any other.
-func peerClosed(c net.Conn) (closed bool) {
-	raw, ok := rawStream(c)
-	if !ok {
-		return false
-	}
-	_ = raw.Control(func(fd uintptr) {
-		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-		closed = err == nil && info.State == unix.BPF_TCP_CLOSE_WAIT
-	})
-	return closed
 }

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"purr/internal/sys"
+
+	"purr/internal/sock"
 )
 
 // This file makes a connection an encrypted one: TLS 1.3 in which both ends
@@ -237,7 +239,7 @@ func (p *purr) turnAway(w *wire, err error) {
 		return
 	}
 	if w.plain || !w.heard {
-		defer abort(w.Conn)
+		defer sock.Reset(w.Conn)
 	}
 	_ = w.SetDeadline(time.Now().Add(farewellTime))
 	switch {
@@ -249,7 +251,7 @@ func (p *purr) turnAway(w *wire, err error) {
 		return
 	default:
 		// So would the reset that close becomes when something is unread.
-		_ = halfClose(w.Conn)
+		_ = sock.HalfClose(w.Conn)
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(w.Conn, 16<<20))
 }

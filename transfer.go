@@ -7,8 +7,6 @@ import (
 	"net"
 	"os"
 	"sync/atomic"
-	"syscall"
-	"time"
 
 	"purr/internal/fdio"
 )
@@ -156,51 +154,6 @@ func (w *pacedWriter) Write(b []byte) (int, error) {
 		}
 	}
 	return written, nil
-}
-
-// halfCloser is a connection whose sending direction ends on its own.
-type halfCloser interface{ CloseWrite() error }
-
-// halfClose tells the peer that nothing more will come: FIN, or the like. A
-// connection that the peer has reset meanwhile is not connected any more; that
-// is for whoever reads from it, or settles it, to find.
-func halfClose(c net.Conn) error {
-	h, ok := c.(halfCloser)
-	if !ok {
-		return nil
-	}
-	if err := h.CloseWrite(); !errors.Is(err, syscall.ENOTCONN) {
-		return err
-	}
-	return nil
-}
-
-// abort closes c so that the peer notices: a reset instead of an orderly end.
-// It is how a transfer that failed here is kept from looking complete there.
-func abort(c net.Conn) {
-	socket := socketOf(c)
-	if tcp, ok := socket.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
-	}
-	_ = socket.Close()
-}
-
-// settle waits until the peer's system has acknowledged all that was sent to
-// c. Without it purr could end with status 0 while the last bytes are still on
-// their way to a peer that then resets the connection. gaveUp is asked now and
-// then, with the number of bytes still unacknowledged; its error ends the
-// wait.
-func settle(c net.Conn, gaveUp func(unacked int) error) error {
-	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 20*time.Millisecond) {
-		unacked, err := unacknowledged(c)
-		if err != nil || unacked == 0 {
-			return err
-		}
-		if err := gaveUp(unacked); err != nil {
-			return err
-		}
-		time.Sleep(pause)
-	}
 }
 
 // isClosedByUs reports whether err only says that this side has closed the

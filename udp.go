@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"purr/internal/sys"
+
+	"purr/internal/sock"
 )
 
 // maxDatagram is the most that one read of stdin puts into a datagram: what
@@ -49,7 +51,7 @@ func (p *purr) dialUDP(ctx context.Context, port int) error {
 	if err != nil {
 		return err
 	}
-	dialer := net.Dialer{Control: p.cfg.setOptions}
+	dialer := net.Dialer{Control: p.cfg.socketOptions().Control}
 	if local.Addr().IsValid() {
 		dialer.LocalAddr = net.UDPAddrFromAddrPort(local)
 		addrs = sameFamily(addrs, local.Addr())
@@ -71,7 +73,7 @@ func (p *purr) dialUDP(ctx context.Context, port int) error {
 		defer conn.Close()
 		p.meetPeer("dial", conn.RemoteAddr(), conn.LocalAddr())
 		p.log.notef(1, "sending to %s port %d [%s]: nothing is known of a UDP port until it answers", p.target(addr), port, p.cfg.serviceName(port))
-		return p.exchange(ctx, conn.(packetConn), peerName(conn.RemoteAddr()))
+		return p.exchange(ctx, conn.(packetConn), sock.PeerName(conn.RemoteAddr()))
 	}
 	return err
 }
@@ -127,7 +129,7 @@ func (p *purr) openPackets(ctx context.Context) (packetConn, error) {
 		if p.cfg.host == "" && !p.cfg.unix {
 			askForDestination(raw)
 		}
-		return p.cfg.setOptions(network, addr, raw)
+		return p.cfg.socketOptions().Control(network, addr, raw)
 	}}
 	network, addr := p.cfg.network, p.cfg.path
 	name := p.cfg.path
@@ -166,7 +168,7 @@ func (p *purr) openPackets(ctx context.Context) (packetConn, error) {
 func (p *purr) meetPeer(role string, remote, local net.Addr) {
 	p.begin()
 	if role == "dial" {
-		p.doing("sending to %s", peerName(remote))
+		p.doing("sending to %s", sock.PeerName(remote))
 	}
 	p.sayConnected(role, remote, local)
 }
@@ -195,12 +197,12 @@ func (p *purr) greetSender(ctx context.Context, b *batch, local net.Addr) {
 // address, a dialer by its peer's.
 func (p *purr) ownName(s *packetSocket) string {
 	if s.remote != nil {
-		return peerName(s.remote)
+		return sock.PeerName(s.remote)
 	}
 	if p.cfg.unix {
 		return p.cfg.path
 	}
-	return p.listenName(int(addrPort(s.local).Port()))
+	return p.listenName(int(sock.AddrPort(s.local).Port()))
 }
 
 // dialUnixgram talks to a Unix datagram socket. To get replies it needs a name
@@ -213,7 +215,7 @@ func (p *purr) dialUnixgram(ctx context.Context) error {
 	if err := clearPath(ctx, "unixgram", own); err != nil {
 		return fmt.Errorf("bind to %s: %w", own, err)
 	}
-	dialer := net.Dialer{Control: p.cfg.setOptions, LocalAddr: &net.UnixAddr{Name: own, Net: "unixgram"}}
+	dialer := net.Dialer{Control: p.cfg.socketOptions().Control, LocalAddr: &net.UnixAddr{Name: own, Net: "unixgram"}}
 	conn, err := dialer.DialContext(ctx, "unixgram", p.cfg.path)
 	if err != nil {
 		_ = clearPath(ctx, "unixgram", own)

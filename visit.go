@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"purr/internal/sock"
 )
 
 // A visit is one connection of a client's.
@@ -236,12 +238,12 @@ func (w *web) dismiss(v *visit, talking bool) {
 	_ = v.Conn.SetDeadline(time.Now().Add(w.p.cfg.push.helloTimeout))
 	_, _ = fmt.Fprintf(v.Conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n400 Bad Request: %s\n", answer)
 	if talking {
-		_ = halfClose(v.Conn)
+		_ = sock.HalfClose(v.Conn)
 		_ = v.Conn.SetReadDeadline(time.Now().Add(turnAwayTime))
 		_, _ = io.Copy(io.Discard, v.Conn)
 	}
 	_ = v.settle()
-	abort(v.Conn)
+	sock.Reset(v.Conn)
 	v.becomes(contactBusy)
 	_ = v.Close()
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"purr/internal/sock"
 )
 
 // A site is what a listener of --push or --pull shows over HTTP.
@@ -333,7 +335,7 @@ func (w *web) knows(field string) bool {
 // warnOfClearText says who can read and send, if that is not this machine alone
 // and there is no key.
 func (p *purr) warnOfClearText(ln net.Listener) {
-	bound := addrPort(ln.Addr()).Addr().Unmap()
+	bound := sock.AddrPort(ln.Addr()).Addr().Unmap()
 	if p.cfg.key.given() || p.cfg.unix || bound.IsLoopback() {
 		return
 	}

@@ -1,4 +1,4 @@
-package main
+package sock
 
 import "net"
 
@@ -9,21 +9,21 @@ type connReader struct {
 	conn    net.Conn
 	buf     []byte
 	end     error // what the last read found behind its bytes
-	waiting bool  // whether the last error came from reading, not from use
+	Waiting bool  // whether the last error came from reading, not from use
 }
 
 func newConnReader(c net.Conn) *connReader {
 	size := 64 << 10
-	if c != socketOf(c) {
+	if c != Under(c) {
 		size = 16 << 10 // a read gives one TLS record at most
 	}
 	return &connReader{conn: c, buf: make([]byte, size)}
 }
 
-// read waits for bytes and hands them to use, which must not keep them. It
+// Next waits for bytes and hands them to use, which must not keep them. It
 // returns how many there were; io.EOF when the peer finished.
-func (r *connReader) read(use func([]byte) error) (n int, err error) {
-	r.waiting = true
+func (r *connReader) Next(use func([]byte) error) (n int, err error) {
+	r.Waiting = true
 	if err = r.end; err == nil {
 		n, err = r.conn.Read(r.buf)
 	}
@@ -31,6 +31,6 @@ func (r *connReader) read(use func([]byte) error) (n int, err error) {
 		return 0, err
 	}
 	r.end = err
-	r.waiting = false
+	r.Waiting = false
 	return n, use(r.buf[:n])
 }

@@ -1,10 +1,10 @@
 //go:build !unix
 
-package main
+package sock
 
 import "net"
 
 // A pooledReader is a plain one here.
 type pooledReader = connReader
 
-func newPooledReader(c net.Conn) (*pooledReader, error) { return newConnReader(c), nil }
+func NewReader(c net.Conn) (*pooledReader, error) { return newConnReader(c), nil }

@@ -1,4 +1,4 @@
-package main
+package sock
 
 import (
 	"net"
@@ -22,9 +22,9 @@ func setMinTTL(fd int, ip6 bool, ttl int) error {
 	return os.NewSyscallError("setsockopt IP_MINTTL", unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MINTTL, ttl))
 }
 
-// setCork keeps back what fills no segment, for 200 ms at most, or ends that:
+// SetCork keeps back what fills no segment, for 200 ms at most, or ends that:
 // TCP_CORK in tcp(7).
-func setCork(conn *net.TCPConn, on bool) {
+func SetCork(conn *net.TCPConn, on bool) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return

@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package sock
 
 import (
 	"io"
@@ -24,12 +24,12 @@ type pooledReader struct {
 	err     error
 	attempt func(fd uintptr) bool // readOnce, bound once: a closure per read would be an allocation
 	sealed  *connReader           // of an encrypted connection: its bytes are not the socket's
-	waiting bool                  // whether the last error came from reading, not from use
+	Waiting bool                  // whether the last error came from reading, not from use
 }
 
-// newPooledReader reads from c, which must be a socket or an encrypted one.
-func newPooledReader(c net.Conn) (*pooledReader, error) {
-	if c != socketOf(c) {
+// NewReader reads from c, which must be a socket or an encrypted one.
+func NewReader(c net.Conn) (*pooledReader, error) {
+	if c != Under(c) {
 		return &pooledReader{sealed: newConnReader(c)}, nil
 	}
 	raw, err := c.(syscall.Conn).SyscallConn()
@@ -41,22 +41,22 @@ func newPooledReader(c net.Conn) (*pooledReader, error) {
 	return r, nil
 }
 
-// read waits for bytes and hands them to use, which must not keep them. It
+// Next waits for bytes and hands them to use, which must not keep them. It
 // returns how many there were; io.EOF when the peer finished.
-func (r *pooledReader) read(use func([]byte) error) (int, error) {
+func (r *pooledReader) Next(use func([]byte) error) (int, error) {
 	if r.sealed != nil {
-		n, err := r.sealed.read(use)
-		r.waiting = r.sealed.waiting
+		n, err := r.sealed.Next(use)
+		r.Waiting = r.sealed.Waiting
 		return n, err
 	}
-	r.waiting = true
+	r.Waiting = true
 	if err := r.raw.Read(r.attempt); err != nil {
 		return 0, err
 	}
 	if r.err != nil {
 		return 0, r.err
 	}
-	r.waiting = false
+	r.Waiting = false
 	defer r.release()
 	return r.n, use(r.buf[:r.n])
 }

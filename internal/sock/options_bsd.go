@@ -1,9 +1,8 @@
 //go:build unix && !linux
 
-package main
+package sock
 
 import (
-	"errors"
 	"net"
 )
 
@@ -14,8 +13,8 @@ const dualStackOptions = false
 // setMinTTL reports that the option cannot be kept: a filter that silently
 // does not filter would be worse.
 func setMinTTL(int, bool, int) error {
-	return errors.New("option -m works on Linux only")
+	return ErrNotHere
 }
 
-// setCork does nothing: what is written leaves at once.
-func setCork(*net.TCPConn, bool) {}
+// SetCork does nothing: what is written leaves at once.
+func SetCork(*net.TCPConn, bool) {}

@@ -1,4 +1,4 @@
-package main
+package sock
 
 import (
 	"net"
@@ -6,19 +6,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// acknowledged returns how many of the bytes written to c the peer's system
+// Acked returns how many of the bytes written to c the peer's system
 // has acknowledged, as far as max, which is how many there were. known is
 // false where nothing acknowledges: a Unix socket.
 //
 // The kernel's count (RFC 4898, tcpEStatsAppHCThruOctetsAcked) has the SYN of
 // the end that dialled in it, but not that of the end that accepted, and the FIN
 // once it was acknowledged; the FIN comes last and so is cut off by max.
-func acknowledged(c net.Conn, dialled bool, max int64) (n int64, known bool) {
-	tcp, ok := socketOf(c).(*net.TCPConn)
+func Acked(c net.Conn, dialled bool, max int64) (n int64, known bool) {
+	tcp, ok := Under(c).(*net.TCPConn)
 	if !ok {
 		return 0, false
 	}
-	if socketOf(c) != c {
+	if Under(c) != c {
 		return unsent(c, max) // the kernel counts TLS's bytes, handshake and all
 	}
 	if multipath, err := tcp.MultipathTCP(); multipath || err != nil {
@@ -45,7 +45,7 @@ func acknowledged(c net.Conn, dialled bool, max int64) (n int64, known bool) {
 // unsent works out the same from what the send queue still holds. It knows
 // nothing of a connection that has failed.
 func unsent(c net.Conn, max int64) (n int64, known bool) {
-	left, err := unacknowledged(c)
+	left, err := Unacked(c)
 	if err != nil {
 		return 0, false
 	}

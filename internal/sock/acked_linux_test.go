@@ -1,0 +1,42 @@
+package sock
+
+import (
+	"net"
+	"purr/internal/testkit"
+	"testing"
+)
+
+// The kernel's count of acknowledged bytes, at both ends, before and after the
+// FIN.
+func TestAcknowledged(t *testing.T) {
+	t.Parallel()
+	const size = 100_000
+	check := func(t *testing.T, c, peer *net.TCPConn, dialled bool) {
+		t.Helper()
+		testkit.WriteString(t, c, testkit.Noise(size))
+		testkit.ReadN(t, peer, size)
+		count := func(want int64) func() bool {
+			return func() bool {
+				n, known := Acked(c, dialled, size+10)
+				return known && n == want
+			}
+		}
+		testkit.Eventually(t, "all is acknowledged, and nothing else", count(size))
+		_ = c.CloseWrite()
+		testkit.ReadAll(t, peer)
+		testkit.Eventually(t, "the FIN counts", func() bool { left, err := Unacked(c); return err == nil && left == 0 })
+		if n, known := Acked(c, dialled, size); n != size || !known {
+			t.Errorf("%d bytes acknowledged (%v), want %d", n, known, size)
+		}
+	}
+	t.Run("dialled", func(t *testing.T) { ours, theirs := testkit.TcpPair(t); check(t, ours, theirs, true) })
+	t.Run("accepted", func(t *testing.T) { theirs, ours := testkit.TcpPair(t); check(t, ours, theirs, false) })
+	t.Run("unix", func(t *testing.T) {
+		a, b := net.Pipe()
+		defer b.Close()
+		defer a.Close()
+		if n, known := Acked(a, true, 5); known {
+			t.Errorf("%d bytes", n)
+		}
+	})
+}

@@ -1,0 +1,18 @@
+package sock
+
+import "errors"
+
+// Options are the socket options of a socket that is about to be bound or
+// connected. A zero value leaves the system's own.
+type Options struct {
+	Broadcast           bool // SO_BROADCAST
+	ReuseAddr           bool // SO_REUSEADDR
+	ReceiveBuf, SendBuf int  // SO_RCVBUF and SO_SNDBUF, in bytes
+	TTL                 int  // IP_TTL and IPV6_UNICAST_HOPS
+	MinTTL              int  // IP_MINTTL and IPV6_MINHOPCOUNT
+	TOS                 *int // IP_TOS and IPV6_TCLASS
+}
+
+// ErrNotHere is Control's error for an option that this system does not have: to
+// ignore it would be worse.
+var ErrNotHere = errors.New("the option does not work on this system")

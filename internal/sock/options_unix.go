@@ -1,0 +1,62 @@
+//go:build unix
+
+package sock
+
+import (
+	"os"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Control sets the options on a socket that is neither bound nor connected yet:
+// buffer sizes decide the window scale that the handshake announces (RFC 7323,
+// section 2), so later is too late. It fits net.Dialer and net.ListenConfig.
+func (o *Options) Control(network, _ string, raw syscall.RawConn) error {
+	var failed error
+	set := func(fd, level, name, value int, what string) {
+		if err := unix.SetsockoptInt(fd, level, name, value); err != nil && failed == nil {
+			failed = os.NewSyscallError("setsockopt "+what, err)
+		}
+	}
+	ip6 := strings.HasSuffix(network, "6")
+	err := raw.Control(func(handle uintptr) {
+		fd := int(handle)
+		if o.Broadcast {
+			set(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1, "SO_BROADCAST")
+		}
+		if o.ReceiveBuf > 0 {
+			set(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, o.ReceiveBuf, "SO_RCVBUF")
+		}
+		if o.SendBuf > 0 {
+			set(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, o.SendBuf, "SO_SNDBUF")
+		}
+		if o.ReuseAddr {
+			set(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1, "SO_REUSEADDR")
+		}
+		if o.TTL > 0 {
+			if ip6 {
+				set(fd, unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, o.TTL, "IPV6_UNICAST_HOPS")
+			}
+			if !ip6 || dualStackOptions {
+				set(fd, unix.IPPROTO_IP, unix.IP_TTL, o.TTL, "IP_TTL")
+			}
+		}
+		if o.TOS != nil {
+			if ip6 {
+				set(fd, unix.IPPROTO_IPV6, unix.IPV6_TCLASS, *o.TOS, "IPV6_TCLASS")
+			}
+			if !ip6 || dualStackOptions {
+				set(fd, unix.IPPROTO_IP, unix.IP_TOS, *o.TOS, "IP_TOS")
+			}
+		}
+		if o.MinTTL > 0 && failed == nil {
+			failed = setMinTTL(fd, ip6, o.MinTTL)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return failed
+}

@@ -1,0 +1,41 @@
+package sock
+
+import (
+	"net"
+	"os"
+	"syscall"
+)
+
+// Control sets the options on a socket that is neither bound nor connected yet:
+// buffer sizes decide the window scale that the handshake announces (RFC 7323,
+// section 2), so later is too late. It fits net.Dialer and net.ListenConfig.
+// Windows takes the buffer sizes and SO_BROADCAST and refuses the others.
+func (o *Options) Control(_, _ string, raw syscall.RawConn) error {
+	if o.TTL > 0 || o.MinTTL > 0 || o.TOS != nil {
+		return ErrNotHere
+	}
+	var failed error
+	set := func(fd uintptr, name, value int, what string) {
+		if err := syscall.SetsockoptInt(syscall.Handle(fd), syscall.SOL_SOCKET, name, value); err != nil && failed == nil {
+			failed = os.NewSyscallError("setsockopt "+what, err)
+		}
+	}
+	err := raw.Control(func(fd uintptr) {
+		if o.Broadcast {
+			set(fd, syscall.SO_BROADCAST, 1, "SO_BROADCAST")
+		}
+		if o.ReceiveBuf > 0 {
+			set(fd, syscall.SO_RCVBUF, o.ReceiveBuf, "SO_RCVBUF")
+		}
+		if o.SendBuf > 0 {
+			set(fd, syscall.SO_SNDBUF, o.SendBuf, "SO_SNDBUF")
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return failed
+}
+
+// SetCork does nothing: what is written leaves at once.
+func SetCork(*net.TCPConn, bool) {}
