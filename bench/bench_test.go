@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"net"
+	"os/exec"
 	"path/filepath"
 	"testing"
 )
@@ -108,5 +110,30 @@ func TestNumberInDatagram(t *testing.T) {
 		if got, err := number(b); got != n || err != nil {
 			t.Errorf("%x came back as %x, %v", n, got, err)
 		}
+	}
+}
+
+// The program that only dials must end as purr does when it is refused.
+func TestBareDialer(t *testing.T) {
+	built := buildBare(t.Context(), t.TempDir())
+	if built.absent != nil {
+		t.Fatal(built.absent)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, port, _ := net.SplitHostPort(ln.Addr().String())
+	argv, err := built.send(address{network: "tcp", host: host, port: port})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := exec.Command(argv[0], argv[1:]...).Run(); err != nil {
+		t.Errorf("accepted: %v", err)
+	}
+	ln.Close()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	if cmd.Run(); cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("refused: %v", cmd.ProcessState)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -116,6 +117,7 @@ func (o *options) measure(ctx context.Context) error {
 	defer os.RemoveAll(dir)
 	b := &bench{dir: dir, disk: o.disk, rounds: o.rounds, size: o.size, short: o.short, isolated: isolated}
 	built := buildPurr(ctx, dir, o.purr) // before isolate: it may need modules from the network
+	bareDialer := buildBare(ctx, dir)
 	if !isolated {
 		isolate(ctx, dir)
 	}
@@ -125,11 +127,12 @@ func (o *options) measure(ctx context.Context) error {
 		return fmt.Errorf("becoming a subreaper: %w", err)
 	}
 	b.tools = findTools(ctx, built)
+	b.tools[bare] = bareDialer
 	fmt.Printf("%s\n\n", b.machineLine())
 	if o.short {
 		fmt.Printf("The short form: what counts is that all of it works; the figures mean nothing.\n\n")
 	}
-	for _, name := range toolNames {
+	for _, name := range append(slices.Clone(toolNames), bare) {
 		if t := b.tools[name]; t.absent != nil {
 			fmt.Printf("%s is absent: %v\n\n", t.name, t.absent)
 		}

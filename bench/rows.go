@@ -165,7 +165,8 @@ func (b *bench) processRows() []row {
 	all := b.contenders(purr, obsd, trad, ncat, socat)
 	// ncat's help needs a few ms; the tenth of the target is one of its start when it has something to do.
 	help := []goal{{limit: 2, against: obsd}}
-	refused := []goal{{limit: 0.1, against: ncat}, {limit: 2, against: obsd}}
+	refused := []goal{{limit: 0.1, against: ncat}, {limit: 2, against: obsd}, {limit: 1.5, against: bare}}
+	dialers := b.contenders(purr, obsd, trad, ncat, socat, bare)
 	alone := b.contenders(purr)
 	idle := func(name, work, unit string, lower bool, limit float64, pick func(idleResult) float64) row {
 		return row{name: name, work: work, unit: unit, lower: lower, goals: []goal{{limit: limit, absolute: true}},
@@ -173,7 +174,7 @@ func (b *bench) processRows() []row {
 	}
 	return []row{
 		{name: "start-help", work: "start to exit, help", unit: "ms", lower: true, goals: help, who: all, times: b.pick(40, 3), run: startHelp},
-		{name: "start-refused", work: "start to exit, connection refused", unit: "ms", lower: true, goals: refused, who: all, times: b.pick(40, 3), run: startRefused},
+		{name: "start-refused", work: "start to exit, connection refused", unit: "ms", lower: true, goals: refused, who: dialers, times: b.pick(40, 3), run: startRefused},
 		{name: "memory", work: "peak memory, pipe -> TCP -> pipe", unit: "MiB", lower: true, goals: []goal{{limit: 16, absolute: true}}, who: all, lane: loopback, share: 20, most: 1, run: peakMemory},
 		idle("idle-memory", "resident memory per idle connection", "KiB", true, 12,
 			func(r idleResult) float64 { return r.perConn / 1024 }),

@@ -21,6 +21,7 @@ const (
 	socat  = "socat"
 	python = "python"
 	rsync  = "rsync"
+	bare   = "bare Go" // the program in the folder bare
 )
 
 // A tool is one netcat, or what else does its work.
@@ -69,31 +70,50 @@ func findTools(ctx context.Context, own *tool) map[string]*tool {
 // buildPurr returns the purr to measure: the program at path, or a build of the module above this one in dir. If it is
 // there already, it is not built again.
 func buildPurr(ctx context.Context, dir, path string) *tool {
-	t := &tool{name: purr}
 	if path != "" {
-		t.path, t.absent = exec.LookPath(path)
-		if t.absent == nil {
-			t.path, t.absent = filepath.Abs(t.path)
-		}
-		return t
+		return findBuild(path)
 	}
-	t.path = filepath.Join(dir, purr)
-	if _, err := os.Stat(t.path); err == nil {
-		return t
+	t := &tool{name: purr, path: filepath.Join(dir, purr)}
+	t.absent = goBuild(ctx, "..", t.path)
+	return t
+}
+
+// findBuild returns the build of purr at path.
+func findBuild(path string) *tool {
+	t := &tool{name: purr}
+	t.path, t.absent = exec.LookPath(path)
+	if t.absent == nil {
+		t.path, t.absent = filepath.Abs(t.path)
+	}
+	return t
+}
+
+// buildBare returns the Go program that only dials, built in dir unless it is
+// there already.
+func buildBare(ctx context.Context, dir string) *tool {
+	t := &tool{name: bare, path: filepath.Join(dir, "bare")}
+	t.absent = goBuild(ctx, "bare", t.path)
+	return t
+}
+
+// goBuild builds the program whose source is in the directory from, unless the
+// file to exists.
+func goBuild(ctx context.Context, from, to string) error {
+	if _, err := os.Stat(to); err == nil {
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", t.path, ".")
-	cmd.Dir = ".."
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", to, ".")
+	cmd.Dir = from
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		first, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
-		t.absent = fmt.Errorf("go build in ..: %w: %s", err, first)
-		return t
+		return fmt.Errorf("go build in %s: %w: %s", from, err, first)
 	}
-	// go build writes no program when the module holds none.
-	_, t.absent = os.Stat(t.path)
-	return t
+	// go build writes no program when the directory holds no main package.
+	_, err := os.Stat(to)
+	return err
 }
 
 // findPython returns the real interpreter: what is first in PATH may be a script that looks for it.
@@ -138,7 +158,7 @@ func (t *tool) send(a address) ([]string, error) {
 	switch unix := a.network == "unix"; {
 	case t.name == purr && unix:
 		return []string{t.path, "-U", a.port}, nil
-	case t.name == purr:
+	case (t.name == purr || t.name == bare) && !unix:
 		return []string{t.path, a.host, a.port}, nil
 	case t.name == obsd && unix:
 		return []string{t.path, "-N", "-U", a.port}, nil
