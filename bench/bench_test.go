@@ -2,9 +2,13 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -113,6 +117,48 @@ func TestNumberInDatagram(t *testing.T) {
 	}
 }
 
+// All rows must be listed without any program, and have different names.
+func TestRowNames(t *testing.T) {
+	b := &bench{size: shortSize}
+	seen := map[string]bool{}
+	for _, rw := range append(b.allRows(), b.netnsRows()...) {
+		if seen[rw.name] {
+			t.Errorf("two rows are called %s", rw.name)
+		}
+		seen[rw.name] = true
+	}
+	for _, name := range []string{"push-large", "pull-large", "push-large-cubic", "pull-large-bbr", "start-refused"} {
+		if !seen[name] {
+			t.Errorf("there is no row %s", name)
+		}
+	}
+}
+
+// Several large files must have the size that was asked for, together, and
+// different contents.
+func TestDataLarge(t *testing.T) {
+	b := &bench{dir: t.TempDir()}
+	const files, size = 4, 4 * 100_000
+	dir, err := b.dataLarge(files, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for i := range files {
+		names = append(names, filepath.Join(dir, fmt.Sprintf("f%03d", i)))
+		if info, err := os.Stat(names[i]); err != nil || info.Size() != size/files {
+			t.Errorf("%v, %v", info, err)
+		}
+	}
+	if sameFile(names[0], names[1]) == nil {
+		t.Error("two files have the same content")
+	}
+	again, err := b.dataLarge(files, size)
+	if err != nil || again != dir || sameTree(dir, again) != nil {
+		t.Errorf("made again: %s, %v", again, err)
+	}
+}
+
 // The program that only dials must end as purr does when it is refused.
 func TestBareDialer(t *testing.T) {
 	built := buildBare(t.Context(), t.TempDir())
@@ -135,5 +181,36 @@ func TestBareDialer(t *testing.T) {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	if cmd.Run(); cmd.ProcessState.ExitCode() != 1 {
 		t.Errorf("refused: %v", cmd.ProcessState)
+	}
+}
+
+// A congestion control that the kernel has must be set at both ends; the rows of
+// one that it does not have must be named as absent.
+func TestCongestionControl(t *testing.T) {
+	b := &bench{dir: t.TempDir(), size: shortSize, short: true}
+	l, err := openLink(t.Context(), b)
+	defer l.close()
+	if err != nil {
+		t.Skip("no network namespaces: ", err)
+	}
+	if err := l.congestion(t.Context(), "reno"); err != nil {
+		t.Fatal(err)
+	}
+	for _, netns := range []string{l.near, l.far} {
+		routes, err := exec.Command("ip", "-n", netns, "route").CombinedOutput()
+		if err != nil || !strings.Contains(string(routes), "congctl reno") {
+			t.Errorf("%v, the routes are\n%s", err, routes)
+		}
+	}
+	defer func(before []string) { lossyAlgorithms = before }(lossyAlgorithms)
+	lossyAlgorithms = []string{"nosuch"}
+	var text strings.Builder
+	o := options{run: regexp.MustCompile("push")}
+	results, err := o.runLargeLossy(t.Context(), b, l, &text)
+	if err != nil || len(results) > 0 {
+		t.Errorf("%v, %v", results, err)
+	}
+	if !strings.Contains(text.String(), "push-large-nosuch is absent") || strings.Contains(text.String(), "pull") {
+		t.Errorf("it printed %q", text.String())
 	}
 }

@@ -104,7 +104,7 @@ func parseSize(text string) (int64, error) {
 // somewhere or that nothing could be measured; being slow is not an error.
 func (o *options) measure(ctx context.Context) error {
 	if o.list {
-		return list(os.Stdout, (&bench{}).allRows())
+		return o.listRows(os.Stdout)
 	}
 	dir, isolated := os.LookupEnv(isolatedEnv)
 	os.Unsetenv(isolatedEnv) // not for the children
@@ -195,8 +195,14 @@ func (o *options) write(b *bench, results []*result) error {
 	return nil
 }
 
-// list prints the names of the rows.
-func list(w io.Writer, rows []row) error {
+// listRows prints the names of the rows that can be measured: those of -netns
+// with it.
+func (o *options) listRows(w io.Writer) error {
+	b := &bench{size: o.size}
+	rows := b.allRows()
+	if o.netns {
+		rows = b.netnsRows()
+	}
 	for _, r := range rows {
 		if _, err := fmt.Fprintf(w, "%-20s %s\n", r.name, r.work); err != nil {
 			return err

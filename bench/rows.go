@@ -90,11 +90,16 @@ func (b *bench) allRows() []row {
 	return rows
 }
 
-// contenders makes a contender of each tool named.
+// contenders makes a contender of each tool named. Without tools, as for
+// listing the rows, it has a name only.
 func (b *bench) contenders(names ...string) []contender {
 	var who []contender
 	for _, name := range names {
-		who = append(who, contender{label: name, tool: b.tools[name]})
+		t := b.tools[name]
+		if t == nil {
+			t = &tool{name: name}
+		}
+		who = append(who, contender{label: name, tool: t})
 	}
 	return who
 }

@@ -32,17 +32,20 @@ func (b *bench) pushRows() []row {
 	rate := []goal{{limit: 1}}
 	most := []goal{{limit: 64, absolute: true}}
 	alone := b.contenders(purr)
+	several := b.contenders(purr, rsync)
 	rows := []row{
-		{name: "push-file", work: "one large file, --push to --pull -l", unit: "GB/s", goals: rate, who: file, share: 2, run: pushes(purePush, 0)},
-		{name: "pull-file", work: "one large file, --pull from --push -l", unit: "GB/s", goals: rate, who: file, share: 2, run: pushes(purePull, 0)},
-		{name: "push-file-disk", work: "one large file, --push, onto a disk", unit: "GB/s", goals: rate, who: fileDisk, share: 1, most: 3, run: pushes(diskPush, 0)},
-		{name: "push-file-key", work: "one large file, --push, encrypted with a key", unit: "GB/s", who: keyed, share: 2, run: pushes(purePush, 0)},
-		{name: "push-files", work: fmt.Sprintf("%d small files, --push", files), unit: "files/s", who: small, goals: rate, run: pushes(purePush, files)},
-		{name: "pull-files", work: fmt.Sprintf("%d small files, --pull", files), unit: "files/s", who: small, goals: rate, run: pushes(purePull, files)},
-		{name: "push-files-disk", work: fmt.Sprintf("%d small files, --push, onto a disk", files), unit: "files/s", who: smallDisk, goals: rate, most: 3, run: pushes(diskPush, files)},
-		{name: "push-memory", work: "peak memory, --push of one large file", unit: "MiB", lower: true, goals: most, who: alone, share: 2, most: 1, run: pushMemory(0)},
-		{name: "push-memory-files", work: fmt.Sprintf("peak memory, --push of %d small files", files), unit: "MiB", lower: true, goals: most, who: alone, most: 1, run: pushMemory(files)},
-		{name: "push-memory-many", work: fmt.Sprintf("peak memory, --push of %d small files", 10*files), unit: "MiB", lower: true, goals: most, who: alone, most: 1, run: pushMemory(10 * files)},
+		{name: "push-file", work: "one large file, --push to --pull -l", unit: "GB/s", goals: rate, who: file, share: 2, run: pushes(purePush, load{large: 1})},
+		{name: "pull-file", work: "one large file, --pull from --push -l", unit: "GB/s", goals: rate, who: file, share: 2, run: pushes(purePull, load{large: 1})},
+		{name: "push-large", work: fmt.Sprintf("%d large files, --push", severalLarge), unit: "GB/s", goals: rate, who: several, share: severalLarge, run: pushes(purePush, load{large: severalLarge})},
+		{name: "pull-large", work: fmt.Sprintf("%d large files, --pull", severalLarge), unit: "GB/s", goals: rate, who: several, share: severalLarge, run: pushes(purePull, load{large: severalLarge})},
+		{name: "push-file-disk", work: "one large file, --push, onto a disk", unit: "GB/s", goals: rate, who: fileDisk, share: 1, most: 3, run: pushes(diskPush, load{large: 1})},
+		{name: "push-file-key", work: "one large file, --push, encrypted with a key", unit: "GB/s", who: keyed, share: 2, run: pushes(purePush, load{large: 1})},
+		{name: "push-files", work: fmt.Sprintf("%d small files, --push", files), unit: "files/s", who: small, goals: rate, run: pushes(purePush, load{small: files})},
+		{name: "pull-files", work: fmt.Sprintf("%d small files, --pull", files), unit: "files/s", who: small, goals: rate, run: pushes(purePull, load{small: files})},
+		{name: "push-files-disk", work: fmt.Sprintf("%d small files, --push, onto a disk", files), unit: "files/s", who: smallDisk, goals: rate, most: 3, run: pushes(diskPush, load{small: files})},
+		{name: "push-memory", work: "peak memory, --push of one large file", unit: "MiB", lower: true, goals: most, who: alone, share: 2, most: 1, run: pushMemory(load{large: 1})},
+		{name: "push-memory-files", work: fmt.Sprintf("peak memory, --push of %d small files", files), unit: "MiB", lower: true, goals: most, who: alone, most: 1, run: pushMemory(load{small: files})},
+		{name: "push-memory-many", work: fmt.Sprintf("peak memory, --push of %d small files", 10*files), unit: "MiB", lower: true, goals: most, who: alone, most: 1, run: pushMemory(load{small: 10 * files})},
 	}
 	for i := range rows {
 		rows[i].lane = loopback
@@ -55,13 +58,44 @@ func (b *bench) pushWireRows(l lane) []row {
 	files := b.pick(10_000, 200)
 	who := b.contenders(purr, rsync)
 	rows := []row{
-		{name: "push-files-far", work: fmt.Sprintf("%d small files, --push, %v of delay", files, lineDelay), run: pushes(purePush, files)},
-		{name: "pull-files-far", work: fmt.Sprintf("%d small files, --pull, %v of delay", files, lineDelay), run: pushes(purePull, files)},
+		{name: "push-files-far", work: fmt.Sprintf("%d small files, --push, %v of delay", files, lineDelay), run: pushes(purePush, load{small: files})},
+		{name: "pull-files-far", work: fmt.Sprintf("%d small files, --pull, %v of delay", files, lineDelay), run: pushes(purePull, load{small: files})},
 	}
 	for i := range rows {
 		rows[i].unit, rows[i].goals, rows[i].who, rows[i].lane, rows[i].times = "files/s", []goal{{limit: 1}}, who, l, 1
 	}
 	return rows
+}
+
+// severalLarge is the number of files in the rows about several large ones.
+const severalLarge = 4
+
+// largeLossyRows are the rows about several large files over the slow and lossy
+// line, with one congestion control at both ends. forth and back are the line
+// seen from either side: the data of both rows goes the lossy way.
+func (b *bench) largeLossyRows(algorithm string, forth, back lane) []row {
+	const shortest = 320 << 10 // purr takes more than 256 KiB for a large file
+	each := b.pick(lossySize(algorithm), shortest)
+	what := fmt.Sprintf("%d files of %s", severalLarge, binarySize(each))
+	line := fmt.Sprintf(", %v of delay, %g %% loss, %s", lineDelay, lineLoss*100, algorithm)
+	rows := []row{
+		{name: "push-large-" + algorithm, work: what + ", --push" + line, lane: forth, run: inMB(pushes(purePush, load{large: severalLarge}))},
+		{name: "pull-large-" + algorithm, work: what + ", --pull" + line, lane: back, run: inMB(pushes(purePull, load{large: severalLarge}))},
+	}
+	for i := range rows {
+		r := &rows[i]
+		r.unit, r.goals, r.who, r.times = "MB/s", []goal{{limit: slowNoise}}, b.contenders(purr, rsync), 1
+		r.share = float64(severalLarge*each) / float64(b.size)
+	}
+	return rows
+}
+
+// binarySize words a size (bytes) that is a whole number of KiB.
+func binarySize(bytes int) string {
+	if bytes%(1<<20) == 0 {
+		return fmt.Sprintf("%d MiB", bytes>>20)
+	}
+	return fmt.Sprintf("%d KiB", bytes>>10)
 }
 
 // fsync is the variant of rsync that brings every file onto stable storage, as purr always does.
@@ -85,18 +119,25 @@ var (
 	diskPush = pushKind{disk: true}
 )
 
-// pushes measures a tool that moves one large file of the run's size, or so many small ones.
-func pushes(kind pushKind, files int) func(context.Context, run) (sample, error) {
+// A load is the files that are moved: so many small ones, or so many large ones
+// of the run's size together.
+type load struct {
+	small int
+	large int
+}
+
+// pushes measures a tool that moves a load.
+func pushes(kind pushKind, what load) func(context.Context, run) (sample, error) {
 	return func(ctx context.Context, r run) (sample, error) {
-		return r.push(ctx, kind, files, nil)
+		return r.push(ctx, kind, what, nil)
 	}
 }
 
 // pushMemory measures the peak resident memory (MiB) of purr at both ends; the larger of the two.
-func pushMemory(files int) func(context.Context, run) (sample, error) {
+func pushMemory(what load) func(context.Context, run) (sample, error) {
 	return func(ctx context.Context, r run) (sample, error) {
 		var peak int64
-		s, err := r.push(ctx, purePush, files, &peak)
+		s, err := r.push(ctx, purePush, what, &peak)
 		if err == nil && peak == 0 {
 			err = errors.New("it was gone before its memory could be read")
 		}
@@ -104,22 +145,17 @@ func pushMemory(files int) func(context.Context, run) (sample, error) {
 	}
 }
 
-// push lets a tool move what there is to move, and compares it. With peak it keeps the largest VmHWM (KB) there.
-func (r run) push(ctx context.Context, kind pushKind, files int, peak *int64) (sample, error) {
-	limit := moveLimit(r.size) + time.Duration(files)*20*time.Millisecond
+// push lets a tool move a load, and compares it. With peak it keeps the largest
+// VmHWM (KB) there.
+func (r run) push(ctx context.Context, kind pushKind, what load, peak *int64) (sample, error) {
+	limit := r.lane.patience + moveLimit(r.size) + time.Duration(what.small)*20*time.Millisecond
 	s, err := r.newSession(ctx, r.lane, limit)
 	if err != nil {
 		return sample{}, err
 	}
 	defer s.close()
 	m := &move{session: s, run: r, pushKind: kind}
-	bytes := r.size
-	if files == 0 {
-		m.from, err = r.dataFile(r.size)
-		err = errors.Join(err, r.warm(r.size))
-	} else {
-		m.from, bytes, err = r.dataTree(files)
-	}
+	bytes, err := m.load(what)
 	if err != nil {
 		return sample{}, err
 	}
@@ -144,8 +180,8 @@ func (r run) push(ctx context.Context, kind pushKind, files int, peak *int64) (s
 		return sample{}, errors.New("the clock did not move")
 	}
 	got := sample{value: float64(bytes) / float64(end-start)}
-	if files > 0 {
-		got.value = float64(files) / (float64(end-start) / 1e9)
+	if what.small > 0 {
+		got.value = float64(what.small) / (float64(end-start) / 1e9)
 		got.note = fmt.Sprintf("%.0f MB, CPU %.2f s", float64(bytes)/1e6, s.cpuPerGB(1e9))
 	} else {
 		got.cpu = s.cpuPerGB(bytes)
@@ -160,6 +196,21 @@ type move struct {
 	pushKind
 	from string // a file or a directory
 	to   string // the directory it is to be stored in
+}
+
+// load prepares the files to be moved and returns their size (bytes).
+func (m *move) load(what load) (size int64, err error) {
+	size = m.run.size
+	switch {
+	case what.small > 0:
+		m.from, size, err = m.run.dataTree(what.small)
+		return size, err
+	case what.large > 1:
+		m.from, err = m.run.dataLarge(what.large, size)
+	default:
+		m.from, err = m.run.dataFile(size)
+	}
+	return size, errors.Join(err, m.run.warm(size))
 }
 
 // target makes the directory to store in. What others have written is on the disk before the clock runs.

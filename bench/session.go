@@ -29,6 +29,8 @@ type lane struct {
 	host    string // address of the listening end
 	dialer  string // network namespace of the end that dials; "": ours
 	server  string // network namespace of the end that listens
+	// patience is added to the time limit of a run that moves whole files.
+	patience time.Duration
 }
 
 // loopback is the lane of most rows.

@@ -41,6 +41,24 @@ func (b *bench) dataTree(files int) (dir string, size int64, err error) {
 	return dir, size, nil
 }
 
+// dataLarge returns a directory of several files that hold size bytes together,
+// a multiple of their number. Their contents differ. It is made once.
+func (b *bench) dataLarge(files int, size int64) (string, error) {
+	dir := filepath.Join(b.dir, fmt.Sprintf("large-%d-%d", files, size))
+	if err := os.Mkdir(dir, 0o777); os.IsExist(err) {
+		return dir, nil
+	} else if err != nil {
+		return dir, err
+	}
+	for i := range files {
+		name := fmt.Sprintf("f%03d", i)
+		if err := writePattern(filepath.Join(dir, name), name, size/int64(files)-int64(len(name))); err != nil {
+			return dir, err
+		}
+	}
+	return dir, nil
+}
+
 // sameTree says whether two files, or two directories, hold the same.
 func sameTree(want, got string) error {
 	seen := 0
