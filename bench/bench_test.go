@@ -2,12 +2,15 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -114,6 +117,143 @@ func TestNumberInDatagram(t *testing.T) {
 		if got, err := number(b); got != n || err != nil {
 			t.Errorf("%x came back as %x, %v", n, got, err)
 		}
+	}
+}
+
+// Each of two neighbours must be ahead of the other equally often, and each
+// contender must be first.
+func TestTurns(t *testing.T) {
+	for n := 1; n <= 5; n++ {
+		ahead, first := map[[2]int]int{}, map[int]bool{}
+		for round := range 2 * n {
+			order := turns(round, n)
+			sorted := slices.Sorted(slices.Values(order))
+			for i := range n {
+				if sorted[i] != i {
+					t.Fatalf("turns(%d, %d) = %v", round, n, order)
+				}
+			}
+			first[order[0]] = true
+			for i := 1; i < n; i++ {
+				ahead[[2]int{order[i-1], order[i]}]++
+			}
+		}
+		if len(first) != n {
+			t.Errorf("of %d, these were first: %v", n, first)
+		}
+		for pair, times := range ahead {
+			if other := ahead[[2]int{pair[1], pair[0]}]; other != times {
+				t.Errorf("of %d, %v %d times, the other way %d times", n, pair, times, other)
+			}
+		}
+	}
+}
+
+// fakeBench is a bench with a base build and without programs.
+func fakeBench() *bench {
+	own, old := &tool{name: purr, path: "/new/purr"}, &tool{name: purr, path: "/old/purr"}
+	return &bench{rounds: 4, size: 1 << 20, base: old, tools: map[string]*tool{
+		purr: own, ncat: {name: ncat, path: "/ncat"}, bare: {name: bare, path: "/bare"}}}
+}
+
+// The base build must do all work that purr does, in the same rounds, with its
+// own program and the same variant.
+func TestBaseTakesPart(t *testing.T) {
+	b := fakeBench()
+	var calls []string
+	rw := row{name: "x", times: 1, most: 1, who: b.contenders(purr, ncat), goals: []goal{{limit: 1}}}
+	rw.who[0].variant = withKey
+	rw.run = func(_ context.Context, r run) (sample, error) {
+		calls = append(calls, r.tool.path)
+		if r.tool.name == purr && r.variant != withKey {
+			t.Errorf("%s got variant %q", r.tool.path, r.variant)
+		}
+		argv, err := r.tool.send(address{network: "tcp", host: "h", port: "1"})
+		if err != nil || argv[0] != r.tool.path {
+			t.Errorf("send of %s: %v, %v", r.tool.path, argv, err)
+		}
+		return sample{value: float64(len(r.tool.path))}, nil
+	}
+	res := b.measure(t.Context(), rw)
+	for _, path := range []string{"/new/purr", "/old/purr", "/ncat"} {
+		for round := range b.rounds { // rw.most does not hold
+			if !slices.Contains(calls[3*round:3*round+3], path) {
+				t.Errorf("%s had no turn in round %d: %v", path, round, calls)
+			}
+		}
+	}
+	if res.best().label != ncat {
+		t.Errorf("the best peer is %s", res.best().label)
+	}
+	res.find(base).err = errors.New("broken")
+	if err := res.failure(); err != nil {
+		t.Errorf("a base build that fails passes for purr: %v", err)
+	}
+	res.find(purr).err = errors.New("broken")
+	if res.failure() == nil {
+		t.Error("purr failed, and the row did not")
+	}
+}
+
+func TestWithoutPeers(t *testing.T) {
+	b := fakeBench()
+	b.alone = true
+	goals := []goal{{limit: 1}, {limit: 2, against: ncat}, {limit: 3, against: bare}, {limit: 4, absolute: true}}
+	rw := b.prepare(row{who: b.contenders(purr, ncat, bare), goals: goals})
+	var labels []string
+	for _, c := range rw.who {
+		labels = append(labels, c.label)
+	}
+	if want := []string{purr, base, bare}; !slices.Equal(labels, want) {
+		t.Errorf("contenders %v, not %v", labels, want)
+	}
+	if len(rw.goals) != 2 || rw.goals[0].limit != 3 || rw.goals[1].limit != 4 {
+		t.Errorf("goals %v", rw.goals)
+	}
+	if goals[0].limit != 1 || len(goals) != 4 {
+		t.Errorf("the goals of the row itself became %v", goals)
+	}
+}
+
+// A comparison above 1 must mean a better purr, also where less is better.
+func TestOfBase(t *testing.T) {
+	b := fakeBench()
+	samples := func(values ...float64) (s []sample) {
+		for _, v := range values {
+			s = append(s, sample{value: v})
+		}
+		return s
+	}
+	made := func(lower bool, times int, own, other []sample) *result {
+		who := b.contenders(purr)
+		return &result{row: row{name: "x", lower: lower, times: times}, cells: []*cell{
+			{contender: who[0], samples: own},
+			{contender: contender{label: base, tool: b.base}, samples: other}}}
+	}
+	fast, slow := samples(4, 2, 6), samples(2, 2, 2)
+	for _, c := range []struct {
+		name string
+		res  *result
+		want comparison
+	}{
+		{"more is better", made(false, 1, fast, slow), comparison{2, 1, 3}},
+		{"less is better", made(true, 1, slow, fast), comparison{2, 1, 3}},
+		{"worse", made(true, 1, fast, samples(1, 1, 1)), comparison{0.25, 1.0 / 6, 0.5}},
+		{"two runs a round", made(false, 2, samples(1, 3, 6, 10), samples(1, 1, 2, 2)), comparison{3, 2, 4}},
+	} {
+		if got, err := c.res.ofBase(); err != nil || got != c.want {
+			t.Errorf("%s: %v, %v, not %v", c.name, got, err, c.want)
+		}
+	}
+	if _, err := made(false, 1, fast, nil).ofBase(); err == nil {
+		t.Error("a comparison with a build without a result")
+	}
+	var table strings.Builder
+	if err := summary(&table, []*result{made(true, 1, slow, fast), {row: row{name: "no base"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if text := table.String(); !strings.Contains(text, "2.00 (1.00 to 3.00") || strings.Contains(text, "no base") {
+		t.Errorf("the table is\n%s", text)
 	}
 }
 

@@ -50,7 +50,7 @@ func (res *result) relative(tool string) float64 {
 	var most float64
 	best := res.best()
 	for _, c := range res.cells {
-		if c.tool.name != tool || c.aside || !c.good() || best == nil {
+		if c.tool.name != tool || c.label == base || c.aside || !c.good() || best == nil {
 			continue
 		}
 		ratio := c.value() / best.value()

@@ -26,6 +26,8 @@ import (
 // options are the command line.
 type options struct {
 	purr     string
+	base     string
+	peers    bool
 	run      *regexp.Regexp
 	rounds   int
 	size     int64 // bytes
@@ -45,6 +47,8 @@ func main() {
 	run := flag.String("run", "", "measure only the rows whose name matches `REGEXP`")
 	size := flag.String("size", "512M", "bytes that the largest rows move per run (suffix K, M or G)")
 	flag.StringVar(&o.purr, "purr", "", "the purr to measure (default: built from the module above)")
+	flag.StringVar(&o.base, "base", "", "another build of purr at `PATH`, measured in the same rounds")
+	flag.BoolVar(&o.peers, "peers", true, "measure the other programs; -peers=false measures purr alone, or with -base two builds")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds, each with every tool once")
 	flag.BoolVar(&o.short, "short", false, "everything once and small: proves that it works, measures nothing")
 	flag.BoolVar(&o.netns, "netns", false, "measure between two network namespaces joined by veth (needs root)")
@@ -115,7 +119,13 @@ func (o *options) measure(ctx context.Context) error {
 		}
 	}
 	defer os.RemoveAll(dir)
-	b := &bench{dir: dir, disk: o.disk, rounds: o.rounds, size: o.size, short: o.short, isolated: isolated}
+	b := &bench{dir: dir, disk: o.disk, rounds: o.rounds, size: o.size, short: o.short, isolated: isolated, alone: !o.peers}
+	if o.base != "" {
+		var err error
+		if b.base, err = findBase(ctx, o.base); err != nil {
+			return err
+		}
+	}
 	built := buildPurr(ctx, dir, o.purr) // before isolate: it may need modules from the network
 	bareDialer := buildBare(ctx, dir)
 	if !isolated {
@@ -132,6 +142,9 @@ func (o *options) measure(ctx context.Context) error {
 	if o.short {
 		fmt.Printf("The short form: what counts is that all of it works; the figures mean nothing.\n\n")
 	}
+	if b.base != nil {
+		fmt.Printf("base is %s\n\n", b.base.path)
+	}
 	for _, name := range append(slices.Clone(toolNames), bare) {
 		if t := b.tools[name]; t.absent != nil {
 			fmt.Printf("%s is absent: %v\n\n", t.name, t.absent)
@@ -140,6 +153,9 @@ func (o *options) measure(ctx context.Context) error {
 	results, err := o.runAll(ctx, b)
 	if len(results) == 0 {
 		return errors.Join(err, errors.New("no row was measured; -list shows them"))
+	}
+	if b.base != nil {
+		err = errors.Join(err, summary(os.Stdout, results))
 	}
 	return errors.Join(err, o.write(b, results))
 }

@@ -20,6 +20,8 @@ type bench struct {
 	rounds int
 	size   int64 // bytes of the largest stream rows
 	short  bool
+	base   *tool // the build of purr to compare with; nil: none
+	alone  bool  // measure no peers
 	// isolated says that all this happens in a network namespace of its own.
 	isolated bool
 }
@@ -40,10 +42,11 @@ type result struct {
 // checkSize is how much is moved in a run that compares every byte.
 const checkSize = 32 << 20
 
-// measure runs a row: first every contender with every byte compared, then the rounds. In each round every contender
-// has its turn; who is first changes from round to round, so that nobody always follows the same one.
-// A contender that fails is not asked again.
+// measure runs a row: first every contender with every byte compared, then the
+// rounds. In each round every contender has its turn; the order changes from
+// round to round. A contender that fails is not asked again.
 func (b *bench) measure(ctx context.Context, rw row) *result {
+	rw = b.prepare(rw)
 	res := &result{row: rw}
 	for _, c := range rw.who {
 		res.cells = append(res.cells, &cell{contender: c, err: c.tool.absent})
@@ -59,8 +62,8 @@ func (b *bench) measure(ctx context.Context, rw row) *result {
 		rounds = min(rounds, rw.most)
 	}
 	for round := range rounds * rw.times {
-		for i := range res.cells {
-			b.turn(ctx, rw, res.cells[(round+i)%len(res.cells)], b.short)
+		for _, i := range turns(round, len(res.cells)) {
+			b.turn(ctx, rw, res.cells[i], b.short)
 		}
 	}
 	return res
@@ -130,20 +133,21 @@ func raiseFiles() {
 // failure is why purr has no result in the row, if so.
 func (res *result) failure() error {
 	for _, c := range res.cells {
-		if c.tool.name == purr && c.err != nil {
+		if c.label == purr && c.err != nil {
 			return fmt.Errorf("%s: %s: %w", res.name, purr, c.err)
 		}
 	}
 	return nil
 }
 
-// median returns the middle value of what of takes from the samples; 0 if there are none.
-func (c *cell) median(of func(sample) float64) float64 {
-	if len(c.samples) == 0 {
+// median returns the middle of the values that of takes from the samples; 0 if
+// there are none.
+func median(samples []sample, of func(sample) float64) float64 {
+	if len(samples) == 0 {
 		return 0
 	}
 	var values []float64
-	for _, s := range c.samples {
+	for _, s := range samples {
 		values = append(values, of(s))
 	}
 	slices.Sort(values)
@@ -151,14 +155,17 @@ func (c *cell) median(of func(sample) float64) float64 {
 	return (values[(n-1)/2] + values[n/2]) / 2
 }
 
+// valueOf is the result of a sample, for median.
+func valueOf(s sample) float64 { return s.value }
+
 // value is the median result of the cell, in the row's unit.
 func (c *cell) value() float64 {
-	return c.median(func(s sample) float64 { return s.value })
+	return median(c.samples, valueOf)
 }
 
 // cpu is the median CPU time, in seconds per GB.
 func (c *cell) cpu() float64 {
-	return c.median(func(s sample) float64 { return s.cpu })
+	return median(c.samples, func(s sample) float64 { return s.cpu })
 }
 
 // good says whether the cell has a result.

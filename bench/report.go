@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +30,9 @@ func (res *result) print(w io.Writer, short bool) {
 			mark = "*"
 		}
 		fmt.Fprintf(w, "  %s %-15s %s\n", mark, c.label, res.describe(c))
+	}
+	if res.compared() {
+		fmt.Fprintf(w, "    %-15s %7s\n", "of base", res.baseText())
 	}
 	fmt.Fprintln(w)
 }
@@ -114,14 +118,23 @@ func number3(f float64) string {
 
 // markdown writes the results as a table, with the machine below it.
 func markdown(w io.Writer, results []*result, machine string) {
-	fmt.Fprintln(w, "| work | purr | best peer | ratio | target | met | CPU s/GB: purr | best peer |")
-	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|")
+	// The last column is there only with -base.
+	withBase := slices.ContainsFunc(results, (*result).compared)
+	line := func(text, last string) {
+		if withBase {
+			text += " " + last + " |"
+		}
+		fmt.Fprintln(w, text)
+	}
+	line("| work | purr | best peer | ratio | target | met | CPU s/GB: purr | best peer |", "of base, more is better")
+	line("|---|---|---|---|---|---|---|---|", "---")
 	for _, res := range results {
 		for _, g := range res.goals {
-			fmt.Fprintln(w, res.markdownLine(g))
+			line(res.markdownLine(g), res.baseText())
 		}
 		if own := res.purr(); len(res.goals) == 0 && own != nil {
-			fmt.Fprintf(w, "| %s | %s %s | - | - | none | - | %s | |\n", res.work, number3(own.value()), res.unit, cpuText(own))
+			line(fmt.Sprintf("| %s | %s %s | - | - | none | - | %s | |", res.work, number3(own.value()), res.unit, cpuText(own)),
+				res.baseText())
 		}
 	}
 	fmt.Fprintf(w, "\n%s\n", machine)
@@ -179,6 +192,9 @@ func (b *bench) machineLine() string {
 			text += sep + name + " " + t.version
 			sep = ", "
 		}
+	}
+	if b.base != nil {
+		text += ", base " + b.base.version
 	}
 	where := "the loopback"
 	if b.isolated {
