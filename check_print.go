@@ -6,9 +6,8 @@ import (
 	"io"
 	"net/netip"
 
-	"purr/internal/sys"
-
 	"purr/internal/display"
+	"purr/internal/sys"
 )
 
 // A checkPrinter says what became of each port: on stdout what --banner,

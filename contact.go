@@ -11,11 +11,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"purr/internal/sys"
-
 	"purr/internal/rate"
-
 	"purr/internal/sock"
+	"purr/internal/sys"
 )
 
 const (

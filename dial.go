@@ -13,9 +13,8 @@ import (
 	"strings"
 	"time"
 
-	"purr/internal/sys"
-
 	"purr/internal/sock"
+	"purr/internal/sys"
 )
 
 // attemptDelay is how long one address may keep the next one waiting: the

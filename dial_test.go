@@ -14,9 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"purr/internal/testkit"
-
 	"purr/internal/sock"
+	"purr/internal/testkit"
 )
 
 func TestDialRefused(t *testing.T) {

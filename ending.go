@@ -7,11 +7,9 @@ import (
 	"syscall"
 	"time"
 
-	"purr/internal/sys"
-
 	"purr/internal/fdio"
-
 	"purr/internal/sock"
+	"purr/internal/sys"
 )
 
 // An ending watches a session until it is over and knows why it ended.
@@ -103,7 +101,7 @@ func (e *ending) run(ctx context.Context) {
 			if !e.quit.over() {
 				continue
 			}
-			if e.quitting = true; e.receiveWay.holding() {
+			if e.quitting = true; e.receiveWay.Blocked() {
 				e.failed = idleError{fmt.Errorf("write to %s: bytes from %s not taken %v after the end of %s", e.outName, e.peer, e.p.cfg.quitAfter, e.inName)}
 				e.stdioFailed = true
 			}
@@ -305,9 +303,9 @@ func (e *ending) checkIdle(unacked *int) time.Duration {
 	switch {
 	case now > 0:
 		e.failed = e.idleError(now)
-	case e.sendWay != nil && e.sendWay.holding():
+	case e.sendWay != nil && e.sendWay.Blocked():
 		e.failed = idleError{fmt.Errorf("send to %s: idle for %v with bytes not taken by the peer", e.peer, limit)}
-	case e.receiveWay.holding():
+	case e.receiveWay.Blocked():
 		e.failed = idleError{fmt.Errorf("write to %s: idle for %v with bytes from %s not taken", e.outName, limit, e.peer)}
 		e.stdioFailed = true
 	}
@@ -319,8 +317,8 @@ func (e *ending) checkIdle(unacked *int) time.Duration {
 // process that was held up finds that and the end of the idle timeout together;
 // the pumps get as long again then.
 func (e *ending) notTaken() bool {
-	return e.receiveOpen && !e.receiveWay.holding() && sys.Arrived(sock.Under(e.conn)) ||
-		e.sendOpen && !e.sendWay.holding() && e.in.Ready()
+	return e.receiveOpen && !e.receiveWay.Blocked() && sys.Arrived(sock.Under(e.conn)) ||
+		e.sendOpen && !e.sendWay.Blocked() && e.in.Ready()
 }
 
 // concludeWith lets the session's own conclusion stand. A run that was stopped

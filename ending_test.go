@@ -14,9 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"purr/internal/testkit"
-
 	"purr/internal/fdio"
+	"purr/internal/testkit"
 )
 
 // How conversations end, as whole programs see it: what must arrive arrives,

@@ -12,7 +12,6 @@ import (
 	"unicode/utf8"
 
 	"purr/internal/display"
-
 	"purr/internal/sock"
 )
 

@@ -16,7 +16,6 @@ import (
 	"unicode/utf8"
 
 	"purr/internal/display"
-
 	"purr/internal/testkit"
 )
 

@@ -14,11 +14,9 @@ import (
 	"sync"
 	"time"
 
-	"purr/internal/sys"
-
-	"purr/internal/display"
-
 	"purr/internal/digest"
+	"purr/internal/display"
+	"purr/internal/sys"
 )
 
 // What --push and --pull say to each other. It is HTTP, so that curl and

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"purr/internal/fdio"
-
 	"purr/internal/sock"
 )
 

@@ -10,13 +10,10 @@ import (
 	"syscall"
 	"time"
 
-	"purr/internal/sys"
-
-	"purr/internal/rate"
-
 	"purr/internal/fdio"
-
+	"purr/internal/rate"
 	"purr/internal/sock"
+	"purr/internal/sys"
 )
 
 // A handler talks to one peer and returns when it is done: nil if the

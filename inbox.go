@@ -13,9 +13,8 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"purr/internal/sys"
-
 	"purr/internal/digest"
+	"purr/internal/sys"
 )
 
 // An inbox is the directory of --pull, with what is said about what comes in.

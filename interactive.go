@@ -17,7 +17,6 @@ import (
 	"golang.org/x/term"
 
 	"purr/internal/display"
-
 	"purr/internal/fdio"
 )
 

@@ -15,11 +15,9 @@ import (
 
 	"golang.org/x/term"
 
-	"purr/internal/sys"
-
 	"purr/internal/fdio"
-
 	"purr/internal/sock"
+	"purr/internal/sys"
 )
 
 // This file is the key as people handle it: its text, where it is read from,

@@ -15,9 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"purr/internal/sys"
-
 	"purr/internal/sock"
+	"purr/internal/sys"
 )
 
 // Between two purrs a large file has a lane: a further connection to the same

@@ -18,9 +18,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"purr/internal/testkit"
-
 	"purr/internal/rate"
+	"purr/internal/testkit"
 )
 
 // connections counts those that a listener has said it received.

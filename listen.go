@@ -12,9 +12,8 @@ import (
 	"syscall"
 	"time"
 
-	"purr/internal/sys"
-
 	"purr/internal/sock"
+	"purr/internal/sys"
 )
 
 // listen opens the listening socket and serves one client, or with -k all of

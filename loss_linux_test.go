@@ -8,9 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"purr/internal/testkit"
-
 	"purr/internal/fdio"
+	"purr/internal/testkit"
 )
 
 // Ways in which a byte was once lost without a word. Each was found by trying.

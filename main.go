@@ -56,11 +56,9 @@ import (
 	"syscall"
 	"time"
 
-	"purr/internal/sys"
-
-	"purr/internal/rate"
-
 	"purr/internal/fdio"
+	"purr/internal/rate"
+	"purr/internal/sys"
 )
 
 // A purr is one run of the program. Its methods are spread over the files by

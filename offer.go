@@ -10,9 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"purr/internal/sys"
-
 	"purr/internal/display"
+	"purr/internal/sys"
 )
 
 // An offer is what --push sends: files and trees, each under the last

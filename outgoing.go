@@ -10,11 +10,9 @@ import (
 	"sync"
 	"time"
 
-	"purr/internal/sys"
-
 	"purr/internal/digest"
-
 	"purr/internal/rate"
+	"purr/internal/sys"
 )
 
 // An outgoing is one attempt to read a file that is sent: exactly the bytes it

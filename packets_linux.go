@@ -13,11 +13,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"purr/internal/sys"
-
 	"purr/internal/fdio"
-
 	"purr/internal/sock"
+	"purr/internal/sys"
 )
 
 // batchSize is how many datagrams one system call may take. Memory is touched

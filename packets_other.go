@@ -9,11 +9,9 @@ import (
 	"syscall"
 	"time"
 
-	"purr/internal/sys"
-
 	"purr/internal/fdio"
-
 	"purr/internal/sock"
+	"purr/internal/sys"
 )
 
 // A batch holds the one datagram that a call receives here.

@@ -17,9 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"purr/internal/testkit"
-
 	"purr/internal/digest"
+	"purr/internal/testkit"
 )
 
 // Here a browser visits a receiver and a sender.

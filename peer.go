@@ -12,9 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"purr/internal/sys"
-
 	"purr/internal/sock"
+	"purr/internal/sys"
 )
 
 // A peer is the purr that was dialled, as an exchange sees it: one HTTP/2

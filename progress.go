@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"purr/internal/display"
-
 	"purr/internal/fdio"
 )
 

@@ -14,11 +14,9 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"purr/internal/sys"
-
-	"purr/internal/display"
-
 	"purr/internal/digest"
+	"purr/internal/display"
+	"purr/internal/sys"
 )
 
 // pushTo sends what --push offers to a receiver that listens, and returns nil

@@ -15,11 +15,9 @@ import (
 	"strings"
 	"testing"
 
-	"purr/internal/sys"
-
-	"purr/internal/testkit"
-
 	"purr/internal/digest"
+	"purr/internal/sys"
+	"purr/internal/testkit"
 )
 
 // Peers that mean harm, or say what no purr would.

@@ -16,9 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"purr/internal/testkit"
-
 	"purr/internal/digest"
+	"purr/internal/testkit"
 )
 
 // A listener that says it is a purr, and means harm.

@@ -9,9 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"purr/internal/sys"
-
 	"purr/internal/sock"
+	"purr/internal/sys"
 )
 
 // This file is --ready-fd and --port-file: telling whoever started purr that

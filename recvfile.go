@@ -17,11 +17,10 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"purr/internal/sys"
-
+	"purr/internal/copier"
 	"purr/internal/fdio"
-
 	"purr/internal/sock"
+	"purr/internal/sys"
 )
 
 // This file is --recv-file: what any peer sends becomes a file whose name
@@ -53,7 +52,7 @@ func (p *purr) recvFile(ctx context.Context, c net.Conn) error {
 		p.rawFailed(s.file, err, in.keptIn, in.kept)
 		return err
 	}
-	p.log.event("file", field{"path", s.file}, field{"size", in.digest.size}, field{"sha256", hex.EncodeToString(in.digest.sum)}, field{"status", resultStored})
+	p.log.event("file", field{"path", s.file}, field{"size", in.digest.Size}, field{"sha256", hex.EncodeToString(in.digest.SHA256)}, field{"status", resultStored})
 	p.log.informf("%s: %s", s.peer, in.said())
 	return nil
 }
@@ -64,7 +63,7 @@ type rawFile struct {
 	*session
 	path   string // of the final name, as the user gave it
 	file   *os.File
-	digest *digested
+	digest *copier.Sum
 
 	dir     *os.Root // of the final name; nil: file is the pipe or device itself
 	partial string   // the name in dir until then
@@ -139,17 +138,9 @@ func isUnreadFIFO(path string, err error) bool {
 }
 
 // way returns the fastest that was measured for a file which is hashed.
-func (in *rawFile) way(dst io.Writer, src io.Reader, filters []filter) way {
-	limit := in.p.cfg.file.expectSize
-	if in.dir != nil && len(filters) == 0 {
-		if fast := fastWay(dst, src); fast != nil {
-			w := newBehindWay(fast, in.file, limit)
-			in.digest = &w.digested
-			return w
-		}
-	}
-	w := newDigestWay(dst, src, filters, limit)
-	in.digest = &w.digested
+func (in *rawFile) way(dst io.Writer, src io.Reader, filters ...copier.Filter) copier.Copier {
+	w, sum := copier.NewHashing(dst, src, in.p.cfg.file.expectSize, filters...)
+	in.digest = sum
 	return w
 }
 
@@ -171,20 +162,20 @@ func (in *rawFile) partialPath() string {
 // conclude stores the file if the peer has finished in order. The peer is
 // still connected, so that a reset can tell it if that fails.
 func (in *rawFile) conclude(e *ending) error {
-	var more limitError
+	var more copier.LimitError
 	switch {
 	case errors.As(e.failed, &more):
-		return in.unexpected("more than the expected %d bytes came", more.limit)
+		return in.unexpected("more than the expected %d bytes came", more.Limit)
 	case e.failed != nil:
 		return e.failed
 	case !e.peerEnded:
 		return fmt.Errorf("receive from %s: %s before the peer had finished", in.peer, e.why)
 	}
-	if in.digest.err != nil {
-		return fmt.Errorf("store %s: %w", in.path, in.digest.err)
+	if in.digest.Err != nil {
+		return fmt.Errorf("store %s: %w", in.path, in.digest.Err)
 	}
 	expect := in.p.cfg.file
-	switch size, sum := in.digest.size, in.digest.sum; {
+	switch size, sum := in.digest.Size, in.digest.SHA256; {
 	case expect.expectSize >= 0 && size != expect.expectSize:
 		return in.unexpected("%d bytes came, and %d were expected", size, expect.expectSize)
 	case expect.expectSHA256 != nil && !bytes.Equal(sum, expect.expectSHA256):
@@ -300,7 +291,7 @@ func (in *rawFile) close() {
 // said is the last line of what was received: what is known of it, and what
 // is not.
 func (in *rawFile) said() string {
-	line := fmt.Sprintf("received %d bytes, sha256 %x, closed in order", in.digest.size, in.digest.sum)
+	line := fmt.Sprintf("received %d bytes, sha256 %x, closed in order", in.digest.Size, in.digest.SHA256)
 	switch expect := in.p.cfg.file; {
 	case expect.expectSHA256 != nil:
 		return line + "; the SHA-256 is the expected one"

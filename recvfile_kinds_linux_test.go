@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"purr/internal/copier"
 	"purr/internal/testkit"
 )
 
@@ -115,8 +116,8 @@ func TestRecvFileWays(t *testing.T) {
 		t.Run(test.way, func(t *testing.T) {
 			testkit.NoLeaks(t)
 			var took []string
-			testHookWay = func(name string) { took = append(took, name) }
-			defer func() { testHookWay = nil }()
+			copier.TestHook = func(name string) { took = append(took, name) }
+			defer func() { copier.TestHook = nil }()
 			dir := t.TempDir()
 			p, ctx := testPurr(t, nil, nil, append(words(test.args), "--recv-file", dir+"/f", "h", "80")...)
 			ours, theirs := testkit.TcpPair(t)
@@ -142,23 +143,5 @@ func TestRecvFileWays(t *testing.T) {
 			}
 			p.stop(nil)
 		})
-	}
-}
-
-// A file that somebody else shortens while it is being received is noticed.
-func TestRecvFileShortened(t *testing.T) {
-	t.Parallel()
-	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	w := newBehindWay(newDigestWay(io.Discard, strings.NewReader("hello"), nil, -1), f, -1) // which stores nothing
-	if _, err := w.move(maxSlice); err != nil && !strings.Contains(err.Error(), "EOF") {
-		t.Error(err)
-	}
-	w.close()
-	if w.err == nil || w.sum != nil {
-		t.Errorf("sum %x, error %v", w.sum, w.err)
 	}
 }

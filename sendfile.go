@@ -9,11 +9,10 @@ import (
 	"os"
 	"time"
 
-	"purr/internal/sys"
-
+	"purr/internal/copier"
 	"purr/internal/fdio"
-
 	"purr/internal/sock"
+	"purr/internal/sys"
 )
 
 // This file is --send-file: exactly the bytes of a file for any peer, and at
@@ -47,9 +46,9 @@ func (p *purr) sendFile(ctx context.Context, c net.Conn) error {
 		}
 	}
 	if p.cfg.file.sum {
-		s.sendBy = func(dst io.Writer, src io.Reader, filters []filter) way {
-			w := newDigestWay(dst, src, filters, -1)
-			d.digest = &w.digested
+		s.sendBy = func(dst io.Writer, src io.Reader, filters ...copier.Filter) copier.Copier {
+			w, sum := copier.NewHashing(dst, src, -1, filters...)
+			d.digest = sum
 			return w
 		}
 	}
@@ -60,7 +59,7 @@ func (p *purr) sendFile(ctx context.Context, c net.Conn) error {
 	}
 	event := []field{{"path", s.file}, {"size", s.sent.Load()}, {"status", "sent"}}
 	if d.digest != nil {
-		event = append(event, field{"sha256", hex.EncodeToString(d.digest.sum)})
+		event = append(event, field{"sha256", hex.EncodeToString(d.digest.SHA256)})
 	}
 	p.log.event("file", event...)
 	p.log.informf("%s: %s", s.peer, d.said)
@@ -70,9 +69,9 @@ func (p *purr) sendFile(ctx context.Context, c net.Conn) error {
 // A delivery is what a --send-file comes to.
 type delivery struct {
 	*session
-	file   *exactFile // nil: a pipe, or another file of no size
-	digest *digested  // of --sum; nil: nobody asked
-	said   string     // once it has succeeded: what is known of it
+	file   *exactFile  // nil: a pipe, or another file of no size
+	digest *copier.Sum // of --sum; nil: nobody asked
+	said   string      // once it has succeeded: what is known of it
 }
 
 // conclude compares what the peer's system has acknowledged with what there
@@ -95,7 +94,7 @@ func (d *delivery) conclude(e *ending) error {
 	}
 	d.said = fmt.Sprintf("sent %d bytes", size)
 	if d.digest != nil {
-		d.said += ", sha256 " + hex.EncodeToString(d.digest.sum)
+		d.said += ", sha256 " + hex.EncodeToString(d.digest.SHA256)
 	}
 	d.said += "; " + whatIsKnown(known, e.peerEnded)
 	return nil

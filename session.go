@@ -9,10 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"purr/internal/rate"
-
+	"purr/internal/copier"
 	"purr/internal/fdio"
-
+	"purr/internal/rate"
 	"purr/internal/sock"
 )
 
@@ -36,18 +35,18 @@ type session struct {
 	display io.Writer // shows what comes in, in place of out: the line editor
 
 	// Filters of each direction, in order.
-	sendFilters, receiveFilters []filter
+	sendFilters, receiveFilters []copier.Filter
 
 	// Ways of each direction that are not for newWay to choose: those of
 	// files that are hashed. Nil: newWay chooses.
-	sendBy, receiveBy func(dst io.Writer, src io.Reader, filters []filter) way
+	sendBy, receiveBy func(dst io.Writer, src io.Reader, filters ...copier.Filter) copier.Copier
 
 	// conclude, if set, is asked while the connection is still open what
 	// becomes of the session, and returns the error that is to stand. One
 	// where there was none before resets the connection.
 	conclude func(e *ending) error
 
-	sendWay, receiveWay way
+	sendWay, receiveWay copier.Copier
 	stdoutFailed        bool // set before relay returns
 	quitting            bool // whether -q has run out
 
@@ -161,7 +160,7 @@ func (s *session) chooseWays() {
 	if s.out != nil {
 		s.out.EnlargePipe()
 	}
-	sendBy, receiveBy := newWay, newWay
+	sendBy, receiveBy := copier.New, copier.New
 	if s.sendBy != nil {
 		sendBy = s.sendBy
 	}
@@ -169,14 +168,14 @@ func (s *session) chooseWays() {
 		receiveBy = s.receiveBy
 	}
 	if s.in != nil {
-		s.sendWay = sendBy(toConn, s.in, s.sendFilters)
+		s.sendWay = sendBy(toConn, s.in, s.sendFilters...)
 	}
-	s.receiveWay = receiveBy(toStdout, s.conn, s.receiveFilters)
+	s.receiveWay = receiveBy(toStdout, s.conn, s.receiveFilters...)
 }
 
 // send pumps stdin into the connection and half-closes it at the end.
 func (s *session) send(results chan<- outcome) {
-	err := pump(s.sendWay, s.p.limit.Slice(maxSlice), func(n int) error {
+	err := copier.Run(s.sendWay, s.p.limit.Slice(copier.MaxSlice), func(n int) error {
 		s.sent.Add(int64(n))
 		s.p.traffic.sent.Add(int64(n))
 		if s.trackSent {
@@ -185,7 +184,7 @@ func (s *session) send(results chan<- outcome) {
 		s.touch()
 		return nil
 	})
-	s.sendWay.close()
+	s.sendWay.Close()
 	if err == nil && !s.p.cfg.noShutdown {
 		if err = sock.HalfClose(s.conn); err != nil {
 			err = &fdio.CopyError{Reading: false, Err: err}
@@ -196,7 +195,7 @@ func (s *session) send(results chan<- outcome) {
 
 // receive pumps the connection to stdout.
 func (s *session) receive(results chan<- outcome) {
-	err := pump(s.receiveWay, maxSlice, func(n int) error {
+	err := copier.Run(s.receiveWay, copier.MaxSlice, func(n int) error {
 		s.received.Add(int64(n))
 		s.p.traffic.received.Add(int64(n))
 		if s.trackReceived {
@@ -208,7 +207,7 @@ func (s *session) receive(results chan<- outcome) {
 		}
 		return nil
 	})
-	s.receiveWay.close()
+	s.receiveWay.Close()
 	results <- outcome{receiving, err}
 }
 

@@ -41,19 +41,6 @@ func testPurr(t testing.TB, stdin, stdout *os.File, args ...string) (*purr, cont
 	return newPurr(cfg, stdin, stdout, log, stop), ctx
 }
 
-// stdioPipe is a pipe that blocks, as a shell's does: Go's own would not.
-func stdioPipe(t testing.TB) (r, w *os.File) {
-	t.Helper()
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Fd()
-	w.Fd()
-	t.Cleanup(func() { _ = r.Close(); _ = w.Close() })
-	return r, w
-}
-
 // ends waits for the error of a conversation.
 func ends(t testing.TB, result <-chan error) error {
 	t.Helper()
@@ -82,8 +69,8 @@ func TestSessionLeavesNothing(t *testing.T) {
 	for _, args := range []string{"h 80", "--upper h 80", "-w 5 h 80", "-l 80", "-l -w 5 80", "-lk 80", "-i 0.01 h 80", "--send-only h 80", "--send-file go.mod h 80", "--quit-word q h 80", "--echo h 80", "-t -C h 80"} {
 		t.Run(args, func(t *testing.T) {
 			testkit.NoLeaks(t)
-			in, feed := stdioPipe(t)
-			drain, out := stdioPipe(t)
+			in, feed := testkit.StdioPipe(t)
+			drain, out := testkit.StdioPipe(t)
 			p, ctx := testPurr(t, in, out, words(args)...)
 			ours, theirs := testkit.TcpPair(t)
 			result := converses(p, ctx, ours)
@@ -112,8 +99,8 @@ func TestSessionEndsWhileStdioStalls(t *testing.T) {
 			}
 			t.Run(args+" "+how, func(t *testing.T) {
 				testkit.NoLeaks(t)
-				in, feed := stdioPipe(t)
-				drain, out := stdioPipe(t)
+				in, feed := testkit.StdioPipe(t)
+				drain, out := testkit.StdioPipe(t)
 				p, ctx := testPurr(t, in, out, words(args)...)
 				ours, theirs := testkit.TcpPair(t)
 				result := converses(p, ctx, ours)
@@ -162,7 +149,7 @@ func TestServeLeavesNothing(t *testing.T) {
 	for _, args := range []string{"-lk 127.0.0.1 0", "-lk --echo 127.0.0.1 0", "-lk --send-file go.mod 127.0.0.1 0", "-l 127.0.0.1 0", "-lk --max-conns 1 127.0.0.1 0"} {
 		t.Run(args, func(t *testing.T) {
 			testkit.NoLeaks(t)
-			in, feed := stdioPipe(t)
+			in, feed := testkit.StdioPipe(t)
 			p, ctx := testPurr(t, in, nil, words(args)...)
 			result := make(chan error, 1)
 			go func() { result <- p.listen(ctx) }()
@@ -200,8 +187,8 @@ func TestDatagramsLeaveNothing(t *testing.T) {
 	for _, args := range []string{"-u -l 127.0.0.1 0", "-u -l -k 127.0.0.1 0", "-u -l -k --echo 127.0.0.1 0", "-u -l -w 5 127.0.0.1 0"} {
 		t.Run(args, func(t *testing.T) {
 			testkit.NoLeaks(t)
-			in, feed := stdioPipe(t)
-			drain, out := stdioPipe(t)
+			in, feed := testkit.StdioPipe(t)
+			drain, out := testkit.StdioPipe(t)
 			p, ctx := testPurr(t, in, out, words(args)...)
 			result := make(chan error, 1)
 			go func() { result <- p.listenPackets(ctx) }()

@@ -10,11 +10,9 @@ import (
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
-	"purr/internal/testkit"
-
+	"purr/internal/copier"
 	"purr/internal/fdio"
+	"purr/internal/testkit"
 )
 
 // conn is what both kinds of stream sockets are.
@@ -91,7 +89,7 @@ func TestWays(t *testing.T) {
 			case "pipe", "fifo":
 				var w *os.File
 				if test.stdin == "pipe" {
-					stdin, w = stdioPipe(t)
+					stdin, w = testkit.StdioPipe(t)
 				} else {
 					stdin, w = fifo("stdin")
 				}
@@ -104,7 +102,7 @@ func TestWays(t *testing.T) {
 			case "pipe", "fifo":
 				var r *os.File
 				if test.stdout == "pipe" {
-					r, stdout = stdioPipe(t)
+					r, stdout = testkit.StdioPipe(t)
 				} else {
 					r, stdout = fifo("stdout")
 				}
@@ -123,8 +121,8 @@ func TestWays(t *testing.T) {
 				printed = func() string { b, _ := os.ReadFile(name); return string(b) }
 			}
 			var ways []string
-			testHookWay = func(name string) { ways = append(ways, name) }
-			defer func() { testHookWay = nil }()
+			copier.TestHook = func(name string) { ways = append(ways, name) }
+			defer func() { copier.TestHook = nil }()
 
 			p, ctx := testPurr(t, stdin, stdout, words(strings.ReplaceAll(test.args, "FILE", path))...)
 			var ours net.Conn
@@ -178,155 +176,6 @@ func TestWays(t *testing.T) {
 			}
 			if out != want {
 				t.Errorf("%d of %d bytes were printed, or others", len(out), len(want))
-			}
-		})
-	}
-}
-
-// A wrapped connection is not the socket: no way goes past the wrapper.
-func TestNoWayPastAWrapper(t *testing.T) {
-	ours, _ := testkit.TcpPair(t)
-	type wrapped struct{ net.Conn }
-	r, w := stdioPipe(t)
-	a, err := fdio.NewInterrupt()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
-	if way := fastWay(fdio.New(w, a), wrapped{ours}); way != nil {
-		t.Errorf("%T", way)
-	}
-	if way := fastWay(wrapped{ours}, fdio.New(r, a)); way != nil {
-		t.Errorf("%T", way)
-	}
-}
-
-// kindOf tells what stdin and stdout can be.
-func TestKindOf(t *testing.T) {
-	dir := t.TempDir()
-	open := func(name string, flags int) *os.File {
-		t.Helper()
-		f, err := os.OpenFile(name, flags, 0o600)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = f.Close() })
-		return f
-	}
-	r, w := stdioPipe(t)
-	if err := syscall.Mkfifo(dir+"/fifo", 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink("/dev/null", dir+"/null"); err != nil {
-		t.Fatal(err)
-	}
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	socket := os.NewFile(uintptr(pair[0]), "socket")
-	defer socket.Close()
-	defer unix.Close(pair[1])
-	for _, test := range []struct {
-		name string
-		f    *os.File
-		want fdio.Kind
-	}{
-		{"file", open(dir+"/file", os.O_CREATE|os.O_RDWR), fdio.Regular},
-		{"append", open(dir+"/file", os.O_APPEND|os.O_WRONLY), fdio.Append},
-		{"pipe, read", r, fdio.Pipe},
-		{"pipe, write", w, fdio.Pipe},
-		{"fifo", open(dir+"/fifo", os.O_RDWR), fdio.FIFO},
-		{"null", open("/dev/null", os.O_RDONLY), fdio.Null},
-		{"null by another name", open(dir+"/null", os.O_WRONLY), fdio.Null},
-		{"zero", open("/dev/zero", os.O_RDONLY), fdio.Other},
-		{"full", open("/dev/full", os.O_WRONLY), fdio.Other},
-		{"directory", open(dir, os.O_RDONLY), fdio.Other},
-		{"socket", socket, fdio.Socket},
-		{"terminal", open("/dev/ptmx", os.O_RDWR), fdio.Terminal},
-	} {
-		if got := fdio.KindOf(test.f); got != test.want {
-			t.Errorf("%s: %d, want %d", test.name, got, test.want)
-		}
-	}
-}
-
-// The socket options of the command line reach the socket.
-func TestSocketOptions(t *testing.T) {
-	get := func(t *testing.T, c net.Conn, level, name int) int {
-		t.Helper()
-		raw, err := c.(syscall.Conn).SyscallConn()
-		if err != nil {
-			t.Fatal(err)
-		}
-		value := -1
-		if err := raw.Control(func(fd uintptr) { value, err = unix.GetsockoptInt(int(fd), level, name) }); err != nil {
-			t.Fatal(err)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return value
-	}
-	for _, test := range []struct {
-		args        string
-		level, name int
-		want        int
-	}{
-		{"", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-		{"--keepalive 30s,10s,3", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-		{"--keepalive 30s,10s,3", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 30},
-		{"--keepalive 30s,10s,3", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 10},
-		{"--keepalive 30s,10s,3", unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 3},
-		{"--keepalive 0", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 0},
-		{"", unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
-		{"-T lowdelay", unix.IPPROTO_IP, unix.IP_TOS, 0x10},
-		{"-T 0x28", unix.IPPROTO_IP, unix.IP_TOS, 0x28},
-		{"-M 7", unix.IPPROTO_IP, unix.IP_TTL, 7},
-		{"-m 5", unix.IPPROTO_IP, unix.IP_MINTTL, 5},
-		{"-I 64k", unix.SOL_SOCKET, unix.SO_RCVBUF, 2 * 64 << 10}, // the kernel doubles it
-		{"-O 64k", unix.SOL_SOCKET, unix.SO_SNDBUF, 2 * 64 << 10},
-		{"-b", unix.SOL_SOCKET, unix.SO_BROADCAST, 1},
-	} {
-		t.Run(test.args+" dial", func(t *testing.T) {
-			ln, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer ln.Close()
-			port := ln.Addr().(*net.TCPAddr).Port
-			p, ctx := testPurr(t, nil, nil, append(words(test.args), "127.0.0.1", portOf(t, ln.Addr()))...)
-			c, err := p.dial(ctx, port)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-			if got := get(t, c, test.level, test.name); got != test.want {
-				t.Errorf("got %d, want %d", got, test.want)
-			}
-		})
-		t.Run(test.args+" listen", func(t *testing.T) {
-			if test.args == "-b" {
-				t.Skip("does not pass from a listener to its connections")
-			}
-			p, ctx := testPurr(t, nil, nil, append(words(test.args), "-l", "127.0.0.1", "0")...)
-			ln, err := p.openListener(ctx)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer ln.Close()
-			theirs, err := net.Dial("tcp", ln.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer theirs.Close()
-			c, err := p.accept(ctx, ln)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-			if got := get(t, c, test.level, test.name); got != test.want {
-				t.Errorf("got %d, want %d", got, test.want)
 			}
 		})
 	}

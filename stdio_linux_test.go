@@ -13,9 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"purr/internal/testkit"
-
 	"purr/internal/fdio"
+	"purr/internal/testkit"
 )
 
 // What stdin and stdout can be, and what can go wrong with them.

@@ -10,9 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"purr/internal/sys"
-
 	"purr/internal/display"
+	"purr/internal/sys"
 )
 
 // A folder is an open directory within the store. Every operation on an entry

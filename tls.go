@@ -18,9 +18,8 @@ import (
 	"sync"
 	"time"
 
-	"purr/internal/sys"
-
 	"purr/internal/sock"
+	"purr/internal/sys"
 )
 
 // This file makes a connection an encrypted one: TLS 1.3 in which both ends

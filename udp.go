@@ -8,9 +8,8 @@ import (
 	"syscall"
 	"time"
 
-	"purr/internal/sys"
-
 	"purr/internal/sock"
+	"purr/internal/sys"
 )
 
 // maxDatagram is the most that one read of stdin puts into a datagram: what

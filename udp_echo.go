@@ -8,9 +8,8 @@ import (
 	"syscall"
 	"time"
 
-	"purr/internal/sys"
-
 	"purr/internal/fdio"
+	"purr/internal/sys"
 )
 
 // A packetEcho answers every datagram to its sender, a batch at a time;

@@ -10,9 +10,9 @@ import (
 	"syscall"
 	"time"
 
-	"purr/internal/sys"
-
+	"purr/internal/copier"
 	"purr/internal/fdio"
+	"purr/internal/sys"
 )
 
 // A datagramSession is one run with -u: a socket, and stdin and stdout. One
@@ -216,7 +216,7 @@ func (s *datagramSession) send(first <-chan struct{}) error {
 			return s.alarm.Sleep(s.p.cfg.interval)
 		}}
 	}
-	var filters []filter
+	var filters []copier.Filter
 	if s.p.cfg.crlf {
 		filters = append(filters, newCRLF())
 	}
@@ -230,8 +230,8 @@ func (s *datagramSession) send(first <-chan struct{}) error {
 	if in, ok := s.in.(*fdio.File); ok {
 		in.EnlargePipe()
 	}
-	w := &bufferWay{dst: toPeer, src: s.in, filters: filters, buf: make([]byte, size)}
-	err := pump(w, size, func(int) error { return nil })
+	w := copier.NewBuffer(toPeer, s.in, size, filters...)
+	err := copier.Run(w, size, func(int) error { return nil })
 	var move *fdio.CopyError
 	switch {
 	case err == nil || errors.Is(err, errQuitWord):

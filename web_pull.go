@@ -14,9 +14,8 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"purr/internal/display"
-
 	"purr/internal/digest"
+	"purr/internal/display"
 )
 
 // The site of a listener of --pull: what comes in.

@@ -18,11 +18,9 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"purr/internal/sys"
-
-	"purr/internal/display"
-
 	"purr/internal/digest"
+	"purr/internal/display"
+	"purr/internal/sys"
 )
 
 // A shelf is the site of a listener of --push: what can be fetched.

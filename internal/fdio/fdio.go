@@ -7,9 +7,10 @@ import (
 	"errors"
 	"io"
 	"os"
-	"purr/internal/sys"
 	"sync/atomic"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // A Kind says what stdin or stdout is, because that decides how bytes are

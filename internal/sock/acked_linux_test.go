@@ -2,8 +2,9 @@ package sock
 
 import (
 	"net"
-	"purr/internal/testkit"
 	"testing"
+
+	"purr/internal/testkit"
 )
 
 // The kernel's count of acknowledged bytes, at both ends, before and after the

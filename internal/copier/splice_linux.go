@@ -1,4 +1,4 @@
-package main
+package copier
 
 import (
 	"io"
@@ -9,18 +9,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"purr/internal/sys"
-
-	"purr/internal/rate"
-
 	"purr/internal/fdio"
-
+	"purr/internal/rate"
 	"purr/internal/sock"
+	"purr/internal/sys"
 )
 
-// fastWay returns a way that keeps the bytes inside the kernel, or nil if
+// kernelCopier returns a copier that keeps the bytes inside the kernel, or nil if
 // there is none for this pair that beats a buffer.
-func fastWay(dst io.Writer, src io.Reader) way {
+func kernelCopier(dst io.Writer, src io.Reader) Copier {
 	if conn, ok := sock.RawStream(src); ok {
 		switch out, _ := dst.(*fdio.File); {
 		case dst == io.Discard:
@@ -78,12 +75,12 @@ type spliceOut struct {
 	waiting atomic.Bool // for the pipe
 }
 
-func newSpliceOut(conn syscall.RawConn, out *fdio.File) way {
-	tookWay("splice")
+func newSpliceOut(conn syscall.RawConn, out *fdio.File) Copier {
+	took("splice")
 	return &spliceOut{conn: conn, out: out, plain: &plainCopy{conn: conn, out: out}}
 }
 
-func (w *spliceOut) move(max int) (n int, err error) {
+func (w *spliceOut) Copy(max int) (n int, err error) {
 	for {
 		full, stuck := false, false
 		readErr := w.conn.Read(func(fd uintptr) bool {
@@ -101,7 +98,7 @@ func (w *spliceOut) move(max int) (n int, err error) {
 		case readErr != nil:
 			return 0, &fdio.CopyError{Reading: true, Err: readErr}
 		case stuck && err == unix.EAGAIN, n == 0 && err == nil, err == unix.EPIPE:
-			return w.plain.move(max)
+			return w.plain.Copy(max)
 		case full && err == unix.EAGAIN:
 			w.waiting.Store(true)
 			err := w.out.WaitWritable()
@@ -117,8 +114,8 @@ func (w *spliceOut) move(max int) (n int, err error) {
 	}
 }
 
-func (w *spliceOut) holding() bool { return w.waiting.Load() || w.plain.writing.Load() }
-func (w *spliceOut) close()        {}
+func (w *spliceOut) Blocked() bool { return w.waiting.Load() || w.plain.writing.Load() }
+func (w *spliceOut) Close()        {}
 
 // A plainCopy takes a socket past what splice cannot: it reads and writes.
 type plainCopy struct {
@@ -128,8 +125,8 @@ type plainCopy struct {
 	writing atomic.Bool
 }
 
-// move passes on what one read gives; io.EOF when the peer has finished.
-func (p *plainCopy) move(max int) (n int, err error) {
+// Copy passes on what one read gives; io.EOF when the peer has finished.
+func (p *plainCopy) Copy(max int) (n int, err error) {
 	if p.buf == nil {
 		p.buf = make([]byte, 64<<10)
 	}
@@ -166,11 +163,11 @@ type spliceIn struct {
 }
 
 func newSpliceIn(conn syscall.RawConn, in *fdio.File, admit func(int) error) *spliceIn {
-	tookWay("splice")
+	took("splice")
 	return &spliceIn{conn: conn, in: in, admit: admit}
 }
 
-func (w *spliceIn) move(max int) (n int, err error) {
+func (w *spliceIn) Copy(max int) (n int, err error) {
 	for {
 		if err := w.in.WaitReadable(); err != nil {
 			return 0, &fdio.CopyError{Reading: true, Err: err}
@@ -225,9 +222,9 @@ func (w *spliceIn) admitted(max int) (int, error) {
 	return n, nil
 }
 
-// holding is false: bytes the socket does not take are unacknowledged ones.
-func (w *spliceIn) holding() bool { return false }
-func (w *spliceIn) close()        {}
+// Blocked is false: bytes the socket does not take are unacknowledged ones.
+func (w *spliceIn) Blocked() bool { return false }
+func (w *spliceIn) Close()        {}
 
 // A spliceFile moves bytes from a socket into a regular file, through a pipe
 // of its own: splice needs one at one end.
@@ -238,19 +235,19 @@ type spliceFile struct {
 }
 
 // newSpliceFile returns nil if there is no descriptor left for the pipe.
-func newSpliceFile(conn syscall.RawConn, out *fdio.File) way {
+func newSpliceFile(conn syscall.RawConn, out *fdio.File) Copier {
 	var ends [2]int
 	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return nil
 	}
-	tookWay("splice to file")
+	took("splice to file")
 	fdio.EnlargePipe(ends[1])
 	return &spliceFile{conn, &plainCopy{conn: conn, out: out}, ends[0], ends[1]}
 }
 
-// move keeps the pipe empty between calls, so EAGAIN from the socket's side
+// Copy keeps the pipe empty between calls, so EAGAIN from the socket's side
 // means that there is nothing to read yet, or that splice is stuck.
-func (w *spliceFile) move(max int) (n int, err error) {
+func (w *spliceFile) Copy(max int) (n int, err error) {
 	stuck := false
 	readErr := w.conn.Read(func(fd uintptr) bool {
 		n, err = splice(w.w, int(fd), max)
@@ -261,7 +258,7 @@ func (w *spliceFile) move(max int) (n int, err error) {
 	case readErr != nil:
 		return 0, &fdio.CopyError{Reading: true, Err: readErr}
 	case stuck, n == 0 && err == nil:
-		return w.plain.move(max)
+		return w.plain.Copy(max)
 	case err != nil:
 		return 0, &fdio.CopyError{Reading: true, Err: os.NewSyscallError("splice", err)}
 	}
@@ -296,10 +293,10 @@ func (w *spliceFile) unsplice(left int) error {
 	return w.plain.write(b)
 }
 
-// holding is false: a file takes what it is given, or fails.
-func (w *spliceFile) holding() bool { return false }
+// Blocked is false: a file takes what it is given, or fails.
+func (w *spliceFile) Blocked() bool { return false }
 
-func (w *spliceFile) close() {
+func (w *spliceFile) Close() {
 	_ = unix.Close(w.r)
 	_ = unix.Close(w.w)
 }
@@ -310,15 +307,15 @@ type discard struct{ conn syscall.RawConn }
 
 // newDiscard returns nil for a Unix socket, whose MSG_TRUNC means something
 // else.
-func newDiscard(conn syscall.RawConn, src io.Reader) way {
+func newDiscard(conn syscall.RawConn, src io.Reader) Copier {
 	if _, tcp := src.(*net.TCPConn); !tcp {
 		return nil
 	}
-	tookWay("discard")
+	took("discard")
 	return &discard{conn}
 }
 
-func (w *discard) move(max int) (n int, err error) {
+func (w *discard) Copy(max int) (n int, err error) {
 	readErr := w.conn.Read(func(fd uintptr) bool {
 		n, err = truncate(int(fd), max)
 		return err != unix.EAGAIN
@@ -334,8 +331,8 @@ func (w *discard) move(max int) (n int, err error) {
 	return n, nil
 }
 
-func (w *discard) holding() bool { return false }
-func (w *discard) close()        {}
+func (w *discard) Blocked() bool { return false }
+func (w *discard) Close()        {}
 
 // truncate takes up to max bytes from a TCP socket without copying them. The
 // kernel does not touch the buffer, so none is given.

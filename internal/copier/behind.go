@@ -1,4 +1,4 @@
-package main
+package copier
 
 import (
 	"crypto/sha256"
@@ -7,17 +7,16 @@ import (
 	"os"
 	"sync"
 
-	"purr/internal/sys"
-
 	"purr/internal/fdio"
+	"purr/internal/sys"
 )
 
-// A behindWay moves bytes into a file by a way of the kernel's, which does not
+// A behindCopier moves bytes into a file by a way of the kernel's, which does not
 // show them, and hashes what is in the file in a goroutine behind it. Reading
 // them again from the page cache costs less than taking them through a buffer.
-type behindWay struct {
-	way
-	digested
+type behindCopier struct {
+	Copier
+	Sum
 	file *os.File
 
 	mu     sync.Mutex
@@ -33,24 +32,24 @@ type behindWay struct {
 // in the page cache.
 const behindLag = 64 << 20
 
-// newBehindWay starts the goroutine; close ends it. w writes into file from
+// newBehind starts the goroutine; close ends it. w writes into file from
 // its beginning; file is readable and stays the caller's to close.
-func newBehindWay(w way, file *os.File, limit int64) *behindWay {
-	b := &behindWay{way: w, digested: digested{limit: limit}, file: file, done: make(chan struct{})}
+func newBehind(w Copier, file *os.File, limit int64) *behindCopier {
+	b := &behindCopier{Copier: w, Sum: Sum{limit: limit}, file: file, done: make(chan struct{})}
 	b.moved = sync.NewCond(&b.mu)
 	go b.run()
 	return b
 }
 
-// run hashes what move has stored until the way is closed.
-func (b *behindWay) run() {
+// run hashes what Copy has stored until Close.
+func (b *behindCopier) run() {
 	defer close(b.done)
 	h := sha256.New()
 	buf := make([]byte, 256<<10) // stays in the processor's cache
 	for {
 		n := b.await(len(buf))
 		if n == 0 {
-			b.sum = h.Sum(nil)
+			b.SHA256 = h.Sum(nil)
 			return
 		}
 		_, err := io.ReadFull(io.NewSectionReader(b.file, b.hashed, int64(n)), buf[:n])
@@ -71,7 +70,7 @@ func (b *behindWay) run() {
 
 // await waits for bytes to hash and returns how many there are, at most max; 0
 // when there will be no more.
-func (b *behindWay) await(max int) int {
+func (b *behindCopier) await(max int) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for b.stored == b.hashed && !b.closed {
@@ -80,8 +79,8 @@ func (b *behindWay) await(max int) int {
 	return int(min(b.stored-b.hashed, int64(max)))
 }
 
-func (b *behindWay) move(max int) (int, error) {
-	n, err := b.way.move(max)
+func (b *behindCopier) Copy(max int) (int, error) {
+	n, err := b.Copier.Copy(max)
 	if failed := b.store(n); failed != nil && (err == nil || err == io.EOF) {
 		err = &fdio.CopyError{Reading: false, Err: failed}
 	}
@@ -90,7 +89,7 @@ func (b *behindWay) move(max int) (int, error) {
 
 // store books n bytes in the file. It waits while the hashing is too far
 // behind, and returns what has gone wrong there.
-func (b *behindWay) store(n int) error {
+func (b *behindCopier) store(n int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.stored += int64(n)
@@ -104,13 +103,13 @@ func (b *behindWay) store(n int) error {
 	return b.count(n)
 }
 
-// close waits until everything is hashed.
-func (b *behindWay) close() {
+// Close waits until everything is hashed.
+func (b *behindCopier) Close() {
 	b.mu.Lock()
 	b.closed = true
 	b.moved.Broadcast()
 	b.mu.Unlock()
 	<-b.done
-	b.err = b.failed
-	b.way.close()
+	b.Err = b.failed
+	b.Copier.Close()
 }
