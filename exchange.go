@@ -8,14 +8,13 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
-	"net/http"
-	"net/url"
 	"slices"
 	"sync"
 	"time"
 
 	"purr/internal/digest"
 	"purr/internal/display"
+	"purr/internal/relpath"
 	"purr/internal/sys"
 )
 
@@ -82,17 +81,15 @@ const (
 const maxEntry = 64 << 10
 
 // name is the entry's path; an error if Href is not escaped properly.
-func (e *entry) name() (string, error) { return url.PathUnescape(e.Href) }
+func (e *entry) name() (string, error) { return relpath.Unescape(e.Href) }
 
 // setName is the reverse of name.
-func (e *entry) setName(path string) { e.Href = escapePath(path) }
-
-func escapePath(path string) string { return (&url.URL{Path: path}).EscapedPath() }
+func (e *entry) setName(path string) { e.Href = relpath.Escape(path) }
 
 // storedAs is the path that a receiver has given a file, which is called name here;
 // escaped is what it says of that, or nothing.
 func storedAs(escaped, name string) string {
-	if as, err := url.PathUnescape(escaped); err == nil && as != "" {
+	if as, err := relpath.Unescape(escaped); err == nil && as != "" {
 		return as
 	}
 	return name
@@ -292,7 +289,7 @@ const notSent = "digest mismatch: what is stored there is not what was sent"
 
 // errTwice refuses a path that came before in the same push: which of the two
 // was meant?
-var errTwice = &refusal{http.StatusConflict, 4, "sent twice"}
+var errTwice = &Error{Conflict, "sent twice"}
 
 // newExchange takes the two ways of the lines. Its owner calls close before w
 // becomes invalid.

@@ -58,9 +58,6 @@ func parseMtime(text string) (time.Time, error) {
 
 func modeField(mode fs.FileMode) string { return fmt.Sprintf("%04o", mode.Perm()) }
 
-// modeGiven marks a mode that somebody gave, also one without any permission.
-const modeGiven = fs.ModeIrregular
-
 // parseMode reads permission bits, with modeGiven; 0 for no text. What is more
 // than permission bits is dropped: a set-user-ID bit is nothing to take from a
 // network.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"purr/internal/digest"
+	"purr/internal/relpath"
 	"purr/internal/sys"
 )
 
@@ -58,7 +59,7 @@ func (b *inbox) take(name string, in *incoming, size int64, body io.Reader, dige
 
 // broke ends a file whose body did not come to its end.
 func (b *inbox) broke(name string, in *incoming, size int64, err error, ct *contact) error {
-	if errors.As(err, new(*refusal)) {
+	if errors.As(err, new(*Error)) {
 		in.drop()
 		return err
 	}
@@ -101,11 +102,11 @@ func givenUp(why string) error { return fmt.Errorf("%w: %s", errGivenUp, why) }
 // sayRefused tells what was not stored and why, and returns the status that
 // makes. errLost was said already.
 func (b *inbox) sayRefused(name string, err error) (status int, why string) {
-	var refused *refusal
+	var refused *Error
 	switch {
 	case errors.As(err, &refused):
-		b.p.sayFailed(name, "refused", refused.text, "%s refused: %s", strconv.Quote(name), refused.text)
-		return refused.status, refused.text
+		b.p.sayFailed(name, "refused", refused.Text, "%s refused: %s", strconv.Quote(name), refused.Text)
+		return refusedStatus(refused.Kind), refused.Text
 	case errors.Is(err, errLost):
 		return 3, err.Error()
 	case errors.Is(err, errGivenUp):
@@ -192,7 +193,7 @@ func (b *inbox) kept(x *exchange, href, name string, f *stored, offset int64, be
 	}
 	as := ""
 	if f.path != name {
-		as = escapePath(f.path)
+		as = relpath.Escape(f.path)
 	}
 	return x.send(&entry{Href: href, As: as, Result: result, Size: f.size, Digest: digest.Field(f.digest), Resume: offset})
 }

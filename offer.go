@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"purr/internal/display"
+	"purr/internal/relpath"
 	"purr/internal/sys"
 )
 
@@ -119,7 +120,7 @@ var errNotOffered = errors.New("not offered")
 // That is checked like a receiver's, so that "../x" is not even looked for, and
 // a link is not followed.
 func (o *offer) open(name string) (*os.File, fs.FileInfo, error) {
-	if err := safeName(name, true); err != nil {
+	if err := relpath.Check(name, true); err != nil {
 		return nil, nil, errNotOffered
 	}
 	item, inside := o.find(name)
@@ -239,7 +240,7 @@ func (w *walker) dir(name, inside string, depth int) error {
 		return w.skip(name, err)
 	}
 	defer d.Close()
-	if depth > maxDepth {
+	if depth > relpath.MaxDepth {
 		return w.skip(name, errors.New("nested too deeply"))
 	}
 	for {
@@ -304,7 +305,7 @@ func (w *walker) link(name, inside string) error {
 		return w.skip(name, err)
 	}
 	e := newEntry(typeLink, name, info)
-	e.Size, e.Mode, e.Target = 0, "", escapePath(filepath.ToSlash(target))
+	e.Size, e.Mode, e.Target = 0, "", relpath.Escape(filepath.ToSlash(target))
 	return w.visit(e, nil)
 }
 

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"purr/internal/digest"
+	"purr/internal/relpath"
 )
 
 // pullFrom fetches all that a sender which listens offers, and returns nil
@@ -234,7 +235,7 @@ func (r *pulling) fetch(ctx context.Context, name string, e *entry) (f *stored, 
 	}
 	if resp.StatusCode != http.StatusOK {
 		in.drop()
-		return nil, 0, &refusal{resp.StatusCode, 4, "the sender says: " + bodyLine(resp)}
+		return nil, 0, &Error{Failed, "the sender says: " + bodyLine(resp)}
 	}
 	if size, err := parseOffset(resp.Header.Get(headerLength)); err != nil || size != a.size {
 		in.drop()
@@ -260,7 +261,7 @@ func (pr *peer) body(resp *http.Response, over *contact) io.Reader {
 // the digest of the sender's, for the beginning of one the offset behind it and
 // its digest.
 func (r *pulling) complete(ctx context.Context, a *arrival) (prefix []byte, err error) {
-	if safeName(a.path, true) != nil || a.size < 0 {
+	if relpath.Check(a.path, true) != nil || a.size < 0 {
 		return nil, nil // begin refuses it
 	}
 	if size, ok := r.inbox.store.existing(a.path); ok {

@@ -16,6 +16,7 @@ import (
 
 	"purr/internal/digest"
 	"purr/internal/display"
+	"purr/internal/relpath"
 	"purr/internal/sys"
 )
 
@@ -322,7 +323,7 @@ func (s *pushing) sendLarge(ctx context.Context, name string, out *outgoing) err
 		return err
 	}
 	begun := time.Now()
-	s.sent.expect(escapePath(name), sentFile{begun, sum})
+	s.sent.expect(relpath.Escape(name), sentFile{begun, sum})
 	body := out.body(offset, d, s.p.limit, s.bar.add)
 	defer body.Close()
 	req := s.put(ctx, name, out, body)
@@ -349,7 +350,7 @@ func (s *pushing) sendLarge(ctx context.Context, name string, out *outgoing) err
 		if err == nil {
 			drop(resp)
 		}
-		s.sent.heardOf(escapePath(name))
+		s.sent.heardOf(relpath.Escape(name))
 		return failed
 	}
 	if err == nil && resp.StatusCode == http.StatusRequestTimeout { // it has given us up
@@ -359,7 +360,7 @@ func (s *pushing) sendLarge(ctx context.Context, name string, out *outgoing) err
 	if err != nil {
 		return s.broken(over, err)
 	}
-	s.sent.heardOf(escapePath(name))
+	s.sent.heardOf(relpath.Escape(name))
 	if sum == nil {
 		sum = body.digest()
 	}

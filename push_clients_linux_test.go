@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"purr/internal/relpath"
 	"purr/internal/testkit"
 )
 
@@ -125,7 +126,7 @@ func TestDownloadNames(t *testing.T) {
 	}
 	p, addr := startPush(t, from, append([]string{"-k"}, names...)...)
 	for _, name := range names {
-		start(t, opts{dir: into}, testkit.Program(t, "curl", "curl"), "-sS", "-OJ", "http://"+addr+"/"+escapePath(name)).ends(0)
+		start(t, opts{dir: into}, testkit.Program(t, "curl", "curl"), "-sS", "-OJ", "http://"+addr+"/"+relpath.Escape(name)).ends(0)
 		hasContent(t, filepath.Join(into, name), "content of "+name)
 	}
 	p.runs()

@@ -323,15 +323,7 @@ func modest(p *process) {
 }
 
 // inMemory is a directory for many files, where to sync them costs nothing.
-func inMemory(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "purr")
-	if err != nil {
-		t.Skipf("needs /dev/shm: %v", err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
+var inMemory = testkit.InMemory
 
 // With -k a receiver takes from several senders at once.
 func TestPushSeveralSenders(t *testing.T) {

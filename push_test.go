@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"purr/internal/relpath"
 	"purr/internal/testkit"
 )
 
@@ -160,7 +161,7 @@ func (x *transfer) leaves(names ...string) {
 	err := filepath.WalkDir(x.into, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && path != x.into {
 			name, _ := filepath.Rel(x.into, path)
-			if strings.HasPrefix(d.Name(), partialPrefix) {
+			if strings.HasPrefix(d.Name(), relpath.PartialPrefix) {
 				name = "part"
 			}
 			found = append(found, name)
@@ -189,7 +190,7 @@ func (x *transfer) arrives(bytes int64) {
 }
 
 func (x *transfer) partials() []string {
-	found, _ := filepath.Glob(filepath.Join(x.into, partialPrefix+"*"))
+	found, _ := filepath.Glob(filepath.Join(x.into, relpath.PartialPrefix+"*"))
 	return found
 }
 

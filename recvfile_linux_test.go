@@ -39,12 +39,7 @@ func holds(t testing.TB, dir string, names ...string) {
 }
 
 // hasContent checks what is in a file.
-func hasContent(t testing.TB, path, want string) {
-	t.Helper()
-	if b, err := os.ReadFile(path); err != nil || string(b) != want {
-		t.Errorf("%s: %d bytes (%v), want %d, or others", path, len(b), err, len(want))
-	}
-}
+var hasContent = testkit.HasContent
 
 // isReset checks that what a peer reads ends with a reset, and no sooner.
 func seesReset(t testing.TB, r io.Reader) {

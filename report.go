@@ -87,7 +87,7 @@ func (p *purr) sayStored(name string, f *stored, offset int64, begun time.Time) 
 		event[0].value = name
 		event = append(event, field{"as", f.path})
 	}
-	p.sayFile(event, "%s: %d bytes stored and verified%s, sha256 %.8x%s", display.Quote(name), f.size, f.as(name), f.digest, rateOf(f, offset, begun))
+	p.sayFile(event, "%s: %d bytes stored and verified%s, sha256 %.8x%s", display.Quote(name), f.size, storedUnder(f, name), f.digest, rateOf(f, offset, begun))
 }
 
 // sayReceived is sayStored at the receiver.
@@ -96,11 +96,11 @@ func (p *purr) sayReceived(name string, f *stored, offset int64, begun time.Time
 		p.sayIdentical(strconv.Quote(name), f)
 		return
 	}
-	p.sayFile(storedEvent(f, offset), "stored %s%s: %d bytes, sha256 %.8x%s", strconv.Quote(name), f.as(name), f.size, f.digest, rateOf(f, offset, begun))
+	p.sayFile(storedEvent(f, offset), "stored %s%s: %d bytes, sha256 %.8x%s", strconv.Quote(name), storedUnder(f, name), f.size, f.digest, rateOf(f, offset, begun))
 }
 
-// as says under which name a file is stored, if that is not its own.
-func (f *stored) as(name string) string {
+// storedUnder says under which name a file is stored, if that is not its own.
+func storedUnder(f *stored, name string) string {
 	if f.path == name {
 		return ""
 	}

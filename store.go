@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io/fs"
-	"net/http"
 	"os"
 	"path"
+	"purr/internal/relpath"
 	"sync"
 	"time"
 )
@@ -77,6 +77,9 @@ type arrival struct {
 	offset  int64       // where the content begins: behind what a partial upload holds, else 0
 }
 
+// modeGiven marks a mode that somebody gave, also one without any permission.
+const modeGiven = fs.ModeIrregular
+
 // A stored tells what is in the directory now.
 type stored struct {
 	path      string // differs from the one asked for if that was taken, with rename
@@ -133,7 +136,7 @@ func createProbe(root *os.Root) (fs.FileInfo, error) {
 	return info, err
 }
 
-func randomPartial() string { return partialPrefix + rand.Text()[:16] }
+func randomPartial() string { return relpath.PartialPrefix + rand.Text()[:16] }
 
 // close removes the directories that were created for files that did not come,
 // and closes the store.
@@ -185,7 +188,7 @@ func (s *store) take(n int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if left := s.maxSize - s.taken; s.maxSize > 0 && n > left {
-		return refusef(http.StatusRequestEntityTooLarge, "over --max-size %d: %d bytes left", s.maxSize, left)
+		return errorf(TooLarge, "over --max-size %d: %d bytes left", s.maxSize, left)
 	}
 	s.taken += n
 	return nil
@@ -202,7 +205,7 @@ func (s *store) giveBack(n int64) {
 // caller ends by commit, cut or drop; or what is stored, if the same file is
 // there already (size and given digest agree, also with force); or a refusal.
 func (s *store) begin(a arrival) (*incoming, *stored, error) {
-	if err := safeName(a.path, s.hidden); err != nil {
+	if err := s.checkName(a.path); err != nil {
 		return nil, nil, err
 	}
 	in := &incoming{arrival: a, store: s}
@@ -218,7 +221,7 @@ func (s *store) begin(a arrival) (*incoming, *stored, error) {
 		}
 	}
 	if !s.claim(a.path) {
-		return nil, nil, refusef(http.StatusConflict, "being received already")
+		return nil, nil, errorf(Conflict, "being received already")
 	}
 	err = in.prepare(d)
 	if d != nil && errors.Is(err, fs.ErrNotExist) { // removed by somebody since it was opened
@@ -228,7 +231,7 @@ func (s *store) begin(a arrival) (*incoming, *stored, error) {
 	}
 	if err != nil {
 		in.over()
-		return nil, nil, diskRefusal(err)
+		return nil, nil, diskError(err)
 	}
 	return in, nil, nil
 }
@@ -241,23 +244,23 @@ func (in *incoming) look(d *folder) (*stored, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case err != nil:
-		return nil, diskRefusal(err)
+		return nil, diskError(err)
 	case info.Mode()&fs.ModeSymlink != 0:
 		switch {
 		case in.store.rename:
 			return nil, nil
 		case in.store.force:
-			return nil, refusef(http.StatusPreconditionFailed, "exists, as a symbolic link: --force replaces files only")
+			return nil, errorf(Exists, "exists, as a symbolic link: --force replaces files only")
 		}
-		return nil, existsRefusal()
+		return nil, errExists()
 	case !info.Mode().IsRegular():
-		return nil, refusef(http.StatusConflict, "not a regular file there")
+		return nil, errorf(Conflict, "not a regular file there")
 	case in.digest != nil && in.size == info.Size() && in.isThere(d):
 		return &stored{path: in.path, size: in.size, digest: in.digest, identical: true}, nil
 	case in.store.force || in.store.rename:
 		return nil, nil
 	}
-	return nil, existsRefusal()
+	return nil, errExists()
 }
 
 // isThere reports whether the file under the final name is the one that is to

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"net/http"
 	"path"
 	"slices"
 	"sync"
@@ -44,7 +43,7 @@ func (in *incoming) closeFile() {
 // refusal, nothing is stored.
 func (in *incoming) commit(digest []byte) (*stored, error) {
 	if in.file == nil {
-		return nil, refusef(http.StatusConflict, "given up before")
+		return nil, errorf(Conflict, "given up before")
 	}
 	if err := in.check(digest); err != nil {
 		in.drop()
@@ -52,14 +51,14 @@ func (in *incoming) commit(digest []byte) (*stored, error) {
 	}
 	if err := in.finish(); err != nil {
 		in.drop()
-		return nil, writeRefusal(err)
+		return nil, writeError(err)
 	}
 	c := &commit{in: in, done: make(chan struct{})}
 	in.store.commits.add(in.store, c)
 	<-c.done
 	if c.err != nil {
 		in.drop()
-		return nil, diskRefusal(c.err)
+		return nil, diskError(c.err)
 	}
 	in.closeFile()
 	in.store.unclaim(in.path)
@@ -69,12 +68,12 @@ func (in *incoming) commit(digest []byte) (*stored, error) {
 // check compares what came with what was announced.
 func (in *incoming) check(digest []byte) error {
 	if in.size >= 0 && in.received != in.size {
-		return mismatchf("%d of %d bytes came", in.received, in.size)
+		return errorf(Mismatch, "%d of %d bytes came", in.received, in.size)
 	}
 	sum := in.sum()
 	for _, want := range [][]byte{in.digest, digest} {
 		if want != nil && !bytes.Equal(want, sum) {
-			return mismatchf("digest mismatch: damaged on the way")
+			return errorf(Mismatch, "digest mismatch: damaged on the way")
 		}
 	}
 	return nil
@@ -122,7 +121,7 @@ func (in *incoming) setTime() error {
 	return d.root.Chtimes(in.partName, time.Time{}, in.modTime)
 }
 
-var errMoved = refusef(http.StatusConflict, "moved or replaced by somebody else while it was received")
+var errMoved = errorf(Conflict, "moved or replaced by somebody else while it was received")
 
 // A commit is a complete file that waits for its final name.
 type commit struct {
@@ -180,7 +179,7 @@ func (s *store) commitBatch(batch []*commit) {
 	syncContents(unsynced)
 	for _, c := range unsynced {
 		if c.err != nil {
-			c.err = writeRefusal(c.err)
+			c.err = writeError(c.err)
 		}
 	}
 
@@ -204,7 +203,7 @@ func (s *store) commitBatch(batch []*commit) {
 	}
 	for _, c := range batch {
 		if c.err == nil && err != nil {
-			c.err = &refusal{http.StatusInternalServerError, 3, fmt.Sprintf("stored, but perhaps not on the disk: %v", err)}
+			c.err = &Error{Unsynced, fmt.Sprintf("stored, but perhaps not on the disk: %v", err)}
 		}
 		close(c.done)
 	}
@@ -230,7 +229,7 @@ func (c *commit) place(d *folder) error {
 			return err
 		}
 	}
-	return existsRefusal()
+	return errExists()
 }
 
 // rename gives the partial file the name in d. The error is fs.ErrExist if that
@@ -277,7 +276,7 @@ func (d *folder) renameByLink(old, name string) error {
 	if errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return refusef(http.StatusForbidden, "the file system cannot rename without replacing (%v): only with --force", errors.Unwrap(err))
+	return errorf(Forbidden, "the file system cannot rename without replacing (%v): only with --force", errors.Unwrap(err))
 }
 
 // syncTogetherFrom is how many files are synced by one call for their whole

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"io/fs"
-	"net/http"
 	"os"
 	"path"
 	"strings"
@@ -143,19 +142,19 @@ func (s *store) folder(dir string) (*folder, error) {
 		if r := s.obstacle(dir); r != nil {
 			return nil, r
 		}
-		return nil, diskRefusal(err)
+		return nil, diskError(err)
 	}
 	f, err := root.OpenFile(".", os.O_RDONLY|sys.OpenNonblock, 0) // O_NONBLOCK spares Go its tries to poll a directory
 	if err != nil {
 		_ = root.Close()
-		return nil, diskRefusal(err)
+		return nil, diskError(err)
 	}
 	return &folder{root: root, dir: f}, nil
 }
 
 // obstacle is the refusal for the first component of dir that is not a
 // directory, nil if there is none.
-func (s *store) obstacle(dir string) *refusal {
+func (s *store) obstacle(dir string) *Error {
 	for i := range len(dir) + 1 {
 		if i < len(dir) && dir[i] != '/' {
 			continue
@@ -166,10 +165,10 @@ func (s *store) obstacle(dir string) *refusal {
 			return nil
 		case info.Mode()&fs.ModeSymlink != 0:
 			if at, err := s.root.Stat(dir[:i]); err != nil || !at.IsDir() {
-				return refusef(http.StatusForbidden, "symbolic link in the way: %s", display.Quote(dir[:i]))
+				return errorf(Forbidden, "symbolic link in the way: %s", display.Quote(dir[:i]))
 			}
 		case !info.IsDir():
-			return refusef(http.StatusConflict, "not a directory: %s", display.Quote(dir[:i]))
+			return errorf(Conflict, "not a directory: %s", display.Quote(dir[:i]))
 		}
 	}
 	return nil
@@ -188,11 +187,11 @@ func (s *store) makeFolder(dir string) (*folder, error) {
 				continue
 			}
 			if err := s.makeDir(dir[:i]); err != nil && !errors.Is(err, fs.ErrExist) {
-				return nil, diskRefusal(err)
+				return nil, diskError(err)
 			}
 		}
 	}
-	return nil, refusef(http.StatusConflict, "directory removed by somebody else: %s", display.Quote(dir))
+	return nil, errorf(Conflict, "directory removed by somebody else: %s", display.Quote(dir))
 }
 
 // makeDir creates one directory and remembers that it is the store's own, and
@@ -213,7 +212,7 @@ func (s *store) makeDir(dir string) error {
 // caller names a directory after everything that is in it: a later entry would
 // change its time, and the mode may forbid it.
 func (s *store) dir(path string, mode fs.FileMode, modTime time.Time) error {
-	if err := safeName(path, s.hidden); err != nil {
+	if err := s.checkName(path); err != nil {
 		return err
 	}
 	d, err := s.makeFolder(path)
@@ -229,12 +228,12 @@ func (s *store) dir(path string, mode fs.FileMode, modTime time.Time) error {
 	}
 	if mode != 0 {
 		if err := setMode(d.dir, permissions(mode, s.umask)); err != nil {
-			return diskRefusal(err)
+			return diskError(err)
 		}
 	}
 	if !modTime.IsZero() {
 		if err := d.root.Chtimes(".", time.Time{}, modTime); err != nil {
-			return diskRefusal(err)
+			return diskError(err)
 		}
 	}
 	s.mu.Lock()
@@ -249,10 +248,10 @@ func (s *store) dir(path string, mode fs.FileMode, modTime time.Time) error {
 // anything; the same link being there already is fine. Links come last: what is
 // received later would follow them.
 func (s *store) link(p, target string) error {
-	if err := safeName(p, s.hidden); err != nil {
+	if err := s.checkName(p); err != nil {
 		return err
 	}
-	if err := safeTarget(p, target, s.hidden); err != nil {
+	if err := s.checkTarget(p, target); err != nil {
 		return err
 	}
 	dir, base := splitPath(p)
@@ -263,20 +262,20 @@ func (s *store) link(p, target string) error {
 	defer d.close()
 	// ".." climbs from where the link really is, so it must be where its name says.
 	if s.passesLink(dir) {
-		return leadsOutside()
+		return errOutside()
 	}
 	if info, err := d.root.Lstat(base); err == nil {
 		if old, err := d.root.Readlink(base); info.Mode()&fs.ModeSymlink != 0 && err == nil && old == target {
 			return nil
 		}
-		return existsRefusal()
+		return errExists()
 	}
 	// Other links that the target passes must not lead outside either.
 	if _, err := s.root.Stat(path.Join(dir, target)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return leadsOutside()
+		return errOutside()
 	}
 	if err := d.root.Symlink(target, base); err != nil {
-		return diskRefusal(err)
+		return diskError(err)
 	}
 	s.mu.Lock()
 	s.unsynced[dir] = struct{}{}
@@ -298,7 +297,7 @@ func (s *store) passesLink(dir string) bool {
 // existing returns the size of the regular file under a final name; ok is false
 // if there is none.
 func (s *store) existing(path string) (size int64, ok bool) {
-	if safeName(path, s.hidden) != nil {
+	if s.checkName(path) != nil {
 		return 0, false
 	}
 	info, err := s.root.Lstat(path)

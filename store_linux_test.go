@@ -27,7 +27,7 @@ func TestStoreDisks(t *testing.T) {
 
 	// Before any data: the size is known to be too much.
 	_, _, err := s.begin(arrival{path: "d/f", size: 8_000_000})
-	refuses(t, err, 507, 4, "not enough space: 4194304 bytes free, 8000000 needed")
+	refuses(t, err, NoSpace, "not enough space: 4194304 bytes free, 8000000 needed")
 	if got := tree(t, "/run"); got != "" {
 		t.Errorf("after a refusal: %s", got)
 	}
@@ -38,12 +38,12 @@ func TestStoreDisks(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _, err = s.begin(arrival{path: "second", size: 2 << 20})
-	refuses(t, err, 507, 4, "not enough space: 1048576 bytes free, 2097152 needed")
+	refuses(t, err, NoSpace, "not enough space: 1048576 bytes free, 2097152 needed")
 	if err := in.receive(strings.NewReader(content[:2<<20]), func(int) {}); err != nil {
 		t.Fatal(err)
 	}
 	_, _, err = s.begin(arrival{path: "second", size: 2 << 20})
-	refuses(t, err, 507, 4, "not enough space: 1048576 bytes free, 2097152 needed")
+	refuses(t, err, NoSpace, "not enough space: 1048576 bytes free, 2097152 needed")
 	in.drop()
 	if len(s.promised) > 0 {
 		t.Errorf("still promised: %v", s.promised)
@@ -52,7 +52,7 @@ func TestStoreDisks(t *testing.T) {
 	// Midway: the size was not known.
 	for range 2 {
 		_, err = put(s, arrival{path: "f", size: -1}, content)
-		refuses(t, err, 507, 4, "no space left on device; partial removed")
+		refuses(t, err, NoSpace, "no space left on device; partial removed")
 	}
 	if got := tree(t, "/run"); got != "" {
 		t.Errorf("after a full disk: %s", got)
@@ -79,7 +79,7 @@ func TestStoreDisks(t *testing.T) {
 
 	testkit.MustRun(t, "mount -o remount,ro /run")
 	_, _, err = s.begin(arrival{path: "g", size: 3})
-	refuses(t, err, 403, 4, "read-only file system")
+	refuses(t, err, Forbidden, "read-only file system")
 	if s, err := openStore("/run", storeOptions{}); err == nil {
 		t.Errorf("a read-only directory was opened: %v", s.close())
 	} else if err.Error() != "cannot create a file: read-only file system" {
@@ -137,13 +137,13 @@ func TestStorePermissions(t *testing.T) {
 		}
 		for _, path := range []string{"locked/f", "locked/d/f"} {
 			_, _, err := s.begin(arrival{path: path, size: 3})
-			refuses(t, err, 403, 4, "permission denied")
+			refuses(t, err, Forbidden, "permission denied")
 		}
-		refuses(t, s.dir("locked/d", 0, time.Time{}), 403, 4, "permission denied")
-		refuses(t, s.link("locked/l", "f"), 403, 4, "permission denied")
+		refuses(t, s.dir("locked/d", 0, time.Time{}), Forbidden, "permission denied")
+		refuses(t, s.link("locked/l", "f"), Forbidden, "permission denied")
 		// Whether it is the same is nobody's business who may not read it.
 		_, _, err = s.begin(arrival{path: "file", size: 3, digest: testkit.SHA256("old")})
-		refuses(t, err, 412, 4, "exists")
+		refuses(t, err, Exists, "exists")
 		in, _, err := s.begin(arrival{path: "open/f", size: 3})
 		if err != nil {
 			t.Error(err)
@@ -260,7 +260,7 @@ func TestStoreHostileRenames(t *testing.T) {
 // promised once it is stored: whatever of it was there before, hole or data.
 func TestStorePromise(t *testing.T) {
 	t.Parallel()
-	s, err := openStore(inMemory(t), storeOptions{})
+	s, err := openStore(testkit.InMemory(t), storeOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,6 +303,6 @@ func TestStoreRemovedFolder(t *testing.T) {
 		if _, err := put(s, arrival{path: "d/f", size: int64(size)}, testkit.Noise(size)); err != nil {
 			t.Errorf("%d bytes: %v", size, err)
 		}
-		hasContent(t, filepath.Join(dir, "d", "f"), testkit.Noise(size))
+		testkit.HasContent(t, filepath.Join(dir, "d", "f"), testkit.Noise(size))
 	}
 }

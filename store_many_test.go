@@ -34,7 +34,7 @@ func TestStoreNoReplaceRace(t *testing.T) {
 			all.Go(func() {
 				var err error
 				if results[i], err = in.commit(nil); err != nil {
-					refuses(t, err, 412, 4, "exists")
+					refuses(t, err, Exists, "exists")
 				}
 			})
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"purr/internal/testkit"
 	"testing"
 )
 
@@ -41,7 +42,7 @@ func TestStoreNameless(t *testing.T) {
 			s.force, s.rename = c.force, c.rename
 			got, err := put(s, a, c.content)
 			if c.path == "" {
-				if !errors.As(err, new(*refusal)) {
+				if !errors.As(err, new(*Error)) {
 					t.Errorf("%+v: %v, %v", c, got, err)
 				}
 				continue
@@ -50,7 +51,7 @@ func TestStoreNameless(t *testing.T) {
 				t.Errorf("%+v: %+v, %v", c, got, err)
 				continue
 			}
-			hasContent(t, filepath.Join(dir, got.path), c.content)
+			testkit.HasContent(t, filepath.Join(dir, got.path), c.content)
 			if info, err := os.Stat(filepath.Join(dir, got.path)); err != nil || info.Mode().Perm() != permissions(0o640, s.umask) {
 				t.Errorf("%+v: %v, %v", c, info.Mode(), err)
 			}
@@ -78,7 +79,7 @@ func TestStoreLent(t *testing.T) {
 		if _, err := put(s, arrival{path: "d/" + name, size: 1}, "x"); err != nil && !errors.Is(err, errMoved) {
 			t.Fatal(i, err)
 		} else if err == nil {
-			hasContent(t, filepath.Join(dir, "d", name), "x")
+			testkit.HasContent(t, filepath.Join(dir, "d", name), "x")
 		}
 	}
 	if left, _ := os.ReadDir(filepath.Join(dir, "d.moved")); len(left) != 1 {

@@ -6,7 +6,6 @@ import (
 	"hash"
 	"io"
 	"io/fs"
-	"net/http"
 	"os"
 	"time"
 )
@@ -31,7 +30,7 @@ const maxProofs = 64
 // that, or an offset of 0 if there is none that can be gone on with: also while
 // somebody writes it. The error is a refusal of the name.
 func (s *store) partial(path string) (offset int64, digest []byte, err error) {
-	if err := safeName(path, s.hidden); err != nil {
+	if err := s.checkName(path); err != nil {
 		return 0, nil, err
 	}
 	if s.noResume {
@@ -187,7 +186,7 @@ func (in *incoming) open(d *folder) error {
 	f, info := in.store.openPartial(d, name, true)
 	if in.offset > 0 && (in.store.noResume || f == nil || info.Size() < in.offset || in.size >= 0 && in.size < in.offset) {
 		in.abandon(d, name, f, info)
-		return refusef(http.StatusConflict, "no partial upload of %d bytes here", in.offset)
+		return errorf(Conflict, "no partial upload of %d bytes here", in.offset)
 	}
 	in.resumable = f != nil && !in.store.noResume && in.store.isOurs(info)
 	if f == nil {
@@ -220,7 +219,7 @@ func (in *incoming) open(d *folder) error {
 			in.keepPromise(in.promised)
 		} else if noSpace(err) {
 			free, _ := freeSpace(d.dir)
-			err = notEnoughSpace(free, in.size-in.offset)
+			err = errNoSpace(free, in.size-in.offset)
 		}
 	}
 	if err != nil {

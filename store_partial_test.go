@@ -93,7 +93,7 @@ func TestStoreResumeOfSomethingElse(t *testing.T) {
 	}
 	_ = f.Close()
 	_, err = put(s, arrival{path: "f", size: 3 << 20, digest: testkit.SHA256(content), offset: size}, content)
-	refuses(t, err, 422, 5, "digest mismatch")
+	refuses(t, err, Mismatch, "digest mismatch")
 	if got := tree(t, dir); got != "" {
 		t.Error(got)
 	}
@@ -138,9 +138,9 @@ func TestStorePartialInUse(t *testing.T) {
 		}
 	}
 	_, _, err = s.begin(arrival{path: "f", size: 3 << 20})
-	refuses(t, err, 409, 4, "being received already")
+	refuses(t, err, Conflict, "being received already")
 	_, _, err = other.begin(arrival{path: "f", size: 3 << 20, offset: 2 << 20})
-	refuses(t, err, 409, 4, "no partial upload of 2097152 bytes here")
+	refuses(t, err, Conflict, "no partial upload of 2097152 bytes here")
 	if _, err := put(other, arrival{path: "f", size: 3 << 20}, content); err != nil {
 		t.Error(err)
 	}
@@ -148,7 +148,7 @@ func TestStorePartialInUse(t *testing.T) {
 		t.Error(err)
 	}
 	_, err = in.commit(nil)
-	refuses(t, err, 412, 4, "exists")
+	refuses(t, err, Exists, "exists")
 	if got, want := tree(t, dir), fmt.Sprintf("f %d %x\n", 3<<20, testkit.SHA256(content)[:4]); got != want {
 		t.Errorf("left:\n%swant:\n%s", got, want)
 	}
@@ -193,7 +193,7 @@ func TestStorePartialReplaced(t *testing.T) {
 				t.Errorf("partial: %d %x %v", offset, digest, err)
 			}
 			_, err := put(s, arrival{path: "f", size: 3 << 20, offset: 2 << 20}, content)
-			refuses(t, err, 409, 4, "no partial upload of 2097152 bytes here")
+			refuses(t, err, Conflict, "no partial upload of 2097152 bytes here")
 			if kept, _ := leave(t, s, "f", content, 2<<20); kept != "" {
 				t.Errorf("kept in %s", kept)
 			}
@@ -264,23 +264,23 @@ func TestStoreLink(t *testing.T) {
 	before := tree(t, top)
 	for _, c := range []struct {
 		path, target string
-		code         int
+		kind         Kind
 		text         string
 	}{
-		{"file", "d", 412, "exists"},
-		{"a", "d", 412, "exists"},
-		{"x", "../out", 403, "leads outside"},
-		{"x", "/etc", 403, "unsafe target"},
-		{"x", "esc/victim", 403, "leads outside"},
-		{"in/x", "../../../out", 403, "leads outside"}, // by its text
-		{"in/x", "../file", 403, "leads outside"},      // passes a link, so ".." is not what it seems
-		{"esc/x", "victim", 403, "symbolic link in the way: esc"},
-		{"up/here/x", "../out", 403, "leads outside"}, // lexically dst/up/out, really out
-		{"x", ".ssh", 403, "unsafe target"},
-		{".x", "file", 403, "hidden name: a component that begins with a dot needs a key at both ends"},
-		{"file/x", "y", 409, "not a directory: file"},
+		{"file", "d", Exists, "exists"},
+		{"a", "d", Exists, "exists"},
+		{"x", "../out", Forbidden, "leads outside"},
+		{"x", "/etc", Forbidden, "unsafe target"},
+		{"x", "esc/victim", Forbidden, "leads outside"},
+		{"in/x", "../../../out", Forbidden, "leads outside"}, // by its text
+		{"in/x", "../file", Forbidden, "leads outside"},      // passes a link, so ".." is not what it seems
+		{"esc/x", "victim", Forbidden, "symbolic link in the way: esc"},
+		{"up/here/x", "../out", Forbidden, "leads outside"}, // lexically dst/up/out, really out
+		{"x", ".ssh", Forbidden, "unsafe target"},
+		{".x", "file", Forbidden, "hidden name: a component that begins with a dot needs a key at both ends"},
+		{"file/x", "y", Conflict, "not a directory: file"},
 	} {
-		refuses(t, s.link(c.path, c.target), c.code, 4, c.text)
+		refuses(t, s.link(c.path, c.target), c.kind, c.text)
 	}
 	if after := tree(t, top); after != before {
 		t.Errorf("before:\n%safter:\n%s", before, after)

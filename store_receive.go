@@ -47,7 +47,7 @@ func (in *incoming) receive(src io.Reader, moved func(n int)) error {
 	if err == errNotSmall {
 		err = in.receiveLarge(src, moved)
 	}
-	if _, ok := err.(*refusal); ok {
+	if _, ok := err.(*Error); ok {
 		in.drop()
 	}
 	return err
@@ -148,7 +148,7 @@ func (w *blockWriter) close() error {
 func (in *incoming) write(b []byte) error {
 	next := in.received + int64(len(b))
 	if in.size >= 0 && next > in.size {
-		return mismatchf("more than the %d bytes announced", in.size)
+		return errorf(Mismatch, "more than the %d bytes announced", in.size)
 	}
 	if next > in.taken {
 		if err := in.store.take(next - in.taken); err != nil {
@@ -157,7 +157,7 @@ func (in *incoming) write(b []byte) error {
 		in.taken = next
 	}
 	if err := in.writeHoles(b); err != nil {
-		return writeRefusal(err)
+		return writeError(err)
 	}
 	in.received = next
 	in.keepPromise(int64(len(b)))

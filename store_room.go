@@ -1,7 +1,5 @@
 package main
 
-import "net/http"
-
 // needs is how many bytes more a file takes that has so many. A small one is here
 // before there can be an answer.
 func (in *incoming) needs(had int64) int64 {
@@ -28,14 +26,14 @@ func (in *incoming) fitsLocked(d *folder, disk uint64, had int64) error {
 	}
 	free, ok := freeSpace(d.dir)
 	if free -= in.store.promised[disk]; ok && needed > free {
-		return notEnoughSpace(max(0, free), needed)
+		return errNoSpace(max(0, free), needed)
 	}
 	return nil
 }
 
-// notEnoughSpace is the refusal of a file that needs more room than there is.
-func notEnoughSpace(free, needed int64) *refusal {
-	return refusef(http.StatusInsufficientStorage, "not enough space: %d bytes free, %d needed", free, needed)
+// errNoSpace is the refusal of a file that needs more room than there is.
+func errNoSpace(free, needed int64) *Error {
+	return errorf(NoSpace, "not enough space: %d bytes free, %d needed", free, needed)
 }
 
 // promise is fits, and keeps the room for this file as far as this store has a

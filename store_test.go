@@ -110,12 +110,12 @@ func tree(t testing.TB, dir string) string {
 	return b.String()
 }
 
-// refuses checks that err is the refusal with the code and text (a prefix).
-func refuses(t testing.TB, err error, code, status int, text string) {
+// refuses checks that err is an Error of this kind whose text begins with text.
+func refuses(t testing.TB, err error, kind Kind, text string) {
 	t.Helper()
-	var r *refusal
-	if !errors.As(err, &r) || r.code != code || r.status != status || !strings.HasPrefix(r.text, text) {
-		t.Errorf("%#v (%v), want %d %d %q", err, err, code, status, text)
+	var e *Error
+	if !errors.As(err, &e) || e.Kind != kind || !strings.HasPrefix(e.Text, text) {
+		t.Errorf("%#v (%v), want %d %q", err, err, kind, text)
 	}
 }
 
@@ -148,38 +148,38 @@ func TestStoreRefuses(t *testing.T) {
 	t.Parallel()
 	big := testkit.Noise(2 << 20)
 	for _, c := range []struct {
-		name         string
-		there        []string
-		o            storeOptions
-		a            arrival
-		content      string
-		code, status int
-		text         string
+		name    string
+		there   []string
+		o       storeOptions
+		a       arrival
+		content string
+		kind    Kind
+		text    string
 	}{
-		{"exists", []string{"f"}, storeOptions{}, arrival{path: "f", size: 3}, "new", 412, 4, "exists"},
-		{"exists, other digest", []string{"f"}, storeOptions{}, arrival{path: "f", size: 3, digest: testkit.SHA256("new")}, "new", 412, 4, "exists"},
-		{"link to outside", []string{"f -> ../out/victim"}, storeOptions{}, arrival{path: "f", size: 3}, "new", 412, 4, "exists"},
-		{"link to outside, force", []string{"f -> ../out/victim"}, storeOptions{force: true}, arrival{path: "f", size: 3}, "new", 412, 4, "exists, as a symbolic link: --force replaces files only"},
-		{"link to the same content", []string{"g", "f -> g"}, storeOptions{}, arrival{path: "f", size: 3, digest: testkit.SHA256("old")}, "old", 412, 4, "exists"},
-		{"link to nowhere", []string{"f -> ../out/new"}, storeOptions{force: true}, arrival{path: "f", size: 3}, "new", 412, 4, "exists, as a symbolic link: --force replaces files only"},
-		{"directory by a link to outside", []string{"d -> ../out"}, storeOptions{force: true}, arrival{path: "d/victim", size: 3}, "new", 403, 4, "symbolic link in the way: d"},
-		{"new file by a link to outside", []string{"d -> ../out"}, storeOptions{}, arrival{path: "d/e/new", size: 3}, "new", 403, 4, "symbolic link in the way: d"},
-		{"directory by an absolute link", []string{"d -> /tmp"}, storeOptions{}, arrival{path: "d/new", size: 3}, "new", 403, 4, "symbolic link in the way: d"},
-		{"directory by a link to nowhere", []string{"d -> ../out/new"}, storeOptions{}, arrival{path: "d/new", size: 3}, "new", 403, 4, "symbolic link in the way: d"},
-		{"directory by a link back and out", []string{"e/", "d -> e/../../out"}, storeOptions{}, arrival{path: "d/new", size: 3}, "new", 403, 4, "symbolic link in the way: d"},
-		{"links in a circle", []string{"d -> e", "e -> d"}, storeOptions{}, arrival{path: "d/new", size: 3}, "new", 403, 4, "symbolic link in the way: d"},
-		{"a directory", []string{"f/"}, storeOptions{force: true}, arrival{path: "f", size: 3}, "new", 409, 4, "not a regular file there"},
-		{"a file in the way", []string{"d"}, storeOptions{}, arrival{path: "d/e/f", size: 3}, "new", 409, 4, "not a directory: d"},
-		{"name", nil, storeOptions{}, arrival{path: "../f", size: 3}, "new", 400, 4, "unsafe name"},
-		{"hidden", nil, storeOptions{}, arrival{path: ".ssh/f", size: 3}, "new", 403, 4, "hidden name: a component that begins with a dot needs a key at both ends"},
-		{"max-size", nil, storeOptions{maxSize: 2}, arrival{path: "d/f", size: 3}, "new", 413, 4, "over --max-size 2: 2 bytes left"},
-		{"max-size, size not known", nil, storeOptions{maxSize: 1 << 20}, arrival{path: "d/f", size: -1}, big, 413, 4, "over --max-size"},
-		{"more than announced", nil, storeOptions{}, arrival{path: "d/f", size: 2}, "new", 422, 5, "more than the 2 bytes announced"},
-		{"much more than announced", nil, storeOptions{}, arrival{path: "d/f", size: 2<<20 - 1}, big, 422, 5, "more than the 2097151 bytes announced"},
-		{"fewer than announced", nil, storeOptions{}, arrival{path: "d/f", size: 4}, "new", 422, 5, "3 of 4 bytes came"},
-		{"digest", nil, storeOptions{}, arrival{path: "d/f", size: 3, digest: testkit.SHA256("old")}, "new", 422, 5, "digest mismatch: damaged on the way"},
-		{"nothing to go on with", nil, storeOptions{}, arrival{path: "d/f", size: 3, offset: 1}, "new", 409, 4, "no partial upload of 1 bytes here"},
-		{"no space", nil, storeOptions{}, arrival{path: "d/f", size: 1 << 60}, "new", 507, 4, "not enough space: "},
+		{"exists", []string{"f"}, storeOptions{}, arrival{path: "f", size: 3}, "new", Exists, "exists"},
+		{"exists, other digest", []string{"f"}, storeOptions{}, arrival{path: "f", size: 3, digest: testkit.SHA256("new")}, "new", Exists, "exists"},
+		{"link to outside", []string{"f -> ../out/victim"}, storeOptions{}, arrival{path: "f", size: 3}, "new", Exists, "exists"},
+		{"link to outside, force", []string{"f -> ../out/victim"}, storeOptions{force: true}, arrival{path: "f", size: 3}, "new", Exists, "exists, as a symbolic link: --force replaces files only"},
+		{"link to the same content", []string{"g", "f -> g"}, storeOptions{}, arrival{path: "f", size: 3, digest: testkit.SHA256("old")}, "old", Exists, "exists"},
+		{"link to nowhere", []string{"f -> ../out/new"}, storeOptions{force: true}, arrival{path: "f", size: 3}, "new", Exists, "exists, as a symbolic link: --force replaces files only"},
+		{"directory by a link to outside", []string{"d -> ../out"}, storeOptions{force: true}, arrival{path: "d/victim", size: 3}, "new", Forbidden, "symbolic link in the way: d"},
+		{"new file by a link to outside", []string{"d -> ../out"}, storeOptions{}, arrival{path: "d/e/new", size: 3}, "new", Forbidden, "symbolic link in the way: d"},
+		{"directory by an absolute link", []string{"d -> /tmp"}, storeOptions{}, arrival{path: "d/new", size: 3}, "new", Forbidden, "symbolic link in the way: d"},
+		{"directory by a link to nowhere", []string{"d -> ../out/new"}, storeOptions{}, arrival{path: "d/new", size: 3}, "new", Forbidden, "symbolic link in the way: d"},
+		{"directory by a link back and out", []string{"e/", "d -> e/../../out"}, storeOptions{}, arrival{path: "d/new", size: 3}, "new", Forbidden, "symbolic link in the way: d"},
+		{"links in a circle", []string{"d -> e", "e -> d"}, storeOptions{}, arrival{path: "d/new", size: 3}, "new", Forbidden, "symbolic link in the way: d"},
+		{"a directory", []string{"f/"}, storeOptions{force: true}, arrival{path: "f", size: 3}, "new", Conflict, "not a regular file there"},
+		{"a file in the way", []string{"d"}, storeOptions{}, arrival{path: "d/e/f", size: 3}, "new", Conflict, "not a directory: d"},
+		{"name", nil, storeOptions{}, arrival{path: "../f", size: 3}, "new", Invalid, "unsafe name"},
+		{"hidden", nil, storeOptions{}, arrival{path: ".ssh/f", size: 3}, "new", Forbidden, "hidden name: a component that begins with a dot needs a key at both ends"},
+		{"max-size", nil, storeOptions{maxSize: 2}, arrival{path: "d/f", size: 3}, "new", TooLarge, "over --max-size 2: 2 bytes left"},
+		{"max-size, size not known", nil, storeOptions{maxSize: 1 << 20}, arrival{path: "d/f", size: -1}, big, TooLarge, "over --max-size"},
+		{"more than announced", nil, storeOptions{}, arrival{path: "d/f", size: 2}, "new", Mismatch, "more than the 2 bytes announced"},
+		{"much more than announced", nil, storeOptions{}, arrival{path: "d/f", size: 2<<20 - 1}, big, Mismatch, "more than the 2097151 bytes announced"},
+		{"fewer than announced", nil, storeOptions{}, arrival{path: "d/f", size: 4}, "new", Mismatch, "3 of 4 bytes came"},
+		{"digest", nil, storeOptions{}, arrival{path: "d/f", size: 3, digest: testkit.SHA256("old")}, "new", Mismatch, "digest mismatch: damaged on the way"},
+		{"nothing to go on with", nil, storeOptions{}, arrival{path: "d/f", size: 3, offset: 1}, "new", Conflict, "no partial upload of 1 bytes here"},
+		{"no space", nil, storeOptions{}, arrival{path: "d/f", size: 1 << 60}, "new", NoSpace, "not enough space: "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -193,7 +193,7 @@ func TestStoreRefuses(t *testing.T) {
 			}
 			for range 2 { // what was refused may come again, and be refused again
 				_, err = put(s, c.a, c.content)
-				refuses(t, err, c.code, c.status, c.text)
+				refuses(t, err, c.kind, c.text)
 			}
 			if err := s.close(); err != nil {
 				t.Error(err)
@@ -218,7 +218,7 @@ func TestStoreDigestAtTheEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = in.commit(c.after)
-		refuses(t, err, 422, 5, "digest mismatch: damaged on the way")
+		refuses(t, err, Mismatch, "digest mismatch: damaged on the way")
 	}
 	if got := tree(t, dir); got != "" {
 		t.Error(got)
@@ -290,12 +290,12 @@ func TestStoreMaxSize(t *testing.T) {
 		t.Fatalf("kept %d bytes in %q", size, kept)
 	}
 	_, err = put(s, arrival{path: "b", size: 3 << 20}, content)
-	refuses(t, err, 413, 4, "over --max-size 4194304: 2097152 bytes left")
+	refuses(t, err, TooLarge, "over --max-size 4194304: 2097152 bytes left")
 	if _, err := put(s, arrival{path: "a", size: 3 << 20, offset: 2 << 20}, content); err != nil {
 		t.Error(err)
 	}
 	_, err = put(s, arrival{path: "b", size: -1}, content[:1<<20+1])
-	refuses(t, err, 413, 4, "over --max-size 4194304: ")
+	refuses(t, err, TooLarge, "over --max-size 4194304: ")
 	if _, err := put(s, arrival{path: "b", size: -1}, content[:1<<20]); err != nil {
 		t.Error(err)
 	}
@@ -330,10 +330,10 @@ func TestStoreDir(t *testing.T) {
 			t.Errorf("%s: mode %v", path, info.Mode())
 		}
 	}
-	refuses(t, s.dir("file", 0, time.Time{}), 409, 4, "not a directory: file")
-	refuses(t, s.dir("out", 0, time.Time{}), 403, 4, "symbolic link in the way: out")
-	refuses(t, s.dir("out/a", 0, time.Time{}), 403, 4, "symbolic link in the way: out")
-	refuses(t, s.dir("../a", 0, time.Time{}), 400, 4, "unsafe name")
+	refuses(t, s.dir("file", 0, time.Time{}), Conflict, "not a directory: file")
+	refuses(t, s.dir("out", 0, time.Time{}), Forbidden, "symbolic link in the way: out")
+	refuses(t, s.dir("out/a", 0, time.Time{}), Forbidden, "symbolic link in the way: out")
+	refuses(t, s.dir("../a", 0, time.Time{}), Invalid, "unsafe name")
 	if err := s.settle(); err != nil || len(s.unsynced) != 0 {
 		t.Errorf("%v; %d directories are not on stable storage", err, len(s.unsynced))
 	}

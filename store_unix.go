@@ -13,9 +13,6 @@ import (
 	"purr/internal/sys"
 )
 
-// isLocalName: every safe name is a name on this system.
-func isLocalName(string) bool { return true }
-
 // openEntry opens the file name in dir, of any type, without following a
 // symbolic link and without waiting for the other end of a FIFO. It is created
 // with flag os.O_CREATE, readable by its owner only.

@@ -5,16 +5,9 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/windows"
 )
-
-// isLocalName refuses what Windows takes for a device, a drive or a stream.
-func isLocalName(path string) bool {
-	_, err := filepath.Localize(path)
-	return err == nil
-}
 
 // openEntry opens the file name in d. os.Root follows a link to within d only,
 // and the caller compares what it got with what has the name.

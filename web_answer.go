@@ -95,7 +95,7 @@ func (c *countedAnswer) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 // 6266. curl -J takes the first, with UTF-8 as it stands; without a name it would
 // store the URL's own, escapes and all.
 func attachment(path string) string {
-	_, name := splitPath(path)
+	name := path[strings.LastIndexByte(path, '/')+1:]
 	if !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || r == '"' || r == '\\' || r == '%' }) {
 		return "attachment"
 	}

@@ -16,6 +16,7 @@ import (
 
 	"purr/internal/digest"
 	"purr/internal/display"
+	"purr/internal/relpath"
 )
 
 // The site of a listener of --pull: what comes in.
@@ -65,10 +66,10 @@ func (b *inbox) head(w http.ResponseWriter, r *http.Request, name string, v *vis
 	done := v.working(w, r)
 	offset, sum, err := b.store.partial(name)
 	done()
-	var refused *refusal
+	var refused *Error
 	switch {
 	case errors.As(err, &refused):
-		w.WriteHeader(refused.code)
+		w.WriteHeader(httpCode(refused.Kind))
 	case err != nil || offset == 0:
 		w.WriteHeader(http.StatusNotFound)
 	default:
@@ -94,7 +95,7 @@ func (b *inbox) put(w http.ResponseWriter, r *http.Request, name string, v *visi
 	if err == nil {
 		f, err = b.receive(w, r, a, v)
 	} else {
-		err = &refusal{http.StatusBadRequest, 4, err.Error()}
+		err = &Error{Invalid, err.Error()}
 	}
 	if errors.Is(err, errLost) {
 		v.contact.loseLane(contactOf(r))
@@ -147,7 +148,7 @@ func (b *inbox) receive(w http.ResponseWriter, r *http.Request, a arrival, v *vi
 		sum, err := digest.Parse(r.Trailer.Values(headerDigest))
 		if err == nil && sum == nil && a.offset > 0 {
 			// What is here may be the beginning of another file.
-			err = refusef(http.StatusBadRequest, "the rest of a file needs the %s of the whole", headerDigest)
+			err = &Error{Invalid, "the rest of a file needs the " + headerDigest + " of the whole"}
 		}
 		return sum, err
 	}, contactOf(r), bar)
@@ -187,7 +188,7 @@ func (b *inbox) answer(w http.ResponseWriter, r *http.Request, name string, f *s
 			code = http.StatusNoContent
 		}
 		if f.path != name {
-			w.Header().Set("Location", "/"+escapePath(f.path)) // RFC 9110, section 15.3.2
+			w.Header().Set("Location", "/"+relpath.Escape(f.path)) // RFC 9110, section 15.3.2
 		}
 		w.WriteHeader(code)
 		if x := v.exchange.Load(); x != nil {
@@ -199,10 +200,10 @@ func (b *inbox) answer(w http.ResponseWriter, r *http.Request, name string, f *s
 		return 0
 	}
 	status, why := b.sayRefused(name, err)
-	var refused *refusal
+	var refused *Error
 	switch {
 	case errors.As(err, &refused):
-		refuseUpload(w, r, refused.code, why, v)
+		refuseUpload(w, r, httpCode(refused.Kind), why, v)
 	case errors.Is(err, errLost) && contactOf(r).silent(): // but may still listen
 		refuseUpload(w, r, http.StatusRequestTimeout, contactOf(r).why(), v)
 	case errors.Is(err, errLost):

@@ -20,6 +20,7 @@ import (
 
 	"purr/internal/digest"
 	"purr/internal/display"
+	"purr/internal/relpath"
 	"purr/internal/sys"
 )
 
@@ -126,7 +127,7 @@ func (s *shelf) send(w http.ResponseWriter, r *http.Request, name string, f *os.
 	w.Header().Set(headerMtime, mtimeField(info.ModTime()))
 	if r.Method == http.MethodHead {
 		sum := s.headDigest(w, r, out, v)
-		v.exchange.Load().sent.is(escapePath(name), sentFile{sum: sum})
+		v.exchange.Load().sent.is(relpath.Escape(name), sentFile{sum: sum})
 		return
 	}
 	done := v.working(w, r)
@@ -137,7 +138,7 @@ func (s *shelf) send(w http.ResponseWriter, r *http.Request, name string, f *os.
 		return
 	}
 	begun := time.Now()
-	v.exchange.Load().sent.is(escapePath(name), sentFile{begun: begun})
+	v.exchange.Load().sent.is(relpath.Escape(name), sentFile{begun: begun})
 	body := out.body(offset, d, s.p.limit, v.exchange.Load().bar.add)
 	defer body.Close()
 	if lane := contactOf(r); lane != v.contact {
@@ -153,7 +154,7 @@ func (s *shelf) send(w http.ResponseWriter, r *http.Request, name string, f *os.
 	if err := body.failure(); err != nil {
 		w.Header().Set(headerError, err.Error())
 	} else if sum := body.digest(); sum != nil {
-		v.exchange.Load().sent.is(escapePath(name), sentFile{begun, sum})
+		v.exchange.Load().sent.is(relpath.Escape(name), sentFile{begun, sum})
 		w.Header().Set(headerDigest, digest.Field(sum))
 	}
 }
@@ -287,7 +288,7 @@ func (s *shelf) delivered(w http.ResponseWriter, name string, c *countedAnswer, 
 }
 
 func (s *shelf) isDir(name string) bool {
-	if safeName(name, true) != nil {
+	if relpath.Check(name, true) != nil {
 		return false
 	}
 	item, inside := s.offer.find(name)

@@ -26,3 +26,15 @@ func TestPrintable(t *testing.T) {
 		}
 	}
 }
+
+func TestQuote(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"a.txt": "a.txt", "a b": "a b", "ä/ö": "ä/ö", "": `""`, " a": `" a"`, "a\"b": `"a\"b"`, `a\b`: `"a\\b"`,
+		"a\x1b[1A\rharmless": `"a\x1b[1A\rharmless"`, "\xff": `"\xff"`, "a\u202eb": `"a\u202eb"`,
+	} {
+		if got := Quote(name); got != want {
+			t.Errorf("%q: %s, want %s", name, got, want)
+		}
+	}
+}

@@ -1,0 +1,120 @@
+// Package relpath holds the rules for the relative paths by which a peer names
+// files, links and directories: components separated by single slashes, in any
+// encoding, on every system.
+package relpath
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"unicode"
+)
+
+// The limits of a path, in bytes and components.
+const (
+	MaxLen       = 4096
+	MaxComponent = 255
+	MaxDepth     = 128
+)
+
+// PartialPrefix begins the names of files that are still incomplete. Check
+// rejects it in every component, in upper and lower case.
+const PartialPrefix = ".purr-part-"
+
+// Kind classifies an Error.
+type Kind int
+
+const (
+	Malformed Kind = iota // never acceptable as a path
+	Hidden                // a component begins with a dot
+	Outside               // the target of a symbolic link may lead outside the directory
+)
+
+// An Error is the reason why a path is rejected. Text does not repeat the path.
+type Error struct {
+	Kind Kind
+	Text string
+}
+
+func (e *Error) Error() string { return e.Text }
+
+// malformed returns the error for a path that is never acceptable.
+func malformed(format string, args ...any) error {
+	return &Error{Malformed, "unsafe name: " + fmt.Sprintf(format, args...)}
+}
+
+// Check returns nil if a peer may name a file by path: its components only lead
+// down, and contain no control characters, which would act on a terminal. With
+// hidden, components may begin with a dot. Invalid UTF-8 is accepted; the file
+// system may reject it. Windows' devices, drives and streams are rejected on
+// Windows. The error is an *Error.
+func Check(path string, hidden bool) error {
+	switch {
+	case len(path) > MaxLen:
+		return malformed("longer than %d bytes", MaxLen)
+	case strings.Count(path, "/") >= MaxDepth:
+		return malformed("more than %d components", MaxDepth)
+	}
+	for component := range strings.SplitSeq(path, "/") {
+		switch {
+		case component == "", component == ".", component == "..":
+			return malformed("a component that is empty, . or ..")
+		case len(component) > MaxComponent:
+			return malformed("a component longer than %d bytes", MaxComponent)
+		case strings.HasPrefix(strings.ToLower(component), PartialPrefix): // the file system may fold case
+			return malformed(PartialPrefix + " begins the names of partial files")
+		case strings.ContainsFunc(component, actsOnTerminal):
+			return malformed("a control character")
+		}
+	}
+	if !isLocal(path) {
+		return malformed("a device, drive or stream here")
+	}
+	if !hidden && (path[0] == '.' || strings.Contains(path, "/.")) {
+		return &Error{Hidden, "hidden name: a component that begins with a dot needs a key at both ends"}
+	}
+	return nil
+}
+
+// actsOnTerminal reports whether r moves the cursor, breaks the line, or
+// reorders the text around it.
+func actsOnTerminal(r rune) bool {
+	return unicode.IsControl(r) || // C0, DEL, C1
+		r == 0x2028 || r == 0x2029 || // line and paragraph separators
+		0x202a <= r && r <= 0x202e || 0x2066 <= r && r <= 0x2069 // bidirectional overrides
+}
+
+// CheckTarget returns nil if a symbolic link at path may have the relative
+// target, which must stay inside the directory whatever links it passes. So
+// ".." is accepted only at the beginning, where it climbs real directories.
+// hidden is that of Check. The error is an *Error.
+func CheckTarget(path, target string, hidden bool) error {
+	down := target
+	up := 0
+	for strings.HasPrefix(down, "../") {
+		down = down[len("../"):]
+		up++
+	}
+	if down == ".." {
+		down, up = "", up+1
+	}
+	depth := strings.Count(path, "/")
+	switch {
+	case len(target) > MaxLen, up > depth:
+		return &Error{Outside, "leads outside by a symbolic link"}
+	case down == "" && up > 0, down == ".":
+		return nil
+	}
+	if Check(down, hidden) != nil {
+		return &Error{Outside, "unsafe target of a symbolic link"}
+	}
+	return nil
+}
+
+// Escape returns path as the path of a URL (RFC 3986, section 3.3), with every
+// byte that is not allowed there in percent-encoding.
+func Escape(path string) string { return (&url.URL{Path: path}).EscapedPath() }
+
+// Unescape is the inverse of Escape. It fails if a percent sign is not followed
+// by two hexadecimal digits.
+func Unescape(escaped string) (string, error) { return url.PathUnescape(escaped) }

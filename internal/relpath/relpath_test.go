@@ -1,0 +1,98 @@
+package relpath
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"purr/internal/display"
+)
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{
+		"a", "a/b", "a b", "ä/ö", "a..b", "\xff\xfe", strings.Repeat("x", 255),
+		strings.Repeat("a/", 127) + "a", strings.Repeat(strings.Repeat("x", 31)+"/", 127) + "x",
+	} {
+		if err := Check(name, false); err != nil {
+			t.Errorf("%.40q refused: %v", name, err)
+		}
+	}
+	for why, names := range map[string][]string{
+		"a component that is empty, . or ..":            {"", ".", "..", "/", "/a", "a/", "a//b", "./a", "a/.", "../x", "a/../b", "/tmp/x", "a/.."},
+		"a control character":                           {"a\x00b", "a\nb", "a\x1b[1A\rharmless", "\x7f", "a\u0085b", "\u2028", "a\u202eb", "a\u2066b"},
+		"a component longer than 255 bytes":             {strings.Repeat("x", 256), "a/" + strings.Repeat("x", 256) + "/b"},
+		"more than 128 components":                      {strings.Repeat("a/", 128) + "a"},
+		"longer than 4096 bytes":                        {strings.Repeat(strings.Repeat("x", 254)+"/", 17)},
+		".purr-part- begins the names of partial files": {".purr-part-0123456789abcdef", "a/.purr-part-", ".PURR-part-1", "a/.purr-part-x/b"},
+	} {
+		for _, name := range names {
+			for _, hidden := range []bool{false, true} {
+				var e *Error
+				if err := Check(name, hidden); !errors.As(err, &e) || e.Kind != Malformed || e.Text != "unsafe name: "+why {
+					t.Errorf("%.40q: %v, want %s", name, err, why)
+				}
+			}
+		}
+	}
+	for _, name := range []string{".ssh/authorized_keys", ".bashrc", "a/.b/c", "...", "..a"} {
+		if Check(name, false) == nil {
+			t.Errorf("%q taken without a key", name)
+		}
+		if err := Check(name, true); err != nil {
+			t.Errorf("%q refused with a key: %v", name, err)
+		}
+	}
+}
+
+// FuzzCheck: what is a safe name leads down, and is no news for a terminal.
+func FuzzCheck(f *testing.F) {
+	for _, seed := range []string{"a/b", "../x", "/tmp/x", "a\x1b[1A\r", ".purr-part-1", "a//b", "a/./b", "\xc2", "\u202e", "c:\\x"} {
+		f.Add(seed, false)
+		f.Add(seed, true)
+	}
+	f.Fuzz(func(t *testing.T, name string, hidden bool) {
+		if Check(name, hidden) != nil {
+			return
+		}
+		if !filepath.IsLocal(name) || filepath.ToSlash(filepath.Clean(name)) != name {
+			t.Errorf("%q leads elsewhere", name)
+		}
+		for _, component := range strings.Split(name, "/") {
+			if len(component) > 255 || component == "" || !hidden && component[0] == '.' || strings.HasPrefix(component, PartialPrefix) {
+				t.Errorf("%q has a bad component", name)
+			}
+		}
+		if strings.ContainsFunc(name, func(r rune) bool {
+			return unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r)
+		}) {
+			t.Errorf("%q has control characters", name)
+		}
+		if q := display.Quote(name); !utf8.ValidString(q) || display.Escape(q) != q {
+			t.Errorf("%q is shown as %q", name, q)
+		}
+	})
+}
+
+// A link stays inside by its text alone: ".." only climbs from where it is.
+func TestCheckTarget(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		path, target string
+		safe         bool
+	}{
+		{"l", "a", true}, {"l", "a/b", true}, {"d/l", "../a", true}, {"d/l", "..", true}, {"d/e/l", "../../a", true}, {"l", ".", true},
+		{"l", "..", false}, {"l", "../a", false}, {"d/l", "../../a", false}, {"l", "/etc/passwd", false}, {"d/l", "a/../../..", false},
+		{"d/l", "a/../b", false}, {"l", "", false}, {"l", "a\nb", false}, {"l", ".ssh", false}, {"d/l", "../.ssh/x", false}, {"d/l", "..//a", false},
+	} {
+		if err := CheckTarget(c.path, c.target, false); (err == nil) != c.safe {
+			t.Errorf("%s -> %s: %v", c.path, c.target, err)
+		}
+	}
+	if err := CheckTarget("l", ".ssh", true); err != nil {
+		t.Errorf("with a key: %v", err)
+	}
+}
