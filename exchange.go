@@ -15,6 +15,7 @@ import (
 	"purr/internal/digest"
 	"purr/internal/display"
 	"purr/internal/relpath"
+	"purr/internal/store"
 	"purr/internal/sys"
 )
 
@@ -120,16 +121,16 @@ func failureStatus(status int) int {
 }
 
 // arrival is what an entry says of a file.
-func (e *entry) arrival(name string) (a arrival, err error) {
-	a.path, a.size = name, e.Size
-	if a.mode, err = parseMode(e.Mode); err != nil {
+func (e *entry) arrival(name string) (a store.File, err error) {
+	a.Path, a.Size = name, e.Size
+	if a.Mode, err = parseMode(e.Mode); err != nil {
 		return a, err
 	}
-	if a.modTime, err = parseMtime(e.Mtime); err != nil {
+	if a.ModTime, err = parseMtime(e.Mtime); err != nil {
 		return a, err
 	}
 	if e.Digest != "" {
-		a.digest, err = digest.Parse([]string{e.Digest})
+		a.Digest, err = digest.Parse([]string{e.Digest})
 	}
 	return a, err
 }
@@ -289,7 +290,7 @@ const notSent = "digest mismatch: what is stored there is not what was sent"
 
 // errTwice refuses a path that came before in the same push: which of the two
 // was meant?
-var errTwice = &Error{Conflict, "sent twice"}
+var errTwice = &store.Error{Kind: store.Conflict, Text: "sent twice"}
 
 // newExchange takes the two ways of the lines. Its owner calls close before w
 // becomes invalid.

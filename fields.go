@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"purr/internal/digest"
+
+	"purr/internal/store"
 )
 
 // The fields of HTTP that --push and --pull use, and their values.
@@ -69,7 +71,7 @@ func parseMode(text string) (fs.FileMode, error) {
 	if err != nil {
 		return 0, errors.New("malformed mode")
 	}
-	return fs.FileMode(mode).Perm() | modeGiven, nil
+	return fs.FileMode(mode).Perm() | store.ModeGiven, nil
 }
 
 // parseOffset reads Upload-Offset or Upload-Length, a decimal number of bytes.
@@ -82,25 +84,25 @@ func parseOffset(text string) (int64, error) {
 }
 
 // readArrival takes from a request's head what it says of the file.
-func readArrival(path string, r *http.Request) (arrival, error) {
-	a := arrival{path: path, size: r.ContentLength}
+func readArrival(path string, r *http.Request) (store.File, error) {
+	a := store.File{Path: path, Size: r.ContentLength}
 	var err error
-	if a.mode, err = parseMode(r.Header.Get(headerMode)); err != nil {
+	if a.Mode, err = parseMode(r.Header.Get(headerMode)); err != nil {
 		return a, err
 	}
-	if a.modTime, err = parseMtime(r.Header.Get(headerMtime)); err != nil {
+	if a.ModTime, err = parseMtime(r.Header.Get(headerMtime)); err != nil {
 		return a, err
 	}
-	if a.digest, err = digest.Parse(r.Header.Values(headerDigest)); err != nil {
+	if a.Digest, err = digest.Parse(r.Header.Values(headerDigest)); err != nil {
 		return a, err
 	}
 	if r.Method == http.MethodPatch {
-		if a.offset, err = parseOffset(r.Header.Get(headerOffset)); err == nil && a.size >= 0 {
-			a.size += a.offset
+		if a.Offset, err = parseOffset(r.Header.Get(headerOffset)); err == nil && a.Size >= 0 {
+			a.Size += a.Offset
 		}
 	}
 	if length := r.Header.Get(headerLength); length != "" && err == nil {
-		a.size, err = parseOffset(length)
+		a.Size, err = parseOffset(length)
 	}
 	return a, err
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"purr/internal/digest"
+
+	"purr/internal/store"
 )
 
 // What peers say, read and written.
@@ -59,7 +61,7 @@ func FuzzFields(f *testing.F) {
 		if sum, err := digest.Parse([]string{text}); sum != nil && (err != nil || len(sum) != 32) {
 			t.Errorf("digest %q: %x, %v", text, sum, err)
 		}
-		if mode, err := parseMode(text); err == nil && mode&^modeGiven != mode.Perm() {
+		if mode, err := parseMode(text); err == nil && mode&^store.ModeGiven != mode.Perm() {
 			t.Errorf("mode %q: %v", text, mode)
 		}
 		if n, err := parseOffset(text); err == nil && n < 0 {

@@ -15,25 +15,26 @@ import (
 
 	"purr/internal/digest"
 	"purr/internal/relpath"
+	"purr/internal/store"
 	"purr/internal/sys"
 )
 
 // An inbox is the directory of --pull, with what is said about what comes in.
 type inbox struct {
 	p     *purr
-	store *store
+	store *store.Store
 	files chan struct{} // holds one for each file that is open to be written
 }
 
 // openInbox opens the directory. The caller closes the inbox's store.
 func (p *purr) openInbox() (*inbox, error) {
 	c := p.cfg.push
-	s, err := openStore(c.dir, storeOptions{
-		force:    p.cfg.file.force,
-		rename:   c.rename,
-		noResume: c.noResume,
-		hidden:   p.cfg.key.given(), // whoever holds the key may send what would be hidden
-		maxSize:  c.maxSize,
+	s, err := store.Open(c.dir, store.Options{
+		Force:    p.cfg.file.force,
+		Rename:   c.rename,
+		NoResume: c.noResume,
+		Hidden:   p.cfg.key.given(), // whoever holds the key may send what would be hidden
+		MaxSize:  c.maxSize,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("pull into %s: %w", c.dir, err)
@@ -45,33 +46,33 @@ func (p *purr) openInbox() (*inbox, error) {
 // behind the last byte and returns the sender's, nil if it sent none. gone
 // reports whether an error of the body's means that the connection has ended;
 // if not, the sender gave the file up.
-func (b *inbox) take(name string, in *incoming, size int64, body io.Reader, digest func() ([]byte, error), ct *contact, bar *tracker) (*stored, error) {
-	if err := in.receive(body, bar.add); err != nil {
+func (b *inbox) take(name string, in *store.Upload, size int64, body io.Reader, digest func() ([]byte, error), ct *contact, bar *tracker) (*store.Stored, error) {
+	if err := in.Receive(body, bar.add); err != nil {
 		return nil, b.broke(name, in, size, err, ct)
 	}
 	sum, err := digest()
 	if err != nil {
-		in.drop()
+		in.Abort()
 		return nil, err
 	}
-	return in.commit(sum)
+	return in.Commit(sum)
 }
 
 // broke ends a file whose body did not come to its end.
-func (b *inbox) broke(name string, in *incoming, size int64, err error, ct *contact) error {
-	if errors.As(err, new(*Error)) {
-		in.drop()
+func (b *inbox) broke(name string, in *store.Upload, size int64, err error, ct *contact) error {
+	if errors.As(err, new(*store.Error)) {
+		in.Abort()
 		return err
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		ct.fellSilent()
 	}
 	if !ct.lost() && isGivenUp(err) {
-		in.drop()
+		in.Abort()
 		return errGivenUp
 	}
 	ct.say()
-	partial, kept := in.cut()
+	partial, kept := in.Suspend()
 	b.p.sayCut(name, ct.why(), partial, kept, size)
 	return errLost
 }
@@ -102,7 +103,7 @@ func givenUp(why string) error { return fmt.Errorf("%w: %s", errGivenUp, why) }
 // sayRefused tells what was not stored and why, and returns the status that
 // makes. errLost was said already.
 func (b *inbox) sayRefused(name string, err error) (status int, why string) {
-	var refused *Error
+	var refused *store.Error
 	switch {
 	case errors.As(err, &refused):
 		b.p.sayFailed(name, "refused", refused.Text, "%s refused: %s", strconv.Quote(name), refused.Text)
@@ -123,28 +124,28 @@ func (b *inbox) sayGivenUp(name string, err error) {
 }
 
 // keep stores a small file.
-func (b *inbox) keep(e *entry, name string, content []byte) (*stored, error) {
+func (b *inbox) keep(e *entry, name string, content []byte) (*store.Stored, error) {
 	a, err := e.arrival(name)
 	if err != nil {
 		return nil, err
 	}
 	b.files <- struct{}{}
 	defer func() { <-b.files }()
-	in, done, err := b.store.begin(a)
+	in, done, err := b.store.Begin(a)
 	if done != nil || err != nil {
 		return done, err
 	}
-	if err := in.receive(bytes.NewReader(content), func(int) {}); err != nil {
-		in.drop()
+	if err := in.Receive(bytes.NewReader(content), func(int) {}); err != nil {
+		in.Abort()
 		return nil, err
 	}
-	return in.commit(a.digest)
+	return in.Commit(a.Digest)
 }
 
 // keepLater stores a small file that follows its line in an exchange, beside
 // others, and answers with a line. memory bounds how many there are.
 func (b *inbox) keepLater(ctx context.Context, x *exchange, e *entry, name string, memory *semaphore.Weighted, files *sync.WaitGroup) error {
-	if e.Size < 0 || e.Size > smallFile {
+	if e.Size < 0 || e.Size > store.SmallFile {
 		return fmt.Errorf("a file of %d bytes behind its line", e.Size)
 	}
 	cost := e.Size + smallCost()
@@ -184,24 +185,24 @@ func (b *inbox) refuse(x *exchange, href, name string, err error) error {
 }
 
 // kept says, counts and answers that a file is stored.
-func (b *inbox) kept(x *exchange, href, name string, f *stored, offset int64, begun time.Time) error {
-	x.stored(f.size)
+func (b *inbox) kept(x *exchange, href, name string, f *store.Stored, offset int64, begun time.Time) error {
+	x.stored(f.Size)
 	b.p.sayReceived(name, f, offset, begun)
 	result := resultStored
-	if f.identical {
+	if f.Identical {
 		result = resultIdentical
 	}
 	as := ""
-	if f.path != name {
-		as = relpath.Escape(f.path)
+	if f.Path != name {
+		as = relpath.Escape(f.Path)
 	}
-	return x.send(&entry{Href: href, As: as, Result: result, Size: f.size, Digest: digest.Field(f.digest), Resume: offset})
+	return x.send(&entry{Href: href, As: as, Result: result, Size: f.Size, Digest: digest.Field(f.Digest), Resume: offset})
 }
 
 // settle brings the names of directories and links onto stable storage, as
 // those of files are already.
 func (b *inbox) settle(x *exchange) {
-	if err := b.store.settle(); err != nil {
+	if err := b.store.Sync(); err != nil {
 		b.p.log.warnf("%s: %v", b.p.cfg.push.dir, sys.Cause(err))
 		x.failed(4)
 	}
@@ -214,7 +215,7 @@ func (b *inbox) finish(e *entry, name string) error {
 		if err != nil {
 			return err
 		}
-		return b.store.link(name, target)
+		return b.store.Symlink(name, target)
 	}
 	mode, err := parseMode(e.Mode)
 	if err != nil {
@@ -224,5 +225,5 @@ func (b *inbox) finish(e *entry, name string) error {
 	if err != nil {
 		return err
 	}
-	return b.store.dir(name, mode, mtime)
+	return b.store.Mkdir(name, mode, mtime)
 }

@@ -12,6 +12,7 @@ import (
 
 	"purr/internal/digest"
 	"purr/internal/rate"
+	"purr/internal/store"
 	"purr/internal/sys"
 )
 
@@ -274,7 +275,7 @@ func (o *offer) read(name string) (*entry, []byte, error) {
 		return nil, nil, err
 	}
 	e := newEntry("", name, info)
-	if e.Size > smallFile {
+	if e.Size > store.SmallFile {
 		return e, nil, nil
 	}
 	content := make([]byte, e.Size)

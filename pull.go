@@ -16,6 +16,8 @@ import (
 
 	"purr/internal/digest"
 	"purr/internal/relpath"
+
+	"purr/internal/store"
 )
 
 // pullFrom fetches all that a sender which listens offers, and returns nil
@@ -26,7 +28,7 @@ func (p *purr) pullFrom(ctx context.Context, conn net.Conn) error {
 	if err != nil {
 		return err
 	}
-	defer box.store.close()
+	defer box.store.Close()
 	pr, err := p.newPeer(ctx, conn)
 	if err != nil {
 		return err
@@ -191,7 +193,7 @@ func (r *pulling) renew(ctx context.Context, name string, e *entry) error {
 // fetch fetches a file once. What is here already is not fetched: a file of
 // the same size if its digest is the sender's, or the beginning that an
 // earlier pull left, if the sender's begins in the same way.
-func (r *pulling) fetch(ctx context.Context, name string, e *entry) (f *stored, offset int64, err error) {
+func (r *pulling) fetch(ctx context.Context, name string, e *entry) (f *store.Stored, offset int64, err error) {
 	a, err := e.arrival(name)
 	if err != nil {
 		return nil, 0, err
@@ -209,43 +211,43 @@ func (r *pulling) fetch(ctx context.Context, name string, e *entry) (f *stored, 
 			r.idle(over)
 		}
 	}()
-	if a.offset > 0 {
+	if a.Offset > 0 {
 		if resp, over, err = r.get(ctx, a, prefix); err != nil {
 			return nil, 0, errLost
 		}
 		defer drop(resp)
-		if resp.Header.Get(headerOffset) != strconv.FormatInt(a.offset, 10) {
-			a.offset = 0 // the file there is another one by now
+		if resp.Header.Get(headerOffset) != strconv.FormatInt(a.Offset, 10) {
+			a.Offset = 0 // the file there is another one by now
 		}
 	}
 	r.inbox.files <- struct{}{}
 	defer func() { <-r.inbox.files }()
-	in, done, err := r.inbox.store.begin(a)
+	in, done, err := r.inbox.store.Begin(a)
 	if done != nil || err != nil {
 		return done, 0, err
 	}
 	if resp == nil {
 		if resp, over, err = r.get(ctx, a, nil); err != nil {
-			return nil, 0, r.inbox.broke(name, in, a.size, err, over)
+			return nil, 0, r.inbox.broke(name, in, a.Size, err, over)
 		}
 		defer drop(resp)
 	}
-	if a.offset > 0 {
-		r.p.sayResuming(strconv.Quote(name), a.offset, a.size)
+	if a.Offset > 0 {
+		r.p.sayResuming(strconv.Quote(name), a.Offset, a.Size)
 	}
 	if resp.StatusCode != http.StatusOK {
-		in.drop()
-		return nil, 0, &Error{Failed, "the sender says: " + bodyLine(resp)}
+		in.Abort()
+		return nil, 0, &store.Error{Kind: store.Failed, Text: "the sender says: " + bodyLine(resp)}
 	}
-	if size, err := parseOffset(resp.Header.Get(headerLength)); err != nil || size != a.size {
-		in.drop()
-		return nil, 0, givenUp(changedError{a.size, size}.Error())
+	if size, err := parseOffset(resp.Header.Get(headerLength)); err != nil || size != a.Size {
+		in.Abort()
+		return nil, 0, givenUp(changedError{a.Size, size}.Error())
 	}
-	f, err = r.inbox.take(name, in, a.size, r.body(resp, over), func() ([]byte, error) { return trailerDigest(resp) }, over, r.bar)
+	f, err = r.inbox.take(name, in, a.Size, r.body(resp, over), func() ([]byte, error) { return trailerDigest(resp) }, over, r.bar)
 	if why := resp.Trailer.Get(headerError); why != "" && err == errGivenUp { // before the last byte
 		err = givenUp(why)
 	}
-	return f, a.offset, err
+	return f, a.Offset, err
 }
 
 // body is an answer's body. A lane has no PINGs that find out whether the other
@@ -260,15 +262,15 @@ func (pr *peer) body(resp *http.Response, over *contact) io.Reader {
 // complete completes an arrival by what is here already: for a file of the same size
 // the digest of the sender's, for the beginning of one the offset behind it and
 // its digest.
-func (r *pulling) complete(ctx context.Context, a *arrival) (prefix []byte, err error) {
-	if relpath.Check(a.path, true) != nil || a.size < 0 {
+func (r *pulling) complete(ctx context.Context, a *store.File) (prefix []byte, err error) {
+	if relpath.Check(a.Path, true) != nil || a.Size < 0 {
 		return nil, nil // begin refuses it
 	}
-	if size, ok := r.inbox.store.existing(a.path); ok {
-		if size != a.size {
+	if size, ok := r.inbox.store.Existing(a.Path); ok {
+		if size != a.Size {
 			return nil, nil
 		}
-		req := r.request(ctx, http.MethodHead, a.path, nil, 0)
+		req := r.request(ctx, http.MethodHead, a.Path, nil, 0)
 		req.Header.Set(headerWant, wantSHA256)
 		resp, over, err := r.ask(req)
 		if err != nil {
@@ -276,26 +278,26 @@ func (r *pulling) complete(ctx context.Context, a *arrival) (prefix []byte, err 
 			return nil, errLost
 		}
 		drop(resp)
-		a.digest, err = digest.Parse(resp.Header.Values(headerDigest))
+		a.Digest, err = digest.Parse(resp.Header.Values(headerDigest))
 		return nil, err
 	}
-	if r.p.cfg.push.noResume || a.size <= smallFile {
+	if r.p.cfg.push.noResume || a.Size <= store.SmallFile {
 		return nil, nil
 	}
-	offset, prefix, err := r.inbox.store.partial(a.path)
-	if err == nil && offset <= a.size {
-		a.offset = offset
+	offset, prefix, err := r.inbox.store.Partial(a.Path)
+	if err == nil && offset <= a.Size {
+		a.Offset = offset
 	}
 	return prefix, err
 }
 
 // get asks for a file; behind an arrival's offset, if the sender's file begins
 // with the prefix.
-func (r *pulling) get(ctx context.Context, a arrival, prefix []byte) (*http.Response, *contact, error) {
-	req := r.request(ctx, http.MethodGet, a.path, nil, 0)
+func (r *pulling) get(ctx context.Context, a store.File, prefix []byte) (*http.Response, *contact, error) {
+	req := r.request(ctx, http.MethodGet, a.Path, nil, 0)
 	req.Header.Set(headerWant, wantSHA256)
 	if prefix != nil {
-		req.Header.Set(headerOffset, strconv.FormatInt(a.offset, 10))
+		req.Header.Set(headerOffset, strconv.FormatInt(a.Offset, 10))
 		req.Header.Set(headerPrefix, digest.Field(prefix))
 	}
 	return r.ask(req)

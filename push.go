@@ -17,6 +17,7 @@ import (
 	"purr/internal/digest"
 	"purr/internal/display"
 	"purr/internal/relpath"
+	"purr/internal/store"
 	"purr/internal/sys"
 )
 
@@ -53,7 +54,7 @@ const (
 
 // smallCost is what a small file counts for beside its bytes, so that no more
 // are under way than there are descriptors for. One always fits, with its bytes.
-func smallCost() int64 { return (pushMemory - smallFile) / int64(openFiles()) }
+func smallCost() int64 { return (pushMemory - store.SmallFile) / int64(openFiles()) }
 
 // openFiles is how many files of a push or pull may be open at once: enough to
 // fill a long way, and never more than a part of the descriptors.
@@ -77,7 +78,7 @@ type fileBatch struct {
 func (b *fileBatch) add(e *entry) (full bool) {
 	b.files = append(b.files, e)
 	b.cost += e.Size + smallCost()
-	return len(b.files) >= 16 || b.cost >= smallFile
+	return len(b.files) >= 16 || b.cost >= store.SmallFile
 }
 
 // take empties the batch.
@@ -194,7 +195,7 @@ func (s *pushing) file(ctx context.Context, e *entry, skipped error) error {
 	switch {
 	case skipped != nil:
 		return s.giveUp(e, skipped)
-	case e.Size > smallFile:
+	case e.Size > store.SmallFile:
 		return s.start(ctx, []*entry{e}, largeCost)
 	}
 	if full := s.batch.add(e); !full {
@@ -258,7 +259,7 @@ func (s *pushing) sendTwice(ctx context.Context, e *entry) error {
 // sendOne sends a file as its size wants it. A nil error says that the file's
 // outcome is booked, or will be with the results.
 func (s *pushing) sendOne(ctx context.Context, name string, size int64) error {
-	if size <= smallFile {
+	if size <= store.SmallFile {
 		e, content, err := s.offer.read(name)
 		if err != nil {
 			return err
@@ -300,7 +301,7 @@ func (s *pushing) confirm(e *entry, name string) {
 		s.refused(name, 5, notSent)
 	default:
 		s.stored(e.Size)
-		s.p.sayStored(name, &stored{path: storedAs(e.As, name), size: e.Size, digest: f.sum, identical: e.Result == resultIdentical}, 0, time.Time{})
+		s.p.sayStored(name, &store.Stored{Path: storedAs(e.As, name), Size: e.Size, Digest: f.sum, Identical: e.Result == resultIdentical}, 0, time.Time{})
 	}
 }
 
@@ -437,7 +438,7 @@ func (s *pushing) book(name string, size int64, sum []byte, offset int64, begun 
 	}
 	s.stored(size)
 	as := storedAs(strings.TrimPrefix(resp.Header.Get("Location"), "/"), name)
-	s.p.sayStored(name, &stored{path: as, size: size, digest: sum, identical: resp.StatusCode == http.StatusNoContent}, offset, begun)
+	s.p.sayStored(name, &store.Stored{Path: as, Size: size, Digest: sum, Identical: resp.StatusCode == http.StatusNoContent}, offset, begun)
 }
 
 // refused says and counts what the receiver did not store.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"purr/internal/digest"
+	"purr/internal/store"
 	"purr/internal/testkit"
 )
 
@@ -189,7 +190,7 @@ func TestHostileClient(t *testing.T) {
 		t.Parallel()
 		dir := t.TempDir()
 		testkit.WriteFile(t, filepath.Join(dir, "small"), "content")
-		testkit.WriteFile(t, filepath.Join(dir, "large"), testkit.Noise(smallFile+1))
+		testkit.WriteFile(t, filepath.Join(dir, "large"), testkit.Noise(store.SmallFile+1))
 		for _, name := range []string{"small", "large"} {
 			p, addr := startPush(t, dir, name)
 			c := dialTest(t, "tcp", addr)
@@ -205,7 +206,7 @@ func TestHostileDigest(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	testkit.WriteFile(t, filepath.Join(dir, "small"), "content")
-	testkit.WriteFile(t, filepath.Join(dir, "large"), testkit.Noise(smallFile+1))
+	testkit.WriteFile(t, filepath.Join(dir, "large"), testkit.Noise(store.SmallFile+1))
 	for _, name := range []string{"small", "large"} {
 		for _, line := range []string{
 			`{"href":%q,"result":"stored","size":7,"digest":"` + digest.Field(testkit.SHA256("other")) + `"}`,

@@ -20,6 +20,7 @@ import (
 	"purr/internal/copier"
 	"purr/internal/fdio"
 	"purr/internal/sock"
+	"purr/internal/store"
 	"purr/internal/sys"
 )
 
@@ -238,7 +239,7 @@ func (in *rawFile) rename(dir *os.File) error {
 	var err error
 	if in.p.cfg.file.force {
 		err = renameForce(in.dir, in.partial, name)
-	} else if handled, failed := renameNoReplace(dir, in.partial, name); handled {
+	} else if handled, failed := store.RenameNoReplace(dir, in.partial, name); handled {
 		err = failed
 	} else {
 		err = linkNoReplace(in.dir, in.partial, name)

@@ -1,34 +1,37 @@
 package main
 
-import "net/http"
+import (
+	"net/http"
+	"purr/internal/store"
+)
 
 // httpCode returns the HTTP status code that answers a store's error.
-func httpCode(k Kind) int {
+func httpCode(k store.Kind) int {
 	switch k {
-	case Invalid:
+	case store.Invalid:
 		return http.StatusBadRequest
-	case Forbidden:
+	case store.Forbidden:
 		return http.StatusForbidden
-	case Conflict:
+	case store.Conflict:
 		return http.StatusConflict
-	case Exists:
+	case store.Exists:
 		return http.StatusPreconditionFailed
-	case TooLarge:
+	case store.TooLarge:
 		return http.StatusRequestEntityTooLarge
-	case NoSpace:
+	case store.NoSpace:
 		return http.StatusInsufficientStorage
-	case Mismatch:
+	case store.Mismatch:
 		return http.StatusUnprocessableEntity
 	}
 	return http.StatusInternalServerError
 }
 
 // refusedStatus returns the exit status for a file that a store has not taken.
-func refusedStatus(k Kind) int {
+func refusedStatus(k store.Kind) int {
 	switch k {
-	case Mismatch:
+	case store.Mismatch:
 		return 5
-	case Unsynced:
+	case store.Unsynced:
 		return 3
 	}
 	return 4

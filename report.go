@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"purr/internal/display"
+
+	"purr/internal/store"
 )
 
 // What --push and --pull say of each file: a line, or an event under --json.
@@ -77,43 +79,43 @@ func failedEvent(name, status, why, partial string, kept int64) []field {
 // sayStored says, at the sender, that a file is where it should be. Its
 // transfer went on from offset and began at begun, which is zero for one that
 // was not alone on its way.
-func (p *purr) sayStored(name string, f *stored, offset int64, begun time.Time) {
-	if f.identical {
+func (p *purr) sayStored(name string, f *store.Stored, offset int64, begun time.Time) {
+	if f.Identical {
 		p.sayIdentical(display.Quote(name), f)
 		return
 	}
 	event := storedEvent(f, offset)
-	if f.path != name { // at a sender "path" is its own
+	if f.Path != name { // at a sender "path" is its own
 		event[0].value = name
-		event = append(event, field{"as", f.path})
+		event = append(event, field{"as", f.Path})
 	}
-	p.sayFile(event, "%s: %d bytes stored and verified%s, sha256 %.8x%s", display.Quote(name), f.size, storedUnder(f, name), f.digest, rateOf(f, offset, begun))
+	p.sayFile(event, "%s: %d bytes stored and verified%s, sha256 %.8x%s", display.Quote(name), f.Size, storedUnder(f, name), f.Digest, rateOf(f, offset, begun))
 }
 
 // sayReceived is sayStored at the receiver.
-func (p *purr) sayReceived(name string, f *stored, offset int64, begun time.Time) {
-	if f.identical {
+func (p *purr) sayReceived(name string, f *store.Stored, offset int64, begun time.Time) {
+	if f.Identical {
 		p.sayIdentical(strconv.Quote(name), f)
 		return
 	}
-	p.sayFile(storedEvent(f, offset), "stored %s%s: %d bytes, sha256 %.8x%s", strconv.Quote(name), storedUnder(f, name), f.size, f.digest, rateOf(f, offset, begun))
+	p.sayFile(storedEvent(f, offset), "stored %s%s: %d bytes, sha256 %.8x%s", strconv.Quote(name), storedUnder(f, name), f.Size, f.Digest, rateOf(f, offset, begun))
 }
 
 // storedUnder says under which name a file is stored, if that is not its own.
-func storedUnder(f *stored, name string) string {
-	if f.path == name {
+func storedUnder(f *store.Stored, name string) string {
+	if f.Path == name {
 		return ""
 	}
-	return " as " + strconv.Quote(f.path)
+	return " as " + strconv.Quote(f.Path)
 }
 
-func (p *purr) sayIdentical(name string, f *stored) {
-	p.sayFile(storedEvent(f, 0), "%s: %d bytes already there, identical, sha256 %.8x", name, f.size, f.digest)
+func (p *purr) sayIdentical(name string, f *store.Stored) {
+	p.sayFile(storedEvent(f, 0), "%s: %d bytes already there, identical, sha256 %.8x", name, f.Size, f.Digest)
 }
 
-func storedEvent(f *stored, offset int64) []field {
-	event := []field{{"path", f.path}, {"size", f.size}, {"sha256", hex.EncodeToString(f.digest)}, {"status", resultStored}}
-	if f.identical {
+func storedEvent(f *store.Stored, offset int64) []field {
+	event := []field{{"path", f.Path}, {"size", f.Size}, {"sha256", hex.EncodeToString(f.Digest)}, {"status", resultStored}}
+	if f.Identical {
 		event[len(event)-1].value = resultIdentical
 	}
 	if offset > 0 {
@@ -123,11 +125,11 @@ func storedEvent(f *stored, offset int64) []field {
 }
 
 // rateOf is how fast a large file came, for the end of its line.
-func rateOf(f *stored, offset int64, begun time.Time) string {
-	if f.size <= smallFile || begun.IsZero() {
+func rateOf(f *store.Stored, offset int64, begun time.Time) string {
+	if f.Size <= store.SmallFile || begun.IsZero() {
 		return ""
 	}
-	return ", " + display.Rate(f.size-offset, time.Since(begun))
+	return ", " + display.Rate(f.Size-offset, time.Since(begun))
 }
 
 // sayRefusedThere says what the other end did not store, at the sender.

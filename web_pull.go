@@ -17,6 +17,7 @@ import (
 	"purr/internal/digest"
 	"purr/internal/display"
 	"purr/internal/relpath"
+	"purr/internal/store"
 )
 
 // The site of a listener of --pull: what comes in.
@@ -25,7 +26,7 @@ func (b *inbox) role() role { return roleReceiver }
 
 func (b *inbox) track(v *visit) *tracker { return b.p.track("from "+v.name, 0) }
 
-func (b *inbox) close() error { return b.store.close() }
+func (b *inbox) close() error { return b.store.Close() }
 
 func (b *inbox) serve(w http.ResponseWriter, r *http.Request, v *visit) {
 	name := strings.TrimPrefix(r.URL.Path, "/")
@@ -54,7 +55,7 @@ func (b *inbox) serve(w http.ResponseWriter, r *http.Request, v *visit) {
 // digest, or that there is one of some size. The digest of what did not come
 // in here is nobody's business.
 func (b *inbox) head(w http.ResponseWriter, r *http.Request, name string, v *visit) {
-	if size, ok := b.store.existing(name); ok {
+	if size, ok := b.store.Existing(name); ok {
 		if v.exchange.Load() == nil {
 			refuse(w, http.StatusForbidden, "this end receives: nothing can be fetched from it")
 			return
@@ -64,9 +65,9 @@ func (b *inbox) head(w http.ResponseWriter, r *http.Request, name string, v *vis
 		return
 	}
 	done := v.working(w, r)
-	offset, sum, err := b.store.partial(name)
+	offset, sum, err := b.store.Partial(name)
 	done()
-	var refused *Error
+	var refused *store.Error
 	switch {
 	case errors.As(err, &refused):
 		w.WriteHeader(httpCode(refused.Kind))
@@ -91,76 +92,76 @@ func (b *inbox) put(w http.ResponseWriter, r *http.Request, name string, v *visi
 	if err == nil && (r.Header.Get("Content-Range") != "" || r.Header.Get(headerWhole) == "?0") {
 		err = errors.New("a part of a file is not a file: send it whole") // RFC 9110, section 14.4
 	}
-	var f *stored
+	var f *store.Stored
 	if err == nil {
 		f, err = b.receive(w, r, a, v)
 	} else {
-		err = &Error{Invalid, err.Error()}
+		err = &store.Error{Kind: store.Invalid, Text: err.Error()}
 	}
 	if errors.Is(err, errLost) {
 		v.contact.loseLane(contactOf(r))
 	}
 	status := b.answer(w, r, name, f, err, v)
 	if err == nil {
-		b.p.sayReceived(name, f, a.offset, begun)
+		b.p.sayReceived(name, f, a.Offset, begun)
 	}
 	b.finished(r, status, v)
 }
 
 // receive takes the body in.
-func (b *inbox) receive(w http.ResponseWriter, r *http.Request, a arrival, v *visit) (f *stored, err error) {
+func (b *inbox) receive(w http.ResponseWriter, r *http.Request, a store.File, v *visit) (f *store.Stored, err error) {
 	done := v.working(w, r)
 	defer func() { done() }()
-	defer v.turn(a.path)()
+	defer v.turn(a.Path)()
 	if x := v.exchange.Load(); x != nil {
-		if !x.came.add(a.path) {
+		if !x.came.add(a.Path) {
 			return nil, errTwice
 		}
 		defer func() {
 			if err != nil { // it may be sent again
-				x.came.remove(a.path)
+				x.came.remove(a.Path)
 			}
 		}()
 	}
 	b.files <- struct{}{}
 	defer func() { <-b.files }()
-	in, same, err := b.store.begin(a)
+	in, same, err := b.store.Begin(a)
 	if same != nil || err != nil {
 		return same, err
 	}
 	done()
 	done = func() {}
-	if a.offset > 0 {
-		b.p.sayResuming(strconv.Quote(a.path), a.offset, a.size)
+	if a.Offset > 0 {
+		b.p.sayResuming(strconv.Quote(a.Path), a.Offset, a.Size)
 	}
 	bar := b.uploadBar(a, v)
 	if v.exchange.Load() == nil {
 		defer bar.end()
 	}
-	return b.take(a.path, in, a.size, v.body(w, r), func() ([]byte, error) {
+	return b.take(a.Path, in, a.Size, v.body(w, r), func() ([]byte, error) {
 		done = v.working(w, r)
 		if why := r.Trailer.Get(headerError); why != "" {
 			return nil, givenUp(why)
 		}
-		if a.digest != nil {
-			return a.digest, nil
+		if a.Digest != nil {
+			return a.Digest, nil
 		}
 		sum, err := digest.Parse(r.Trailer.Values(headerDigest))
-		if err == nil && sum == nil && a.offset > 0 {
+		if err == nil && sum == nil && a.Offset > 0 {
 			// What is here may be the beginning of another file.
-			err = &Error{Invalid, "the rest of a file needs the " + headerDigest + " of the whole"}
+			err = &store.Error{Kind: store.Invalid, Text: "the rest of a file needs the " + headerDigest + " of the whole"}
 		}
 		return sum, err
 	}, contactOf(r), bar)
 }
 
 // uploadBar is what shows an upload: the exchange's, or one of its own.
-func (b *inbox) uploadBar(a arrival, v *visit) *tracker {
+func (b *inbox) uploadBar(a store.File, v *visit) *tracker {
 	if x := v.exchange.Load(); x != nil {
-		x.bar.grow(max(0, a.size-a.offset))
+		x.bar.grow(max(0, a.Size-a.Offset))
 		return x.bar
 	}
-	return b.p.track(display.Quote(a.path), a.size)
+	return b.p.track(display.Quote(a.Path), a.Size)
 }
 
 // body is a request's body, of which something must come now and then. On the
@@ -177,22 +178,22 @@ func (v *visit) body(w http.ResponseWriter, r *http.Request) io.Reader {
 // answer tells the client what became of its file, and returns the status that
 // makes. To a purr it says why a file was given up in a line of the exchange,
 // so that is for there to say.
-func (b *inbox) answer(w http.ResponseWriter, r *http.Request, name string, f *stored, err error, v *visit) int {
+func (b *inbox) answer(w http.ResponseWriter, r *http.Request, name string, f *store.Stored, err error, v *visit) int {
 	if err == nil {
-		w.Header().Set(headerDigest, digest.Field(f.digest))
+		w.Header().Set(headerDigest, digest.Field(f.Digest))
 		if r.Header.Get(headerMtime) != "" {
 			w.Header().Set(headerMtime, "accepted")
 		}
 		code := http.StatusCreated
-		if f.identical {
+		if f.Identical {
 			code = http.StatusNoContent
 		}
-		if f.path != name {
-			w.Header().Set("Location", "/"+relpath.Escape(f.path)) // RFC 9110, section 15.3.2
+		if f.Path != name {
+			w.Header().Set("Location", "/"+relpath.Escape(f.Path)) // RFC 9110, section 15.3.2
 		}
 		w.WriteHeader(code)
 		if x := v.exchange.Load(); x != nil {
-			x.stored(f.size)
+			x.stored(f.Size)
 		}
 		return 0
 	}
@@ -200,7 +201,7 @@ func (b *inbox) answer(w http.ResponseWriter, r *http.Request, name string, f *s
 		return 0
 	}
 	status, why := b.sayRefused(name, err)
-	var refused *Error
+	var refused *store.Error
 	switch {
 	case errors.As(err, &refused):
 		refuseUpload(w, r, httpCode(refused.Kind), why, v)
@@ -223,7 +224,7 @@ func (b *inbox) answer(w http.ResponseWriter, r *http.Request, name string, f *s
 // leave to send, and net/http takes in small rests.
 func refuseUpload(w http.ResponseWriter, r *http.Request, code int, text string, v *visit) {
 	rc := http.NewResponseController(w)
-	small := r.ContentLength >= 0 && r.ContentLength <= smallFile
+	small := r.ContentLength >= 0 && r.ContentLength <= store.SmallFile
 	if small || v.exchange.Load() != nil || r.ProtoMajor == 1 && rc.EnableFullDuplex() != nil {
 		refuse(w, code, text)
 		return
@@ -298,8 +299,8 @@ func (b *inbox) part(w http.ResponseWriter, part *multipart.Part, v *visit) (pag
 	name, begun := part.FileName(), time.Now()
 	b.files <- struct{}{}
 	defer func() { <-b.files }()
-	in, _, err := b.store.begin(arrival{path: name, size: -1})
-	var f *stored
+	in, _, err := b.store.Begin(store.File{Path: name, Size: -1})
+	var f *store.Stored
 	if err == nil {
 		body := &timedReader{part, http.NewResponseController(w), v.silence}
 		bar := b.p.track(display.Quote(name), -1)
@@ -311,7 +312,7 @@ func (b *inbox) part(w http.ResponseWriter, part *multipart.Part, v *visit) (pag
 		return pageResult{name: name, refusal: why}, status
 	}
 	b.p.sayReceived(name, f, 0, begun)
-	return pageResult{name: f.path, size: f.size, digest: fmt.Sprintf("%x", f.digest)}, 0
+	return pageResult{name: f.Path, size: f.Size, digest: fmt.Sprintf("%x", f.Digest)}, 0
 }
 
 // converse reads the lines of a purr that pushes: what it gave up, links,

@@ -21,6 +21,7 @@ import (
 	"purr/internal/digest"
 	"purr/internal/display"
 	"purr/internal/relpath"
+	"purr/internal/store"
 	"purr/internal/sys"
 )
 
@@ -383,7 +384,7 @@ func (s *shelf) listTo(ctx context.Context, x *exchange) error {
 			left.Status = 4
 			return s.leaveOut(x, e, skipped)
 		}
-		if e.Size > smallFile {
+		if e.Size > store.SmallFile {
 			x.sent.expect(e.Href, sentFile{})
 			return x.send(e)
 		}
@@ -473,7 +474,7 @@ func (s *shelf) results(x *exchange) error {
 			x.failed(5)
 		default:
 			x.stored(e.Size)
-			s.p.sayStored(name, &stored{path: storedAs(e.As, name), size: e.Size, digest: sum, identical: e.Result == resultIdentical}, e.Resume, sent.begun)
+			s.p.sayStored(name, &store.Stored{Path: storedAs(e.As, name), Size: e.Size, Digest: sum, Identical: e.Result == resultIdentical}, e.Resume, sent.begun)
 		}
 	}
 }

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package main
+package store
 
 import (
 	"errors"
@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-func openNameless(*os.File) (*os.File, error)    { return nil, errors.ErrUnsupported }
-func linkNameless(_, _ *os.File, _ string) error { return errors.ErrUnsupported }
+func openUnnamed(*os.File) (*os.File, error)    { return nil, errors.ErrUnsupported }
+func linkUnnamed(_, _ *os.File, _ string) error { return errors.ErrUnsupported }
 
 func preallocate(*os.File, int64, int64) (bool, error) { return false, nil }
 func punch(*os.File, int64, int64)                     {}

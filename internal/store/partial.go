@@ -1,4 +1,4 @@
-package main
+package store
 
 import (
 	"crypto/sha256"
@@ -16,7 +16,7 @@ const keepFrom = 1 << 20
 
 // A proof is the SHA-256 of a partial file as it was when a sender asked for
 // it, ready to go on, so that the prefix is read only once.
-type proof struct {
+type prefixHash struct {
 	hash    hash.Hash
 	info    fs.FileInfo
 	size    int64
@@ -24,16 +24,16 @@ type proof struct {
 }
 
 // maxProofs bounds what senders can make us remember by asking.
-const maxProofs = 64
+const maxPrefixHashes = 64
 
 // partial returns how much a partial upload of path holds and the SHA-256 of
 // that, or an offset of 0 if there is none that can be gone on with: also while
 // somebody writes it. The error is a refusal of the name.
-func (s *store) partial(path string) (offset int64, digest []byte, err error) {
+func (s *Store) Partial(path string) (offset int64, digest []byte, err error) {
 	if err := s.checkName(path); err != nil {
 		return 0, nil, err
 	}
-	if s.noResume {
+	if s.NoResume {
 		return 0, nil, nil
 	}
 	dir, _ := splitPath(path)
@@ -57,8 +57,8 @@ func (s *store) partial(path string) (offset int64, digest []byte, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.proofs) < maxProofs {
-		s.proofs[path] = proof{h, info, info.Size(), info.ModTime()}
+	if len(s.prefixHashes) < maxPrefixHashes {
+		s.prefixHashes[path] = prefixHash{h, info, info.Size(), info.ModTime()}
 	}
 	return info.Size(), h.Sum(nil), nil
 }
@@ -66,10 +66,10 @@ func (s *store) partial(path string) (offset int64, digest []byte, err error) {
 // proven returns the hash that has hashed the first size bytes of f, which is
 // the partial upload of path. It reads them unless that was done for partial and
 // nobody has changed the file since.
-func (s *store) proven(path string, f *os.File, info fs.FileInfo, size int64) (hash.Hash, error) {
+func (s *Store) resumeHash(path string, f *os.File, info fs.FileInfo, size int64) (hash.Hash, error) {
 	s.mu.Lock()
-	p, ok := s.proofs[path]
-	delete(s.proofs, path)
+	p, ok := s.prefixHashes[path]
+	delete(s.prefixHashes, path)
 	s.mu.Unlock()
 	if ok && p.size == size && info.Size() == size && p.modTime.Equal(info.ModTime()) && os.SameFile(p.info, info) {
 		return p.hash, nil
@@ -97,7 +97,7 @@ func hashFile(h hash.Hash, f *os.File, n int64) (int64, error) {
 // be a new one. It returns nil if there is none, if somebody else writes it, or
 // if it is anything but a file of our own with this one name: the content would
 // not be ours, or would go elsewhere.
-func (s *store) openPartial(d *folder, name string, create bool) (*os.File, fs.FileInfo) {
+func (s *Store) openPartial(d *folder, name string, create bool) (*os.File, fs.FileInfo) {
 	for range 3 {
 		var f *os.File
 		err := fs.ErrExist
@@ -128,7 +128,7 @@ func (s *store) openPartial(d *folder, name string, create bool) (*os.File, fs.F
 
 // isOurs reports whether a file is one that nobody but this user can have put
 // content into, and that has no other name.
-func (s *store) isOurs(info fs.FileInfo) bool {
+func (s *Store) isOurs(info fs.FileInfo) bool {
 	return info.Mode().IsRegular() && !hasOtherNames(info) && sameOwner(info, s.probe)
 }
 
@@ -140,14 +140,14 @@ func (d *folder) holds(name string, info fs.FileInfo) bool {
 
 // prepare gets everything ready for the first byte: the file to collect it in,
 // and the space for it. d is the directory, nil if it is to be created.
-func (in *incoming) prepare(d *folder) error {
+func (in *Upload) prepare(d *folder) error {
 	s := in.store
 	s.mu.Lock()
-	already := s.kept[in.path] // counted when it came
+	already := s.suspended[in.Path] // counted when it came
 	s.mu.Unlock()
-	in.taken = max(in.size, in.offset) - already
-	if err := s.take(in.taken); err != nil {
-		in.taken = 0
+	in.charged = max(in.Size, in.Offset) - already
+	if err := s.charge(in.charged); err != nil {
+		in.charged = 0
 		return err
 	}
 	if d == nil {
@@ -165,30 +165,30 @@ func (in *incoming) prepare(d *folder) error {
 		return err
 	}
 	s.mu.Lock()
-	in.taken += s.kept[in.path]
-	delete(s.kept, in.path)
+	in.charged += s.suspended[in.Path]
+	delete(s.suspended, in.Path)
 	s.mu.Unlock()
 	return nil
 }
 
 // open opens the partial file in d, empty but for what the transfer goes on
 // from. A partial file that this transfer cannot have stays as it is.
-func (in *incoming) open(d *folder) error {
-	name := partialName(in.path)
-	if in.store.nameless && in.size >= 0 && in.size <= smallFile && in.offset == 0 {
+func (in *Upload) open(d *folder) error {
+	name := partialName(in.Path)
+	if in.store.unnamed && in.Size >= 0 && in.Size <= SmallFile && in.Offset == 0 {
 		// One that an earlier, larger file has left is to be used up.
 		if _, err := d.root.Lstat(name); errors.Is(err, fs.ErrNotExist) {
-			if handled, err := in.openNameless(d); handled {
+			if handled, err := in.openUnnamed(d); handled {
 				return err
 			}
 		}
 	}
 	f, info := in.store.openPartial(d, name, true)
-	if in.offset > 0 && (in.store.noResume || f == nil || info.Size() < in.offset || in.size >= 0 && in.size < in.offset) {
+	if in.Offset > 0 && (in.store.NoResume || f == nil || info.Size() < in.Offset || in.Size >= 0 && in.Size < in.Offset) {
 		in.abandon(d, name, f, info)
-		return errorf(Conflict, "no partial upload of %d bytes here", in.offset)
+		return errorf(Conflict, "no partial upload of %d bytes here", in.Offset)
 	}
-	in.resumable = f != nil && !in.store.noResume && in.store.isOurs(info)
+	in.resumable = f != nil && !in.store.NoResume && in.store.isOurs(info)
 	if f == nil {
 		name = randomPartial()
 		var err error
@@ -200,30 +200,30 @@ func (in *incoming) open(d *folder) error {
 			return err
 		}
 	}
-	err := in.promise(d, diskOf(info), spaceOf(info))
+	err := in.reserve(d, diskOf(info), spaceOf(info))
 	if err == nil {
-		in.hash, err = in.store.proven(in.path, f, info, in.offset)
+		in.hash, err = in.store.resumeHash(in.Path, f, info, in.Offset)
 	}
 	if err != nil {
 		in.abandon(d, name, f, info)
 		return err
 	}
 	in.file, in.partName, in.info = f, name, info
-	in.received, in.end = in.offset, in.offset
-	if info.Size() != in.offset {
-		err = f.Truncate(in.offset)
+	in.received, in.end = in.Offset, in.Offset
+	if info.Size() != in.Offset {
+		err = f.Truncate(in.Offset)
 	}
-	if err == nil && in.size-in.offset >= keepFrom {
-		in.preallocated, err = preallocate(f, in.offset, in.size-in.offset)
+	if err == nil && in.Size-in.Offset >= keepFrom {
+		in.preallocated, err = preallocate(f, in.Offset, in.Size-in.Offset)
 		if in.preallocated {
-			in.keepPromise(in.promised)
+			in.unreserve(in.reserved)
 		} else if noSpace(err) {
 			free, _ := freeSpace(d.dir)
-			err = errNoSpace(free, in.size-in.offset)
+			err = errNoSpace(free, in.Size-in.Offset)
 		}
 	}
 	if err != nil {
-		_ = f.Truncate(in.offset)
+		_ = f.Truncate(in.Offset)
 		in.abandon(d, name, f, info)
 		in.file = nil
 	}
@@ -232,8 +232,8 @@ func (in *incoming) open(d *folder) error {
 
 // openNameless opens a file without a name in d's file system. If handled is
 // false it has no such thing.
-func (in *incoming) openNameless(d *folder) (handled bool, err error) {
-	f, err := openNameless(d.dir)
+func (in *Upload) openUnnamed(d *folder) (handled bool, err error) {
+	f, err := openUnnamed(d.dir)
 	if errors.Is(err, errors.ErrUnsupported) {
 		return false, nil
 	}
@@ -251,14 +251,14 @@ func (in *incoming) openNameless(d *folder) (handled bool, err error) {
 
 // takesNameless reports whether a file can be given its first name when it is
 // whole, which it tries.
-func (d *folder) takesNameless() bool {
-	f, err := openNameless(d.dir)
+func (d *folder) supportsUnnamed() bool {
+	f, err := openUnnamed(d.dir)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
 	name := randomPartial()
-	if !setOpenTime(f, time.Now()) || linkNameless(f, d.dir, name) != nil {
+	if !setOpenTime(f, time.Now()) || linkUnnamed(f, d.dir, name) != nil {
 		return false
 	}
 	return d.root.Remove(name) == nil
@@ -266,7 +266,7 @@ func (d *folder) takesNameless() bool {
 
 // abandon closes a partial file that the transfer does not get, and removes it
 // unless it holds something from before.
-func (in *incoming) abandon(d *folder, name string, f *os.File, info fs.FileInfo) {
+func (in *Upload) abandon(d *folder, name string, f *os.File, info fs.FileInfo) {
 	if f == nil {
 		return
 	}

@@ -1,4 +1,4 @@
-package main
+package store
 
 import (
 	"errors"
@@ -20,14 +20,14 @@ type folder struct {
 	root *os.Root
 	dir  *os.File
 
-	lent   *lentFolders // where it goes back to; nil if close closes it
-	users  int          // those who have borrowed it; lentFolders has the say
+	cache  *dirCache // where it goes back to; nil if close closes it
+	users  int       // those who have borrowed it; lentFolders has the say
 	opened time.Time
 }
 
 func (d *folder) close() {
-	if d.lent != nil {
-		d.lent.giveBack(d)
+	if d.cache != nil {
+		d.cache.giveBack(d)
 	} else {
 		d.closeNow()
 	}
@@ -36,28 +36,28 @@ func (d *folder) close() {
 // lentFolders keeps directories open into which one file after the other
 // comes: to open one costs as much as to create a file in it. Not for long, and
 // only to begin a file: what gives it its name opens the directory anew.
-type lentFolders struct {
+type dirCache struct {
 	mu     sync.Mutex
 	byPath map[string]*folder
 }
 
 const (
-	mostLent = 8
-	lentFor  = time.Second
+	maxCachedDirs = 8
+	cacheTime     = time.Second
 )
 
 // lend opens the directory dir of the store, or lends one that is open. The
 // error is folder's; the borrower calls close.
-func (s *store) lend(dir string) (*folder, error) {
-	l := &s.lent
+func (s *Store) openDir(dir string) (*folder, error) {
+	l := &s.dirs
 	l.mu.Lock()
-	if d := l.byPath[dir]; d != nil && time.Since(d.opened) < lentFor && d.isThere() {
+	if d := l.byPath[dir]; d != nil && time.Since(d.opened) < cacheTime && d.isThere() {
 		d.users++
 		l.mu.Unlock()
 		return d, nil
 	}
 	l.mu.Unlock()
-	s.lent.forget(dir)
+	s.dirs.evict(dir)
 	d, err := s.folder(dir)
 	if err != nil {
 		return nil, err
@@ -68,12 +68,12 @@ func (s *store) lend(dir string) (*folder, error) {
 		return d, nil // somebody was faster
 	}
 	for path, old := range l.byPath {
-		if len(l.byPath) >= mostLent && old.users == 0 {
-			l.forgetLocked(path)
+		if len(l.byPath) >= maxCachedDirs && old.users == 0 {
+			l.evictLocked(path)
 		}
 	}
-	if len(l.byPath) < mostLent {
-		d.lent, d.users, d.opened = l, 1, time.Now()
+	if len(l.byPath) < maxCachedDirs {
+		d.cache, d.users, d.opened = l, 1, time.Now()
 		l.byPath[dir] = d
 	}
 	return d, nil
@@ -87,7 +87,7 @@ func (d *folder) isThere() bool {
 
 // giveBack ends one use of a folder, which is closed with the last one unless
 // it may be lent again.
-func (l *lentFolders) giveBack(d *folder) {
+func (l *dirCache) giveBack(d *folder) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if d.users--; d.users == 0 && d.opened.IsZero() {
@@ -96,13 +96,13 @@ func (l *lentFolders) giveBack(d *folder) {
 }
 
 // forget lends a directory no more.
-func (l *lentFolders) forget(dir string) {
+func (l *dirCache) evict(dir string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.forgetLocked(dir)
+	l.evictLocked(dir)
 }
 
-func (l *lentFolders) forgetLocked(dir string) {
+func (l *dirCache) evictLocked(dir string) {
 	d := l.byPath[dir]
 	if d == nil {
 		return
@@ -114,11 +114,11 @@ func (l *lentFolders) forgetLocked(dir string) {
 }
 
 // forgetAll closes what nobody has borrowed.
-func (l *lentFolders) forgetAll() {
+func (l *dirCache) evictAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for dir := range l.byPath {
-		l.forgetLocked(dir)
+		l.evictLocked(dir)
 	}
 }
 
@@ -129,7 +129,7 @@ func (d *folder) closeNow() {
 
 // folder opens the directory dir of the store, "." for the top. The error is
 // fs.ErrNotExist if it is not there, and a refusal if something else is.
-func (s *store) folder(dir string) (*folder, error) {
+func (s *Store) folder(dir string) (*folder, error) {
 	root, err := s.root.OpenRoot(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		// A link that leads nowhere is in the way of a directory, too.
@@ -154,7 +154,7 @@ func (s *store) folder(dir string) (*folder, error) {
 
 // obstacle is the refusal for the first component of dir that is not a
 // directory, nil if there is none.
-func (s *store) obstacle(dir string) *Error {
+func (s *Store) obstacle(dir string) *Error {
 	for i := range len(dir) + 1 {
 		if i < len(dir) && dir[i] != '/' {
 			continue
@@ -176,7 +176,7 @@ func (s *store) obstacle(dir string) *Error {
 
 // makeFolder opens the directory dir of the store and creates what is missing
 // of it.
-func (s *store) makeFolder(dir string) (*folder, error) {
+func (s *Store) makeFolder(dir string) (*folder, error) {
 	for range 3 { // somebody may remove it meanwhile
 		d, err := s.folder(dir)
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -196,13 +196,13 @@ func (s *store) makeFolder(dir string) (*folder, error) {
 
 // makeDir creates one directory and remembers that it is the store's own, and
 // that its name is yet to be brought onto stable storage.
-func (s *store) makeDir(dir string) error {
+func (s *Store) makeDir(dir string) error {
 	if err := s.root.Mkdir(dir, 0o777); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.made[s.sum(dir)] = struct{}{}
+	s.createdDirs[s.sum(dir)] = struct{}{}
 	s.unsynced[path.Dir(dir)] = struct{}{}
 	return nil
 }
@@ -211,7 +211,7 @@ func (s *store) makeDir(dir string) error {
 // where this store has created it, also by begin; zero values are not set. The
 // caller names a directory after everything that is in it: a later entry would
 // change its time, and the mode may forbid it.
-func (s *store) dir(path string, mode fs.FileMode, modTime time.Time) error {
+func (s *Store) Mkdir(path string, mode fs.FileMode, modTime time.Time) error {
 	if err := s.checkName(path); err != nil {
 		return err
 	}
@@ -221,7 +221,7 @@ func (s *store) dir(path string, mode fs.FileMode, modTime time.Time) error {
 	}
 	defer d.close()
 	s.mu.Lock()
-	_, made := s.made[s.sum(path)]
+	_, made := s.createdDirs[s.sum(path)]
 	s.mu.Unlock()
 	if !made {
 		return nil
@@ -239,15 +239,15 @@ func (s *store) dir(path string, mode fs.FileMode, modTime time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unsynced[path] = struct{}{}
-	delete(s.made, s.sum(path)) // it stays, also if nothing comes into it
-	delete(s.hollow, path)
+	delete(s.createdDirs, s.sum(path)) // it stays, also if nothing comes into it
+	delete(s.emptyDirs, path)
 	return nil
 }
 
 // link creates a symbolic link that stays inside the store. It never replaces
 // anything; the same link being there already is fine. Links come last: what is
 // received later would follow them.
-func (s *store) link(p, target string) error {
+func (s *Store) Symlink(p, target string) error {
 	if err := s.checkName(p); err != nil {
 		return err
 	}
@@ -284,7 +284,7 @@ func (s *store) link(p, target string) error {
 }
 
 // passesLink reports whether a component of dir is a symbolic link.
-func (s *store) passesLink(dir string) bool {
+func (s *Store) passesLink(dir string) bool {
 	for dir != "." {
 		if info, err := s.root.Lstat(dir); err != nil || info.Mode()&fs.ModeSymlink != 0 {
 			return true
@@ -296,7 +296,7 @@ func (s *store) passesLink(dir string) bool {
 
 // existing returns the size of the regular file under a final name; ok is false
 // if there is none.
-func (s *store) existing(path string) (size int64, ok bool) {
+func (s *Store) Existing(path string) (size int64, ok bool) {
 	if s.checkName(path) != nil {
 		return 0, false
 	}
@@ -309,7 +309,7 @@ func (s *store) existing(path string) (size int64, ok bool) {
 
 // settle brings the directories and links that were created, and whose names
 // no commit has covered, onto stable storage.
-func (s *store) settle() error {
+func (s *Store) Sync() error {
 	s.mu.Lock()
 	dirs := make([]string, 0, len(s.unsynced))
 	for dir := range s.unsynced {

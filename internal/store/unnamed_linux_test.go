@@ -1,11 +1,12 @@
-package main
+package store
 
 import (
 	"errors"
 	"os"
 	"path/filepath"
-	"purr/internal/testkit"
 	"testing"
+
+	"purr/internal/testkit"
 )
 
 // A small file that has no name while it comes in does all that one with a
@@ -13,13 +14,13 @@ import (
 func TestStoreNameless(t *testing.T) {
 	t.Parallel()
 	for _, nameless := range []bool{true, false} {
-		s, dir := openStoreTest(t, storeOptions{})
-		if !s.nameless {
+		s, dir := openStoreTest(t, Options{})
+		if !s.unnamed {
 			t.Fatal("no file without a name on this file system")
 		}
-		s.nameless = nameless
-		a := arrival{path: "d/f", size: 3, mode: 0o640}
-		in, _, err := s.begin(a)
+		s.unnamed = nameless
+		a := File{Path: "d/f", Size: 3, Mode: 0o640}
+		in, _, err := s.Begin(a)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,17 +30,17 @@ func TestStoreNameless(t *testing.T) {
 		if left, err := os.ReadDir(filepath.Join(dir, "d")); err != nil || (len(left) == 0) != nameless {
 			t.Errorf("left %v, %v", left, err)
 		}
-		in.drop()
+		in.Abort()
 		for _, c := range []struct {
-			storeOptions
+			Options
 			content, path string // path: "" is refused
 		}{
 			{content: "one", path: "d/f"},
 			{content: "two"},
-			{storeOptions{force: true}, "two", "d/f"},
-			{storeOptions{rename: true}, "six", "d/f (1)"},
+			{Options{Force: true}, "two", "d/f"},
+			{Options{Rename: true}, "six", "d/f (1)"},
 		} {
-			s.force, s.rename = c.force, c.rename
+			s.Force, s.Rename = c.Force, c.Rename
 			got, err := put(s, a, c.content)
 			if c.path == "" {
 				if !errors.As(err, new(*Error)) {
@@ -47,12 +48,12 @@ func TestStoreNameless(t *testing.T) {
 				}
 				continue
 			}
-			if err != nil || c.rename == (got.path == "d/f") {
+			if err != nil || c.Rename == (got.Path == "d/f") {
 				t.Errorf("%+v: %+v, %v", c, got, err)
 				continue
 			}
-			testkit.HasContent(t, filepath.Join(dir, got.path), c.content)
-			if info, err := os.Stat(filepath.Join(dir, got.path)); err != nil || info.Mode().Perm() != permissions(0o640, s.umask) {
+			testkit.HasContent(t, filepath.Join(dir, got.Path), c.content)
+			if info, err := os.Stat(filepath.Join(dir, got.Path)); err != nil || info.Mode().Perm() != permissions(0o640, s.umask) {
 				t.Errorf("%+v: %v, %v", c, info.Mode(), err)
 			}
 		}
@@ -66,7 +67,7 @@ func TestStoreNameless(t *testing.T) {
 // nothing in.
 func TestStoreLent(t *testing.T) {
 	t.Parallel()
-	s, dir := openStoreTest(t, storeOptions{})
+	s, dir := openStoreTest(t, Options{})
 	for i, meanwhile := range []func(d string) error{
 		func(string) error { return nil },
 		os.RemoveAll,
@@ -76,7 +77,7 @@ func TestStoreLent(t *testing.T) {
 			t.Fatal(err)
 		}
 		name := string(rune('a' + i))
-		if _, err := put(s, arrival{path: "d/" + name, size: 1}, "x"); err != nil && !errors.Is(err, errMoved) {
+		if _, err := put(s, File{Path: "d/" + name, Size: 1}, "x"); err != nil && !errors.Is(err, errMoved) {
 			t.Fatal(i, err)
 		} else if err == nil {
 			testkit.HasContent(t, filepath.Join(dir, "d", name), "x")
@@ -85,15 +86,15 @@ func TestStoreLent(t *testing.T) {
 	if left, _ := os.ReadDir(filepath.Join(dir, "d.moved")); len(left) != 1 {
 		t.Errorf("left where nobody looks: %v", left)
 	}
-	if n := len(s.lent.byPath); n > mostLent {
+	if n := len(s.dirs.byPath); n > maxCachedDirs {
 		t.Errorf("%d directories lent", n)
 	}
-	for i := range 3 * mostLent {
-		if _, err := put(s, arrival{path: filepath.Join(string(rune('A'+i)), "f"), size: 1}, "x"); err != nil {
+	for i := range 3 * maxCachedDirs {
+		if _, err := put(s, File{Path: filepath.Join(string(rune('A'+i)), "f"), Size: 1}, "x"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := len(s.lent.byPath); n > mostLent {
+	if n := len(s.dirs.byPath); n > maxCachedDirs {
 		t.Errorf("%d directories lent", n)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package store
 
 import (
 	"crypto/rand"
@@ -23,35 +23,35 @@ func TestStoreDisks(t *testing.T) {
 	}
 	testkit.MustRun(t, "mount -t tmpfs -o size=4m tmpfs /run")
 	content := testkit.Noise(8 << 20)
-	s := openStoreIn(t, "/run", storeOptions{})
+	s := openStoreIn(t, "/run", Options{})
 
 	// Before any data: the size is known to be too much.
-	_, _, err := s.begin(arrival{path: "d/f", size: 8_000_000})
+	_, _, err := s.Begin(File{Path: "d/f", Size: 8_000_000})
 	refuses(t, err, NoSpace, "not enough space: 4194304 bytes free, 8000000 needed")
 	if got := tree(t, "/run"); got != "" {
 		t.Errorf("after a refusal: %s", got)
 	}
 
 	// Before any data, though the file alone would fit: the space is reserved.
-	in, _, err := s.begin(arrival{path: "first", size: 3 << 20})
+	in, _, err := s.Begin(File{Path: "first", Size: 3 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = s.begin(arrival{path: "second", size: 2 << 20})
+	_, _, err = s.Begin(File{Path: "second", Size: 2 << 20})
 	refuses(t, err, NoSpace, "not enough space: 1048576 bytes free, 2097152 needed")
-	if err := in.receive(strings.NewReader(content[:2<<20]), func(int) {}); err != nil {
+	if err := in.Receive(strings.NewReader(content[:2<<20]), func(int) {}); err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = s.begin(arrival{path: "second", size: 2 << 20})
+	_, _, err = s.Begin(File{Path: "second", Size: 2 << 20})
 	refuses(t, err, NoSpace, "not enough space: 1048576 bytes free, 2097152 needed")
-	in.drop()
-	if len(s.promised) > 0 {
-		t.Errorf("still promised: %v", s.promised)
+	in.Abort()
+	if len(s.reserved) > 0 {
+		t.Errorf("still promised: %v", s.reserved)
 	}
 
 	// Midway: the size was not known.
 	for range 2 {
-		_, err = put(s, arrival{path: "f", size: -1}, content)
+		_, err = put(s, File{Path: "f", Size: -1}, content)
 		refuses(t, err, NoSpace, "no space left on device; partial removed")
 	}
 	if got := tree(t, "/run"); got != "" {
@@ -66,7 +66,7 @@ func TestStoreDisks(t *testing.T) {
 		t.Fatal("nothing kept")
 	}
 	for _, offset := range []int64{2 << 20, 0} {
-		if _, err := put(s, arrival{path: "f", size: 3 << 20, offset: offset}, content[:3<<20]); err != nil {
+		if _, err := put(s, File{Path: "f", Size: 3 << 20, Offset: offset}, content[:3<<20]); err != nil {
 			t.Errorf("from %d: %v", offset, err)
 		}
 		if err := os.Remove("/run/f"); err != nil {
@@ -78,10 +78,10 @@ func TestStoreDisks(t *testing.T) {
 	}
 
 	testkit.MustRun(t, "mount -o remount,ro /run")
-	_, _, err = s.begin(arrival{path: "g", size: 3})
+	_, _, err = s.Begin(File{Path: "g", Size: 3})
 	refuses(t, err, Forbidden, "read-only file system")
-	if s, err := openStore("/run", storeOptions{}); err == nil {
-		t.Errorf("a read-only directory was opened: %v", s.close())
+	if s, err := Open("/run", Options{}); err == nil {
+		t.Errorf("a read-only directory was opened: %v", s.Close())
 	} else if err.Error() != "cannot create a file: read-only file system" {
 		t.Error(err)
 	}
@@ -130,30 +130,30 @@ func TestStorePermissions(t *testing.T) {
 	}
 	before := tree(t, top)
 	as(t, 65534, func() {
-		s, err := openStore(dst, storeOptions{})
+		s, err := Open(dst, Options{})
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		for _, path := range []string{"locked/f", "locked/d/f"} {
-			_, _, err := s.begin(arrival{path: path, size: 3})
+			_, _, err := s.Begin(File{Path: path, Size: 3})
 			refuses(t, err, Forbidden, "permission denied")
 		}
-		refuses(t, s.dir("locked/d", 0, time.Time{}), Forbidden, "permission denied")
-		refuses(t, s.link("locked/l", "f"), Forbidden, "permission denied")
+		refuses(t, s.Mkdir("locked/d", 0, time.Time{}), Forbidden, "permission denied")
+		refuses(t, s.Symlink("locked/l", "f"), Forbidden, "permission denied")
 		// Whether it is the same is nobody's business who may not read it.
-		_, _, err = s.begin(arrival{path: "file", size: 3, digest: testkit.SHA256("old")})
+		_, _, err = s.Begin(File{Path: "file", Size: 3, Digest: testkit.SHA256("old")})
 		refuses(t, err, Exists, "exists")
-		in, _, err := s.begin(arrival{path: "open/f", size: 3})
+		in, _, err := s.Begin(File{Path: "open/f", Size: 3})
 		if err != nil {
 			t.Error(err)
 		} else {
-			in.drop()
+			in.Abort()
 		}
-		if err := s.close(); err != nil {
+		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		if _, err := openStore(filepath.Join(dst, "locked"), storeOptions{}); err == nil || err.Error() != "cannot create a file: permission denied" {
+		if _, err := Open(filepath.Join(dst, "locked"), Options{}); err == nil || err.Error() != "cannot create a file: permission denied" {
 			t.Errorf("a directory of root's: %v", err)
 		}
 	})
@@ -174,18 +174,18 @@ func TestStoreHoles(t *testing.T) {
 	} {
 		for _, known := range []bool{true, false} {
 			for _, resumed := range []bool{false, true} {
-				s, dir := openStoreTest(t, storeOptions{})
-				a := arrival{path: "f", size: -1}
+				s, dir := openStoreTest(t, Options{})
+				a := File{Path: "f", Size: -1}
 				if known {
-					a.size = int64(len(content))
+					a.Size = int64(len(content))
 				}
 				if resumed && len(content) > 2<<20 {
-					if _, a.offset = leave(t, s, "f", content, 2<<20); a.offset != 2<<20 {
-						t.Fatalf("kept %d bytes", a.offset)
+					if _, a.Offset = leave(t, s, "f", content, 2<<20); a.Offset != 2<<20 {
+						t.Fatalf("kept %d bytes", a.Offset)
 					}
 				}
 				f, err := put(s, a, content)
-				if err != nil || fmt.Sprintf("%x", f.digest) != fmt.Sprintf("%x", testkit.SHA256(content)) {
+				if err != nil || fmt.Sprintf("%x", f.Digest) != fmt.Sprintf("%x", testkit.SHA256(content)) {
 					t.Errorf("%d: %+v %v", i, f, err)
 				}
 				got, err := os.ReadFile(filepath.Join(dir, "f"))
@@ -213,7 +213,7 @@ func TestStoreHostileRenames(t *testing.T) {
 	top := t.TempDir()
 	lay(t, top, "dst/d/", "dst/link -> ../out", "out/")
 	dst := filepath.Join(top, "dst")
-	s := openStoreIn(t, dst, storeOptions{})
+	s := openStoreIn(t, dst, Options{})
 	stop, stopped := make(chan struct{}), make(chan error)
 	go func() {
 		for {
@@ -233,9 +233,9 @@ func TestStoreHostileRenames(t *testing.T) {
 	}()
 	took, refused := 0, 0
 	for deadline := time.Now().Add(testkit.Patience); (took < 50 || refused < 50) && time.Now().Before(deadline); {
-		f, err := put(s, arrival{path: fmt.Sprintf("d/f%d", took+refused), size: 3}, "new")
+		f, err := put(s, File{Path: fmt.Sprintf("d/f%d", took+refused), Size: 3}, "new")
 		switch {
-		case err == nil && f.size == 3:
+		case err == nil && f.Size == 3:
 			took++
 		case err != nil:
 			refused++
@@ -260,47 +260,47 @@ func TestStoreHostileRenames(t *testing.T) {
 // promised once it is stored: whatever of it was there before, hole or data.
 func TestStorePromise(t *testing.T) {
 	t.Parallel()
-	s, err := openStore(testkit.InMemory(t), storeOptions{})
+	s, err := Open(testkit.InMemory(t), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.close()
+	defer s.Close()
 	content := strings.Repeat("\x00", 4<<20) + testkit.Noise(600_000)
 	_, offset := leave(t, s, "hole", content, 4<<20)
-	if _, err := put(s, arrival{path: "hole", size: int64(len(content)), digest: testkit.SHA256(content), offset: offset}, content); err != nil || offset == 0 {
+	if _, err := put(s, File{Path: "hole", Size: int64(len(content)), Digest: testkit.SHA256(content), Offset: offset}, content); err != nil || offset == 0 {
 		t.Fatal(offset, err)
 	}
-	if len(s.promised) > 0 {
-		t.Errorf("stored, and still promised: %v", s.promised)
+	if len(s.reserved) > 0 {
+		t.Errorf("stored, and still promised: %v", s.reserved)
 	}
 	leave(t, s, "data", content, 3<<20)
-	in, _, err := s.begin(arrival{path: "data", size: int64(len(content))}) // from its beginning
+	in, _, err := s.Begin(File{Path: "data", Size: int64(len(content))}) // from its beginning
 	if err != nil {
 		t.Fatal(err)
 	}
-	if in.promised != int64(len(content)) {
-		t.Errorf("promised %d of %d bytes", in.promised, len(content))
+	if in.reserved != int64(len(content)) {
+		t.Errorf("promised %d of %d bytes", in.reserved, len(content))
 	}
-	in.drop()
-	if len(s.promised) > 0 {
-		t.Errorf("dropped, and still promised: %v", s.promised)
+	in.Abort()
+	if len(s.reserved) > 0 {
+		t.Errorf("dropped, and still promised: %v", s.reserved)
 	}
 }
 
 // A directory that was removed while it was lent is made again.
 func TestStoreRemovedFolder(t *testing.T) {
 	t.Parallel()
-	for _, size := range []int{1000, smallFile + 1} {
-		s, dir := openStoreTest(t, storeOptions{})
+	for _, size := range []int{1000, SmallFile + 1} {
+		s, dir := openStoreTest(t, Options{})
 		for range 2 { // it is lent to the second
-			if _, err := put(s, arrival{path: "d/" + rand.Text(), size: int64(size)}, testkit.Noise(size)); err != nil {
+			if _, err := put(s, File{Path: "d/" + rand.Text(), Size: int64(size)}, testkit.Noise(size)); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if err := os.RemoveAll(filepath.Join(dir, "d")); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := put(s, arrival{path: "d/f", size: int64(size)}, testkit.Noise(size)); err != nil {
+		if _, err := put(s, File{Path: "d/f", Size: int64(size)}, testkit.Noise(size)); err != nil {
 			t.Errorf("%d bytes: %v", size, err)
 		}
 		testkit.HasContent(t, filepath.Join(dir, "d", "f"), testkit.Noise(size))

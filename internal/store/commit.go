@@ -1,4 +1,4 @@
-package main
+package store
 
 import (
 	"bytes"
@@ -13,20 +13,20 @@ import (
 )
 
 // over ends the incoming whatever has become of it: its path may come again.
-func (in *incoming) over() {
+func (in *Upload) release() {
 	s := in.store
 	in.closeFile()
-	s.unclaim(in.path)
-	s.giveBack(in.taken)
-	in.keepPromise(in.promised)
+	s.unclaim(in.Path)
+	s.refund(in.charged)
+	in.unreserve(in.reserved)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.made[s.sum(in.dir)]; ok {
-		s.hollow[in.dir] = struct{}{}
+	if _, ok := s.createdDirs[s.sum(in.dir)]; ok {
+		s.emptyDirs[in.dir] = struct{}{}
 	}
 }
 
-func (in *incoming) closeFile() {
+func (in *Upload) closeFile() {
 	if in.file == nil {
 		return
 	}
@@ -41,37 +41,37 @@ func (in *incoming) closeFile() {
 // is what the sender says at the end, nil if it says nothing. When commit
 // returns without an error, content and name are on stable storage; with a
 // refusal, nothing is stored.
-func (in *incoming) commit(digest []byte) (*stored, error) {
+func (in *Upload) Commit(digest []byte) (*Stored, error) {
 	if in.file == nil {
 		return nil, errorf(Conflict, "given up before")
 	}
 	if err := in.check(digest); err != nil {
-		in.drop()
+		in.Abort()
 		return nil, err
 	}
 	if err := in.finish(); err != nil {
-		in.drop()
+		in.Abort()
 		return nil, writeError(err)
 	}
 	c := &commit{in: in, done: make(chan struct{})}
 	in.store.commits.add(in.store, c)
 	<-c.done
 	if c.err != nil {
-		in.drop()
+		in.Abort()
 		return nil, diskError(c.err)
 	}
 	in.closeFile()
-	in.store.unclaim(in.path)
-	return &stored{path: c.path, size: in.received, digest: in.sum()}, nil
+	in.store.unclaim(in.Path)
+	return &Stored{Path: c.path, Size: in.received, Digest: in.sum()}, nil
 }
 
 // check compares what came with what was announced.
-func (in *incoming) check(digest []byte) error {
-	if in.size >= 0 && in.received != in.size {
-		return errorf(Mismatch, "%d of %d bytes came", in.received, in.size)
+func (in *Upload) check(digest []byte) error {
+	if in.Size >= 0 && in.received != in.Size {
+		return errorf(Mismatch, "%d of %d bytes came", in.received, in.Size)
 	}
 	sum := in.sum()
-	for _, want := range [][]byte{in.digest, digest} {
+	for _, want := range [][]byte{in.Digest, digest} {
 		if want != nil && !bytes.Equal(want, sum) {
 			return errorf(Mismatch, "digest mismatch: damaged on the way")
 		}
@@ -81,20 +81,20 @@ func (in *incoming) check(digest []byte) error {
 
 // finish completes the partial file. A large one is on stable storage then;
 // small ones are brought there together.
-func (in *incoming) finish() error {
+func (in *Upload) finish() error {
 	if in.end < in.received { // it ends in a hole
 		if err := in.file.Truncate(in.received); err != nil {
 			return err
 		}
 	}
-	mode := in.mode
+	mode := in.Mode
 	if mode == 0 {
 		mode = 0o666
 	}
 	if err := setMode(in.file, permissions(mode, in.store.umask)); err != nil {
 		return err
 	}
-	if !in.modTime.IsZero() {
+	if !in.ModTime.IsZero() {
 		if err := in.setTime(); err != nil {
 			return err
 		}
@@ -106,8 +106,8 @@ func (in *incoming) finish() error {
 }
 
 // setTime sets the time of the last change, and leaves that of the last access.
-func (in *incoming) setTime() error {
-	if setOpenTime(in.file, in.modTime) {
+func (in *Upload) setTime() error {
+	if setOpenTime(in.file, in.ModTime) {
 		return nil
 	}
 	d, err := in.store.folder(in.dir)
@@ -118,14 +118,14 @@ func (in *incoming) setTime() error {
 	if !d.holds(in.partName, in.info) {
 		return errMoved
 	}
-	return d.root.Chtimes(in.partName, time.Time{}, in.modTime)
+	return d.root.Chtimes(in.partName, time.Time{}, in.ModTime)
 }
 
 var errMoved = errorf(Conflict, "moved or replaced by somebody else while it was received")
 
 // A commit is a complete file that waits for its final name.
 type commit struct {
-	in   *incoming
+	in   *Upload
 	path string // the final name, once it has it
 	err  error
 	done chan struct{} // closed when path or err is set
@@ -142,7 +142,7 @@ type commitQueue struct {
 }
 
 // add hands c over; its end is told by c.done.
-func (q *commitQueue) add(s *store, c *commit) {
+func (q *commitQueue) add(s *Store, c *commit) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.waiting = append(q.waiting, c)
@@ -153,7 +153,7 @@ func (q *commitQueue) add(s *store, c *commit) {
 }
 
 // run works until nothing waits.
-func (q *commitQueue) run(s *store) {
+func (q *commitQueue) run(s *Store) {
 	for {
 		q.mu.Lock()
 		batch := q.waiting
@@ -169,7 +169,7 @@ func (q *commitQueue) run(s *store) {
 
 // commitBatch syncs the content of the files, then gives them their names, then
 // syncs the directories.
-func (s *store) commitBatch(batch []*commit) {
+func (s *Store) commitBatch(batch []*commit) {
 	var unsynced []*commit
 	for _, c := range batch {
 		if c.in.received < keepFrom {
@@ -225,7 +225,7 @@ func (c *commit) place(d *folder) error {
 			c.path = path.Join(in.dir, name)
 			return nil
 		}
-		if !in.store.rename || !errors.Is(err, fs.ErrExist) {
+		if !in.store.Rename || !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
@@ -234,14 +234,14 @@ func (c *commit) place(d *folder) error {
 
 // rename gives the partial file the name in d. The error is fs.ErrExist if that
 // is taken and not to be replaced.
-func (in *incoming) rename(d *folder, name string) error {
+func (in *Upload) rename(d *folder, name string) error {
 	if in.partName == "" {
-		if err := linkNameless(in.file, d.dir, name); !in.store.force || !errors.Is(err, fs.ErrExist) {
+		if err := linkUnnamed(in.file, d.dir, name); !in.store.Force || !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 		// Only a file that has a name can replace one.
 		part := randomPartial()
-		if err := linkNameless(in.file, d.dir, part); err != nil {
+		if err := linkUnnamed(in.file, d.dir, part); err != nil {
 			return err
 		}
 		in.partName = part
@@ -251,13 +251,13 @@ func (in *incoming) rename(d *folder, name string) error {
 			}
 		}()
 	}
-	if in.store.force {
+	if in.store.Force {
 		if old, err := d.root.Lstat(name); err == nil && !old.Mode().IsRegular() {
 			return fs.ErrExist
 		}
 		return d.root.Rename(in.partName, name)
 	}
-	handled, err := renameNoReplace(d.dir, in.partName, name)
+	handled, err := RenameNoReplace(d.dir, in.partName, name)
 	if handled {
 		return err
 	}
@@ -310,7 +310,7 @@ func syncContents(files []*commit) {
 
 // syncPlaces brings the names in the folders onto stable storage, and those of
 // the directories on the way to them that were created.
-func (s *store) syncPlaces(folders map[string]*folder) error {
+func (s *Store) syncPlaces(folders map[string]*folder) error {
 	var above []string
 	s.mu.Lock()
 	for created := range s.unsynced {
@@ -327,7 +327,7 @@ func (s *store) syncPlaces(folders map[string]*folder) error {
 
 // syncFolders brings the names in the directories onto stable storage. Those
 // that are open are in the map.
-func (s *store) syncFolders(dirs []string, open map[string]*folder) error {
+func (s *Store) syncFolders(dirs []string, open map[string]*folder) error {
 	// First of all, because what is created from now on is to be synced again.
 	s.mu.Lock()
 	for _, dir := range dirs {
@@ -349,7 +349,7 @@ func (s *store) syncFolders(dirs []string, open map[string]*folder) error {
 
 // syncFolder brings the names in one directory onto stable storage; d is it, if
 // it is open. With together, that was done for the store's whole file system.
-func (s *store) syncFolder(dir string, d *folder, together bool) error {
+func (s *Store) syncFolder(dir string, d *folder, together bool) error {
 	if d == nil {
 		var err error
 		if d, err = s.folder(dir); errors.Is(err, fs.ErrNotExist) {

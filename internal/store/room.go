@@ -1,17 +1,17 @@
-package main
+package store
 
 // needs is how many bytes more a file takes that has so many. A small one is here
 // before there can be an answer.
-func (in *incoming) needs(had int64) int64 {
-	if in.size <= smallFile {
+func (in *Upload) needs(had int64) int64 {
+	if in.Size <= SmallFile {
 		return 0
 	}
-	return max(0, in.size-had)
+	return max(0, in.Size-had)
 }
 
 // fits refuses a file for which d's file system, which is disk, has no room beside
 // those that are on their way there.
-func (in *incoming) fits(d *folder, disk uint64) error {
+func (in *Upload) fits(d *folder, disk uint64) error {
 	in.store.mu.Lock()
 	defer in.store.mu.Unlock()
 	return in.fitsLocked(d, disk, 0)
@@ -19,13 +19,13 @@ func (in *incoming) fits(d *folder, disk uint64) error {
 
 // fitsLocked is fits for those who hold the store's mu; had is how many bytes the
 // file takes there already.
-func (in *incoming) fitsLocked(d *folder, disk uint64, had int64) error {
+func (in *Upload) fitsLocked(d *folder, disk uint64, had int64) error {
 	needed := in.needs(had)
 	if needed == 0 {
 		return nil
 	}
 	free, ok := freeSpace(d.dir)
-	if free -= in.store.promised[disk]; ok && needed > free {
+	if free -= in.store.reserved[disk]; ok && needed > free {
 		return errNoSpace(max(0, free), needed)
 	}
 	return nil
@@ -39,28 +39,28 @@ func errNoSpace(free, needed int64) *Error {
 // promise is fits, and keeps the room for this file as far as this store has a
 // say: whoever begins a file later does not get it. It is called once;
 // keepPromise ends it byte by byte, and over all at once.
-func (in *incoming) promise(d *folder, disk uint64, had int64) error {
+func (in *Upload) reserve(d *folder, disk uint64, had int64) error {
 	s := in.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := in.fitsLocked(d, disk, max(had, in.offset)); err != nil {
+	if err := in.fitsLocked(d, disk, max(had, in.Offset)); err != nil {
 		return err
 	}
-	in.disk, in.promised = disk, in.needs(in.offset) // what will be written, whatever is there and is cut off
-	s.promised[disk] += in.promised
+	in.disk, in.reserved = disk, in.needs(in.Offset) // what will be written, whatever is there and is cut off
+	s.reserved[disk] += in.reserved
 	return nil
 }
 
 // keepPromise says that n bytes were written or preallocated, or will not come.
-func (in *incoming) keepPromise(n int64) {
-	if n = min(n, in.promised); n <= 0 {
+func (in *Upload) unreserve(n int64) {
+	if n = min(n, in.reserved); n <= 0 {
 		return
 	}
-	in.promised -= n
+	in.reserved -= n
 	s := in.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.promised[in.disk] -= n; s.promised[in.disk] == 0 {
-		delete(s.promised, in.disk)
+	if s.reserved[in.disk] -= n; s.reserved[in.disk] == 0 {
+		delete(s.reserved, in.disk)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package store
 
 import (
 	"bytes"
@@ -16,9 +16,9 @@ import (
 
 // An incoming is a file on its way in. One goroutine uses it: receive, and then
 // commit, cut or drop.
-type incoming struct {
-	arrival
-	store     *store
+type Upload struct {
+	File
+	store     *Store
 	dir, base string   // of path
 	resumable bool     // the partial file has the name under which a resume looks for it
 	partName  string   // "" while it has no name
@@ -29,42 +29,42 @@ type incoming struct {
 	end       int64     // of the file: zeros that come behind it are left to the file system
 
 	preallocated bool
-	taken        int64  // bytes counted against maxSize
+	charged      int64  // bytes counted against maxSize
 	disk         uint64 // where the promised bytes are
-	promised     int64  // bytes for which there was room, and which are neither written nor preallocated
+	reserved     int64  // bytes for which there was room, and which are neither written nor preallocated
 }
 
 // smallFile is the most, in bytes, of a file that is hashed where it is received;
 // a larger one is in a goroutine beside that.
-const smallFile = 256 << 10
+const SmallFile = 256 << 10
 
 // receive takes the content from src until its end. moved is called with the
 // number of bytes whenever some have come. The error is a refusal if they cannot
 // be stored or are more than was announced (then nothing is kept, whatever the
 // caller ends the incoming with), else src's own.
-func (in *incoming) receive(src io.Reader, moved func(n int)) error {
+func (in *Upload) Receive(src io.Reader, moved func(n int)) error {
 	err := in.receiveSmall(src, moved)
 	if err == errNotSmall {
 		err = in.receiveLarge(src, moved)
 	}
 	if _, ok := err.(*Error); ok {
-		in.drop()
+		in.Abort()
 	}
 	return err
 }
 
-var errNotSmall = fmt.Errorf("more than %d bytes", smallFile)
+var errNotSmall = fmt.Errorf("more than %d bytes", SmallFile)
 
 // receiveSmall is receive for files that are small, or may be: it hashes between
 // reading and writing. It returns errNotSmall with src not at its end if they are
 // not.
-func (in *incoming) receiveSmall(src io.Reader, moved func(n int)) error {
-	if in.size-in.offset > smallFile {
+func (in *Upload) receiveSmall(src io.Reader, moved func(n int)) error {
+	if in.Size-in.Offset > SmallFile {
 		return errNotSmall
 	}
-	buf := getBuffer(in.size - in.offset)
+	buf := getBuffer(in.Size - in.Offset)
 	defer putBuffer(buf)
-	for in.received-in.offset < smallFile {
+	for in.received-in.Offset < SmallFile {
 		n, err := src.Read(buf)
 		if n > 0 {
 			moved(n)
@@ -86,7 +86,7 @@ func (in *incoming) receiveSmall(src io.Reader, moved func(n int)) error {
 // receiveLarge reads, writes and hashes in three goroutines. A block is written
 // and hashed when it is full, so what src delivers in small pieces does not cost
 // more.
-func (in *incoming) receiveLarge(src io.Reader, moved func(n int)) (err error) {
+func (in *Upload) receiveLarge(src io.Reader, moved func(n int)) (err error) {
 	d := digest.New(in.hash)
 	defer d.Sum()
 	w := in.newBlockWriter(d)
@@ -120,7 +120,7 @@ type blockWriter struct {
 
 // newBlockWriter starts the goroutine, which has in to itself until close has
 // returned.
-func (in *incoming) newBlockWriter(d *digest.Hasher) *blockWriter {
+func (in *Upload) newBlockWriter(d *digest.Hasher) *blockWriter {
 	w := &blockWriter{full: make(chan []byte, digest.Blocks), done: make(chan error, 1)}
 	go func() {
 		var err error
@@ -145,22 +145,22 @@ func (w *blockWriter) close() error {
 }
 
 // write adds b to the partial file.
-func (in *incoming) write(b []byte) error {
+func (in *Upload) write(b []byte) error {
 	next := in.received + int64(len(b))
-	if in.size >= 0 && next > in.size {
-		return errorf(Mismatch, "more than the %d bytes announced", in.size)
+	if in.Size >= 0 && next > in.Size {
+		return errorf(Mismatch, "more than the %d bytes announced", in.Size)
 	}
-	if next > in.taken {
-		if err := in.store.take(next - in.taken); err != nil {
+	if next > in.charged {
+		if err := in.store.charge(next - in.charged); err != nil {
 			return err
 		}
-		in.taken = next
+		in.charged = next
 	}
 	if err := in.writeHoles(b); err != nil {
 		return writeError(err)
 	}
 	in.received = next
-	in.keepPromise(int64(len(b)))
+	in.unreserve(int64(len(b)))
 	return nil
 }
 
@@ -171,7 +171,7 @@ var zeros [holeSize]byte
 
 // writeHoles writes b behind what was received, but for blocks of zeros: there
 // the file keeps, or gets, a hole.
-func (in *incoming) writeHoles(b []byte) error {
+func (in *Upload) writeHoles(b []byte) error {
 	at := in.received
 	for len(b) > 0 {
 		data, hole := splitZeros(b, at)
@@ -222,42 +222,42 @@ func isZero(block []byte) bool {
 }
 
 // sum is the SHA-256 of what was received, with what was there before.
-func (in *incoming) sum() []byte { return in.hash.Sum(nil) }
+func (in *Upload) sum() []byte { return in.hash.Sum(nil) }
 
 // cut ends a transfer that was cut off. It returns the path of the partial file
 // that a later one can go on from, and its size in bytes; "" if there is none.
-func (in *incoming) cut() (kept string, size int64) {
+func (in *Upload) Suspend() (kept string, size int64) {
 	if in.file == nil {
 		return "", 0
 	}
 	// This also gives back the space behind what was received.
 	if !in.resumable || in.received < keepFrom || in.file.Truncate(in.received) != nil {
-		in.drop()
+		in.Abort()
 		return "", 0
 	}
 	s := in.store
-	if s.maxSize > 0 {
+	if s.MaxSize > 0 {
 		s.mu.Lock()
-		s.kept[in.path] = in.received
+		s.suspended[in.Path] = in.received
 		s.mu.Unlock()
-		in.taken -= in.received
+		in.charged -= in.received
 	}
-	in.over()
-	return filepath.Join(s.name, filepath.FromSlash(in.dir), in.partName), in.received
+	in.release()
+	return filepath.Join(s.path, filepath.FromSlash(in.dir), in.partName), in.received
 }
 
 // drop ends a transfer of which nothing is to stay.
-func (in *incoming) drop() {
+func (in *Upload) Abort() {
 	if in.file == nil {
 		return
 	}
 	in.removePartial()
-	in.over()
+	in.release()
 }
 
 // removePartial removes the partial file if it still is where it was. Where
 // somebody has moved it, it is theirs.
-func (in *incoming) removePartial() {
+func (in *Upload) removePartial() {
 	if in.partName == "" {
 		return
 	}

@@ -1,4 +1,4 @@
-package main
+package store
 
 import (
 	"errors"
@@ -14,7 +14,7 @@ import (
 // renameNoReplace gives the file old in dir the name new in one step. The
 // error is fs.ErrExist if that name is taken. If handled is false nothing has
 // happened: the file system has no such operation.
-func renameNoReplace(dir *os.File, old, new string) (handled bool, err error) {
+func RenameNoReplace(dir *os.File, old, new string) (handled bool, err error) {
 	err = sys.OnFD(dir, func(fd int) error { return unix.Renameat2(fd, old, fd, new, unix.RENAME_NOREPLACE) })
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP) {
 		return false, nil
@@ -25,7 +25,7 @@ func renameNoReplace(dir *os.File, old, new string) (handled bool, err error) {
 // openNameless creates a file in dir's file system that has no name, with the
 // permissions of a partial file. The error is errors.ErrUnsupported where there
 // is no such thing: open(2), O_TMPFILE.
-func openNameless(dir *os.File) (f *os.File, err error) {
+func openUnnamed(dir *os.File) (f *os.File, err error) {
 	err = sys.OnFD(dir, func(fd int) error {
 		file, err := unix.Openat(fd, ".", unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 		if err == nil {
@@ -41,7 +41,7 @@ func openNameless(dir *os.File) (f *os.File, err error) {
 
 // linkNameless gives such a file its name in dir, which must be in the same file
 // system. The error is fs.ErrExist if the name is taken.
-func linkNameless(f, dir *os.File, name string) error {
+func linkUnnamed(f, dir *os.File, name string) error {
 	return sys.OnFD(f, func(file int) error {
 		return sys.OnFD(dir, func(fd int) error {
 			err := unix.Linkat(file, "", fd, name, unix.AT_EMPTY_PATH)

@@ -1,4 +1,4 @@
-package main
+package store
 
 import (
 	"errors"
@@ -42,11 +42,11 @@ func errorf(kind Kind, format string, args ...any) *Error {
 func errExists() *Error { return errorf(Exists, "exists") }
 
 // checkName returns nil if a file may have the relative path name.
-func (s *store) checkName(name string) error { return nameError(relpath.Check(name, s.hidden)) }
+func (s *Store) checkName(name string) error { return nameError(relpath.Check(name, s.Hidden)) }
 
 // checkTarget returns nil if a symbolic link at name may lead to target.
-func (s *store) checkTarget(name, target string) error {
-	return nameError(relpath.CheckTarget(name, target, s.hidden))
+func (s *Store) checkTarget(name, target string) error {
+	return nameError(relpath.CheckTarget(name, target, s.Hidden))
 }
 
 // errOutside returns the error for a symbolic link that leads outside.

@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package store
 
 import (
 	"bytes"
@@ -20,17 +20,17 @@ import (
 )
 
 // leave receives the first n bytes of content for path, and the transfer is cut.
-func leave(t testing.TB, s *store, path, content string, n int) (kept string, size int64) {
+func leave(t testing.TB, s *Store, path, content string, n int) (kept string, size int64) {
 	t.Helper()
-	in, _, err := s.begin(arrival{path: path, size: int64(len(content))})
+	in, _, err := s.Begin(File{Path: path, Size: int64(len(content))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	src := io.MultiReader(strings.NewReader(content[:n]), iotest.ErrReader(io.ErrUnexpectedEOF))
-	if err := in.receive(src, func(int) {}); err != io.ErrUnexpectedEOF {
+	if err := in.Receive(src, func(int) {}); err != io.ErrUnexpectedEOF {
 		t.Fatalf("receive returns %v", err)
 	}
-	return in.cut()
+	return in.Suspend()
 }
 
 // A transfer that was cut goes on from what it has left, in the same run of the
@@ -41,7 +41,7 @@ func TestStoreResume(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		for _, offset := range []int64{2_621_440, 2_000_000, 0} {
 			for _, asks := range []bool{true, false} {
-				s, dir := openStoreTest(t, storeOptions{})
+				s, dir := openStoreTest(t, Options{})
 				kept, size := leave(t, s, "d/f", content, 2_621_440)
 				if want := filepath.Join(dir, "d", partialName("d/f")); kept != want || size != 2_621_440 {
 					t.Fatalf("%d bytes in %s, want it in %s", size, kept, want)
@@ -51,16 +51,16 @@ func TestStoreResume(t *testing.T) {
 					t.Errorf("%v, takes %d bytes: %v", info, spaceOf(info), err)
 				}
 				if again {
-					s = openStoreIn(t, dir, storeOptions{})
+					s = openStoreIn(t, dir, Options{})
 				}
 				if asks {
-					got, digest, err := s.partial("d/f")
+					got, digest, err := s.Partial("d/f")
 					if err != nil || got != size || !bytes.Equal(digest, testkit.SHA256(content[:size])) {
 						t.Fatalf("partial: %d %x %v", got, digest, err)
 					}
 				}
-				f, err := put(s, arrival{path: "d/f", size: 5 << 20, digest: testkit.SHA256(content), offset: offset}, content)
-				if err != nil || !bytes.Equal(f.digest, testkit.SHA256(content)) {
+				f, err := put(s, File{Path: "d/f", Size: 5 << 20, Digest: testkit.SHA256(content), Offset: offset}, content)
+				if err != nil || !bytes.Equal(f.Digest, testkit.SHA256(content)) {
 					t.Errorf("%+v %v", f, err)
 				}
 				if got, want := tree(t, dir), fmt.Sprintf("d d---------\nd/f %d %x\n", 5<<20, testkit.SHA256(content)[:4]); got != want {
@@ -75,9 +75,9 @@ func TestStoreResume(t *testing.T) {
 func TestStoreResumeOfSomethingElse(t *testing.T) {
 	t.Parallel()
 	content := testkit.Noise(3 << 20)
-	s, dir := openStoreTest(t, storeOptions{})
+	s, dir := openStoreTest(t, Options{})
 	kept, size := leave(t, s, "f", content, 2<<20)
-	if _, _, err := s.partial("f"); err != nil {
+	if _, _, err := s.Partial("f"); err != nil {
 		t.Fatal(err)
 	}
 	f, err := os.OpenFile(kept, os.O_WRONLY, 0)
@@ -92,7 +92,7 @@ func TestStoreResumeOfSomethingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = f.Close()
-	_, err = put(s, arrival{path: "f", size: 3 << 20, digest: testkit.SHA256(content), offset: size}, content)
+	_, err = put(s, File{Path: "f", Size: 3 << 20, Digest: testkit.SHA256(content), Offset: size}, content)
 	refuses(t, err, Mismatch, "digest mismatch")
 	if got := tree(t, dir); got != "" {
 		t.Error(got)
@@ -104,14 +104,14 @@ func TestStoreCutKeepsNothing(t *testing.T) {
 	t.Parallel()
 	content := testkit.Noise(3 << 20)
 	for _, c := range []struct {
-		o storeOptions
+		o Options
 		n int
-	}{{storeOptions{}, keepFrom - 1}, {storeOptions{}, 0}, {storeOptions{noResume: true}, 2 << 20}} {
+	}{{Options{}, keepFrom - 1}, {Options{}, 0}, {Options{NoResume: true}, 2 << 20}} {
 		s, dir := openStoreTest(t, c.o)
 		if kept, size := leave(t, s, "f", content, c.n); kept != "" || size != 0 {
 			t.Errorf("kept %d bytes in %s", size, kept)
 		}
-		if offset, digest, err := s.partial("f"); offset != 0 || digest != nil || err != nil {
+		if offset, digest, err := s.Partial("f"); offset != 0 || digest != nil || err != nil {
 			t.Errorf("partial: %d %x %v", offset, digest, err)
 		}
 		if got := tree(t, dir); got != "" {
@@ -125,29 +125,29 @@ func TestStoreCutKeepsNothing(t *testing.T) {
 func TestStorePartialInUse(t *testing.T) {
 	t.Parallel()
 	content := testkit.Noise(3 << 20)
-	s, dir := openStoreTest(t, storeOptions{})
+	s, dir := openStoreTest(t, Options{})
 	leave(t, s, "f", content, 2<<20)
-	in, _, err := s.begin(arrival{path: "f", size: 3 << 20, offset: 2 << 20})
+	in, _, err := s.Begin(File{Path: "f", Size: 3 << 20, Offset: 2 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := openStoreIn(t, dir, storeOptions{})
-	for _, s := range []*store{s, other} {
-		if offset, _, err := s.partial("f"); offset != 0 || err != nil {
+	other := openStoreIn(t, dir, Options{})
+	for _, s := range []*Store{s, other} {
+		if offset, _, err := s.Partial("f"); offset != 0 || err != nil {
 			t.Errorf("partial: %d %v", offset, err)
 		}
 	}
-	_, _, err = s.begin(arrival{path: "f", size: 3 << 20})
+	_, _, err = s.Begin(File{Path: "f", Size: 3 << 20})
 	refuses(t, err, Conflict, "being received already")
-	_, _, err = other.begin(arrival{path: "f", size: 3 << 20, offset: 2 << 20})
+	_, _, err = other.Begin(File{Path: "f", Size: 3 << 20, Offset: 2 << 20})
 	refuses(t, err, Conflict, "no partial upload of 2097152 bytes here")
-	if _, err := put(other, arrival{path: "f", size: 3 << 20}, content); err != nil {
+	if _, err := put(other, File{Path: "f", Size: 3 << 20}, content); err != nil {
 		t.Error(err)
 	}
-	if err := in.receive(strings.NewReader(content[2<<20:]), func(int) {}); err != nil {
+	if err := in.Receive(strings.NewReader(content[2<<20:]), func(int) {}); err != nil {
 		t.Error(err)
 	}
-	_, err = in.commit(nil)
+	_, err = in.Commit(nil)
 	refuses(t, err, Exists, "exists")
 	if got, want := tree(t, dir), fmt.Sprintf("f %d %x\n", 3<<20, testkit.SHA256(content)[:4]); got != want {
 		t.Errorf("left:\n%swant:\n%s", got, want)
@@ -188,11 +188,11 @@ func TestStorePartialReplaced(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := tree(t, top)
-			s := openStoreIn(t, dir, storeOptions{})
-			if offset, digest, err := s.partial("f"); offset != 0 || digest != nil || err != nil {
+			s := openStoreIn(t, dir, Options{})
+			if offset, digest, err := s.Partial("f"); offset != 0 || digest != nil || err != nil {
 				t.Errorf("partial: %d %x %v", offset, digest, err)
 			}
-			_, err := put(s, arrival{path: "f", size: 3 << 20, offset: 2 << 20}, content)
+			_, err := put(s, File{Path: "f", Size: 3 << 20, Offset: 2 << 20}, content)
 			refuses(t, err, Conflict, "no partial upload of 2097152 bytes here")
 			if kept, _ := leave(t, s, "f", content, 2<<20); kept != "" {
 				t.Errorf("kept in %s", kept)
@@ -200,7 +200,7 @@ func TestStorePartialReplaced(t *testing.T) {
 			if after := tree(t, top); after != before {
 				t.Errorf("before:\n%safter:\n%s", before, after)
 			}
-			if _, err := put(s, arrival{path: "f", size: 3 << 20}, content); err != nil {
+			if _, err := put(s, File{Path: "f", Size: 3 << 20}, content); err != nil {
 				t.Error(err)
 			}
 			if err := os.Remove(filepath.Join(dir, "f")); err != nil {
@@ -216,16 +216,16 @@ func TestStorePartialReplaced(t *testing.T) {
 // Mode and time come with the file; the umask and what could be abused do not.
 func TestStoreModeAndTime(t *testing.T) {
 	t.Parallel()
-	s, dir := openStoreTest(t, storeOptions{})
+	s, dir := openStoreTest(t, Options{})
 	then := time.Unix(1_234_567_890, 123_456_789)
 	for path, c := range map[string]struct{ sent, want os.FileMode }{
 		"none":   {0, 0o666 &^ s.umask},
 		"setuid": {0o777 | os.ModeSetuid | os.ModeSetgid | os.ModeSticky, 0o777 &^ s.umask},
-		"secret": {0o600 | modeGiven, 0o600},
-		"nobody": {modeGiven, 0},
+		"secret": {0o600 | ModeGiven, 0o600},
+		"nobody": {ModeGiven, 0},
 		"read":   {0o444, 0o444 &^ s.umask},
 	} {
-		if _, err := put(s, arrival{path: path, size: 3, mode: c.sent, modTime: then}, "new"); err != nil {
+		if _, err := put(s, File{Path: path, Size: 3, Mode: c.sent, ModTime: then}, "new"); err != nil {
 			t.Fatal(err)
 		}
 		info, err := os.Stat(filepath.Join(dir, path))
@@ -239,7 +239,7 @@ func TestStoreModeAndTime(t *testing.T) {
 func TestStoreUmask(t *testing.T) {
 	old := syscall.Umask(0o027)
 	defer syscall.Umask(old)
-	s, _ := openStoreTest(t, storeOptions{})
+	s, _ := openStoreTest(t, Options{})
 	if s.umask != 0o027 {
 		t.Errorf("umask %o", s.umask)
 	}
@@ -250,10 +250,10 @@ func TestStoreLink(t *testing.T) {
 	t.Parallel()
 	top := t.TempDir()
 	lay(t, top, "dst/d/e/", "dst/file", "dst/in -> d/e", "dst/esc -> ../out", "dst/up/here -> ..", "out/victim")
-	s := openStoreIn(t, filepath.Join(top, "dst"), storeOptions{force: true})
+	s := openStoreIn(t, filepath.Join(top, "dst"), Options{Force: true})
 	for path, target := range map[string]string{"a": "file", "d/b": "../file", "d/c": "e/nowhere", "new/l": "../new"} {
 		for range 2 { // the same link is there already
-			if err := s.link(path, target); err != nil {
+			if err := s.Symlink(path, target); err != nil {
 				t.Errorf("%s -> %s: %v", path, target, err)
 			}
 		}
@@ -280,7 +280,7 @@ func TestStoreLink(t *testing.T) {
 		{".x", "file", Forbidden, "hidden name: a component that begins with a dot needs a key at both ends"},
 		{"file/x", "y", Conflict, "not a directory: file"},
 	} {
-		refuses(t, s.link(c.path, c.target), c.kind, c.text)
+		refuses(t, s.Symlink(c.path, c.target), c.kind, c.text)
 	}
 	if after := tree(t, top); after != before {
 		t.Errorf("before:\n%safter:\n%s", before, after)
@@ -290,7 +290,7 @@ func TestStoreLink(t *testing.T) {
 // A file system without a rename that replaces nothing has second names.
 func TestRenameByLink(t *testing.T) {
 	t.Parallel()
-	s, dir := openStoreTest(t, storeOptions{})
+	s, dir := openStoreTest(t, Options{})
 	lay(t, dir, "part", "taken")
 	if err := s.top.renameByLink("part", "taken"); !os.IsExist(err) {
 		t.Errorf("onto a file: %v", err)

@@ -1,4 +1,4 @@
-package main
+package store
 
 import (
 	"bytes"
@@ -10,9 +10,10 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"purr/internal/relpath"
 	"sync"
 	"time"
+
+	"purr/internal/relpath"
 )
 
 // This file and its siblings are the directory that --pull receives into. What
@@ -31,77 +32,77 @@ import (
 
 // A store is a directory that receives files. Its methods may be called from
 // many goroutines.
-type store struct {
-	storeOptions
-	name  string // as the user gave it
+type Store struct {
+	Options
+	path  string // as the user gave it
 	root  *os.Root
 	top   *folder     // the directory itself
 	info  fs.FileInfo // of top
 	probe fs.FileInfo // of a file that was created here: owner and mode are not ours to choose everywhere
 	umask fs.FileMode // what files created here lose of their mode
 	seed  maphash.Seed
-	lent  lentFolders
+	dirs  dirCache
 
 	// nameless: small files have no name, not even a partial one, until they
 	// are whole.
-	nameless bool
+	unnamed bool
 
-	mu       sync.Mutex
-	claimed  map[uint64]struct{} // the sums of the paths being received
-	made     map[uint64]struct{} // the sums of the directories that were created
-	unsynced map[string]struct{} // directories with new names that are not on stable storage yet
-	hollow   map[string]struct{} // directories that lost a file that was to come: to be removed if empty
-	kept     map[string]int64    // how much of taken a partial upload of a path holds
-	taken    int64               // bytes that count against maxSize
-	promised map[uint64]int64    // bytes that files under way have still to take of each file system
-	proofs   map[string]proof
+	mu           sync.Mutex
+	claimed      map[uint64]struct{} // the sums of the paths being received
+	createdDirs  map[uint64]struct{} // the sums of the directories that were created
+	unsynced     map[string]struct{} // directories with new names that are not on stable storage yet
+	emptyDirs    map[string]struct{} // directories that lost a file that was to come: to be removed if empty
+	suspended    map[string]int64    // how much of taken a partial upload of a path holds
+	charged      int64               // bytes that count against maxSize
+	reserved     map[uint64]int64    // bytes that files under way have still to take of each file system
+	prefixHashes map[string]prefixHash
 
 	commits commitQueue
 }
 
-type storeOptions struct {
-	force    bool  // a file replaces one of the same name
-	rename   bool  // a file whose name is taken gets a number
-	noResume bool  // no partial file is kept, or gone on with
-	hidden   bool  // components may begin with a dot
-	maxSize  int64 // of all that is taken in together, in bytes; 0: no limit
+type Options struct {
+	Force    bool  // a file replaces one of the same name
+	Rename   bool  // a file whose name is taken gets a number
+	NoResume bool  // no partial file is kept, or gone on with
+	Hidden   bool  // components may begin with a dot
+	MaxSize  int64 // of all that is taken in together, in bytes; 0: no limit
 }
 
 // An arrival is what is known of a file before its content comes.
-type arrival struct {
-	path    string
-	size    int64       // in bytes, -1 if not known
-	mode    fs.FileMode // its permissions, with modeGiven if there are none; 0: not given, 0666 then
-	modTime time.Time   // zero: not given
-	digest  []byte      // SHA-256 of the whole file, nil if it is told at the end or not at all
-	offset  int64       // where the content begins: behind what a partial upload holds, else 0
+type File struct {
+	Path    string
+	Size    int64       // in bytes, -1 if not known
+	Mode    fs.FileMode // its permissions, with modeGiven if there are none; 0: not given, 0666 then
+	ModTime time.Time   // zero: not given
+	Digest  []byte      // SHA-256 of the whole file, nil if it is told at the end or not at all
+	Offset  int64       // where the content begins: behind what a partial upload holds, else 0
 }
 
 // modeGiven marks a mode that somebody gave, also one without any permission.
-const modeGiven = fs.ModeIrregular
+const ModeGiven = fs.ModeIrregular
 
 // A stored tells what is in the directory now.
-type stored struct {
-	path      string // differs from the one asked for if that was taken, with rename
-	size      int64
-	digest    []byte
-	identical bool // it was there before
+type Stored struct {
+	Path      string // differs from the one asked for if that was taken, with rename
+	Size      int64
+	Digest    []byte
+	Identical bool // it was there before
 }
 
 // openStore opens the directory dir, which must exist and let files be created
 // in it. The error is the cause; the caller names the directory, and closes the
 // store once everything that was begun has ended.
-func openStore(dir string, o storeOptions) (*store, error) {
+func Open(dir string, o Options) (*Store, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, errors.Unwrap(err)
 	}
-	s := &store{
-		storeOptions: o, name: dir, root: root, seed: maphash.MakeSeed(),
-		claimed: map[uint64]struct{}{}, made: map[uint64]struct{}{},
-		unsynced: map[string]struct{}{}, hollow: map[string]struct{}{},
-		kept: map[string]int64{}, promised: map[uint64]int64{}, proofs: map[string]proof{},
-		lent: lentFolders{byPath: map[string]*folder{}},
+	s := &Store{
+		Options: o, path: dir, root: root, seed: maphash.MakeSeed(),
+		claimed: map[uint64]struct{}{}, createdDirs: map[uint64]struct{}{},
+		unsynced: map[string]struct{}{}, emptyDirs: map[string]struct{}{},
+		suspended: map[string]int64{}, reserved: map[uint64]int64{}, prefixHashes: map[string]prefixHash{},
+		dirs: dirCache{byPath: map[string]*folder{}},
 	}
 	if s.probe, err = createProbe(root); err != nil {
 		_ = root.Close()
@@ -116,7 +117,7 @@ func openStore(dir string, o storeOptions) (*store, error) {
 		_ = root.Close()
 		return nil, err
 	}
-	s.nameless = s.top.takesNameless()
+	s.unnamed = s.top.supportsUnnamed()
 	return s, nil
 }
 
@@ -140,32 +141,32 @@ func randomPartial() string { return relpath.PartialPrefix + rand.Text()[:16] }
 
 // close removes the directories that were created for files that did not come,
 // and closes the store.
-func (s *store) close() error {
+func (s *Store) Close() error {
 	s.commits.idle.Wait()
-	for dir := range s.hollow {
+	for dir := range s.emptyDirs {
 		for ; dir != "."; dir = path.Dir(dir) {
-			if _, ok := s.made[s.sum(dir)]; !ok || !s.removeDir(dir) {
+			if _, ok := s.createdDirs[s.sum(dir)]; !ok || !s.removeDir(dir) {
 				break
 			}
 		}
 	}
-	err := s.settle()
-	s.lent.forgetAll()
+	err := s.Sync()
+	s.dirs.evictAll()
 	s.top.close()
 	return errors.Join(err, s.root.Close())
 }
 
 // removeDir removes an empty directory, but nothing that somebody else has put
 // in its place; false if it is still there.
-func (s *store) removeDir(dir string) bool {
+func (s *Store) removeDir(dir string) bool {
 	info, err := s.root.Lstat(dir)
 	return err == nil && info.IsDir() && s.root.Remove(dir) == nil
 }
 
-func (s *store) sum(path string) uint64 { return maphash.String(s.seed, path) }
+func (s *Store) sum(path string) uint64 { return maphash.String(s.seed, path) }
 
 // claim reserves path for one arrival; false if another is under way.
-func (s *store) claim(path string) bool {
+func (s *Store) claim(path string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sum := s.sum(path)
@@ -176,7 +177,7 @@ func (s *store) claim(path string) bool {
 	return true
 }
 
-func (s *store) unclaim(path string) {
+func (s *Store) unclaim(path string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.claimed, s.sum(path))
@@ -184,33 +185,33 @@ func (s *store) unclaim(path string) {
 
 // take counts n bytes against maxSize, which they may exceed together: then
 // nothing is counted.
-func (s *store) take(n int64) error {
+func (s *Store) charge(n int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if left := s.maxSize - s.taken; s.maxSize > 0 && n > left {
-		return errorf(TooLarge, "over --max-size %d: %d bytes left", s.maxSize, left)
+	if left := s.MaxSize - s.charged; s.MaxSize > 0 && n > left {
+		return errorf(TooLarge, "over --max-size %d: %d bytes left", s.MaxSize, left)
 	}
-	s.taken += n
+	s.charged += n
 	return nil
 }
 
 // giveBack undoes take.
-func (s *store) giveBack(n int64) {
+func (s *Store) refund(n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.taken -= n
+	s.charged -= n
 }
 
 // begin prepares for the content of a file. It returns an incoming, which the
 // caller ends by commit, cut or drop; or what is stored, if the same file is
 // there already (size and given digest agree, also with force); or a refusal.
-func (s *store) begin(a arrival) (*incoming, *stored, error) {
-	if err := s.checkName(a.path); err != nil {
+func (s *Store) Begin(a File) (*Upload, *Stored, error) {
+	if err := s.checkName(a.Path); err != nil {
 		return nil, nil, err
 	}
-	in := &incoming{arrival: a, store: s}
-	in.dir, in.base = splitPath(a.path)
-	d, err := s.lend(in.dir)
+	in := &Upload{File: a, store: s}
+	in.dir, in.base = splitPath(a.Path)
+	d, err := s.openDir(in.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
@@ -220,17 +221,17 @@ func (s *store) begin(a arrival) (*incoming, *stored, error) {
 			return nil, same, err
 		}
 	}
-	if !s.claim(a.path) {
+	if !s.claim(a.Path) {
 		return nil, nil, errorf(Conflict, "being received already")
 	}
 	err = in.prepare(d)
 	if d != nil && errors.Is(err, fs.ErrNotExist) { // removed by somebody since it was opened
-		s.lent.forget(in.dir)
-		s.giveBack(in.taken)
+		s.dirs.evict(in.dir)
+		s.refund(in.charged)
 		err = in.prepare(nil)
 	}
 	if err != nil {
-		in.over()
+		in.release()
 		return nil, nil, diskError(err)
 	}
 	return in, nil, nil
@@ -238,7 +239,7 @@ func (s *store) begin(a arrival) (*incoming, *stored, error) {
 
 // look returns what is in d already if it is what is to arrive, and a refusal
 // if the name cannot be had.
-func (in *incoming) look(d *folder) (*stored, error) {
+func (in *Upload) look(d *folder) (*Stored, error) {
 	info, err := d.root.Lstat(in.base)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -247,17 +248,17 @@ func (in *incoming) look(d *folder) (*stored, error) {
 		return nil, diskError(err)
 	case info.Mode()&fs.ModeSymlink != 0:
 		switch {
-		case in.store.rename:
+		case in.store.Rename:
 			return nil, nil
-		case in.store.force:
+		case in.store.Force:
 			return nil, errorf(Exists, "exists, as a symbolic link: --force replaces files only")
 		}
 		return nil, errExists()
 	case !info.Mode().IsRegular():
 		return nil, errorf(Conflict, "not a regular file there")
-	case in.digest != nil && in.size == info.Size() && in.isThere(d):
-		return &stored{path: in.path, size: in.size, digest: in.digest, identical: true}, nil
-	case in.store.force || in.store.rename:
+	case in.Digest != nil && in.Size == info.Size() && in.isThere(d):
+		return &Stored{Path: in.Path, Size: in.Size, Digest: in.Digest, Identical: true}, nil
+	case in.store.Force || in.store.Rename:
 		return nil, nil
 	}
 	return nil, errExists()
@@ -265,7 +266,7 @@ func (in *incoming) look(d *folder) (*stored, error) {
 
 // isThere reports whether the file under the final name is the one that is to
 // arrive. Nothing but that is ever told about a file that was not received here.
-func (in *incoming) isThere(d *folder) bool {
+func (in *Upload) isThere(d *folder) bool {
 	f, err := openEntry(d, in.base, os.O_RDONLY)
 	if err != nil {
 		return false
@@ -276,6 +277,6 @@ func (in *incoming) isThere(d *folder) bool {
 		return false
 	}
 	h := sha256.New()
-	n, err := hashFile(h, f, in.size+1)
-	return err == nil && n == in.size && bytes.Equal(h.Sum(nil), in.digest)
+	n, err := hashFile(h, f, in.Size+1)
+	return err == nil && n == in.Size && bytes.Equal(h.Sum(nil), in.Digest)
 }

@@ -1,4 +1,4 @@
-package main
+package store
 
 import (
 	"fmt"
@@ -17,23 +17,23 @@ func TestStoreNoReplaceRace(t *testing.T) {
 	t.Parallel()
 	for range 50 {
 		dir := t.TempDir()
-		var incomings []*incoming
+		var incomings []*Upload
 		for i := range 4 { // four receivers of one directory
-			in, _, err := openStoreIn(t, dir, storeOptions{}).begin(arrival{path: "f", size: -1})
+			in, _, err := openStoreIn(t, dir, Options{}).Begin(File{Path: "f", Size: -1})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := in.receive(strings.NewReader(strings.Repeat("x", i)), func(int) {}); err != nil {
+			if err := in.Receive(strings.NewReader(strings.Repeat("x", i)), func(int) {}); err != nil {
 				t.Fatal(err)
 			}
 			incomings = append(incomings, in)
 		}
-		results := make([]*stored, len(incomings))
+		results := make([]*Stored, len(incomings))
 		var all sync.WaitGroup
 		for i, in := range incomings {
 			all.Go(func() {
 				var err error
-				if results[i], err = in.commit(nil); err != nil {
+				if results[i], err = in.Commit(nil); err != nil {
 					refuses(t, err, Exists, "exists")
 				}
 			})
@@ -42,7 +42,7 @@ func TestStoreNoReplaceRace(t *testing.T) {
 		want := ""
 		for _, r := range results {
 			if r != nil {
-				want += fmt.Sprintf("f %d %x\n", r.size, r.digest[:4])
+				want += fmt.Sprintf("f %d %x\n", r.Size, r.Digest[:4])
 			}
 		}
 		if got := tree(t, dir); got != want { // also fails if two have won
@@ -55,13 +55,13 @@ func TestStoreNoReplaceRace(t *testing.T) {
 // or running.
 func TestStoreManyAtOnce(t *testing.T) {
 	testkit.NoLeaks(t)
-	s, dir := openStoreTest(t, storeOptions{})
+	s, dir := openStoreTest(t, Options{})
 	var all sync.WaitGroup
 	for i := range 2000 {
 		all.Go(func() {
 			content := testkit.Noise(i * 7)
-			got, err := put(s, arrival{path: fmt.Sprintf("d%d/e%d/f%d", i%3, i%40, i), size: int64(len(content)), digest: testkit.SHA256(content)}, content)
-			if err != nil || got.size != int64(len(content)) {
+			got, err := put(s, File{Path: fmt.Sprintf("d%d/e%d/f%d", i%3, i%40, i), Size: int64(len(content)), Digest: testkit.SHA256(content)}, content)
+			if err != nil || got.Size != int64(len(content)) {
 				t.Errorf("%d: %+v %v", i, got, err)
 			}
 		})
@@ -89,7 +89,7 @@ func TestStoreManyAtOnce(t *testing.T) {
 // the whole program may use.
 func TestStoreMemory(t *testing.T) {
 	testkit.NoLeaks(t)
-	s, dir := openStoreTest(t, storeOptions{})
+	s, dir := openStoreTest(t, Options{})
 	use := func() int64 { // less than before is no overflow: earlier tests' buffers go meanwhile
 		runtime.GC()
 		var m runtime.MemStats
@@ -100,17 +100,17 @@ func TestStoreMemory(t *testing.T) {
 	var all sync.WaitGroup
 	var writers []*io.PipeWriter
 	for i := range 1000 {
-		in, _, err := s.begin(arrival{path: fmt.Sprint("f", i), size: -1})
+		in, _, err := s.Begin(File{Path: fmt.Sprint("f", i), Size: -1})
 		if err != nil {
 			t.Fatal(err)
 		}
 		r, w := io.Pipe()
 		writers = append(writers, w)
 		all.Go(func() {
-			if err := in.receive(r, func(int) {}); err != nil {
+			if err := in.Receive(r, func(int) {}); err != nil {
 				t.Error(err)
 			}
-			in.drop()
+			in.Abort()
 		})
 		if _, err := io.WriteString(w, "so far"); err != nil {
 			t.Fatal(err)

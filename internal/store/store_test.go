@@ -1,4 +1,4 @@
-package main
+package store
 
 import (
 	"bytes"
@@ -16,21 +16,21 @@ import (
 )
 
 // openStoreTest opens a store in a new directory and closes it with the test.
-func openStoreTest(t testing.TB, o storeOptions) (*store, string) {
+func openStoreTest(t testing.TB, o Options) (*Store, string) {
 	t.Helper()
 	dir := t.TempDir()
 	return openStoreIn(t, dir, o), dir
 }
 
 // openStoreIn opens a store and closes it with the test.
-func openStoreIn(t testing.TB, dir string, o storeOptions) *store {
+func openStoreIn(t testing.TB, dir string, o Options) *Store {
 	t.Helper()
-	s, err := openStore(dir, o)
+	s, err := Open(dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := s.close(); err != nil {
+		if err := s.Close(); err != nil {
 			t.Errorf("close: %v", err)
 		}
 	})
@@ -38,34 +38,34 @@ func openStoreIn(t testing.TB, dir string, o storeOptions) *store {
 }
 
 // put sends one file to a store.
-func put(s *store, a arrival, content string) (*stored, error) {
-	in, done, err := s.begin(a)
+func put(s *Store, a File, content string) (*Stored, error) {
+	in, done, err := s.Begin(a)
 	if in == nil {
 		return done, err
 	}
-	if err := in.receive(strings.NewReader(content[a.offset:]), func(int) {}); err != nil {
-		in.drop()
+	if err := in.Receive(strings.NewReader(content[a.Offset:]), func(int) {}); err != nil {
+		in.Abort()
 		return nil, err
 	}
-	return in.commit(nil)
+	return in.Commit(nil)
 }
 
 // A file of any size, known before or not, arrives under its name.
 func TestStore(t *testing.T) {
 	t.Parallel()
-	for _, size := range []int{0, 1, 4096, 5000, smallFile, smallFile + 1, keepFrom, 3<<20 + 7} {
+	for _, size := range []int{0, 1, 4096, 5000, SmallFile, SmallFile + 1, keepFrom, 3<<20 + 7} {
 		for _, known := range []bool{true, false} {
-			s, dir := openStoreTest(t, storeOptions{})
+			s, dir := openStoreTest(t, Options{})
 			content := testkit.Noise(size)
-			a := arrival{path: "a/b/c", size: -1}
+			a := File{Path: "a/b/c", Size: -1}
 			if known {
-				a.size = int64(size)
+				a.Size = int64(size)
 			}
 			got, err := put(s, a, content)
 			if err != nil {
 				t.Fatalf("%d bytes: %v", size, err)
 			}
-			if got.path != "a/b/c" || got.size != int64(size) || got.identical || !bytes.Equal(got.digest, testkit.SHA256(content)) {
+			if got.Path != "a/b/c" || got.Size != int64(size) || got.Identical || !bytes.Equal(got.Digest, testkit.SHA256(content)) {
 				t.Errorf("%d bytes: %+v", size, got)
 			}
 			if there, err := os.ReadFile(filepath.Join(dir, "a/b/c")); err != nil || string(there) != content {
@@ -150,36 +150,36 @@ func TestStoreRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		there   []string
-		o       storeOptions
-		a       arrival
+		o       Options
+		a       File
 		content string
 		kind    Kind
 		text    string
 	}{
-		{"exists", []string{"f"}, storeOptions{}, arrival{path: "f", size: 3}, "new", Exists, "exists"},
-		{"exists, other digest", []string{"f"}, storeOptions{}, arrival{path: "f", size: 3, digest: testkit.SHA256("new")}, "new", Exists, "exists"},
-		{"link to outside", []string{"f -> ../out/victim"}, storeOptions{}, arrival{path: "f", size: 3}, "new", Exists, "exists"},
-		{"link to outside, force", []string{"f -> ../out/victim"}, storeOptions{force: true}, arrival{path: "f", size: 3}, "new", Exists, "exists, as a symbolic link: --force replaces files only"},
-		{"link to the same content", []string{"g", "f -> g"}, storeOptions{}, arrival{path: "f", size: 3, digest: testkit.SHA256("old")}, "old", Exists, "exists"},
-		{"link to nowhere", []string{"f -> ../out/new"}, storeOptions{force: true}, arrival{path: "f", size: 3}, "new", Exists, "exists, as a symbolic link: --force replaces files only"},
-		{"directory by a link to outside", []string{"d -> ../out"}, storeOptions{force: true}, arrival{path: "d/victim", size: 3}, "new", Forbidden, "symbolic link in the way: d"},
-		{"new file by a link to outside", []string{"d -> ../out"}, storeOptions{}, arrival{path: "d/e/new", size: 3}, "new", Forbidden, "symbolic link in the way: d"},
-		{"directory by an absolute link", []string{"d -> /tmp"}, storeOptions{}, arrival{path: "d/new", size: 3}, "new", Forbidden, "symbolic link in the way: d"},
-		{"directory by a link to nowhere", []string{"d -> ../out/new"}, storeOptions{}, arrival{path: "d/new", size: 3}, "new", Forbidden, "symbolic link in the way: d"},
-		{"directory by a link back and out", []string{"e/", "d -> e/../../out"}, storeOptions{}, arrival{path: "d/new", size: 3}, "new", Forbidden, "symbolic link in the way: d"},
-		{"links in a circle", []string{"d -> e", "e -> d"}, storeOptions{}, arrival{path: "d/new", size: 3}, "new", Forbidden, "symbolic link in the way: d"},
-		{"a directory", []string{"f/"}, storeOptions{force: true}, arrival{path: "f", size: 3}, "new", Conflict, "not a regular file there"},
-		{"a file in the way", []string{"d"}, storeOptions{}, arrival{path: "d/e/f", size: 3}, "new", Conflict, "not a directory: d"},
-		{"name", nil, storeOptions{}, arrival{path: "../f", size: 3}, "new", Invalid, "unsafe name"},
-		{"hidden", nil, storeOptions{}, arrival{path: ".ssh/f", size: 3}, "new", Forbidden, "hidden name: a component that begins with a dot needs a key at both ends"},
-		{"max-size", nil, storeOptions{maxSize: 2}, arrival{path: "d/f", size: 3}, "new", TooLarge, "over --max-size 2: 2 bytes left"},
-		{"max-size, size not known", nil, storeOptions{maxSize: 1 << 20}, arrival{path: "d/f", size: -1}, big, TooLarge, "over --max-size"},
-		{"more than announced", nil, storeOptions{}, arrival{path: "d/f", size: 2}, "new", Mismatch, "more than the 2 bytes announced"},
-		{"much more than announced", nil, storeOptions{}, arrival{path: "d/f", size: 2<<20 - 1}, big, Mismatch, "more than the 2097151 bytes announced"},
-		{"fewer than announced", nil, storeOptions{}, arrival{path: "d/f", size: 4}, "new", Mismatch, "3 of 4 bytes came"},
-		{"digest", nil, storeOptions{}, arrival{path: "d/f", size: 3, digest: testkit.SHA256("old")}, "new", Mismatch, "digest mismatch: damaged on the way"},
-		{"nothing to go on with", nil, storeOptions{}, arrival{path: "d/f", size: 3, offset: 1}, "new", Conflict, "no partial upload of 1 bytes here"},
-		{"no space", nil, storeOptions{}, arrival{path: "d/f", size: 1 << 60}, "new", NoSpace, "not enough space: "},
+		{"exists", []string{"f"}, Options{}, File{Path: "f", Size: 3}, "new", Exists, "exists"},
+		{"exists, other digest", []string{"f"}, Options{}, File{Path: "f", Size: 3, Digest: testkit.SHA256("new")}, "new", Exists, "exists"},
+		{"link to outside", []string{"f -> ../out/victim"}, Options{}, File{Path: "f", Size: 3}, "new", Exists, "exists"},
+		{"link to outside, force", []string{"f -> ../out/victim"}, Options{Force: true}, File{Path: "f", Size: 3}, "new", Exists, "exists, as a symbolic link: --force replaces files only"},
+		{"link to the same content", []string{"g", "f -> g"}, Options{}, File{Path: "f", Size: 3, Digest: testkit.SHA256("old")}, "old", Exists, "exists"},
+		{"link to nowhere", []string{"f -> ../out/new"}, Options{Force: true}, File{Path: "f", Size: 3}, "new", Exists, "exists, as a symbolic link: --force replaces files only"},
+		{"directory by a link to outside", []string{"d -> ../out"}, Options{Force: true}, File{Path: "d/victim", Size: 3}, "new", Forbidden, "symbolic link in the way: d"},
+		{"new file by a link to outside", []string{"d -> ../out"}, Options{}, File{Path: "d/e/new", Size: 3}, "new", Forbidden, "symbolic link in the way: d"},
+		{"directory by an absolute link", []string{"d -> /tmp"}, Options{}, File{Path: "d/new", Size: 3}, "new", Forbidden, "symbolic link in the way: d"},
+		{"directory by a link to nowhere", []string{"d -> ../out/new"}, Options{}, File{Path: "d/new", Size: 3}, "new", Forbidden, "symbolic link in the way: d"},
+		{"directory by a link back and out", []string{"e/", "d -> e/../../out"}, Options{}, File{Path: "d/new", Size: 3}, "new", Forbidden, "symbolic link in the way: d"},
+		{"links in a circle", []string{"d -> e", "e -> d"}, Options{}, File{Path: "d/new", Size: 3}, "new", Forbidden, "symbolic link in the way: d"},
+		{"a directory", []string{"f/"}, Options{Force: true}, File{Path: "f", Size: 3}, "new", Conflict, "not a regular file there"},
+		{"a file in the way", []string{"d"}, Options{}, File{Path: "d/e/f", Size: 3}, "new", Conflict, "not a directory: d"},
+		{"name", nil, Options{}, File{Path: "../f", Size: 3}, "new", Invalid, "unsafe name"},
+		{"hidden", nil, Options{}, File{Path: ".ssh/f", Size: 3}, "new", Forbidden, "hidden name: a component that begins with a dot needs a key at both ends"},
+		{"max-size", nil, Options{MaxSize: 2}, File{Path: "d/f", Size: 3}, "new", TooLarge, "over --max-size 2: 2 bytes left"},
+		{"max-size, size not known", nil, Options{MaxSize: 1 << 20}, File{Path: "d/f", Size: -1}, big, TooLarge, "over --max-size"},
+		{"more than announced", nil, Options{}, File{Path: "d/f", Size: 2}, "new", Mismatch, "more than the 2 bytes announced"},
+		{"much more than announced", nil, Options{}, File{Path: "d/f", Size: 2<<20 - 1}, big, Mismatch, "more than the 2097151 bytes announced"},
+		{"fewer than announced", nil, Options{}, File{Path: "d/f", Size: 4}, "new", Mismatch, "3 of 4 bytes came"},
+		{"digest", nil, Options{}, File{Path: "d/f", Size: 3, Digest: testkit.SHA256("old")}, "new", Mismatch, "digest mismatch: damaged on the way"},
+		{"nothing to go on with", nil, Options{}, File{Path: "d/f", Size: 3, Offset: 1}, "new", Conflict, "no partial upload of 1 bytes here"},
+		{"no space", nil, Options{}, File{Path: "d/f", Size: 1 << 60}, "new", NoSpace, "not enough space: "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -187,7 +187,7 @@ func TestStoreRefuses(t *testing.T) {
 			lay(t, top, "dst/", "out/victim")
 			lay(t, filepath.Join(top, "dst"), c.there...)
 			before := tree(t, top)
-			s, err := openStore(filepath.Join(top, "dst"), c.o)
+			s, err := Open(filepath.Join(top, "dst"), c.o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -195,7 +195,7 @@ func TestStoreRefuses(t *testing.T) {
 				_, err = put(s, c.a, c.content)
 				refuses(t, err, c.kind, c.text)
 			}
-			if err := s.close(); err != nil {
+			if err := s.Close(); err != nil {
 				t.Error(err)
 			}
 			if after := tree(t, top); after != before {
@@ -208,16 +208,16 @@ func TestStoreRefuses(t *testing.T) {
 // A digest at the end that is not that of the content, or of the announcement.
 func TestStoreDigestAtTheEnd(t *testing.T) {
 	t.Parallel()
-	s, dir := openStoreTest(t, storeOptions{})
+	s, dir := openStoreTest(t, Options{})
 	for _, c := range []struct{ before, after []byte }{{nil, testkit.SHA256("old")}, {testkit.SHA256("new"), testkit.SHA256("old")}, {testkit.SHA256("old"), testkit.SHA256("new")}} {
-		in, _, err := s.begin(arrival{path: "f", size: 3, digest: c.before})
+		in, _, err := s.Begin(File{Path: "f", Size: 3, Digest: c.before})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := in.receive(strings.NewReader("new"), func(int) {}); err != nil {
+		if err := in.Receive(strings.NewReader("new"), func(int) {}); err != nil {
 			t.Fatal(err)
 		}
-		_, err = in.commit(c.after)
+		_, err = in.Commit(c.after)
 		refuses(t, err, Mismatch, "digest mismatch: damaged on the way")
 	}
 	if got := tree(t, dir); got != "" {
@@ -228,12 +228,12 @@ func TestStoreDigestAtTheEnd(t *testing.T) {
 // What is there already is not received again, whatever the options.
 func TestStoreIdentical(t *testing.T) {
 	t.Parallel()
-	for _, o := range []storeOptions{{}, {force: true}, {rename: true}} {
+	for _, o := range []Options{{}, {Force: true}, {Rename: true}} {
 		s, dir := openStoreTest(t, o)
 		lay(t, dir, "d/f")
 		for range 2 {
-			got, err := put(s, arrival{path: "d/f", size: 3, digest: testkit.SHA256("old")}, "")
-			if err != nil || !got.identical || got.path != "d/f" || got.size != 3 || !bytes.Equal(got.digest, testkit.SHA256("old")) {
+			got, err := put(s, File{Path: "d/f", Size: 3, Digest: testkit.SHA256("old")}, "")
+			if err != nil || !got.Identical || got.Path != "d/f" || got.Size != 3 || !bytes.Equal(got.Digest, testkit.SHA256("old")) {
 				t.Errorf("%+v: %+v %v", o, got, err)
 			}
 		}
@@ -242,26 +242,26 @@ func TestStoreIdentical(t *testing.T) {
 
 func TestStoreForceAndRename(t *testing.T) {
 	t.Parallel()
-	s, dir := openStoreTest(t, storeOptions{force: true})
+	s, dir := openStoreTest(t, Options{Force: true})
 	lay(t, dir, "f")
-	if got, err := put(s, arrival{path: "f", size: 3}, "new"); err != nil || got.path != "f" {
+	if got, err := put(s, File{Path: "f", Size: 3}, "new"); err != nil || got.Path != "f" {
 		t.Errorf("%+v %v", got, err)
 	}
-	if _, err := put(s, arrival{path: "f", size: 5}, "newer"); err != nil { // of another push
+	if _, err := put(s, File{Path: "f", Size: 5}, "newer"); err != nil { // of another push
 		t.Error(err)
 	}
 	if got, want := tree(t, dir), fmt.Sprintf("f 5 %x\n", testkit.SHA256("newer")[:4]); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 
-	s, dir = openStoreTest(t, storeOptions{rename: true})
+	s, dir = openStoreTest(t, Options{Rename: true})
 	lay(t, dir, "f.txt", "f.1.txt", "f.2.txt -> nowhere", "g -> f.txt")
 	for path, want := range map[string]string{"f.txt": "f.3.txt", "g": "g.1", "h": "h"} {
-		if got, err := put(s, arrival{path: path, size: 3}, "new"); err != nil || got.path != want {
+		if got, err := put(s, File{Path: path, Size: 3}, "new"); err != nil || got.Path != want {
 			t.Errorf("%s: %+v %v", path, got, err)
 		}
 	}
-	if got, err := put(s, arrival{path: "f.txt", size: 3}, "new"); err != nil || got.path != "f.4.txt" { // of another push
+	if got, err := put(s, File{Path: "f.txt", Size: 3}, "new"); err != nil || got.Path != "f.4.txt" { // of another push
 		t.Errorf("%+v %v", got, err)
 	}
 }
@@ -270,51 +270,51 @@ func TestStoreForceAndRename(t *testing.T) {
 // was cut has left.
 func TestStoreMaxSize(t *testing.T) {
 	t.Parallel()
-	s, _ := openStoreTest(t, storeOptions{maxSize: 4 << 20})
+	s, _ := openStoreTest(t, Options{MaxSize: 4 << 20})
 	content := testkit.Noise(3 << 20)
 	for range 3 { // what is dropped does not count
-		in, _, err := s.begin(arrival{path: "a", size: int64(len(content))})
+		in, _, err := s.Begin(File{Path: "a", Size: int64(len(content))})
 		if err != nil {
 			t.Fatal(err)
 		}
-		in.drop()
+		in.Abort()
 	}
-	in, _, err := s.begin(arrival{path: "a", size: int64(len(content))})
+	in, _, err := s.Begin(File{Path: "a", Size: int64(len(content))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := in.receive(strings.NewReader(content[:2<<20]), func(int) {}); err != nil {
+	if err := in.Receive(strings.NewReader(content[:2<<20]), func(int) {}); err != nil {
 		t.Fatal(err)
 	}
-	if kept, size := in.cut(); kept == "" || size != 2<<20 {
+	if kept, size := in.Suspend(); kept == "" || size != 2<<20 {
 		t.Fatalf("kept %d bytes in %q", size, kept)
 	}
-	_, err = put(s, arrival{path: "b", size: 3 << 20}, content)
+	_, err = put(s, File{Path: "b", Size: 3 << 20}, content)
 	refuses(t, err, TooLarge, "over --max-size 4194304: 2097152 bytes left")
-	if _, err := put(s, arrival{path: "a", size: 3 << 20, offset: 2 << 20}, content); err != nil {
+	if _, err := put(s, File{Path: "a", Size: 3 << 20, Offset: 2 << 20}, content); err != nil {
 		t.Error(err)
 	}
-	_, err = put(s, arrival{path: "b", size: -1}, content[:1<<20+1])
+	_, err = put(s, File{Path: "b", Size: -1}, content[:1<<20+1])
 	refuses(t, err, TooLarge, "over --max-size 4194304: ")
-	if _, err := put(s, arrival{path: "b", size: -1}, content[:1<<20]); err != nil {
+	if _, err := put(s, File{Path: "b", Size: -1}, content[:1<<20]); err != nil {
 		t.Error(err)
 	}
-	if s.taken != 4<<20 || len(s.kept) != 0 {
-		t.Errorf("%d bytes counted, %d uploads kept", s.taken, len(s.kept))
+	if s.charged != 4<<20 || len(s.suspended) != 0 {
+		t.Errorf("%d bytes counted, %d uploads kept", s.charged, len(s.suspended))
 	}
 }
 
 // Directories are the sender's only where this store has made them.
 func TestStoreDir(t *testing.T) {
 	t.Parallel()
-	s, dir := openStoreTest(t, storeOptions{})
+	s, dir := openStoreTest(t, Options{})
 	lay(t, dir, "old/", "file", "in -> old", "out -> /tmp")
 	then := time.Unix(1_000_000_000, 123_456_789)
-	if _, err := put(s, arrival{path: "new/f", size: 3}, "new"); err != nil {
+	if _, err := put(s, File{Path: "new/f", Size: 3}, "new"); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{"new", "a/b/c", "a/b", "old", "in"} {
-		if err := s.dir(path, 0o700, then); err != nil {
+		if err := s.Mkdir(path, 0o700, then); err != nil {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
@@ -330,11 +330,11 @@ func TestStoreDir(t *testing.T) {
 			t.Errorf("%s: mode %v", path, info.Mode())
 		}
 	}
-	refuses(t, s.dir("file", 0, time.Time{}), Conflict, "not a directory: file")
-	refuses(t, s.dir("out", 0, time.Time{}), Forbidden, "symbolic link in the way: out")
-	refuses(t, s.dir("out/a", 0, time.Time{}), Forbidden, "symbolic link in the way: out")
-	refuses(t, s.dir("../a", 0, time.Time{}), Invalid, "unsafe name")
-	if err := s.settle(); err != nil || len(s.unsynced) != 0 {
+	refuses(t, s.Mkdir("file", 0, time.Time{}), Conflict, "not a directory: file")
+	refuses(t, s.Mkdir("out", 0, time.Time{}), Forbidden, "symbolic link in the way: out")
+	refuses(t, s.Mkdir("out/a", 0, time.Time{}), Forbidden, "symbolic link in the way: out")
+	refuses(t, s.Mkdir("../a", 0, time.Time{}), Invalid, "unsafe name")
+	if err := s.Sync(); err != nil || len(s.unsynced) != 0 {
 		t.Errorf("%v; %d directories are not on stable storage", err, len(s.unsynced))
 	}
 }
@@ -344,22 +344,22 @@ func TestStoreDir(t *testing.T) {
 func TestStoreHollow(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s, err := openStore(dir, storeOptions{})
+	s, err := Open(dir, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{"a/b/c/f", "a/d/f", "asked/f", "used/f"} {
-		if _, err := put(s, arrival{path: path, size: 4}, "new"); err == nil {
+		if _, err := put(s, File{Path: path, Size: 4}, "new"); err == nil {
 			t.Error("stored")
 		}
 	}
-	if err := s.dir("asked", 0, time.Time{}); err != nil {
+	if err := s.Mkdir("asked", 0, time.Time{}); err != nil {
 		t.Error(err)
 	}
-	if _, err := put(s, arrival{path: "used/g", size: 3}, "new"); err != nil {
+	if _, err := put(s, File{Path: "used/g", Size: 3}, "new"); err != nil {
 		t.Error(err)
 	}
-	if err := s.close(); err != nil {
+	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
 	if got, want := tree(t, dir), fmt.Sprintf("asked d---------\nused d---------\nused/g 3 %x\n", testkit.SHA256("new")[:4]); filepath.ToSlash(got) != want {
@@ -373,18 +373,18 @@ func TestOpenStore(t *testing.T) {
 	dir := t.TempDir()
 	lay(t, dir, "file")
 	for path, cause := range map[string]string{"file": "not a directory", "missing": "no such file or directory"} {
-		if s, err := openStore(filepath.Join(dir, path), storeOptions{}); err == nil {
-			_ = s.close()
+		if s, err := Open(filepath.Join(dir, path), Options{}); err == nil {
+			_ = s.Close()
 			t.Errorf("%s: opened", path)
 		} else if err.Error() != cause && runtime.GOOS != "windows" {
 			t.Errorf("%s: %v, want %s", path, err, cause)
 		}
 	}
-	s, err := openStore(dir, storeOptions{})
+	s, err := Open(dir, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.close(); err != nil {
+	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
 	if got := tree(t, dir); !strings.HasPrefix(got, "file ") || strings.Count(got, "\n") != 1 {

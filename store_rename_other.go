@@ -1,7 +1,0 @@
-//go:build !linux && !darwin
-
-package main
-
-import "os"
-
-func renameNoReplace(*os.File, string, string) (handled bool, err error) { return false, nil }
