@@ -13,10 +13,16 @@ import (
 // filled.
 type Hasher struct {
 	free chan []byte // blocks to fill
-	full chan []byte // blocks to hash, in order; closed by sum
+	full chan filled // blocks to hash, in order; closed by sum
 	hash hash.Hash
 	done chan struct{} // closed when everything is hashed
 	fast bool          // whether it is one of the few with large blocks
+}
+
+// A filled block is hashed from an offset on.
+type filled struct {
+	block []byte
+	from  int
 }
 
 // Six blocks for the goroutines of a receiver, which reads, writes and hashes, were
@@ -47,7 +53,7 @@ func New(h hash.Hash) *Hasher {
 	}
 	d := &Hasher{
 		free: make(chan []byte, blocks),
-		full: make(chan []byte, blocks),
+		full: make(chan filled, blocks),
 		fast: fast,
 		hash: h,
 		done: make(chan struct{}),
@@ -62,8 +68,8 @@ func New(h hash.Hash) *Hasher {
 func (d *Hasher) run() {
 	defer close(d.done)
 	for b := range d.full {
-		d.hash.Write(b)
-		d.free <- b[:cap(b)]
+		d.hash.Write(b.block[b.from:])
+		d.free <- b.block[:cap(b.block)]
 	}
 }
 
@@ -73,7 +79,10 @@ func (d *Hasher) Block() []byte { return <-d.free }
 
 // Put gives a block back whose beginning, b, is to be hashed. The caller must
 // not touch b any more.
-func (d *Hasher) Put(b []byte) { d.full <- b }
+func (d *Hasher) Put(b []byte) { d.full <- filled{b, 0} }
+
+// PutFrom is Put for a block whose first bytes, from in number, are not hashed.
+func (d *Hasher) PutFrom(from int, b []byte) { d.full <- filled{b, from} }
 
 // Sum ends the goroutine and returns the digest of all that was put. It is
 // called once, after the last put, also where nobody wants the digest.

@@ -1,0 +1,235 @@
+package offer
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"purr/internal/digest"
+	"purr/internal/sys"
+)
+
+// SmallFile is the largest size, in bytes, of a file that is read into memory
+// and hashed at once; the content of a larger one is hashed in a goroutine
+// beside the copying.
+const SmallFile = 256 << 10
+
+// A File is one attempt to read an offered file: exactly the bytes that it had
+// when it was opened. A file that is written to meanwhile would become a
+// mixture that never existed, so that is an error, unless it may grow. One
+// goroutine uses a File.
+type File struct {
+	Entry  // as of the opening
+	f      *os.File
+	info   fs.FileInfo
+	opened state
+	live   bool
+}
+
+// A state differs once a file was written to.
+type state struct {
+	size    int64
+	modTime time.Time
+	changed time.Time // st_ctime, which cannot be set back; zero where there is none
+}
+
+// Close closes the file.
+func (f *File) Close() error { return f.f.Close() }
+
+// Content returns the open file itself, which stands where it was last read.
+func (f *File) Content() io.ReadSeeker { return f.f }
+
+// A ChangedError reports that a file was written to while it was read.
+type ChangedError struct{ Was, Is int64 } // sizes in bytes
+
+func (e ChangedError) Error() string {
+	return fmt.Sprintf("changed while being read (%d bytes, now %d)", e.Was, e.Is)
+}
+
+// Check returns a ChangedError if the file is not as it was when it was opened.
+func (f *File) Check() error {
+	now, err := stateOf(f.f)
+	switch {
+	case err != nil:
+		return sys.Cause(err)
+	case f.live && now.size >= f.Size:
+		return nil
+	case now.size != f.Size || !now.modTime.Equal(f.ModTime) || !now.changed.Equal(f.opened.changed):
+		return ChangedError{f.Size, now.size}
+	}
+	return nil
+}
+
+// ReadAll reads and checks the whole file, and returns its SHA-256. b holds at
+// least Size bytes.
+func (f *File) ReadAll(b []byte) (sum []byte, err error) {
+	if _, err := f.f.ReadAt(b[:f.Size], 0); err == io.EOF || err == io.ErrUnexpectedEOF {
+		if err := f.Check(); err != nil {
+			return nil, err
+		}
+	} else if err != nil {
+		return nil, sys.Cause(err)
+	}
+	digest := sha256.Sum256(b[:f.Size])
+	if err := f.Check(); err != nil || f.Size > 0 || f.live {
+		return digest[:], err
+	}
+	if n, _ := f.f.ReadAt(make([]byte, 1), 0); n > 0 {
+		if err := f.Check(); err != nil {
+			return nil, err
+		}
+		return nil, errNoSize
+	}
+	return digest[:], nil
+}
+
+// errNoSize is about a file of the system's, as in /proc. To send nothing of it
+// and report that as verified would be wrong.
+var errNoSize = errors.New("holds more than its size says: to send what it shows now, say \"purr HOST PORT <PATH\"")
+
+// Hash hashes the first n bytes, and leaves the file behind them, for Body to go
+// on. moved is called after each block with its length; its error is returned.
+// The caller ends the Hasher.
+func (f *File) Hash(n int64, moved func(int) error) (*digest.Hasher, error) {
+	if _, err := f.f.Seek(0, io.SeekStart); err != nil {
+		return nil, sys.Cause(err)
+	}
+	d := digest.New(nil)
+	for left := n; left > 0; {
+		b := d.Block()
+		got, err := f.f.Read(b[:min(left, int64(len(b)))])
+		d.Put(b[:got])
+		left -= int64(got)
+		if err == nil {
+			err = moved(got)
+		}
+		if err == io.EOF {
+			err = ChangedError{f.Size, n - left}
+		}
+		if err != nil {
+			d.Sum()
+			return nil, sys.Cause(err)
+		}
+	}
+	return d, nil
+}
+
+// A Body reads a File from an offset to its end in blocks, and hashes the whole
+// file meanwhile. One goroutine uses it.
+type Body struct {
+	file   *File
+	left   int64
+	room   int
+	hasher *digest.Hasher // nil once the body has ended
+	sum    []byte
+	err    error // why the file may not be stored
+}
+
+// Body begins at the given offset, up to which h has hashed the file; at 0 with
+// a nil h. Each block has room bytes in front of the content, for the use of the
+// caller. The caller closes the Body, which takes over h.
+func (f *File) Body(offset int64, h *digest.Hasher, room int) (*Body, error) {
+	if h == nil {
+		h = digest.New(nil)
+	}
+	if _, err := f.f.Seek(offset, io.SeekStart); err != nil {
+		h.Sum()
+		return nil, sys.Cause(err)
+	}
+	return &Body{file: f, left: f.Size - offset, room: room, hasher: h}, nil
+}
+
+// Next returns a block with up to max bytes of the file behind its room. The
+// caller passes it to Put before the next call. It returns io.EOF at the end,
+// also where the file cannot be read or has changed: then Sum returns an error.
+func (b *Body) Next(max int) ([]byte, error) {
+	if b.hasher == nil {
+		return nil, io.EOF
+	}
+	if b.left == 0 {
+		return nil, b.finish(nil)
+	}
+	block := b.hasher.Block()
+	n, err := b.file.f.Read(block[b.room : b.room+int(min(int64(max), int64(len(block)-b.room), b.left))])
+	if n == 0 {
+		b.hasher.Put(block[:0])
+		if err == io.EOF { // it shrank
+			err = ChangedError{b.file.Size, b.file.Size - b.left}
+			if changed := b.file.Check(); changed != nil {
+				err = changed
+			}
+		}
+		return nil, b.finish(sys.Cause(err))
+	}
+	b.left -= int64(n)
+	return block[:b.room+n], nil
+}
+
+// Put takes a block of Next back and hashes its content.
+func (b *Body) Put(block []byte) { b.hasher.PutFrom(b.room, block) }
+
+// WriteTo writes the rest of the file to w, without room. Its error is w's own;
+// whether the file was read to its end is told by Sum.
+func (b *Body) WriteTo(w io.Writer) (n int64, err error) {
+	for {
+		block, err := b.Next(digest.BlockSize)
+		if err != nil {
+			return n, nil
+		}
+		wrote, err := w.Write(block[b.room:])
+		n += int64(wrote)
+		b.Put(block)
+		if err != nil {
+			return n, err
+		}
+	}
+}
+
+// finish ends the body, with err or another reason why the file may not be
+// stored, and returns io.EOF.
+func (b *Body) finish(err error) error {
+	if err == nil {
+		err = b.file.Check()
+	}
+	sum := b.hasher.Sum()
+	b.hasher = nil
+	if b.err = err; err == nil {
+		b.sum = sum
+	}
+	return io.EOF
+}
+
+// Sum returns the SHA-256 of the whole file after Next has returned io.EOF; an
+// error, often a ChangedError, if the file could not be read as it was; nil and
+// nil before the end.
+func (b *Body) Sum() ([]byte, error) { return b.sum, b.err }
+
+// Close ends the hashing. Sum remains valid.
+func (b *Body) Close() error {
+	if b.hasher != nil {
+		b.hasher.Sum()
+		b.hasher = nil
+	}
+	return nil
+}
+
+// Read opens an entry that Walk has returned, and reads it if it is at most
+// SmallFile bytes by now; content is nil if it is larger. sum is the content's
+// SHA-256. The error is a ChangedError if the file was written to meanwhile.
+func (s *Set) Read(name string) (e Entry, content, sum []byte, err error) {
+	f, err := s.OpenListed(name)
+	if err != nil {
+		return Entry{}, nil, nil, err
+	}
+	defer f.Close()
+	if f.Size > SmallFile {
+		return f.Entry, nil, nil, nil
+	}
+	content = make([]byte, f.Size)
+	sum, err = f.ReadAll(content)
+	return f.Entry, content, sum, err
+}

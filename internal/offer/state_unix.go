@@ -1,0 +1,19 @@
+//go:build unix
+
+package offer
+
+import (
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"purr/internal/sys"
+)
+
+// stateOf returns the state of an open file.
+func stateOf(f *os.File) (s state, err error) {
+	var st unix.Stat_t
+	err = sys.OnFD(f, func(fd int) error { return unix.Fstat(fd, &st) })
+	return state{st.Size, time.Unix(st.Mtim.Unix()), time.Unix(st.Ctim.Unix())}, err
+}

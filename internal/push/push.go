@@ -1,0 +1,153 @@
+// Package push moves checked files between two programs over one to three
+// connections: Send and Receive do the same whichever end dialled. Each file is
+// hashed (SHA-256) at both ends, and has been stored when the receiver says so.
+//
+// A transfer begins as an HTTP/1.1 request that is upgraded (RFC 9110, section
+// 7.8), so that one port serves strangers, too. Afterwards both directions carry
+// lines and blocks, see wire.go.
+package push
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"purr/internal/rate"
+)
+
+// A Role is what one end of a transfer does.
+type Role string
+
+// The roles, as they stand in the hello.
+const (
+	Sender   Role = "sender"
+	Receiver Role = "receiver"
+)
+
+// Other returns the role of the other end.
+func (r Role) Other() Role {
+	if r == Sender {
+		return Receiver
+	}
+	return Sender
+}
+
+// Protocol is the value of the Upgrade field: name and version.
+const Protocol = "purr-files/1"
+
+// Options are the same for both roles and both ends. The zero value works.
+type Options struct {
+	// Silence is how long the other end may send nothing. Zero: 30 s. Both ends
+	// send a keep-alive every 10 s, or three times in Silence if that is more
+	// often.
+	Silence time.Duration
+
+	// HelloTimeout is how long the other end may take to answer the hello, and
+	// a further connection to become part of the transfer. Zero: 5 s.
+	HelloTimeout time.Duration
+
+	// Rate limits what this end sends, but for keep-alives; nil: no limit.
+	Rate *rate.Limiter
+
+	// NoResume makes a sender begin every file at its first byte. A receiver's
+	// store has an option of its own.
+	NoResume bool
+
+	// Events hears of each file; nil: nothing does.
+	Events Events
+
+	// Dial opens a further connection to the listener that the first one was
+	// made to. Nil: the transfer has one connection. For Dial only.
+	Dial func(context.Context) (net.Conn, error)
+
+	// Streams finds the transfer that a further connection belongs to. Nil: each
+	// transfer has one connection. For Upgrade only.
+	Streams *Streams
+
+	// Admit is called before the answer to a hello, unless the connection is a
+	// further one. Its error refuses the peer with that text; nil: all are
+	// admitted. For Upgrade only.
+	Admit func() error
+
+	// Closed is called once for each connection of the transfer before it is
+	// closed, by Close: err is nil if it ended in order, else an *Error, or the
+	// cause of the context that ended the transfer. Nil: nothing is called.
+	Closed func(conn net.Conn, err error)
+}
+
+// Events hears of the files of a transfer, from several goroutines, but never
+// twice at once of one file.
+type Events interface {
+	// Stored reports a file that is on stable storage at the receiver, under
+	// its name and with the digest of what was sent.
+	Stored(FileEvent)
+	// Failed reports a file that is not, and why.
+	Failed(FileEvent)
+	// Resuming reports that a file of size bytes is continued at an offset.
+	Resuming(path string, at, size int64)
+	// Expected reports that n more bytes of files are to come (receiver).
+	Expected(n int64)
+	// Moved reports n bytes of files that were sent or have arrived.
+	Moved(n int)
+}
+
+// A FileEvent describes the outcome of one file, link or directory.
+type FileEvent struct {
+	Path      string    // as the sender names it
+	As        string    // where it is stored; differs from Path if that was taken
+	Size      int64     // in bytes
+	Digest    []byte    // SHA-256
+	Identical bool      // it was there already
+	Offset    int64     // where a resumed transfer began
+	Begun     time.Time // when its first byte was sent or expected; zero: with other files
+
+	// Of Failed:
+	Kind    Kind
+	Reason  string
+	Partial string // Cut: the file that a resume continues; "": nothing was kept
+	Kept    int64  // Cut: bytes in Partial
+}
+
+// A Summary adds up a transfer that has ended in order.
+type Summary struct {
+	Files int64 // stored, or there already
+	Bytes int64
+	Worst Kind // of the files that failed; OK: none has
+}
+
+// A Kind classifies failures. A higher one is worse.
+type Kind int
+
+// The kinds. Files have the first four; transfers any but Abandoned.
+const (
+	OK         Kind = iota
+	Cut             // the connection has ended: the outcome is not known, a retry is safe
+	Abandoned       // the sender did not send it: it changed, cannot be read, or is of a special kind
+	Refused         // the receiver did not store it, or the listener does not serve this peer
+	Damaged         // the digest differs
+	Violation       // the peer breaks the protocol
+	OldVersion      // the peer has another version of the protocol
+	SameRole        // both ends send, or both receive
+	NotHTTP         // the peer does not answer the hello in HTTP
+	NotPurr         // the peer speaks HTTP, and is no purr
+	NeedsKey        // the peer expects an encrypted connection
+	Mute            // the peer closed the connection without an answer
+)
+
+// An Error is the end of a transfer. Text is the reason, without the peer's
+// name; it may hold bytes of the peer's.
+type Error struct {
+	Kind Kind
+	Text string
+}
+
+func (e *Error) Error() string { return e.Text }
+
+func errorf(kind Kind, format string, args ...any) *Error {
+	return &Error{kind, fmt.Sprintf(format, args...)}
+}
+
+// A Conn is one transfer after its hello: one to three connections. The caller
+// calls Send or Receive once, as its role demands, and then Close.
+type Conn struct{}
