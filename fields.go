@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"purr/internal/digest"
-
 	"purr/internal/store"
 )
 

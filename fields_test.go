@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"purr/internal/digest"
-
 	"purr/internal/store"
 )
 

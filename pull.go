@@ -16,7 +16,6 @@ import (
 
 	"purr/internal/digest"
 	"purr/internal/relpath"
-
 	"purr/internal/store"
 )
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+
 	"purr/internal/store"
 )
 

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"purr/internal/display"
-
 	"purr/internal/store"
 )
 
