@@ -87,11 +87,11 @@ func parseKey(text string) (k sharedKey, err error) {
 }
 
 // loadKey finds the key, except one that is still to be read from stdin.
-func (f *flagSet) loadKey() error {
-	c := &f.config.key
+func (cfg *config) loadKey() error {
+	c := &cfg.key
 	text, set := os.LookupEnv(keyVariable)
 	switch {
-	case !f.config.exchangesData():
+	case !cfg.exchangesData():
 		return nil
 	case c.fresh:
 		c.secret = newKey()

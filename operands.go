@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 
+	"purr/internal/flags"
 	"purr/internal/sys"
 )
 
@@ -58,7 +59,7 @@ func (c *config) setOperands(words []string) error {
 		return err
 	}
 	for _, word := range words[1:] {
-		ports, err := parsePorts(c.network, word)
+		ports, err := flags.ParsePorts(c.network, word)
 		if err != nil {
 			return usageError{err}
 		}
@@ -74,7 +75,7 @@ func (c *config) setOperands(words []string) error {
 	if c.portText == "" {
 		return nil
 	}
-	port, err := parsePort(c.network, c.portText, 1)
+	port, err := flags.ParsePort(c.network, c.portText, 1)
 	if err != nil {
 		return usageErrorf("option -p: %w", err)
 	}
@@ -120,7 +121,7 @@ func (c *config) setListenAddress(words []string) error {
 		c.host = c.sourceText
 	}
 	c.host = unbracketed(c.host)
-	n, err := parsePort(c.network, port, 0)
+	n, err := flags.ParsePort(c.network, port, 0)
 	if err != nil {
 		return usageError{err}
 	}
@@ -345,10 +346,10 @@ func (c *config) setCommand(words []string) error {
 
 // checkFiles looks at the files that options name, before a connection waits
 // for them.
-func (f *flagSet) checkFiles() error {
-	c := f.config
-	if f.secretFile != "" {
-		secret, err := readSecret(f.secretFile)
+func (l *commandLine) checkFiles() error {
+	c := l.config
+	if l.secretFile != "" {
+		secret, err := readSecret(l.secretFile)
 		if err != nil {
 			return usageErrorf("option --secret-file: %w", err)
 		}
@@ -369,7 +370,7 @@ func (f *flagSet) checkFiles() error {
 			return usageErrorf("option --recv-file: %w", err)
 		}
 	}
-	if err := f.loadKey(); err != nil {
+	if err := c.loadKey(); err != nil {
 		return err
 	}
 	return c.checkFile()

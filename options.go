@@ -1,16 +1,32 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"net"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"purr/internal/flags"
 )
+
+// A usageError is a mistake on the command line: status 2, and a promise that
+// nothing was opened, bound or created.
+type usageError struct{ error }
+
+func usageErrorf(format string, args ...any) error {
+	return usageError{fmt.Errorf(format, args...)}
+}
+
+func (e usageError) Unwrap() error { return e.error }
 
 // A config is the command line, checked. newConfig builds it; afterwards it is
 // read-only.
@@ -28,7 +44,7 @@ type config struct {
 	sourcePort   int    // -p in dial mode; 0: the kernel chooses
 	numeric      bool
 
-	// What is said with the peer.
+	// The conversation.
 	noStdin, sendOnly bool
 	noShutdown        bool
 	echo, upper       bool
@@ -37,8 +53,7 @@ type config struct {
 	interactive       bool
 	quitWord          string
 
-	// When it ends. Durations and counts of 0 mean no limit.
-	wait           time.Duration // -w
+	// Limits. Durations and counts of 0 mean no limit.
 	idleTimeout    time.Duration // --idle-timeout, else -w
 	connectTimeout time.Duration // --connect-timeout, else -w
 	acceptTimeout  time.Duration
@@ -50,7 +65,7 @@ type config struct {
 	// Before it begins, and around it.
 	waitFor     time.Duration // --wait-for
 	retries     int           // --retry; -1: not given
-	command     []string      // what to become once there is an answer
+	command     []string      // to be run in place of purr once there is an answer
 	commandPath string        // command[0] as found in PATH
 	readyFD     int           // --ready-fd; 0: none
 	portFile    string
@@ -74,10 +89,10 @@ type config struct {
 	sourceText, portText string // -s and -p as typed; operands decide what they mean
 }
 
-// A checkConfig is what -z asks, and how it says what it finds.
+// A checkConfig is the options of -z.
 type checkConfig struct {
 	hosts        []string
-	hostsOnStdin bool // they are still to be read
+	hostsOnStdin bool // the hosts are still to be read
 	all, any     bool
 	banner       bool
 	parallel     int // 0: the engine's own
@@ -91,18 +106,18 @@ type checkConfig struct {
 	maxLoss      float64 // the share of pings that may be lost
 }
 
-// A fileConfig is about raw files: --send-file and --recv-file.
+// A fileConfig is the options of raw files: --send-file and --recv-file.
 type fileConfig struct {
 	sum          bool   // hash what --send-file sends
 	recv         string // --recv-file; empty: none
-	direct       bool   // recv is a pipe or a device: write to it, and not beside it
-	force        bool   // replace what has the name already
+	direct       bool   // recv is a pipe or a device: write to it without a temporary file
+	force        bool   // replace an existing file
 	keepPartial  bool
 	expectSize   int64  // -1: any
 	expectSHA256 []byte // nil: any
 }
 
-// A keyConfig is about encryption.
+// A keyConfig is the options of encryption.
 type keyConfig struct {
 	on     bool      // whether conversations are encrypted
 	secret sharedKey // unless it is still on stdin
@@ -113,100 +128,81 @@ type keyConfig struct {
 	variableIgnored bool        // whether PURR_KEY is set beside --key-file
 }
 
-// A paceConfig is about progress and pace, and the form in which they are told.
+// A paceConfig is the options of progress, pace and the form of messages.
 type paceConfig struct {
 	progress, noProgress bool
-	quiet                bool  // also no last lines of file transfers
+	quiet                bool  // no bar, and no last lines of file transfers
 	json                 bool  // results (-z) and events (everything else) are JSON
 	rate                 int64 // bytes sent a second, all peers together; 0: no limit
 }
 
-// A pushConfig is what --push and --pull do.
+// A pushConfig is the options of --push and --pull.
 type pushConfig struct {
 	push, pull   bool
-	paths        []string // what --push offers
-	dir          string   // where --pull stores
+	paths        []string // offered by --push
+	dir          string   // receives the files of --pull
 	rename       bool     // a name that exists gets a number
 	noResume     bool
 	live         bool          // a file may grow while it is sent
 	maxSize      int64         // 0: no limit
-	helloTimeout time.Duration // until a peer has shown what it is
-	silence      time.Duration // for as long as a peer may not be heard of
+	helloTimeout time.Duration // until the peer's protocol is known
+	silence      time.Duration // without a sign of life of the peer
 }
 
 // moves reports whether checked files are pushed or pulled.
 func (c pushConfig) moves() bool { return c.push || c.pull }
 
-// A flagSet is the flag table together with the values that need checking
-// after parsing.
-type flagSet struct {
+// newDefaults returns a config with the default of every option.
+func newDefaults() *config {
+	c := &config{
+		quitAfter: -1,
+		retries:   -1,
+		keepalive: net.KeepAliveConfig{Enable: true},
+		verbose:   1, // cli takes one off for the alias, which Getopt has replaced
+	}
+	c.check.maxLoss = 1
+	c.file.expectSize = -1
+	c.push.helloTimeout, c.push.silence = defaultHello, defaultSilence
+	return c
+}
+
+// A commandLine is the flag table and the results of parsing that only rules
+// and defaults depend on.
+//
+// urfave/cli contributes the declaration of flags: names, aliases and
+// destinations in one table, which the getopt pass, the tests of help and manual
+// and Go's flag.FlagSet read. Its App stays unused: setting one up takes longer
+// than a connect on the loopback, it claims operands such as "help", prints
+// usage errors on stdout, and reads -p46 as -p -4 -6.
+type commandLine struct {
 	config *config
 	flags  []cli.Flag
 
-	wait, idle, connect, accept, interval, quit seconds
-	limit, conns, ttl, minTTL                   number
-	receiveBuf, sendBuf                         byteSize
-	tos                                         typeOfService
-	keepalive                                   keepalive
-	halfClose, recvOnly, debug                  bool
-	waitFor                                     seconds
-	retry, readyFD, parallel                    number
-	rate                                        sendRate
-	pings                                       pingCount
-	maxLoss                                     percent
-	secretFile                                  string
-	hello                                       seconds
-	maxSize, expectSize                         fileSize
-	sendFile, recvFile                          fileName
-	expectSHA256                                sha256Sum
-
-	invalid error // the first value that could not be read
+	typed      map[string]string // the last value of each option that was given, by canonical name
+	wait       time.Duration     // -w: the default of idleTimeout and connectTimeout
+	secretFile string
+	invalid    error // of the first value that could not be parsed
 }
 
-// checked keeps a value's error back until parsing is over: cli would wrap it
-// in words of its own, with a name that the user has not typed.
-type checked struct {
-	cli.Generic
-	name    string
-	flagSet *flagSet
+// given reports whether the option with this canonical name was given.
+func (l *commandLine) given(name string) bool {
+	_, given := l.typed[name]
+	return given
 }
 
-func (v checked) Set(text string) error {
-	if err := v.Generic.Set(text); err != nil && v.flagSet.invalid == nil {
-		v.flagSet.invalid = usageErrorf("option %s: %w", v.name, err)
-	}
-	return nil
-}
-
-// dashed writes an option's names as the user types them: "-w/--wait".
-func dashed(names []string) string {
-	var out []string
-	for _, name := range names {
-		if len(name) == 1 {
-			out = append(out, "-"+name)
-		} else {
-			out = append(out, "--"+name)
-		}
-	}
-	return strings.Join(out, "/")
-}
-
-// newFlagSet declares every option. A letter means what it means in OpenBSD
+// newCommandLine declares every option. A letter means what it means in OpenBSD
 // nc; a long name is Ncat's where Ncat has one.
-func newFlagSet() *flagSet {
-	c := &config{}
-	f := &flagSet{config: c,
-		quit:  seconds{negative: true},
-		limit: number{what: "receive limit", low: 1, high: 1<<31 - 1},
-		conns: number{what: "connection limit", low: 1, high: 1<<31 - 1},
-		ttl:   number{what: "ttl", low: 1, high: 255}, minTTL: number{what: "minimum ttl", low: 1, high: 255},
-		retry:      number{what: "number of retries", low: 0, high: 1<<31 - 1},
-		readyFD:    number{what: "file descriptor", low: 3, high: 1 << 20},
-		parallel:   number{what: "number at once", low: 1, high: 65535},
-		expectSize: fileSize{zero: true},
-	}
-	value := f.value
-	f.flags = []cli.Flag{
+func newCommandLine() *commandLine {
+	l := &commandLine{config: newDefaults(), typed: make(map[string]string)}
+	l.flags = slices.Concat(l.addressFlags(), l.talkFlags(), l.limitFlags(), l.socketFlags(), l.waitFlags(),
+		l.checkFlags(), l.fileFlags(), l.keyFlags(), l.paceFlags(), l.pushFlags())
+	return l
+}
+
+// addressFlags are the options that say what to open, and those without a mode.
+func (l *commandLine) addressFlags() []cli.Flag {
+	c := l.config
+	return []cli.Flag{
 		toggle(&c.help, "help", "h"),
 		toggle(&c.version, "version"),
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Count: &c.verbose},
@@ -221,82 +217,118 @@ func newFlagSet() *flagSet {
 		text(&c.sourceText, "source", "s"),
 		toggle(&c.numeric, "nodns", "n"),
 		toggle(&c.shuffle, "r"),
+	}
+}
 
+// talkFlags are the options of a conversation.
+func (l *commandLine) talkFlags() []cli.Flag {
+	c := l.config
+	return []cli.Flag{
 		toggle(&c.noStdin, "d"),
-		toggle(&f.recvOnly, "recv-only"),
+		toggle(new(bool), "recv-only"),
 		toggle(&c.sendOnly, "send-only"),
-		toggle(&f.halfClose, "N"),
+		toggle(new(bool), "N"),
 		toggle(&c.noShutdown, "no-shutdown"),
 		toggle(&c.echo, "echo"),
 		toggle(&c.upper, "upper"),
 		toggle(&c.crlf, "crlf", "C"),
 		toggle(&c.telnet, "telnet", "t"),
-		value(&f.sendFile, "send-file"),
 		toggle(&c.interactive, "interactive"),
 		text(&c.quitWord, "quit-word"),
+	}
+}
 
-		value(&f.wait, "wait", "w"),
-		value(&f.idle, "idle-timeout"),
-		value(&f.connect, "connect-timeout"),
-		value(&f.accept, "accept-timeout"),
-		value(&f.quit, "q"),
-		value(&f.limit, "W"),
-		value(&f.conns, "max-conns"),
-		value(&f.interval, "i"),
+// limitFlags are the options that end or delay a conversation.
+func (l *commandLine) limitFlags() []cli.Flag {
+	c := l.config
+	return []cli.Flag{
+		value(l, &l.wait, flags.ParseSeconds, "wait", "w"),
+		value(l, &c.idleTimeout, flags.ParseSeconds, "idle-timeout"),
+		value(l, &c.connectTimeout, flags.ParseSeconds, "connect-timeout"),
+		value(l, &c.acceptTimeout, flags.ParseSeconds, "accept-timeout"),
+		value(l, &c.quitAfter, flags.ParseSignedSeconds, "q"),
+		value(l, &c.receiveLimit, number("receive limit", 1, math.MaxInt32), "W"),
+		value(l, &c.maxConns, number("connection limit", 1, math.MaxInt32), "max-conns"),
+		value(l, &c.interval, flags.ParseSeconds, "i"),
+	}
+}
 
+// socketFlags are the options of sockets.
+func (l *commandLine) socketFlags() []cli.Flag {
+	c := l.config
+	tos := func(text string) (*int, error) {
+		n, err := flags.ParseTOS(text)
+		return &n, err
+	}
+	return []cli.Flag{
 		toggle(&c.broadcast, "b"),
-		value(&f.receiveBuf, "I"),
-		value(&f.sendBuf, "O"),
-		value(&f.ttl, "M"),
-		value(&f.minTTL, "m"),
-		value(&f.tos, "T"),
-		value(&f.keepalive, "keepalive"),
-		toggle(&f.debug, "D"), // SO_DEBUG: accepted and without effect, as in nc for anybody but root
+		value(l, &c.receiveBuf, flags.ParseBufferSize, "I"),
+		value(l, &c.sendBuf, flags.ParseBufferSize, "O"),
+		value(l, &c.ttl, number("ttl", 1, 255), "M"),
+		value(l, &c.minTTL, number("minimum ttl", 1, 255), "m"),
+		value(l, &c.tos, tos, "T"),
+		value(l, &c.keepalive, flags.ParseKeepalive, "keepalive"),
+		toggle(new(bool), "D"), // SO_DEBUG: without effect, as in nc for users other than root
+	}
+}
 
-		value(&f.waitFor, "wait-for"),
-		value(&f.retry, "retry"),
-		value(&f.readyFD, "ready-fd"),
+// waitFlags are the options of waiting for a peer, and of being waited for.
+func (l *commandLine) waitFlags() []cli.Flag {
+	c := l.config
+	return []cli.Flag{
+		value(l, &c.waitFor, flags.ParseSeconds, "wait-for"),
+		value(l, &c.retries, number("number of retries", 0, math.MaxInt32), "retry"),
+		value(l, &c.readyFD, number("file descriptor", 3, 1<<20), "ready-fd"),
 		text(&c.portFile, "port-file"),
 	}
-	f.flags = slices.Concat(f.flags, f.checkFlags(), f.fileFlags(), f.keyFlags(), f.paceFlags(), f.pushFlags())
-	return f
 }
 
 // checkFlags are the options of -z.
-func (f *flagSet) checkFlags() []cli.Flag {
-	c := &f.config.check
+func (l *commandLine) checkFlags() []cli.Flag {
+	c := &l.config.check
 	return []cli.Flag{
-		toggle(&f.config.zero, "z"),
+		toggle(&l.config.zero, "z"),
 		toggle(&c.all, "all"),
 		toggle(&c.any, "any"),
 		toggle(&c.banner, "banner"),
-		f.value(&f.parallel, "parallel"),
-		toggle(&f.config.listPayloads, "list-payloads"),
-		f.value(&c.payload, "payload"),
-		f.value(&c.expect, "expect"),
-		text(&f.secretFile, "secret-file"),
+		value(l, &c.parallel, number("number at once", 1, 65535), "parallel"),
+		toggle(&l.config.listPayloads, "list-payloads"),
+		l.setter(c.payload.Set, "payload"),
+		l.setter(c.expect.Set, "expect"),
+		text(&l.secretFile, "secret-file"),
 		toggle(&c.thorough, "thorough"),
-		f.value(&f.pings, "count", "c"),
-		f.value(&f.maxLoss, "max-loss"),
+		value(l, &c.pings, pingCount, "count", "c"),
+		value(l, &c.maxLoss, flags.ParsePercent, "max-loss"),
 	}
 }
 
+// pingCount parses the value of -c; the result is -1 for a text that is no
+// number. -c is a command to other netcats: a rule words the error.
+func pingCount(text string) (int, error) {
+	n, err := number("", 0, math.MaxInt32)(text)
+	if err != nil {
+		n = -1
+	}
+	return n, nil
+}
+
 // fileFlags are the options of raw files.
-func (f *flagSet) fileFlags() []cli.Flag {
-	c := &f.config.file
+func (l *commandLine) fileFlags() []cli.Flag {
+	c := &l.config.file
 	return []cli.Flag{
+		value(l, &l.config.sendFile, flags.ParseFileName, "send-file"),
 		toggle(&c.sum, "sum"),
-		f.value(&f.recvFile, "recv-file"),
-		f.value(&f.expectSize, "expect-size"),
-		f.value(&f.expectSHA256, "expect-sha256"),
+		value(l, &c.recv, flags.ParseFileName, "recv-file"),
+		value(l, &c.expectSize, flags.ParseFileSize, "expect-size"),
+		value(l, &c.expectSHA256, flags.ParseSHA256, "expect-sha256"),
 		toggle(&c.keepPartial, "keep-partial"),
 		toggle(&c.force, "force"),
 	}
 }
 
 // keyFlags are the options of encryption.
-func (f *flagSet) keyFlags() []cli.Flag {
-	c := &f.config.key
+func (l *commandLine) keyFlags() []cli.Flag {
+	c := &l.config.key
 	return []cli.Flag{
 		text(&c.file, "key-file"),
 		toggle(&c.fresh, "key-new"),
@@ -304,28 +336,28 @@ func (f *flagSet) keyFlags() []cli.Flag {
 }
 
 // paceFlags are the options of progress and pace.
-func (f *flagSet) paceFlags() []cli.Flag {
-	c := &f.config.pace
+func (l *commandLine) paceFlags() []cli.Flag {
+	c := &l.config.pace
 	return []cli.Flag{
 		toggle(&c.progress, "progress"),
 		toggle(&c.noProgress, "no-progress"),
 		toggle(&c.quiet, "quiet"),
 		toggle(&c.json, "json"),
-		f.value(&f.rate, "rate"),
+		value(l, &c.rate, flags.ParseRate, "rate"),
 	}
 }
 
 // pushFlags are the options of --push and --pull.
-func (f *flagSet) pushFlags() []cli.Flag {
-	c := &f.config.push
+func (l *commandLine) pushFlags() []cli.Flag {
+	c := &l.config.push
 	return []cli.Flag{
 		toggle(&c.push, "push"),
 		toggle(&c.pull, "pull"),
 		toggle(&c.rename, "rename"),
 		toggle(&c.noResume, "no-resume"),
 		toggle(&c.live, "live"),
-		f.value(&f.maxSize, "max-size"),
-		f.value(&f.hello, "hello-timeout"),
+		value(l, &c.maxSize, flags.ParseSizeLimit, "max-size"),
+		value(l, &c.helloTimeout, flags.ParseSeconds, "hello-timeout"),
 	}
 }
 
@@ -337,117 +369,125 @@ func text(to *string, name string, aliases ...string) cli.Flag {
 	return &cli.StringFlag{Name: name, Aliases: aliases, Destination: to}
 }
 
-func (f *flagSet) value(to cli.Generic, name string, aliases ...string) cli.Flag {
-	return &cli.GenericFlag{Name: name, Aliases: aliases, Value: checked{to, dashed(append(aliases, name)), f}}
+// value declares an option whose parsed value is stored in to.
+func value[T any](l *commandLine, to *T, parse func(string) (T, error), name string, aliases ...string) cli.Flag {
+	return l.setter(func(text string) error {
+		v, err := parse(text)
+		if err == nil {
+			*to = v
+		}
+		return err
+	}, name, aliases...)
+}
+
+// number returns a parser of whole numbers; what names the number in errors.
+func number(what string, low, high int64) func(string) (int, error) {
+	return flags.Number{What: what, Low: low, High: high}.Int
+}
+
+// setter declares an option whose values are passed to set.
+func (l *commandLine) setter(set func(text string) error, name string, aliases ...string) cli.Flag {
+	return &cli.GenericFlag{Name: name, Aliases: aliases, Value: &setter{l, set, dashed(append(aliases, name)), ""}}
+}
+
+// A setter is a cli.Generic that keeps an error back until parsing is over: cli
+// would wrap it in words of its own, with a name that the user has not typed.
+type setter struct {
+	line  *commandLine
+	set   func(text string) error
+	names string // in errors
+	typed string // the last value
+}
+
+func (s *setter) Set(text string) error {
+	s.typed = text
+	if err := s.set(text); err != nil && s.line.invalid == nil {
+		s.line.invalid = usageErrorf("option %s: %w", s.names, err)
+	}
+	return nil
+}
+
+func (s *setter) String() string { return s.typed }
+
+// dashed writes an option's names as the user types them: "-w/--wait".
+func dashed(names []string) string {
+	var out []string
+	for _, name := range names {
+		if len(name) == 1 {
+			out = append(out, "-"+name)
+		} else {
+			out = append(out, "--"+name)
+		}
+	}
+	return strings.Join(out, "/")
 }
 
 // newConfig reads the command line (without the program's name). An error is a
 // usageError; nothing has been opened, bound or created.
 func newConfig(args []string) (*config, error) {
-	f := newFlagSet()
-	args, behind, err := getoptArgs(f.flags, args)
+	l := newCommandLine()
+	c := l.config
+	operands, behind, err := l.parse(args)
 	if err != nil {
 		return nil, err
 	}
-	// cli's flags and Go's flag.FlagSet, without cli's App: to set one up takes
-	// longer than to connect, and it has ideas of its own about words such as
-	// "help".
-	set := flag.NewFlagSet("purr", flag.ContinueOnError)
-	set.SetOutput(io.Discard)
-	for _, fl := range f.flags {
-		if err := fl.Apply(set); err != nil {
-			return nil, err
-		}
+	if c.help || c.version {
+		return c, nil
 	}
-	if err := set.Parse(args); err != nil {
-		return nil, usageError{err}
+	if l.invalid != nil {
+		return nil, l.invalid
 	}
-	if f.config.help || f.config.version {
-		return f.config, nil
-	}
-	if f.invalid != nil {
-		return nil, f.invalid
-	}
-	f.settle()
-	operands := set.Args()
-	if f.config.waits() {
-		f.config.command = operands[len(operands)-behind:]
+	l.derive()
+	if c.waits() {
+		c.command = operands[len(operands)-behind:]
 		operands = operands[:len(operands)-behind]
 	}
-	if err := f.conflict(); err != nil {
+	if err := l.conflict(); err != nil {
 		return nil, err
 	}
-	if f.config.listPayloads {
+	if c.listPayloads {
 		if len(operands) > 0 {
 			return nil, usageErrorf("option --list-payloads takes no operands: say \"purr --list-payloads\"")
 		}
-		return f.config, nil
+		return c, nil
 	}
-	if err := f.config.setOperands(operands); err != nil {
+	if err := c.setOperands(operands); err != nil {
 		return nil, err
 	}
-	return f.config, f.checkFiles()
+	return c, l.checkFiles()
 }
 
-// settle moves the parsed values into the config, where each default stands
-// in for what was not said.
-func (f *flagSet) settle() {
-	c := f.config
-	c.verbose++ // cli takes one off for the alias, which nothing sets here
-	c.sendFile, c.file.recv = f.sendFile.path, f.recvFile.path
-	c.file.expectSize, c.file.expectSHA256 = -1, f.expectSHA256.sum
-	if f.expectSize.set {
-		c.file.expectSize = f.expectSize.n
+// parse stores the values of the options and returns the operands, the last
+// behind of which followed a "--".
+func (l *commandLine) parse(args []string) (operands []string, behind int, err error) {
+	options := make([]flags.Option, len(l.flags))
+	for i, f := range l.flags {
+		options[i] = flags.Option{Names: f.Names(), TakesValue: f.(cli.DocGenerationFlag).TakesValue()}
 	}
-	c.noStdin = c.noStdin || f.recvOnly || c.file.recv != ""
-	c.wait, c.idleTimeout, c.connectTimeout = f.wait.d, f.wait.d, f.wait.d
-	if f.idle.set {
-		c.idleTimeout = f.idle.d
+	args, behind, err = flags.Getopt(options, args)
+	if unknown, ok := errors.AsType[*flags.UnknownError](err); ok {
+		return nil, 0, explain(unknown)
 	}
-	if f.connect.set {
-		c.connectTimeout = f.connect.d
+	if err != nil {
+		return nil, 0, usageError{err}
 	}
-	c.acceptTimeout, c.interval = f.accept.d, f.interval.d
-	c.quitAfter = -1
-	if f.quit.set && f.quit.d > 0 {
-		c.quitAfter = f.quit.d
+	set := flag.NewFlagSet("purr", flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	for _, f := range l.flags {
+		if err := f.Apply(set); err != nil {
+			return nil, 0, err
+		}
 	}
-	if f.quit.set && f.quit.d < 0 {
-		c.noShutdown = true
+	if err := set.Parse(args); err != nil {
+		return nil, 0, usageError{err}
 	}
-	c.receiveLimit, c.maxConns = f.limit.n, f.conns.n
-	c.receiveBuf, c.sendBuf = f.receiveBuf.n, f.sendBuf.n
-	c.ttl, c.minTTL = f.ttl.n, f.minTTL.n
-	if f.tos.set {
-		c.tos = &f.tos.n
-	}
-	c.keepalive = net.KeepAliveConfig{Enable: true}
-	if f.keepalive.set {
-		c.keepalive = f.keepalive.config
-	}
-	c.waitFor, c.retries, c.readyFD = f.waitFor.d, -1, f.readyFD.n
-	if f.retry.set {
-		c.retries = f.retry.n
-	}
-	c.check.parallel = f.parallel.n
-	if c.zero {
-		c.check.rate = int(f.rate.n) // a rule keeps it small
-	} else {
-		c.pace.rate = f.rate.n
-	}
-	c.check.ping, c.check.pings = f.pings.set, f.pings.n
-	c.check.maxLoss = 1
-	if f.maxLoss.set {
-		c.check.maxLoss = f.maxLoss.share
-	}
-	c.push.maxSize = f.maxSize.n
-	c.push.helloTimeout, c.push.silence = defaultHello, defaultSilence
-	if f.hello.set {
-		c.push.helloTimeout = f.hello.d
-	}
-	if f.idle.set {
-		c.push.silence = f.idle.d
-	}
+	set.Visit(func(f *flag.Flag) { l.typed[f.Name] = f.Value.String() })
+	return set.Args(), behind, nil
+}
+
+// derive sets the fields that follow from several options.
+func (l *commandLine) derive() {
+	c := l.config
 	c.network = "tcp"
 	switch {
 	case c.unix && c.udp:
@@ -456,5 +496,20 @@ func (f *flagSet) settle() {
 		c.network = "unix"
 	case c.udp:
 		c.network = "udp"
+	}
+	c.noStdin = c.noStdin || l.given("recv-only") || c.file.recv != ""
+	c.push.silence = cmp.Or(c.idleTimeout, c.push.silence)
+	c.idleTimeout = cmp.Or(c.idleTimeout, l.wait)
+	c.connectTimeout = cmp.Or(c.connectTimeout, l.wait)
+	if l.given("q") && c.quitAfter < 0 {
+		c.noShutdown = true
+	}
+	if c.quitAfter <= 0 {
+		c.quitAfter = -1
+	}
+	c.check.ping = l.given("count")
+	if c.zero { // --rate is in datagrams; a rule refuses 0
+		c.pace.rate = 0
+		c.check.rate, _ = number("", 1, 1_000_000)(l.typed["rate"])
 	}
 }

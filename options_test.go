@@ -326,6 +326,42 @@ func TestWrongCommandLines(t *testing.T) {
 	}
 }
 
+// words splits a row of a table; two quotes are an empty word.
+func words(s string) []string {
+	out := strings.Fields(s)
+	for i, w := range out {
+		if w == "''" {
+			out[i] = ""
+		}
+	}
+	return out
+}
+
+// Every name that rules and defaults ask for is the canonical name of an option.
+func TestGivenNames(t *testing.T) {
+	t.Parallel()
+	var names []string
+	for _, f := range newCommandLine().flags {
+		names = append(names, f.Names()[0])
+	}
+	asked := 0
+	for _, file := range []string{"options.go", "rules.go", "operands.go"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?:given\(|typed\[)"([^"]*)"`).FindAllStringSubmatch(string(text), -1) {
+			asked++
+			if !slices.Contains(names, m[1]) {
+				t.Errorf("%s: no option has the canonical name %s", file, m[1])
+			}
+		}
+	}
+	if asked < 30 {
+		t.Errorf("%d names were found", asked)
+	}
+}
+
 // Every message follows the rules of log.go: lower case, no full stop, printable.
 func TestConflictWording(t *testing.T) {
 	t.Parallel()
@@ -349,7 +385,7 @@ func TestConflictWording(t *testing.T) {
 func TestForeignOptions(t *testing.T) {
 	t.Parallel()
 	own := make(map[string]bool)
-	for _, f := range newFlagSet().flags {
+	for _, f := range newCommandLine().flags {
 		for _, name := range f.Names() {
 			own[name] = true
 		}
@@ -397,7 +433,7 @@ func TestHelpFlagsAndManualAgree(t *testing.T) {
 		t.Error(err)
 	}
 	var names []string
-	for _, f := range newFlagSet().flags {
+	for _, f := range newCommandLine().flags {
 		takesValue := f.(cli.DocGenerationFlag).TakesValue()
 		for _, name := range f.Names() {
 			names = append(names, name)

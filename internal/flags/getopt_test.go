@@ -1,40 +1,33 @@
-package main
+package flags
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/urfave/cli/v2"
 )
 
-// The forms of PEERS 2.8 and DESIGN 3, as the getopt pass rewrites them. The
-// table has the options of a scan and of a proxy too: the pass knows nothing of
-// what they mean.
-func TestGetoptArgs(t *testing.T) {
-	t.Parallel()
-	flags := []cli.Flag{
-		&cli.BoolFlag{Name: "listen", Aliases: []string{"l"}},
-		&cli.BoolFlag{Name: "keep-open", Aliases: []string{"k"}},
-		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}},
-		&cli.BoolFlag{Name: "nodns", Aliases: []string{"n"}},
-		&cli.BoolFlag{Name: "udp", Aliases: []string{"u"}},
-		&cli.BoolFlag{Name: "unixsock", Aliases: []string{"U"}},
-		&cli.BoolFlag{Name: "z"}, &cli.BoolFlag{Name: "4"}, &cli.BoolFlag{Name: "6"},
-		&cli.BoolFlag{Name: "no-shutdown"},
-		&cli.StringFlag{Name: "source-port", Aliases: []string{"p"}},
-		&cli.StringFlag{Name: "source", Aliases: []string{"s"}},
-		&cli.StringFlag{Name: "wait", Aliases: []string{"w"}},
-		&cli.StringFlag{Name: "proxy", Aliases: []string{"x"}},
-		&cli.StringFlag{Name: "X"}, &cli.StringFlag{Name: "P"}, &cli.StringFlag{Name: "q"}, &cli.StringFlag{Name: "i"},
-		&cli.StringFlag{Name: "idle-timeout"},
-		&cli.StringFlag{Name: "send-file"}, &cli.BoolFlag{Name: "send-only"},
+// testOptions has options of several netcats.
+func testOptions() (options []Option) {
+	for _, names := range []string{
+		"listen l", "keep-open k", "verbose v", "nodns n", "udp u", "unixsock U", "z", "4", "6", "no-shutdown", "send-only",
+		"source-port p =", "source s =", "wait w =", "proxy x =", "X =", "P =", "q =", "i =", "idle-timeout =", "send-file =",
+	} {
+		names, takesValue := strings.CutSuffix(names, " =")
+		options = append(options, Option{strings.Fields(names), takesValue})
 	}
+	return options
+}
+
+// Each form of a command line that a netcat accepts, as Getopt rewrites it.
+func TestGetopt(t *testing.T) {
+	t.Parallel()
+	options := testOptions()
 	for _, test := range []struct {
 		args string // words between blanks; an empty word is written ''
 		want string
 	}{
-		// PEERS 2.8, in its order.
+		// Forms in use.
 		{"-lvnp 4444", "--listen --verbose --nodns --source-port=4444 --"},
 		{"-w3 h p", "--wait=3 -- h p"},
 		{"-zvw1 h p", "--z --verbose --wait=1 -- h p"},
@@ -52,12 +45,12 @@ func TestGetoptArgs(t *testing.T) {
 		{"-lU path", "--listen --unixsock -- path"},
 		{"-uU path", "--udp --unixsock -- path"},
 		{"-U @abstract", "--unixsock -- @abstract"},
-		// Not accepted by any peer.
+		// Not accepted by any other netcat.
 		{"h:80", "-- h:80"},
 		{"[::1]:80", "-- [::1]:80"},
 		{"-l -p P H", "--listen --source-port=P -- H"},
 		{"-w 0.5 h p", "--wait=0.5 -- h p"},
-		// What a library gets wrong (PEERS 1g, FACTS 1.1).
+		// Forms that Go's flag package and urfave/cli read as something else.
 		{"-lp4444", "--listen --source-port=4444 --"},
 		{"-p4444 h 80", "--source-port=4444 -- h 80"},
 		{"-p46 h 80", "--source-port=46 -- h 80"},
@@ -102,7 +95,7 @@ func TestGetoptArgs(t *testing.T) {
 		{"", "--"},
 		{"--", "--"},
 	} {
-		got, _, err := getoptArgs(flags, words(test.args))
+		got, _, err := Getopt(options, words(test.args))
 		if err != nil {
 			t.Errorf("%s: %v", test.args, err)
 			continue
@@ -122,15 +115,15 @@ func TestGetoptArgs(t *testing.T) {
 		{"--listen=", `option --listen takes no value: leave out "="`},
 		{"--send", "option --send is ambiguous: --send-file, --send-only"},
 		{"--no", "option --no is ambiguous: --no-shutdown, --nodns"},
-		{"--nosuch", `unknown option --nosuch: "purr --help" lists them all`},
-		{"--nosuch=5", `unknown option --nosuch: "purr --help" lists them all`},
-		{"-l?", `unknown option -?: "purr --help" lists them all`},
-		{"-lé", `unknown option -é: "purr --help" lists them all`},
-		{"--l", `unknown option --l: "purr --help" lists them all`}, // a letter is no long name
-		{"--=x", `unknown option --: "purr --help" lists them all`},
-		{"---", `unknown option ---: "purr --help" lists them all`},
+		{"--nosuch", `unknown option --nosuch`},
+		{"--nosuch=5", `unknown option --nosuch`},
+		{"-l?", `unknown option -?`},
+		{"-lé", `unknown option -é`},
+		{"--l", `unknown option --l`}, // a letter is no long name
+		{"--=x", `unknown option --`},
+		{"---", `unknown option ---`},
 	} {
-		got, _, err := getoptArgs(flags, words(test.args))
+		got, _, err := Getopt(options, words(test.args))
 		if err == nil {
 			t.Errorf("%s: got %q, want an error", test.args, got)
 		} else if err.Error() != test.want {
@@ -151,21 +144,20 @@ func words(s string) []string {
 	return out
 }
 
-// Whatever the arguments, the pass does not panic, and what it returns is what
-// the flag package reads without guessing: known names, each with a value if it
-// takes one, then "--" and the operands.
-func FuzzGetoptArgs(f *testing.F) {
+// For any arguments, Getopt does not panic, and package flag reads its result
+// without guessing: canonical names, each with a value if it takes one, then
+// "--" and the operands, the last of which are those behind a "--".
+func FuzzGetopt(f *testing.F) {
 	for _, seed := range []string{"-lvnp 4444", "-w3 h p", "-p", "--", "h -- -v", "--wait=3", "-\xff", "--w\xff=", "-p46 h"} {
 		f.Add(seed)
 	}
-	flags := newFlagSet().flags
 	takesValue := make(map[string]bool)
-	for _, fl := range flags {
-		takesValue[fl.Names()[0]] = fl.(cli.DocGenerationFlag).TakesValue()
+	for _, o := range testOptions() {
+		takesValue[o.Names[0]] = o.TakesValue
 	}
 	f.Fuzz(func(t *testing.T, line string) {
 		args := strings.Split(line, " ")
-		got, _, err := getoptArgs(flags, args)
+		got, behind, err := Getopt(testOptions(), args)
 		if err != nil {
 			return
 		}
@@ -179,10 +171,27 @@ func FuzzGetoptArgs(f *testing.F) {
 				t.Errorf("%q became %q: what is %s?", args, got, option)
 			}
 		}
-		for _, operand := range got[end+1:] {
+		operands := got[end+1:]
+		for _, operand := range operands {
 			if !slices.Contains(args, operand) {
 				t.Errorf("%q became %q: where is %q from?", args, got, operand)
 			}
 		}
+		if behind > len(operands) || !slices.Equal(operands[len(operands)-behind:], args[len(args)-behind:]) {
+			t.Errorf("%q became %q, with %d operands behind --", args, got, behind)
+		}
 	})
+}
+
+func TestUnknownError(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{"-le": "-e e", "--exec x": "--exec exec", "--exec=x": "--exec exec", "---exec": "---exec -exec", "--e": "--e e"} {
+		_, _, err := Getopt(testOptions(), words(args))
+		unknown, ok := errors.AsType[*UnknownError](err)
+		if !ok {
+			t.Errorf("%s: %v", args, err)
+		} else if got := unknown.Option + " " + unknown.Name(); got != want {
+			t.Errorf("%s: %s, want %s", args, got, want)
+		}
+	}
 }

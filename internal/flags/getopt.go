@@ -1,0 +1,147 @@
+// Package flags reads command lines: a pass that rewrites arguments as
+// getopt_long(3) reads them, and the grammars of option values and port
+// operands.
+//
+// The parsers of values are pure functions of the text, ParsePort excepted,
+// which looks service names up. Their errors name the quantity and quote the
+// text ("ttl too large: 256"); the option's name is the caller's to add.
+package flags
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// An Option is an option as Getopt knows it.
+type Option struct {
+	// Names are without dashes. The first is canonical; a name of one character
+	// is a short option, a longer one a long option.
+	Names      []string
+	TakesValue bool
+}
+
+// An UnknownError is an option that is not in the table. Option is the option as
+// it was typed, with its dashes; a letter of a bundle has one of its own.
+type UnknownError struct{ Option string }
+
+func (e *UnknownError) Error() string { return "unknown option " + e.Option }
+
+// Name returns the option without its dashes.
+func (e *UnknownError) Name() string {
+	return strings.TrimPrefix(strings.TrimPrefix(e.Option, "-"), "-")
+}
+
+// A table finds options by each of their names.
+type table map[string]Option
+
+// Getopt rewrites args (without the program's name) as getopt_long(3) reads
+// them: options may be bundled (-lvp80), carry their value attached (-w3),
+// follow operands, and end at "--"; long ones may be abbreviated as long as they
+// stay unique. In the result each option has the form --name or --name=value
+// with its canonical name, and the operands follow "--": package flag reads this
+// form without guessing.
+//
+// The last behind operands followed a "--" in args. An error is an
+// *UnknownError, or a plain one whose text names the option as it was typed.
+func Getopt(options []Option, args []string) (out []string, behind int, err error) {
+	t := make(table)
+	for _, o := range options {
+		for _, name := range o.Names {
+			t[name] = o
+		}
+	}
+	var operands []string
+	for rest := args; len(rest) > 0; {
+		arg := rest[0]
+		rest = rest[1:]
+		var expanded []string
+		switch {
+		case arg == "--":
+			operands, behind, rest = append(operands, rest...), len(rest), nil
+		case arg == "-" || !strings.HasPrefix(arg, "-"):
+			operands = append(operands, arg)
+		case strings.HasPrefix(arg, "--"):
+			expanded, rest, err = t.expandLong(arg, rest)
+		default:
+			expanded, rest, err = t.expandBundle(arg, rest)
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		out = append(out, expanded...)
+	}
+	return append(append(out, "--"), operands...), behind, nil
+}
+
+// expandLong reads --name, --name=value and --name value. It returns the
+// canonical option and the arguments of rest that are still to be read.
+func (t table) expandLong(arg string, rest []string) (out, left []string, err error) {
+	name, value, attached := strings.Cut(arg[2:], "=")
+	o, err := t.findLong(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	canonical := "--" + o.Names[0]
+	switch {
+	case attached && !o.TakesValue:
+		return nil, nil, fmt.Errorf("option %s takes no value: leave out \"=%s\"", canonical, value)
+	case attached:
+		return []string{canonical + "=" + value}, rest, nil
+	case !o.TakesValue:
+		return []string{canonical}, rest, nil
+	case len(rest) == 0:
+		return nil, nil, fmt.Errorf("option --%s needs a value", name)
+	}
+	return []string{canonical + "=" + rest[0]}, rest[1:], nil
+}
+
+// findLong finds a long option by its name or by an unambiguous beginning.
+func (t table) findLong(name string) (Option, error) {
+	if len(name) < 2 {
+		return Option{}, &UnknownError{"--" + name}
+	}
+	if o, ok := t[name]; ok {
+		return o, nil
+	}
+	var matches []string
+	for full := range t {
+		if strings.HasPrefix(full, name) {
+			matches = append(matches, "--"+full)
+		}
+	}
+	switch len(matches) {
+	case 0:
+		return Option{}, &UnknownError{"--" + name}
+	case 1:
+		return t[matches[0][2:]], nil
+	}
+	slices.Sort(matches)
+	return Option{}, fmt.Errorf("option --%s is ambiguous: %s", name, strings.Join(matches, ", "))
+}
+
+// expandBundle reads short options: -l, -lvp 80, -lvp80. The first one that
+// takes a value takes the rest of the word, or the next word.
+func (t table) expandBundle(arg string, rest []string) (out, left []string, err error) {
+	for i, c := range arg[1:] {
+		o, ok := t[string(c)]
+		if !ok {
+			return nil, nil, &UnknownError{"-" + string(c)}
+		}
+		canonical := "--" + o.Names[0]
+		if !o.TakesValue {
+			out = append(out, canonical)
+			continue
+		}
+		value := arg[1+i+utf8.RuneLen(c):]
+		if value == "" {
+			if len(rest) == 0 {
+				return nil, nil, fmt.Errorf("option -%c needs a value", c)
+			}
+			value, rest = rest[0], rest[1:]
+		}
+		return append(out, canonical+"="+value), rest, nil
+	}
+	return out, rest, nil
+}
