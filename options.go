@@ -158,7 +158,6 @@ func newDefaults() *config {
 		quitAfter: -1,
 		retries:   -1,
 		keepalive: net.KeepAliveConfig{Enable: true},
-		verbose:   1, // cli takes one off for the alias, which Getopt has replaced
 	}
 	c.check.maxLoss = 1
 	c.file.expectSize = -1
@@ -169,19 +168,25 @@ func newDefaults() *config {
 // A commandLine is the flag table and the results of parsing that only rules
 // and defaults depend on.
 //
-// urfave/cli contributes the declaration of flags: names, aliases and
-// destinations in one table, which the getopt pass, the tests of help and manual
-// and Go's flag.FlagSet read. Its App stays unused: setting one up takes longer
-// than a connect on the loopback, it claims operands such as "help", prints
-// usage errors on stdout, and reads -p46 as -p -4 -6.
+// urfave/cli contributes the flags, which tie names and a type to a field of the
+// config, and which Go's flag.FlagSet parses. Its App stays unused: setting one
+// up takes longer than a connect on the loopback, it claims operands such as
+// "help", prints usage errors on stdout, and reads -p46 as -p -4 -6.
 type commandLine struct {
-	config *config
-	flags  []cli.Flag
+	config  *config
+	options []option
 
 	typed      map[string]string // the last value of each option that was given, by canonical name
 	wait       time.Duration     // -w: the default of idleTimeout and connectTimeout
 	secretFile string
 	invalid    error // of the first value that could not be parsed
+}
+
+// An option is a cli.Flag beside its description for Getopt: the flag's own
+// Names method runs a regular expression over each name.
+type option struct {
+	flags.Option
+	flag cli.Flag
 }
 
 // given reports whether the option with this canonical name was given.
@@ -194,18 +199,18 @@ func (l *commandLine) given(name string) bool {
 // nc; a long name is Ncat's where Ncat has one.
 func newCommandLine() *commandLine {
 	l := &commandLine{config: newDefaults(), typed: make(map[string]string)}
-	l.flags = slices.Concat(l.addressFlags(), l.talkFlags(), l.limitFlags(), l.socketFlags(), l.waitFlags(),
+	l.options = slices.Concat(l.addressFlags(), l.talkFlags(), l.limitFlags(), l.socketFlags(), l.waitFlags(),
 		l.checkFlags(), l.fileFlags(), l.keyFlags(), l.paceFlags(), l.pushFlags())
 	return l
 }
 
 // addressFlags are the options that say what to open, and those without a mode.
-func (l *commandLine) addressFlags() []cli.Flag {
+func (l *commandLine) addressFlags() []option {
 	c := l.config
-	return []cli.Flag{
+	return []option{
 		toggle(&c.help, "help", "h"),
 		toggle(&c.version, "version"),
-		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Count: &c.verbose},
+		counter(&c.verbose, "verbose", "v"),
 
 		toggle(&c.ipv4, "4"),
 		toggle(&c.ipv6, "6"),
@@ -221,9 +226,9 @@ func (l *commandLine) addressFlags() []cli.Flag {
 }
 
 // talkFlags are the options of a conversation.
-func (l *commandLine) talkFlags() []cli.Flag {
+func (l *commandLine) talkFlags() []option {
 	c := l.config
-	return []cli.Flag{
+	return []option{
 		toggle(&c.noStdin, "d"),
 		toggle(new(bool), "recv-only"),
 		toggle(&c.sendOnly, "send-only"),
@@ -239,9 +244,9 @@ func (l *commandLine) talkFlags() []cli.Flag {
 }
 
 // limitFlags are the options that end or delay a conversation.
-func (l *commandLine) limitFlags() []cli.Flag {
+func (l *commandLine) limitFlags() []option {
 	c := l.config
-	return []cli.Flag{
+	return []option{
 		value(l, &l.wait, flags.ParseSeconds, "wait", "w"),
 		value(l, &c.idleTimeout, flags.ParseSeconds, "idle-timeout"),
 		value(l, &c.connectTimeout, flags.ParseSeconds, "connect-timeout"),
@@ -254,13 +259,13 @@ func (l *commandLine) limitFlags() []cli.Flag {
 }
 
 // socketFlags are the options of sockets.
-func (l *commandLine) socketFlags() []cli.Flag {
+func (l *commandLine) socketFlags() []option {
 	c := l.config
 	tos := func(text string) (*int, error) {
 		n, err := flags.ParseTOS(text)
 		return &n, err
 	}
-	return []cli.Flag{
+	return []option{
 		toggle(&c.broadcast, "b"),
 		value(l, &c.receiveBuf, flags.ParseBufferSize, "I"),
 		value(l, &c.sendBuf, flags.ParseBufferSize, "O"),
@@ -273,9 +278,9 @@ func (l *commandLine) socketFlags() []cli.Flag {
 }
 
 // waitFlags are the options of waiting for a peer, and of being waited for.
-func (l *commandLine) waitFlags() []cli.Flag {
+func (l *commandLine) waitFlags() []option {
 	c := l.config
-	return []cli.Flag{
+	return []option{
 		value(l, &c.waitFor, flags.ParseSeconds, "wait-for"),
 		value(l, &c.retries, number("number of retries", 0, math.MaxInt32), "retry"),
 		value(l, &c.readyFD, number("file descriptor", 3, 1<<20), "ready-fd"),
@@ -284,9 +289,9 @@ func (l *commandLine) waitFlags() []cli.Flag {
 }
 
 // checkFlags are the options of -z.
-func (l *commandLine) checkFlags() []cli.Flag {
+func (l *commandLine) checkFlags() []option {
 	c := &l.config.check
-	return []cli.Flag{
+	return []option{
 		toggle(&l.config.zero, "z"),
 		toggle(&c.all, "all"),
 		toggle(&c.any, "any"),
@@ -313,9 +318,9 @@ func pingCount(text string) (int, error) {
 }
 
 // fileFlags are the options of raw files.
-func (l *commandLine) fileFlags() []cli.Flag {
+func (l *commandLine) fileFlags() []option {
 	c := &l.config.file
-	return []cli.Flag{
+	return []option{
 		value(l, &l.config.sendFile, flags.ParseFileName, "send-file"),
 		toggle(&c.sum, "sum"),
 		value(l, &c.recv, flags.ParseFileName, "recv-file"),
@@ -327,18 +332,18 @@ func (l *commandLine) fileFlags() []cli.Flag {
 }
 
 // keyFlags are the options of encryption.
-func (l *commandLine) keyFlags() []cli.Flag {
+func (l *commandLine) keyFlags() []option {
 	c := &l.config.key
-	return []cli.Flag{
+	return []option{
 		text(&c.file, "key-file"),
 		toggle(&c.fresh, "key-new"),
 	}
 }
 
 // paceFlags are the options of progress and pace.
-func (l *commandLine) paceFlags() []cli.Flag {
+func (l *commandLine) paceFlags() []option {
 	c := &l.config.pace
-	return []cli.Flag{
+	return []option{
 		toggle(&c.progress, "progress"),
 		toggle(&c.noProgress, "no-progress"),
 		toggle(&c.quiet, "quiet"),
@@ -348,9 +353,9 @@ func (l *commandLine) paceFlags() []cli.Flag {
 }
 
 // pushFlags are the options of --push and --pull.
-func (l *commandLine) pushFlags() []cli.Flag {
+func (l *commandLine) pushFlags() []option {
 	c := &l.config.push
-	return []cli.Flag{
+	return []option{
 		toggle(&c.push, "push"),
 		toggle(&c.pull, "pull"),
 		toggle(&c.rename, "rename"),
@@ -361,23 +366,30 @@ func (l *commandLine) pushFlags() []cli.Flag {
 	}
 }
 
-func toggle(to *bool, name string, aliases ...string) cli.Flag {
-	return &cli.BoolFlag{Name: name, Aliases: aliases, Destination: to}
+// toggle declares an option without a value that sets to.
+func toggle(to *bool, names ...string) option {
+	return option{flags.Option{Names: names}, &cli.BoolFlag{Name: names[0], Destination: to}}
 }
 
-func text(to *string, name string, aliases ...string) cli.Flag {
-	return &cli.StringFlag{Name: name, Aliases: aliases, Destination: to}
+// counter declares an option without a value that adds 1 to to each time.
+func counter(to *int, names ...string) option {
+	return option{flags.Option{Names: names}, &cli.BoolFlag{Name: names[0], Count: to}}
+}
+
+// text declares an option whose value is stored in to as it is.
+func text(to *string, names ...string) option {
+	return option{flags.Option{Names: names, TakesValue: true}, &cli.StringFlag{Name: names[0], Destination: to}}
 }
 
 // value declares an option whose parsed value is stored in to.
-func value[T any](l *commandLine, to *T, parse func(string) (T, error), name string, aliases ...string) cli.Flag {
+func value[T any](l *commandLine, to *T, parse func(string) (T, error), names ...string) option {
 	return l.setter(func(text string) error {
 		v, err := parse(text)
 		if err == nil {
 			*to = v
 		}
 		return err
-	}, name, aliases...)
+	}, names...)
 }
 
 // number returns a parser of whole numbers; what names the number in errors.
@@ -386,8 +398,9 @@ func number(what string, low, high int64) func(string) (int, error) {
 }
 
 // setter declares an option whose values are passed to set.
-func (l *commandLine) setter(set func(text string) error, name string, aliases ...string) cli.Flag {
-	return &cli.GenericFlag{Name: name, Aliases: aliases, Value: &setter{l, set, dashed(append(aliases, name)), ""}}
+func (l *commandLine) setter(set func(text string) error, names ...string) option {
+	return option{flags.Option{Names: names, TakesValue: true},
+		&cli.GenericFlag{Name: names[0], Value: &setter{line: l, set: set, names: names}}}
 }
 
 // A setter is a cli.Generic that keeps an error back until parsing is over: cli
@@ -395,24 +408,26 @@ func (l *commandLine) setter(set func(text string) error, name string, aliases .
 type setter struct {
 	line  *commandLine
 	set   func(text string) error
-	names string // in errors
+	names []string
 	typed string // the last value
 }
 
 func (s *setter) Set(text string) error {
 	s.typed = text
 	if err := s.set(text); err != nil && s.line.invalid == nil {
-		s.line.invalid = usageErrorf("option %s: %w", s.names, err)
+		s.line.invalid = usageErrorf("option %s: %w", dashed(s.names), err)
 	}
 	return nil
 }
 
 func (s *setter) String() string { return s.typed }
 
-// dashed writes an option's names as the user types them: "-w/--wait".
+// dashed writes an option's names as the user types them, the canonical one
+// last: "-w/--wait".
 func dashed(names []string) string {
 	var out []string
-	for _, name := range names {
+	for i := range names {
+		name := names[(i+1)%len(names)]
 		if len(name) == 1 {
 			out = append(out, "-"+name)
 		} else {
@@ -460,9 +475,11 @@ func newConfig(args []string) (*config, error) {
 // parse stores the values of the options and returns the operands, the last
 // behind of which followed a "--".
 func (l *commandLine) parse(args []string) (operands []string, behind int, err error) {
-	options := make([]flags.Option, len(l.flags))
-	for i, f := range l.flags {
-		options[i] = flags.Option{Names: f.Names(), TakesValue: f.(cli.DocGenerationFlag).TakesValue()}
+	options := make([]flags.Option, len(l.options))
+	byName := make(map[string]cli.Flag, len(l.options))
+	for i, o := range l.options {
+		options[i] = o.Option
+		byName[o.Names[0]] = o.flag
 	}
 	args, behind, err = flags.Getopt(options, args)
 	if unknown, ok := errors.AsType[*flags.UnknownError](err); ok {
@@ -473,8 +490,13 @@ func (l *commandLine) parse(args []string) (operands []string, behind int, err e
 	}
 	set := flag.NewFlagSet("purr", flag.ContinueOnError)
 	set.SetOutput(io.Discard)
-	for _, f := range l.flags {
-		if err := f.Apply(set); err != nil {
+	// Applying all flags would take as long as a connect on the loopback.
+	for _, arg := range args[:slices.Index(args, "--")] {
+		name, _, _ := strings.Cut(arg[2:], "=")
+		if set.Lookup(name) != nil {
+			continue
+		}
+		if err := byName[name].Apply(set); err != nil {
 			return nil, 0, err
 		}
 	}

@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/urfave/cli/v2"
-
 	"purr/internal/testkit"
 )
 
@@ -341,8 +339,8 @@ func words(s string) []string {
 func TestGivenNames(t *testing.T) {
 	t.Parallel()
 	var names []string
-	for _, f := range newCommandLine().flags {
-		names = append(names, f.Names()[0])
+	for _, o := range newCommandLine().options {
+		names = append(names, o.Names[0])
 	}
 	asked := 0
 	for _, file := range []string{"options.go", "rules.go", "operands.go"} {
@@ -385,8 +383,8 @@ func TestConflictWording(t *testing.T) {
 func TestForeignOptions(t *testing.T) {
 	t.Parallel()
 	own := make(map[string]bool)
-	for _, f := range newCommandLine().flags {
-		for _, name := range f.Names() {
+	for _, o := range newCommandLine().options {
+		for _, name := range o.Names {
 			own[name] = true
 		}
 	}
@@ -433,9 +431,8 @@ func TestHelpFlagsAndManualAgree(t *testing.T) {
 		t.Error(err)
 	}
 	var names []string
-	for _, f := range newCommandLine().flags {
-		takesValue := f.(cli.DocGenerationFlag).TakesValue()
-		for _, name := range f.Names() {
+	for _, o := range newCommandLine().options {
+		for _, name := range o.Names {
 			names = append(names, name)
 			dashes := "--"
 			if len(name) == 1 {
@@ -446,7 +443,7 @@ func TestHelpFlagsAndManualAgree(t *testing.T) {
 			if !inHelp.MatchString(help) {
 				t.Errorf("%s%s is not in the help", dashes, name)
 			}
-			if takesValue && !regexp.MustCompile(`(?m)`+dashes+regexp.QuoteMeta(name)+`[ ,]+(--[a-z-]+ )?[A-Z]`).MatchString(help) {
+			if o.TakesValue && !regexp.MustCompile(`(?m)`+dashes+regexp.QuoteMeta(name)+`[ ,]+(--[a-z-]+ )?[A-Z]`).MatchString(help) {
 				t.Errorf("the help shows no value for %s%s", dashes, name)
 			}
 			// mdoc writes --listen as "Fl -listen" and -l as "Fl l".
