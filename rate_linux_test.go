@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"purr/internal/datagram"
 	"purr/internal/testkit"
 )
 
@@ -236,7 +237,7 @@ func TestRateWaitEnds(t *testing.T) {
 			t.Parallel()
 			if strings.HasSuffix(args, "-u") {
 				server := startPurr(t, opts{}, "-u", "-l", "127.0.0.1", "0")
-				p := startPurr(t, opts{stdin: strings.NewReader(testkit.Noise(2 * maxDatagram))}, append(words(args), "127.0.0.1", server.port())...)
+				p := startPurr(t, opts{stdin: strings.NewReader(testkit.Noise(2 * datagram.MaxPayload))}, append(words(args), "127.0.0.1", server.port())...)
 				server.waitOut("(?s).")
 				checkSignal(t, p, syscall.SIGINT)
 				return

@@ -2,19 +2,20 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
 	"syscall"
 	"time"
 
+	"purr/internal/datagram"
 	"purr/internal/sock"
 	"purr/internal/sys"
 )
-
-// maxDatagram is the most that one read of stdin puts into a datagram: what
-// IPv4 carries, 65,535 bytes less its header and UDP's (RFC 768, RFC 791).
-const maxDatagram = 65507
 
 // replyWait is how long a dialer waits for a reply after the last datagram
 // once stdin has ended, unless -w says otherwise.
@@ -72,13 +73,13 @@ func (p *purr) dialUDP(ctx context.Context, port int) error {
 		defer conn.Close()
 		p.meetPeer("dial", conn.RemoteAddr(), conn.LocalAddr())
 		p.log.notef(1, "sending to %s port %d [%s]: nothing is known of a UDP port until it answers", p.target(addr), port, p.cfg.serviceName(port))
-		return p.exchange(ctx, conn.(packetConn), sock.PeerName(conn.RemoteAddr()))
+		return p.exchange(ctx, conn.(datagram.Conn), sock.PeerName(conn.RemoteAddr()))
 	}
 	return err
 }
 
 // exchange runs a dialled datagram conversation to its end.
-func (p *purr) exchange(ctx context.Context, conn packetConn, peer string) error {
+func (p *purr) exchange(ctx context.Context, conn datagram.Conn, peer string) error {
 	if p.cfg.echo {
 		return p.echoPackets(ctx, conn)
 	}
@@ -112,7 +113,7 @@ func (p *purr) listenPackets(ctx context.Context) error {
 	}
 	defer s.close()
 	if !p.cfg.keep {
-		s.socket.hearErrors()
+		s.socket.ReportErrors()
 	}
 	restore, err := s.openInput()
 	if err != nil {
@@ -123,10 +124,10 @@ func (p *purr) listenPackets(ctx context.Context) error {
 }
 
 // openPackets binds the listening socket. The caller closes it.
-func (p *purr) openPackets(ctx context.Context) (packetConn, error) {
+func (p *purr) openPackets(ctx context.Context) (datagram.Conn, error) {
 	config := net.ListenConfig{Control: func(network, addr string, raw syscall.RawConn) error {
 		if p.cfg.host == "" && !p.cfg.unix {
-			askForDestination(raw)
+			datagram.AskForDestination(raw)
 		}
 		return p.cfg.socketOptions().Control(network, addr, raw)
 	}}
@@ -159,7 +160,7 @@ func (p *purr) openPackets(ctx context.Context) (packetConn, error) {
 		_ = conn.Close()
 		return nil, err
 	}
-	return conn.(packetConn), nil
+	return conn.(datagram.Conn), nil
 }
 
 // meetPeer counts the peer of datagrams, and says its event. role is "dial" or
@@ -173,8 +174,8 @@ func (p *purr) meetPeer(role string, remote, local net.Addr) {
 }
 
 // greetSender prints nc's line about the first sender.
-func (p *purr) greetSender(ctx context.Context, b *batch, local net.Addr) {
-	from := b.sender(0)
+func (p *purr) greetSender(ctx context.Context, b *datagram.Batch, local net.Addr) {
+	from := b.Sender(0)
 	var remote net.Addr
 	if from.IsValid() {
 		remote = net.UDPAddrFromAddrPort(from)
@@ -194,14 +195,14 @@ func (p *purr) greetSender(ctx context.Context, b *batch, local net.Addr) {
 
 // ownName names a socket that receives in messages: a listener by its own
 // address, a dialer by its peer's.
-func (p *purr) ownName(s *packetSocket) string {
-	if s.remote != nil {
-		return sock.PeerName(s.remote)
+func (p *purr) ownName(s *datagram.Socket) string {
+	if s.Remote != nil {
+		return sock.PeerName(s.Remote)
 	}
 	if p.cfg.unix {
 		return p.cfg.path
 	}
-	return p.listenName(int(sock.AddrPort(s.local).Port()))
+	return p.listenName(int(sock.AddrPort(s.Local).Port()))
 }
 
 // dialUnixgram talks to a Unix datagram socket. To get replies it needs a name
@@ -223,5 +224,16 @@ func (p *purr) dialUnixgram(ctx context.Context) error {
 	defer conn.Close()
 	p.removeAtExit(own)
 	p.meetPeer("dial", conn.RemoteAddr(), conn.LocalAddr())
-	return p.exchange(ctx, conn.(packetConn), p.cfg.path)
+	return p.exchange(ctx, conn.(datagram.Conn), p.cfg.path)
+}
+
+// temporarySocketName is a name for a Unix datagram client to get its replies
+// at: abstract where there is such a thing, else a file that is removed at
+// exit.
+func temporarySocketName() string {
+	name := "purr-" + rand.Text()[:12]
+	if runtime.GOOS == "linux" {
+		return "@" + name
+	}
+	return filepath.Join(os.TempDir(), name)
 }

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"purr/internal/datagram"
 	"purr/internal/fdio"
 	"purr/internal/sys"
 )
@@ -16,8 +17,8 @@ import (
 // without -k only the first sender's. A copy as received goes to stdout.
 type packetEcho struct {
 	p      *purr
-	socket *packetSocket
-	batch  *batch
+	socket *datagram.Socket
+	batch  *datagram.Batch
 	out    *fdio.File
 	begun  bool // whether a datagram has come
 	count  int64
@@ -29,25 +30,25 @@ type packetEcho struct {
 }
 
 // echoPackets runs an echo on conn, which it takes over.
-func (p *purr) echoPackets(ctx context.Context, conn packetConn) error {
+func (p *purr) echoPackets(ctx context.Context, conn datagram.Conn) error {
 	a, err := fdio.NewInterrupt()
 	if err != nil {
 		return err
 	}
 	defer a.Close()
-	socket, err := newPacketSocket(conn, a)
+	socket, err := datagram.Open(conn, a)
 	if err != nil {
 		return err
 	}
-	defer socket.close()
+	defer socket.Close()
 	p.watchCopies(ctx)
 	stop := context.AfterFunc(ctx, a.Fire)
 	defer stop()
-	size := batchSize
+	size := datagram.BatchSize
 	if p.limit != nil {
 		size = 1 // each answer waits for its time
 	}
-	e := &packetEcho{p: p, socket: socket, batch: newBatch(p.cfg.network, size), out: fdio.New(p.stdout, a), since: time.Now()}
+	e := &packetEcho{p: p, socket: socket, batch: datagram.NewBatch(p.cfg.network, size), out: fdio.New(p.stdout, a), since: time.Now()}
 	if p.cfg.pace.progress {
 		e.track = p.progress.track(p.ownName(socket), -1, p.progressForm(true))
 		defer e.track.end()
@@ -77,9 +78,9 @@ func (e *packetEcho) turn(ctx context.Context) (done string, err error) {
 		limit = cfg.acceptTimeout
 	}
 	if limit > 0 {
-		e.socket.deadline = time.Now().Add(limit)
+		e.socket.Deadline = time.Now().Add(limit)
 	}
-	n, err := e.socket.receive(e.batch)
+	n, err := e.socket.Receive(e.batch)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded) && !e.begun && cfg.listen:
 		return "", fmt.Errorf("receive on %s: nobody sent anything within %v", e.p.ownName(e.socket), limit)
@@ -92,12 +93,12 @@ func (e *packetEcho) turn(ctx context.Context) (done string, err error) {
 	}
 	if !e.begun {
 		e.begun = true
-		e.socket.deadline = time.Time{}
-		e.socket.setPeer(e.batch, 0)
-		e.p.greetSender(ctx, e.batch, e.socket.local)
+		e.socket.Deadline = time.Time{}
+		e.socket.SetPeer(e.batch, 0)
+		e.p.greetSender(ctx, e.batch, e.socket.Local)
 	}
 	if cfg.listen && !cfg.keep {
-		n = e.socket.keepPeer(e.batch, n)
+		n = e.socket.KeepPeer(e.batch, n)
 	}
 	if limit := int64(cfg.receiveLimit); limit > 0 {
 		n = int(min(int64(n), limit-e.count))
@@ -108,23 +109,23 @@ func (e *packetEcho) turn(ctx context.Context) (done string, err error) {
 // answer sends back the first n datagrams of the batch.
 func (e *packetEcho) answer(ctx context.Context, n int) (done string, err error) {
 	if e.p.copies() {
-		if err := e.batch.writeTo(e.out, n); err != nil {
+		if err := e.batch.WriteTo(e.out, n); err != nil {
 			return "", fmt.Errorf("write to stdout: %w", sys.Cause(err))
 		}
 	}
-	size := e.batch.size(n)
+	size := e.batch.Size(n)
 	e.bytes += int64(size)
 	e.p.traffic.received.Add(int64(size))
 	e.track.add(size)
 	if e.p.cfg.network == "udp" {
 		for i := range n { // a ping of purr's learns how many have arrived; nothing else is touched
-			if d := e.batch.data(i); len(d) == echoLen {
-				e.pings.stamp(e.batch.sender(i), d)
+			if d := e.batch.Data(i); len(d) == echoLen {
+				e.pings.stamp(e.batch.Sender(i), d)
 			}
 		}
 	}
 	if e.p.cfg.upper {
-		e.batch.upper(n)
+		e.batch.Apply(n, upper)
 	}
 	if err := e.p.limit.Wait(ctx, size); err != nil {
 		return "", err
@@ -138,7 +139,7 @@ func (e *packetEcho) answer(ctx context.Context, n int) (done string, err error)
 			e.p.log.notef(1, "send to %s: %v", to, sys.Cause(err))
 		}
 	}
-	if err := e.socket.reply(e.batch, n, lost); err != nil {
+	if err := e.socket.Reply(e.batch, n, lost); err != nil {
 		return "", fmt.Errorf("send: %w", sys.Cause(err))
 	}
 	if e.count += int64(n); e.count > 0 && e.count == int64(e.p.cfg.receiveLimit) {

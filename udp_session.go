@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"purr/internal/copier"
+	"purr/internal/datagram"
 	"purr/internal/fdio"
 	"purr/internal/sys"
 )
@@ -20,7 +21,7 @@ import (
 // or a signal, for datagrams have no end of their own.
 type datagramSession struct {
 	p       *purr
-	socket  *packetSocket
+	socket  *datagram.Socket
 	alarm   *fdio.Interrupt
 	in      fdio.Source
 	out     *fdio.File
@@ -35,12 +36,12 @@ type datagramSession struct {
 }
 
 // newDatagramSession takes conn over. The caller frees the session with close.
-func (p *purr) newDatagramSession(conn packetConn, peer string) (*datagramSession, error) {
+func (p *purr) newDatagramSession(conn datagram.Conn, peer string) (*datagramSession, error) {
 	a, err := fdio.NewInterrupt()
 	if err != nil {
 		return nil, err
 	}
-	socket, err := newPacketSocket(conn, a)
+	socket, err := datagram.Open(conn, a)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +151,7 @@ func (s *datagramSession) wait(ctx context.Context, results <-chan outcome, firs
 				return "", ended, fmt.Errorf("write to stdout: idle for %v with datagrams not taken", limit)
 			case left <= 0 && s.printing.Load():
 				left = limit // what has arrived is not lost for a slow reader
-			case left <= 0 && overdue != s.active.Load() && (s.socket.arrived() || sendOpen && s.in.Ready()):
+			case left <= 0 && overdue != s.active.Load() && (s.socket.Arrived() || sendOpen && s.in.Ready()):
 				// Held up until now, as ending.notTaken has it.
 				overdue, left = s.active.Load(), limit
 			case left <= 0:
@@ -196,7 +197,7 @@ func (s *datagramSession) patience(sendOpen, begun bool) time.Duration {
 // close frees the session once its goroutines have ended.
 func (s *datagramSession) close() {
 	s.alarm.Close()
-	s.socket.close()
+	s.socket.Close()
 }
 
 func (s *datagramSession) touch() { s.active.Store(time.Now().UnixNano()) }
@@ -223,7 +224,7 @@ func (s *datagramSession) send(first <-chan struct{}) error {
 	if s.p.cfg.upper {
 		filters = append(filters, upperFilter)
 	}
-	size := maxDatagram
+	size := datagram.MaxPayload
 	if s.p.cfg.crlf {
 		size /= 2 // every byte may become two
 	}
@@ -249,7 +250,7 @@ func (w datagramWriter) Write(b []byte) (int, error) {
 	if err := w.s.admit(len(b)); err != nil {
 		return 0, err
 	}
-	if err := w.s.socket.sendToPeer(b); err != nil {
+	if err := w.s.socket.SendToPeer(b); err != nil {
 		return 0, err
 	}
 	w.s.sent.Add(1)
@@ -276,7 +277,7 @@ func (s *datagramSession) admit(n int) error {
 func (s *datagramSession) sendError(err error) error {
 	name := s.peer
 	if name == "" {
-		name = s.socket.peerName()
+		name = s.socket.PeerName()
 	}
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("connect to %s (%s) failed: %s", name, s.p.cfg.network, sys.Strerror(err))
@@ -287,14 +288,14 @@ func (s *datagramSession) sendError(err error) error {
 // receive prints datagrams. An empty one is a message like any other, and
 // prints nothing.
 func (s *datagramSession) receive(ctx context.Context, first chan struct{}) error {
-	b := newBatch(s.p.cfg.network, batchSize)
+	b := datagram.NewBatch(s.p.cfg.network, datagram.BatchSize)
 	s.out.EnlargePipe()
 	if s.p.cfg.acceptTimeout > 0 {
-		s.socket.deadline = time.Now().Add(s.p.cfg.acceptTimeout)
+		s.socket.Deadline = time.Now().Add(s.p.cfg.acceptTimeout)
 	}
 	known, warned := s.peer != "", false
 	for {
-		n, err := s.socket.receive(b)
+		n, err := s.socket.Receive(b)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded) && !known:
 			return fmt.Errorf("receive on %s: nobody sent anything within %v", s.p.ownName(s.socket), s.p.cfg.acceptTimeout)
@@ -303,17 +304,17 @@ func (s *datagramSession) receive(ctx context.Context, first chan struct{}) erro
 		}
 		if !known {
 			known = true
-			s.socket.setPeer(b, 0)
-			s.socket.deadline = time.Time{}
-			s.p.greetSender(ctx, b, s.socket.local)
+			s.socket.SetPeer(b, 0)
+			s.socket.Deadline = time.Time{}
+			s.p.greetSender(ctx, b, s.socket.Local)
 			close(first)
 		}
 		if s.peer == "" {
 			if s.p.cfg.keep {
-				s.socket.setPeer(b, n-1)
-			} else if kept := s.socket.keepPeer(b, n); kept < n {
+				s.socket.SetPeer(b, n-1)
+			} else if kept := s.socket.KeepPeer(b, n); kept < n {
 				if !warned {
-					s.p.log.warnf("a datagram of another sender than %s was ignored: -k hears everybody", s.socket.peerName())
+					s.p.log.warnf("a datagram of another sender than %s was ignored: -k hears everybody", s.socket.PeerName())
 					warned = true
 				}
 				n = kept
@@ -326,7 +327,7 @@ func (s *datagramSession) receive(ctx context.Context, first chan struct{}) erro
 }
 
 // print writes n datagrams to stdout.
-func (s *datagramSession) print(b *batch, n int) error {
+func (s *datagramSession) print(b *datagram.Batch, n int) error {
 	if n == 0 {
 		return nil
 	}
@@ -336,12 +337,12 @@ func (s *datagramSession) print(b *batch, n int) error {
 		n, reached = int(limit-s.received.Load()), true
 	}
 	s.received.Add(int64(n))
-	size := b.size(n)
+	size := b.Size(n)
 	s.bytesReceived.Add(int64(size))
 	s.p.traffic.received.Add(int64(size))
 	s.tracker.add(size)
 	if s.p.cfg.upper {
-		b.upper(n)
+		b.Apply(n, upper)
 	}
 	s.printing.Store(true)
 	defer func() {
@@ -353,10 +354,10 @@ func (s *datagramSession) print(b *batch, n int) error {
 	case s.p.cfg.sendOnly:
 	case s.display != nil:
 		for i := 0; i < n && err == nil; i++ {
-			_, err = s.display.Write(b.data(i))
+			_, err = s.display.Write(b.Data(i))
 		}
 	default:
-		err = b.writeTo(s.out, n)
+		err = b.WriteTo(s.out, n)
 	}
 	if err != nil {
 		return fmt.Errorf("write to stdout: %w", sys.Cause(err))
@@ -369,7 +370,7 @@ func (s *datagramSession) print(b *batch, n int) error {
 
 func (s *datagramSession) receiveError(err error) error {
 	switch {
-	case isClosedByUs(err):
+	case fdio.ClosedHere(err):
 		return fdio.ErrInterrupted
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return s.sendError(err)

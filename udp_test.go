@@ -40,7 +40,7 @@ func receiveFrom(t testing.TB, c *net.UDPConn) (string, *net.UDPAddr) {
 }
 
 // datagram reads one datagram from a connected socket.
-func datagram(t testing.TB, c net.Conn) string {
+func pkt(t testing.TB, c net.Conn) string {
 	t.Helper()
 	b := make([]byte, 1<<20)
 	n, err := c.Read(b)
@@ -129,7 +129,7 @@ func TestUDPSizes(t *testing.T) {
 		c := dialTest(t, "udp", p.addr())
 		for _, d := range []string{testkit.Noise(65_507), "", "x", testkit.Noise(1472)} {
 			writeAll(t, c, d)
-			if got := datagram(t, c); got != d {
+			if got := pkt(t, c); got != d {
 				t.Errorf("got %s back, want %s", testkit.Brief(got), testkit.Brief(d))
 			}
 		}
@@ -170,14 +170,14 @@ func TestUDPFirstSender(t *testing.T) {
 	writeAll(t, p.stdin, "early answer") // said before anybody was there to hear it
 	writeAll(t, first, "from first ")
 	p.waitOut("from first ")
-	if got := datagram(t, first); got != "early answer" {
+	if got := pkt(t, first); got != "early answer" {
 		t.Errorf("got %q", got)
 	}
 	writeAll(t, second, "from second ")
 	writeAll(t, first, "first again ")
 	p.waitOut("first again ")
 	writeAll(t, p.stdin, "answer")
-	if got := datagram(t, first); got != "answer" {
+	if got := pkt(t, first); got != "answer" {
 		t.Errorf("got %q", got)
 	}
 	silent(t, second, 100*time.Millisecond)
@@ -199,7 +199,7 @@ func TestUDPLastSender(t *testing.T) {
 		writeAll(t, turn.speaks, turn.says)
 		p.waitOut(turn.says)
 		writeAll(t, p.stdin, "to "+turn.says)
-		if got := datagram(t, turn.speaks); got != "to "+turn.says {
+		if got := pkt(t, turn.speaks); got != "to "+turn.says {
 			t.Errorf("got %q", got)
 		}
 		silent(t, turn.other, 20*time.Millisecond)
@@ -248,7 +248,7 @@ func TestUDPQuitWord(t *testing.T) {
 	writeAll(t, c, "hello")
 	p.waitOut("hello")
 	writeAll(t, p.stdin, "answer\n")
-	if got := datagram(t, c); got != "answer\n" {
+	if got := pkt(t, c); got != "answer\n" {
 		t.Errorf("got %q", got)
 	}
 	writeAll(t, p.stdin, "q\n")
@@ -275,7 +275,7 @@ func TestUDPKeepSurvivesRefusal(t *testing.T) {
 			writeAll(t, p.stdin, "hello")
 		}
 		for { // the answer to the one who has gone may come first
-			if got := datagram(t, c); strings.HasSuffix(got, "hello") {
+			if got := pkt(t, c); strings.HasSuffix(got, "hello") {
 				break
 			} else if got != "still there?" {
 				t.Fatalf("got %q", got)

@@ -6,6 +6,7 @@ package fdio
 import (
 	"errors"
 	"io"
+	"net"
 	"os"
 	"sync/atomic"
 	"time"
@@ -176,3 +177,9 @@ type CopyError struct {
 func (e *CopyError) Error() string { return sys.Cause(e.Err).Error() }
 
 func (e *CopyError) Unwrap() error { return e.Err }
+
+// ClosedHere reports whether err only means that this process has closed the file
+// or connection, or has interrupted the wait: no error of the other end.
+func ClosedHere(err error) bool {
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) || errors.Is(err, ErrInterrupted)
+}

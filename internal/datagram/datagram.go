@@ -1,17 +1,15 @@
-package main
+// Package datagram receives and sends datagrams of UDP and Unix sockets in batches,
+// and answers each from the address that it was sent to.
+package datagram
 
 import (
-	"crypto/rand"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
-	"runtime"
 	"syscall"
 )
 
-// A packetConn is a UDP or Unix datagram socket.
-type packetConn interface {
+// A Conn is a UDP or Unix datagram socket.
+type Conn interface {
 	net.Conn
 	net.PacketConn
 	syscall.Conn
@@ -30,13 +28,6 @@ func datagramSlot(network string) int {
 // errTruncated says that a datagram did not fit into its slot.
 var errTruncated = fmt.Errorf("a datagram of more than %d bytes was cut", 1<<20)
 
-// temporarySocketName is a name for a Unix datagram client to get its replies
-// at: abstract where there is such a thing, else a file that is removed at
-// exit.
-func temporarySocketName() string {
-	name := "purr-" + rand.Text()[:12]
-	if runtime.GOOS == "linux" {
-		return "@" + name
-	}
-	return filepath.Join(os.TempDir(), name)
-}
+// MaxPayload is the most that one read of stdin puts into a datagram: what
+// IPv4 carries, 65,535 bytes less its header and UDP's (RFC 768, RFC 791).
+const MaxPayload = 65507

@@ -1,4 +1,4 @@
-package main
+package datagram
 
 import (
 	"bytes"
@@ -18,9 +18,9 @@ import (
 	"purr/internal/sys"
 )
 
-// batchSize is how many datagrams one system call may take. Memory is touched
+// BatchSize is how many datagrams one system call may take. Memory is touched
 // as far as datagrams fill it, so the size costs address space only.
-const batchSize = 64
+const BatchSize = 64
 
 // An mmsghdr is struct mmsghdr of recvmmsg(2).
 type mmsghdr struct {
@@ -28,11 +28,11 @@ type mmsghdr struct {
 	len uint32
 }
 
-// A batch holds datagrams as recvmmsg(2) fills them in and sendmmsg(2) takes
+// A Batch holds datagrams as recvmmsg(2) fills them in and sendmmsg(2) takes
 // them: an answer goes out of the same memory, with the sender's address in
 // the place it arrived in. Nothing is allocated after newBatch. golang.org/x/net
 // has these calls too, but makes a net.Addr of every address.
-type batch struct {
+type Batch struct {
 	msgs    []mmsghdr
 	iovs    []unix.Iovec
 	names   []unix.RawSockaddrAny
@@ -46,13 +46,13 @@ type batch struct {
 	outControl [][64]byte
 }
 
-// newBatch returns a batch of at most n.
-func newBatch(network string, n int) *batch {
+// NewBatch returns a batch of at most n.
+func NewBatch(network string, n int) *Batch {
 	slot := datagramSlot(network)
 	if network == "unixgram" {
 		n = min(n, 4)
 	}
-	b := &batch{
+	b := &Batch{
 		msgs: make([]mmsghdr, n), iovs: make([]unix.Iovec, n), names: make([]unix.RawSockaddrAny, n),
 		control: make([][64]byte, n), slot: slot, views: make([][]byte, 0, n),
 		out: make([]mmsghdr, 0, n), outIovs: make([]unix.Iovec, n), outControl: make([][64]byte, n),
@@ -71,7 +71,7 @@ func newBatch(network string, n int) *batch {
 }
 
 // reset makes the first n slots ready to receive again.
-func (b *batch) reset(n int) {
+func (b *Batch) reset(n int) {
 	for i := range b.msgs[:n] {
 		h := &b.msgs[i].hdr
 		h.Namelen = unix.SizeofSockaddrAny
@@ -81,19 +81,19 @@ func (b *batch) reset(n int) {
 	}
 }
 
-// data is datagram i, valid until the next receive.
-func (b *batch) data(i int) []byte {
+// Data is datagram i, valid until the next receive.
+func (b *Batch) Data(i int) []byte {
 	return unsafe.Slice(b.msgs[i].hdr.Iov.Base, b.msgs[i].len)
 }
 
 // name is the raw address that datagram i came from.
-func (b *batch) name(i int) []byte {
+func (b *Batch) name(i int) []byte {
 	h := &b.msgs[i].hdr
 	return unsafe.Slice(h.Name, h.Namelen)
 }
 
-// sender is where datagram i came from; the zero value for a Unix socket.
-func (b *batch) sender(i int) netip.AddrPort { return rawAddrPort(b.name(i)) }
+// Sender is where datagram i came from; the zero value for a Unix socket.
+func (b *Batch) Sender(i int) netip.AddrPort { return rawAddrPort(b.name(i)) }
 
 // rawAddrPort reads a struct sockaddr_in or sockaddr_in6.
 func rawAddrPort(name []byte) netip.AddrPort {
@@ -110,8 +110,8 @@ func rawAddrPort(name []byte) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// size is how many bytes the first n datagrams have.
-func (b *batch) size(n int) int {
+// Size is how many bytes the first n datagrams have.
+func (b *Batch) Size(n int) int {
 	size := 0
 	for i := range b.msgs[:n] {
 		size += int(b.msgs[i].len)
@@ -119,18 +119,18 @@ func (b *batch) size(n int) int {
 	return size
 }
 
-// upper changes the first n datagrams.
-func (b *batch) upper(n int) {
+// Apply calls f with each of the first n datagrams, to change it in place.
+func (b *Batch) Apply(n int, f func([]byte)) {
 	for i := range n {
-		upper(b.data(i))
+		f(b.Data(i))
 	}
 }
 
-// writeTo writes the first n datagrams one behind the other.
-func (b *batch) writeTo(out *fdio.File, n int) error {
+// WriteTo writes the first n datagrams one behind the other.
+func (b *Batch) WriteTo(out *fdio.File, n int) error {
 	b.views = b.views[:0]
 	for i := range n {
-		if d := b.data(i); len(d) > 0 {
+		if d := b.Data(i); len(d) > 0 {
 			b.views = append(b.views, d)
 		}
 	}
@@ -156,7 +156,7 @@ func (b *batch) writeTo(out *fdio.File, n int) error {
 	return nil
 }
 
-// A packetSocket receives and sends batches on a datagram socket. It is used
+// A Socket receives and sends batches on a datagram socket. It is used
 // by one receiving and one sending goroutine at most; setPeer and the deadline
 // belong to the former.
 //
@@ -164,20 +164,20 @@ func (b *batch) writeTo(out *fdio.File, n int) error {
 // that can be written to again: with UDP that is each time a datagram has been
 // taken at the other end, and it wakes a thread for nothing. It waits in
 // poll(2) with the alarm instead.
-type packetSocket struct {
-	local, remote net.Addr // remote is nil for a listener
+type Socket struct {
+	Local, Remote net.Addr // remote is nil for a listener
 	fd            int
 	alarm         *fdio.Interrupt
-	deadline      time.Time // for receive; zero: none
+	Deadline      time.Time // for receive; zero: none
 	peer          atomic.Pointer[rawPeer]
 	noSegments    bool // whether the kernel has refused UDP_SEGMENT
 }
 
-// newPacketSocket takes conn over: it is closed, and the socket lives on until
+// Open takes conn over: it is closed, and the socket lives on until
 // close.
-func newPacketSocket(conn packetConn, a *fdio.Interrupt) (*packetSocket, error) {
+func Open(conn Conn, a *fdio.Interrupt) (*Socket, error) {
 	defer conn.Close()
-	s := &packetSocket{local: conn.LocalAddr(), remote: conn.RemoteAddr(), alarm: a}
+	s := &Socket{Local: conn.LocalAddr(), Remote: conn.RemoteAddr(), alarm: a}
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return nil, err
@@ -197,12 +197,12 @@ func newPacketSocket(conn packetConn, a *fdio.Interrupt) (*packetSocket, error) 
 	return s, nil
 }
 
-// askForDestination makes a socket that will listen on every address learn
+// AskForDestination makes a socket that will listen on every address learn
 // with each datagram which of them it was sent to, so that the answer comes
 // from there: a client of a host with several addresses would drop it
 // otherwise. The kernel notes it as a datagram arrives, so it must be asked
 // before the socket is bound.
-func askForDestination(raw syscall.RawConn) {
+func AskForDestination(raw syscall.RawConn) {
 	_ = raw.Control(func(fd uintptr) {
 		// Each fails on a socket of the other family, which has no use for it.
 		if unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1) != nil {
@@ -211,23 +211,23 @@ func askForDestination(raw syscall.RawConn) {
 	})
 }
 
-// close frees the descriptor, once the alarm has gone off and nobody uses it.
-func (s *packetSocket) close() { _ = unix.Close(s.fd) }
+// Close frees the descriptor, once the alarm has gone off and nobody uses it.
+func (s *Socket) Close() { _ = unix.Close(s.fd) }
 
-// hearErrors makes a socket without a fixed peer report what ICMP says about
+// ReportErrors makes a socket without a fixed peer report what ICMP says about
 // its datagrams (ip(7), IP_RECVERR).
-func (s *packetSocket) hearErrors() {
+func (s *Socket) ReportErrors() {
 	_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
 	_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1)
 }
 
-// arrived reports whether a datagram waits to be received.
-func (s *packetSocket) arrived() bool { return sys.Readable(s.fd) }
+// Arrived reports whether a datagram waits to be received.
+func (s *Socket) Arrived() bool { return sys.Readable(s.fd) }
 
-// receive waits for datagrams and returns how many there are in b.
-func (s *packetSocket) receive(b *batch) (int, error) {
+// Receive waits for datagrams and returns how many there are in b.
+func (s *Socket) Receive(b *Batch) (int, error) {
 	b.reset(len(b.msgs))
-	n, err := s.call(unix.SYS_RECVMMSG, b.msgs, unix.POLLIN, s.deadline)
+	n, err := s.call(unix.SYS_RECVMMSG, b.msgs, unix.POLLIN, s.Deadline)
 	if err != nil {
 		return 0, err
 	}
@@ -241,7 +241,7 @@ func (s *packetSocket) receive(b *batch) (int, error) {
 
 // call makes one of the calls for many datagrams, waiting as long as there is
 // nothing to receive or no room to send.
-func (s *packetSocket) call(number uintptr, msgs []mmsghdr, events int16, deadline time.Time) (int, error) {
+func (s *Socket) call(number uintptr, msgs []mmsghdr, events int16, deadline time.Time) (int, error) {
 	for {
 		n, _, errno := unix.Syscall6(number, uintptr(s.fd), uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
@@ -258,10 +258,10 @@ func (s *packetSocket) call(number uintptr, msgs []mmsghdr, events int16, deadli
 	}
 }
 
-// reply sends the first n datagrams of b back to where each came from. What
+// Reply sends the first n datagrams of b back to where each came from. What
 // cannot be sent to one peer is told to lost, and the rest goes on; an error
 // is the socket's own.
-func (s *packetSocket) reply(b *batch, n int, lost func(to string, err error)) error {
+func (s *Socket) Reply(b *Batch, n int, lost func(to string, err error)) error {
 	for i := range n {
 		h := &b.msgs[i].hdr
 		h.Iov.SetLen(int(b.msgs[i].len))
@@ -276,7 +276,7 @@ func (s *packetSocket) reply(b *batch, n int, lost func(to string, err error)) e
 		case err == nil:
 		case errors.Is(err, unix.ECONNREFUSED):
 			// The refusal of an earlier datagram; this one has not left yet.
-		case isClosedByUs(err):
+		case fdio.ClosedHere(err):
 			return err
 		case out[sent].hdr.Iovlen > 1:
 			// The route cannot take segments after all (udp(7), UDP_SEGMENT).
@@ -302,7 +302,7 @@ const maxSegments = 64
 // segments, those that follow each other to the same peer with the same size
 // become one message, which goes through the kernel's stack once and is cut
 // there (udp(7), UDP_SEGMENT).
-func (b *batch) gather(n int, segments bool) []mmsghdr {
+func (b *Batch) gather(n int, segments bool) []mmsghdr {
 	b.out = b.out[:0]
 	for i := range n {
 		b.outIovs[i] = *b.msgs[i].hdr.Iov
@@ -326,7 +326,7 @@ func (b *batch) gather(n int, segments bool) []mmsghdr {
 
 // run is how many datagrams from i on can go as one: those with the same
 // addresses and the size of the first, the last of which may be shorter.
-func (b *batch) run(i, n int) int {
+func (b *Batch) run(i, n int) int {
 	first, total := &b.msgs[i], int(b.msgs[i].len)
 	if first.len == 0 || rawFamily(b.name(i)) == unix.AF_UNIX {
 		return 1
@@ -334,7 +334,7 @@ func (b *batch) run(i, n int) int {
 	for j := i + 1; j < n && j < i+maxSegments; j++ {
 		next := &b.msgs[j]
 		total += int(next.len)
-		if next.len == 0 || next.len > first.len || total > maxDatagram ||
+		if next.len == 0 || next.len > first.len || total > MaxPayload ||
 			!bytes.Equal(b.name(i), b.name(j)) || !bytes.Equal(controlOf(&first.hdr), controlOf(&next.hdr)) {
 			return j - i
 		}
@@ -347,7 +347,7 @@ func (b *batch) run(i, n int) int {
 
 // segment adds the size of the segments to the control messages of h, in
 // memory of their own.
-func (b *batch) segment(h *unix.Msghdr, control *[64]byte, size uint16) {
+func (b *Batch) segment(h *unix.Msghdr, control *[64]byte, size uint16) {
 	used := copy(control[:], controlOf(h))
 	used = (used + unix.SizeofPtr - 1) &^ (unix.SizeofPtr - 1)
 	c := (*unix.Cmsghdr)(unsafe.Pointer(&control[used]))
@@ -401,8 +401,8 @@ type rawPeer struct {
 	received      []byte // the control message as it came
 }
 
-// setPeer makes the sender of datagram i the one that sendToPeer answers.
-func (s *packetSocket) setPeer(b *batch, i int) {
+// SetPeer makes the sender of datagram i the one that sendToPeer answers.
+func (s *Socket) SetPeer(b *Batch, i int) {
 	h := b.msgs[i].hdr
 	received := unsafe.Slice(h.Control, h.Controllen)
 	if old := s.peer.Load(); old != nil && bytes.Equal(old.name, b.name(i)) && bytes.Equal(old.received, received) {
@@ -417,9 +417,9 @@ func (s *packetSocket) setPeer(b *batch, i int) {
 	s.peer.Store(&rawPeer{name: bytes.Clone(b.name(i)), control: control[:h.Controllen], received: received})
 }
 
-// keepPeer moves the peer's datagrams among the first n to the front and
+// KeepPeer moves the peer's datagrams among the first n to the front and
 // returns how many there are.
-func (s *packetSocket) keepPeer(b *batch, n int) int {
+func (s *Socket) KeepPeer(b *Batch, n int) int {
 	kept, peer := 0, s.peer.Load().name
 	for i := range n {
 		if bytes.Equal(b.name(i), peer) {
@@ -430,8 +430,8 @@ func (s *packetSocket) keepPeer(b *batch, n int) int {
 	return kept
 }
 
-// peerName names the peer in messages.
-func (s *packetSocket) peerName() string {
+// PeerName names the peer in messages.
+func (s *Socket) PeerName() string {
 	if peer := s.peer.Load(); peer != nil {
 		return senderName(peer.name)
 	}
@@ -446,9 +446,9 @@ func senderName(name []byte) string {
 	return "the peer"
 }
 
-// sendToPeer sends one datagram to the dialled peer, or to the one that setPeer
+// SendToPeer sends one datagram to the dialled peer, or to the one that setPeer
 // named.
-func (s *packetSocket) sendToPeer(d []byte) error {
+func (s *Socket) SendToPeer(d []byte) error {
 	iov := unix.Iovec{Base: unsafe.SliceData(d)}
 	iov.SetLen(len(d))
 	m := []mmsghdr{{hdr: unix.Msghdr{Iov: &iov}}}
