@@ -125,9 +125,10 @@ func (p *purr) connect(ctx context.Context, local netip.AddrPort, remote netip.A
 }
 
 // socketOptions are the options of every socket that is not -z's alone.
-func (c *config) socketOptions() *sock.Options {
-	return &sock.Options{Broadcast: c.broadcast, ReceiveBuf: c.receiveBuf, SendBuf: c.sendBuf, TTL: c.ttl, MinTTL: c.minTTL, TOS: c.tos,
-		ReuseAddr: c.sourcePort > 0} // as nc: a port in TIME_WAIT can be dialled from again
+func (o *netOptions) socketOptions() *sock.Options {
+	options := o.socket
+	options.ReuseAddr = o.sourcePort > 0 // as nc: a port in TIME_WAIT can be dialled from again
+	return &options
 }
 
 // keepaliveSwitch is what net.Dialer and net.ListenConfig want beside their

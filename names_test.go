@@ -24,7 +24,7 @@ func TestServiceName(t *testing.T) {
 		{"tcp", 80, false, "tcp/http"}, {"tcp", 22, false, "tcp/ssh"}, {"tcp", 443, false, "tcp/https"}, {"udp", 53, false, "udp/domain"},
 		{"tcp", 80, true, "tcp/*"}, {"tcp", 1, true, "tcp/*"}, {"tcp", 65535, false, "tcp/*"}, {"udp", 65535, false, "udp/*"},
 	} {
-		c := &config{network: test.network, numeric: test.numeric}
+		c := &config{netOptions: netOptions{network: test.network, numeric: test.numeric}}
 		if got := c.serviceName(test.port); got != test.want {
 			t.Errorf("%s %d: %s, want %s", test.network, test.port, got, test.want)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"purr/internal/flags"
+	"purr/internal/sock"
 )
 
 // A usageError is a mistake on the command line: status 2, and a promise that
@@ -33,18 +34,54 @@ func (e usageError) Unwrap() error { return e.error }
 type config struct {
 	help, version, listPayloads bool
 
-	// Where to.
-	network      string // "tcp", "udp", "unix" or "unixgram"
-	ipv4, ipv6   bool   // only this family
-	listen, keep bool
-	host         string // empty: every local address (listen only)
-	ports        []int  // dial: one session each, in this order; listen: one
-	path         string // of the Unix socket; "@name" is abstract
-	source       string // -s in dial mode: local address, or path of a unixgram socket
-	sourcePort   int    // -p in dial mode; 0: the kernel chooses
-	numeric      bool
+	netOptions
+	listenOptions
+	talkOptions
+	waitOptions
 
-	// The conversation.
+	zero  bool // -z
+	check checkConfig
+	file  fileConfig
+	key   keyConfig
+	pace  paceConfig
+	push  pushConfig
+
+	verbose int
+}
+
+// netOptions are addresses, and what every socket is made with. A zero value or
+// nil leaves the system's own.
+type netOptions struct {
+	network    string // "tcp", "udp", "unix" or "unixgram"
+	unix, udp  bool
+	ipv4, ipv6 bool   // only this family
+	host       string // empty: every local address (listen only)
+	ports      []int  // dial: one session each, in this order; listen: one
+	path       string // of the Unix socket; "@name" is abstract
+	source     string // -s in dial mode: local address, or path of a unixgram socket
+	sourcePort int    // -p in dial mode; 0: the kernel chooses
+	numeric    bool
+	shuffle    bool // dial the ports in random order
+
+	connectTimeout time.Duration // --connect-timeout, else -w; 0: the system's
+	keepalive      net.KeepAliveConfig
+	socket         sock.Options
+
+	sourceText, portText string // -s and -p as typed; operands decide what they mean
+}
+
+// listenOptions are those of a listener.
+type listenOptions struct {
+	listen, keep  bool
+	acceptTimeout time.Duration // for the first client; 0: no limit
+	maxConns      int           // 0: as many as descriptors allow
+	readyFD       int           // --ready-fd; 0: none
+	portFile      string
+}
+
+// talkOptions are those of a conversation. Durations and counts of 0 mean no
+// limit.
+type talkOptions struct {
 	noStdin, sendOnly bool
 	noShutdown        bool
 	echo, upper       bool
@@ -53,40 +90,18 @@ type config struct {
 	interactive       bool
 	quitWord          string
 
-	// Limits. Durations and counts of 0 mean no limit.
-	idleTimeout    time.Duration // --idle-timeout, else -w
-	connectTimeout time.Duration // --connect-timeout, else -w
-	acceptTimeout  time.Duration
-	quitAfter      time.Duration // -q; negative: no limit
-	receiveLimit   int           // -W
-	maxConns       int
-	interval       time.Duration // -i
+	idleTimeout  time.Duration // --idle-timeout, else -w
+	quitAfter    time.Duration // -q; negative: no limit
+	receiveLimit int           // -W
+	interval     time.Duration // -i: between two lines, and between two ports
+}
 
-	// Before it begins, and around it.
+// waitOptions are those of a repeated attempt, and the command after it.
+type waitOptions struct {
 	waitFor     time.Duration // --wait-for
 	retries     int           // --retry; -1: not given
 	command     []string      // to be run in place of purr once there is an answer
 	commandPath string        // command[0] as found in PATH
-	readyFD     int           // --ready-fd; 0: none
-	portFile    string
-	zero        bool // -z
-	check       checkConfig
-
-	// Files, keys, and how fast.
-	file fileConfig
-	key  keyConfig
-	pace paceConfig
-	push pushConfig
-
-	// Socket options; a nil or zero value leaves the system's own.
-	broadcast            bool
-	receiveBuf, sendBuf  int
-	ttl, minTTL          int
-	tos                  *int
-	keepalive            net.KeepAliveConfig
-	verbose              int
-	shuffle, unix, udp   bool
-	sourceText, portText string // -s and -p as typed; operands decide what they mean
 }
 
 // A checkConfig is the options of -z.
@@ -154,11 +169,9 @@ func (c pushConfig) moves() bool { return c.push || c.pull }
 
 // newDefaults returns a config with the default of every option.
 func newDefaults() *config {
-	c := &config{
-		quitAfter: -1,
-		retries:   -1,
-		keepalive: net.KeepAliveConfig{Enable: true},
-	}
+	c := &config{}
+	c.quitAfter, c.retries = -1, -1
+	c.keepalive.Enable = true
 	c.check.maxLoss = 1
 	c.file.expectSize = -1
 	c.push.helloTimeout, c.push.silence = defaultHello, defaultSilence
@@ -266,12 +279,12 @@ func (l *commandLine) socketFlags() []option {
 		return &n, err
 	}
 	return []option{
-		toggle(&c.broadcast, "b"),
-		value(l, &c.receiveBuf, flags.ParseBufferSize, "I"),
-		value(l, &c.sendBuf, flags.ParseBufferSize, "O"),
-		value(l, &c.ttl, number("ttl", 1, 255), "M"),
-		value(l, &c.minTTL, number("minimum ttl", 1, 255), "m"),
-		value(l, &c.tos, tos, "T"),
+		toggle(&c.socket.Broadcast, "b"),
+		value(l, &c.socket.ReceiveBuf, flags.ParseBufferSize, "I"),
+		value(l, &c.socket.SendBuf, flags.ParseBufferSize, "O"),
+		value(l, &c.socket.TTL, number("ttl", 1, 255), "M"),
+		value(l, &c.socket.MinTTL, number("minimum ttl", 1, 255), "m"),
+		value(l, &c.socket.TOS, tos, "T"),
 		value(l, &c.keepalive, flags.ParseKeepalive, "keepalive"),
 		toggle(new(bool), "D"), // SO_DEBUG: without effect, as in nc for users other than root
 	}

@@ -103,7 +103,7 @@ func TestConfigValues(t *testing.T) {
 		ok   func(c *config) bool
 	}{
 		{"h 80", func(c *config) bool {
-			return c.verbose == 0 && c.idleTimeout == 0 && c.connectTimeout == 0 && c.quitAfter < 0 && !c.noShutdown && c.tos == nil && c.keepalive.Enable
+			return c.verbose == 0 && c.idleTimeout == 0 && c.connectTimeout == 0 && c.quitAfter < 0 && !c.noShutdown && c.socket.TOS == nil && c.keepalive.Enable
 		}},
 		{"-w 1 h 80", func(c *config) bool { return c.idleTimeout == time.Second && c.connectTimeout == time.Second }},
 		{"-w 1 --idle-timeout 2 h 80", func(c *config) bool { return c.idleTimeout == 2*time.Second && c.connectTimeout == time.Second }},
@@ -120,17 +120,17 @@ func TestConfigValues(t *testing.T) {
 		{"-vvv h 80", func(c *config) bool { return c.verbose == 3 }},
 		{"-v --verbose -v h 80", func(c *config) bool { return c.verbose == 3 }},
 		{"-W 5 h 80", func(c *config) bool { return c.receiveLimit == 5 }},
-		{"-I 64k -O 1M h 80", func(c *config) bool { return c.receiveBuf == 64<<10 && c.sendBuf == 1<<20 }},
-		{"-M 1 -m 255 h 80", func(c *config) bool { return c.ttl == 1 && c.minTTL == 255 }},
-		{"-T lowdelay h 80", func(c *config) bool { return *c.tos == 0x10 }},
-		{"-T 0 h 80", func(c *config) bool { return *c.tos == 0 }},
+		{"-I 64k -O 1M h 80", func(c *config) bool { return c.socket.ReceiveBuf == 64<<10 && c.socket.SendBuf == 1<<20 }},
+		{"-M 1 -m 255 h 80", func(c *config) bool { return c.socket.TTL == 1 && c.socket.MinTTL == 255 }},
+		{"-T lowdelay h 80", func(c *config) bool { return *c.socket.TOS == 0x10 }},
+		{"-T 0 h 80", func(c *config) bool { return *c.socket.TOS == 0 }},
 		{"--keepalive 30s,10s,3 h 80", func(c *config) bool {
 			return c.keepalive.Enable && c.keepalive.Idle == 30*time.Second && c.keepalive.Interval == 10*time.Second && c.keepalive.Count == 3
 		}},
 		{"--keepalive 0 h 80", func(c *config) bool { return !c.keepalive.Enable }},
 		{"-i 0.5 h 80", func(c *config) bool { return c.interval == time.Second/2 }},
 		{"--max-conns 7 -lk 80", func(c *config) bool { return c.maxConns == 7 }},
-		{"-b -D -r -n -C h 80", func(c *config) bool { return c.broadcast && c.shuffle && c.numeric && c.crlf }},
+		{"-b -D -r -n -C h 80", func(c *config) bool { return c.socket.Broadcast && c.shuffle && c.numeric && c.crlf }},
 		{"--send-file go.mod h 80", func(c *config) bool { return c.sendFile == "go.mod" }},
 		{"--send-file go.mod --sum h 80", func(c *config) bool { return c.file.sum }},
 		{"--recv-file new h 80", func(c *config) bool {

@@ -77,7 +77,7 @@ func (l *commandLine) checkRules() []rule {
 		{c.zero && (c.interactive || c.quitWord != "" || c.crlf || c.telnet), "options -z and --interactive, --quit-word, -C or -t exclude each other: -z exchanges no data"},
 		{c.zero && l.given("W"), "options -z and -W exclude each other: -z exchanges no data; for the number of UDP pings, say -zu -c"},
 		{c.zero && l.given("idle-timeout"), "options -z and --idle-timeout exclude each other: -w limits the wait for each port"},
-		{c.zero && (l.given("M") || l.given("m") || l.given("T") || l.given("I") || l.given("O") || c.broadcast || l.given("keepalive")), "options -z and -M, -m, -T, -I, -O, -b or --keepalive exclude each other: -z exchanges no data, leave them out"},
+		{c.zero && (l.given("M") || l.given("m") || l.given("T") || l.given("I") || l.given("O") || c.socket.Broadcast || l.given("keepalive")), "options -z and -M, -m, -T, -I, -O, -b or --keepalive exclude each other: -z exchanges no data, leave them out"},
 		{c.zero && l.given("i") && c.unix, "options -z -U and -i exclude each other: there is only one path to ask"},
 		{udp && l.given("i") && !l.given("count"), "option -i needs -c with -z -u: for fewer datagrams a second, say --rate"},
 		{(k.all || k.any) && !c.zero, "options --all and --any need -z: they say which ports must be open"},
