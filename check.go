@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -83,7 +82,7 @@ func (p *purr) check(ctx context.Context) error {
 	defer stop(nil)
 	say := &checkPrinter{p: p, failed: stop}
 	var last *checkPass
-	err = p.patiently(ctx, func(ctx context.Context, limit time.Duration) error {
+	err = p.dialer.retry(ctx, func(ctx context.Context, limit time.Duration) error {
 		last = &checkPass{p: p, limit: limit, begun: time.Now(), each: say.print}
 		if p.cfg.waits() {
 			last.each = func(*portCheck) {}
@@ -119,7 +118,7 @@ func (p *purr) hosts() ([]string, error) {
 // run asks all ports of all hosts. Its error is nil if enough of them are
 // open; otherwise it is one that has the status and the cause.
 func (k *checkPass) run(ctx context.Context, hosts []string) error {
-	local, err := k.p.localAddr(ctx)
+	local, err := k.p.cfg.localAddr(ctx)
 	if err != nil {
 		return err
 	}
@@ -150,7 +149,7 @@ func (k *checkPass) resolveAll(ctx context.Context, hosts []string, source netip
 		places <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-places }()
-			addrs[i], errs[i] = k.p.resolve(ctx, host, k.p.cfg.ports[0])
+			addrs[i], errs[i] = k.p.cfg.resolve(ctx, host, k.p.cfg.ports[0])
 			if errs[i] == nil && source.IsValid() {
 				if addrs[i] = sameFamily(addrs[i], source); len(addrs[i]) == 0 {
 					errs[i] = fmt.Errorf("connect to %s port %d from %s: Address family for hostname not supported", host, k.p.cfg.ports[0], source)
@@ -303,8 +302,8 @@ func (k *checkPass) verdict() error {
 
 // checkUnix asks whether somebody listens on a Unix socket.
 func (p *purr) checkUnix(ctx context.Context) error {
-	return p.patiently(ctx, func(ctx context.Context, limit time.Duration) error {
-		conn, err := p.connectUnix(ctx, limit)
+	return p.dialer.retry(ctx, func(ctx context.Context, limit time.Duration) error {
+		conn, err := p.dialer.connectUnix(ctx, limit)
 		if err != nil {
 			if p.cfg.waits() || ctx.Err() != nil {
 				return err
@@ -315,25 +314,6 @@ func (p *purr) checkUnix(ctx context.Context) error {
 		p.log.notef(1, "connection to %s succeeded", p.cfg.path)
 		return conn.Close()
 	})
-}
-
-// connectUnix connects to the Unix stream socket. The caller closes it.
-func (p *purr) connectUnix(ctx context.Context, limit time.Duration) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: p.cfg.connectTimeout, Control: p.cfg.socketOptions().Control}
-	if limit > 0 && (dialer.Timeout == 0 || limit < dialer.Timeout) {
-		dialer.Timeout = limit
-	}
-	conn, err := dialer.DialContext(ctx, "unix", p.cfg.path)
-	if ctx.Err() != nil {
-		if err == nil {
-			_ = conn.Close()
-		}
-		return nil, context.Cause(ctx)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s failed: %s", p.cfg.path, sys.Strerror(err))
-	}
-	return conn, nil
 }
 
 // ping sends -c datagrams to one port and prints what comes back.
@@ -382,7 +362,7 @@ const politeInterval = 200 * time.Millisecond
 // datagram, or the first of all if none does.
 func (p *purr) pingAddr(ctx context.Context) (addr netip.Addr, source netip.AddrPort, err error) {
 	k := &checkPass{p: p, each: func(*portCheck) {}}
-	if source, err = p.localAddr(ctx); err != nil {
+	if source, err = p.cfg.localAddr(ctx); err != nil {
 		return addr, source, err
 	}
 	k.resolveAll(ctx, p.cfg.check.hosts, source.Addr())

@@ -4,13 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"purr/internal/sock"
@@ -21,34 +17,44 @@ import (
 // Connection Attempt Delay of RFC 8305, section 5.
 const attemptDelay = 250 * time.Millisecond
 
+// A dialer opens connections to the peer of the command line.
+type dialer struct {
+	*netOptions
+	waitOptions
+	interval time.Duration // between two ports
+	log      *logger
+	meter    *traffic
+	opened   func(context.Context) // called as soon as there is a connection
+}
+
 // dialAll holds one conversation with each port in turn, as nc does when it is
 // given several. It fails if none could be connected to, or if a conversation
 // failed.
-func (p *purr) dialAll(ctx context.Context) error {
-	if p.cfg.unix {
-		return p.dialUnix(ctx)
+func (d *dialer) dialAll(ctx context.Context, talk handler) error {
+	if d.unix {
+		return d.dialUnix(ctx, talk)
 	}
-	ports := p.cfg.ports
-	if p.cfg.shuffle {
+	ports := d.ports
+	if d.shuffle {
 		ports = shuffled(ports)
 	}
 	var failed error
 	connected := false
 	for i, port := range ports {
-		if i > 0 && !sys.Sleep(ctx, p.cfg.interval) {
+		if i > 0 && !sys.Sleep(ctx, d.interval) {
 			return context.Cause(ctx)
 		}
-		conn, err := p.dialPatiently(ctx, port)
+		conn, err := d.dialPatiently(ctx, port)
 		if err != nil {
 			failed = err
 			if len(ports) > 1 {
-				p.log.fail(err)
+				d.log.fail(err)
 				failed = saidError{err}
 			}
 			continue
 		}
 		connected = true
-		err = p.converse(ctx, conn)
+		err = talk(ctx, conn)
 		conn.Close()
 		if err != nil {
 			return err
@@ -61,36 +67,36 @@ func (p *purr) dialAll(ctx context.Context) error {
 }
 
 // dial connects to one port of the host over TCP.
-func (p *purr) dial(ctx context.Context, port int) (net.Conn, error) {
-	p.doing("connecting to %s port %d", p.cfg.host, port)
-	addrs, err := p.resolve(ctx, p.cfg.host, port)
+func (d *dialer) dial(ctx context.Context, port int) (net.Conn, error) {
+	d.meter.setActivity("connecting to %s port %d", d.host, port)
+	addrs, err := d.resolve(ctx, d.host, port)
 	if err != nil {
 		return nil, err
 	}
-	local, err := p.localAddr(ctx)
+	local, err := d.localAddr(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if local.Addr().IsValid() {
 		addrs = sameFamily(addrs, local.Addr())
 		if len(addrs) == 0 {
-			return nil, fmt.Errorf("connect to %s port %d from %s: Address family for hostname not supported", p.cfg.host, port, local.Addr())
+			return nil, fmt.Errorf("connect to %s port %d from %s: Address family for hostname not supported", d.host, port, local.Addr())
 		}
 	}
-	conn, err := p.race(ctx, addrs, func(ctx context.Context, addr netip.Addr) (net.Conn, error) {
-		return p.connect(ctx, local, netip.AddrPortFrom(addr, uint16(port)))
+	conn, err := d.race(ctx, addrs, func(ctx context.Context, addr netip.Addr) (net.Conn, error) {
+		return d.connect(ctx, local, netip.AddrPortFrom(addr, uint16(port)))
 	})
 	if err != nil {
 		return nil, err
 	}
-	p.catchSignals(ctx) // from here on there is something to lose
-	p.log.sayf("Connection to %s %d port [%s] succeeded!", p.target(sock.AddrPort(conn.RemoteAddr()).Addr()), port, p.cfg.serviceName(port))
+	d.opened(ctx) // from here on there is something to lose
+	d.log.sayf("Connection to %s %d port [%s] succeeded!", d.target(sock.AddrPort(conn.RemoteAddr()).Addr()), port, d.serviceName(port))
 	return conn, nil
 }
 
 // target is the host as the user typed it, with the address it stands for
 // where that is something else: "localhost (::1)", as nc has it.
-func (p *purr) target(addr netip.Addr) string { return targetName(p.cfg.host, addr) }
+func (o *netOptions) target(addr netip.Addr) string { return targetName(o.host, addr) }
 
 func targetName(host string, addr netip.Addr) string {
 	if literal, err := netip.ParseAddr(host); err == nil && literal.Unmap() == addr {
@@ -100,49 +106,33 @@ func targetName(host string, addr netip.Addr) string {
 }
 
 // connect opens one TCP connection. Its error is nc's line, complete.
-func (p *purr) connect(ctx context.Context, local netip.AddrPort, remote netip.AddrPort) (net.Conn, error) {
+func (d *dialer) connect(ctx context.Context, local netip.AddrPort, remote netip.AddrPort) (net.Conn, error) {
 	network := "tcp4"
 	if remote.Addr().Is6() {
 		network = "tcp6"
 	}
-	dialer := net.Dialer{
-		Timeout:         p.cfg.connectTimeout,
-		KeepAliveConfig: p.cfg.keepalive,
-		KeepAlive:       keepaliveSwitch(p.cfg.keepalive.Enable),
-		Control:         p.cfg.socketOptions().Control,
+	nd := net.Dialer{
+		Timeout:         d.connectTimeout,
+		KeepAliveConfig: d.keepalive,
+		KeepAlive:       keepaliveSwitch(d.keepalive.Enable),
+		Control:         d.socketOptions().Control,
 	}
 	if local.Addr().IsValid() || local.Port() != 0 {
-		dialer.LocalAddr = net.TCPAddrFromAddrPort(local)
+		nd.LocalAddr = net.TCPAddrFromAddrPort(local)
 		if !local.Addr().IsValid() {
-			dialer.LocalAddr = &net.TCPAddr{Port: int(local.Port())}
+			nd.LocalAddr = &net.TCPAddr{Port: int(local.Port())}
 		}
 	}
-	conn, err := dialer.DialContext(ctx, network, remote.String())
+	conn, err := nd.DialContext(ctx, network, remote.String())
 	if err != nil {
-		return nil, p.connectError(remote, err)
+		return nil, d.connectError(remote, err)
 	}
 	return conn, nil
 }
 
-// socketOptions are the options of every socket that is not -z's alone.
-func (o *netOptions) socketOptions() *sock.Options {
-	options := o.socket
-	options.ReuseAddr = o.sourcePort > 0 // as nc: a port in TIME_WAIT can be dialled from again
-	return &options
-}
-
-// keepaliveSwitch is what net.Dialer and net.ListenConfig want beside their
-// KeepAliveConfig: a negative period switches keepalive off.
-func keepaliveSwitch(on bool) time.Duration {
-	if on {
-		return 0
-	}
-	return -1
-}
-
 // connectError words a failed connection as nc does.
-func (p *purr) connectError(remote netip.AddrPort, err error) error {
-	where := fmt.Sprintf("connect to %s port %d (%s)", p.target(remote.Addr()), remote.Port(), p.cfg.network)
+func (d *dialer) connectError(remote netip.AddrPort, err error) error {
+	where := fmt.Sprintf("connect to %s port %d (%s)", d.target(remote.Addr()), remote.Port(), d.network)
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || isDialTimeout(err) {
 		return fmt.Errorf("%s timed out: Operation now in progress", where)
 	}
@@ -161,7 +151,7 @@ func isDialTimeout(err error) bool {
 // attemptDelay. The first connection wins and the others are given up; the
 // caller closes it. Under -v each failure is said at once, as nc does;
 // otherwise the error holds them all.
-func (p *purr) race(ctx context.Context, addrs []netip.Addr, dial func(context.Context, netip.Addr) (net.Conn, error)) (net.Conn, error) {
+func (d *dialer) race(ctx context.Context, addrs []netip.Addr, dial func(context.Context, netip.Addr) (net.Conn, error)) (net.Conn, error) {
 	type attempt struct {
 		conn net.Conn
 		err  error
@@ -201,8 +191,8 @@ func (p *purr) race(ctx context.Context, addrs []netip.Addr, dial func(context.C
 				}(started - len(failures) - 1)
 				return r.conn, nil
 			}
-			if p.log.level > 0 {
-				p.log.fail(r.err)
+			if d.log.level > 0 {
+				d.log.fail(r.err)
 				r.err = saidError{r.err}
 			}
 			failures = append(failures, r.err)
@@ -219,122 +209,38 @@ func (p *purr) race(ctx context.Context, addrs []netip.Addr, dial func(context.C
 	return nil, errors.Join(failures...)
 }
 
-// resolve returns the addresses of host in the order to try them: as the
-// resolver sorted them (RFC 6724), the families alternating (RFC 8305, section
-// 4). port is for the error only, which is worded as nc's.
-func (p *purr) resolve(ctx context.Context, host string, port int) ([]netip.Addr, error) {
-	wrong := func(why string) error {
-		return fmt.Errorf("getaddrinfo for host \"%s\" port %d: %s", host, port, why)
-	}
-	if literal, err := netip.ParseAddr(host); err == nil {
-		if literal = literal.Unmap(); !p.cfg.wants(literal) {
-			return nil, wrong("Address family for hostname not supported")
-		}
-		return []netip.Addr{literal}, nil
-	}
-	if p.cfg.numeric {
-		return nil, wrong("Name or service not known")
-	}
-	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		var dns *net.DNSError
-		var none *net.AddrError
-		switch {
-		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
-		case errors.As(err, &dns) && dns.IsNotFound, errors.As(err, &none):
-			return nil, wrong("Name or service not known")
-		case errors.As(err, &dns) && (dns.IsTemporary || dns.IsTimeout):
-			return nil, wrong("Temporary failure in name resolution")
-		}
-		return nil, wrong(sys.Cause(err).Error())
-	}
-	var addrs []netip.Addr
-	for _, addr := range found {
-		if addr = addr.Unmap(); p.cfg.wants(addr) {
-			addrs = append(addrs, addr)
-		}
-	}
-	if len(addrs) == 0 {
-		return nil, wrong("Address family for hostname not supported")
-	}
-	return interleave(addrs), nil
-}
-
-// wants reports whether -4 and -6 allow the address.
-func (c *config) wants(addr netip.Addr) bool {
-	is4 := addr.Unmap().Is4()
-	return is4 && !c.ipv6 || !is4 && !c.ipv4
-}
-
-// interleave keeps the order within each family and the first address first,
-// and alternates the families from there.
-func interleave(addrs []netip.Addr) []netip.Addr {
-	same := sameFamily(addrs, addrs[0])
-	var other, out []netip.Addr
-	for _, addr := range addrs {
-		if addr.Is4() != addrs[0].Is4() {
-			other = append(other, addr)
-		}
-	}
-	for i := range max(len(same), len(other)) {
-		if i < len(same) {
-			out = append(out, same[i])
-		}
-		if i < len(other) {
-			out = append(out, other[i])
-		}
-	}
-	return out
-}
-
-func sameFamily(addrs []netip.Addr, as netip.Addr) (out []netip.Addr) {
-	for _, addr := range addrs {
-		if addr.Is4() == as.Is4() {
-			out = append(out, addr)
-		}
-	}
-	return out
-}
-
-// localAddr is where -s and -p bind a dialer; an invalid address or a zero
-// port leaves the choice to the kernel.
-func (p *purr) localAddr(ctx context.Context) (netip.AddrPort, error) {
-	var addr netip.Addr
-	if p.cfg.source != "" {
-		addrs, err := p.resolve(ctx, p.cfg.source, p.cfg.sourcePort)
-		if err != nil {
-			return netip.AddrPort{}, err
-		}
-		addr = addrs[0]
-	}
-	return netip.AddrPortFrom(addr, uint16(p.cfg.sourcePort)), nil
-}
-
 // dialUnix talks over a Unix stream socket.
-func (p *purr) dialUnix(ctx context.Context) error {
-	p.doing("connecting to %s", p.cfg.path)
+func (d *dialer) dialUnix(ctx context.Context, talk handler) error {
+	d.meter.setActivity("connecting to %s", d.path)
 	var conn net.Conn
-	err := p.patiently(ctx, func(ctx context.Context, limit time.Duration) (err error) {
-		conn, err = p.connectUnix(ctx, limit)
+	err := d.retry(ctx, func(ctx context.Context, limit time.Duration) (err error) {
+		conn, err = d.connectUnix(ctx, limit)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	p.catchSignals(ctx)
-	return p.converse(ctx, conn)
+	d.opened(ctx)
+	return talk(ctx, conn)
 }
 
-// shuffled returns the ports in random order; the argument stays as it is.
-func shuffled(ports []int) []int {
-	out := slices.Clone(ports)
-	rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
-	return out
-}
-
-// joinPort writes an address as Go's net package takes it.
-func joinPort(host string, port int) string {
-	return net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(port))
+// connectUnix connects to the Unix stream socket, within limit unless it is 0.
+// The caller closes the connection.
+func (d *dialer) connectUnix(ctx context.Context, limit time.Duration) (net.Conn, error) {
+	nd := net.Dialer{Timeout: d.connectTimeout, Control: d.socketOptions().Control}
+	if limit > 0 && (nd.Timeout == 0 || limit < nd.Timeout) {
+		nd.Timeout = limit
+	}
+	conn, err := nd.DialContext(ctx, "unix", d.path)
+	if ctx.Err() != nil {
+		if err == nil {
+			_ = conn.Close()
+		}
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s failed: %s", d.path, sys.Strerror(err))
+	}
+	return conn, nil
 }

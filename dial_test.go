@@ -515,9 +515,9 @@ func TestRaceFallsBack(t *testing.T) {
 	testkit.Fairly(t, 50*time.Millisecond, func(tb testing.TB) {
 		p, _ := testPurr(t, nil, nil, "-v", "-n", "127.0.0.1", portOf(t, ln.Addr()))
 		begun := time.Now()
-		conn, err := p.race(t.Context(), []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.1")},
+		conn, err := p.dialer.race(t.Context(), []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.1")},
 			func(ctx context.Context, addr netip.Addr) (net.Conn, error) {
-				return p.connect(ctx, netip.AddrPort{}, netip.AddrPortFrom(addr, uint16(port)))
+				return p.dialer.connect(ctx, netip.AddrPort{}, netip.AddrPortFrom(addr, uint16(port)))
 			})
 		if err != nil {
 			tb.Fatal(err)
@@ -541,9 +541,9 @@ func TestRaceFails(t *testing.T) {
 	closed := closedPorts(t, 1)[0]
 	port := netip.MustParseAddrPort("127.0.0.1:" + closed).Port()
 	p, _ := testPurr(t, nil, nil, "-n", "127.0.0.1", closed)
-	_, err := p.race(t.Context(), []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.1")},
+	_, err := p.dialer.race(t.Context(), []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.1")},
 		func(ctx context.Context, addr netip.Addr) (net.Conn, error) {
-			return p.connect(ctx, netip.AddrPort{}, netip.AddrPortFrom(addr, port))
+			return p.dialer.connect(ctx, netip.AddrPort{}, netip.AddrPortFrom(addr, port))
 		})
 	if err == nil || strings.Count(err.Error(), "Connection refused") != 2 {
 		t.Errorf("got %v", err)

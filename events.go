@@ -85,10 +85,10 @@ func addressFields(prefix string, a net.Addr) []field {
 	return []field{{prefix + "path", a.String()}}
 }
 
-// sayListening is the event of a socket that clients may come to.
-func (p *purr) sayListening(bound net.Addr) {
-	if p.log.json {
-		p.log.event("listen", append([]field{{"network", p.cfg.network}}, addressFields("", bound)...)...)
+// listening is the event of a socket that clients can reach.
+func (l *logger) listening(network string, bound net.Addr) {
+	if l.json {
+		l.event("listen", append([]field{{"network", network}}, addressFields("", bound)...)...)
 	}
 }
 

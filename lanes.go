@@ -172,14 +172,14 @@ func (p *purr) dialAgain(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	var again net.Conn
 	var err error
 	if p.cfg.unix {
-		again, err = p.connectUnix(ctx, 0)
+		again, err = p.dialer.connectUnix(ctx, 0)
 	} else {
 		var local netip.AddrPort
 		if p.cfg.source != "" {
 			local = netip.AddrPortFrom(sock.AddrPort(conn.LocalAddr()).Addr().Unmap(), 0)
 		}
 		remote := sock.AddrPort(conn.RemoteAddr())
-		again, err = p.connect(ctx, local, netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port()))
+		again, err = p.dialer.connect(ctx, local, netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port()))
 	}
 	if err != nil {
 		return nil, err

@@ -19,7 +19,7 @@ import (
 // listen opens the listening socket and serves one client, or with -k all of
 // them.
 func (p *purr) listen(ctx context.Context) error {
-	ln, err := p.openListener(ctx)
+	ln, err := p.listener.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -54,151 +54,11 @@ func (p *purr) acceptOne(ctx context.Context, ln net.Listener) (net.Conn, error)
 		defer clients.Close()
 		return clients.Accept()
 	}
-	conn, err := p.accept(ctx, ln)
+	conn, err := p.listener.accept(ctx, ln)
 	if err == nil {
-		p.greet(ctx, conn)
+		p.listener.logAccept(ctx, conn)
 	}
 	return conn, err
-}
-
-type deadliner interface{ SetDeadline(time.Time) error }
-
-// openListener binds and listens. The caller closes the listener.
-func (p *purr) openListener(ctx context.Context) (net.Listener, error) {
-	config := net.ListenConfig{
-		Control:         p.cfg.socketOptions().Control,
-		KeepAliveConfig: p.cfg.keepalive,
-		KeepAlive:       keepaliveSwitch(p.cfg.keepalive.Enable),
-	}
-	if p.cfg.unix {
-		return p.openUnix(ctx, config)
-	}
-	network, addr, err := p.listenAddr(ctx)
-	if err != nil {
-		return nil, err
-	}
-	ln, err := config.Listen(ctx, network, addr)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", p.listenName(p.cfg.ports[0]), sys.Cause(err))
-	}
-	p.saysListening(ln.Addr())
-	p.saysKey(ln.Addr())
-	if err := p.announceReady(ln.Addr()); err != nil {
-		_ = ln.Close()
-		return nil, err
-	}
-	return ln, nil
-}
-
-// listenAddr is the network and the address to bind, for Go's net package. An
-// empty host is every address of both families.
-func (p *purr) listenAddr(ctx context.Context) (network, addr string, err error) {
-	network, port := p.cfg.network, p.cfg.ports[0]
-	switch {
-	case p.cfg.ipv4:
-		network += "4"
-	case p.cfg.ipv6:
-		network += "6"
-	}
-	if p.cfg.host == "" {
-		return network, joinPort("", port), nil
-	}
-	addrs, err := p.resolve(ctx, p.cfg.host, port)
-	if err != nil {
-		return "", "", err
-	}
-	return network, netip.AddrPortFrom(addrs[0], uint16(port)).String(), nil
-}
-
-// listenName is the address to listen on as messages give it: nc's way, where
-// every address is 0.0.0.0, or :: under -6.
-func (p *purr) listenName(port int) string {
-	host := p.cfg.host
-	switch {
-	case host == "" && p.cfg.ipv6:
-		host = "::"
-	case host == "":
-		host = "0.0.0.0"
-	}
-	return fmt.Sprintf("%s %d", host, port)
-}
-
-// saysListening prints nc's line under -v. A port that the kernel chose is
-// said in any case: nobody could connect otherwise.
-func (p *purr) saysListening(addr net.Addr) {
-	say := p.log.sayf
-	if p.cfg.ports[0] == 0 {
-		say = p.log.announcef
-	}
-	bound := sock.AddrPort(addr)
-	if literal, err := netip.ParseAddr(p.cfg.host); err == nil { // the kernel forgets the zone of some
-		bound = netip.AddrPortFrom(literal.Unmap(), bound.Port())
-	}
-	name := bound.Addr().String()
-	if p.cfg.host == "" {
-		name = "0.0.0.0"
-		if p.cfg.ipv6 {
-			name = "::"
-		}
-	}
-	if p.log.level > 0 && p.cfg.host != "" {
-		name = p.cfg.hostName(context.Background(), bound.Addr())
-	}
-	verb := "Listening"
-	if p.cfg.udp {
-		verb = "Bound"
-	}
-	p.doing("%s on %s %d", strings.ToLower(verb), name, bound.Port())
-	p.sayListening(addr)
-	say("%s on %s %d", verb, name, bound.Port())
-}
-
-// greet prints nc's line about a new client.
-func (p *purr) greet(ctx context.Context, conn net.Conn) {
-	if p.log.level == 0 || p.log.json { // spares a lookup
-		return
-	}
-	if remote := sock.AddrPort(conn.RemoteAddr()); remote.IsValid() {
-		p.log.sayf("Connection received on %s %d", p.cfg.hostName(ctx, remote.Addr()), remote.Port())
-	} else {
-		p.log.sayf("Connection received on %s", p.cfg.path)
-	}
-}
-
-// accept waits for one client. While the process or the system is out of
-// descriptors it waits for one to become free, and the client waits in the
-// backlog.
-func (p *purr) accept(ctx context.Context, ln net.Listener) (net.Conn, error) {
-	said := false
-	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		conn, err := ln.Accept()
-		switch {
-		case err == nil:
-			return conn, nil
-		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			return nil, fmt.Errorf("accept on %s: nobody connected within %v", p.boundName(ln), p.cfg.acceptTimeout)
-		case errors.Is(err, syscall.ECONNABORTED):
-			continue // that client has gone again before its turn came
-		case !sys.OutOfDescriptors(err):
-			return nil, fmt.Errorf("accept on %s: %w", p.boundName(ln), sys.Cause(err))
-		}
-		if !said {
-			p.log.warnf("accept on %s: %v: the next clients wait until some have gone", p.boundName(ln), sys.Cause(err))
-			said = true
-		}
-		if !sys.Sleep(ctx, pause) {
-			return nil, context.Cause(ctx)
-		}
-	}
-}
-
-func (p *purr) boundName(ln net.Listener) string {
-	if p.cfg.unix {
-		return p.cfg.path
-	}
-	return p.listenName(int(sock.AddrPort(ln.Addr()).Port()))
 }
 
 // serve accepts clients for ever and serves them at the same time. It returns
@@ -217,7 +77,7 @@ func (p *purr) serve(ctx context.Context, ln net.Listener) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		conn, err := p.accept(ctx, ln)
+		conn, err := p.listener.accept(ctx, ln)
 		if err != nil {
 			return err
 		}
@@ -232,7 +92,7 @@ func (p *purr) serve(ctx context.Context, ln net.Listener) error {
 
 func (p *purr) serveOne(ctx context.Context, conn net.Conn, h handler) {
 	defer conn.Close()
-	p.greet(ctx, conn)
+	p.listener.logAccept(ctx, conn)
 	p.meet("accept", conn)
 	defer p.part()
 	if err := h(ctx, conn); err != nil && ctx.Err() == nil {
@@ -268,24 +128,172 @@ func (p *purr) clientLimit() int {
 	return min(limit, unlimited)
 }
 
+type deadliner interface{ SetDeadline(time.Time) error }
+
+// A listener binds the socket of the command line and accepts from it.
+type listener struct {
+	*netOptions
+	listenOptions
+	log          *logger
+	meter        *traffic
+	bound        func(net.Addr) error // called once the socket is bound, before a client is accepted
+	removeAtExit func(path string)
+}
+
+// open binds and listens. The caller closes the listener.
+func (l *listener) open(ctx context.Context) (net.Listener, error) {
+	config := net.ListenConfig{
+		Control:         l.socketOptions().Control,
+		KeepAliveConfig: l.keepalive,
+		KeepAlive:       keepaliveSwitch(l.keepalive.Enable),
+	}
+	if l.unix {
+		return l.openUnix(ctx, config)
+	}
+	network, addr, err := l.listenAddr(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ln, err := config.Listen(ctx, network, addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", l.listenName(l.ports[0]), sys.Cause(err))
+	}
+	l.logListen(ln.Addr())
+	if err := l.bound(ln.Addr()); err != nil {
+		_ = ln.Close()
+		return nil, err
+	}
+	return ln, nil
+}
+
+// listenAddr is the network and the address to bind, for Go's net package. An
+// empty host is every address of both families.
+func (l *listener) listenAddr(ctx context.Context) (network, addr string, err error) {
+	network, port := l.network, l.ports[0]
+	switch {
+	case l.ipv4:
+		network += "4"
+	case l.ipv6:
+		network += "6"
+	}
+	if l.host == "" {
+		return network, joinPort("", port), nil
+	}
+	addrs, err := l.resolve(ctx, l.host, port)
+	if err != nil {
+		return "", "", err
+	}
+	return network, netip.AddrPortFrom(addrs[0], uint16(port)).String(), nil
+}
+
+// listenName is the address to listen on as messages give it: nc's way, where
+// every address is 0.0.0.0, or :: under -6.
+func (l *listener) listenName(port int) string {
+	host := l.host
+	switch {
+	case host == "" && l.ipv6:
+		host = "::"
+	case host == "":
+		host = "0.0.0.0"
+	}
+	return fmt.Sprintf("%s %d", host, port)
+}
+
+// logListen prints nc's line under -v. A port that the kernel chose is
+// said in any case: nobody could connect otherwise.
+func (l *listener) logListen(addr net.Addr) {
+	say := l.log.sayf
+	if l.ports[0] == 0 {
+		say = l.log.announcef
+	}
+	bound := sock.AddrPort(addr)
+	if literal, err := netip.ParseAddr(l.host); err == nil { // the kernel forgets the zone of some
+		bound = netip.AddrPortFrom(literal.Unmap(), bound.Port())
+	}
+	name := bound.Addr().String()
+	if l.host == "" {
+		name = "0.0.0.0"
+		if l.ipv6 {
+			name = "::"
+		}
+	}
+	if l.log.level > 0 && l.host != "" {
+		name = l.hostName(context.Background(), bound.Addr())
+	}
+	verb := "Listening"
+	if l.udp {
+		verb = "Bound"
+	}
+	l.meter.setActivity("%s on %s %d", strings.ToLower(verb), name, bound.Port())
+	l.log.listening(l.network, addr)
+	say("%s on %s %d", verb, name, bound.Port())
+}
+
+// logAccept prints nc's line about a new client.
+func (l *listener) logAccept(ctx context.Context, conn net.Conn) {
+	if l.log.level == 0 || l.log.json { // spares a lookup
+		return
+	}
+	if remote := sock.AddrPort(conn.RemoteAddr()); remote.IsValid() {
+		l.log.sayf("Connection received on %s %d", l.hostName(ctx, remote.Addr()), remote.Port())
+	} else {
+		l.log.sayf("Connection received on %s", l.path)
+	}
+}
+
+// accept waits for one client. While the process or the system is out of
+// descriptors it waits for one to become free, and the client waits in the
+// backlog.
+func (l *listener) accept(ctx context.Context, ln net.Listener) (net.Conn, error) {
+	said := false
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		conn, err := ln.Accept()
+		switch {
+		case err == nil:
+			return conn, nil
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return nil, fmt.Errorf("accept on %s: nobody connected within %v", l.boundName(ln), l.acceptTimeout)
+		case errors.Is(err, syscall.ECONNABORTED):
+			continue // that client has gone again before its turn came
+		case !sys.OutOfDescriptors(err):
+			return nil, fmt.Errorf("accept on %s: %w", l.boundName(ln), sys.Cause(err))
+		}
+		if !said {
+			l.log.warnf("accept on %s: %v: the next clients wait until some have gone", l.boundName(ln), sys.Cause(err))
+			said = true
+		}
+		if !sys.Sleep(ctx, pause) {
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func (l *listener) boundName(ln net.Listener) string {
+	if l.unix {
+		return l.path
+	}
+	return l.listenName(int(sock.AddrPort(ln.Addr()).Port()))
+}
+
 // openUnix listens on a Unix stream socket. A socket file that nobody answers
 // any more is replaced; a live one, and whatever is no socket, is not touched.
-func (p *purr) openUnix(ctx context.Context, config net.ListenConfig) (net.Listener, error) {
-	if err := clearPath(ctx, p.cfg.network, p.cfg.path); err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", p.cfg.path, err)
+func (l *listener) openUnix(ctx context.Context, config net.ListenConfig) (net.Listener, error) {
+	if err := clearPath(ctx, l.network, l.path); err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", l.path, err)
 	}
-	ln, err := config.Listen(ctx, p.cfg.network, p.cfg.path)
+	ln, err := config.Listen(ctx, l.network, l.path)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", p.cfg.path, sys.Cause(err))
+		return nil, fmt.Errorf("listen on %s: %w", l.path, sys.Cause(err))
 	}
 	ln.(*net.UnixListener).SetUnlinkOnClose(false)
-	p.removeAtExit(p.cfg.path)
-	p.log.sayf("Bound on %s", p.cfg.path)
-	p.log.sayf("Listening on %s", p.cfg.path)
-	p.doing("listening on %s", p.cfg.path)
-	p.sayListening(ln.Addr())
-	p.saysKey(ln.Addr())
-	if err := p.announceReady(ln.Addr()); err != nil {
+	l.removeAtExit(l.path)
+	l.log.sayf("Bound on %s", l.path)
+	l.log.sayf("Listening on %s", l.path)
+	l.meter.setActivity("listening on %s", l.path)
+	l.log.listening(l.network, ln.Addr())
+	if err := l.bound(ln.Addr()); err != nil {
 		_ = ln.Close()
 		return nil, err
 	}
@@ -316,21 +324,4 @@ func clearPath(ctx context.Context, network, path string) error {
 		return syscall.EADDRINUSE
 	}
 	return sys.Cause(os.Remove(path))
-}
-
-// removeAtExit removes the socket file that this process has bound, unless
-// somebody has put another one in its place.
-func (p *purr) removeAtExit(path string) {
-	if path == "" || path[0] == '@' {
-		return
-	}
-	ours, err := os.Lstat(path)
-	if err != nil {
-		return
-	}
-	p.atExit(func() {
-		if now, err := os.Lstat(path); err == nil && os.SameFile(ours, now) {
-			_ = os.Remove(path)
-		}
-	})
 }

@@ -47,6 +47,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"runtime"
@@ -75,6 +76,8 @@ type purr struct {
 	payload payloadChoice // of -zu, with what stdin held
 	limit   *rate.Limiter // --rate; nil: none
 
+	dialer   *dialer
+	listener *listener
 	traffic  traffic
 	progress progress
 	askOnce  sync.Once // for answerStatus
@@ -161,6 +164,12 @@ func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
 func newPurr(cfg *config, stdin, stdout *os.File, log *logger, stop context.CancelCauseFunc) *purr {
 	p := &purr{cfg: cfg, stdin: stdin, stdout: stdout, log: log, stop: stop, stderr: log.out, limit: rate.New(cfg.pace.rate)}
 	p.traffic.begun = time.Now()
+	p.dialer = &dialer{netOptions: &cfg.netOptions, waitOptions: cfg.waitOptions, interval: cfg.interval, log: log, meter: &p.traffic, opened: p.catchSignals}
+	p.listener = &listener{netOptions: &cfg.netOptions, listenOptions: cfg.listenOptions, log: log, meter: &p.traffic, removeAtExit: p.removeAtExit,
+		bound: func(addr net.Addr) error {
+			p.saysKey(addr)
+			return p.announceReady(addr)
+		}}
 	p.progress.p = p
 	p.copies = sync.OnceValue(func() bool { return fdio.KindOf(stdout) != fdio.Null })
 	return p
@@ -252,7 +261,7 @@ func (p *purr) mode(ctx context.Context) error {
 	case p.cfg.listen:
 		return p.listen(ctx)
 	}
-	return p.dialAll(ctx)
+	return p.dialer.dialAll(ctx, p.converse)
 }
 
 // statusAfter is how long a dialer may take before it says what it is doing

@@ -45,21 +45,21 @@ var services = sync.OnceValue(func() map[string]string {
 
 // serviceName is what nc prints in brackets: "tcp/http", or "tcp/*" where the
 // port has no name or names are not wanted.
-func (c *config) serviceName(port int) string {
-	if !c.numeric {
-		if name := services()[strconv.Itoa(port)+"/"+c.network]; name != "" {
-			return c.network + "/" + name
+func (o *netOptions) serviceName(port int) string {
+	if !o.numeric {
+		if name := services()[strconv.Itoa(port)+"/"+o.network]; name != "" {
+			return o.network + "/" + name
 		}
 	}
-	return c.network + "/*"
+	return o.network + "/*"
 }
 
 // hostName is the name of an address for "Connection received on": found by
 // reverse lookup as nc does, unless -n was given. A name server that does not
 // answer must not hold the connection up, so the lookup is short.
-func (c *config) hostName(ctx context.Context, addr netip.Addr) string {
+func (o *netOptions) hostName(ctx context.Context, addr netip.Addr) string {
 	addr = addr.Unmap()
-	if c.numeric || addr.IsUnspecified() {
+	if o.numeric || addr.IsUnspecified() {
 		return addr.String()
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)

@@ -97,3 +97,20 @@ func checkDirectory(dir string) error {
 	}
 	return nil
 }
+
+// removeAtExit removes the socket file that this process has bound, unless
+// somebody has put another one in its place.
+func (p *purr) removeAtExit(path string) {
+	if path == "" || path[0] == '@' {
+		return
+	}
+	ours, err := os.Lstat(path)
+	if err != nil {
+		return
+	}
+	p.atExit(func() {
+		if now, err := os.Lstat(path); err == nil && os.SameFile(ours, now) {
+			_ = os.Remove(path)
+		}
+	})
+}

@@ -53,7 +53,7 @@ func TestSocketOptions(t *testing.T) {
 			defer ln.Close()
 			port := ln.Addr().(*net.TCPAddr).Port
 			p, ctx := testPurr(t, nil, nil, append(words(test.args), "127.0.0.1", portOf(t, ln.Addr()))...)
-			c, err := p.dial(ctx, port)
+			c, err := p.dialer.dial(ctx, port)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -67,7 +67,7 @@ func TestSocketOptions(t *testing.T) {
 				t.Skip("does not pass from a listener to its connections")
 			}
 			p, ctx := testPurr(t, nil, nil, append(words(test.args), "-l", "127.0.0.1", "0")...)
-			ln, err := p.openListener(ctx)
+			ln, err := p.listener.open(ctx)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -77,7 +77,7 @@ func TestSocketOptions(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer theirs.Close()
-			c, err := p.accept(ctx, ln)
+			c, err := p.listener.accept(ctx, ln)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -349,7 +349,7 @@ func (l *keyListener) run(ctx context.Context) {
 			l.err = context.Cause(ctx)
 			return
 		}
-		c, err := l.p.accept(ctx, l.Listener)
+		c, err := l.p.listener.accept(ctx, l.Listener)
 		if err != nil {
 			l.shaking.Wait() // whoever came in time
 			l.err = err
@@ -364,7 +364,7 @@ func (l *keyListener) run(ctx context.Context) {
 
 // welcome does the handshake with one client, and waits until Accept takes it.
 func (l *keyListener) welcome(ctx context.Context, c net.Conn) {
-	l.p.greet(ctx, c)
+	l.p.listener.logAccept(ctx, c)
 	s, err := l.p.shake(ctx, c)
 	var stated statusError
 	switch {

@@ -27,11 +27,13 @@ type traffic struct {
 	served  atomic.Int64           // and in all
 }
 
-// doing remembers what the run is about, for whoever asks.
-func (p *purr) doing(format string, args ...any) {
+// setActivity remembers what the run is about, for whoever asks.
+func (t *traffic) setActivity(format string, args ...any) {
 	what := fmt.Sprintf(format, args...)
-	p.traffic.doing.Store(&what)
+	t.doing.Store(&what)
 }
+
+func (p *purr) doing(format string, args ...any) { p.traffic.setActivity(format, args...) }
 
 // meet counts a conversation that begins, and says its event; part counts its
 // end. role is "dial" or "accept".

@@ -43,11 +43,11 @@ func (p *purr) dialPackets(ctx context.Context) error {
 }
 
 func (p *purr) dialUDP(ctx context.Context, port int) error {
-	addrs, err := p.resolve(ctx, p.cfg.host, port)
+	addrs, err := p.cfg.resolve(ctx, p.cfg.host, port)
 	if err != nil {
 		return err
 	}
-	local, err := p.localAddr(ctx)
+	local, err := p.cfg.localAddr(ctx)
 	if err != nil {
 		return err
 	}
@@ -67,12 +67,12 @@ func (p *purr) dialUDP(ctx context.Context, port int) error {
 		remote := netip.AddrPortFrom(addr, uint16(port))
 		conn, dialErr := dialer.DialContext(ctx, network, remote.String())
 		if dialErr != nil {
-			err = p.connectError(remote, dialErr)
+			err = p.dialer.connectError(remote, dialErr)
 			continue
 		}
 		defer conn.Close()
 		p.meetPeer("dial", conn.RemoteAddr(), conn.LocalAddr())
-		p.log.notef(1, "sending to %s port %d [%s]: nothing is known of a UDP port until it answers", p.target(addr), port, p.cfg.serviceName(port))
+		p.log.notef(1, "sending to %s port %d [%s]: nothing is known of a UDP port until it answers", p.cfg.target(addr), port, p.cfg.serviceName(port))
 		return p.exchange(ctx, conn.(datagram.Conn), sock.PeerName(conn.RemoteAddr()))
 	}
 	return err
@@ -139,10 +139,10 @@ func (p *purr) openPackets(ctx context.Context) (datagram.Conn, error) {
 		}
 	} else {
 		var err error
-		if network, addr, err = p.listenAddr(ctx); err != nil {
+		if network, addr, err = p.listener.listenAddr(ctx); err != nil {
 			return nil, err
 		}
-		name = p.listenName(p.cfg.ports[0])
+		name = p.listener.listenName(p.cfg.ports[0])
 	}
 	conn, err := config.ListenPacket(ctx, network, addr)
 	if err != nil {
@@ -152,9 +152,9 @@ func (p *purr) openPackets(ctx context.Context) (datagram.Conn, error) {
 		p.removeAtExit(p.cfg.path)
 		p.log.sayf("Bound on %s", p.cfg.path)
 		p.doing("bound on %s", p.cfg.path)
-		p.sayListening(conn.LocalAddr())
+		p.log.listening(p.cfg.network, conn.LocalAddr())
 	} else {
-		p.saysListening(conn.LocalAddr())
+		p.listener.logListen(conn.LocalAddr())
 	}
 	if err := p.announceReady(conn.LocalAddr()); err != nil {
 		_ = conn.Close()
@@ -202,7 +202,7 @@ func (p *purr) ownName(s *datagram.Socket) string {
 	if p.cfg.unix {
 		return p.cfg.path
 	}
-	return p.listenName(int(sock.AddrPort(s.Local).Port()))
+	return p.listener.listenName(int(sock.AddrPort(s.Local).Port()))
 }
 
 // dialUnixgram talks to a Unix datagram socket. To get replies it needs a name

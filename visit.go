@@ -119,7 +119,7 @@ func (w *web) accept(ctx context.Context, ln net.Listener) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		conn, err := w.p.accept(ctx, ln)
+		conn, err := w.p.listener.accept(ctx, ln)
 		if err != nil {
 			return err
 		}
@@ -135,7 +135,7 @@ func (w *web) accept(ctx context.Context, ln net.Listener) error {
 // welcome finds out what a client speaks, and hands it to the HTTP server if
 // it is that. gone is called when the client has gone.
 func (w *web) welcome(ctx context.Context, conn net.Conn, gone func()) {
-	w.p.greet(ctx, conn)
+	w.p.listener.logAccept(ctx, conn)
 	w.p.meet("accept", conn)
 	secured, ok := w.secure(ctx, conn)
 	if !ok {

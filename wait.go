@@ -24,19 +24,19 @@ const (
 )
 
 // waits says whether a failure is tried again.
-func (c *config) waits() bool { return c.waitFor > 0 || c.retries >= 0 }
+func (o waitOptions) waits() bool { return o.waitFor > 0 || o.retries >= 0 }
 
-// patiently calls try until it succeeds, or --wait-for is over or --retry used
+// retry calls try until it succeeds, or --wait-for is over or --retry used
 // up; then it returns the last error. limit is what is left, 0 if that is no
 // matter. Without these options it calls try once.
-func (p *purr) patiently(ctx context.Context, try func(ctx context.Context, limit time.Duration) error) error {
-	if !p.cfg.waits() {
+func (d *dialer) retry(ctx context.Context, try func(ctx context.Context, limit time.Duration) error) error {
+	if !d.waits() {
 		return try(ctx, 0)
 	}
 	begun := time.Now()
 	var left time.Duration
-	if p.cfg.waitFor > 0 {
-		left = p.cfg.waitFor
+	if d.waitFor > 0 {
+		left = d.waitFor
 	}
 	pause := firstPause
 	for tries := 1; ; tries++ {
@@ -47,31 +47,31 @@ func (p *purr) patiently(ctx context.Context, try func(ctx context.Context, limi
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if p.cfg.waitFor > 0 {
-			left = p.cfg.waitFor - time.Since(begun)
+		if d.waitFor > 0 {
+			left = d.waitFor - time.Since(begun)
 		}
-		over := p.cfg.waitFor > 0 && left <= lastTry
-		if over || p.cfg.retries >= 0 && tries > p.cfg.retries {
-			return p.gaveUp(err, time.Since(begun), tries)
+		over := d.waitFor > 0 && left <= lastTry
+		if over || d.retries >= 0 && tries > d.retries {
+			return gaveUp(err, time.Since(begun), tries)
 		}
-		if p.log.level > 0 {
-			p.log.fail(err)
+		if d.log.level > 0 {
+			d.log.fail(err)
 		}
-		if p.cfg.waitFor > 0 {
+		if d.waitFor > 0 {
 			pause = min(pause, left-lastTry)
 		}
 		if !sys.Sleep(ctx, pause) {
 			return context.Cause(ctx)
 		}
-		if p.cfg.waitFor > 0 {
-			left = max(p.cfg.waitFor-time.Since(begun), lastTry/2)
+		if d.waitFor > 0 {
+			left = max(d.waitFor-time.Since(begun), lastTry/2)
 		}
 		pause = min(2*pause, mostPause)
 	}
 }
 
 // gaveUp is the last error, with its status, and how long it took.
-func (p *purr) gaveUp(err error, took time.Duration, tries int) error {
+func gaveUp(err error, took time.Duration, tries int) error {
 	if tries == 1 {
 		return err
 	}
@@ -85,27 +85,27 @@ func (p *purr) gaveUp(err error, took time.Duration, tries int) error {
 
 // dialPatiently connects to one port, trying again as --wait-for and --retry
 // say. A try that may be followed by another takes no longer than a port check.
-func (p *purr) dialPatiently(ctx context.Context, port int) (conn net.Conn, err error) {
-	err = p.patiently(ctx, func(ctx context.Context, limit time.Duration) (err error) {
-		conn, err = p.dialWithin(ctx, port, limit)
+func (d *dialer) dialPatiently(ctx context.Context, port int) (conn net.Conn, err error) {
+	err = d.retry(ctx, func(ctx context.Context, limit time.Duration) (err error) {
+		conn, err = d.dialWithin(ctx, port, limit)
 		return err
 	})
 	return conn, err
 }
 
-func (p *purr) dialWithin(ctx context.Context, port int, limit time.Duration) (net.Conn, error) {
-	if !p.cfg.waits() {
-		return p.dial(ctx, port)
+func (d *dialer) dialWithin(ctx context.Context, port int, limit time.Duration) (net.Conn, error) {
+	if !d.waits() {
+		return d.dial(ctx, port)
 	}
-	most := cmp.Or(p.cfg.connectTimeout, scanWait)
+	most := cmp.Or(d.connectTimeout, scanWait)
 	if limit > 0 {
 		most = min(most, limit)
 	}
 	try, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	conn, err := p.dial(try, port)
+	conn, err := d.dial(try, port)
 	if err != nil && try.Err() != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("connect to %s port %d (%s) timed out: Operation now in progress", p.cfg.host, port, p.cfg.network)
+		err = fmt.Errorf("connect to %s port %d (%s) timed out: Operation now in progress", d.host, port, d.network)
 	}
 	return conn, err
 }
@@ -117,16 +117,16 @@ func (p *purr) await(ctx context.Context) error {
 		return p.check(ctx)
 	}
 	left := p.cfg.ports
-	return p.patiently(ctx, func(ctx context.Context, limit time.Duration) error {
+	return p.dialer.retry(ctx, func(ctx context.Context, limit time.Duration) error {
 		if p.cfg.unix {
-			conn, err := p.connectUnix(ctx, limit)
+			conn, err := p.dialer.connectUnix(ctx, limit)
 			if err == nil {
 				err = conn.Close()
 			}
 			return err
 		}
 		for len(left) > 0 {
-			conn, err := p.dialWithin(ctx, left[0], limit)
+			conn, err := p.dialer.dialWithin(ctx, left[0], limit)
 			if err != nil {
 				return err
 			}

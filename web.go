@@ -58,7 +58,7 @@ func (p *purr) serveFiles(ctx context.Context) error {
 		return err
 	}
 	defer s.close()
-	ln, err := p.openListener(ctx)
+	ln, err := p.listener.open(ctx)
 	if err != nil {
 		return err
 	}

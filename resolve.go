@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"purr/internal/sock"
+	"purr/internal/sys"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// socketOptions are the options of every socket that is not -z's alone.
+func (o *netOptions) socketOptions() *sock.Options {
+	options := o.socket
+	options.ReuseAddr = o.sourcePort > 0 // as nc: a port in TIME_WAIT can be dialled from again
+	return &options
+}
+
+// keepaliveSwitch is what net.Dialer and net.ListenConfig want beside their
+// KeepAliveConfig: a negative period switches keepalive off.
+func keepaliveSwitch(on bool) time.Duration {
+	if on {
+		return 0
+	}
+	return -1
+}
+
+// resolve returns the addresses of host in the order to try them: as the
+// resolver sorted them (RFC 6724), the families alternating (RFC 8305, section
+// 4). port is for the error only, which is worded as nc's.
+func (o *netOptions) resolve(ctx context.Context, host string, port int) ([]netip.Addr, error) {
+	wrong := func(why string) error {
+		return fmt.Errorf("getaddrinfo for host \"%s\" port %d: %s", host, port, why)
+	}
+	if literal, err := netip.ParseAddr(host); err == nil {
+		if literal = literal.Unmap(); !o.wants(literal) {
+			return nil, wrong("Address family for hostname not supported")
+		}
+		return []netip.Addr{literal}, nil
+	}
+	if o.numeric {
+		return nil, wrong("Name or service not known")
+	}
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		var dns *net.DNSError
+		var none *net.AddrError
+		switch {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case errors.As(err, &dns) && dns.IsNotFound, errors.As(err, &none):
+			return nil, wrong("Name or service not known")
+		case errors.As(err, &dns) && (dns.IsTemporary || dns.IsTimeout):
+			return nil, wrong("Temporary failure in name resolution")
+		}
+		return nil, wrong(sys.Cause(err).Error())
+	}
+	var addrs []netip.Addr
+	for _, addr := range found {
+		if addr = addr.Unmap(); o.wants(addr) {
+			addrs = append(addrs, addr)
+		}
+	}
+	if len(addrs) == 0 {
+		return nil, wrong("Address family for hostname not supported")
+	}
+	return interleave(addrs), nil
+}
+
+// wants reports whether -4 and -6 allow the address.
+func (o *netOptions) wants(addr netip.Addr) bool {
+	is4 := addr.Unmap().Is4()
+	return is4 && !o.ipv6 || !is4 && !o.ipv4
+}
+
+// interleave keeps the order within each family and the first address first,
+// and alternates the families from there.
+func interleave(addrs []netip.Addr) []netip.Addr {
+	same := sameFamily(addrs, addrs[0])
+	var other, out []netip.Addr
+	for _, addr := range addrs {
+		if addr.Is4() != addrs[0].Is4() {
+			other = append(other, addr)
+		}
+	}
+	for i := range max(len(same), len(other)) {
+		if i < len(same) {
+			out = append(out, same[i])
+		}
+		if i < len(other) {
+			out = append(out, other[i])
+		}
+	}
+	return out
+}
+
+func sameFamily(addrs []netip.Addr, as netip.Addr) (out []netip.Addr) {
+	for _, addr := range addrs {
+		if addr.Is4() == as.Is4() {
+			out = append(out, addr)
+		}
+	}
+	return out
+}
+
+// localAddr is where -s and -p bind a dialer; an invalid address or a zero
+// port leaves the choice to the kernel.
+func (o *netOptions) localAddr(ctx context.Context) (netip.AddrPort, error) {
+	var addr netip.Addr
+	if o.source != "" {
+		addrs, err := o.resolve(ctx, o.source, o.sourcePort)
+		if err != nil {
+			return netip.AddrPort{}, err
+		}
+		addr = addrs[0]
+	}
+	return netip.AddrPortFrom(addr, uint16(o.sourcePort)), nil
+}
+
+// shuffled returns the ports in random order; the argument stays as it is.
+func shuffled(ports []int) []int {
+	out := slices.Clone(ports)
+	rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	return out
+}
+
+// joinPort writes an address as Go's net package takes it.
+func joinPort(host string, port int) string {
+	return net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(port))
+}
