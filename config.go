@@ -1,0 +1,157 @@
+package main
+
+import (
+	"io/fs"
+	"net"
+	"purr/internal/sock"
+	"time"
+)
+
+// A config is the command line, checked. newConfig builds it; afterwards it is
+// read-only.
+type config struct {
+	help, version, listPayloads bool
+
+	netOptions
+	listenOptions
+	talkOptions
+	waitOptions
+
+	zero  bool // -z
+	check checkConfig
+	file  fileConfig
+	key   keyConfig
+	pace  paceConfig
+	push  pushConfig
+
+	verbose int
+}
+
+// netOptions are addresses, and what every socket is made with. A zero value or
+// nil leaves the system's own.
+type netOptions struct {
+	network    string // "tcp", "udp", "unix" or "unixgram"
+	unix, udp  bool
+	ipv4, ipv6 bool   // only this family
+	host       string // empty: every local address (listen only)
+	ports      []int  // dial: one session each, in this order; listen: one
+	path       string // of the Unix socket; "@name" is abstract
+	source     string // -s in dial mode: local address, or path of a unixgram socket
+	sourcePort int    // -p in dial mode; 0: the kernel chooses
+	numeric    bool
+	shuffle    bool // dial the ports in random order
+
+	connectTimeout time.Duration // --connect-timeout, else -w; 0: the system's
+	keepalive      net.KeepAliveConfig
+	socket         sock.Options
+
+	sourceText, portText string // -s and -p as typed; operands decide what they mean
+}
+
+// listenOptions are those of a listener.
+type listenOptions struct {
+	listen, keep  bool
+	acceptTimeout time.Duration // for the first client; 0: no limit
+	maxConns      int           // 0: as many as descriptors allow
+	readyFD       int           // --ready-fd; 0: none
+	portFile      string
+}
+
+// talkOptions are those of a conversation. Durations and counts of 0 mean no
+// limit.
+type talkOptions struct {
+	noStdin, sendOnly bool
+	noShutdown        bool
+	echo, upper       bool
+	crlf, telnet      bool
+	sendFile          string
+	interactive       bool
+	quitWord          string
+
+	idleTimeout  time.Duration // --idle-timeout, else -w
+	quitAfter    time.Duration // -q; negative: no limit
+	receiveLimit int           // -W
+	interval     time.Duration // -i: between two lines, and between two ports
+}
+
+// waitOptions are those of a repeated attempt, and the command after it.
+type waitOptions struct {
+	waitFor     time.Duration // --wait-for
+	retries     int           // --retry; -1: not given
+	command     []string      // to be run in place of purr once there is an answer
+	commandPath string        // command[0] as found in PATH
+}
+
+// A checkConfig is the options of -z.
+type checkConfig struct {
+	hosts        []string
+	hostsOnStdin bool // the hosts are still to be read
+	all, any     bool
+	banner       bool
+	parallel     int // 0: the engine's own
+	payload      payloadChoice
+	expect       probeExpect
+	secret       []byte
+	thorough     bool
+	rate         int // 0: the engine's own
+	ping         bool
+	pings        int     // 0: until a signal comes
+	maxLoss      float64 // the share of pings that may be lost
+}
+
+// A fileConfig is the options of raw files: --send-file and --recv-file.
+type fileConfig struct {
+	sum          bool   // hash what --send-file sends
+	recv         string // --recv-file; empty: none
+	direct       bool   // recv is a pipe or a device: write to it without a temporary file
+	force        bool   // replace an existing file
+	keepPartial  bool
+	expectSize   int64  // -1: any
+	expectSHA256 []byte // nil: any
+}
+
+// A keyConfig is the options of encryption.
+type keyConfig struct {
+	on     bool      // whether conversations are encrypted
+	secret sharedKey // unless it is still on stdin
+	file   string    // --key-file; "-": stdin's first line
+	fresh  bool      // --key-new: secret was made for this run
+
+	fileShared      fs.FileMode // of a key file that other users may read or change
+	variableIgnored bool        // whether PURR_KEY is set beside --key-file
+}
+
+// A paceConfig is the options of progress, pace and the form of messages.
+type paceConfig struct {
+	progress, noProgress bool
+	quiet                bool  // no bar, and no last lines of file transfers
+	json                 bool  // results (-z) and events (everything else) are JSON
+	rate                 int64 // bytes sent a second, all peers together; 0: no limit
+}
+
+// A pushConfig is the options of --push and --pull.
+type pushConfig struct {
+	push, pull   bool
+	paths        []string // offered by --push
+	dir          string   // receives the files of --pull
+	rename       bool     // a name that exists gets a number
+	noResume     bool
+	live         bool          // a file may grow while it is sent
+	maxSize      int64         // 0: no limit
+	helloTimeout time.Duration // until the peer's protocol is known
+	silence      time.Duration // without a sign of life of the peer
+}
+
+// moves reports whether checked files are pushed or pulled.
+func (c pushConfig) moves() bool { return c.push || c.pull }
+
+// newDefaults returns a config with the default of every option.
+func newDefaults() *config {
+	c := &config{}
+	c.quitAfter, c.retries = -1, -1
+	c.keepalive.Enable = true
+	c.check.maxLoss = 1
+	c.file.expectSize = -1
+	c.push.helloTimeout, c.push.silence = defaultHello, defaultSilence
+	return c
+}
