@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -10,6 +9,7 @@ import (
 	"strconv"
 
 	"purr/internal/sock"
+	"purr/internal/store"
 	"purr/internal/sys"
 )
 
@@ -43,17 +43,15 @@ func (p *purr) writePortFile(text string) error {
 	if err != nil {
 		return err
 	}
-	beside := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"-"+rand.Text()[:8])
-	f, err := os.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := store.CreateAtomic(path, store.ReplaceAny)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(text)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(beside, path)
+	defer f.Close()
+	if _, err := f.WriteString(text); err != nil {
+		return err
 	}
-	if err != nil {
-		_ = os.Remove(beside)
+	if err := f.Rename(); err != nil {
 		return err
 	}
 	p.removeAtExit(path)
@@ -80,7 +78,7 @@ func checkPortFile(path string) error {
 	case err != nil && !errors.Is(err, os.ErrNotExist):
 		return err
 	}
-	return checkDirectory(filepath.Dir(path))
+	return checkStore(filepath.Dir(path))
 }
 
 // checkDirectory finds a directory in which no file can be made.

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-	"unicode/utf8"
 
 	"purr/internal/copier"
 	"purr/internal/fdio"
@@ -66,13 +64,11 @@ type rawFile struct {
 	file   *os.File
 	digest *copier.Sum
 
-	dir     *os.Root // of the final name; nil: file is the pipe or device itself
-	partial string   // the name in dir until then
+	atomic *store.AtomicFile // nil: file is the pipe or device itself
 
-	mu      sync.Mutex
-	settled bool   // whether partial has become the file, or was given up
-	keptIn  string // where --keep-partial has left what was given up, and
-	kept    int64  // how many bytes it is
+	given  sync.Once // giveUp
+	keptIn string    // the file that --keep-partial has kept
+	kept   int64     // its size in bytes
 }
 
 // openRawFile opens what will be received into. The caller closes it, which
@@ -84,17 +80,14 @@ func (p *purr) openRawFile(ctx context.Context) (*rawFile, error) {
 		in.file, err = openDirect(ctx, in.path, p.cfg.idleTimeout)
 		return in, err
 	}
-	if in.dir, err = os.OpenRoot(filepath.Dir(in.path)); err != nil {
+	replace := store.ReplaceNothing
+	if p.cfg.file.force {
+		replace = store.ReplaceFile
+	}
+	if in.atomic, err = store.CreateAtomic(in.path, replace); err != nil {
 		return nil, err
 	}
-	in.partial = besideName(filepath.Base(in.path))
-	// Readable too, because it may be hashed behind the writing. The mode is
-	// the one that it will keep.
-	in.file, err = in.dir.OpenFile(in.partial, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
-		_ = in.dir.Close()
-		return nil, fmt.Errorf("%s: %w", in.partialPath(), sys.Cause(err))
-	}
+	in.file = in.atomic.File
 	p.atExit(func() { in.giveUp(p) })
 	return in, nil
 }
@@ -145,21 +138,6 @@ func (in *rawFile) way(dst io.Writer, src io.Reader, filters ...copier.Filter) c
 	return w
 }
 
-// besideName is a name of its own beside base: hidden, and telling what it
-// belongs to as far as a name of 255 bytes can.
-func besideName(base string) string {
-	suffix := ".purr-" + rand.Text()[:8]
-	for len("."+base+suffix) > 255 {
-		_, size := utf8.DecodeLastRuneInString(base)
-		base = base[:len(base)-size]
-	}
-	return "." + base + suffix
-}
-
-func (in *rawFile) partialPath() string {
-	return filepath.Join(filepath.Dir(in.path), in.partial)
-}
-
 // conclude stores the file if the peer has finished in order. The peer is
 // still connected, so that a reset can tell it if that fails.
 func (in *rawFile) conclude(e *ending) error {
@@ -191,7 +169,7 @@ func (in *rawFile) conclude(e *ending) error {
 // unexpected is the error of a file that is not the one that was expected.
 func (in *rawFile) unexpected(format string, args ...any) error {
 	what := fmt.Sprintf(format, args...)
-	if in.dir != nil {
+	if in.atomic != nil {
 		what += ": nothing stored as " + in.path
 	}
 	return statusError{5, fmt.Errorf("receive from %s: %s", in.peer, what)}
@@ -199,93 +177,52 @@ func (in *rawFile) unexpected(format string, args ...any) error {
 
 // store puts what was received on stable storage and gives it its name.
 func (in *rawFile) store() error {
+	if in.atomic != nil {
+		return in.atomic.Commit()
+	}
 	err := in.file.Sync()
-	if in.dir == nil && cannotSync(err) {
+	if cannotSync(err) {
 		err = nil
 	}
-	// Some file systems (NFS, quotas) only say at the close that what was
-	// written could not be stored.
-	if err = errors.Join(err, in.file.Close()); err != nil || in.dir == nil {
-		return err
-	}
-	dir, err := in.dir.Open(".")
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	if err := in.rename(dir); err != nil {
-		return err
-	}
-	if err := dir.Sync(); err != nil && !cannotSync(err) {
-		return fmt.Errorf("it is complete, but its directory cannot be put on stable storage: %w", sys.Cause(err))
-	}
-	return nil
+	return errors.Join(err, in.file.Close())
 }
 
-// cannotSync reports whether err only says that there is nothing to put on
-// stable storage: a pipe, a terminal, a directory of some file systems.
+// cannotSync reports whether err means that a pipe or device has no stable
+// storage.
 func cannotSync(err error) bool {
 	return errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported)
-}
-
-// rename gives the file its name, unless the run has given it up meanwhile.
-func (in *rawFile) rename(dir *os.File) error {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.settled {
-		return context.Canceled
-	}
-	name := filepath.Base(in.path)
-	var err error
-	if in.p.cfg.file.force {
-		err = renameForce(in.dir, in.partial, name)
-	} else if handled, failed := store.RenameNoReplace(dir, in.partial, name); handled {
-		err = failed
-	} else {
-		err = linkNoReplace(in.dir, in.partial, name)
-	}
-	in.settled = err == nil
-	return err
-}
-
-// renameForce renames from to to in dir, in the place of a regular file if
-// there is one.
-func renameForce(dir *os.Root, from, to string) error {
-	if old, err := dir.Lstat(to); err == nil && !old.Mode().IsRegular() {
-		return os.ErrExist
-	}
-	return dir.Rename(from, to)
 }
 
 // giveUp removes what was received so far, or with --keep-partial says where
 // it is; once, and not if it was stored.
 func (in *rawFile) giveUp(p *purr) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.dir == nil || in.settled {
+	if in.atomic == nil {
 		return
 	}
-	in.settled = true
-	if !p.cfg.file.keepPartial {
-		_ = in.dir.Remove(in.partial)
-		return
-	}
-	info, err := in.dir.Lstat(in.partial)
-	if err != nil {
-		p.log.warnf("%s: %v", in.partialPath(), sys.Cause(err))
-		return
-	}
-	in.keptIn, in.kept = in.partialPath(), info.Size()
-	p.log.warnf("kept %d bytes in %s", in.kept, in.keptIn)
+	in.given.Do(func() {
+		if !p.cfg.file.keepPartial {
+			in.atomic.Abort()
+			return
+		}
+		path, size, err := in.atomic.Suspend()
+		switch {
+		case err != nil:
+			p.log.warnf("%s: %v", path, sys.Cause(err))
+		case path != "":
+			in.keptIn, in.kept = path, size
+			p.log.warnf("kept %d bytes in %s", in.kept, in.keptIn)
+		}
+	})
 }
 
 // close frees what the file holds, and gives up a file that was not
 // stored.
 func (in *rawFile) close() {
 	in.giveUp(in.p)
-	_ = in.file.Close()
-	if in.dir != nil {
-		_ = in.dir.Close()
+	if in.atomic != nil {
+		_ = in.atomic.Close()
+	} else {
+		_ = in.file.Close()
 	}
 }
 
@@ -302,30 +239,6 @@ func (in *rawFile) said() string {
 		return line + "; the sender has said that this is the end"
 	}
 	return line + "; raw mode cannot tell a finished file from a killed sender: use --push/--pull, or --expect-size/--expect-sha256"
-}
-
-// linkNoReplace renames from to to in dir by giving it a second name and
-// taking the first away.
-func linkNoReplace(dir *os.Root, from, to string) error {
-	err := dir.Link(from, to)
-	switch {
-	case err == nil:
-		return dir.Remove(from)
-	case errors.Is(err, os.ErrExist):
-		return err
-	}
-	// A file system without links. Whoever makes a file exclusively has the
-	// name, and may replace what is his own.
-	f, reserveErr := dir.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if reserveErr != nil {
-		return reserveErr
-	}
-	_ = f.Close()
-	if err := dir.Rename(from, to); err != nil {
-		_ = dir.Remove(to)
-		return err
-	}
-	return nil
 }
 
 // checkRecvFile finds a --recv-file that cannot be stored before anybody

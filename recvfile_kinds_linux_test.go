@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -27,9 +26,6 @@ func TestRecvFileNames(t *testing.T) {
 		p.ends(0)
 		p.complains("received 5 bytes")
 		holds(t, dir, name)
-		if partial := besideName(name); len(partial) > 255 || partial[0] != '.' || !strings.Contains(partial, ".purr-") {
-			t.Errorf("%q", partial)
-		}
 	}
 }
 
@@ -74,39 +70,6 @@ func TestRecvFileDirect(t *testing.T) {
 	p.ends(1)
 	p.complains("write to /dev/full: no space left on device")
 	holds(t, dir, "fifo", "null")
-}
-
-// The name is taken only if nobody has it, also where only links are to be had.
-func TestLinkNoReplace(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer root.Close()
-	for _, name := range []string{"from", "other"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := linkNoReplace(root, "from", "other"); !errors.Is(err, os.ErrExist) {
-		t.Errorf("got %v", err)
-	}
-	if err := linkNoReplace(root, "from", "to"); err != nil {
-		t.Error(err)
-	}
-	hasContent(t, dir+"/to", "from")
-	hasContent(t, dir+"/other", "other")
-	// A directory has no links either, and cannot take the place of a file: the
-	// name that was reserved for it is given back.
-	if err := os.Mkdir(dir+"/sub", 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := linkNoReplace(root, "sub", "new"); err == nil {
-		t.Error("a directory took the place of a file")
-	}
-	holds(t, dir, "other", "sub", "to")
 }
 
 // Each way that a received file is hashed by, and nothing is left of it.

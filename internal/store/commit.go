@@ -252,31 +252,13 @@ func (in *Upload) rename(d *folder, name string) error {
 		}()
 	}
 	if in.store.Force {
-		if old, err := d.root.Lstat(name); err == nil && !old.Mode().IsRegular() {
-			return fs.ErrExist
-		}
-		return d.root.Rename(in.partName, name)
+		return d.renameForce(in.partName, name)
 	}
-	handled, err := RenameNoReplace(d.dir, in.partName, name)
-	if handled {
-		return err
+	handled, err := d.renameNew(in.partName, name)
+	if !handled {
+		return errorf(Forbidden, "the file system cannot rename without replacing (%v): only with --force", errors.Unwrap(err))
 	}
-	return d.renameByLink(in.partName, name)
-}
-
-// renameByLink is renameNoReplace for file systems without that: a second name
-// cannot be had if it is taken, either.
-func (d *folder) renameByLink(old, name string) error {
-	err := d.root.Link(old, name)
-	if err == nil {
-		// The file has its name, whether or not it still has the other one, too.
-		_ = d.root.Remove(old)
-		return nil
-	}
-	if errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return errorf(Forbidden, "the file system cannot rename without replacing (%v): only with --force", errors.Unwrap(err))
+	return err
 }
 
 // syncTogetherFrom is how many files are synced by one call for their whole

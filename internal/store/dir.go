@@ -144,10 +144,19 @@ func (s *Store) folder(dir string) (*folder, error) {
 		}
 		return nil, diskError(err)
 	}
+	d, err := newFolder(root)
+	if err != nil {
+		return nil, diskError(err)
+	}
+	return d, nil
+}
+
+// newFolder opens the directory of root, which it owns: also if it fails.
+func newFolder(root *os.Root) (*folder, error) {
 	f, err := root.OpenFile(".", os.O_RDONLY|sys.OpenNonblock, 0) // O_NONBLOCK spares Go its tries to poll a directory
 	if err != nil {
 		_ = root.Close()
-		return nil, diskError(err)
+		return nil, err
 	}
 	return &folder{root: root, dir: f}, nil
 }

@@ -4,4 +4,4 @@ package store
 
 import "os"
 
-func RenameNoReplace(*os.File, string, string) (handled bool, err error) { return false, nil }
+func renameNoReplace(*os.File, string, string) (handled bool, err error) { return false, nil }

@@ -9,7 +9,7 @@ import (
 	"purr/internal/sys"
 )
 
-func RenameNoReplace(dir *os.File, old, new string) (handled bool, err error) {
+func renameNoReplace(dir *os.File, old, new string) (handled bool, err error) {
 	err = sys.OnFD(dir, func(fd int) error { return unix.RenameatxNp(fd, old, fd, new, unix.RENAME_EXCL) })
 	if errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.EINVAL) {
 		return false, nil

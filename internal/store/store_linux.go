@@ -14,7 +14,7 @@ import (
 // renameNoReplace gives the file old in dir the name new in one step. The
 // error is fs.ErrExist if that name is taken. If handled is false nothing has
 // happened: the file system has no such operation.
-func RenameNoReplace(dir *os.File, old, new string) (handled bool, err error) {
+func renameNoReplace(dir *os.File, old, new string) (handled bool, err error) {
 	err = sys.OnFD(dir, func(fd int) error { return unix.Renameat2(fd, old, fd, new, unix.RENAME_NOREPLACE) })
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP) {
 		return false, nil

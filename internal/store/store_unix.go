@@ -99,7 +99,7 @@ func setMode(f *os.File, mode fs.FileMode) error {
 // syncFolder brings the names in an open directory onto stable storage. Some
 // file systems cannot and say EINVAL: there is nothing more to be done there.
 func syncFolder(dir *os.File) error {
-	if err := dir.Sync(); !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOTSUP) {
+	if err := dir.Sync(); !errors.Is(err, unix.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
 	return nil

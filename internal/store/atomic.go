@@ -1,0 +1,215 @@
+package store
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"unicode/utf8"
+
+	"purr/internal/relpath"
+	"purr/internal/sys"
+)
+
+// Replace selects what may be replaced by an AtomicFile.
+type Replace int
+
+const (
+	ReplaceNothing Replace = iota // the name must be free
+	ReplaceFile                   // a regular file, but no symbolic link
+	ReplaceAny                    // everything that rename(2) replaces
+)
+
+// ErrAborted is returned for an AtomicFile after Abort or Suspend.
+var ErrAborted = errors.New("aborted")
+
+// An AtomicFile is a new file beside its final name, which it gets when it is
+// complete, in one step. Until then it is hidden and has a random name. The
+// directory stays the same if it is moved meanwhile.
+//
+// The owner writes, then calls Rename or Commit, and always Close. Abort and
+// Suspend may be called at any time from other goroutines.
+type AtomicFile struct {
+	*os.File // open for reading and writing
+
+	path    string // as the caller gave it
+	partial string // the name in dir until the file has its final name
+	dir     *folder
+	replace Replace
+
+	mu    sync.Mutex
+	ended bool // whether partial has become the file, or was given up
+}
+
+// CreateAtomic creates the file that will be path. Its permissions are 0666
+// less the umask. If the file itself cannot be created, the error begins with
+// the path of the hidden file.
+func CreateAtomic(path string, replace Replace) (*AtomicFile, error) {
+	root, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	dir, err := newFolder(root)
+	if err != nil {
+		return nil, err
+	}
+	a := &AtomicFile{path: path, partial: besideName(filepath.Base(path)), dir: dir, replace: replace}
+	if a.File, err = root.OpenFile(a.partial, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666); err != nil {
+		dir.closeNow()
+		return nil, fmt.Errorf("%s: %w", a.partialPath(), sys.Cause(err))
+	}
+	return a, nil
+}
+
+// besideName returns a random hidden name that shows to which base it belongs,
+// as far as the longest possible name of a file can.
+func besideName(base string) string {
+	suffix := ".purr-" + rand.Text()[:8]
+	for len("."+base+suffix) > relpath.MaxComponent {
+		_, size := utf8.DecodeLastRuneInString(base)
+		base = base[:len(base)-size]
+	}
+	return "." + base + suffix
+}
+
+func (a *AtomicFile) partialPath() string { return filepath.Join(filepath.Dir(a.path), a.partial) }
+
+// Rename closes the file and gives it its final name, without waiting for
+// stable storage. The error is fs.ErrExist if the name is taken and must not be
+// replaced, and ErrAborted after Abort or Suspend.
+func (a *AtomicFile) Rename() error {
+	// Some file systems (NFS, quotas) report a failed write only at the close.
+	if err := a.File.Close(); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ended {
+		return ErrAborted
+	}
+	name := filepath.Base(a.path)
+	var err error
+	switch a.replace {
+	case ReplaceNothing:
+		err = a.dir.renameOrReserve(a.partial, name)
+	case ReplaceFile:
+		err = a.dir.renameForce(a.partial, name)
+	case ReplaceAny:
+		err = a.dir.root.Rename(a.partial, name)
+	}
+	a.ended = err == nil
+	return err
+}
+
+// Commit is Rename, and returns when content and name are on stable storage. An
+// Error of the kind Unsynced means that the file has its name and content, but
+// that the name may not survive a crash.
+func (a *AtomicFile) Commit() error {
+	if err := a.Sync(); err != nil {
+		return errors.Join(err, a.File.Close())
+	}
+	if err := a.Rename(); err != nil {
+		return err
+	}
+	if err := syncFolder(a.dir.dir); err != nil {
+		return errorf(Unsynced, "it is complete, but its directory cannot be put on stable storage: %v", sys.Cause(err))
+	}
+	return nil
+}
+
+// Abort removes the file, unless it has its final name. It stays open.
+func (a *AtomicFile) Abort() {
+	if a.end() {
+		_ = a.dir.root.Remove(a.partial)
+	}
+}
+
+// Suspend leaves the file as it is under its hidden name. It returns its path
+// and size in bytes; after Rename, Abort or Suspend the path is empty. The file
+// stays open.
+func (a *AtomicFile) Suspend() (path string, size int64, err error) {
+	if !a.end() {
+		return "", 0, nil
+	}
+	info, err := a.dir.root.Lstat(a.partial)
+	if err != nil {
+		return a.partialPath(), 0, err
+	}
+	return a.partialPath(), info.Size(), nil
+}
+
+// end reports whether the caller is the first to decide the fate of the file.
+func (a *AtomicFile) end() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	first := !a.ended
+	a.ended = true
+	return first
+}
+
+// Close releases what the file holds, after Abort.
+func (a *AtomicFile) Close() error {
+	a.Abort()
+	a.dir.closeNow()
+	if err := a.File.Close(); !errors.Is(err, fs.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// renameForce gives the file old the name, in the place of a regular file if
+// there is one. The error is fs.ErrExist for anything else.
+func (d *folder) renameForce(old, name string) error {
+	if there, err := d.root.Lstat(name); err == nil && !there.Mode().IsRegular() {
+		return fs.ErrExist
+	}
+	return d.root.Rename(old, name)
+}
+
+// renameNew gives the file old the name, if that is free. The error is
+// fs.ErrExist if it is taken. If handled is false nothing has happened, for the
+// reason err: the file system has neither such a rename nor links.
+func (d *folder) renameNew(old, name string) (handled bool, err error) {
+	if handled, err := renameNoReplace(d.dir, old, name); handled {
+		return true, err
+	}
+	return d.renameByLink(old, name)
+}
+
+// renameByLink is renameNew for file systems that cannot rename without
+// replacing: link(2) fails as well if the name is taken.
+func (d *folder) renameByLink(old, name string) (handled bool, err error) {
+	err = d.root.Link(old, name)
+	if err == nil {
+		// The file has its name, whether or not it keeps the other one, too.
+		_ = d.root.Remove(old)
+		return true, nil
+	}
+	return errors.Is(err, fs.ErrExist), err
+}
+
+// renameOrReserve is renameNew for every file system. Without links an empty
+// file reserves the name first, and is then replaced.
+func (d *folder) renameOrReserve(old, name string) error {
+	handled, err := d.renameNew(old, name)
+	if handled {
+		return err
+	}
+	return d.renameReserved(old, name)
+}
+
+func (d *folder) renameReserved(old, name string) error {
+	f, err := d.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	_ = f.Close()
+	if err := d.root.Rename(old, name); err != nil {
+		_ = d.root.Remove(name)
+		return err
+	}
+	return nil
+}
