@@ -48,7 +48,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// FuzzCheck: what is a safe name leads down, and is no news for a terminal.
+// FuzzCheck checks that an accepted path leads down and is harmless on a
+// terminal.
 func FuzzCheck(f *testing.F) {
 	for _, seed := range []string{"a/b", "../x", "/tmp/x", "a\x1b[1A\r", ".purr-part-1", "a//b", "a/./b", "\xc2", "\u202e", "c:\\x"} {
 		f.Add(seed, false)
@@ -77,7 +78,7 @@ func FuzzCheck(f *testing.F) {
 	})
 }
 
-// A link stays inside by its text alone: ".." only climbs from where it is.
+// A target stays inside lexically: ".." climbs from the directory of the link.
 func TestCheckTarget(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

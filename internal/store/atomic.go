@@ -37,7 +37,7 @@ type AtomicFile struct {
 
 	path    string // as the caller gave it
 	partial string // the name in dir until the file has its final name
-	dir     *folder
+	dir     *dirHandle
 	replace Replace
 
 	mu    sync.Mutex
@@ -52,13 +52,13 @@ func CreateAtomic(path string, replace Replace) (*AtomicFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := newFolder(root)
+	dir, err := newDirHandle(root)
 	if err != nil {
 		return nil, err
 	}
 	a := &AtomicFile{path: path, partial: besideName(filepath.Base(path)), dir: dir, replace: replace}
 	if a.File, err = root.OpenFile(a.partial, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666); err != nil {
-		dir.closeNow()
+		dir.closeFiles()
 		return nil, fmt.Errorf("%s: %w", a.partialPath(), sys.Cause(err))
 	}
 	return a, nil
@@ -114,7 +114,7 @@ func (a *AtomicFile) Commit() error {
 	if err := a.Rename(); err != nil {
 		return err
 	}
-	if err := syncFolder(a.dir.dir); err != nil {
+	if err := syncDir(a.dir.dir); err != nil {
 		return errorf(Unsynced, "it is complete, but its directory cannot be put on stable storage: %v", sys.Cause(err))
 	}
 	return nil
@@ -153,62 +153,8 @@ func (a *AtomicFile) end() bool {
 // Close releases what the file holds, after Abort.
 func (a *AtomicFile) Close() error {
 	a.Abort()
-	a.dir.closeNow()
+	a.dir.closeFiles()
 	if err := a.File.Close(); !errors.Is(err, fs.ErrClosed) {
-		return err
-	}
-	return nil
-}
-
-// renameForce gives the file old the name, in the place of a regular file if
-// there is one. The error is fs.ErrExist for anything else.
-func (d *folder) renameForce(old, name string) error {
-	if there, err := d.root.Lstat(name); err == nil && !there.Mode().IsRegular() {
-		return fs.ErrExist
-	}
-	return d.root.Rename(old, name)
-}
-
-// renameNew gives the file old the name, if that is free. The error is
-// fs.ErrExist if it is taken. If handled is false nothing has happened, for the
-// reason err: the file system has neither such a rename nor links.
-func (d *folder) renameNew(old, name string) (handled bool, err error) {
-	if handled, err := renameNoReplace(d.dir, old, name); handled {
-		return true, err
-	}
-	return d.renameByLink(old, name)
-}
-
-// renameByLink is renameNew for file systems that cannot rename without
-// replacing: link(2) fails as well if the name is taken.
-func (d *folder) renameByLink(old, name string) (handled bool, err error) {
-	err = d.root.Link(old, name)
-	if err == nil {
-		// The file has its name, whether or not it keeps the other one, too.
-		_ = d.root.Remove(old)
-		return true, nil
-	}
-	return errors.Is(err, fs.ErrExist), err
-}
-
-// renameOrReserve is renameNew for every file system. Without links an empty
-// file reserves the name first, and is then replaced.
-func (d *folder) renameOrReserve(old, name string) error {
-	handled, err := d.renameNew(old, name)
-	if handled {
-		return err
-	}
-	return d.renameReserved(old, name)
-}
-
-func (d *folder) renameReserved(old, name string) error {
-	f, err := d.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
-		return err
-	}
-	_ = f.Close()
-	if err := d.root.Rename(old, name); err != nil {
-		_ = d.root.Remove(name)
 		return err
 	}
 	return nil

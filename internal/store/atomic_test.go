@@ -12,7 +12,7 @@ import (
 	"purr/internal/testkit"
 )
 
-// createAtomic creates a file with some content, which is closed with the test.
+// createAtomic creates a file with some content, and closes it after the test.
 func createAtomic(t testing.TB, path string, r Replace, content string) *AtomicFile {
 	t.Helper()
 	a, err := CreateAtomic(path, r)
@@ -64,7 +64,7 @@ func TestAtomicCommit(t *testing.T) {
 	}
 }
 
-// What has the name already is replaced as far as the caller allows.
+// An entry with the final name is replaced as far as the caller allows.
 func TestAtomicReplace(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -125,7 +125,7 @@ func TestAtomicGivenUp(t *testing.T) {
 	}
 }
 
-// The file stays in its directory when that is moved.
+// A file stays in its directory when that is moved.
 func TestAtomicMovedDirectory(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {
@@ -143,7 +143,7 @@ func TestAtomicMovedDirectory(t *testing.T) {
 	testkit.HasContent(t, filepath.Join(dir, "after", "f"), "content")
 }
 
-// A file that cannot be created is named in the error, and a missing directory.
+// The error names the file that cannot be created, or the missing directory.
 func TestCreateAtomicFails(t *testing.T) {
 	t.Parallel()
 	if a, err := CreateAtomic(filepath.Join(t.TempDir(), "missing", "f"), ReplaceNothing); !errors.Is(err, fs.ErrNotExist) {
@@ -154,7 +154,7 @@ func TestCreateAtomicFails(t *testing.T) {
 	}
 }
 
-// A hidden name is never longer than a file system takes, and shows its owner.
+// A hidden name fits into 255 bytes, and begins like the final name.
 func TestBesideName(t *testing.T) {
 	t.Parallel()
 	for _, base := range []string{"f", ".hidden", "\xff\xfe", strings.Repeat("x", 255), strings.Repeat("ü", 127)} {

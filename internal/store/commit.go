@@ -2,76 +2,46 @@ package store
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io/fs"
-	"maps"
-	"path"
-	"slices"
 	"sync"
 	"time"
 )
 
-// over ends the incoming whatever has become of it: its path may come again.
-func (in *Upload) release() {
-	s := in.store
-	in.closeFile()
-	s.unclaim(in.Path)
-	s.refund(in.charged)
-	in.unreserve(in.reserved)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, ok := s.createdDirs[s.sum(in.dir)]; ok {
-		s.emptyDirs[in.dir] = struct{}{}
-	}
-}
-
-func (in *Upload) closeFile() {
-	if in.file == nil {
-		return
-	}
-	if in.partName != "" { // nobody else can have opened one without a name
-		unlock(in.file)
-	}
-	_ = in.file.Close()
-	in.file = nil
-}
-
-// commit gives the file its final name, after receive has returned nil. digest
-// is what the sender says at the end, nil if it says nothing. When commit
-// returns without an error, content and name are on stable storage; with a
-// refusal, nothing is stored.
-func (in *Upload) Commit(digest []byte) (*Stored, error) {
-	if in.file == nil {
+// Commit gives the file its final name, after Receive has returned nil. digest
+// is the SHA-256 that the sender has sent behind the content, nil if none. When
+// it returns nil, content and name are on stable storage. The error is an
+// *Error: nothing is stored, except for the kind Unsynced.
+func (u *Upload) Commit(digest []byte) (*Stored, error) {
+	if u.file == nil {
 		return nil, errorf(Conflict, "given up before")
 	}
-	if err := in.check(digest); err != nil {
-		in.Abort()
+	if err := u.verify(digest); err != nil {
+		u.Abort()
 		return nil, err
 	}
-	if err := in.finish(); err != nil {
-		in.Abort()
+	if err := u.complete(); err != nil {
+		u.Abort()
 		return nil, writeError(err)
 	}
-	c := &commit{in: in, done: make(chan struct{})}
-	in.store.commits.add(in.store, c)
+	c := &commit{upload: u, done: make(chan struct{})}
+	u.store.commits.add(u.store, c)
 	<-c.done
 	if c.err != nil {
-		in.Abort()
+		u.Abort()
 		return nil, diskError(c.err)
 	}
-	in.closeFile()
-	in.store.unclaim(in.Path)
-	return &Stored{Path: c.path, Size: in.received, Digest: in.sum()}, nil
+	u.closeFile()
+	u.store.unclaim(u.want.Path)
+	return &Stored{Path: c.path, Size: u.received, Digest: u.sum()}, nil
 }
 
-// check compares what came with what was announced.
-func (in *Upload) check(digest []byte) error {
-	if in.Size >= 0 && in.received != in.Size {
-		return errorf(Mismatch, "%d of %d bytes came", in.received, in.Size)
+// verify compares the received content with the announcement and the digest.
+func (u *Upload) verify(digest []byte) error {
+	if u.want.Size >= 0 && u.received != u.want.Size {
+		return errorf(Mismatch, "%d of %d bytes came", u.received, u.want.Size)
 	}
-	sum := in.sum()
-	for _, want := range [][]byte{in.Digest, digest} {
+	sum := u.sum()
+	for _, want := range [][]byte{u.want.Digest, digest} {
 		if want != nil && !bytes.Equal(want, sum) {
 			return errorf(Mismatch, "digest mismatch: damaged on the way")
 		}
@@ -79,61 +49,62 @@ func (in *Upload) check(digest []byte) error {
 	return nil
 }
 
-// finish completes the partial file. A large one is on stable storage then;
-// small ones are brought there together.
-func (in *Upload) finish() error {
-	if in.end < in.received { // it ends in a hole
-		if err := in.file.Truncate(in.received); err != nil {
+// complete gives the partial file its size, permissions and time. Files of at
+// least minSuspended bytes are synced here, smaller ones together by
+// commitBatch.
+func (u *Upload) complete() error {
+	if u.dataEnd < u.received { // it ends in a hole
+		if err := u.file.Truncate(u.received); err != nil {
 			return err
 		}
 	}
-	mode := in.Mode
+	mode := u.want.Mode
 	if mode == 0 {
 		mode = 0o666
 	}
-	if err := setMode(in.file, permissions(mode, in.store.umask)); err != nil {
+	if err := setMode(u.file, permissions(mode, u.store.umask)); err != nil {
 		return err
 	}
-	if !in.ModTime.IsZero() {
-		if err := in.setTime(); err != nil {
+	if !u.want.ModTime.IsZero() {
+		if err := u.setTime(); err != nil {
 			return err
 		}
 	}
-	if in.received >= keepFrom {
-		return in.file.Sync()
+	if u.received >= minSuspended {
+		return u.file.Sync()
 	}
 	return nil
 }
 
-// setTime sets the time of the last change, and leaves that of the last access.
-func (in *Upload) setTime() error {
-	if setOpenTime(in.file, in.ModTime) {
+// setTime sets the time of the last modification, but not of the last access.
+func (u *Upload) setTime() error {
+	if setOpenTime(u.file, u.want.ModTime) {
 		return nil
 	}
-	d, err := in.store.folder(in.dir)
+	d, err := u.store.openDir(u.dir)
 	if err != nil {
 		return err
 	}
 	defer d.close()
-	if !d.holds(in.partName, in.info) {
+	if !d.refersTo(u.partial, u.info) {
 		return errMoved
 	}
-	return d.root.Chtimes(in.partName, time.Time{}, in.ModTime)
+	return d.root.Chtimes(u.partial, time.Time{}, u.want.ModTime)
 }
 
 var errMoved = errorf(Conflict, "moved or replaced by somebody else while it was received")
 
 // A commit is a complete file that waits for its final name.
 type commit struct {
-	in   *Upload
-	path string // the final name, once it has it
-	err  error
-	done chan struct{} // closed when path or err is set
+	upload *Upload
+	path   string // the final name, once the file has it
+	err    error
+	done   chan struct{} // closed when path or err is set
 }
 
-// A commitQueue brings files that are complete onto stable storage, all those
-// together that wait while the ones before are brought there: a thousand small
-// files cost a few journal commits, not a thousand.
+// A commitQueue collects complete files while earlier ones are being synced,
+// and then syncs them together: a thousand small files cost a few commits of
+// the file system's journal.
 type commitQueue struct {
 	mu      sync.Mutex
 	waiting []*commit
@@ -141,7 +112,7 @@ type commitQueue struct {
 	idle    sync.WaitGroup
 }
 
-// add hands c over; its end is told by c.done.
+// add queues c, whose channel done is closed at the end.
 func (q *commitQueue) add(s *Store, c *commit) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -152,7 +123,7 @@ func (q *commitQueue) add(s *Store, c *commit) {
 	}
 }
 
-// run works until nothing waits.
+// run commits batches until the queue is empty.
 func (q *commitQueue) run(s *Store) {
 	for {
 		q.mu.Lock()
@@ -167,12 +138,12 @@ func (q *commitQueue) run(s *Store) {
 	}
 }
 
-// commitBatch syncs the content of the files, then gives them their names, then
-// syncs the directories.
+// commitBatch syncs the content of the files, renames them, and syncs their
+// directories.
 func (s *Store) commitBatch(batch []*commit) {
 	var unsynced []*commit
 	for _, c := range batch {
-		if c.in.received < keepFrom {
+		if c.upload.received < minSuspended {
 			unsynced = append(unsynced, c)
 		}
 	}
@@ -183,22 +154,22 @@ func (s *Store) commitBatch(batch []*commit) {
 		}
 	}
 
-	folders := map[string]*folder{}
+	dirs := map[string]*dirHandle{}
 	for _, c := range batch {
 		if c.err != nil {
 			continue
 		}
-		d := folders[c.in.dir]
+		d := dirs[c.upload.dir]
 		if d == nil {
-			if d, c.err = s.folder(c.in.dir); c.err != nil {
+			if d, c.err = s.openDir(c.upload.dir); c.err != nil {
 				continue
 			}
-			folders[c.in.dir] = d
+			dirs[c.upload.dir] = d
 		}
-		c.err = c.place(d)
+		c.err = c.rename(d)
 	}
-	err := s.syncPlaces(folders)
-	for _, d := range folders {
+	err := s.syncNames(dirs)
+	for _, d := range dirs {
 		d.close()
 	}
 	for _, c := range batch {
@@ -207,142 +178,4 @@ func (s *Store) commitBatch(batch []*commit) {
 		}
 		close(c.done)
 	}
-}
-
-// place gives the file its final name in d, which is its directory.
-func (c *commit) place(d *folder) error {
-	in := c.in
-	if in.partName != "" && !d.holds(in.partName, in.info) {
-		return errMoved
-	}
-	for n := 0; n < 10_000; n++ {
-		name := in.base
-		if n > 0 {
-			name = numbered(in.base, n)
-		}
-		err := in.rename(d, name)
-		if err == nil {
-			c.path = path.Join(in.dir, name)
-			return nil
-		}
-		if !in.store.Rename || !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-	}
-	return errExists()
-}
-
-// rename gives the partial file the name in d. The error is fs.ErrExist if that
-// is taken and not to be replaced.
-func (in *Upload) rename(d *folder, name string) error {
-	if in.partName == "" {
-		if err := linkUnnamed(in.file, d.dir, name); !in.store.Force || !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-		// Only a file that has a name can replace one.
-		part := randomPartial()
-		if err := linkUnnamed(in.file, d.dir, part); err != nil {
-			return err
-		}
-		in.partName = part
-		defer func() {
-			if d.holds(part, in.info) {
-				_ = d.root.Remove(part)
-			}
-		}()
-	}
-	if in.store.Force {
-		return d.renameForce(in.partName, name)
-	}
-	handled, err := d.renameNew(in.partName, name)
-	if !handled {
-		return errorf(Forbidden, "the file system cannot rename without replacing (%v): only with --force", errors.Unwrap(err))
-	}
-	return err
-}
-
-// syncTogetherFrom is how many files are synced by one call for their whole
-// file system, which may have to write what others have written there, too.
-const syncTogetherFrom = 16
-
-// syncContents brings the content of files onto stable storage and tells each
-// what has failed.
-func syncContents(files []*commit) {
-	if len(files) >= syncTogetherFrom && syncTogether(files[0].in.file) {
-		for _, c := range files {
-			if sameDisk(c.in.info, files[0].in.info) {
-				c.err = written(c.in.file)
-			} else {
-				c.err = c.in.file.Sync()
-			}
-		}
-		return
-	}
-	var all sync.WaitGroup
-	slots := make(chan struct{}, syncTogetherFrom)
-	for _, c := range files {
-		slots <- struct{}{}
-		all.Go(func() {
-			c.err = c.in.file.Sync()
-			<-slots
-		})
-	}
-	all.Wait()
-}
-
-// syncPlaces brings the names in the folders onto stable storage, and those of
-// the directories on the way to them that were created.
-func (s *Store) syncPlaces(folders map[string]*folder) error {
-	var above []string
-	s.mu.Lock()
-	for created := range s.unsynced {
-		for dir := range folders {
-			if folders[created] == nil && within(dir, created) {
-				above = append(above, created)
-				break
-			}
-		}
-	}
-	s.mu.Unlock()
-	return s.syncFolders(append(above, slices.Collect(maps.Keys(folders))...), folders)
-}
-
-// syncFolders brings the names in the directories onto stable storage. Those
-// that are open are in the map.
-func (s *Store) syncFolders(dirs []string, open map[string]*folder) error {
-	// First of all, because what is created from now on is to be synced again.
-	s.mu.Lock()
-	for _, dir := range dirs {
-		delete(s.unsynced, dir)
-	}
-	s.mu.Unlock()
-	together := len(dirs) >= syncTogetherFrom && syncTogether(s.top.dir)
-	var failed error
-	for i, dir := range dirs {
-		if err := s.syncFolder(dir, open[dir], together && i > 0); err != nil {
-			s.mu.Lock()
-			s.unsynced[dir] = struct{}{}
-			s.mu.Unlock()
-			failed = err
-		}
-	}
-	return failed
-}
-
-// syncFolder brings the names in one directory onto stable storage; d is it, if
-// it is open. With together, that was done for the store's whole file system.
-func (s *Store) syncFolder(dir string, d *folder, together bool) error {
-	if d == nil {
-		var err error
-		if d, err = s.folder(dir); errors.Is(err, fs.ErrNotExist) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		defer d.close()
-	}
-	if info, err := d.dir.Stat(); together && err == nil && sameDisk(info, s.info) {
-		return nil
-	}
-	return syncFolder(d.dir)
 }

@@ -42,11 +42,11 @@ func errorf(kind Kind, format string, args ...any) *Error {
 func errExists() *Error { return errorf(Exists, "exists") }
 
 // checkName returns nil if a file may have the relative path name.
-func (s *Store) checkName(name string) error { return nameError(relpath.Check(name, s.Hidden)) }
+func (s *Store) checkName(name string) error { return nameError(relpath.Check(name, s.options.Hidden)) }
 
 // checkTarget returns nil if a symbolic link at name may lead to target.
 func (s *Store) checkTarget(name, target string) error {
-	return nameError(relpath.CheckTarget(name, target, s.Hidden))
+	return nameError(relpath.CheckTarget(name, target, s.options.Hidden))
 }
 
 // errOutside returns the error for a symbolic link that leads outside.

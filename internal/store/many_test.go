@@ -12,13 +12,13 @@ import (
 	"purr/internal/testkit"
 )
 
-// Of two files of one name that are complete at the same time, one gets it.
+// Of four complete files with the same final name, exactly one gets it.
 func TestStoreNoReplaceRace(t *testing.T) {
 	t.Parallel()
 	for range 50 {
 		dir := t.TempDir()
-		var incomings []*Upload
-		for i := range 4 { // four receivers of one directory
+		var uploads []*Upload
+		for i := range 4 { // four Stores of one directory
 			in, _, err := openStoreIn(t, dir, Options{}).Begin(File{Path: "f", Size: -1})
 			if err != nil {
 				t.Fatal(err)
@@ -26,11 +26,11 @@ func TestStoreNoReplaceRace(t *testing.T) {
 			if err := in.Receive(strings.NewReader(strings.Repeat("x", i)), func(int) {}); err != nil {
 				t.Fatal(err)
 			}
-			incomings = append(incomings, in)
+			uploads = append(uploads, in)
 		}
-		results := make([]*Stored, len(incomings))
+		results := make([]*Stored, len(uploads))
 		var all sync.WaitGroup
-		for i, in := range incomings {
+		for i, in := range uploads {
 			all.Go(func() {
 				var err error
 				if results[i], err = in.Commit(nil); err != nil {
@@ -45,14 +45,13 @@ func TestStoreNoReplaceRace(t *testing.T) {
 				want += fmt.Sprintf("f %d %x\n", r.Size, r.Digest[:4])
 			}
 		}
-		if got := tree(t, dir); got != want { // also fails if two have won
-			t.Fatalf("on the disk:\n%ssaid to be:\n%s", got, want)
+		if got := tree(t, dir); got != want { // also fails if two have succeeded
+			t.Fatalf("on the disk:\n%sreported:\n%s", got, want)
 		}
 	}
 }
 
-// 2,000 files at once: each arrives, and nothing but them is left, on the disk
-// or running.
+// 2,000 concurrent files arrive, and leave no other file and no goroutine.
 func TestStoreManyAtOnce(t *testing.T) {
 	testkit.NoLeaks(t)
 	s, dir := openStoreTest(t, Options{})
@@ -85,12 +84,11 @@ func TestStoreManyAtOnce(t *testing.T) {
 	}
 }
 
-// A thousand files of unknown size that come slowly at once stay within what
-// the whole program may use.
+// A thousand concurrent files of unknown size need at most 48 MiB of memory.
 func TestStoreMemory(t *testing.T) {
 	testkit.NoLeaks(t)
 	s, dir := openStoreTest(t, Options{})
-	use := func() int64 { // less than before is no overflow: earlier tests' buffers go meanwhile
+	use := func() int64 { // signed: buffers of earlier tests may be freed meanwhile
 		runtime.GC()
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)

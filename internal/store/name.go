@@ -11,18 +11,19 @@ import (
 	"purr/internal/relpath"
 )
 
-// splitPath is the directory of path, "." for the top, and its last component.
+// splitPath returns the directory of p, "." for the top, and its last
+// component.
 func splitPath(p string) (dir, base string) { return path.Dir(p), path.Base(p) }
 
-// partialName is the name of the file that collects what arrives for path,
-// beside it.
+// partialName returns the name of the partial file of path, which is in the
+// same directory.
 func partialName(path string) string {
 	sum := sha256.Sum256([]byte(path))
 	return relpath.PartialPrefix + hex.EncodeToString(sum[:8])
 }
 
-// numbered is base with n in front of its extension: "a.txt" becomes
-// "a.1.txt". The name is cut where it would become too long.
+// numbered inserts n before the extension of base: "a.txt" becomes "a.1.txt".
+// It shortens a name that would become too long.
 func numbered(base string, n int) string {
 	ext := path.Ext(base)
 	if len(ext) == len(base) || len(ext) > 32 { // ".bashrc" has no extension
@@ -38,6 +39,6 @@ func numbered(base string, n int) string {
 	return stem + number + ext
 }
 
-// permissions are the bits of a sender's mode that a receiver sets: setuid,
-// setgid and sticky are not for others to give.
+// permissions returns the bits of mode that a sender may set: the umask
+// applies, and setuid, setgid and sticky are dropped.
 func permissions(mode, umask fs.FileMode) fs.FileMode { return mode & fs.ModePerm &^ umask }

@@ -13,7 +13,7 @@ func TestNumbered(t *testing.T) {
 	for name, want := range map[string]string{
 		"a.txt": "a.1.txt", "a": "a.1", "a.tar.gz": "a.tar.1.gz", ".bashrc": ".bashrc.1", "a.": "a.1.",
 		long:            strings.Repeat("ä", 126) + ".1",
-		long[1 : 252+1]: "", // begins within a rune: only the length counts
+		long[1 : 252+1]: "", // begins within a rune: only the length is checked
 	} {
 		got := numbered(name, 1)
 		if want != "" && got != want || len(got) > relpath.MaxComponent {
@@ -22,7 +22,7 @@ func TestNumbered(t *testing.T) {
 	}
 }
 
-// FuzzNumbered: a name with a number is as acceptable as the name.
+// FuzzNumbered checks that a name with a number is a valid name.
 func FuzzNumbered(f *testing.F) {
 	for _, seed := range []string{"a.txt", "a", ".bashrc", "\xc2.\xff", strings.Repeat("x", 255)} {
 		f.Add(seed, 12)

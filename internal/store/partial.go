@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// keepFrom is the size, in bytes, from which on the partial file of a transfer
-// that was cut is worth keeping, and space is worth reserving.
-const keepFrom = 1 << 20
+// minSuspended is the least size in bytes at which the partial file of an
+// interrupted transfer is kept, and at which space is preallocated.
+const minSuspended = 1 << 20
 
-// A proof is the SHA-256 of a partial file as it was when a sender asked for
-// it, ready to go on, so that the prefix is read only once.
+// A prefixHash is the SHA-256 state of a partial file at the time of Partial,
+// so that the continuation reads the prefix no second time.
 type prefixHash struct {
 	hash    hash.Hash
 	info    fs.FileInfo
@@ -23,21 +23,21 @@ type prefixHash struct {
 	modTime time.Time
 }
 
-// maxProofs bounds what senders can make us remember by asking.
+// maxPrefixHashes bounds the memory that a peer can occupy by queries.
 const maxPrefixHashes = 64
 
-// partial returns how much a partial upload of path holds and the SHA-256 of
-// that, or an offset of 0 if there is none that can be gone on with: also while
-// somebody writes it. The error is a refusal of the name.
+// Partial returns the size in bytes of a suspended upload of path, from which
+// File.Offset may continue, and its SHA-256. The offset is 0 if there is none,
+// or if another process writes it. The error is an *Error about the name.
 func (s *Store) Partial(path string) (offset int64, digest []byte, err error) {
 	if err := s.checkName(path); err != nil {
 		return 0, nil, err
 	}
-	if s.NoResume {
+	if s.options.NoResume {
 		return 0, nil, nil
 	}
 	dir, _ := splitPath(path)
-	d, err := s.folder(dir)
+	d, err := s.openDir(dir)
 	if err != nil {
 		return 0, nil, nil
 	}
@@ -63,9 +63,8 @@ func (s *Store) Partial(path string) (offset int64, digest []byte, err error) {
 	return info.Size(), h.Sum(nil), nil
 }
 
-// proven returns the hash that has hashed the first size bytes of f, which is
-// the partial upload of path. It reads them unless that was done for partial and
-// nobody has changed the file since.
+// resumeHash returns the hash of the first size bytes of f, the partial file of
+// path. It reads them unless Partial has, and the file is unchanged since.
 func (s *Store) resumeHash(path string, f *os.File, info fs.FileInfo, size int64) (hash.Hash, error) {
 	s.mu.Lock()
 	p, ok := s.prefixHashes[path]
@@ -89,15 +88,15 @@ func (s *Store) resumeHash(path string, f *os.File, info fs.FileInfo, size int64
 func hashFile(h hash.Hash, f *os.File, n int64) (int64, error) {
 	b := getBuffer(n)
 	defer putBuffer(b)
-	// The bare interfaces keep io.CopyBuffer from going round the buffer.
+	// The bare interfaces keep io.CopyBuffer from bypassing the buffer.
 	return io.CopyBuffer(struct{ io.Writer }{h}, io.NewSectionReader(struct{ io.ReaderAt }{f}, 0, n), b)
 }
 
-// openPartial opens the partial file name in d and locks it; with create it may
-// be a new one. It returns nil if there is none, if somebody else writes it, or
-// if it is anything but a file of our own with this one name: the content would
-// not be ours, or would go elsewhere.
-func (s *Store) openPartial(d *folder, name string, create bool) (*os.File, fs.FileInfo) {
+// openPartial opens and locks the partial file name in d, with create also a
+// new one. It returns nil if there is none, if another process has locked it,
+// or if it is no regular file of this user with a single name: the content
+// would come from others, or be written elsewhere.
+func (s *Store) openPartial(d *dirHandle, name string, create bool) (*os.File, fs.FileInfo) {
 	for range 3 {
 		var f *os.File
 		err := fs.ErrExist
@@ -112,13 +111,13 @@ func (s *Store) openPartial(d *folder, name string, create bool) (*os.File, fs.F
 			return nil, nil
 		}
 		info, err := f.Stat()
-		if err != nil || !created && !s.isOurs(info) || !lock(f) {
+		if err != nil || !created && !s.isOwn(info) || !tryLock(f) {
 			_ = f.Close()
 			return nil, nil
 		}
-		// Until it was locked, somebody may have finished it: then it has its
-		// final name, and must not be touched.
-		if info, err = f.Stat(); err == nil && d.holds(name, info) {
+		// Before the lock another process may have completed the file: then it
+		// has its final name, and must not be touched.
+		if info, err = f.Stat(); err == nil && d.refersTo(name, info) {
 			return f, info
 		}
 		_ = f.Close()
@@ -126,69 +125,31 @@ func (s *Store) openPartial(d *folder, name string, create bool) (*os.File, fs.F
 	return nil, nil
 }
 
-// isOurs reports whether a file is one that nobody but this user can have put
-// content into, and that has no other name.
-func (s *Store) isOurs(info fs.FileInfo) bool {
-	return info.Mode().IsRegular() && !hasOtherNames(info) && sameOwner(info, s.probe)
+// isOwn reports whether only this user can have written to a file, and only
+// under one name.
+func (s *Store) isOwn(info fs.FileInfo) bool {
+	return info.Mode().IsRegular() && !hasHardLinks(info) && sameOwner(info, s.probeInfo)
 }
 
-// holds reports whether name is the file of info.
-func (d *folder) holds(name string, info fs.FileInfo) bool {
-	now, err := d.root.Lstat(name)
-	return err == nil && os.SameFile(now, info)
-}
-
-// prepare gets everything ready for the first byte: the file to collect it in,
-// and the space for it. d is the directory, nil if it is to be created.
-func (in *Upload) prepare(d *folder) error {
-	s := in.store
-	s.mu.Lock()
-	already := s.suspended[in.Path] // counted when it came
-	s.mu.Unlock()
-	in.charged = max(in.Size, in.Offset) - already
-	if err := s.charge(in.charged); err != nil {
-		in.charged = 0
-		return err
-	}
-	if d == nil {
-		// The directory comes after the check, so that a refusal leaves none.
-		if err := in.fits(s.top, diskOf(s.info)); err != nil {
-			return err
-		}
-		var err error
-		if d, err = s.makeFolder(in.dir); err != nil {
-			return err
-		}
-		defer d.close()
-	}
-	if err := in.open(d); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	in.charged += s.suspended[in.Path]
-	delete(s.suspended, in.Path)
-	s.mu.Unlock()
-	return nil
-}
-
-// open opens the partial file in d, empty but for what the transfer goes on
-// from. A partial file that this transfer cannot have stays as it is.
-func (in *Upload) open(d *folder) error {
-	name := partialName(in.Path)
-	if in.store.unnamed && in.Size >= 0 && in.Size <= SmallFile && in.Offset == 0 {
-		// One that an earlier, larger file has left is to be used up.
+// open opens the partial file in d, and truncates it to the offset. A partial
+// file that this upload cannot use stays as it is.
+func (u *Upload) open(d *dirHandle) error {
+	name := partialName(u.want.Path)
+	if u.store.unnamed && u.want.Size >= 0 && u.want.Size <= SmallFile && u.want.Offset == 0 {
+		// An existing partial file of an earlier, larger version is reused
+		// instead.
 		if _, err := d.root.Lstat(name); errors.Is(err, fs.ErrNotExist) {
-			if handled, err := in.openUnnamed(d); handled {
+			if handled, err := u.openUnnamed(d); handled {
 				return err
 			}
 		}
 	}
-	f, info := in.store.openPartial(d, name, true)
-	if in.Offset > 0 && (in.store.NoResume || f == nil || info.Size() < in.Offset || in.Size >= 0 && in.Size < in.Offset) {
-		in.abandon(d, name, f, info)
-		return errorf(Conflict, "no partial upload of %d bytes here", in.Offset)
+	f, info := u.store.openPartial(d, name, true)
+	if u.want.Offset > 0 && (u.store.options.NoResume || f == nil || info.Size() < u.want.Offset || u.want.Size >= 0 && u.want.Size < u.want.Offset) {
+		discard(d, name, f)
+		return errorf(Conflict, "no partial upload of %d bytes here", u.want.Offset)
 	}
-	in.resumable = f != nil && !in.store.NoResume && in.store.isOurs(info)
+	u.resumable = f != nil && !u.store.options.NoResume && u.store.isOwn(info)
 	if f == nil {
 		name = randomPartial()
 		var err error
@@ -196,43 +157,53 @@ func (in *Upload) open(d *folder) error {
 			return err
 		}
 		if info, err = f.Stat(); err != nil {
-			in.abandon(d, name, f, nil)
+			discard(d, name, f)
 			return err
 		}
 	}
-	err := in.reserve(d, diskOf(info), spaceOf(info))
+	err := u.reserve(d, deviceOf(info), allocated(info))
 	if err == nil {
-		in.hash, err = in.store.resumeHash(in.Path, f, info, in.Offset)
+		u.hash, err = u.store.resumeHash(u.want.Path, f, info, u.want.Offset)
 	}
 	if err != nil {
-		in.abandon(d, name, f, info)
+		discard(d, name, f)
 		return err
 	}
-	in.file, in.partName, in.info = f, name, info
-	in.received, in.end = in.Offset, in.Offset
-	if info.Size() != in.Offset {
-		err = f.Truncate(in.Offset)
+	u.file, u.partial, u.info = f, name, info
+	u.received, u.dataEnd = u.want.Offset, u.want.Offset
+	if err := u.allocate(d); err != nil {
+		_ = f.Truncate(u.want.Offset)
+		discard(d, name, f)
+		u.file = nil
+		return err
 	}
-	if err == nil && in.Size-in.Offset >= keepFrom {
-		in.preallocated, err = preallocate(f, in.Offset, in.Size-in.Offset)
-		if in.preallocated {
-			in.unreserve(in.reserved)
-		} else if noSpace(err) {
-			free, _ := freeSpace(d.dir)
-			err = errNoSpace(free, in.Size-in.Offset)
+	return nil
+}
+
+// allocate cuts the partial file off at the offset and preallocates the rest.
+func (u *Upload) allocate(d *dirHandle) error {
+	offset, rest := u.want.Offset, u.want.Size-u.want.Offset
+	if u.info.Size() != offset {
+		if err := u.file.Truncate(offset); err != nil {
+			return err
 		}
 	}
-	if err != nil {
-		_ = f.Truncate(in.Offset)
-		in.abandon(d, name, f, info)
-		in.file = nil
+	if rest < minSuspended {
+		return nil
+	}
+	var err error
+	if u.preallocated, err = preallocate(u.file, offset, rest); u.preallocated {
+		u.unreserve(u.reserved)
+	} else if noSpace(err) {
+		free, _ := freeSpace(d.dir)
+		return errNoSpace(free, rest)
 	}
 	return err
 }
 
-// openNameless opens a file without a name in d's file system. If handled is
-// false it has no such thing.
-func (in *Upload) openUnnamed(d *folder) (handled bool, err error) {
+// openUnnamed opens a file without a name in the file system of d. handled is
+// false if that has none.
+func (u *Upload) openUnnamed(d *dirHandle) (handled bool, err error) {
 	f, err := openUnnamed(d.dir)
 	if errors.Is(err, errors.ErrUnsupported) {
 		return false, nil
@@ -245,13 +216,13 @@ func (in *Upload) openUnnamed(d *folder) (handled bool, err error) {
 		_ = f.Close()
 		return true, err
 	}
-	in.file, in.partName, in.info, in.hash = f, "", info, sha256.New()
+	u.file, u.partial, u.info, u.hash = f, "", info, sha256.New()
 	return true, nil
 }
 
-// takesNameless reports whether a file can be given its first name when it is
-// whole, which it tries.
-func (d *folder) supportsUnnamed() bool {
+// supportsUnnamed reports whether a file without a name can get a time and then
+// a name in d, by doing so.
+func (d *dirHandle) supportsUnnamed() bool {
 	f, err := openUnnamed(d.dir)
 	if err != nil {
 		return false
@@ -264,13 +235,13 @@ func (d *folder) supportsUnnamed() bool {
 	return d.root.Remove(name) == nil
 }
 
-// abandon closes a partial file that the transfer does not get, and removes it
-// unless it holds something from before.
-func (in *Upload) abandon(d *folder, name string, f *os.File, info fs.FileInfo) {
+// discard closes a partial file that an upload does not use, and removes it if
+// it is empty. f may be nil.
+func discard(d *dirHandle, name string, f *os.File) {
 	if f == nil {
 		return
 	}
-	if now, err := f.Stat(); err == nil && now.Size() == 0 && d.holds(name, now) {
+	if now, err := f.Stat(); err == nil && now.Size() == 0 && d.refersTo(name, now) {
 		_ = d.root.Remove(name)
 	}
 	_ = f.Close()

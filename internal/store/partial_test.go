@@ -19,7 +19,8 @@ import (
 	"purr/internal/testkit"
 )
 
-// leave receives the first n bytes of content for path, and the transfer is cut.
+// leave receives the first n bytes of content for path, and suspends the
+// upload.
 func leave(t testing.TB, s *Store, path, content string, n int) (kept string, size int64) {
 	t.Helper()
 	in, _, err := s.Begin(File{Path: path, Size: int64(len(content))})
@@ -33,8 +34,8 @@ func leave(t testing.TB, s *Store, path, content string, n int) (kept string, si
 	return in.Suspend()
 }
 
-// A transfer that was cut goes on from what it has left, in the same run of the
-// receiver or in another, from the end of that or from before.
+// An upload continues from the end of a suspended one or from an earlier
+// offset, in the same Store or in another, with or without a call of Partial.
 func TestStoreResume(t *testing.T) {
 	t.Parallel()
 	content := testkit.Noise(5 << 20)
@@ -47,8 +48,8 @@ func TestStoreResume(t *testing.T) {
 					t.Fatalf("%d bytes in %s, want it in %s", size, kept, want)
 				}
 				info, err := os.Stat(kept)
-				if err != nil || info.Size() != size || info.Mode() != 0o600 || spaceOf(info) > size+1<<17 {
-					t.Errorf("%v, takes %d bytes: %v", info, spaceOf(info), err)
+				if err != nil || info.Size() != size || info.Mode() != 0o600 || allocated(info) > size+1<<17 {
+					t.Errorf("%v, takes %d bytes: %v", info, allocated(info), err)
 				}
 				if again {
 					s = openStoreIn(t, dir, Options{})
@@ -71,8 +72,8 @@ func TestStoreResume(t *testing.T) {
 	}
 }
 
-// What was kept is hashed as it is on the disk, not as it was once.
-func TestStoreResumeOfSomethingElse(t *testing.T) {
+// A partial file that was modified since Partial is hashed again.
+func TestStoreResumeModified(t *testing.T) {
 	t.Parallel()
 	content := testkit.Noise(3 << 20)
 	s, dir := openStoreTest(t, Options{})
@@ -87,7 +88,7 @@ func TestStoreResumeOfSomethingElse(t *testing.T) {
 	if _, err := f.WriteAt([]byte("other"), 1000); err != nil {
 		t.Fatal(err)
 	}
-	// The clock of a file system may tick slowly.
+	// The clock of the file system may be too coarse to show the write.
 	if err := os.Chtimes(kept, time.Time{}, time.Now().Add(time.Second)); err != nil {
 		t.Fatal(err)
 	}
@@ -99,14 +100,14 @@ func TestStoreResumeOfSomethingElse(t *testing.T) {
 	}
 }
 
-// What is not worth keeping, or not to be kept, is removed.
-func TestStoreCutKeepsNothing(t *testing.T) {
+// Suspend removes small partial files, and with NoResume all.
+func TestSuspendKeepsNothing(t *testing.T) {
 	t.Parallel()
 	content := testkit.Noise(3 << 20)
 	for _, c := range []struct {
 		o Options
 		n int
-	}{{Options{}, keepFrom - 1}, {Options{}, 0}, {Options{NoResume: true}, 2 << 20}} {
+	}{{Options{}, minSuspended - 1}, {Options{}, 0}, {Options{NoResume: true}, 2 << 20}} {
 		s, dir := openStoreTest(t, c.o)
 		if kept, size := leave(t, s, "f", content, c.n); kept != "" || size != 0 {
 			t.Errorf("kept %d bytes in %s", size, kept)
@@ -120,8 +121,8 @@ func TestStoreCutKeepsNothing(t *testing.T) {
 	}
 }
 
-// Nothing tells of a partial file that somebody is writing, and nobody else
-// writes it: a second transfer gets a file of its own.
+// A partial file in use is invisible to Partial and to other uploads: these get
+// partial files of their own.
 func TestStorePartialInUse(t *testing.T) {
 	t.Parallel()
 	content := testkit.Noise(3 << 20)
@@ -154,8 +155,8 @@ func TestStorePartialInUse(t *testing.T) {
 	}
 }
 
-// Something that is not a file of ours stands where the partial file would be:
-// it is neither written nor told about, and the transfer does without.
+// An entry of another kind or owner with the name of the partial file is
+// neither written nor reported, and the upload uses another name.
 func TestStorePartialReplaced(t *testing.T) {
 	t.Parallel()
 	content := testkit.Noise(3 << 20)
@@ -213,7 +214,7 @@ func TestStorePartialReplaced(t *testing.T) {
 	}
 }
 
-// Mode and time come with the file; the umask and what could be abused do not.
+// A file gets its permissions and time, less the umask and setuid bits.
 func TestStoreModeAndTime(t *testing.T) {
 	t.Parallel()
 	s, dir := openStoreTest(t, Options{})
@@ -235,7 +236,7 @@ func TestStoreModeAndTime(t *testing.T) {
 	}
 }
 
-// The umask is that of the process, and reading it changes nothing.
+// Open finds the umask of the process without changing it.
 func TestStoreUmask(t *testing.T) {
 	old := syscall.Umask(0o027)
 	defer syscall.Umask(old)
@@ -245,7 +246,7 @@ func TestStoreUmask(t *testing.T) {
 	}
 }
 
-// Links are what they were, lead down, and are the last to be made.
+// Links get their exact target, and must not lead outside.
 func TestStoreLink(t *testing.T) {
 	t.Parallel()
 	top := t.TempDir()
@@ -272,8 +273,8 @@ func TestStoreLink(t *testing.T) {
 		{"x", "../out", Forbidden, "leads outside"},
 		{"x", "/etc", Forbidden, "unsafe target"},
 		{"x", "esc/victim", Forbidden, "leads outside"},
-		{"in/x", "../../../out", Forbidden, "leads outside"}, // by its text
-		{"in/x", "../file", Forbidden, "leads outside"},      // passes a link, so ".." is not what it seems
+		{"in/x", "../../../out", Forbidden, "leads outside"}, // lexically
+		{"in/x", "../file", Forbidden, "leads outside"},      // passes a link, so ".." climbs elsewhere
 		{"esc/x", "victim", Forbidden, "symbolic link in the way: esc"},
 		{"up/here/x", "../out", Forbidden, "leads outside"}, // lexically dst/up/out, really out
 		{"x", ".ssh", Forbidden, "unsafe target"},
@@ -287,7 +288,7 @@ func TestStoreLink(t *testing.T) {
 	}
 }
 
-// A file system without a rename that replaces nothing has second names.
+// link(2) replaces the missing rename without replacement.
 func TestRenameByLink(t *testing.T) {
 	t.Parallel()
 	s, dir := openStoreTest(t, Options{})

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"fmt"
 	"hash"
 	"io"
@@ -14,64 +13,67 @@ import (
 	"purr/internal/digest"
 )
 
-// An incoming is a file on its way in. One goroutine uses it: receive, and then
-// commit, cut or drop.
+// An Upload is a file that is being received. One goroutine uses it: it calls
+// Receive, and then Commit, Suspend or Abort.
 type Upload struct {
-	File
+	want      File
 	store     *Store
-	dir, base string   // of path
-	resumable bool     // the partial file has the name under which a resume looks for it
-	partName  string   // "" while it has no name
-	file      *os.File // the partial file, locked; nil once it is given up
+	dir, base string   // of want.Path
+	resumable bool     // the partial file has the name that Partial looks for
+	partial   string   // name of the partial file; "" while it has none
+	file      *os.File // the partial file, locked; nil after the end
 	info      fs.FileInfo
-	hash      hash.Hash // has hashed the first received bytes, unless receive runs
-	received  int64     // bytes, with those that were there before
-	end       int64     // of the file: zeros that come behind it are left to the file system
+	hash      hash.Hash // of the first received bytes, except during Receive
+	received  int64     // bytes, with those before the offset
+	dataEnd   int64     // offset behind the last byte written; zeros behind it are a hole
 
 	preallocated bool
-	charged      int64  // bytes counted against maxSize
-	disk         uint64 // where the promised bytes are
-	reserved     int64  // bytes for which there was room, and which are neither written nor preallocated
+	charged      int64  // bytes counted against Options.MaxSize
+	device       uint64 // of the reserved bytes
+	reserved     int64  // bytes that are neither written nor preallocated yet
 }
 
-// smallFile is the most, in bytes, of a file that is hashed where it is received;
-// a larger one is in a goroutine beside that.
+// SmallFile is the largest size in bytes of a file that is hashed by the
+// goroutine that receives it.
 const SmallFile = 256 << 10
 
-// receive takes the content from src until its end. moved is called with the
-// number of bytes whenever some have come. The error is a refusal if they cannot
-// be stored or are more than was announced (then nothing is kept, whatever the
-// caller ends the incoming with), else src's own.
-func (in *Upload) Receive(src io.Reader, moved func(n int)) error {
-	err := in.receiveSmall(src, moved)
+// Receive writes the content from src until io.EOF. It calls moved, if not nil,
+// with the number of bytes after each read. An *Error means that the content
+// cannot be stored or exceeds its announced size, and that the Upload has been
+// aborted. Other errors are those of src; what has arrived can be suspended.
+func (u *Upload) Receive(src io.Reader, moved func(n int)) error {
+	if moved == nil {
+		moved = func(int) {}
+	}
+	err := u.receiveSmall(src, moved)
 	if err == errNotSmall {
-		err = in.receiveLarge(src, moved)
+		err = u.receiveLarge(src, moved)
 	}
 	if _, ok := err.(*Error); ok {
-		in.Abort()
+		u.Abort()
 	}
 	return err
 }
 
 var errNotSmall = fmt.Errorf("more than %d bytes", SmallFile)
 
-// receiveSmall is receive for files that are small, or may be: it hashes between
-// reading and writing. It returns errNotSmall with src not at its end if they are
-// not.
-func (in *Upload) receiveSmall(src io.Reader, moved func(n int)) error {
-	if in.Size-in.Offset > SmallFile {
+// receiveSmall receives a file of at most SmallFile bytes, and hashes between
+// reading and writing. For a larger one it returns errNotSmall before the end
+// of src.
+func (u *Upload) receiveSmall(src io.Reader, moved func(n int)) error {
+	if u.want.Size-u.want.Offset > SmallFile {
 		return errNotSmall
 	}
-	buf := getBuffer(in.Size - in.Offset)
+	buf := getBuffer(u.want.Size - u.want.Offset)
 	defer putBuffer(buf)
-	for in.received-in.Offset < SmallFile {
+	for u.received-u.want.Offset < SmallFile {
 		n, err := src.Read(buf)
 		if n > 0 {
 			moved(n)
-			if err := in.write(buf[:n]); err != nil {
+			if err := u.write(buf[:n]); err != nil {
 				return err
 			}
-			_, _ = in.hash.Write(buf[:n])
+			_, _ = u.hash.Write(buf[:n])
 		}
 		if err == io.EOF {
 			return nil
@@ -83,13 +85,12 @@ func (in *Upload) receiveSmall(src io.Reader, moved func(n int)) error {
 	return errNotSmall
 }
 
-// receiveLarge reads, writes and hashes in three goroutines. A block is written
-// and hashed when it is full, so what src delivers in small pieces does not cost
-// more.
-func (in *Upload) receiveLarge(src io.Reader, moved func(n int)) (err error) {
-	d := digest.New(in.hash)
+// receiveLarge reads, writes and hashes in three goroutines. It fills a block
+// before passing it on, so small reads from src do not cost more.
+func (u *Upload) receiveLarge(src io.Reader, moved func(n int)) (err error) {
+	d := digest.New(u.hash)
 	defer d.Sum()
-	w := in.newBlockWriter(d)
+	w := u.newBlockWriter(d)
 	for err == nil && !w.failed.Load() {
 		block, n := d.Block(), 0
 		for n < len(block) && err == nil && !w.failed.Load() {
@@ -110,23 +111,22 @@ func (in *Upload) receiveLarge(src io.Reader, moved func(n int)) (err error) {
 	return err
 }
 
-// A blockWriter writes what has come of a file while more is read, and passes it
-// on to be hashed.
+// A blockWriter writes blocks to the partial file and passes them on to be
+// hashed, while the next are read.
 type blockWriter struct {
-	full   chan []byte // a digester's blocks to write, in order; closed by close
-	failed atomic.Bool // whether a write has failed: nothing is written any more
-	done   chan error  // told of the first failure, or nil
+	full   chan []byte // blocks of the Hasher, in order; closed by close
+	failed atomic.Bool // a write has failed, and nothing is written any more
+	done   chan error  // receives the first error, or nil
 }
 
-// newBlockWriter starts the goroutine, which has in to itself until close has
-// returned.
-func (in *Upload) newBlockWriter(d *digest.Hasher) *blockWriter {
+// newBlockWriter starts the goroutine, which uses u until close returns.
+func (u *Upload) newBlockWriter(d *digest.Hasher) *blockWriter {
 	w := &blockWriter{full: make(chan []byte, digest.Blocks), done: make(chan error, 1)}
 	go func() {
 		var err error
 		for b := range w.full {
 			if err == nil {
-				if err = in.write(b); err != nil {
+				if err = u.write(b); err != nil {
 					w.failed.Store(true)
 				}
 			}
@@ -137,150 +137,120 @@ func (in *Upload) newBlockWriter(d *digest.Hasher) *blockWriter {
 	return w
 }
 
-// close ends the goroutine when everything is written, and returns what has
-// failed. It is called before the digester's sum.
+// close waits until everything is written, and returns the first error. It
+// comes before the Sum of the Hasher.
 func (w *blockWriter) close() error {
 	close(w.full)
 	return <-w.done
 }
 
 // write adds b to the partial file.
-func (in *Upload) write(b []byte) error {
-	next := in.received + int64(len(b))
-	if in.Size >= 0 && next > in.Size {
-		return errorf(Mismatch, "more than the %d bytes announced", in.Size)
+func (u *Upload) write(b []byte) error {
+	next := u.received + int64(len(b))
+	if u.want.Size >= 0 && next > u.want.Size {
+		return errorf(Mismatch, "more than the %d bytes announced", u.want.Size)
 	}
-	if next > in.charged {
-		if err := in.store.charge(next - in.charged); err != nil {
+	if next > u.charged {
+		if err := u.store.charge(next - u.charged); err != nil {
 			return err
 		}
-		in.charged = next
+		u.charged = next
 	}
-	if err := in.writeHoles(b); err != nil {
+	if err := u.writeSparse(b); err != nil {
 		return writeError(err)
 	}
-	in.received = next
-	in.unreserve(int64(len(b)))
+	u.received = next
+	u.unreserve(int64(len(b)))
 	return nil
 }
 
-// holeSize is the least number of zeros, in bytes, that become a hole.
-const holeSize = 64 << 10
+// sum returns the SHA-256 of the first received bytes.
+func (u *Upload) sum() []byte { return u.hash.Sum(nil) }
 
-var zeros [holeSize]byte
-
-// writeHoles writes b behind what was received, but for blocks of zeros: there
-// the file keeps, or gets, a hole.
-func (in *Upload) writeHoles(b []byte) error {
-	at := in.received
-	for len(b) > 0 {
-		data, hole := splitZeros(b, at)
-		if len(data) > 0 {
-			if _, err := in.file.WriteAt(data, at); err != nil {
-				return err
-			}
-			at += int64(len(data))
-			in.end = at
-		}
-		if hole > 0 && in.preallocated {
-			// ext4 gives nothing back behind the end of a file.
-			if err := in.file.Truncate(at + hole); err != nil {
-				return err
-			}
-			punch(in.file, at, hole)
-			in.end = at + hole
-		}
-		at += hole
-		b = b[len(data)+int(hole):]
-	}
-	return nil
-}
-
-// splitZeros returns the beginning of b, which is to stand at offset at, up to
-// the first whole block of zeros, and how many bytes of such blocks follow.
-func splitZeros(b []byte, at int64) (data []byte, hole int64) {
-	n := int((holeSize - at%holeSize) % holeSize) // to where the first block begins
-	for ; n+holeSize <= len(b); n += holeSize {
-		if isZero(b[n : n+holeSize]) {
-			break
-		}
-	}
-	if n+holeSize > len(b) {
-		return b, 0
-	}
-	end := n + holeSize
-	for end+holeSize <= len(b) && isZero(b[end:end+holeSize]) {
-		end += holeSize
-	}
-	return b[:n], int64(end - n)
-}
-
-// isZero reports whether a block holds zeros only. Most others show it in their
-// first bytes.
-func isZero(block []byte) bool {
-	return bytes.Equal(block[:16], zeros[:16]) && bytes.Equal(block, zeros[:])
-}
-
-// sum is the SHA-256 of what was received, with what was there before.
-func (in *Upload) sum() []byte { return in.hash.Sum(nil) }
-
-// cut ends a transfer that was cut off. It returns the path of the partial file
-// that a later one can go on from, and its size in bytes; "" if there is none.
-func (in *Upload) Suspend() (kept string, size int64) {
-	if in.file == nil {
+// Suspend ends an interrupted transfer, and keeps the partial file if it can be
+// continued and has at least 1 MiB. It returns the path and size in bytes of
+// that file, or "" and 0.
+func (u *Upload) Suspend() (kept string, size int64) {
+	if u.file == nil {
 		return "", 0
 	}
-	// This also gives back the space behind what was received.
-	if !in.resumable || in.received < keepFrom || in.file.Truncate(in.received) != nil {
-		in.Abort()
+	// Truncate also releases space that was preallocated behind the data.
+	if !u.resumable || u.received < minSuspended || u.file.Truncate(u.received) != nil {
+		u.Abort()
 		return "", 0
 	}
-	s := in.store
-	if s.MaxSize > 0 {
+	s := u.store
+	if s.options.MaxSize > 0 {
 		s.mu.Lock()
-		s.suspended[in.Path] = in.received
+		s.suspended[u.want.Path] = u.received
 		s.mu.Unlock()
-		in.charged -= in.received
+		u.charged -= u.received
 	}
-	in.release()
-	return filepath.Join(s.path, filepath.FromSlash(in.dir), in.partName), in.received
+	u.release()
+	return filepath.Join(s.path, filepath.FromSlash(u.dir), u.partial), u.received
 }
 
-// drop ends a transfer of which nothing is to stay.
-func (in *Upload) Abort() {
-	if in.file == nil {
+// Abort ends the transfer and removes the partial file. After the end it does
+// nothing.
+func (u *Upload) Abort() {
+	if u.file == nil {
 		return
 	}
-	in.removePartial()
-	in.release()
+	u.removePartial()
+	u.release()
 }
 
-// removePartial removes the partial file if it still is where it was. Where
-// somebody has moved it, it is theirs.
-func (in *Upload) removePartial() {
-	if in.partName == "" {
+// removePartial removes the partial file, unless another process has moved it.
+func (u *Upload) removePartial() {
+	if u.partial == "" {
 		return
 	}
-	d, err := in.store.folder(in.dir)
+	d, err := u.store.openDir(u.dir)
 	if err != nil {
 		return
 	}
 	defer d.close()
-	if d.holds(in.partName, in.info) {
-		_ = d.root.Remove(in.partName)
+	if d.refersTo(u.partial, u.info) {
+		_ = d.root.Remove(u.partial)
 	}
 }
 
-// The buffers of transfers that have none of their own: a thousand small files
-// may arrive at once.
+// release frees everything that the upload holds: its path can be received
+// again.
+func (u *Upload) release() {
+	s := u.store
+	u.closeFile()
+	s.unclaim(u.want.Path)
+	s.refund(u.charged)
+	u.unreserve(u.reserved)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.createdDirs[s.hashPath(u.dir)]; ok {
+		s.emptyDirs[u.dir] = struct{}{}
+	}
+}
+
+func (u *Upload) closeFile() {
+	if u.file == nil {
+		return
+	}
+	if u.partial != "" { // a file without a name is not locked
+		unlock(u.file)
+	}
+	_ = u.file.Close()
+	u.file = nil
+}
+
+// bufferPools holds the buffers of uploads that have no Hasher: there may be
+// thousands of small files at once.
 var bufferPools = [...]struct {
 	size int64
 	sync.Pool
 }{{size: 4 << 10}, {size: 32 << 10}}
 
-// getBuffer lends a buffer for n bytes, -1 if that is not known: one of the
-// size of the content or, for more, one that is large enough to make little of
-// the cost of a system call. putBuffer takes it back.
+// getBuffer returns a buffer for n bytes, -1 if unknown. For more than 4 KiB it
+// has 32 KiB, where the cost of the system call hardly counts. The caller
+// returns it with putBuffer.
 func getBuffer(n int64) []byte {
 	p := &bufferPools[0]
 	if n < 0 || n > p.size {

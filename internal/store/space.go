@@ -11,14 +11,14 @@ import (
 	"purr/internal/sys"
 )
 
-// freeSpace is how many bytes this user can still write to dir's file system;
-// ok is false where that is not known.
+// freeSpace returns the bytes that this user can write to the file system of
+// dir; ok is false if they are unknown.
 func freeSpace(dir *os.File) (free int64, ok bool) {
 	var st unix.Statfs_t
 	if err := sys.OnFD(dir, func(fd int) error { return unix.Fstatfs(fd, &st) }); err != nil || st.Bsize <= 0 {
 		return 0, false
 	}
-	// FreeBSD counts below zero when only the reserve is left.
+	// On FreeBSD Bavail is negative when only the reserve is left.
 	blocks := max(0, int64(st.Bavail))
 	return min(blocks, math.MaxInt64/int64(st.Bsize)) * int64(st.Bsize), true
 }

@@ -9,6 +9,8 @@ import (
 	"purr/internal/sys"
 )
 
+// freeSpace returns the bytes that this user can write to the file system of
+// dir; ok is false if they are unknown.
 func freeSpace(dir *os.File) (free int64, ok bool) {
 	var st unix.Statfs_t
 	if err := sys.OnFD(dir, func(fd int) error { return unix.Fstatfs(fd, &st) }); err != nil || st.F_bsize == 0 {

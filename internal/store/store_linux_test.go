@@ -15,8 +15,7 @@ import (
 	"purr/internal/testkit"
 )
 
-// Disks that are small, read-only or somebody else's: nothing stays on them of
-// what they do not take.
+// A full or read-only file system refuses files, and keeps nothing of them.
 func TestStoreDisks(t *testing.T) {
 	if !testkit.InNamespaces(t) {
 		return
@@ -25,14 +24,14 @@ func TestStoreDisks(t *testing.T) {
 	content := testkit.Noise(8 << 20)
 	s := openStoreIn(t, "/run", Options{})
 
-	// Before any data: the size is known to be too much.
+	// Before any data: the announced size is too large.
 	_, _, err := s.Begin(File{Path: "d/f", Size: 8_000_000})
 	refuses(t, err, NoSpace, "not enough space: 4194304 bytes free, 8000000 needed")
 	if got := tree(t, "/run"); got != "" {
 		t.Errorf("after a refusal: %s", got)
 	}
 
-	// Before any data, though the file alone would fit: the space is reserved.
+	// Before any data: the file alone would fit, but the space is reserved.
 	in, _, err := s.Begin(File{Path: "first", Size: 3 << 20})
 	if err != nil {
 		t.Fatal(err)
@@ -46,10 +45,10 @@ func TestStoreDisks(t *testing.T) {
 	refuses(t, err, NoSpace, "not enough space: 1048576 bytes free, 2097152 needed")
 	in.Abort()
 	if len(s.reserved) > 0 {
-		t.Errorf("still promised: %v", s.reserved)
+		t.Errorf("still reserved: %v", s.reserved)
 	}
 
-	// Midway: the size was not known.
+	// Midway: the size was unknown.
 	for range 2 {
 		_, err = put(s, File{Path: "f", Size: -1}, content)
 		refuses(t, err, NoSpace, "no space left on device; partial removed")
@@ -61,7 +60,7 @@ func TestStoreDisks(t *testing.T) {
 		t.Errorf("%d bytes free again", free)
 	}
 
-	// What was kept for a resume is not needed twice.
+	// The space of a suspended upload is not reserved again.
 	if kept, _ := leave(t, s, "f", content[:3<<20], 2<<20); kept == "" {
 		t.Fatal("nothing kept")
 	}
@@ -88,13 +87,13 @@ func TestStoreDisks(t *testing.T) {
 	testkit.MustRun(t, "mount -o remount,rw /run")
 }
 
-// as runs f as another user, as far as files are concerned.
+// as runs f with the file system user ID of another user.
 func as(t *testing.T, uid int, f func()) {
 	t.Helper()
 	done := make(chan bool)
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // and never unlocks: the thread ends here
+		runtime.LockOSThread() // without unlocking: the thread ends with the goroutine
 		if err := unix.Setfsuid(uid); err != nil {
 			return
 		}
@@ -108,11 +107,11 @@ func as(t *testing.T, uid int, f func()) {
 	}
 }
 
-// Where this user may not write, nothing is received.
+// Directories without write permission refuse files.
 func TestStorePermissions(t *testing.T) {
 	t.Parallel()
 	top := t.TempDir()
-	// The directories above belong to root and are not for others.
+	// Other users need access to the directories above.
 	lay(t, top, "dst/locked/", "dst/open/", "dst/file")
 	for dir := top; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
 		if err := os.Chmod(dir, 0o755); err != nil {
@@ -141,7 +140,7 @@ func TestStorePermissions(t *testing.T) {
 		}
 		refuses(t, s.Mkdir("locked/d", 0, time.Time{}), Forbidden, "permission denied")
 		refuses(t, s.Symlink("locked/l", "f"), Forbidden, "permission denied")
-		// Whether it is the same is nobody's business who may not read it.
+		// An unreadable file is not reported as identical.
 		_, _, err = s.Begin(File{Path: "file", Size: 3, Digest: testkit.SHA256("old")})
 		refuses(t, err, Exists, "exists")
 		in, _, err := s.Begin(File{Path: "open/f", Size: 3})
@@ -162,8 +161,8 @@ func TestStorePermissions(t *testing.T) {
 	}
 }
 
-// Holes stay holes, also where the space was reserved, and zeros that are none
-// are kept.
+// Aligned blocks of zeros become holes, also after preallocation; the content
+// stays the same.
 func TestStoreHoles(t *testing.T) {
 	t.Parallel()
 	block := testkit.Noise(holeSize)
@@ -197,17 +196,16 @@ func TestStoreHoles(t *testing.T) {
 					t.Fatal(err)
 				}
 				data := int64(len(content) - strings.Count(content, hole)*len(hole))
-				if most := data + 6*holeSize; spaceOf(info) > most {
-					t.Errorf("%d (size known: %t, resumed: %t): takes %d bytes for %d of data", i, known, resumed, spaceOf(info), data)
+				if most := data + 6*holeSize; allocated(info) > most {
+					t.Errorf("%d (size known: %t, resumed: %t): takes %d bytes for %d of data", i, known, resumed, allocated(info), data)
 				}
 			}
 		}
 	}
 }
 
-// Somebody exchanges directories and links all the time, so that the way to a
-// file leads now inside, now outside. No byte goes outside, and what is said to
-// be stored is inside.
+// A directory is exchanged with a link to the outside all the time. No file is
+// created outside, and every stored file is inside.
 func TestStoreHostileRenames(t *testing.T) {
 	t.Parallel()
 	top := t.TempDir()
@@ -252,13 +250,13 @@ func TestStoreHostileRenames(t *testing.T) {
 		t.Errorf("outside:\n%s", got)
 	}
 	if got := strings.Count(tree(t, dst), "/f"); got != took {
-		t.Errorf("%d files, %d said to be stored", got, took)
+		t.Errorf("%d files, %d reported as stored", got, took)
 	}
 }
 
-// What is promised for a file is what will be written of it, and nothing is
-// promised once it is stored: whatever of it was there before, hole or data.
-func TestStorePromise(t *testing.T) {
+// A reservation covers the bytes to be written, and ends with the upload, also
+// for resumed files with holes.
+func TestReservation(t *testing.T) {
 	t.Parallel()
 	s, err := Open(testkit.InMemory(t), Options{})
 	if err != nil {
@@ -271,7 +269,7 @@ func TestStorePromise(t *testing.T) {
 		t.Fatal(offset, err)
 	}
 	if len(s.reserved) > 0 {
-		t.Errorf("stored, and still promised: %v", s.reserved)
+		t.Errorf("stored, but still reserved: %v", s.reserved)
 	}
 	leave(t, s, "data", content, 3<<20)
 	in, _, err := s.Begin(File{Path: "data", Size: int64(len(content))}) // from its beginning
@@ -279,20 +277,20 @@ func TestStorePromise(t *testing.T) {
 		t.Fatal(err)
 	}
 	if in.reserved != int64(len(content)) {
-		t.Errorf("promised %d of %d bytes", in.reserved, len(content))
+		t.Errorf("reserved %d of %d bytes", in.reserved, len(content))
 	}
 	in.Abort()
 	if len(s.reserved) > 0 {
-		t.Errorf("dropped, and still promised: %v", s.reserved)
+		t.Errorf("dropped, but still reserved: %v", s.reserved)
 	}
 }
 
-// A directory that was removed while it was lent is made again.
-func TestStoreRemovedFolder(t *testing.T) {
+// A directory that was removed while it was cached is created again.
+func TestRemovedDir(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{1000, SmallFile + 1} {
 		s, dir := openStoreTest(t, Options{})
-		for range 2 { // it is lent to the second
+		for range 2 { // the second gets the cached handle
 			if _, err := put(s, File{Path: "d/" + rand.Text(), Size: int64(size)}, testkit.Noise(size)); err != nil {
 				t.Fatal(err)
 			}

@@ -8,11 +8,16 @@ import (
 	"time"
 )
 
+// Only Linux has files without a name.
+
 func openUnnamed(*os.File) (*os.File, error)    { return nil, errors.ErrUnsupported }
 func linkUnnamed(_, _ *os.File, _ string) error { return errors.ErrUnsupported }
 
+// The partial file grows as it is written, gets its time by its name, and is
+// synced alone.
+
 func preallocate(*os.File, int64, int64) (bool, error) { return false, nil }
-func punch(*os.File, int64, int64)                     {}
+func punchHole(*os.File, int64, int64)                 {}
 func setOpenTime(*os.File, time.Time) bool             { return false }
-func syncTogether(*os.File) bool                       { return false }
-func written(*os.File) error                           { return nil }
+func syncFilesystem(*os.File) bool                     { return false }
+func writebackError(*os.File) error                    { return nil }

@@ -50,10 +50,10 @@ func put(s *Store, a File, content string) (*Stored, error) {
 	return in.Commit(nil)
 }
 
-// A file of any size, known before or not, arrives under its name.
+// Files of all sizes, announced or not, arrive under their names.
 func TestStore(t *testing.T) {
 	t.Parallel()
-	for _, size := range []int{0, 1, 4096, 5000, SmallFile, SmallFile + 1, keepFrom, 3<<20 + 7} {
+	for _, size := range []int{0, 1, 4096, 5000, SmallFile, SmallFile + 1, minSuspended, 3<<20 + 7} {
 		for _, known := range []bool{true, false} {
 			s, dir := openStoreTest(t, Options{})
 			content := testkit.Noise(size)
@@ -75,8 +75,8 @@ func TestStore(t *testing.T) {
 	}
 }
 
-// tree is what stands in a directory: path, type, size and content's beginning
-// of each entry.
+// tree lists the entries of a directory with path, type, size and the beginning
+// of the digest.
 func tree(t testing.TB, dir string) string {
 	t.Helper()
 	var b strings.Builder
@@ -143,7 +143,7 @@ func lay(t testing.TB, dir string, entries ...string) {
 	}
 }
 
-// Every refusal leaves the directory as it was, and what is beside it.
+// A refused file changes nothing, inside or outside the directory.
 func TestStoreRefuses(t *testing.T) {
 	t.Parallel()
 	big := testkit.Noise(2 << 20)
@@ -191,7 +191,7 @@ func TestStoreRefuses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for range 2 { // what was refused may come again, and be refused again
+			for range 2 { // a second attempt is refused in the same way
 				_, err = put(s, c.a, c.content)
 				refuses(t, err, c.kind, c.text)
 			}
@@ -205,7 +205,7 @@ func TestStoreRefuses(t *testing.T) {
 	}
 }
 
-// A digest at the end that is not that of the content, or of the announcement.
+// A digest at the end differs from the content or from the announced digest.
 func TestStoreDigestAtTheEnd(t *testing.T) {
 	t.Parallel()
 	s, dir := openStoreTest(t, Options{})
@@ -225,7 +225,7 @@ func TestStoreDigestAtTheEnd(t *testing.T) {
 	}
 }
 
-// What is there already is not received again, whatever the options.
+// An identical file is not received again, whatever the options.
 func TestStoreIdentical(t *testing.T) {
 	t.Parallel()
 	for _, o := range []Options{{}, {Force: true}, {Rename: true}} {
@@ -266,13 +266,13 @@ func TestStoreForceAndRename(t *testing.T) {
 	}
 }
 
-// --max-size counts everything that a store takes in, and what a transfer that
-// was cut has left.
+// Options.MaxSize counts stored files and suspended uploads, but not aborted
+// ones.
 func TestStoreMaxSize(t *testing.T) {
 	t.Parallel()
 	s, _ := openStoreTest(t, Options{MaxSize: 4 << 20})
 	content := testkit.Noise(3 << 20)
-	for range 3 { // what is dropped does not count
+	for range 3 { // an aborted upload does not count
 		in, _, err := s.Begin(File{Path: "a", Size: int64(len(content))})
 		if err != nil {
 			t.Fatal(err)
@@ -304,7 +304,8 @@ func TestStoreMaxSize(t *testing.T) {
 	}
 }
 
-// Directories are the sender's only where this store has made them.
+// Mkdir changes permissions and time only of directories that the Store
+// created.
 func TestStoreDir(t *testing.T) {
 	t.Parallel()
 	s, dir := openStoreTest(t, Options{})
@@ -318,15 +319,15 @@ func TestStoreDir(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	for path, made := range map[string]bool{"new": true, "a/b/c": true, "a/b": true, "old": false} {
+	for path, created := range map[string]bool{"new": true, "a/b/c": true, "a/b": true, "old": false} {
 		info, err := os.Stat(filepath.Join(dir, path))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := info.ModTime().Equal(then); got != made {
+		if got := info.ModTime().Equal(then); got != created {
 			t.Errorf("%s: time %v", path, info.ModTime())
 		}
-		if got := info.Mode().Perm() == 0o700; got != made && runtime.GOOS != "windows" {
+		if got := info.Mode().Perm() == 0o700; got != created && runtime.GOOS != "windows" {
 			t.Errorf("%s: mode %v", path, info.Mode())
 		}
 	}
@@ -339,9 +340,9 @@ func TestStoreDir(t *testing.T) {
 	}
 }
 
-// A directory that was made for a file that did not come goes with the store,
-// one that was asked for stays.
-func TestStoreHollow(t *testing.T) {
+// Close removes a directory that was created for a file that did not arrive,
+// but not one that Mkdir has created.
+func TestEmptyDirs(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s, err := Open(dir, Options{})
@@ -367,8 +368,8 @@ func TestStoreHollow(t *testing.T) {
 	}
 }
 
-// openStore refuses what it could not receive into, and leaves nothing.
-func TestOpenStore(t *testing.T) {
+// Open fails for a directory that is none, and leaves no file behind.
+func TestOpen(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	lay(t, dir, "file")

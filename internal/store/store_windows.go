@@ -9,44 +9,49 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// openEntry opens the file name in d. os.Root follows a link to within d only,
-// and the caller compares what it got with what has the name.
-func openEntry(d *folder, name string, flag int) (*os.File, error) {
+// openEntry opens the entry name of d. os.Root follows only links that stay
+// within d, and the caller compares the open file with the entry.
+func openEntry(d *dirHandle, name string, flag int) (*os.File, error) {
 	return d.root.OpenFile(name, flag, 0o600)
 }
 
-// hasOtherNames and sameOwner: a directory of Windows does not tell.
-func hasOtherNames(fs.FileInfo) bool  { return false }
+// hasHardLinks and sameOwner return the common answer: a FileInfo of Windows
+// holds neither links nor owner.
+func hasHardLinks(fs.FileInfo) bool   { return false }
 func sameOwner(_, _ fs.FileInfo) bool { return true }
 
-// removed is false: an open directory does not tell, either.
-func removed(fs.FileInfo) bool { return false }
+// isUnlinked returns false: a FileInfo of Windows does not show it.
+func isUnlinked(fs.FileInfo) bool { return false }
 
-func spaceOf(info fs.FileInfo) int64 { return info.Size() }
+// allocated returns the size: holes are not visible.
+func allocated(info fs.FileInfo) int64 { return info.Size() }
 
-// diskOf takes everything for one volume.
-func diskOf(fs.FileInfo) uint64 { return 0 }
+// deviceOf treats everything as one volume.
+func deviceOf(fs.FileInfo) uint64 { return 0 }
 
-func sameDisk(_, _ fs.FileInfo) bool { return false }
+// sameDevice returns false, so that every file is synced alone.
+func sameDevice(_, _ fs.FileInfo) bool { return false }
 
-// lock takes f by one byte far behind its content: the locks of Windows are
-// mandatory, and others may read the file.
-func lock(f *os.File) bool {
+// tryLock locks one byte far behind the content: LockFileEx. Locks are
+// mandatory on Windows, and other processes may read the content.
+func tryLock(f *os.File) bool {
 	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
 	at := windows.Overlapped{OffsetHigh: 1 << 30}
 	return windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, &at) == nil
 }
 
-// unlock leaves it to the close of the file.
+// unlock does nothing: the lock ends when the file is closed.
 func unlock(*os.File) {}
 
-// setMode does nothing: the mode of Windows is an attribute that would only
-// keep the file from being renamed or removed.
+// setMode does nothing: os maps permissions to the read-only attribute, which
+// would keep the file from being renamed or removed.
 func setMode(*os.File, fs.FileMode) error { return nil }
 
-// syncFolder does nothing: Windows writes names with the file system's log.
-func syncFolder(*os.File) error { return nil }
+// syncDir does nothing: NTFS writes names with its log.
+func syncDir(*os.File) error { return nil }
 
+// freeSpace returns the bytes that this user can write to the volume of dir; ok
+// is false if they are unknown.
 func freeSpace(dir *os.File) (free int64, ok bool) {
 	name, err := windows.UTF16PtrFromString(dir.Name())
 	if err != nil {
@@ -59,6 +64,7 @@ func freeSpace(dir *os.File) (free int64, ok bool) {
 	return int64(min(available, math.MaxInt64)), true
 }
 
+// noSpace reports whether err means that the volume is full.
 func noSpace(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL)
 }

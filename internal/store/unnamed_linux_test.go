@@ -9,38 +9,37 @@ import (
 	"purr/internal/testkit"
 )
 
-// A small file that has no name while it comes in does all that one with a
-// partial name does, and where the system has no such files nothing differs.
-func TestStoreNameless(t *testing.T) {
+// A file without a name is received like one with a partial name.
+func TestUnnamed(t *testing.T) {
 	t.Parallel()
-	for _, nameless := range []bool{true, false} {
+	for _, unnamed := range []bool{true, false} {
 		s, dir := openStoreTest(t, Options{})
 		if !s.unnamed {
 			t.Fatal("no file without a name on this file system")
 		}
-		s.unnamed = nameless
+		s.unnamed = unnamed
 		a := File{Path: "d/f", Size: 3, Mode: 0o640}
 		in, _, err := s.Begin(a)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if (in.partName == "") != nameless {
-			t.Errorf("partial name %q", in.partName)
+		if (in.partial == "") != unnamed {
+			t.Errorf("partial name %q", in.partial)
 		}
-		if left, err := os.ReadDir(filepath.Join(dir, "d")); err != nil || (len(left) == 0) != nameless {
+		if left, err := os.ReadDir(filepath.Join(dir, "d")); err != nil || (len(left) == 0) != unnamed {
 			t.Errorf("left %v, %v", left, err)
 		}
 		in.Abort()
 		for _, c := range []struct {
 			Options
-			content, path string // path: "" is refused
+			content, path string // path "": refused
 		}{
 			{content: "one", path: "d/f"},
 			{content: "two"},
 			{Options{Force: true}, "two", "d/f"},
 			{Options{Rename: true}, "six", "d/f (1)"},
 		} {
-			s.Force, s.Rename = c.Force, c.Rename
+			s.options.Force, s.options.Rename = c.Force, c.Rename
 			got, err := put(s, a, c.content)
 			if c.path == "" {
 				if !errors.As(err, new(*Error)) {
@@ -63,9 +62,8 @@ func TestStoreNameless(t *testing.T) {
 	}
 }
 
-// A directory that was lent and has been removed or moved meanwhile takes
-// nothing in.
-func TestStoreLent(t *testing.T) {
+// A cached directory that was removed or moved meanwhile receives nothing.
+func TestDirCache(t *testing.T) {
 	t.Parallel()
 	s, dir := openStoreTest(t, Options{})
 	for i, meanwhile := range []func(d string) error{
@@ -84,10 +82,10 @@ func TestStoreLent(t *testing.T) {
 		}
 	}
 	if left, _ := os.ReadDir(filepath.Join(dir, "d.moved")); len(left) != 1 {
-		t.Errorf("left where nobody looks: %v", left)
+		t.Errorf("left in the moved directory: %v", left)
 	}
 	if n := len(s.dirs.byPath); n > maxCachedDirs {
-		t.Errorf("%d directories lent", n)
+		t.Errorf("%d directories cached", n)
 	}
 	for i := range 3 * maxCachedDirs {
 		if _, err := put(s, File{Path: filepath.Join(string(rune('A'+i)), "f"), Size: 1}, "x"); err != nil {
@@ -95,6 +93,6 @@ func TestStoreLent(t *testing.T) {
 		}
 	}
 	if n := len(s.dirs.byPath); n > maxCachedDirs {
-		t.Errorf("%d directories lent", n)
+		t.Errorf("%d directories cached", n)
 	}
 }

@@ -1,0 +1,123 @@
+package store
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"io/fs"
+	"os"
+)
+
+// Begin prepares for the content of a file. It returns either an Upload, which
+// the caller ends by Commit, Suspend or Abort; or the Stored file if size and
+// digest show that the same file is there already, also with Options.Force; or
+// an *Error.
+func (s *Store) Begin(f File) (*Upload, *Stored, error) {
+	if err := s.checkName(f.Path); err != nil {
+		return nil, nil, err
+	}
+	u := &Upload{want: f, store: s}
+	u.dir, u.base = splitPath(f.Path)
+	d, err := s.dirs.open(s, u.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	if d != nil {
+		defer d.close()
+		if same, err := u.lookup(d); same != nil || err != nil {
+			return nil, same, err
+		}
+	}
+	if !s.claim(f.Path) {
+		return nil, nil, errorf(Conflict, "being received already")
+	}
+	err = u.prepare(d)
+	if d != nil && errors.Is(err, fs.ErrNotExist) { // the directory was removed while it was open
+		s.dirs.evict(u.dir)
+		s.refund(u.charged)
+		err = u.prepare(nil)
+	}
+	if err != nil {
+		u.release()
+		return nil, nil, diskError(err)
+	}
+	return u, nil, nil
+}
+
+// lookup returns the file in d if it is identical to the announced one, and an
+// error if the name is taken and must not be replaced.
+func (u *Upload) lookup(d *dirHandle) (*Stored, error) {
+	info, err := d.root.Lstat(u.base)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, diskError(err)
+	case info.Mode()&fs.ModeSymlink != 0:
+		switch {
+		case u.store.options.Rename:
+			return nil, nil
+		case u.store.options.Force:
+			return nil, errorf(Exists, "exists, as a symbolic link: --force replaces files only")
+		}
+		return nil, errExists()
+	case !info.Mode().IsRegular():
+		return nil, errorf(Conflict, "not a regular file there")
+	case u.want.Digest != nil && u.want.Size == info.Size() && u.isIdentical(d):
+		return &Stored{Path: u.want.Path, Size: u.want.Size, Digest: u.want.Digest, Identical: true}, nil
+	case u.store.options.Force || u.store.options.Rename:
+		return nil, nil
+	}
+	return nil, errExists()
+}
+
+// isIdentical reports whether the file under the final name has the announced
+// size and digest. A peer learns nothing else about files that it has not sent.
+func (u *Upload) isIdentical(d *dirHandle) bool {
+	f, err := openEntry(d, u.base, os.O_RDONLY)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	h := sha256.New()
+	n, err := hashFile(h, f, u.want.Size+1)
+	return err == nil && n == u.want.Size && bytes.Equal(h.Sum(nil), u.want.Digest)
+}
+
+// prepare opens the partial file and reserves the space for it. d is the
+// directory, nil if it does not exist.
+func (u *Upload) prepare(d *dirHandle) error {
+	s := u.store
+	s.mu.Lock()
+	already := s.suspended[u.want.Path] // charged when it was received
+	s.mu.Unlock()
+	u.charged = max(u.want.Size, u.want.Offset) - already
+	if err := s.charge(u.charged); err != nil {
+		u.charged = 0
+		return err
+	}
+	if d == nil {
+		// The check comes before the directory, which an error would leave
+		// behind.
+		if err := u.checkSpace(s.top, deviceOf(s.info)); err != nil {
+			return err
+		}
+		var err error
+		if d, err = s.makeDirs(u.dir); err != nil {
+			return err
+		}
+		defer d.close()
+	}
+	if err := u.open(d); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	u.charged += s.suspended[u.want.Path]
+	delete(s.suspended, u.want.Path)
+	s.mu.Unlock()
+	return nil
+}

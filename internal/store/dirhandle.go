@@ -1,0 +1,183 @@
+package store
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"purr/internal/sys"
+)
+
+// A dirHandle is an open directory within the Store. Operations on its entries
+// name one component, so renaming a directory above it leads none of them
+// outside. The opener calls close.
+type dirHandle struct {
+	root *os.Root
+	dir  *os.File
+
+	// Of a handle in a cache, guarded by the cache's mutex:
+	cache  *dirCache // nil: close closes the files
+	users  int       // callers that have not called close yet
+	opened time.Time // zero: evicted
+}
+
+// newDirHandle opens the directory of root. It owns root, and closes it if it
+// fails.
+func newDirHandle(root *os.Root) (*dirHandle, error) {
+	f, err := root.OpenFile(".", os.O_RDONLY|sys.OpenNonblock, 0) // O_NONBLOCK: os need not try to poll a directory
+	if err != nil {
+		_ = root.Close()
+		return nil, err
+	}
+	return &dirHandle{root: root, dir: f}, nil
+}
+
+func (d *dirHandle) close() {
+	if d.cache != nil {
+		d.cache.release(d)
+	} else {
+		d.closeFiles()
+	}
+}
+
+func (d *dirHandle) closeFiles() {
+	_ = d.root.Close()
+	_ = d.dir.Close()
+}
+
+// exists reports whether the directory still has a name.
+func (d *dirHandle) exists() bool {
+	info, err := d.dir.Stat()
+	return err == nil && !isUnlinked(info)
+}
+
+// refersTo reports whether name refers to the file of info.
+func (d *dirHandle) refersTo(name string, info fs.FileInfo) bool {
+	now, err := d.root.Lstat(name)
+	return err == nil && os.SameFile(now, info)
+}
+
+// openDir opens the directory dir of the Store, "." for the top. The error is
+// fs.ErrNotExist if there is none, and an *Error if another entry is in the
+// way.
+func (s *Store) openDir(dir string) (*dirHandle, error) {
+	root, err := s.root.OpenRoot(dir)
+	if err == nil {
+		var d *dirHandle
+		if d, err = newDirHandle(root); err == nil {
+			return d, nil
+		}
+		return nil, diskError(err)
+	}
+	// A symbolic link to nothing is in the way of a directory as well.
+	if obstacle := s.obstacle(dir); obstacle != nil {
+		return nil, obstacle
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return nil, diskError(err)
+}
+
+// A dirCache keeps the handles of directories into which files arrive one after
+// the other: opening a directory costs as much as creating a file in it. Begin
+// alone uses it, for a short time: Commit opens the directory anew. The zero
+// value is empty.
+type dirCache struct {
+	mu     sync.Mutex
+	byPath map[string]*dirHandle
+}
+
+const (
+	maxCachedDirs = 8
+	cacheTime     = time.Second
+)
+
+// open returns a handle of the directory dir of s, from the cache if it is
+// there. The errors are those of openDir.
+func (c *dirCache) open(s *Store, dir string) (*dirHandle, error) {
+	if d := c.lookup(dir); d != nil {
+		return d, nil
+	}
+	c.evict(dir)
+	d, err := s.openDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	c.add(dir, d)
+	return d, nil
+}
+
+// lookup returns a cached handle for another user, nil if there is none that is
+// young and whose directory exists.
+func (c *dirCache) lookup(dir string) *dirHandle {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := c.byPath[dir]
+	if d == nil || time.Since(d.opened) >= cacheTime || !d.exists() {
+		return nil
+	}
+	d.users++
+	return d
+}
+
+// add caches d, which has one user, if there is room for it.
+func (c *dirCache) add(dir string, d *dirHandle) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byPath[dir] != nil { // another goroutine was faster
+		return
+	}
+	for path, old := range c.byPath {
+		if len(c.byPath) >= maxCachedDirs && old.users == 0 {
+			c.evictLocked(path)
+		}
+	}
+	if len(c.byPath) >= maxCachedDirs {
+		return
+	}
+	if c.byPath == nil {
+		c.byPath = map[string]*dirHandle{}
+	}
+	d.cache, d.users, d.opened = c, 1, time.Now()
+	c.byPath[dir] = d
+}
+
+// release ends one use of a handle, and closes it after the last use if it was
+// evicted.
+func (c *dirCache) release(d *dirHandle) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d.users--; d.users == 0 && d.opened.IsZero() {
+		d.closeFiles()
+	}
+}
+
+// evict removes a directory from the cache.
+func (c *dirCache) evict(dir string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.evictLocked(dir)
+}
+
+func (c *dirCache) evictLocked(dir string) {
+	d := c.byPath[dir]
+	if d == nil {
+		return
+	}
+	delete(c.byPath, dir)
+	if d.opened = (time.Time{}); d.users == 0 {
+		d.closeFiles()
+	}
+}
+
+// evictAll empties the cache.
+func (c *dirCache) evictAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for dir := range c.byPath {
+		c.evictLocked(dir)
+	}
+}
