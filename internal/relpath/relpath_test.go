@@ -2,6 +2,7 @@ package relpath
 
 import (
 	"errors"
+	slashpath "path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -95,5 +96,46 @@ func TestCheckTarget(t *testing.T) {
 	}
 	if err := CheckTarget("l", ".ssh", true); err != nil {
 		t.Errorf("with a key: %v", err)
+	}
+}
+
+// FuzzCheckTarget checks that an accepted link does not lead outside lexically.
+func FuzzCheckTarget(f *testing.F) {
+	for _, seed := range [][2]string{{"l", "a"}, {"d/l", "../a"}, {"d/l", ".."}, {"l", ".."}, {"d/e/l", "../../../x"}, {"l", "/etc"}, {"d/l", "a/../../.."}} {
+		f.Add(seed[0], seed[1], true)
+	}
+	f.Fuzz(func(t *testing.T, path, target string, hidden bool) {
+		if Check(path, hidden) != nil || CheckTarget(path, target, hidden) != nil {
+			return
+		}
+		if to := slashpath.Join(slashpath.Dir(path), target); slashpath.IsAbs(target) || !filepath.IsLocal(to) {
+			t.Errorf("%q -> %q leads to %q", path, target, to)
+		}
+	})
+}
+
+// FuzzEscape checks that every path survives a URL.
+func FuzzEscape(f *testing.F) {
+	for _, seed := range []string{"a/b", "a b", "\xff\xfe", "100%", "a?b#c", "ä", "a\nb", "%2e%2e/"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		escaped := Escape(path)
+		if got, err := Unescape(escaped); err != nil || got != path {
+			t.Errorf("%q as %q is %q, %v", path, escaped, got, err)
+		}
+		if strings.ContainsFunc(escaped, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '?' || r == '#' }) {
+			t.Errorf("%q is escaped as %q", path, escaped)
+		}
+	})
+}
+
+// Unescape rejects incomplete escapes.
+func TestUnescapeMalformed(t *testing.T) {
+	t.Parallel()
+	for _, escaped := range []string{"%", "a%2", "%zz/b"} {
+		if path, err := Unescape(escaped); err == nil {
+			t.Errorf("%q: %q", escaped, path)
+		}
 	}
 }
