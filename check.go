@@ -273,7 +273,7 @@ func (p *purr) probeOptions(source netip.AddrPort) probeOptions {
 // loadPayload reads the payload that is on stdin.
 func (p *purr) loadPayload() error {
 	p.payload = p.cfg.check.payload
-	if err := p.payload.load(p.stdin); err != nil {
+	if err := p.payload.Load(p.stdin); err != nil {
 		return fmt.Errorf("option --payload: %w", sys.Cause(err))
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"purr/internal/payload"
 	"purr/internal/testkit"
 )
 
@@ -257,13 +258,13 @@ func TestCheckPing(t *testing.T) {
 	defer lossy.Close()
 	go func() { // every other one is lost on the way back
 		b := make([]byte, 1500)
-		var c pingCounter
+		var c payload.PingCounter
 		for i := 0; ; i++ {
 			n, from, err := lossy.ReadFrom(b)
 			if err != nil {
 				return
 			}
-			if c.stamp(b[:n]); i%2 == 0 {
+			if c.Stamp(from.(*net.UDPAddr).AddrPort(), b[:n]); i%2 == 0 {
 				lossy.WriteTo(b[:n], from)
 			}
 		}

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
+	"strconv"
+	"strings"
 
 	"purr/internal/display"
+	"purr/internal/payload"
 	"purr/internal/sys"
 )
 
@@ -125,4 +129,18 @@ func (r *probeResult) failure(host string) error {
 		return errors.New(where + ", but the answer is not as --expect")
 	}
 	return errors.New(where)
+}
+
+// payloadList returns the text of --list-payloads.
+func payloadList() string {
+	var b strings.Builder
+	for _, p := range payload.All() {
+		var ports []string
+		for _, n := range p.Ports {
+			ports = append(ports, strconv.Itoa(int(n)))
+		}
+		line := fmt.Sprintf("%-10s %-24s %s", p.Name, strings.Join(ports, ","), cmp.Or(p.Silent, p.Doc))
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+	return b.String()
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"io/fs"
 	"net"
+	"purr/internal/payload"
 	"purr/internal/sock"
 	"time"
 )
@@ -89,8 +90,8 @@ type checkConfig struct {
 	all, any     bool
 	banner       bool
 	parallel     int // 0: the engine's own
-	payload      payloadChoice
-	expect       probeExpect
+	payload      payload.Choice
+	expect       payload.Expect
 	secret       []byte
 	thorough     bool
 	rate         int // 0: the engine's own

@@ -58,6 +58,7 @@ import (
 	"time"
 
 	"purr/internal/fdio"
+	"purr/internal/payload"
 	"purr/internal/rate"
 	"purr/internal/sys"
 )
@@ -72,9 +73,9 @@ type purr struct {
 	log    *logger
 	stop   context.CancelCauseFunc // ends the whole run with an error
 
-	copies  func() bool   // whether stdout wants a copy of what is echoed
-	payload payloadChoice // of -zu, with what stdin held
-	limit   *rate.Limiter // --rate; nil: none
+	copies  func() bool    // whether stdout wants a copy of what is echoed
+	payload payload.Choice // of -zu, with what stdin held
+	limit   *rate.Limiter  // --rate; nil: none
 
 	dialer   *dialer
 	listener *listener

@@ -282,7 +282,7 @@ func (c *config) setHosts() error {
 	switch {
 	case !c.zero:
 		return nil
-	case c.host == "-" && k.payload.stdin:
+	case c.host == "-" && k.payload.NeedsStdin():
 		return usageErrorf("the host - and option --payload - both read stdin: say @FILE for the hosts, or --payload file:PATH")
 	case (c.host == "-" || isFile) && k.ping:
 		return usageErrorf("option -c takes one host and one port: leave the list of hosts out")

@@ -249,7 +249,7 @@ func TestWrongCommandLines(t *testing.T) {
 		{"--push -U s", `nothing to push: say "purr --push -U SOCKET PATH..."`},
 		{"--push h 80 go.mod ./go.mod", `option --push: go.mod and ./go.mod have the same name at the other end: push them one after the other, into two directories`},
 		{"--push h 80 . ./go.mod", `option --push: ./go.mod, and what is in ., have the same name at the other end: leave one out, or push them one after the other, into two directories`},
-		{"--push h 80 testdata .", `option --push: testdata, and what is in ., have the same name at the other end: leave one out, or push them one after the other, into two directories`},
+		{"--push h 80 internal .", `option --push: internal, and what is in ., have the same name at the other end: leave one out, or push them one after the other, into two directories`},
 		{"--push -l -p 80 127.0.0.1", `nothing to push: say "purr --push -l PORT PATH..."`},
 
 		// Operands.

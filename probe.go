@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"purr/internal/payload"
 	"slices"
 	"strings"
 	"time"
@@ -40,8 +41,8 @@ const lateRead = time.Millisecond
 
 // probeOptions says how to probe. The zero value probes a single port with what fits its number.
 type probeOptions struct {
-	payload payloadChoice
-	expect  probeExpect
+	payload payload.Choice
+	expect  payload.Expect
 	secret  []byte          // from --secret-file
 	source  netip.AddrPort  // bound to if valid
 	sends   []time.Duration // when to send, from the first; nil: probeSchedule
@@ -184,8 +185,8 @@ func probeLoopback(a netip.AddrPort) netip.AddrPort {
 type probeRun struct {
 	o      *probeOptions
 	sock   *probeSocket
-	to     payloadTarget
-	tries  []*payload
+	to     payload.Target
+	tries  []*payload.Payload
 	loose  bool // the port is not one the table knows: any reply is as good as one to a try
 	sent   []probeSent
 	first  time.Time // when the first datagram left
@@ -196,7 +197,7 @@ type probeRun struct {
 
 // probeSent is a datagram that was sent.
 type probeSent struct {
-	payload *payload
+	payload *payload.Payload
 	request []byte
 	number  uint32
 }
@@ -206,11 +207,11 @@ type probeSent struct {
 func probeUDP(ctx context.Context, host string, target netip.AddrPort, o *probeOptions) probeResult {
 	target = probeLoopback(target)
 	r := &probeRun{o: o, res: probeResult{host: host, target: target, state: probeSilent}}
-	r.tries, r.loose = o.payload.tries(target.Port(), o)
+	r.tries, r.loose = o.payload.Payloads(target.Port(), &o.expect, len(o.secret) > 0)
 	if host == "" {
 		host = target.Addr().String()
 	}
-	r.to = payloadTarget{host: host, addr: target}
+	r.to = payload.Target{Host: host, Addr: target}
 	var err error
 	if r.sock, err = openProbeSocket(target, o.source); err != nil {
 		return r.failed(err)
@@ -242,7 +243,9 @@ func (r *probeRun) finish() {
 		r.res.waited = time.Since(r.first)
 	}
 	if r.res.state == probeSilent && len(r.tries) > 0 {
-		r.res.silent = r.tries[0].silent
+		if r.res.silent = r.tries[0].Silent; r.res.silent != "" && r.tries[0].NeedsSecret {
+			r.res.silent += ": give it with --secret-file"
+		}
 	}
 }
 
@@ -250,12 +253,12 @@ func (r *probeRun) finish() {
 func (r *probeRun) asked() string {
 	var names []string
 	for _, s := range r.sent {
-		if !slices.Contains(names, s.payload.name) {
-			names = append(names, s.payload.name)
+		if !slices.Contains(names, s.payload.Name) {
+			names = append(names, s.payload.Name)
 		}
 	}
 	if len(names) == 0 && len(r.tries) > 0 {
-		names = []string{r.tries[0].name}
+		names = []string{r.tries[0].Name}
 	}
 	return strings.Join(names, "+")
 }
@@ -308,17 +311,17 @@ func (r *probeRun) run(ctx context.Context) error {
 }
 
 // ask sends a fresh request.
-func (r *probeRun) ask(p *payload) error {
+func (r *probeRun) ask(p *payload.Payload) error {
 	request := []byte{}
-	if p.build != nil {
+	if p.Build != nil {
 		to := r.to
-		if p.needsSecret || r.o.payload.name == p.name { // a secret for one service is not told to another
-			to.secret = r.o.secret
+		if r.o.payload.GetsSecret(p) {
+			to.Secret = r.o.secret
 		}
-		if p.needsLocal {
-			to.local = r.local()
+		if p.NeedsLocal {
+			to.Local = r.local()
 		}
-		request = p.build(&to)
+		request = p.Build(&to)
 	}
 	number, err := r.sock.send(request)
 	if err != nil {
@@ -335,7 +338,7 @@ func (r *probeRun) local() netip.AddrPort {
 		return probeUnmap(bound)
 	}
 	// Connecting a UDP socket chooses the source address and sends nothing.
-	way, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(r.to.addr))
+	way, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(r.to.Addr))
 	if err != nil {
 		return bound
 	}
@@ -351,7 +354,7 @@ func (r *probeRun) event(e *probeEvent) (done bool, err error) {
 			return false, nil
 		}
 		r.res.state, r.res.icmp = probeFiltered, e.icmp
-		if e.icmp.closes(r.to.addr.Addr()) {
+		if e.icmp.closes(r.to.Addr.Addr()) {
 			r.res.state = probeClosed
 		}
 		r.timed(r.quoted(e.quoted), e)
@@ -363,8 +366,8 @@ func (r *probeRun) event(e *probeEvent) (done bool, err error) {
 	case e.err != nil:
 		return false, fmt.Errorf("send: %w", e.err)
 	}
-	multicast := r.to.addr.Addr().IsMulticast() || r.to.addr.Addr() == netip.AddrFrom4([4]byte{255, 255, 255, 255})
-	if !multicast && e.from.Addr().WithZone("") != r.to.addr.Addr().WithZone("") {
+	multicast := r.to.Addr.Addr().IsMulticast() || r.to.Addr.Addr() == netip.AddrFrom4([4]byte{255, 255, 255, 255})
+	if !multicast && e.from.Addr().WithZone("") != r.to.Addr.Addr().WithZone("") {
 		return false, nil // not from whom we asked
 	}
 	return r.reply(e)
@@ -395,46 +398,46 @@ func (r *probeRun) reply(e *probeEvent) (done bool, err error) {
 	for i := len(r.sent) - 1; i >= 0; i-- {
 		s := &r.sent[i]
 		sent, received, _ := r.sock.clock.between(s.number, e)
-		x := &payloadExchange{request: s.request, reply: e.data, sent: sent, received: received, secret: r.o.secret}
-		if s.payload.match == nil {
+		x := &payload.Exchange{Request: s.request, Reply: e.data, Sent: sent, Received: received, Secret: r.o.secret}
+		if s.payload.Match == nil {
 			continue
 		}
-		answer, ok := s.payload.match(x)
+		answer, ok := s.payload.Match(x)
 		if !ok {
 			continue
 		}
-		again := r.held && r.res.payload == s.payload.name && !r.res.wrong
+		again := r.held && r.res.payload == s.payload.Name && !r.res.wrong
 		if !again {
 			r.timed(i, e)
 		}
-		r.take(e, s.payload.name, answer.fact, x, r.o.expect.check(x))
-		if answer.next == nil {
+		r.take(e, s.payload.Name, answer.Fact, x, r.o.expect.Holds(x))
+		if answer.Next == nil {
 			return r.settled(), nil
 		}
-		number, err := r.sock.sendTo(answer.next, e.from)
-		if err != nil || answer.final {
+		number, err := r.sock.sendTo(answer.Next, e.from)
+		if err != nil || answer.Final {
 			return r.settled(), nil // the answer stands, whatever became of our good-bye
 		}
-		r.sent = append(r.sent, probeSent{s.payload, answer.next, number})
+		r.sent = append(r.sent, probeSent{s.payload, answer.Next, number})
 		r.hold(2 * probeGrace)
 		return false, nil
 	}
 	if r.held {
 		return false, nil // what is held is at least as good
 	}
-	if e.from.Port() != r.to.addr.Port() && !r.loose && r.o.payload.custom == nil {
+	if e.from.Port() != r.to.Addr.Port() && !r.loose && !r.o.payload.Custom() {
 		return false, nil
 	}
 	last := &r.sent[len(r.sent)-1]
-	x := &payloadExchange{request: last.request, reply: e.data, secret: r.o.secret}
-	fact := fmt.Sprintf("%d bytes %s", len(e.data), payloadQuoted(e.data, 40))
-	known := last.payload.match != nil && !r.loose
-	if last.payload.match != nil {
-		fact = fmt.Sprintf("%d bytes, not %s: %s", len(e.data), r.asked(), payloadQuoted(e.data, 40))
+	x := &payload.Exchange{Request: last.request, Reply: e.data, Secret: r.o.secret}
+	fact := fmt.Sprintf("%d bytes %s", len(e.data), payload.Quote(e.data, 40))
+	known := last.payload.Match != nil && !r.loose
+	if last.payload.Match != nil {
+		fact = fmt.Sprintf("%d bytes, not %s: %s", len(e.data), r.asked(), payload.Quote(e.data, 40))
 	}
 	r.timed(len(r.sent)-1, e)
-	r.take(e, "", fact, x, r.o.expect.check(x))
-	if known && !r.o.expect.given() {
+	r.take(e, "", fact, x, r.o.expect.Holds(x))
+	if known && !r.o.expect.Given() {
 		r.hold(probeGrace)
 		return false, nil
 	}
@@ -442,9 +445,9 @@ func (r *probeRun) reply(e *probeEvent) (done bool, err error) {
 }
 
 // take puts a reply into the result.
-func (r *probeRun) take(e *probeEvent, name, fact string, x *payloadExchange, expected bool) {
+func (r *probeRun) take(e *probeEvent, name, fact string, x *payload.Exchange, expected bool) {
 	r.res.state, r.res.payload, r.res.fact, r.res.wrong = probeOpen, name, fact, !expected
-	r.res.request, r.res.reply, r.res.from = x.request, append([]byte(nil), e.data...), e.from
+	r.res.request, r.res.reply, r.res.from = x.Request, append([]byte(nil), e.data...), e.from
 }
 
 // settled says whether the reply in hand ends the probe. One that is not as expected is held for a while: a better one

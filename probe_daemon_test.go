@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"purr/internal/payload"
 	"purr/internal/testkit"
 )
 
@@ -169,9 +170,9 @@ func (d *daemon) ask(t *testing.T) {
 	stdin.Close()
 	defer func() { cmd.Process.Kill(); cmd.Wait() }()
 	to := d.to
-	p := payloadByName(d.payload)
+	p := payload.ByName(d.payload)
 	if to == "" {
-		to = netip.AddrPortFrom(netip.MustParseAddr("10.9.0.2"), p.ports[0]).String()
+		to = netip.AddrPortFrom(netip.MustParseAddr("10.9.0.2"), p.Ports[0]).String()
 	}
 	o := &probeOptions{secret: []byte(d.secret), sends: []time.Duration{0}, wait: 1200 * time.Millisecond}
 	if err := o.payload.Set(d.payload); err != nil {
@@ -189,7 +190,7 @@ func (d *daemon) ask(t *testing.T) {
 	}
 	var line strings.Builder
 	writeProbe(&line, &r)
-	t.Logf("%s asked %d bytes, answered %d: %s", d.pkg, len(p.build(&payloadTarget{addr: r.target})), len(r.reply), strings.TrimSpace(line.String()))
+	t.Logf("%s asked %d bytes, answered %d: %s", d.pkg, len(p.Build(&payload.Target{Addr: r.target})), len(r.reply), strings.TrimSpace(line.String()))
 	if r.state != probeOpen || r.payload != d.payload || !regexp.MustCompile(d.fact).MatchString(r.fact) {
 		out, _ := os.ReadFile(log.Name())
 		t.Fatalf("fact %q, want %s\n%s", r.fact, d.fact, out[max(0, len(out)-2000):])

@@ -7,18 +7,10 @@ import (
 	"io"
 	"math"
 	"net/netip"
+	"purr/internal/payload"
 	"slices"
 	"time"
 )
-
-// Which way a datagram was lost cannot be told from a plain echo: the far end keeps nothing, all that ever comes back
-// is what was sent, and of "never arrived" and "the echo was lost" the sender sees the same nothing. The kernel
-// does not help either: an echo's IP identification would count what the far end sent, but Linux fills it with zero on
-// unfragmentable datagrams of unconnected sockets, and shows it to raw sockets only. So the far end has to cooperate, and
-// the least it can do is count: a purr that echoes writes into COUNT of purr's own requests (buildEcho) how many
-// different ones of the session have arrived (pingCounter). It is the reflector's sequence number of STAMP in its
-// stateful mode (RFC 8762 4.3.1) in a packet that stays readable. Any other echo server leaves the zeros, and then
-// nothing is said about the directions.
 
 const (
 	pingWindow   = 1024   // requests remembered, for late and duplicate answers
@@ -153,7 +145,7 @@ type pingRun struct {
 	o       *pingOptions
 	sock    *probeSocket
 	run     probeRun // for its ways to build a request
-	payload *payload
+	payload *payload.Payload
 	session string
 	sent    []pingSent // the last pingWindow, oldest first
 	stats   pingStats
@@ -165,20 +157,20 @@ type pingRun struct {
 // are answered or o.wait after the last; or when ctx ends, which is no error.
 func pingUDP(ctx context.Context, host string, target netip.AddrPort, o *pingOptions, each func(*pingEvent)) pingStats {
 	target = probeLoopback(target)
-	p := &pingRun{o: o, each: each, wait: o.wait, session: payloadHexNonce(8)}
+	p := &pingRun{o: o, each: each, wait: o.wait, session: payload.NewPingSession()}
 	if p.wait == 0 {
 		p.wait = probeWait
 	}
-	tries, _ := o.payload.tries(target.Port(), &o.probeOptions)
+	tries, _ := o.payload.Payloads(target.Port(), &o.expect, len(o.secret) > 0)
 	p.payload = tries[0]
-	p.stats.target, p.stats.payload = target, p.payload.name
+	p.stats.target, p.stats.payload = target, p.payload.Name
 	var err error
 	if p.sock, err = openProbeSocket(target, o.source); err != nil {
 		p.stats.err = err
 		return p.stats
 	}
 	defer p.sock.close()
-	p.run = probeRun{o: &o.probeOptions, sock: p.sock, to: payloadTarget{host: host, addr: target}}
+	p.run = probeRun{o: &o.probeOptions, sock: p.sock, to: payload.Target{Host: host, Addr: target}}
 	stop := context.AfterFunc(ctx, p.sock.wake)
 	defer stop()
 	p.loop(ctx)
@@ -226,8 +218,8 @@ func (p *pingRun) loop(ctx context.Context) {
 // ask sends the next request.
 func (p *pingRun) ask() error {
 	seq := p.stats.sent + 1
-	if p.payload.name == "echo" {
-		request := echoRequest(p.session, uint32(seq))
+	if p.payload.Name == "echo" {
+		request := payload.NewPing(p.session, uint32(seq))
 		number, err := p.sock.send(request)
 		if err != nil {
 			return err
@@ -276,17 +268,17 @@ func (p *pingRun) reply(e *probeEvent) {
 	for i := len(p.sent) - 1; i >= 0; i-- {
 		s := &p.sent[i]
 		sent, received, kernel := p.sock.clock.between(s.number, e)
-		x := &payloadExchange{request: s.request, reply: e.data, sent: sent, received: received, secret: p.o.secret}
-		var answer payloadAnswer
-		if s.payload.match != nil {
+		x := &payload.Exchange{Request: s.request, Reply: e.data, Sent: sent, Received: received, Secret: p.o.secret}
+		var answer payload.Answer
+		if s.payload.Match != nil {
 			var ok bool
-			if answer, ok = s.payload.match(x); !ok {
+			if answer, ok = s.payload.Match(x); !ok {
 				continue
 			}
 		} else if s.answered || i > 0 && !p.sent[i-1].answered && received.Sub(p.sent[i-1].at) < p.wait {
 			continue
 		}
-		p.answer(s, &pingEvent{kind: pingAnswer, seq: s.seq, rtt: received.Sub(sent), kernel: kernel, fact: answer.fact}, e.data)
+		p.answer(s, &pingEvent{kind: pingAnswer, seq: s.seq, rtt: received.Sub(sent), kernel: kernel, fact: answer.Fact}, e.data)
 		return
 	}
 }
@@ -311,7 +303,7 @@ func (p *pingRun) answer(s *pingSent, ev *pingEvent, data []byte) {
 		st.reordered++
 	}
 	st.highest = max(st.highest, s.seq)
-	if count, ok := echoCount(data); ok && count > 0 && ev.kind != pingDuplicate {
+	if count, ok := payload.PingCount(data); ok && count > 0 && ev.kind != pingDuplicate {
 		st.counted = true
 		if s.seq > st.countSeq && int(count) <= st.countHighest {
 			st.recounted = true // the far end has started again, or forgotten us among others
@@ -361,33 +353,4 @@ func writePingStats(w io.Writer, s *pingStats) error {
 	}
 	_, err := io.WriteString(w, line+"\n")
 	return err
-}
-
-// pingCounters counts the requests of many peers, pingMostPeers at most. The zero value is ready; it is for one goroutine.
-type pingCounters struct {
-	peers map[netip.AddrPort]*pingCounter
-}
-
-const pingMostPeers = 1024
-
-// stamp does for a datagram from a peer what pingCounter.stamp does.
-func (c *pingCounters) stamp(from netip.AddrPort, b []byte) bool {
-	if len(b) != echoLen || !bytes.HasPrefix(b, []byte(echoPrefix)) {
-		return false
-	}
-	peer := c.peers[from]
-	if peer == nil {
-		for other := range c.peers { // any one: who is forgotten notices that its count starts again
-			if len(c.peers) < pingMostPeers {
-				break
-			}
-			delete(c.peers, other)
-		}
-		if c.peers == nil {
-			c.peers = map[netip.AddrPort]*pingCounter{}
-		}
-		peer = &pingCounter{}
-		c.peers[from] = peer
-	}
-	return peer.stamp(b)
 }

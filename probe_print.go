@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"purr/internal/display"
+	"purr/internal/payload"
 )
 
 // icmpNames are RFC 792, RFC 1122 3.2.2.1 and RFC 1812 5.2.7.1 by type and code.
@@ -142,7 +143,7 @@ type probeJSONReply struct {
 }
 
 // writeProbeJSON writes the object of one port and a newline. expect is what the result was checked against.
-func writeProbeJSON(w io.Writer, r *probeResult, expect *probeExpect) error {
+func writeProbeJSON(w io.Writer, r *probeResult, expect *payload.Expect) error {
 	o := probeJSON{V: 1, Port: r.target.Port(), State: r.state, Payload: r.payload, Sent: r.sent, ICMP: r.icmp,
 		Note: r.silent}
 	o.Host, o.Address = hostAndAddress(r.host, r.target.Addr())
@@ -155,7 +156,7 @@ func writeProbeJSON(w io.Writer, r *probeResult, expect *probeExpect) error {
 	}
 	if r.state == probeOpen {
 		o.Reply = &probeJSONReply{Bytes: len(r.reply), From: r.from.String(), Fact: r.fact, Hex: hex.EncodeToString(r.reply)}
-		if expect.given() {
+		if expect.Given() {
 			expected := !r.wrong
 			o.Expected = &expected
 		}

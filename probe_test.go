@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -16,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"purr/internal/payload"
 	"purr/internal/testkit"
 )
 
@@ -59,6 +58,9 @@ func probing(t testing.TB, payload, expect string) *probeOptions {
 	}
 	return o
 }
+
+// a2sInfo is the request of payload a2s.
+const a2sInfo = "\xff\xff\xff\xffTSource Engine Query\x00"
 
 func echoBack(c *net.UDPConn, from netip.AddrPort, b []byte) { c.WriteToUDPAddrPort(b, from) }
 
@@ -106,7 +108,7 @@ func TestProbeReplies(t *testing.T) {
 			other.WriteToUDPAddrPort([]byte("\x00\x03\x00\x01hello"), from)
 			other.SetReadDeadline(time.Now().Add(5 * time.Second))
 			stop := make([]byte, 100)
-			if n, _, err := other.ReadFromUDPAddrPort(stop); err != nil || n < 4 || stop[1] != tftpERROR {
+			if n, _, err := other.ReadFromUDPAddrPort(stop); err != nil || n < 4 || stop[1] != 5 {
 				t.Errorf("data was not stopped: %q %v", stop[:n], err)
 			}
 		}, probeOpen, 0, "tftp   data, 5 bytes, from port "},
@@ -175,7 +177,7 @@ func TestProbeClosed(t *testing.T) {
 		t.Errorf("%+v after %v", r, time.Since(start))
 	}
 	var b bytes.Buffer
-	writeProbeJSON(&b, &r, &probeExpect{})
+	writeProbeJSON(&b, &r, &payload.Expect{})
 	want := fmt.Sprintf(`{"v":1,"host":"localhost","address":"127.0.0.1","port":%d,"state":"closed","payload":"echo","sent":1,"rtt_us":%d,`+
 		`"clock":"kernel","icmp":{"type":3,"code":3,"from":"127.0.0.1"},"reply":null}`+"\n", target.Port(), r.rtt.Microseconds())
 	if r.icmp != nil && r.kernel && b.String() != want {
@@ -196,58 +198,23 @@ func TestProbeCancelled(t *testing.T) {
 }
 
 func TestProbeSecrets(t *testing.T) {
-	tries, _ := payloadsForPort(1812, false)
-	if len(tries) != 1 || tries[0].build != nil || !strings.Contains(tries[0].silent, "--secret-file") {
-		t.Errorf("radius without a secret: %+v", tries)
-	}
 	// In auto the RADIUS secret must not leave as an SNMP community.
 	seen := make(chan []byte, 16)
 	target := listenUDP(t, func(c *net.UDPConn, from netip.AddrPort, b []byte) { seen <- b })
-	r := &probeRun{o: &probeOptions{secret: []byte("hush")}, to: payloadTarget{addr: target}}
+	r := &probeRun{o: &probeOptions{secret: []byte("hush")}, to: payload.Target{Addr: target}}
 	var err error
 	if r.sock, err = openProbeSocket(target, netip.AddrPort{}); err != nil {
 		t.Fatal(err)
 	}
 	defer r.sock.close()
-	for _, p := range payloads {
-		if p.build != nil && p.name != "radius" {
+	for _, p := range payload.All() {
+		if p.Build != nil && p.Name != "radius" {
 			if err := r.ask(p); err != nil {
-				t.Fatal(p.name, err)
+				t.Fatal(p.Name, err)
 			}
 			if b := <-seen; bytes.Contains(b, []byte("hush")) {
-				t.Errorf("%s tells the secret: %q", p.name, b)
+				t.Errorf("%s tells the secret: %q", p.Name, b)
 			}
-		}
-	}
-}
-
-func TestProbeValues(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "p")
-	os.WriteFile(file, []byte("from a file"), 0o600)
-	for in, want := range map[string]string{"text:a:b": "a:b", "hex:41 42:43,44": "ABCD", "text:": "", "file:" + file: "from a file"} {
-		var c payloadChoice
-		if err := c.Set(in); err != nil || c.custom == nil || string(c.custom) != want || c.String() != in {
-			t.Errorf("%q: %q %v", in, c.custom, err)
-		}
-	}
-	var c payloadChoice
-	if err := c.Set("-"); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.load(strings.NewReader("typed")); err != nil || string(c.custom) != "typed" {
-		t.Error(c.custom, err)
-	}
-	if err := c.Set("-"); err != nil || c.load(strings.NewReader(strings.Repeat("x", 70000))) == nil {
-		t.Error("70,000 bytes fit a datagram")
-	}
-	for _, in := range []string{"hex:4", "hex:zz", "file:/nonexistent", "nobody", "text:" + strings.Repeat("x", 65508), "file:/dev/zero"} {
-		if err := new(payloadChoice).Set(in); err == nil {
-			t.Errorf("payload %.20q is taken", in)
-		}
-	}
-	for _, in := range []string{"regex:(", "prefix-hex:", "prefix-hex:x", "wireguard", "nobody", ""} {
-		if err := new(probeExpect).Set(in); err == nil {
-			t.Errorf("expectation %q is taken", in)
 		}
 	}
 }
@@ -274,14 +241,14 @@ func TestProbeStatus(t *testing.T) {
 func TestPing(t *testing.T) {
 	for _, counts := range []bool{false, true} {
 		t.Run(fmt.Sprintf("counts=%v", counts), func(t *testing.T) {
-			var counters pingCounters
+			var counters payload.PingCounter
 			n := 0
 			var keep []byte
 			target := listenUDP(t, func(c *net.UDPConn, from netip.AddrPort, b []byte) {
 				if n++; n%5 == 0 {
 					return // lost on the way there
 				}
-				if counts && !counters.stamp(from, b) {
+				if counts && !counters.Stamp(from, b) {
 					t.Errorf("not a ping: %q", b)
 				}
 				switch {
@@ -347,41 +314,5 @@ func TestPingLateAndClosed(t *testing.T) {
 	})
 	if s.sent != 3 || s.rejected != 3 || s.status() != 1 {
 		t.Errorf("%+v", s)
-	}
-}
-
-func TestPingCounter(t *testing.T) {
-	var c pingCounter
-	for i, test := range []struct {
-		session string
-		seq     uint32
-		want    uint32
-	}{
-		{"0123456789abcdef", 1, 1}, {"0123456789abcdef", 2, 2}, {"0123456789abcdef", 2, 2}, {"0123456789abcdef", 5, 3}, {"0123456789abcdef", 4, 4},
-		{"0123456789abcdef", 4, 4}, {"0123456789abcdef", 500, 5}, {"0123456789abcdef", 5, 5}, {"fedcba9876543210", 9, 1},
-	} {
-		b := echoRequest(test.session, test.seq)
-		if !c.stamp(b) {
-			t.Fatal("not taken")
-		}
-		if got, ok := echoCount(b); !ok || got != test.want {
-			t.Errorf("%d: count %d, want %d", i, got, test.want)
-		}
-	}
-	plain := []byte("hello")
-	if c.stamp(plain) || string(plain) != "hello" {
-		t.Error("took something else for a ping")
-	}
-}
-
-func TestPingCounters(t *testing.T) {
-	var c pingCounters
-	for port := range uint16(3 * pingMostPeers) {
-		if !c.stamp(netip.AddrPortFrom(netip.IPv6Loopback(), port), echoRequest("0123456789abcdef", 1)) {
-			t.Fatal("not taken")
-		}
-	}
-	if len(c.peers) != pingMostPeers {
-		t.Errorf("%d peers", len(c.peers))
 	}
 }

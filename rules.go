@@ -89,14 +89,14 @@ func (l *commandLine) checkRules() []rule {
 		{l.given("parallel") && (!c.zero || c.unix), "option --parallel needs -z over TCP or UDP: it is how many ports are asked at once"},
 		{l.given("parallel") && l.given("count"), "options --parallel and -c exclude each other: pings go to one port"},
 		{l.given("parallel") && c.zero && !c.udp && l.given("i"), "options --parallel and -i exclude each other: -i asks one port after the other"},
-		{k.payload.text != "" && !udp, "option --payload needs -z -u: to send data over a connection, pipe it into \"purr HOST PORT\""},
-		{k.expect.given() && !udp, "option --expect needs -z -u: over TCP, pipe the answer of \"purr HOST PORT\" into grep(1)"},
+		{k.payload.Given() && !udp, "option --payload needs -z -u: to send data over a connection, pipe it into \"purr HOST PORT\""},
+		{k.expect.Given() && !udp, "option --expect needs -z -u: over TCP, pipe the answer of \"purr HOST PORT\" into grep(1)"},
 		{l.secretFile != "" && !udp, "option --secret-file needs -z -u: it is for probes of RADIUS and SNMP"},
 		{k.thorough && !udp, "option --thorough needs -z -u: for a slower scan over TCP, say --parallel or -i"},
 		{c.zero && !c.udp && l.given("rate"), "options -z and --rate go together only with -u: for a slower scan over TCP, say --parallel or -i"},
 		{udp && l.given("rate") && k.rate == 0, "option --rate is in datagrams a second with -z -u: say a number from 1 to 1000000, without a letter"},
 		{l.given("count") && (k.thorough || l.given("rate") || k.all || k.any), "options -c and --thorough, --rate, --all or --any exclude each other: pings go to one port, -i says how often"},
-		{l.given("count") && k.expect.given(), "options -c and --expect exclude each other: pings count any answer that matches the payload"},
+		{l.given("count") && k.expect.Given(), "options -c and --expect exclude each other: pings count any answer that matches the payload"},
 		{l.given("max-loss") && !l.given("count"), "option --max-loss needs -z -u -c: it is about pings"},
 	}
 }

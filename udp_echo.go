@@ -10,6 +10,7 @@ import (
 
 	"purr/internal/datagram"
 	"purr/internal/fdio"
+	"purr/internal/payload"
 	"purr/internal/sys"
 )
 
@@ -26,7 +27,7 @@ type packetEcho struct {
 	since  time.Time
 	track  *tracker
 	lost   int // answers that could not be sent
-	pings  pingCounters
+	pings  payload.PingCounter
 }
 
 // echoPackets runs an echo on conn, which it takes over.
@@ -119,8 +120,8 @@ func (e *packetEcho) answer(ctx context.Context, n int) (done string, err error)
 	e.track.add(size)
 	if e.p.cfg.network == "udp" {
 		for i := range n { // a ping of purr's learns how many have arrived; nothing else is touched
-			if d := e.batch.Data(i); len(d) == echoLen {
-				e.pings.stamp(e.batch.Sender(i), d)
+			if d := e.batch.Data(i); len(d) == payload.PingSize {
+				e.pings.Stamp(e.batch.Sender(i), d)
 			}
 		}
 	}

@@ -38,3 +38,17 @@ func TestQuote(t *testing.T) {
 		}
 	}
 }
+
+func TestPayload(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"":                         "",
+		"a b":                      "a b",
+		"\x1b[31m\r\n\t\x00\xff\\": `\x1b[31m\r\n\t\x00\xff\\`,
+		"0123456789abc":            "0123456789a...",
+	} {
+		if got := Payload([]byte(in), 11); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}

@@ -1,4 +1,4 @@
-package main
+package payload
 
 import (
 	"bytes"
@@ -22,7 +22,8 @@ const (
 	snmpReport    = 0xa8
 )
 
-// ber returns one element: the tag, the length and the parts. No request of ours is longer than 127 bytes inside.
+// ber returns one element: the tag, the length and the parts, which have at
+// most 127 bytes together.
 func ber(tag byte, parts ...[]byte) []byte {
 	content := bytes.Join(parts, nil)
 	return append([]byte{tag, byte(len(content))}, content...)
@@ -37,23 +38,25 @@ func berNumber(n uint32) []byte {
 	return ber(berInteger, b)
 }
 
-// snmpID returns a random number of 31 bits whose highest bit is set, so that it always takes four bytes.
-func snmpID() uint32 { return binary.BigEndian.Uint32(payloadNonce(4))&0x7fffffff | 0x40000000 }
+// snmpID returns a random number of 31 bits. Its highest bit is set, so that it
+// always takes four bytes.
+func snmpID() uint32 { return binary.BigEndian.Uint32(nonce(4))&0x7fffffff | 0x40000000 }
 
-// berReader takes elements off the front of b. After a mistake it returns empty elements and ok is false.
+// berReader removes elements from the front of b. After a malformed one failed
+// is true and all further ones are empty.
 type berReader struct {
 	b      []byte
 	failed bool
 }
 
-// next returns the content of the next element, which must have this tag.
+// next returns the content of the next element, which must have the tag.
 func (r *berReader) next(tag byte) []byte {
 	if r.failed || len(r.b) < 2 || r.b[0] != tag {
 		r.failed = true
 		return nil
 	}
 	length, rest := int(r.b[1]), r.b[2:]
-	if length >= 0x80 { // the long form; agents send up to four bytes of it where one would do
+	if length >= 0x80 { // the long form; some agents send four bytes where one is enough
 		n := length & 0x7f
 		if n == 0 || n > 4 || len(rest) < n {
 			r.failed = true
@@ -83,7 +86,8 @@ func (r *berReader) enter(tag byte) *berReader {
 	return &berReader{b: content, failed: r.failed}
 }
 
-// number returns the next element's value, an INTEGER or one of its kind of at most five bytes.
+// number returns the value of the next element, an INTEGER type of at most five
+// bytes.
 func (r *berReader) number(tag byte) uint64 {
 	content := r.next(tag)
 	if len(content) == 0 || len(content) > 5 {
@@ -97,9 +101,10 @@ func (r *berReader) number(tag byte) uint64 {
 	return n
 }
 
-// buildSNMP3 is the engine discovery of RFC 3414 4: a Get with an empty engine ID and no user. Every agent
-// answers it with a Report that names its engine.
-func buildSNMP3(*payloadTarget) []byte {
+// buildSNMP3 returns the engine discovery of RFC 3414 4: a Get with an empty
+// engine ID and no user. Every agent answers with a Report that names its
+// engine.
+func buildSNMP3(*Target) []byte {
 	usm := ber(berSequence, ber(berOctets), berNumber(0), berNumber(0), ber(berOctets), ber(berOctets), ber(berOctets))
 	return ber(berSequence,
 		berNumber(3),
@@ -111,7 +116,7 @@ func buildSNMP3(*payloadTarget) []byte {
 			ber(snmpGet, berNumber(snmpID()), berNumber(0), berNumber(0), ber(berSequence))))
 }
 
-// snmp3Header reads a message up to its scoped PDU (RFC 3412 6).
+// snmp3Header parses a message up to its scoped PDU (RFC 3412 6).
 func snmp3Header(message []byte) (id uint64, usm *berReader, pdu *berReader) {
 	outer := &berReader{b: message}
 	m := outer.enter(berSequence)
@@ -127,11 +132,11 @@ func snmp3Header(message []byte) (id uint64, usm *berReader, pdu *berReader) {
 	return id, usm, pdu
 }
 
-func matchSNMP3(x *payloadExchange) (payloadAnswer, bool) {
-	asked, _, request := snmp3Header(x.request)
-	id, usm, pdu := snmp3Header(x.reply)
+func matchSNMP3(x *Exchange) (Answer, bool) {
+	asked, _, request := snmp3Header(x.Request)
+	id, usm, pdu := snmp3Header(x.Reply)
 	if request.failed || pdu.failed || id != asked {
-		return payloadAnswer{}, false
+		return Answer{}, false
 	}
 	engine := usm.next(berOctets)
 	boots, seconds := usm.number(berInteger), usm.number(berInteger)
@@ -139,21 +144,22 @@ func matchSNMP3(x *payloadExchange) (payloadAnswer, bool) {
 	pdu.next(berOctets) // context name
 	pdu.next(snmpReport)
 	if usm.failed || pdu.failed {
-		return payloadAnswer{}, false
+		return Answer{}, false
 	}
 	if len(engine) > 32 { // RFC 3411 5, SnmpEngineID
 		engine = engine[:32]
 	}
-	return payloadAnswer{fact: fmt.Sprintf("engine %s, boots %d, up %v", hex.EncodeToString(engine), boots,
+	return Answer{Fact: fmt.Sprintf("engine %s, boots %d, up %v", hex.EncodeToString(engine), boots,
 		time.Duration(seconds)*time.Second)}, true
 }
 
 // sysUpTime is 1.3.6.1.2.1.1.3.0, RFC 3418 2; the first two arcs share a byte.
 var sysUpTime = []byte{1*40 + 3, 6, 1, 2, 1, 1, 3, 0}
 
-// buildSNMP2 asks for sysUpTime.0 with the community that the secret names, or public.
-func buildSNMP2(to *payloadTarget) []byte {
-	community := to.secret
+// buildSNMP2 returns a Get of sysUpTime.0. The community is the secret,
+// "public" by default.
+func buildSNMP2(to *Target) []byte {
+	community := to.Secret
 	if len(community) == 0 || len(community) > 64 {
 		community = []byte("public")
 	}
@@ -162,7 +168,7 @@ func buildSNMP2(to *payloadTarget) []byte {
 			ber(berSequence, ber(berSequence, ber(berOID, sysUpTime), ber(berNull)))))
 }
 
-// snmp2PDU reads a version 2c message up to its variable bindings.
+// snmp2PDU parses a version 2c message up to its variable bindings.
 func snmp2PDU(message []byte, tag byte) (id, status uint64, bindings *berReader) {
 	outer := &berReader{b: message}
 	m := outer.enter(berSequence)
@@ -178,19 +184,19 @@ func snmp2PDU(message []byte, tag byte) (id, status uint64, bindings *berReader)
 	return id, status, bindings
 }
 
-func matchSNMP2(x *payloadExchange) (payloadAnswer, bool) {
-	asked, _, request := snmp2PDU(x.request, snmpGet)
-	id, status, bindings := snmp2PDU(x.reply, snmpResponse)
+func matchSNMP2(x *Exchange) (Answer, bool) {
+	asked, _, request := snmp2PDU(x.Request, snmpGet)
+	id, status, bindings := snmp2PDU(x.Reply, snmpResponse)
 	if request.failed || bindings.failed || id != asked {
-		return payloadAnswer{}, false
+		return Answer{}, false
 	}
 	if status != 0 {
-		return payloadAnswer{fact: fmt.Sprintf("error-status %d", status)}, true
+		return Answer{Fact: fmt.Sprintf("error-status %d", status)}, true
 	}
 	binding := bindings.enter(berSequence)
 	binding.next(berOID)
 	if ticks := binding.number(snmpTimeTicks); !binding.failed {
-		return payloadAnswer{fact: fmt.Sprintf("sysUpTime %v", time.Duration(ticks)*10*time.Millisecond)}, true
+		return Answer{Fact: fmt.Sprintf("sysUpTime %v", time.Duration(ticks)*10*time.Millisecond)}, true
 	}
-	return payloadAnswer{fact: "no sysUpTime"}, true
+	return Answer{Fact: "no sysUpTime"}, true
 }

@@ -1,4 +1,4 @@
-package main
+package payload
 
 import (
 	"bytes"
@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 	"unicode"
-
-	"purr/internal/display"
 )
 
 var updatePayloads = flag.Bool("update-payloads", false, "rewrite testdata/requests.txt")
@@ -31,19 +29,20 @@ func (c *countingReader) Read(b []byte) (int, error) {
 
 // predictable makes nonces count up from zero for one build.
 func predictable(t testing.TB, f func()) {
-	payloadRandom = &countingReader{}
-	defer func() { payloadRandom = rand.Reader }()
+	random = &countingReader{}
+	defer func() { random = rand.Reader }()
 	f()
 }
 
-// TestPayloadRequests compares every request with testdata/requests.txt, whose lines are "name hex".
+// TestPayloadRequests compares every request with testdata/requests.txt, whose
+// lines are "name hex".
 func TestPayloadRequests(t *testing.T) {
-	to := &payloadTarget{host: "gw.example", addr: netip.MustParseAddrPort("192.0.2.1:1900"),
-		local: netip.MustParseAddrPort("192.0.2.9:40000"), secret: []byte("testing123")}
+	to := &Target{Host: "gw.example", Addr: netip.MustParseAddrPort("192.0.2.1:1900"),
+		Local: netip.MustParseAddrPort("192.0.2.9:40000"), Secret: []byte("testing123")}
 	var got strings.Builder
-	for _, p := range payloads {
-		if p.build != nil {
-			predictable(t, func() { got.WriteString(p.name + " " + hex.EncodeToString(p.build(to)) + "\n") })
+	for _, p := range table {
+		if p.Build != nil {
+			predictable(t, func() { got.WriteString(p.Name + " " + hex.EncodeToString(p.Build(to)) + "\n") })
 		}
 	}
 	const file = "testdata/requests.txt"
@@ -64,7 +63,8 @@ func TestPayloadRequests(t *testing.T) {
 	}
 }
 
-// TestPayloadLiterals holds some requests against bytes worked out by hand from the documents.
+// TestPayloadLiterals compares requests with bytes worked out by hand from the
+// documents.
 func TestPayloadLiterals(t *testing.T) {
 	for name, want := range map[string]string{
 		"dns":       "0001" + "0100" + "0001000000000000" + "00" + "0002" + "0001",
@@ -77,29 +77,31 @@ func TestPayloadLiterals(t *testing.T) {
 		"ipmi":      "0600ff06" + "000011be" + "80" + "00" + "00" + "00",
 		"memcached": "0001" + "0000" + "0001" + "0000" + hex.EncodeToString([]byte("version\r\n")),
 		"a2s":       "ffffffff54" + hex.EncodeToString([]byte("Source Engine Query\x00")),
-		// 64 bytes, RFC 3414 4: version 3; msgID 0x40010203, 65507, reportable, USM; empty USM parameters; empty scope; Get.
+		// 64 bytes, RFC 3414 4: version 3; msgID 0x40010203, 65507, reportable,
+		// USM; empty USM parameters; empty scope; Get.
 		"snmp": "303e020103" + "3011" + "020440010203" + "020300ffe3" + "040104" + "020103" + "0410" + "300e0400020100020100040004000400" +
 			"3014" + "0400" + "0400" + "a00e" + "020444050607" + "020100" + "020100" + "3000",
 	} {
 		predictable(t, func() {
-			if got := hex.EncodeToString(payloadByName(name).build(&payloadTarget{})); got != want {
+			if got := hex.EncodeToString(ByName(name).Build(&Target{})); got != want {
 				t.Errorf("%s:\n got %s\nwant %s", name, got, want)
 			}
 		})
 	}
 }
 
-// readExchange reads a file of testdata/replies: the request and the reply of a real server, in hex.
-func readExchange(t testing.TB, file string) *payloadExchange {
+// readExchange reads a file of testdata/replies: the request and the reply of a
+// real server, in hex.
+func readExchange(t testing.TB, file string) *Exchange {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	request, reply, ok := strings.Cut(strings.TrimSpace(string(b)), "\n")
-	x := &payloadExchange{secret: []byte("testing123")}
+	x := &Exchange{Secret: []byte("testing123")}
 	var err1, err2 error
-	x.request, err1 = hex.DecodeString(request)
-	x.reply, err2 = hex.DecodeString(reply)
+	x.Request, err1 = hex.DecodeString(request)
+	x.Reply, err2 = hex.DecodeString(reply)
 	if !ok || err1 != nil || err2 != nil {
 		t.Fatal(file, err1, err2)
 	}
@@ -107,17 +109,17 @@ func readExchange(t testing.TB, file string) *payloadExchange {
 }
 
 // recorded returns the exchanges with real servers by payload name.
-func recorded(t testing.TB) map[string][]*payloadExchange {
+func recorded(t testing.TB) map[string][]*Exchange {
 	files, err := filepath.Glob("testdata/replies/*.hex")
 	if err != nil || len(files) == 0 {
 		t.Fatal("no recorded replies", err)
 	}
-	all := map[string][]*payloadExchange{}
+	all := map[string][]*Exchange{}
 	for _, f := range files {
 		name, longest := "", ""
-		for _, p := range payloads {
-			if base := filepath.Base(f); strings.HasPrefix(base, p.name+"-") && len(p.name) > len(longest) {
-				name, longest = p.name, p.name
+		for _, p := range table {
+			if base := filepath.Base(f); strings.HasPrefix(base, p.Name+"-") && len(p.Name) > len(longest) {
+				name, longest = p.Name, p.Name
 			}
 		}
 		all[name] = append(all[name], readExchange(t, f))
@@ -125,38 +127,40 @@ func recorded(t testing.TB) map[string][]*payloadExchange {
 	return all
 }
 
-// TestPayloadReplies matches what real servers said, and nothing with another nonce.
+// TestPayloadReplies matches recorded replies of real servers, and none with
+// another nonce.
 func TestPayloadReplies(t *testing.T) {
 	noNonce := map[string]bool{"tftp": true, "ssdp": true, "dtls": true, "nat-pmp": true} // their protocols have none
 	for name, exchanges := range recorded(t) {
-		p := payloadByName(name)
+		p := ByName(name)
 		for _, x := range exchanges {
-			answer, ok := p.match(x)
+			answer, ok := p.Match(x)
 			if !ok {
-				t.Errorf("%s: real reply %x not taken", name, x.reply)
+				t.Errorf("%s: real reply %x not taken", name, x.Reply)
 			}
-			t.Logf("%s: %s", name, answer.fact)
-			for n := range x.reply {
+			t.Logf("%s: %s", name, answer.Fact)
+			for n := range x.Reply {
 				short := *x
-				short.reply = x.reply[:n]
-				p.match(&short) // must not panic
+				short.Reply = x.Reply[:n]
+				p.Match(&short) // must not panic
 			}
 			if noNonce[name] {
 				continue
 			}
 			other := *x
-			other.request = p.build(&payloadTarget{addr: netip.MustParseAddrPort("192.0.2.1:1"), secret: x.secret})
-			if name == "ipmi" && other.request[9] == x.request[9] { // a tag of one byte
+			other.Request = p.Build(&Target{Addr: netip.MustParseAddrPort("192.0.2.1:1"), Secret: x.Secret})
+			if name == "ipmi" && other.Request[9] == x.Request[9] { // a tag of one byte
 				continue
 			}
-			if _, ok := p.match(&other); ok {
+			if _, ok := p.Match(&other); ok {
 				t.Errorf("%s: took the answer to another request", name)
 			}
 		}
 	}
 }
 
-// TestPayloadFacts checks facts word for word, with replies made from the documents where no server was at hand.
+// TestPayloadFacts checks facts word for word, with replies made from the
+// documents where no server was at hand.
 func TestPayloadFacts(t *testing.T) {
 	unhex := func(s string) string {
 		b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
@@ -173,7 +177,8 @@ func TestPayloadFacts(t *testing.T) {
 		{"ntp", ntp, unhex("24 00 00 00 00000000 00000000") + "RATE" + unhex(strings.Repeat("00", 8)+"0102030405060708"+strings.Repeat("00", 16)), "kiss-o'-death RATE"},
 		{"ntp", ntp, unhex("24 00 00 00 00000000 00000000") + "\x1b[2J" + unhex(strings.Repeat("00", 8)+"0102030405060708"+strings.Repeat("00", 16)), `kiss-o'-death \x1b[2J`},
 		{"ntp", ntp, unhex("e4 10" + strings.Repeat("00", 22) + "0102030405060708" + strings.Repeat("00", 16)), "stratum 16, not synchronised"},
-		// 192.0.2.1:32853, the address of RFC 5769 2.2, and the IPv6 one of 2.3 under its own transaction ID.
+		// 192.0.2.1:32853, the address of RFC 5769 2.2, and the IPv6 one of 2.3
+		// under its own transaction ID.
 		{"stun", stun, unhex("0101 000c 2112a442 000102030405060708090a0b 0020 0008 0001 a147 e112a643"), "public address 192.0.2.1:32853"},
 		{"stun", unhex("0001 0000 2112a442 b7e7a701bc34d686fa87dfae"), unhex("0101 0018 2112a442 b7e7a701bc34d686fa87dfae" +
 			"0020 0014 0002 a147 0113a9faa5d3f179bc25f4b5bed2b9d9"), "public address [2001:db8:1234:5678:11:2233:4455:6677]:32853"},
@@ -193,30 +198,31 @@ func TestPayloadFacts(t *testing.T) {
 		{"mumble", unhex("00000000 0102030405060708"), unhex("00010500 0102030405060708 00000003 00000064 00011940"), "version 1.5.0, 3/100 users"},
 		{"sip", "OPTIONS sip:x SIP/2.0\r\nCall-ID: 7\r\n\r\n", "SIP/2.0 404 No \x1b[31m\r\ni: 7\r\n\r\n", `404 No \x1b[31m`},
 	} {
-		answer, ok := payloadByName(test.name).match(&payloadExchange{request: []byte(test.request), reply: []byte(test.reply)})
-		if !ok || answer.fact != test.fact {
-			t.Errorf("%s: reply %q: %q %v, want %q", test.name, test.reply, answer.fact, ok, test.fact)
+		answer, ok := ByName(test.name).Match(&Exchange{Request: []byte(test.request), Reply: []byte(test.reply)})
+		if !ok || answer.Fact != test.fact {
+			t.Errorf("%s: reply %q: %q %v, want %q", test.name, test.reply, answer.Fact, ok, test.fact)
 		}
 	}
 }
 
 // TestPayloadFollowUps checks the datagrams that answer an answer.
 func TestPayloadFollowUps(t *testing.T) {
-	stop, _ := matchTFTP(&payloadExchange{request: []byte("\x00\x01x\x00octet\x00"), reply: []byte("\x00\x03\x00\x01hello")})
-	if !stop.final || !bytes.HasPrefix(stop.next, []byte{0, 5, 0, 0}) {
-		t.Errorf("tftp data is not stopped: %q", stop.next)
+	stop, _ := matchTFTP(&Exchange{Request: []byte("\x00\x01x\x00octet\x00"), Reply: []byte("\x00\x03\x00\x01hello")})
+	if !stop.Final || !bytes.HasPrefix(stop.Next, []byte{0, 5, 0, 0}) {
+		t.Errorf("tftp data is not stopped: %q", stop.Next)
 	}
-	again, _ := matchA2S(&payloadExchange{request: []byte(a2sInfo), reply: []byte("\xff\xff\xff\xffA1234")})
-	if string(again.next) != a2sInfo+"1234" || again.final {
-		t.Errorf("a2s challenge: %q", again.next)
+	again, _ := matchA2S(&Exchange{Request: []byte(a2sInfo), Reply: []byte("\xff\xff\xff\xffA1234")})
+	if string(again.Next) != a2sInfo+"1234" || again.Final {
+		t.Errorf("a2s challenge: %q", again.Next)
 	}
-	never, ok := matchA2S(&payloadExchange{request: again.next, reply: []byte("\xff\xff\xff\xffA5678")})
-	if never.next != nil || !ok {
-		t.Errorf("a2s goes round in circles: %q", never.next)
+	never, ok := matchA2S(&Exchange{Request: again.Next, Reply: []byte("\xff\xff\xff\xffA5678")})
+	if never.Next != nil || !ok {
+		t.Errorf("a2s goes round in circles: %q", never.Next)
 	}
 }
 
-// TestNTPOffset checks the formula of RFC 5905 8, also across the end of the era in 2036.
+// TestNTPOffset checks the formula of RFC 5905 8, also across the end of the
+// era in 2036.
 func TestNTPOffset(t *testing.T) {
 	for _, now := range []time.Time{time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC), time.Date(2036, 2, 7, 6, 28, 16, 0, time.UTC)} {
 		stamp := func(at time.Time) []byte {
@@ -225,90 +231,78 @@ func TestNTPOffset(t *testing.T) {
 			return []byte{byte(seconds >> 24), byte(seconds >> 16), byte(seconds >> 8), byte(seconds),
 				byte(fraction >> 24), byte(fraction >> 16), byte(fraction >> 8), byte(fraction)}
 		}
-		x := &payloadExchange{request: buildNTP(nil), reply: make([]byte, ntpLen), sent: now, received: now.Add(20 * time.Millisecond)}
-		x.reply[0], x.reply[1] = 0x24, 2
-		copy(x.reply[ntpOrigin:], x.request[ntpTransmit:])
-		copy(x.reply[ntpReceive:], stamp(now.Add(-250*time.Millisecond+10*time.Millisecond)))
-		copy(x.reply[ntpTransmit:], stamp(now.Add(-250*time.Millisecond+10*time.Millisecond)))
-		if answer, ok := matchNTP(x); !ok || answer.fact != "stratum 2, offset -250.000 ms" {
-			t.Errorf("%v: %q %v", now, answer.fact, ok)
+		x := &Exchange{Request: buildNTP(nil), Reply: make([]byte, ntpLen), Sent: now, Received: now.Add(20 * time.Millisecond)}
+		x.Reply[0], x.Reply[1] = 0x24, 2
+		copy(x.Reply[ntpOrigin:], x.Request[ntpTransmit:])
+		copy(x.Reply[ntpReceive:], stamp(now.Add(-250*time.Millisecond+10*time.Millisecond)))
+		copy(x.Reply[ntpTransmit:], stamp(now.Add(-250*time.Millisecond+10*time.Millisecond)))
+		if answer, ok := matchNTP(x); !ok || answer.Fact != "stratum 2, offset -250.000 ms" {
+			t.Errorf("%v: %q %v", now, answer.Fact, ok)
 		}
 	}
 }
 
-// TestPayloadTable checks that names are unique and that an entry asks or says why it cannot.
+// TestPayloadTable checks that names are unique and that each payload has a
+// request or a reason.
 func TestPayloadTable(t *testing.T) {
 	seen := map[string]bool{}
-	for _, p := range payloads {
-		if seen[p.name] {
-			t.Errorf("%s stands twice", p.name)
+	for _, p := range table {
+		if seen[p.Name] {
+			t.Errorf("%s stands twice", p.Name)
 		}
-		seen[p.name] = true
-		if (p.build == nil) != (p.silent != "") || p.doc == "" {
-			t.Errorf("%s: neither asks nor explains", p.name)
+		seen[p.Name] = true
+		if (p.Build == nil) != (p.Silent != "") || p.Doc == "" {
+			t.Errorf("%s: neither asks nor explains", p.Name)
 		}
-		if p.build == nil {
+		if p.Build == nil {
 			continue
 		}
-		to := &payloadTarget{addr: netip.MustParseAddrPort("192.0.2.1:1900")}
-		request := p.build(to)
+		to := &Target{Addr: netip.MustParseAddrPort("192.0.2.1:1900")}
+		request := p.Build(to)
 		if len(request) > quicDatagram {
-			t.Errorf("%s: request of %d bytes", p.name, len(request))
+			t.Errorf("%s: request of %d bytes", p.Name, len(request))
 		}
 		fixed := map[string]bool{"ssdp": true, "a2s": true, "nat-pmp": true, "none": true}
-		if !fixed[p.name] && p.name != "ipmi" && bytes.Equal(request, p.build(to)) {
-			t.Errorf("%s: no nonce", p.name)
+		if !fixed[p.Name] && p.Name != "ipmi" && bytes.Equal(request, p.Build(to)) {
+			t.Errorf("%s: no nonce", p.Name)
 		}
 	}
-	for _, name := range payloadGeneric {
-		if payloadByName(name) == nil {
+	for _, name := range generic {
+		if ByName(name) == nil {
 			t.Errorf("generic %s is not in the table", name)
 		}
 	}
-	if list := payloadList(); strings.Count(list, "\n") != len(payloads) {
-		t.Error(list)
-	}
 }
 
-func TestPayloadText(t *testing.T) {
-	for in, want := range map[string]string{"": "", "a b": "a b", "\x1b[31m\r\n\t\x00\xff\\": `\x1b[31m\r\n\t\x00\xff\\`,
-		"0123456789abc": "0123456789a..."} {
-		if got := display.Payload([]byte(in), 11); got != want {
-			t.Errorf("%q: %q, want %q", in, got, want)
-		}
-	}
-}
-
-// FuzzPayloadMatch runs every matcher over a request and a reply: none may panic, and facts go to a terminal.
+// FuzzPayloadMatch runs every matcher over a request and a reply. None may
+// panic, and facts must be fit for a terminal.
 func FuzzPayloadMatch(f *testing.F) {
 	for _, exchanges := range recorded(f) {
 		for _, x := range exchanges {
-			f.Add(x.request, x.reply)
+			f.Add(x.Request, x.Reply)
 		}
 	}
 	f.Add([]byte(a2sInfo), []byte("\xff\xff\xff\xffI\x11Cats\x00de_dust\x00dir\x00game\x00\x0a\x00\x03\x10\x00"))
 	f.Add([]byte("\xff\xff\xff\xffgetinfo abcd"), []byte("\xff\xff\xff\xffinfoResponse\n\\challenge\\abcd\\hostname\\x"))
 	f.Add([]byte{0, 0}, []byte{0, 128, 0, 0, 0, 0, 0, 1, 192, 0, 2, 1})
 	f.Fuzz(func(t *testing.T, request, reply []byte) {
-		x := &payloadExchange{request: request, reply: reply, secret: []byte("s"), sent: time.Unix(1.7e9, 0), received: time.Unix(1.7e9, 1e6)}
-		for _, p := range payloads {
-			if p.match == nil {
+		x := &Exchange{Request: request, Reply: reply, Secret: []byte("s"), Sent: time.Unix(1.7e9, 0), Received: time.Unix(1.7e9, 1e6)}
+		for _, p := range table {
+			if p.Match == nil {
 				continue
 			}
-			answer, ok := p.match(x)
-			if !ok && (answer.fact != "" || answer.next != nil) {
-				t.Errorf("%s: says %q of a reply it does not take", p.name, answer.fact)
+			answer, ok := p.Match(x)
+			if !ok && (answer.Fact != "" || answer.Next != nil) {
+				t.Errorf("%s: says %q of a reply it does not take", p.Name, answer.Fact)
 			}
-			if len(answer.fact) > 2000 || len(answer.next) > 200 {
-				t.Errorf("%s: fact of %d bytes, next of %d", p.name, len(answer.fact), len(answer.next))
+			if len(answer.Fact) > 2000 || len(answer.Next) > 200 {
+				t.Errorf("%s: fact of %d bytes, next of %d", p.Name, len(answer.Fact), len(answer.Next))
 			}
-			for _, c := range answer.fact {
+			for _, c := range answer.Fact {
 				if c > unicode.MaxASCII || !unicode.IsPrint(c) {
-					t.Errorf("%s: fact %q is not fit for a terminal", p.name, answer.fact)
+					t.Errorf("%s: fact %q is not fit for a terminal", p.Name, answer.Fact)
 				}
 			}
 		}
-		var c pingCounter
-		c.stamp(bytes.Clone(reply))
 	})
 }
