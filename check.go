@@ -7,63 +7,99 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"purr/internal/scan"
 	"purr/internal/sys"
 )
 
-// This file is -z: it finds the addresses of what is to be asked, gives them
-// to the engines (scan.go, probe_range.go) and makes one status of the results.
-// check_print.go says them.
+// This file is -z: it resolves the hosts, runs the engines of package scan and
+// makes one status of the results. check_print.go prints them.
 
-// A portResult is what one address said: a *scanResult or a *probeResult.
-type portResult interface{ status() int }
-
-// A portCheck is one port of one host, and what is known of it.
-type portCheck struct {
-	index   int
+// A query is one port of one host, and its results.
+type query struct {
 	host    string
 	port    int
-	addrs   []netip.Addr // to be asked one after the other until one is open
-	results []portResult // of the first addresses
-	err     error        // why there is nothing to ask
+	addrs   []netip.Addr   // queried one after the other until one is open
+	results []*scan.Result // of the first addresses
+	err     error          // why there are no addresses
+	done    bool
 }
 
-// best is the result that stands for the port: the open one, else the one
-// with the highest status. It is nil if nothing was asked.
-func (c *portCheck) best() (best portResult) {
-	for _, r := range c.results {
-		if r.status() == 0 {
+// best returns the result that stands for the port: the open one, else the one
+// with the highest status, or nil if there is none.
+func (q *query) best() (best *scan.Result) {
+	for _, r := range q.results {
+		if resultStatus(r) == 0 {
 			return r
 		}
-		if best == nil || r.status() >= best.status() {
+		if best == nil || resultStatus(r) >= resultStatus(best) {
 			best = r
 		}
 	}
 	return best
 }
 
-func (c *portCheck) status() int {
-	if best := c.best(); best != nil {
-		return best.status()
+func (q *query) status() int {
+	if best := q.best(); best != nil {
+		return resultStatus(best)
 	}
 	return 1
 }
 
-// A checkPass asks every port of every host once.
-type checkPass struct {
-	p      *purr
-	source netip.AddrPort
-	limit  time.Duration // for all of it; 0: none
-	begun  time.Time
-	each   func(*portCheck) // called with every port, in the order asked for
-	checks []*portCheck
-	notes  []string
+// resultStatus returns the exit status for one result.
+func resultStatus(r *scan.Result) int {
+	switch r.State {
+	case scan.Open:
+		if r.UDP != nil && r.UDP.Unexpected {
+			return 5
+		}
+		return 0
+	case scan.NoAnswer:
+		return 3
+	case scan.Filtered:
+		return 4
+	}
+	return 1
 }
 
-// check is -z. With --wait-for or --retry it asks until the status is 0, and
-// says only what it found in the end.
+// A portScan queries every port of every host once.
+type portScan struct {
+	p      *purr
+	source netip.Addr // -s; invalid without it
+	tcp    scan.TCPOptions
+	udp    scan.UDPOptions
+	limit  time.Duration // for all of it; 0: none
+	begun  time.Time
+	each   func(*query) // called with every query, in the order of the command line
+
+	queries []*query
+	passed  int // queries that each was called with
+	limits  []scan.ICMPLimit
+}
+
+// newPortScan returns a scan with the options of the command line.
+func (p *purr) newPortScan(ctx context.Context, limit time.Duration, each func(*query)) (*portScan, error) {
+	source, err := p.cfg.localAddr(ctx)
+	if err != nil {
+		return nil, err
+	}
+	addr := source.Addr()
+	if !addr.IsValid() && source.Port() != 0 {
+		source = netip.AddrPortFrom(netip.IPv4Unspecified(), source.Port())
+	}
+	k := &p.cfg.check
+	return &portScan{p: p, source: addr, limit: limit, begun: time.Now(), each: each,
+		tcp: scan.TCPOptions{Parallel: k.parallel, Shuffle: p.cfg.shuffle, Banner: k.banner, BannerWait: p.cfg.connectTimeout, Source: source},
+		udp: scan.UDPOptions{Payload: p.payload, Expect: k.expect, Secret: k.secret, Source: source,
+			Parallel: k.parallel, Rate: float64(k.rate), Thorough: k.thorough},
+	}, nil
+}
+
+// check is -z. With --wait-for or --retry it scans until the status is 0, and
+// prints the last results only.
 func (p *purr) check(ctx context.Context) error {
 	switch {
 	case p.cfg.unix:
@@ -80,30 +116,39 @@ func (p *purr) check(ctx context.Context) error {
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	say := &checkPrinter{p: p, failed: stop}
-	var last *checkPass
+	out := &scanPrinter{p: p, failed: stop}
+	each := out.print
+	if p.cfg.waits() {
+		each = func(*query) {}
+	}
+	var last *portScan
 	err = p.dialer.retry(ctx, func(ctx context.Context, limit time.Duration) error {
-		last = &checkPass{p: p, limit: limit, begun: time.Now(), each: say.print}
-		if p.cfg.waits() {
-			last.each = func(*portCheck) {}
+		s, err := p.newPortScan(ctx, limit, each)
+		if err != nil {
+			return err
 		}
-		return last.run(ctx, hosts)
+		last = s
+		return s.run(ctx, hosts)
 	})
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if p.cfg.waits() && last != nil {
-		for _, c := range last.checks {
-			say.print(c)
+	if last == nil {
+		return err
+	}
+	if p.cfg.waits() {
+		for _, q := range last.queries {
+			out.print(q)
 		}
 	}
-	for _, note := range last.notes {
-		p.log.warnf("%s", note)
+	for _, l := range last.limits {
+		p.log.warnf("%s limits its ICMP to about 1/s: %d ports without an answer may be closed; --thorough takes about %v",
+			l.Host, l.Silent, l.Thorough.Round(time.Second))
 	}
 	return cmp.Or(context.Cause(ctx), err)
 }
 
-// hosts are those of the command line, or those on stdin.
+// hosts returns the hosts of the command line, or those on stdin.
 func (p *purr) hosts() ([]string, error) {
 	if !p.cfg.check.hostsOnStdin {
 		return p.cfg.check.hosts, nil
@@ -115,161 +160,6 @@ func (p *purr) hosts() ([]string, error) {
 	return hosts, nil
 }
 
-// run asks all ports of all hosts. Its error is nil if enough of them are
-// open; otherwise it is one that has the status and the cause.
-func (k *checkPass) run(ctx context.Context, hosts []string) error {
-	local, err := k.p.cfg.localAddr(ctx)
-	if err != nil {
-		return err
-	}
-	if k.source = local; !local.Addr().IsValid() && local.Port() != 0 {
-		k.source = netip.AddrPortFrom(netip.IPv4Unspecified(), local.Port())
-	}
-	k.resolveAll(ctx, hosts, local.Addr())
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if err := k.ask(ctx); err != nil {
-		return err
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return k.verdict()
-}
-
-// resolveAll makes the list of what to ask, with the addresses of each host.
-// With a source address only those of its family count.
-func (k *checkPass) resolveAll(ctx context.Context, hosts []string, source netip.Addr) {
-	const atOnce = 16
-	addrs, errs := make([][]netip.Addr, len(hosts)), make([]error, len(hosts))
-	places := make(chan struct{}, atOnce)
-	var wg sync.WaitGroup
-	for i, host := range hosts {
-		places <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-places }()
-			addrs[i], errs[i] = k.p.cfg.resolve(ctx, host, k.p.cfg.ports[0])
-			if errs[i] == nil && source.IsValid() {
-				if addrs[i] = sameFamily(addrs[i], source); len(addrs[i]) == 0 {
-					errs[i] = fmt.Errorf("connect to %s port %d from %s: Address family for hostname not supported", host, k.p.cfg.ports[0], source)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	all := make([]portCheck, len(hosts)*len(k.p.cfg.ports))
-	for i, host := range hosts {
-		for _, port := range k.p.cfg.ports {
-			c := &all[len(k.checks)]
-			*c = portCheck{index: len(k.checks), host: host, port: port, addrs: addrs[i], err: errs[i]}
-			k.checks = append(k.checks, c)
-		}
-	}
-}
-
-// ask asks the first address of every port, then the second one of those that
-// are not open yet, and so on. A port is passed on as soon as it and all before
-// it are known.
-func (k *checkPass) ask(ctx context.Context) error {
-	out := inOrder[*portCheck]{each: k.each}
-	var pending []*portCheck
-	for _, c := range k.checks {
-		if c.err != nil {
-			out.put(c.index, c)
-		} else {
-			pending = append(pending, c)
-		}
-	}
-	for round := 0; len(pending) > 0; round++ {
-		targets := make([]probeTarget, len(pending))
-		for i, c := range pending {
-			targets[i] = probeTarget{c.host, netip.AddrPortFrom(c.addrs[round].Unmap(), uint16(c.port))}
-		}
-		asked := pending
-		pending = nil
-		err := k.engine(ctx, targets, func(r portResult) {
-			c := asked[0] // the results come in the order of the targets
-			asked = asked[1:]
-			c.results = append(c.results, r)
-			if r.status() == 0 || round+1 == len(c.addrs) {
-				out.put(c.index, c)
-			} else {
-				pending = append(pending, c)
-			}
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// timeLeft is how long one port may take: -w or what usual is, and what is left
-// of --wait-for if that is less.
-func (k *checkPass) timeLeft(usual time.Duration) time.Duration {
-	const least = 100 * time.Millisecond
-	limit := cmp.Or(k.p.cfg.connectTimeout, usual)
-	if k.limit == 0 {
-		return limit
-	}
-	return min(limit, max(least, k.limit-time.Since(k.begun)))
-}
-
-// engine asks the targets and calls each with their results, in their order.
-func (k *checkPass) engine(ctx context.Context, targets []probeTarget, each func(portResult)) error {
-	cfg := k.p.cfg
-	if cfg.udp {
-		o := &probeRangeOptions{probeOptions: k.p.probeOptions(k.source), parallel: k.p.probesAtOnce(), rate: float64(cfg.check.rate), thorough: cfg.check.thorough}
-		if cfg.connectTimeout > 0 || k.limit > 0 {
-			o.wait = k.timeLeft(probeWait)
-		}
-		notes := probeRange(ctx, targets, o, func(r probeResult) {
-			if ctx.Err() == nil { // else it was cut off, and nothing is known
-				each(&r)
-			}
-		})
-		k.notes = append(k.notes, notes...)
-		return nil
-	}
-	o := scanOptions{parallel: cfg.check.parallel, timeout: k.timeLeft(scanWait), shuffle: cfg.shuffle, banner: cfg.check.banner, source: k.source}
-	if cfg.connectTimeout > 0 {
-		o.bannerWait = cfg.connectTimeout
-	}
-	found := func(r scanResult) { each(&r) }
-	if cfg.interval == 0 {
-		return scanTCP(ctx, targets, o, found)
-	}
-	for i := range targets { // one after the other, as nc does
-		if i > 0 && !sys.Sleep(ctx, cfg.interval) {
-			return context.Cause(ctx)
-		}
-		if err := scanTCP(ctx, targets[i:i+1], o, found); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// probesAtOnce is --parallel, and no more than there are descriptors for. A
-// given source port leaves room for one at a time.
-func (p *purr) probesAtOnce() int {
-	const reserve = 16
-	n := cmp.Or(p.cfg.check.parallel, probeParallel)
-	if p.cfg.sourcePort != 0 {
-		n = 1
-	}
-	if limit := sys.DescriptorLimit(); limit > 0 {
-		n = max(1, min(n, limit-reserve))
-	}
-	return n
-}
-
-func (p *purr) probeOptions(source netip.AddrPort) probeOptions {
-	k := &p.cfg.check
-	return probeOptions{payload: p.payload, expect: k.expect, secret: k.secret, source: source}
-}
-
 // loadPayload reads the payload that is on stdin.
 func (p *purr) loadPayload() error {
 	p.payload = p.cfg.check.payload
@@ -279,19 +169,143 @@ func (p *purr) loadPayload() error {
 	return nil
 }
 
-// verdict makes one error of what was found, nil if that is enough. Over TCP
-// one open port is, as in nc; over UDP all are to be open. --all and --any say
-// otherwise.
-func (k *checkPass) verdict() error {
-	cfg := k.p.cfg
+// run queries all ports of all hosts. Its error is nil if enough of them are
+// open; otherwise it holds the status and the cause.
+func (s *portScan) run(ctx context.Context, hosts []string) error {
+	s.resolve(ctx, hosts)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err := s.ask(ctx); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return s.verdict()
+}
+
+// resolve makes the queries. With a source address only addresses of its family
+// count.
+func (s *portScan) resolve(ctx context.Context, hosts []string) {
+	const atOnce = 16
+	cfg := s.p.cfg
+	addrs, errs := make([][]netip.Addr, len(hosts)), make([]error, len(hosts))
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	for i, host := range hosts {
+		group.Go(func() error {
+			addrs[i], errs[i] = s.p.cfg.resolve(ctx, host, cfg.ports[0])
+			if errs[i] == nil && s.source.IsValid() {
+				if addrs[i] = sameFamily(addrs[i], s.source); len(addrs[i]) == 0 {
+					errs[i] = fmt.Errorf("connect to %s port %d from %s: Address family for hostname not supported", host, cfg.ports[0], s.source)
+				}
+			}
+			return nil
+		})
+	}
+	_ = group.Wait()
+	all := make([]query, len(hosts)*len(cfg.ports))
+	for i, host := range hosts {
+		for _, port := range cfg.ports {
+			q := &all[len(s.queries)]
+			*q = query{host: host, port: port, addrs: addrs[i], err: errs[i]}
+			s.queries = append(s.queries, q)
+		}
+	}
+}
+
+// ask queries the first address of every port, then the second one of those that
+// are not open yet, and so on.
+func (s *portScan) ask(ctx context.Context) error {
+	var pending []*query
+	for _, q := range s.queries {
+		if q.err != nil {
+			s.finish(q)
+		} else {
+			pending = append(pending, q)
+		}
+	}
+	for round := 0; len(pending) > 0; round++ {
+		targets := make([]scan.Target, len(pending))
+		for i, q := range pending {
+			targets[i] = scan.Target{Host: q.host, Addr: netip.AddrPortFrom(q.addrs[round].Unmap(), uint16(q.port))}
+		}
+		asked := pending
+		pending = nil
+		err := s.scan(ctx, targets, func(r *scan.Result) {
+			q := asked[0] // the results come in the order of the targets
+			asked = asked[1:]
+			q.results = append(q.results, r)
+			if resultStatus(r) == 0 || round+1 == len(q.addrs) {
+				s.finish(q)
+			} else {
+				pending = append(pending, q)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finish passes q on as soon as it and all before it have their results.
+func (s *portScan) finish(q *query) {
+	for q.done = true; s.passed < len(s.queries) && s.queries[s.passed].done; s.passed++ {
+		s.each(s.queries[s.passed])
+	}
+}
+
+// timeout returns the time for one port: -w or the usual one, or what is left of
+// --wait-for if that is less.
+func (s *portScan) timeout(usual time.Duration) time.Duration {
+	const least = 100 * time.Millisecond
+	timeout := cmp.Or(s.p.cfg.connectTimeout, usual)
+	if s.limit == 0 {
+		return timeout
+	}
+	return min(timeout, max(least, s.limit-time.Since(s.begun)))
+}
+
+// scan calls each with the results of the targets, in their order.
+func (s *portScan) scan(ctx context.Context, targets []scan.Target, each func(*scan.Result)) error {
+	cfg := s.p.cfg
+	if cfg.udp {
+		if cfg.connectTimeout > 0 || s.limit > 0 {
+			s.udp.Wait = s.timeout(scan.DefaultUDPWait)
+		}
+		s.limits = append(s.limits, scan.UDP(ctx, targets, s.udp, each)...)
+		return nil
+	}
+	s.tcp.Timeout = s.timeout(scan.DefaultTimeout)
+	if cfg.interval == 0 {
+		return scan.TCP(ctx, targets, s.tcp, each)
+	}
+	for i := range targets { // one after the other, as nc does
+		if i > 0 && !sys.Sleep(ctx, cfg.interval) {
+			return context.Cause(ctx)
+		}
+		if err := scan.TCP(ctx, targets[i:i+1], s.tcp, each); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// verdict returns the error of the query with the highest status, or nil if
+// enough are open: over TCP one, as in nc, over UDP all, unless --all or --any
+// is given.
+func (s *portScan) verdict() error {
+	cfg := s.p.cfg
 	all := cfg.check.all || cfg.udp && !cfg.check.any
 	highest, open := 0, false
-	var worst *portCheck
-	for _, c := range k.checks {
-		status := c.status()
+	var worst *query
+	for _, q := range s.queries {
+		status := q.status()
 		open = open || status == 0
 		if status > highest {
-			highest, worst = status, c
+			highest, worst = status, q
 		}
 	}
 	if highest == 0 || open && !all {
@@ -300,7 +314,7 @@ func (k *checkPass) verdict() error {
 	return statusError{highest, worst.cause(cfg)}
 }
 
-// checkUnix asks whether somebody listens on a Unix socket.
+// checkUnix connects to a Unix socket.
 func (p *purr) checkUnix(ctx context.Context) error {
 	return p.dialer.retry(ctx, func(ctx context.Context, limit time.Duration) error {
 		conn, err := p.dialer.connectUnix(ctx, limit)
@@ -316,24 +330,32 @@ func (p *purr) checkUnix(ctx context.Context) error {
 	})
 }
 
-// ping sends -c datagrams to one port and prints what comes back.
+// minStrangerInterval is the least time between pings to addresses that are not
+// private.
+const minStrangerInterval = 200 * time.Millisecond
+
+// ping sends -c datagrams to one port and prints the answers.
 func (p *purr) ping(ctx context.Context) error {
 	if err := p.loadPayload(); err != nil {
 		return err
 	}
-	addr, source, err := p.pingAddr(ctx)
+	s, err := p.newPortScan(ctx, 0, func(*query) {})
 	if err != nil {
 		return err
 	}
-	target := netip.AddrPortFrom(addr, uint16(p.cfg.ports[0]))
-	if near := addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast(); !near && p.cfg.interval > 0 && p.cfg.interval < politeInterval {
-		return fmt.Errorf("ping %s: an interval below %v is for loopback and private addresses only", addr, politeInterval)
+	addr, err := s.pingAddr(ctx)
+	if err != nil {
+		return err
+	}
+	if near := addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast(); !near && p.cfg.interval > 0 && p.cfg.interval < minStrangerInterval {
+		return fmt.Errorf("ping %s: an interval below %v is for loopback and private addresses only", addr, minStrangerInterval)
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	o := &pingOptions{probeOptions: p.probeOptions(source), count: p.cfg.check.pings, interval: p.cfg.interval}
-	o.wait = p.cfg.connectTimeout
-	stats := pingUDP(ctx, p.cfg.host, target, o, func(e *pingEvent) {
+	o := scan.PingOptions{Payload: s.udp.Payload, Secret: s.udp.Secret, Source: s.udp.Source,
+		Count: p.cfg.check.pings, Interval: p.cfg.interval, Wait: p.cfg.connectTimeout}
+	target := scan.Target{Host: p.cfg.host, Addr: netip.AddrPortFrom(addr, uint16(p.cfg.ports[0]))}
+	stats := scan.Ping(ctx, target, o, func(e *scan.PingEvent) {
 		if err := writePing(p.stdout, e); err != nil {
 			stop(fmt.Errorf("write to stdout: %w", sys.Cause(err)))
 		}
@@ -341,46 +363,52 @@ func (p *purr) ping(ctx context.Context) error {
 	if err := writePingStats(p.stdout, &stats); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("write to stdout: %w", sys.Cause(err))
 	}
-	status := stats.status()
+	status := pingStatus(&stats)
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case stats.err != nil:
-		return fmt.Errorf("ping %s port %d (udp): %w", targetName(p.cfg.host, addr), target.Port(), sys.Cause(stats.err))
-	case status == 0 && stats.lost() > p.cfg.check.maxLoss:
-		return statusError{1, fmt.Errorf("%.4g %% of the pings were lost, more than --max-loss", 100*stats.lost())}
+	case stats.Err != nil:
+		return fmt.Errorf("ping %s port %d (udp): %w", targetName(p.cfg.host, addr), target.Addr.Port(), sys.Cause(stats.Err))
+	case status == 0 && stats.Lost() > p.cfg.check.maxLoss:
+		return statusError{1, fmt.Errorf("%.4g %% of the pings were lost, more than --max-loss", 100*stats.Lost())}
 	case status != 0:
 		return statusError{status, saidError{errors.New("no answer")}}
 	}
 	return nil
 }
 
-// politeInterval is the least time between pings to strangers.
-const politeInterval = 200 * time.Millisecond
+// pingStatus returns the exit status for a ping: 0 with any answer in time.
+func pingStatus(s *scan.PingStats) int {
+	switch {
+	case s.Answered > 0:
+		return 0
+	case s.Err != nil || s.Verdict == scan.Closed:
+		return 1
+	case s.Verdict == scan.Filtered:
+		return 4
+	}
+	return 3
+}
 
-// pingAddr is the address to ping: of several the first that answers one
+// pingAddr returns the address to ping: of several the first that answers one
 // datagram, or the first of all if none does.
-func (p *purr) pingAddr(ctx context.Context) (addr netip.Addr, source netip.AddrPort, err error) {
-	k := &checkPass{p: p, each: func(*portCheck) {}}
-	if source, err = p.cfg.localAddr(ctx); err != nil {
-		return addr, source, err
+func (s *portScan) pingAddr(ctx context.Context) (netip.Addr, error) {
+	s.resolve(ctx, s.p.cfg.check.hosts)
+	q := s.queries[0]
+	if q.err != nil {
+		return netip.Addr{}, q.err
 	}
-	k.resolveAll(ctx, p.cfg.check.hosts, source.Addr())
-	c := k.checks[0]
-	if c.err != nil {
-		return addr, source, c.err
-	}
-	if !source.Addr().IsValid() && source.Port() != 0 {
-		source = netip.AddrPortFrom(netip.IPv4Unspecified(), source.Port())
-	}
-	if len(c.addrs) > 1 {
-		o := p.probeOptions(source)
-		o.sends, o.wait = []time.Duration{0}, time.Second
-		for _, addr := range c.addrs {
-			if r := probeUDP(ctx, c.host, netip.AddrPortFrom(addr.Unmap(), uint16(c.port)), &o); r.state == probeOpen {
-				return addr.Unmap(), source, nil
+	if len(q.addrs) > 1 {
+		o := s.udp
+		o.Sends, o.Wait = []time.Duration{0}, time.Second
+		for _, addr := range q.addrs {
+			target := scan.Target{Host: q.host, Addr: netip.AddrPortFrom(addr.Unmap(), uint16(q.port))}
+			answered := false
+			scan.UDP(ctx, []scan.Target{target}, o, func(r *scan.Result) { answered = r.State == scan.Open })
+			if answered {
+				return addr.Unmap(), nil
 			}
 		}
 	}
-	return c.addrs[0].Unmap(), source, ctx.Err()
+	return q.addrs[0].Unmap(), context.Cause(ctx)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,33 @@ import (
 	"purr/internal/payload"
 	"purr/internal/testkit"
 )
+
+// listenTCP returns the address of a listener on loopback that sends greeting
+// over every connection.
+func listenTCP(t *testing.T, greeting string) netip.AddrPort {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if greeting != "" {
+				c.Write([]byte(greeting))
+			}
+			go func() {
+				c.Read(make([]byte, 1))
+				c.Close()
+			}()
+		}
+	}()
+	return l.Addr().(*net.TCPAddr).AddrPort()
+}
 
 // openPorts listens on n ports of 127.0.0.1 and accepts whoever comes.
 func openPorts(t *testing.T, n int) (ports []string) {

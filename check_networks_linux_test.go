@@ -24,7 +24,7 @@ func TestCheckNetworks(t *testing.T) {
 	if !testkit.InNamespaces(t) {
 		return
 	}
-	testkit.MustRunAll(t, routers)
+	testkit.MustRunAll(t, testkit.Routers)
 	// IPv4 routers send few errors at a time, whatever icmp_ratelimit says
 	// (ip_error, error_burst): no more than five of these may need one.
 	for _, c := range []struct {
@@ -102,7 +102,7 @@ func TestTwelveTargets(t *testing.T) {
 	if !testkit.InNamespaces(t) {
 		return
 	}
-	testkit.MustRunAll(t, routers)
+	testkit.MustRunAll(t, testkit.Routers)
 	startTwelve(t)
 	rows := make([]string, len(twelve))
 	t.Run("targets", func(t *testing.T) {
@@ -172,11 +172,11 @@ func startTwelve(t *testing.T) {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	os.Chmod(dir, 0o755)
-	writeTestCert(t, dir)
+	testkit.WriteCert(t, dir)
 	for name, text := range map[string]string{
 		"chrony.conf": "local stratum 10\nallow 10.0.0.0/8\nport 123\ncmdport 0\npidfile DIR/pid\nbindcmdaddress /\n",
 		"snmpd.conf":  "rocommunity public\nagentaddress udp:161\n[snmp] persistentDir DIR\n",
-		"Caddyfile":   strings.ReplaceAll(daemonTLS, "10.9.0.2", "10.0.2.2"),
+		"Caddyfile":   strings.ReplaceAll(testkit.Caddyfile, "10.9.0.2", "10.0.2.2"),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.ReplaceAll(text, "DIR", dir)), 0o644); err != nil {
 			t.Fatal(err)

@@ -2,102 +2,93 @@ package main
 
 import (
 	"cmp"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"purr/internal/display"
 	"purr/internal/payload"
+	"purr/internal/scan"
 	"purr/internal/sys"
 )
 
-// A checkPrinter says what became of each port: on stdout what --banner,
-// --json and -u are for, on stderr nc's lines under -v.
-type checkPrinter struct {
+// A scanPrinter prints the queries of a scan: on stdout for --banner, --json and
+// -u, on stderr nc's lines under -v.
+type scanPrinter struct {
 	p          *purr
-	failed     func(error) // ends the check when stdout fails
-	unresolved string      // the host whose lookup was said to have failed
-	local      bool        // whether an error of this machine was said
+	failed     func(error) // ends the scan when stdout fails
+	unresolved string      // the host whose lookup error was printed
+	local      bool        // whether an error of this machine was printed
 }
 
-// print says one port. It is called for all of them in order, one at a time.
-func (s *checkPrinter) print(c *portCheck) {
+// print prints one query. It is called for all of them in order, one at a time.
+func (s *scanPrinter) print(q *query) {
 	p := s.p
-	if c.err != nil && c.host != s.unresolved && !p.cfg.waits() {
-		s.unresolved = c.host
-		p.log.fail(c.err)
+	if q.err != nil && q.host != s.unresolved && !p.cfg.waits() {
+		s.unresolved = q.host
+		p.log.fail(q.err)
 	}
-	for _, r := range c.results {
-		switch r := r.(type) {
-		case *scanResult:
-			s.noteTCP(c, r)
-		case *probeResult:
-			if r.status() == 0 {
-				p.log.sayf("Connection to %s %d port [%s] succeeded!", targetName(c.host, r.target.Addr()), c.port, p.cfg.serviceName(c.port))
-			}
-		}
+	for _, r := range q.results {
+		s.ncLine(q, r)
 	}
-	if err := s.write(c); err != nil {
+	if err := s.write(q); err != nil {
 		s.failed(fmt.Errorf("write to stdout: %w", sys.Cause(err)))
 	}
 }
 
-// noteTCP says nc's line about one address. What kept this machine from asking
-// is said once even without -v: it is no news about the port.
-func (s *checkPrinter) noteTCP(c *portCheck, r *scanResult) {
+// ncLine prints nc's line about one address. An error of this machine is no news
+// about the port: over TCP it is printed once even without -v.
+func (s *scanPrinter) ncLine(q *query, r *scan.Result) {
 	p := s.p
 	switch {
-	case r.state == scanOpen:
-		p.log.sayf("Connection to %s %d port [%s] succeeded!", targetName(c.host, r.target.Addr()), c.port, p.cfg.serviceName(c.port))
-	case p.cfg.waits(): // each try that failed was said, and the last one will be
-	case p.log.level > 0 || r.state == scanFailed && !s.local && !p.cfg.pace.json:
+	case resultStatus(r) == 0:
+		p.log.sayf("Connection to %s %d port [%s] succeeded!", targetName(q.host, r.Addr.Addr()), q.port, p.cfg.serviceName(q.port))
+	case r.UDP != nil:
+	case p.cfg.waits(): // the failed tries have been printed, and the last one will be
+	case p.log.level > 0 || r.State == scan.LocalError && !s.local && !p.cfg.pace.json:
 		s.local = true
-		p.log.fail(r.failure(c.host))
+		p.log.fail(tcpFailure(q.host, r))
 	}
 }
 
-// write prints what belongs on stdout.
-func (s *checkPrinter) write(c *portCheck) error {
-	k, out := &s.p.cfg.check, s.p.stdout
-	unknown := netip.AddrPortFrom(netip.Addr{}, uint16(c.port))
-	best := c.best()
-	if best == nil && s.p.cfg.udp {
-		best = &probeResult{host: c.host, target: unknown, state: probeFailed, err: c.err}
-	} else if best == nil {
-		best = &scanResult{host: c.host, target: unknown, state: scanFailed, err: c.err}
+// write prints the query's line on stdout, if it has one.
+func (s *scanPrinter) write(q *query) error {
+	cfg, out := s.p.cfg, s.p.stdout
+	r := q.best()
+	if r == nil {
+		r = &scan.Result{Target: scan.Target{Host: q.host, Addr: netip.AddrPortFrom(netip.Addr{}, uint16(q.port))}, State: scan.LocalError, Err: q.err}
+		if cfg.udp {
+			r.UDP = &scan.Probe{}
+		}
 	}
-	switch r := best.(type) {
-	case *probeResult:
-		if s.p.cfg.pace.json {
-			return writeProbeJSON(out, r, &k.expect)
-		}
-		if r.target.Addr().IsValid() {
-			return writeProbe(out, r)
-		}
-	case *scanResult:
-		if s.p.cfg.pace.json {
-			return writeScanJSON(out, r)
-		}
-		if k.banner && r.state == scanOpen {
-			_, err := io.WriteString(out, fmt.Sprintf("%s %d: %s\n", display.Escape(c.host), c.port, display.Payload(r.banner, scanBannerMost)))
-			return err
-		}
+	switch {
+	case cfg.pace.json && cfg.udp:
+		return writeUDPJSON(out, r, cfg.check.expect.Given())
+	case cfg.pace.json:
+		return writeTCPJSON(out, r)
+	case cfg.udp && r.Addr.Addr().IsValid():
+		return writeUDP(out, r)
+	case cfg.check.banner && r.State == scan.Open:
+		_, err := fmt.Fprintf(out, "%s %d: %s\n", display.Escape(q.host), q.port, display.Payload(r.Reply, scan.MaxBanner))
+		return err
 	}
 	return nil
 }
 
-// cause is why the port is not open, for who waited for it. Without a wait it
-// was printed, or is not wanted without -v.
-func (c *portCheck) cause(cfg *config) error {
-	err := c.err
-	switch r := c.best().(type) {
-	case *scanResult:
-		err = r.failure(c.host)
-	case *probeResult:
-		err = r.failure(c.host)
+// cause returns the error of a port that is not open. Without --wait-for or
+// --retry it has been printed, or is not wanted without -v.
+func (q *query) cause(cfg *config) error {
+	err := q.err
+	if r := q.best(); r != nil && r.UDP != nil {
+		err = udpFailure(q.host, r)
+	} else if r != nil {
+		err = tcpFailure(q.host, r)
 	}
 	if !cfg.waits() {
 		return saidError{err}
@@ -105,30 +96,234 @@ func (c *portCheck) cause(cfg *config) error {
 	return err
 }
 
-// failure words the result of a port that is not open as nc does, and adds who
-// said so where that was not the host itself.
-func (r *scanResult) failure(host string) error {
-	where := fmt.Sprintf("connect to %s port %d (tcp)", targetName(host, r.target.Addr()), r.target.Port())
+// tcpFailure words the result of a port that is not open as nc does, and adds
+// the ICMP error.
+func tcpFailure(host string, r *scan.Result) error {
+	where := fmt.Sprintf("connect to %s port %d (tcp)", targetName(host, r.Addr.Addr()), r.Addr.Port())
 	switch {
-	case r.state == scanTimeout:
+	case r.State == scan.NoAnswer:
 		return fmt.Errorf("%s timed out: Operation now in progress", where)
-	case r.icmp != nil:
-		return fmt.Errorf("%s failed: %s (%v)", where, sys.Strerror(r.err), r.icmp)
+	case r.ICMP != nil:
+		return fmt.Errorf("%s failed: %s (%v)", where, sys.Strerror(r.Err), r.ICMP)
 	}
-	return fmt.Errorf("%s failed: %s", where, sys.Strerror(r.err))
+	return fmt.Errorf("%s failed: %s", where, sys.Strerror(r.Err))
 }
 
-func (r *probeResult) failure(host string) error {
-	where := fmt.Sprintf("%s port %d (udp): %s", targetName(host, r.target.Addr()), r.target.Port(), r.state)
+func udpFailure(host string, r *scan.Result) error {
+	where := fmt.Sprintf("%s port %d (udp): %s", targetName(host, r.Addr.Addr()), r.Addr.Port(), r.State)
 	switch {
-	case r.err != nil:
-		return fmt.Errorf("%s: %w", where, sys.Cause(r.err))
-	case r.icmp != nil:
-		return fmt.Errorf("%s: %v", where, r.icmp)
-	case r.wrong:
+	case r.Err != nil:
+		return fmt.Errorf("%s: %w", where, sys.Cause(r.Err))
+	case r.ICMP != nil:
+		return fmt.Errorf("%s: %v", where, r.ICMP)
+	case r.UDP.Unexpected:
 		return errors.New(where + ", but the answer is not as --expect")
 	}
 	return errors.New(where)
+}
+
+// roundTrip returns d in the unit that suits it: "0.46 ms", "3.07 s".
+func roundTrip(d time.Duration) string {
+	if d < 999500*time.Microsecond {
+		return fmt.Sprintf("%.2f ms", float64(d)/float64(time.Millisecond))
+	}
+	return fmt.Sprintf("%.2f s", d.Seconds())
+}
+
+// writeUDP writes the line of one UDP port:
+//
+//	10.0.2.2:53/udp   open       0.46 ms  dns    REFUSED
+func writeUDP(w io.Writer, r *scan.Result) error {
+	took, about := roundTrip(r.RTT), ""
+	switch r.State {
+	case scan.Open:
+		about = fmt.Sprintf("%-6s %s", r.UDP.Payload, answerText(r))
+	case scan.Closed, scan.Filtered:
+		about = "closed (no detail)"
+		if r.ICMP != nil {
+			about = r.ICMP.String()
+		}
+	case scan.NoAnswer:
+		took = fmt.Sprintf("%.1f s", r.UDP.Waited.Seconds())
+		about = fmt.Sprintf("%s, %d sent: %s", r.UDP.Payload, r.UDP.Sent,
+			cmp.Or(silentReason(r.UDP), "open but silent, or dropped on the way"))
+	case scan.LocalError:
+		took, about = "-", display.Payload([]byte(fmt.Sprint(r.Err)), 200)
+	}
+	line := fmt.Sprintf("%-17s %-10s %-8s %s", r.Addr.String()+"/udp", r.State, took, about)
+	_, err := io.WriteString(w, strings.TrimRight(line, " ")+"\n")
+	return err
+}
+
+// answerText describes the answer of an open port: its fact, and its source if
+// that is not the target.
+func answerText(r *scan.Result) string {
+	var parts []string
+	if r.UDP.Fact != "" {
+		parts = append(parts, r.UDP.Fact)
+	}
+	if r.UDP.From.Port() != r.Addr.Port() {
+		parts = append(parts, fmt.Sprintf("from port %d", r.UDP.From.Port()))
+	}
+	if r.UDP.From.Addr().WithZone("") != r.Addr.Addr().WithZone("") {
+		parts = append(parts, "from "+r.UDP.From.Addr().String())
+	}
+	if r.UDP.Unexpected {
+		parts = append(parts, "not as expected")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// silentReason returns why a service does not answer, or "".
+func silentReason(u *scan.Probe) string {
+	if u.NeedsSecret {
+		return u.Silent + ": give it with --secret-file"
+	}
+	return u.Silent
+}
+
+// The objects of --json. Their member names are a promise.
+type (
+	tcpJSON struct {
+		V       int        `json:"v"`
+		Host    string     `json:"host"`
+		Address string     `json:"address,omitempty"` // where host is a name
+		Port    uint16     `json:"port"`
+		State   scan.State `json:"state"`
+		RTT     *int64     `json:"rtt_us"` // null without an answer
+		Banner  string     `json:"banner,omitempty"`
+		ICMP    *icmpJSON  `json:"icmp,omitempty"`
+		Error   string     `json:"error,omitempty"`
+	}
+	udpJSON struct {
+		V        int        `json:"v"`
+		Host     string     `json:"host"`
+		Address  string     `json:"address,omitempty"` // where host is a name
+		Port     uint16     `json:"port"`
+		State    scan.State `json:"state"`
+		Payload  string     `json:"payload"`
+		Sent     int        `json:"sent"`
+		RTT      *int64     `json:"rtt_us"` // null without an answer
+		Clock    string     `json:"clock,omitempty"`
+		ICMP     *icmpJSON  `json:"icmp"`
+		Reply    *replyJSON `json:"reply"`
+		Expected *bool      `json:"expected,omitempty"` // only with --expect
+		Note     string     `json:"note,omitempty"`
+		Error    string     `json:"error,omitempty"`
+	}
+	icmpJSON struct {
+		Type int        `json:"type"`
+		Code int        `json:"code"`
+		From netip.Addr `json:"from"`
+	}
+	replyJSON struct {
+		Bytes int    `json:"bytes"`
+		From  string `json:"from"` // address and port
+		Fact  string `json:"fact,omitempty"`
+		Hex   string `json:"hex"`
+	}
+)
+
+// hostAndAddress returns the members "host", as the user wrote it, and
+// "address", which is empty if it is the same or not known.
+func hostAndAddress(t scan.Target) (host, address string) {
+	address = t.Addr.Addr().String()
+	switch {
+	case t.Host == "":
+		return address, ""
+	case t.Host == address || !t.Addr.Addr().IsValid():
+		return t.Host, ""
+	}
+	return t.Host, address
+}
+
+func newICMPJSON(i *scan.ICMP) *icmpJSON {
+	if i == nil {
+		return nil
+	}
+	return &icmpJSON{i.Type, i.Code, i.From}
+}
+
+// writeTCPJSON writes the object of one TCP port and a newline. The banner is
+// escaped as for a terminal.
+func writeTCPJSON(w io.Writer, r *scan.Result) error {
+	o := tcpJSON{V: 1, Port: r.Addr.Port(), State: r.State, ICMP: newICMPJSON(r.ICMP), Banner: display.Payload(r.Reply, scan.MaxBanner)}
+	o.Host, o.Address = hostAndAddress(r.Target)
+	if r.State == scan.Open || r.State == scan.Closed {
+		us := r.RTT.Microseconds()
+		o.RTT = &us
+	}
+	if r.Err != nil {
+		o.Error = r.Err.Error()
+	}
+	return json.NewEncoder(w).Encode(o)
+}
+
+// writeUDPJSON writes the object of one UDP port and a newline.
+func writeUDPJSON(w io.Writer, r *scan.Result, expect bool) error {
+	o := udpJSON{V: 1, Port: r.Addr.Port(), State: r.State, Payload: r.UDP.Payload, Sent: r.UDP.Sent, ICMP: newICMPJSON(r.ICMP), Note: silentReason(r.UDP)}
+	o.Host, o.Address = hostAndAddress(r.Target)
+	if r.State == scan.Open || r.State == scan.Closed || r.State == scan.Filtered {
+		us := r.RTT.Microseconds()
+		o.RTT, o.Clock = &us, "user"
+		if r.UDP.KernelRTT {
+			o.Clock = "kernel"
+		}
+	}
+	if r.State == scan.Open {
+		o.Reply = &replyJSON{Bytes: len(r.Reply), From: r.UDP.From.String(), Fact: r.UDP.Fact, Hex: hex.EncodeToString(r.Reply)}
+		if expect {
+			expected := !r.UDP.Unexpected
+			o.Expected = &expected
+		}
+	}
+	if r.Err != nil {
+		o.Error = r.Err.Error()
+	}
+	return json.NewEncoder(w).Encode(o)
+}
+
+// writePing writes the line of one event: "seq=3 0.42 ms".
+func writePing(w io.Writer, e *scan.PingEvent) error {
+	line := fmt.Sprintf("seq=%d %s", e.Seq, roundTrip(e.RTT))
+	switch {
+	case e.Kind == scan.PingRejected && e.ICMP != nil:
+		line += fmt.Sprintf(" %s %v", e.State, e.ICMP)
+	case e.Kind == scan.PingRejected:
+		line += fmt.Sprintf(" %s (no detail)", e.State)
+	case e.Kind != scan.PingAnswer:
+		line += " " + string(e.Kind)
+	case e.Reordered:
+		line += " reordered"
+	}
+	if e.Fact != "" {
+		line += " " + e.Fact
+	}
+	_, err := io.WriteString(w, line+"\n")
+	return err
+}
+
+// writePingStats writes the sums, and a second line about the directions if the
+// far end counts.
+func writePingStats(w io.Writer, s *scan.PingStats) error {
+	line := fmt.Sprintf("%d sent, %d answered, %.4g %% lost, %d duplicate, %d late, %d reordered", s.Sent, s.Answered,
+		100*s.Lost(), s.Duplicate, s.Late, s.Reordered)
+	if s.Rejected > 0 {
+		line += fmt.Sprintf(", %d rejected", s.Rejected)
+	}
+	if s.Answered > 0 {
+		ms := func(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d)/float64(time.Millisecond)) }
+		line += fmt.Sprintf("; rtt min/avg/p50/p95/max/sdev %s/%s/%s/%s/%s/%s ms; jitter %s ms (RFC 3550 6.4.1)", ms(s.Min),
+			ms(s.Mean()), ms(s.Percentile(50)), ms(s.Percentile(95)), ms(s.Max), ms(s.StdDev()), ms(s.Jitter))
+		if s.UserClock {
+			line += "; clock=user"
+		}
+	}
+	if first, there, back, known := s.Directions(); known {
+		line += fmt.Sprintf("\nof the first %d: %d lost on the way there, %d on the way back", first, there, back)
+	}
+	_, err := io.WriteString(w, line+"\n")
+	return err
 }
 
 // payloadList returns the text of --list-payloads.

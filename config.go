@@ -3,9 +3,10 @@ package main
 import (
 	"io/fs"
 	"net"
+	"time"
+
 	"purr/internal/payload"
 	"purr/internal/sock"
-	"time"
 )
 
 // A config is the command line, checked. newConfig builds it; afterwards it is

@@ -7,12 +7,13 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"purr/internal/sock"
-	"purr/internal/sys"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"purr/internal/sock"
+	"purr/internal/sys"
 )
 
 // socketOptions are the options of every socket that is not -z's alone.

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"time"
 
+	"purr/internal/scan"
 	"purr/internal/sys"
 )
 
@@ -97,7 +98,7 @@ func (d *dialer) dialWithin(ctx context.Context, port int, limit time.Duration) 
 	if !d.waits() {
 		return d.dial(ctx, port)
 	}
-	most := cmp.Or(d.connectTimeout, scanWait)
+	most := cmp.Or(d.connectTimeout, scan.DefaultTimeout)
 	if limit > 0 {
 		most = min(most, limit)
 	}

@@ -1,18 +1,8 @@
-//go:build linux
-
-package main
+package scan
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/hex"
-	"encoding/pem"
-	"math/big"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -38,19 +28,8 @@ type daemon struct {
 	to      string            // default 10.9.0.2 and the payload's port
 	secret  string
 	fact    string // a regular expression
-	from    string // what the line must end in
+	from    string // source of the answer, if not the target; "*" is another port
 }
-
-const daemonTLS = `{
- admin off
- auto_https disable_redirects
- skip_install_trust
-}
-https://10.9.0.2 {
- tls DIR/cert.pem DIR/key.pem
- respond ok
-}
-`
 
 // daemons are started one at a time by TestDaemons. Debian 12 packages; the daemons in README's table of probes.
 var daemons = []daemon{
@@ -70,7 +49,7 @@ var daemons = []daemon{
 	{payload: "snmp2c", pkg: "snmpd", program: "snmpd", fact: `^sysUpTime \S+s$`, args: "-f -Lo -C -c DIR/snmpd.conf -p DIR/pid", files: snmpdFiles},
 	{payload: "sip", pkg: "sip-tester", program: "sipp", fact: `^200 OK$`, args: "-sn uas -aa -i 10.9.0.2 -p 5060 -nostdin"},
 	{payload: "tftp", pkg: "tftpd-hpa", program: "in.tftpd", fact: `^error 1 "File not found"$`, args: "-L -s -a 10.9.0.2:69 -u root DIR",
-		from: `, from port \d+$`},
+		from: "*"},
 	{payload: "stun", pkg: "coturn", program: "turnserver", fact: `^public address 10\.9\.0\.1:\d+$`,
 		args: "-S -n -L 10.9.0.2 -p 3478 --no-cli --no-tls --no-dtls --log-file stdout --pidfile DIR/pid"},
 	{payload: "memcached", pkg: "memcached", program: "memcached", fact: `^VERSION \d`, args: "-u root -l 10.9.0.2 -p 0 -U 11211"},
@@ -82,13 +61,13 @@ var daemons = []daemon{
 		args: "s_server -dtls -listen -accept 10.9.0.2:4434 -key DIR/key.pem -cert DIR/cert.pem"},
 	{payload: "radius", pkg: "freeradius", program: "freeradius", fact: `^Access-Accept$`, secret: "testing123", args: "-f -l stdout -d DIR/raddb"},
 	{payload: "quic", pkg: "caddy", program: "caddy", fact: `^versions v1\b`, args: "run --config DIR/Caddyfile --adapter caddyfile",
-		files: map[string]string{"Caddyfile": daemonTLS}},
+		files: map[string]string{"Caddyfile": testkit.Caddyfile}},
 	{payload: "openvpn", pkg: "openvpn", program: "openvpn", fact: `^server reset, no tls-auth$`,
 		args: "--mode server --tls-server --dev tun --dev-type tun --proto udp --lport 1194 --local 10.9.0.2 --ca DIR/cert.pem --cert DIR/cert.pem " +
 			"--key DIR/key.pem --dh none --verb 3 --ifconfig-noexec --topology subnet"},
 	{payload: "mumble", pkg: "mumble-server", program: "murmurd", fact: `^version \d+\.\d+\.\d+, 0/\d+ users$`, args: "-fg -ini DIR/mumble.ini",
 		files: map[string]string{"mumble.ini": "database=DIR/mumble.sqlite\nport=64738\nlogfile=\nice=\nuname=root\n"}},
-	{payload: "ssdp", pkg: "minidlna", program: "minidlnad", to: "239.255.255.250:1900", fact: `MiniDLNA`, from: `, from 10\.9\.0\.2$`,
+	{payload: "ssdp", pkg: "minidlna", program: "minidlnad", to: "239.255.255.250:1900", fact: `MiniDLNA`, from: "10.9.0.2",
 		args: "-S -f DIR/dlna.conf -P DIR/pid", mkdir: []string{"media", "dlna"},
 		files: map[string]string{"dlna.conf": "network_interface=v1\nport=8200\nmedia_dir=DIR/media\ndb_dir=DIR/dlna\nlog_dir=DIR/dlna\nnotify_interval=60\ninotify=no\n"}},
 	{payload: "netbios", pkg: "samba", program: "nmbd", fact: `^LABHOST, \d+ names, mac `, args: "-F --no-process-group --debug-stdout -s DIR/smb.conf",
@@ -131,6 +110,7 @@ func TestDaemons(t *testing.T) {
 		ip link set v0 up
 		ip route add 224.0.0.0/4 dev v0
 		ip -n far link set lo up
+		ip netns exec far sysctl -qw net.ipv4.icmp_ratemask=0
 		ip -n far addr add 10.9.0.2/24 dev v1
 		ip -n far link set v1 up
 		ip -n far route add default via 10.9.0.1
@@ -174,32 +154,34 @@ func (d *daemon) ask(t *testing.T) {
 	if to == "" {
 		to = netip.AddrPortFrom(netip.MustParseAddr("10.9.0.2"), p.Ports[0]).String()
 	}
-	o := &probeOptions{secret: []byte(d.secret), sends: []time.Duration{0}, wait: 1200 * time.Millisecond}
-	if err := o.payload.Set(d.payload); err != nil {
+	o := UDPOptions{Secret: []byte(d.secret), Sends: []time.Duration{0}, Wait: 500 * time.Millisecond}
+	if strings.HasPrefix(to, "239.") { // the answers to a multicast search are spread over a second
+		o.Wait = 1200 * time.Millisecond
+	}
+	if err := o.Payload.Set(d.payload); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	var r probeResult
-	for r.state != probeOpen && ctx.Err() == nil {
+	var r *Result
+	for r == nil || r.State != Open && ctx.Err() == nil {
 		start := time.Now()
-		r = probeUDP(ctx, "", netip.MustParseAddrPort(to), o)
-		if r.state != probeOpen {
-			time.Sleep(max(0, 100*time.Millisecond-time.Since(start))) // closed is known at once
+		r = askOne(t, netip.MustParseAddrPort(to), o)
+		if r.State != Open {
+			time.Sleep(max(0, 50*time.Millisecond-time.Since(start))) // closed is known at once
 		}
 	}
-	var line strings.Builder
-	writeProbe(&line, &r)
-	t.Logf("%s asked %d bytes, answered %d: %s", d.pkg, len(p.Build(&payload.Target{Addr: r.target})), len(r.reply), strings.TrimSpace(line.String()))
-	if r.state != probeOpen || r.payload != d.payload || !regexp.MustCompile(d.fact).MatchString(r.fact) {
+	u := r.UDP
+	t.Logf("%s asked %d bytes, answered %d: %s", d.pkg, len(p.Build(&payload.Target{Addr: r.Addr})), len(r.Reply), brief(r))
+	if r.State != Open || u.Payload != d.payload || !regexp.MustCompile(d.fact).MatchString(u.Fact) {
 		out, _ := os.ReadFile(log.Name())
-		t.Fatalf("fact %q, want %s\n%s", r.fact, d.fact, out[max(0, len(out)-2000):])
+		t.Fatalf("fact %q, want %s\n%s", u.Fact, d.fact, out[max(0, len(out)-2000):])
 	}
-	if !regexp.MustCompile(d.from).MatchString(strings.TrimSpace(line.String())) {
-		t.Errorf("line %q, want %s", line.String(), d.from)
+	if d.from == "*" && u.From.Port() == r.Addr.Port() || d.from != "" && d.from != "*" && u.From.Addr().String() != d.from {
+		t.Errorf("answer from %v, want %s", u.From, d.from)
 	}
 	if record := os.Getenv("PURR_TEST_RECORD"); record != "" {
-		os.WriteFile(filepath.Join(record, d.payload+"-"+d.pkg+".hex"), []byte(hex.EncodeToString(r.request)+"\n"+hex.EncodeToString(r.reply)+"\n"), 0o644)
+		os.WriteFile(filepath.Join(record, d.payload+"-"+d.pkg+".hex"), []byte(hex.EncodeToString(u.Request)+"\n"+hex.EncodeToString(r.Reply)+"\n"), 0o644)
 	}
 }
 
@@ -225,7 +207,7 @@ func (d *daemon) prepare(t *testing.T) string {
 		}
 	}
 	if strings.Contains(d.args, "DIR/cert.pem") || strings.Contains(d.files["Caddyfile"], "cert.pem") {
-		writeTestCert(t, dir)
+		testkit.WriteCert(t, dir)
 	}
 	if d.pkg == "freeradius" {
 		testkit.MustRun(t, "cp -r /etc/freeradius/3.0 "+dir+"/raddb")
@@ -236,25 +218,4 @@ func (d *daemon) prepare(t *testing.T) string {
 		os.WriteFile(dir+"/raddb/radiusd.conf", regexp.MustCompile(`(?m)^\t(user|group) = freerad`).ReplaceAll(conf, []byte("#")), 0o644)
 	}
 	return dir
-}
-
-// writeTestCert writes cert.pem and key.pem for localhost into dir.
-func writeTestCert(t *testing.T, dir string) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
-		IPAddresses: []net.IP{net.IPv4(10, 9, 0, 2)}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IsCA: true,
-		BasicConstraintsValid: true}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	os.WriteFile(dir+"/cert.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), 0o644)
-	os.WriteFile(dir+"/key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
 }

@@ -1,0 +1,153 @@
+package scan
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// An event is a datagram that a socket has received, or an error about a
+// datagram that it has sent.
+type event struct {
+	user   time.Time // when this process received it
+	kernel time.Time // when the kernel did; may be zero
+
+	data []byte
+	from netip.AddrPort // valid for a datagram
+
+	icmp    *ICMP
+	quoted  []byte // the beginning of the datagram that icmp is about; may be empty
+	refused bool   // port unreachable, without details
+	err     error
+}
+
+// state returns the state of the target's port that an error proves, and
+// reports whether the event is such an error.
+func (e *event) state(target netip.Addr) (State, bool) {
+	switch {
+	case e.refused:
+		return Closed, true
+	case e.icmp != nil && !e.icmp.tooBig(): // the kernel has learnt the size, and fragments the next datagram
+		return e.icmp.state(target), true
+	}
+	return "", false
+}
+
+// maxStamps is the number of datagrams whose times of sending are kept.
+const maxStamps = 4096
+
+// A sendClock holds the times at which the last maxStamps datagrams left.
+type sendClock struct {
+	next         uint32
+	user, kernel map[uint32]time.Time
+}
+
+// sending records that the next datagram is about to leave, and returns its
+// number.
+func (c *sendClock) sending() uint32 {
+	if c.user == nil {
+		c.user, c.kernel = map[uint32]time.Time{}, map[uint32]time.Time{}
+	}
+	n := c.next
+	c.next++
+	c.user[n] = time.Now()
+	delete(c.user, n-maxStamps)
+	delete(c.kernel, n-maxStamps)
+	return n
+}
+
+// stamped records the kernel's time of a datagram.
+func (c *sendClock) stamped(n uint32, at time.Time) {
+	if _, known := c.user[n]; known && !at.IsZero() {
+		c.kernel[n] = at
+	}
+}
+
+// between returns the times from datagram n to e on one clock, and reports
+// whether that is the kernel's. Both times are zero if n is not known. The
+// kernel's are not used if they contradict our own clock, which brackets them.
+func (c *sendClock) between(n uint32, e *event) (sent, received time.Time, kernel bool) {
+	const slack = time.Millisecond // the two clocks are read at different moments
+	sent = c.user[n]
+	if sent.IsZero() {
+		return sent, sent, false
+	}
+	k := c.kernel[n]
+	if d := e.kernel.Sub(k); !k.IsZero() && !e.kernel.IsZero() && d >= 0 && d <= e.user.Sub(sent)+slack {
+		return k, e.kernel, true
+	}
+	return sent, e.user, false
+}
+
+// maxDatagram is the largest datagram in bytes.
+const maxDatagram = 65535
+
+// A udpSocket is what the sockets of all systems share. It belongs to one
+// goroutine.
+type udpSocket struct {
+	conn   *net.UDPConn
+	target netip.AddrPort
+	clock  sendClock
+	buf    []byte
+	cancel func() bool // ends the watch over the context
+}
+
+// network returns the network of target's family and the local address to bind
+// to, or nil. A dual-stack socket would need the options of both families.
+func network(target, source netip.AddrPort) (string, *net.UDPAddr) {
+	network := "udp4"
+	if target.Addr().Is6() {
+		network = "udp6"
+	}
+	if source = sourceFor(source, target); source.IsValid() {
+		return network, net.UDPAddrFromAddrPort(source)
+	}
+	return network, nil
+}
+
+// watch makes receive return when ctx ends.
+func (s *udpSocket) watch(ctx context.Context) {
+	s.cancel = context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) })
+}
+
+func (s *udpSocket) close() {
+	s.cancel()
+	_ = s.conn.Close()
+}
+
+// setDeadline sets the deadline of the next read. It returns the cause if ctx
+// has ended; it looks after the deadline is set, which could undo watch.
+func (s *udpSocket) setDeadline(ctx context.Context, deadline time.Time) error {
+	if err := s.conn.SetReadDeadline(deadline); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// send sends a datagram to the target and returns its number for the clock.
+func (s *socket) send(b []byte) (number uint32, err error) { return s.sendTo(b, s.target) }
+
+// receive returns the next datagram or error, os.ErrDeadlineExceeded, or the
+// cause of ctx. The bytes of a datagram are valid until the next call.
+func (s *socket) receive(ctx context.Context, deadline time.Time) (event, error) {
+	return readUntil(deadline, func(deadline time.Time) (event, error) { return s.read(ctx, deadline) })
+}
+
+// unmap returns a with an IPv4 address in place of one mapped into IPv6.
+func unmap(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}
+
+// loopback replaces the unspecified address, which means this machine, by the
+// address that answers come from.
+func loopback(a netip.AddrPort) netip.AddrPort {
+	a = unmap(a)
+	switch a.Addr() {
+	case netip.IPv4Unspecified():
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), a.Port())
+	case netip.IPv6Unspecified():
+		return netip.AddrPortFrom(netip.IPv6Loopback(), a.Port())
+	}
+	return a
+}
