@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"purr/internal/display"
+	"purr/internal/progress"
 	"purr/internal/sock"
 )
 
@@ -139,6 +140,16 @@ func (p *purr) sayEnd(status int) {
 	t := &p.traffic
 	p.log.event("end", field{"status", status}, field{"how", how}, field{"sent", t.sent.Load()},
 		field{"received", t.received.Load()}, field{"seconds", time.Since(t.begun).Seconds()})
+}
+
+// stateFields are the members of an event that shows progress.
+func stateFields(s progress.State) []field {
+	fields := append([]field{{"name", s.Name}, {"moved", s.Moved}}, known("size", s.Size)...)
+	fields = append(fields, field{"speed", s.Speed}, field{"elapsed", s.Elapsed.Seconds()})
+	if left, known := s.Left(); known {
+		fields = append(fields, field{"left", left.Seconds()})
+	}
+	return fields
 }
 
 // asksForJSON reports whether a command line that could not be read asks for

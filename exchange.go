@@ -14,6 +14,7 @@ import (
 
 	"purr/internal/digest"
 	"purr/internal/display"
+	"purr/internal/progress"
 	"purr/internal/relpath"
 	"purr/internal/store"
 	"purr/internal/sys"
@@ -167,7 +168,7 @@ func (t *tally) sum() account {
 // that go both ways, and what they add up to.
 type exchange struct {
 	tally
-	bar  *tracker
+	bar  *progress.Transfer
 	came pathSet // what was stored, or is on its way
 	sent unheard // at a sender: what became of it is not known yet
 	in   *bufio.Reader
@@ -332,7 +333,7 @@ func (x *exchange) write(line, content []byte) error {
 		if _, err := x.out.Write(b); err != nil {
 			return errLost
 		}
-		x.bar.add(len(b))
+		x.bar.Add(len(b))
 	}
 	if !x.pending {
 		x.pending = true

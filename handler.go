@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"purr/internal/fdio"
+	"purr/internal/progress"
 	"purr/internal/rate"
 	"purr/internal/sock"
 	"purr/internal/sys"
@@ -118,10 +119,10 @@ func (p *purr) echo(ctx context.Context, c net.Conn) error {
 			return err
 		}}
 	}
-	var t *tracker
+	var t *progress.Transfer
 	if p.cfg.pace.progress {
-		t = p.progress.track(peer, -1, p.progressForm(true))
-		defer t.end()
+		t = p.progress.Start(peer, -1, p.progressStyle(true))
+		defer t.End()
 	}
 	end := parting{peer: peer, how: "failed", begun: time.Now()}
 	reads := 0
@@ -133,7 +134,7 @@ func (p *purr) echo(ctx context.Context, c net.Conn) error {
 		if reads++; err == nil {
 			end.sent += int64(n)
 			p.traffic.sent.Add(int64(n))
-			t.add(n)
+			t.Add(n)
 			if reads < p.cfg.receiveLimit || p.cfg.receiveLimit == 0 {
 				continue
 			}
@@ -155,7 +156,7 @@ func (p *purr) echo(ctx context.Context, c net.Conn) error {
 		if err == nil {
 			err = p.settleEcho(ctx, c, peer)
 		}
-		t.end()
+		t.End()
 		p.endEcho(end, err)
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"purr/internal/digest"
+	"purr/internal/progress"
 	"purr/internal/relpath"
 	"purr/internal/store"
 	"purr/internal/sys"
@@ -46,8 +47,8 @@ func (p *purr) openInbox() (*inbox, error) {
 // behind the last byte and returns the sender's, nil if it sent none. gone
 // reports whether an error of the body's means that the connection has ended;
 // if not, the sender gave the file up.
-func (b *inbox) take(name string, in *store.Upload, size int64, body io.Reader, digest func() ([]byte, error), ct *contact, bar *tracker) (*store.Stored, error) {
-	if err := in.Receive(body, bar.add); err != nil {
+func (b *inbox) take(name string, in *store.Upload, size int64, body io.Reader, digest func() ([]byte, error), ct *contact, bar *progress.Transfer) (*store.Stored, error) {
+	if err := in.Receive(body, bar.Add); err != nil {
 		return nil, b.broke(name, in, size, err, ct)
 	}
 	sum, err := digest()
@@ -152,13 +153,13 @@ func (b *inbox) keepLater(ctx context.Context, x *exchange, e *entry, name strin
 	if memory.Acquire(ctx, cost) != nil {
 		return errLost
 	}
-	x.bar.grow(e.Size)
+	x.bar.Grow(e.Size)
 	content, err := x.content()
 	if err != nil {
 		memory.Release(cost)
 		return err
 	}
-	x.bar.add(len(content))
+	x.bar.Add(len(content))
 	if !x.came.add(name) {
 		memory.Release(cost)
 		return b.refuse(x, e.Href, name, errTwice)

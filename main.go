@@ -39,7 +39,7 @@
 // browser sees.
 //
 // check.go is -z, with scan.go for TCP and probe.go and its neighbours for UDP.
-// traffic.go, progress.go, limiter.go and events.go tell and pace all of it.
+// traffic.go, limiter.go and events.go tell and pace all of it.
 package main
 
 import (
@@ -59,6 +59,7 @@ import (
 
 	"purr/internal/fdio"
 	"purr/internal/payload"
+	"purr/internal/progress"
 	"purr/internal/rate"
 	"purr/internal/sys"
 )
@@ -80,7 +81,7 @@ type purr struct {
 	dialer   *dialer
 	listener *listener
 	traffic  traffic
-	progress progress
+	progress *progress.Monitor
 	askOnce  sync.Once // for answerStatus
 
 	watchOnce sync.Once // for watchCopies
@@ -171,7 +172,8 @@ func newPurr(cfg *config, stdin, stdout *os.File, log *logger, stop context.Canc
 			p.saysKey(addr)
 			return p.announceReady(addr)
 		}}
-	p.progress.p = p
+	p.progress = p.newMonitor()
+	p.atExit(p.progress.Close)
 	p.copies = sync.OnceValue(func() bool { return fdio.KindOf(stdout) != fdio.Null })
 	return p
 }

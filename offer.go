@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"purr/internal/display"
+	"purr/internal/progress"
 	"purr/internal/relpath"
 	"purr/internal/sys"
 )
@@ -339,7 +340,7 @@ func (p *purr) offerName() string {
 // offerSize is how many bytes all offered files have together, if anybody wants
 // to see a share of it: it takes a walk.
 func (p *purr) offerSize(o *offer) (bytes int64) {
-	if p.progressForm(false) == progressNone {
+	if p.progressStyle(false) == progress.Hidden {
 		return -1
 	}
 	_, _ = o.walk(walkFiles, func(e *entry, skipped error) error {

@@ -40,7 +40,7 @@ func (p *purr) pullFrom(ctx context.Context, conn net.Conn) error {
 		return err
 	}
 	x.bar = p.track("from "+pr.name, 0)
-	defer x.bar.end()
+	defer x.bar.End()
 	pull := &pulling{peer: pr, exchange: x, inbox: box, cancel: cancel, memory: semaphore.NewWeighted(pushMemory)}
 	return pull.run(ctx, end)
 }
@@ -117,7 +117,7 @@ func (r *pulling) entries(ctx context.Context) error {
 				return err
 			}
 		case e.Type == "":
-			r.bar.grow(e.Size)
+			r.bar.Grow(e.Size)
 			if err := r.file(ctx, name, e); err != nil {
 				return err
 			}

@@ -42,7 +42,7 @@ func (p *purr) pushTo(ctx context.Context, conn net.Conn) error {
 		return err
 	}
 	x.bar = p.track(p.offerName(), p.offerSize(o))
-	defer x.bar.end()
+	defer x.bar.End()
 	push := &pushing{peer: pr, exchange: x, offer: o, cancel: cancel, memory: semaphore.NewWeighted(pushMemory)}
 	return push.run(ctx, end)
 }
@@ -325,7 +325,7 @@ func (s *pushing) sendLarge(ctx context.Context, name string, out *outgoing) err
 	}
 	begun := time.Now()
 	s.sent.expect(relpath.Escape(name), sentFile{begun, sum})
-	body := out.body(offset, d, s.p.limit, s.bar.add)
+	body := out.body(offset, d, s.p.limit, s.bar.Add)
 	defer body.Close()
 	req := s.put(ctx, name, out, body)
 	if offset > 0 {

@@ -355,22 +355,6 @@ func TestNoProgressBar(t *testing.T) {
 	}
 }
 
-func TestFit(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		name    string
-		columns int
-		want    string
-	}{
-		{"/a/name", 7, "/a/name"}, {"/a/name", 6, "name"}, {"/a/name", 3, "nam"}, {"name", 3, "nam"},
-		{"d/ää", 3, "ä"}, {"/a/", 2, ""}, {"name", -1, ""}, {"10.0.0.1 port 9000", 10, "10.0.0.1 p"},
-	} {
-		if got := fit(test.name, test.columns); got != test.want {
-			t.Errorf("%q in %d columns: %q, want %q", test.name, test.columns, got, test.want)
-		}
-	}
-}
-
 // --progress: lines where stderr is no terminal, events under --json.
 func TestProgressLines(t *testing.T) {
 	t.Parallel()

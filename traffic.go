@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"purr/internal/display"
+	"purr/internal/fdio"
+	"purr/internal/progress"
 )
 
 // This file counts what a run moves, and tells it when SIGUSR1 asks.
@@ -94,12 +96,12 @@ func (p *purr) sayStatus() {
 	}
 	took := time.Since(begun)
 	sent, received := t.sent.Load(), t.received.Load()
-	now, file := p.progress.now()
+	now, file := p.progress.State()
 	if p.log.json {
 		fields := []field{{"doing", doing}, {"clients", t.clients.Load()}, {"served", t.served.Load()}, {"sent", sent}, {"received", received},
 			{"seconds", took.Seconds()}, {"rate", display.PerSecond(sent+received, took)}}
 		if file {
-			fields = append(fields, now.fields()...)
+			fields = append(fields, stateFields(now)...)
 		}
 		p.log.event("status", fields...)
 		return
@@ -123,4 +125,51 @@ func (p *purr) sayStatus() {
 		fmt.Fprintf(&b, "; %s", now)
 	}
 	p.log.warnf("%s", b.String())
+}
+
+// newMonitor returns the counters of transfers. Their bar is drawn on stderr
+// if that is a terminal, and messages then appear above it.
+func (p *purr) newMonitor() *progress.Monitor {
+	o := progress.Options{Redirect: p.log.redirect, Report: func(s progress.State) {
+		if p.log.json {
+			p.log.event("progress", stateFields(s)...)
+			return
+		}
+		p.log.warnf("%s", s)
+	}}
+	if f := p.terminal(); f != nil {
+		o.Terminal, o.Columns = f, func() int { return progress.Columns(f) }
+	}
+	return progress.New(o)
+}
+
+// terminal returns stderr if it is a terminal, else nil.
+func (p *purr) terminal() *os.File {
+	if f, ok := p.stderr.(*os.File); ok && fdio.IsTerminal(f) {
+		return f
+	}
+	return nil
+}
+
+// progressStyle returns how a transfer is shown; plain is one that is not about
+// a file. Where a person types or reads on the terminal, a plain one has no
+// bar, which would be drawn between the lines.
+func (p *purr) progressStyle(plain bool) progress.Style {
+	k := &p.cfg.pace
+	switch {
+	case k.quiet || k.noProgress, (plain || p.log.json) && !k.progress:
+		return progress.Hidden
+	case p.log.json:
+		return progress.Reports
+	case p.terminal() != nil && !(plain && (fdio.KindOf(p.stdin) == fdio.Terminal || fdio.KindOf(p.stdout) == fdio.Terminal)):
+		return progress.Bar
+	case k.progress:
+		return progress.Reports
+	}
+	return progress.Hidden
+}
+
+// track starts the counter of a file, or of several; see Monitor.Start.
+func (p *purr) track(name string, size int64) *progress.Transfer {
+	return p.progress.Start(name, size, p.progressStyle(false))
 }

@@ -11,6 +11,7 @@ import (
 
 	"purr/internal/copier"
 	"purr/internal/fdio"
+	"purr/internal/progress"
 	"purr/internal/rate"
 	"purr/internal/sock"
 )
@@ -52,9 +53,9 @@ type session struct {
 
 	sent, received atomic.Int64 // bytes taken from each source
 	begun          time.Time
-	tracker        *tracker     // nil: nobody looks
-	reads          int          // of the connection, for -W; the receiving pump's own
-	active         atomic.Int64 // when bytes last moved, in Unix nanoseconds
+	tracker        *progress.Transfer // nil: nobody looks
+	reads          int                // of the connection, for -W; the receiving pump's own
+	active         atomic.Int64       // when bytes last moved, in Unix nanoseconds
 
 	trackSent, trackReceived bool // which of them the tracker counts
 }
@@ -96,7 +97,7 @@ func (s *session) relay(ctx context.Context) error {
 	s.touch()
 	s.begun = time.Now()
 	s.tracker = s.trackSession()
-	defer s.tracker.end()
+	defer s.tracker.End()
 	s.chooseWays()
 	results := make(chan outcome, 3)
 	e := &ending{session: s, results: results, sendOpen: s.in != nil, receiveOpen: true, running: 1}
@@ -130,11 +131,36 @@ func (s *session) relay(ctx context.Context) error {
 		_ = s.conn.Close()
 	}
 	e.waitForPumps()
-	s.tracker.end() // the last lines come after it
+	s.tracker.End() // the last lines come after it
 	sent, received := s.sent.Load(), s.received.Load()
 	s.p.sayParting(parting{peer: s.peer, how: e.how(), sent: sent, received: received, begun: s.begun,
 		moved: fmt.Sprintf("sent %d bytes, received %d bytes", sent, received)})
 	return e.failed
+}
+
+// trackSession starts the counter of a conversation: of its raw file, or with
+// --progress of the bytes that it moves. Without either it returns nil.
+func (s *session) trackSession() *progress.Transfer {
+	cfg := s.p.cfg
+	name, size := s.file, int64(-1)
+	if s.fileIn {
+		size = cfg.file.expectSize // -1: any
+	}
+	switch in := s.in.(type) {
+	case *exactFile:
+		size = in.size
+	case *fdio.File:
+		size = in.Remaining()
+	}
+	s.trackReceived = s.fileIn || s.file == "" && size < 0
+	s.trackSent = !s.fileIn
+	if s.file != "" {
+		return s.p.track(name, size)
+	}
+	if !cfg.pace.progress {
+		return nil
+	}
+	return s.p.progress.Start(s.peer, size, s.p.progressStyle(true))
 }
 
 // chooseWays finds the way for each direction. --rate, the -i interval and
@@ -179,7 +205,7 @@ func (s *session) send(results chan<- outcome) {
 		s.sent.Add(int64(n))
 		s.p.traffic.sent.Add(int64(n))
 		if s.trackSent {
-			s.tracker.add(n)
+			s.tracker.Add(n)
 		}
 		s.touch()
 		return nil
@@ -199,7 +225,7 @@ func (s *session) receive(results chan<- outcome) {
 		s.received.Add(int64(n))
 		s.p.traffic.received.Add(int64(n))
 		if s.trackReceived {
-			s.tracker.add(n)
+			s.tracker.Add(n)
 		}
 		s.touch()
 		if s.reads++; s.reads == s.p.cfg.receiveLimit {

@@ -11,6 +11,7 @@ import (
 	"purr/internal/datagram"
 	"purr/internal/fdio"
 	"purr/internal/payload"
+	"purr/internal/progress"
 	"purr/internal/sys"
 )
 
@@ -25,7 +26,7 @@ type packetEcho struct {
 	count  int64
 	bytes  int64
 	since  time.Time
-	track  *tracker
+	track  *progress.Transfer
 	lost   int // answers that could not be sent
 	pings  payload.PingCounter
 }
@@ -51,8 +52,8 @@ func (p *purr) echoPackets(ctx context.Context, conn datagram.Conn) error {
 	}
 	e := &packetEcho{p: p, socket: socket, batch: datagram.NewBatch(p.cfg.network, size), out: fdio.New(p.stdout, a), since: time.Now()}
 	if p.cfg.pace.progress {
-		e.track = p.progress.track(p.ownName(socket), -1, p.progressForm(true))
-		defer e.track.end()
+		e.track = p.progress.Start(p.ownName(socket), -1, p.progressStyle(true))
+		defer e.track.End()
 	}
 	for {
 		done, err := e.turn(ctx)
@@ -60,7 +61,7 @@ func (p *purr) echoPackets(ctx context.Context, conn datagram.Conn) error {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case done != "":
-			e.track.end()
+			e.track.End()
 			p.sayParting(parting{how: done, sent: e.bytes, received: e.bytes, begun: e.since,
 				moved: fmt.Sprintf("echoed %d datagrams of %d bytes", e.count, e.bytes)})
 			return nil
@@ -117,7 +118,7 @@ func (e *packetEcho) answer(ctx context.Context, n int) (done string, err error)
 	size := e.batch.Size(n)
 	e.bytes += int64(size)
 	e.p.traffic.received.Add(int64(size))
-	e.track.add(size)
+	e.track.Add(size)
 	if e.p.cfg.network == "udp" {
 		for i := range n { // a ping of purr's learns how many have arrived; nothing else is touched
 			if d := e.batch.Data(i); len(d) == payload.PingSize {

@@ -13,6 +13,7 @@ import (
 	"purr/internal/copier"
 	"purr/internal/datagram"
 	"purr/internal/fdio"
+	"purr/internal/progress"
 	"purr/internal/sys"
 )
 
@@ -31,8 +32,8 @@ type datagramSession struct {
 	printing                 atomic.Bool  // whether stdout is to take some
 	sent, received           atomic.Int64 // datagrams
 	bytesSent, bytesReceived atomic.Int64
-	tracker                  *tracker     // nil: nobody looks
-	active                   atomic.Int64 // when the last one came or went, in Unix nanoseconds
+	tracker                  *progress.Transfer // nil: nobody looks
+	active                   atomic.Int64       // when the last one came or went, in Unix nanoseconds
 }
 
 // newDatagramSession takes conn over. The caller frees the session with close.
@@ -74,8 +75,8 @@ func (s *datagramSession) run(ctx context.Context) error {
 	s.touch()
 	begun := time.Now()
 	if s.p.cfg.pace.progress {
-		s.tracker = s.p.progress.track(s.p.ownName(s.socket), -1, s.p.progressForm(true))
-		defer s.tracker.end()
+		s.tracker = s.p.progress.Start(s.p.ownName(s.socket), -1, s.p.progressStyle(true))
+		defer s.tracker.End()
 	}
 	results := make(chan outcome, 3)
 	first := make(chan struct{}) // closed when it is known whom to talk to
@@ -106,7 +107,7 @@ func (s *datagramSession) run(ctx context.Context) error {
 	if ctx.Err() != nil {
 		why = "interrupted"
 	}
-	s.tracker.end() // the last lines come after it
+	s.tracker.End() // the last lines come after it
 	sent, received := s.bytesSent.Load(), s.bytesReceived.Load()
 	s.p.sayParting(parting{peer: s.peer, how: why, sent: sent, received: received, begun: begun,
 		moved: fmt.Sprintf("sent %d datagrams of %d bytes, received %d of %d bytes", s.sent.Load(), sent, s.received.Load(), received)})
@@ -256,7 +257,7 @@ func (w datagramWriter) Write(b []byte) (int, error) {
 	w.s.sent.Add(1)
 	w.s.bytesSent.Add(int64(len(b)))
 	w.s.p.traffic.sent.Add(int64(len(b)))
-	w.s.tracker.add(len(b))
+	w.s.tracker.Add(len(b))
 	w.s.touch()
 	return len(b), nil
 }
@@ -340,7 +341,7 @@ func (s *datagramSession) print(b *datagram.Batch, n int) error {
 	size := b.Size(n)
 	s.bytesReceived.Add(int64(size))
 	s.p.traffic.received.Add(int64(size))
-	s.tracker.add(size)
+	s.tracker.Add(size)
 	if s.p.cfg.upper {
 		b.Apply(n, upper)
 	}

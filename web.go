@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"purr/internal/progress"
 	"purr/internal/sock"
 )
 
@@ -24,7 +25,7 @@ type site interface {
 	// serve answers one request. Paths and Host have been looked at.
 	serve(w http.ResponseWriter, r *http.Request, v *visit)
 	// track begins to count an exchange.
-	track(v *visit) *tracker
+	track(v *visit) *progress.Transfer
 	// converse holds an exchange with a purr that dialled, to its end. It
 	// returns errLost if the connection ended before.
 	converse(ctx context.Context, x *exchange, v *visit) error
@@ -391,7 +392,7 @@ func (w *web) exchange(rw http.ResponseWriter, r *http.Request, v *visit) {
 	rc := http.NewResponseController(rw)
 	x := w.p.newExchange(rw, rc.Flush, &timedReader{r.Body, rc, 4 * beatPause})
 	x.bar = w.site.track(v)
-	defer x.bar.end()
+	defer x.bar.End()
 	if !v.exchange.CompareAndSwap(nil, x) { // before the client can know, and send requests
 		refuse(rw, http.StatusBadRequest, "not an exchange between two purrs")
 		return

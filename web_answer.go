@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"purr/internal/display"
+	"purr/internal/progress"
 )
 
 // Answers that clients without purr take files from.
@@ -22,7 +23,7 @@ type countedAnswer struct {
 	timed    *http.ResponseController
 	limit    time.Duration
 	buffer   int // bytes to write at once
-	bar      *tracker
+	bar      *progress.Transfer
 	bodiless bool // HEAD
 	endless  bool // without a length
 	code     int
@@ -74,7 +75,7 @@ func (c *countedAnswer) Write(b []byte) (int, error) {
 	_ = c.timed.SetWriteDeadline(time.Now().Add(c.limit))
 	n, err := c.ResponseWriter.Write(b)
 	c.written += int64(n)
-	c.bar.add(n)
+	c.bar.Add(n)
 	if err != nil && c.failed == nil {
 		c.failed = err
 	}

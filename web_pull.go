@@ -16,6 +16,7 @@ import (
 
 	"purr/internal/digest"
 	"purr/internal/display"
+	"purr/internal/progress"
 	"purr/internal/relpath"
 	"purr/internal/store"
 )
@@ -24,7 +25,7 @@ import (
 
 func (b *inbox) role() role { return roleReceiver }
 
-func (b *inbox) track(v *visit) *tracker { return b.p.track("from "+v.name, 0) }
+func (b *inbox) track(v *visit) *progress.Transfer { return b.p.track("from "+v.name, 0) }
 
 func (b *inbox) close() error { return b.store.Close() }
 
@@ -136,7 +137,7 @@ func (b *inbox) receive(w http.ResponseWriter, r *http.Request, a store.File, v 
 	}
 	bar := b.uploadBar(a, v)
 	if v.exchange.Load() == nil {
-		defer bar.end()
+		defer bar.End()
 	}
 	return b.take(a.Path, in, a.Size, v.body(w, r), func() ([]byte, error) {
 		done = v.working(w, r)
@@ -156,9 +157,9 @@ func (b *inbox) receive(w http.ResponseWriter, r *http.Request, a store.File, v 
 }
 
 // uploadBar is what shows an upload: the exchange's, or one of its own.
-func (b *inbox) uploadBar(a store.File, v *visit) *tracker {
+func (b *inbox) uploadBar(a store.File, v *visit) *progress.Transfer {
 	if x := v.exchange.Load(); x != nil {
-		x.bar.grow(max(0, a.Size-a.Offset))
+		x.bar.Grow(max(0, a.Size-a.Offset))
 		return x.bar
 	}
 	return b.p.track(display.Quote(a.Path), a.Size)
@@ -305,7 +306,7 @@ func (b *inbox) part(w http.ResponseWriter, part *multipart.Part, v *visit) (pag
 		body := &timedReader{part, http.NewResponseController(w), v.silence}
 		bar := b.p.track(display.Quote(name), -1)
 		f, err = b.take(name, in, -1, body, func() ([]byte, error) { return nil, nil }, v.contact, bar)
-		bar.end()
+		bar.End()
 	}
 	if err != nil {
 		status, why := b.sayRefused(name, err)

@@ -20,6 +20,7 @@ import (
 
 	"purr/internal/digest"
 	"purr/internal/display"
+	"purr/internal/progress"
 	"purr/internal/relpath"
 	"purr/internal/store"
 	"purr/internal/sys"
@@ -33,7 +34,9 @@ type shelf struct {
 
 func (s *shelf) role() role { return roleSender }
 
-func (s *shelf) track(*visit) *tracker { return s.p.track(s.p.offerName(), s.p.offerSize(s.offer)) }
+func (s *shelf) track(*visit) *progress.Transfer {
+	return s.p.track(s.p.offerName(), s.p.offerSize(s.offer))
+}
 
 func (s *shelf) close() error {
 	s.offer.close()
@@ -140,7 +143,7 @@ func (s *shelf) send(w http.ResponseWriter, r *http.Request, name string, f *os.
 	}
 	begun := time.Now()
 	v.exchange.Load().sent.is(relpath.Escape(name), sentFile{begun: begun})
-	body := out.body(offset, d, s.p.limit, v.exchange.Load().bar.add)
+	body := out.body(offset, d, s.p.limit, v.exchange.Load().bar.Add)
 	defer body.Close()
 	if lane := contactOf(r); lane != v.contact {
 		body.lane = lane
@@ -215,7 +218,7 @@ func (s *shelf) serveContent(w http.ResponseWriter, r *http.Request, name string
 		return
 	}
 	counted := s.newCountedAnswer(w, r, name, info.Size(), v)
-	defer counted.bar.end()
+	defer counted.bar.End()
 	if r.Header.Get(headerWant) != "" && r.Header.Get("Range") == "" {
 		s.serveDigested(counted, name, f, info, v)
 		return
@@ -314,7 +317,7 @@ func (s *shelf) tar(w http.ResponseWriter, r *http.Request, dir string, v *visit
 		return
 	}
 	counted := s.newCountedAnswer(w, r, dir+".tar", -1, v)
-	defer counted.bar.end()
+	defer counted.bar.End()
 	archive := &archive{Writer: tar.NewWriter(counted), offer: s.offer, dir: dir}
 	err := archive.write()
 	if err == nil {
