@@ -7,6 +7,7 @@ import (
 
 	"purr/internal/payload"
 	"purr/internal/sock"
+	"purr/internal/tlsconn"
 )
 
 // A config is the command line, checked. newConfig builds it; afterwards it is
@@ -114,10 +115,10 @@ type fileConfig struct {
 
 // A keyConfig is the options of encryption.
 type keyConfig struct {
-	on     bool      // whether conversations are encrypted
-	secret sharedKey // unless it is still on stdin
-	file   string    // --key-file; "-": stdin's first line
-	fresh  bool      // --key-new: secret was made for this run
+	on     bool        // whether conversations are encrypted
+	secret tlsconn.Key // unless it is still on stdin
+	file   string      // --key-file; "-": stdin's first line
+	fresh  bool        // --key-new: secret was made for this run
 
 	fileShared      fs.FileMode // of a key file that other users may read or change
 	variableIgnored bool        // whether PURR_KEY is set beside --key-file

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"purr/internal/testkit"
+	"purr/internal/tlsconn"
 )
 
 const regexpParting = `sent \d+ bytes, received \d+ bytes in \S+, \S+ \S+/s$`
@@ -173,9 +174,9 @@ func TestPushPartingStrangers(t *testing.T) {
 	})
 	t.Run("another key", func(t *testing.T) {
 		t.Parallel()
-		l := startPurr(t, opts{env: keyed(newKey())}, "--pull", "-v", "-l", "127.0.0.1", "0", t.TempDir())
+		l := startPurr(t, opts{env: keyed(tlsconn.NewKey())}, "--pull", "-v", "-l", "127.0.0.1", "0", t.TempDir())
 		file := testkit.TempFile(t, "content")
-		d := startPurr(t, opts{env: keyed(newKey())}, "--push", "-v", "127.0.0.1", l.port(), file)
+		d := startPurr(t, opts{env: keyed(tlsconn.NewKey())}, "--push", "-v", "127.0.0.1", l.port(), file)
 		d.ends(7)
 		l.ends(7)
 		said(l, `: failed; nothing moved in `)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"purr/internal/testkit"
+	"purr/internal/tlsconn"
 )
 
 // Who gets in, and who is told what. Each failure also asserts that no payload
@@ -28,7 +29,7 @@ var (
 // Every pairing of a right key, a wrong one, and none.
 func TestHandshakePairs(t *testing.T) {
 	t.Parallel()
-	a, b := newKey(), newKey()
+	a, b := tlsconn.NewKey(), tlsconn.NewKey()
 	keys := map[string][]string{"a": keyed(a), "b": keyed(b), "none": nil}
 	for _, test := range []struct {
 		listener, dialer             string
@@ -93,14 +94,14 @@ func TestHandshakePairs(t *testing.T) {
 
 // sealTest does a raw TLS handshake as one side of a key, with the identity of
 // another if own is given.
-func sealTest(t testing.TB, c net.Conn, listener bool, k sharedKey, own ...sharedKey) (*tls.Conn, error) {
+func sealTest(t testing.TB, c net.Conn, listener bool, k tlsconn.Key, own ...tlsconn.Key) (*tls.Conn, error) {
 	t.Helper()
-	config, err := k.tlsConfig(listener)
+	config, err := k.Config(listener)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, k := range own {
-		other, err := k.tlsConfig(listener)
+		other, err := k.Config(listener)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -118,11 +119,11 @@ func sealTest(t testing.TB, c net.Conn, listener bool, k sharedKey, own ...share
 // the handshake succeeds, and the listener still refuses.
 func TestListenerRefuses(t *testing.T) {
 	t.Parallel()
-	k := newKey()
+	k := tlsconn.NewKey()
 	for _, args := range []string{"-l", "-lk"} {
 		l := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("from the listener")}, "-v", args, "127.0.0.1", "0")
 		c := dialTest(t, "tcp", l.addr())
-		s, err := sealTest(t, c, false, k, newKey())
+		s, err := sealTest(t, c, false, k, tlsconn.NewKey())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -148,14 +149,14 @@ func TestListenerRefuses(t *testing.T) {
 // payload byte has been sent, and the dialer knows.
 func TestDialerIsRefused(t *testing.T) {
 	t.Parallel()
-	k := newKey()
+	k := tlsconn.NewKey()
 	ln := listenTest(t)
 	d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("from the dialer")}, "127.0.0.1", portOf(t, ln.Addr()))
-	config, err := k.tlsConfig(true)
+	config, err := k.Config(true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stranger, err := newKey().tlsConfig(true)
+	stranger, err := tlsconn.NewKey().Config(true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +175,7 @@ func TestDialerIsRefused(t *testing.T) {
 // out.
 func TestNoConfirmation(t *testing.T) {
 	t.Parallel()
-	k := newKey()
+	k := tlsconn.NewKey()
 	ln := listenTest(t)
 	d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("from the dialer")}, "-w", "5", "127.0.0.1", portOf(t, ln.Addr()))
 	s, err := sealTest(t, acceptTest(t, ln), true, k)
@@ -191,7 +192,7 @@ func TestNoConfirmation(t *testing.T) {
 // Ends that are no purrs of ours: what they get, and what we say.
 func TestStrangers(t *testing.T) {
 	t.Parallel()
-	k := newKey()
+	k := tlsconn.NewKey()
 	clear := []string{"the other end sends clear text"}
 	for name, test := range map[string]struct {
 		client string // a shell command; PORT is the listener's
@@ -236,7 +237,7 @@ func TestStrangers(t *testing.T) {
 // A dialer with a key, and servers that are none of ours.
 func TestStrangeServers(t *testing.T) {
 	t.Parallel()
-	k := newKey()
+	k := tlsconn.NewKey()
 	for name, test := range map[string]struct {
 		serve  func(c *net.TCPConn)
 		status int
@@ -275,7 +276,7 @@ func TestStrangeServers(t *testing.T) {
 // listener neither from waiting nor from serving others.
 func TestSilentClients(t *testing.T) {
 	t.Parallel()
-	k := newKey()
+	k := tlsconn.NewKey()
 	for _, args := range []string{"-l", "-lk"} {
 		t.Run(args, func(t *testing.T) {
 			t.Parallel()
@@ -290,7 +291,7 @@ func TestSilentClients(t *testing.T) {
 				stays = append(stays, dialTest(t, "tcp", l.addr()))
 			}
 			d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("hello")}, "127.0.0.1", l.port())
-			d.endsWithin(0, handshakeTime-time.Second) // each of those who stay has that time
+			d.endsWithin(0, tlsconn.DefaultTimeout-time.Second) // each of those who stay has that time
 			l.waitOut("^hello$")
 			if args == "-l" {
 				l.ends(0)
@@ -308,12 +309,12 @@ func TestSilentClients(t *testing.T) {
 // A silent client is let go when its time is over: -w, or ten seconds.
 func TestHandshakeTime(t *testing.T) {
 	t.Parallel()
-	l := startPurr(t, opts{env: keyed(newKey())}, "-lk", "-w", "1", "127.0.0.1", "0")
+	l := startPurr(t, opts{env: keyed(tlsconn.NewKey())}, "-lk", "-w", "1", "127.0.0.1", "0")
 	begun := time.Now()
 	c := dialTest(t, "tcp", l.addr())
 	writeAll(t, c, "\x16\x03\x01")
 	_, _ = io.Copy(io.Discard, c)
-	if took := time.Since(begun); took < time.Second || testkit.Since(begun) > handshakeTime/2 {
+	if took := time.Since(begun); took < time.Second || testkit.Since(begun) > tlsconn.DefaultTimeout/2 {
 		t.Errorf("let go after %v", took)
 	}
 	l.waitErr(regexp.MustCompile(`(?m)^purr: handshake with 127\.0\.0\.1 port \d+: not done within 1s$`))
@@ -324,7 +325,7 @@ func TestHandshakeTime(t *testing.T) {
 // under way then is still served.
 func TestAcceptTimeoutWithKey(t *testing.T) {
 	t.Parallel()
-	k := newKey()
+	k := tlsconn.NewKey()
 	l := startPurr(t, opts{env: keyed(k)}, "-l", "--accept-timeout", "4", "127.0.0.1", "0")
 	_ = dialTest(t, "tcp", l.addr()).Close()
 	l.ends(1)
@@ -363,7 +364,7 @@ func TestAcceptTimeoutWithKey(t *testing.T) {
 // A signal ends a listener and a dialer in the middle of a handshake.
 func TestHandshakeInterrupted(t *testing.T) {
 	testkit.NoLeaks(t)
-	k := newKey()
+	k := tlsconn.NewKey()
 	for _, args := range []string{"-l 127.0.0.1 0", "-lk 127.0.0.1 0"} {
 		t.Setenv(keyVariable, k.String())
 		p, ctx := testPurr(t, nil, nil, words(args)...)
@@ -382,9 +383,9 @@ func TestHandshakeInterrupted(t *testing.T) {
 // -k goes on after every kind of stranger.
 func TestKeepAfterStrangers(t *testing.T) {
 	t.Parallel()
-	k := newKey()
+	k := tlsconn.NewKey()
 	l := startPurr(t, opts{env: keyed(k)}, "-lk", "--echo", "127.0.0.1", "0")
-	for i, env := range [][]string{keyed(newKey()), nil} {
+	for i, env := range [][]string{keyed(tlsconn.NewKey()), nil} {
 		d := startPurr(t, opts{env: env, stdin: strings.NewReader("hello")}, "127.0.0.1", l.port())
 		d.ends([]int{7, 1}[i])
 	}

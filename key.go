@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base32"
 	"errors"
 	"fmt"
 	"io"
@@ -18,72 +15,31 @@ import (
 	"purr/internal/fdio"
 	"purr/internal/sock"
 	"purr/internal/sys"
+	"purr/internal/tlsconn"
 )
 
-// This file is the key as people handle it: its text, where it is read from,
-// and how a new one is told. tls.go is what becomes of it.
+// This file finds the shared key (--key-file, PURR_KEY, the prompt) and prints a
+// new one (--key-new). secure.go uses it.
 
-// A sharedKey is what both ends of an encrypted conversation hold: 128 random
-// bits. Whoever connects to a listener can try keys against what it shows, at
-// leisure; so purr makes its keys itself and takes no passwords.
-type sharedKey [16]byte
-
-// A key is written as 26 characters of base32 (RFC 4648: A-Z, 2-7) and one
-// that checks them, so that a typing error is told apart from a wrong key.
 const (
-	keyDigits   = 26
-	keyAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 	keyVariable = "PURR_KEY"
 	keyMostLine = 4096 // bytes of a line that may still hold a key
+
+	noPasswords = "purr makes its keys (--key-new) and takes no passwords"
 )
 
-const noPasswords = "purr makes its keys (--key-new) and takes no passwords"
-
-func newKey() (k sharedKey) {
-	rand.Read(k[:]) // never fails: crypto/rand ends the process instead
-	return k
-}
-
-func (k sharedKey) String() string {
-	sum := sha256.Sum256(k[:])
-	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(k[:]) + keyAlphabet[sum[0]>>3:][:1]
-}
-
-// parseKey reads a key as String writes it, in upper or lower case, with
-// spaces and dashes wherever they help the eye. Its errors never quote the
-// text: it is a secret, or was meant to be.
-func parseKey(text string) (k sharedKey, err error) {
-	var clean []byte
-	for _, c := range []byte(strings.ToUpper(strings.TrimRight(text, "\r\n"))) {
-		if c != ' ' && c != '-' {
-			clean = append(clean, c)
-		}
-	}
-	strange := 0 // the position of the first character that no key has
-	for i, c := range clean {
-		switch {
-		case strings.IndexByte(keyAlphabet, c) >= 0:
-		case c < '0' || c > '9':
-			return k, errors.New("this is no key: " + noPasswords)
-		case strange == 0:
-			strange = i + 1
-		}
-	}
+// parseKey reads a key. Its error suggests --key-new for a text that may be a
+// password.
+func parseKey(text string) (tlsconn.Key, error) {
+	k, err := tlsconn.ParseKey(text)
+	var typo *tlsconn.TypoError
 	switch {
-	case len(clean) < keyDigits-2 || len(clean) > keyDigits+4:
-		return k, errors.New("this is no key: " + noPasswords)
-	case len(clean) != keyDigits+1:
-		return k, fmt.Errorf("mistyped: %d characters where a key has %d; %s", len(clean), keyDigits+1, noPasswords)
-	case strange > 0:
-		return k, fmt.Errorf("mistyped: character %d is none that a key has (A-Z, 2-7)", strange)
+	case errors.Is(err, tlsconn.ErrNoKey):
+		err = fmt.Errorf("%w: %s", err, noPasswords)
+	case errors.As(err, &typo) && typo.Length > 0:
+		err = fmt.Errorf("%w; %s", err, noPasswords)
 	}
-	if _, err := base32.StdEncoding.WithPadding(base32.NoPadding).Decode(k[:], clean[:keyDigits]); err != nil {
-		return sharedKey{}, errors.New("this is no key: " + noPasswords)
-	}
-	if k.String() != string(clean) {
-		return sharedKey{}, errors.New("mistyped: the check character at the end does not fit the others")
-	}
-	return k, nil
+	return k, err
 }
 
 // loadKey finds the key, except one that is still to be read from stdin.
@@ -94,7 +50,7 @@ func (cfg *config) loadKey() error {
 	case !cfg.exchangesData():
 		return nil
 	case c.fresh:
-		c.secret = newKey()
+		c.secret = tlsconn.NewKey()
 	case c.file == "-":
 	case c.file != "":
 		line, shared, err := readKeyFile(c.file)
@@ -164,7 +120,7 @@ func readKeyLine(r io.Reader) (string, error) {
 			return "", err
 		}
 	}
-	return "", errors.New("this is no key: " + noPasswords)
+	return "", fmt.Errorf("%w: %s", tlsconn.ErrNoKey, noPasswords)
 }
 
 // prepareKey reads a key from stdin, if that is where it comes from, and says
@@ -201,11 +157,11 @@ func (p *purr) prepareKey(ctx context.Context) error {
 
 // keyFromStdin reads the key from stdin's first line; a person is asked for it,
 // and asked again after a typing error.
-func (p *purr) keyFromStdin() (sharedKey, error) {
+func (p *purr) keyFromStdin() (tlsconn.Key, error) {
 	if fdio.KindOf(p.stdin) != fdio.Terminal {
 		line, err := readKeyLine(p.stdin)
 		if err != nil {
-			return sharedKey{}, err
+			return tlsconn.Key{}, err
 		}
 		return parseKey(line)
 	}
@@ -218,10 +174,10 @@ func (p *purr) keyFromStdin() (sharedKey, error) {
 		line, err := term.ReadPassword(fd)
 		p.log.answered()
 		if err == io.EOF {
-			return sharedKey{}, errors.New("no key was typed")
+			return tlsconn.Key{}, errors.New("no key was typed")
 		}
 		if err != nil {
-			return sharedKey{}, err
+			return tlsconn.Key{}, err
 		}
 		k, err := parseKey(string(line))
 		if err == nil || tries == 3 {

@@ -20,6 +20,7 @@ import (
 
 	"purr/internal/rate"
 	"purr/internal/testkit"
+	"purr/internal/tlsconn"
 )
 
 // connections counts those that a listener has said it received.
@@ -31,7 +32,7 @@ func connections(p *process) int {
 // socket and from a given address. Where there can be one only, they share it.
 func TestPushLanes(t *testing.T) {
 	t.Parallel()
-	k := newKey()
+	k := tlsconn.NewKey()
 	for name, c := range map[string]struct {
 		listen, dial []string
 		unix, key    bool

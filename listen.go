@@ -50,9 +50,7 @@ func (p *purr) listen(ctx context.Context) error {
 // ends the run.
 func (p *purr) acceptOne(ctx context.Context, ln net.Listener) (net.Conn, error) {
 	if p.cfg.key.given() {
-		clients := p.secureListener(ctx, ln, func(err error) { p.stop(err) })
-		defer clients.Close()
-		return clients.Accept()
+		return p.acceptSecure(ctx, ln)
 	}
 	conn, err := p.listener.accept(ctx, ln)
 	if err == nil {

@@ -28,7 +28,7 @@
 // and picks a mode; dial.go, listen.go or udp.go opens the socket; handler.go
 // says what is done with a connection; session.go and ending.go hold the
 // conversation; transfer.go and splice_linux.go move the bytes; with a key
-// (key.go) they pass through tls.go and sealed.go. sendfile.go and recvfile.go
+// (key.go) they pass through secure.go. sendfile.go and recvfile.go
 // are the raw files.
 //
 // A file's way: offer.go finds what --push names, outgoing.go reads and hashes

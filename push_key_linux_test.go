@@ -7,13 +7,14 @@ import (
 	"testing"
 
 	"purr/internal/testkit"
+	"purr/internal/tlsconn"
 )
 
 // --push and --pull with a key: the files arrive, a wrong key ends both ends
 // with status 7, and without one nothing is stored or shown.
 func TestPushWithKey(t *testing.T) {
 	t.Parallel()
-	k := newKey()
+	k := tlsconn.NewKey()
 	content := testkit.Noise(3_000_000)
 	source := filepath.Join(t.TempDir(), "tree")
 	if err := os.MkdirAll(filepath.Join(source, "deep"), 0o755); err != nil {
@@ -51,7 +52,7 @@ func TestPushWithKey(t *testing.T) {
 				ls, ds := 0, 0
 				switch with {
 				case "another key":
-					do, ls, ds = opts{env: keyed(newKey())}, 7, 7
+					do, ls, ds = opts{env: keyed(tlsconn.NewKey())}, 7, 7
 				case "none here":
 					do, ls, ds = opts{}, 6, 6
 				case "none there":
@@ -77,7 +78,7 @@ func TestPushWithKey(t *testing.T) {
 // Strangers neither see nor end what -k serves with a key.
 func TestPushKeepWithKey(t *testing.T) {
 	t.Parallel()
-	k := newKey()
+	k := tlsconn.NewKey()
 	file, dir := testkit.TempFile(t, "the content"), t.TempDir()
 	l := startPurr(t, opts{env: keyed(k)}, "--push", "-lk", "127.0.0.1", "0", file)
 	c := dialTest(t, "tcp", l.addr())

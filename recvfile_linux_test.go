@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"purr/internal/testkit"
+	"purr/internal/tlsconn"
 )
 
 // --recv-file: a name that appears with the complete file or not at all.
@@ -398,7 +399,7 @@ func TestRecvFileMeanwhile(t *testing.T) {
 // With a key the end of a file is what the sender said.
 func TestRecvFileWithKey(t *testing.T) {
 	t.Parallel()
-	k, dir := newKey(), t.TempDir()
+	k, dir := tlsconn.NewKey(), t.TempDir()
 	l := startPurr(t, opts{env: keyed(k), dir: dir}, "-l", "--recv-file", "f", "127.0.0.1", "0")
 	startPurr(t, opts{env: keyed(k)}, "--send-file", testkit.TempFile(t, "content"), "127.0.0.1", l.port()).ends(0)
 	l.ends(0)

@@ -13,12 +13,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"purr/internal/copier"
 	"purr/internal/fdio"
 	"purr/internal/sock"
 	"purr/internal/testkit"
+	"purr/internal/tlsconn"
 )
 
 // Conversations over an encrypted connection: everything that a plain one does.
@@ -28,7 +28,7 @@ import (
 func TestPeerIsKilled(t *testing.T) {
 	t.Parallel()
 	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
-		k := newKey()
+		k := tlsconn.NewKey()
 		l := startPurr(t, opts{env: keyed(k)}, "-l", "127.0.0.1", "0")
 		d := startPurr(t, opts{env: keyed(k), openStdin: true}, "127.0.0.1", l.port())
 		writeAll(t, d.stdin, "some of it")
@@ -64,7 +64,7 @@ func TestSealedBulk(t *testing.T) {
 	one, oneSum := file("one", block, block[5:], block, "end")
 	two, twoSum := file("two", block[9:], block, block[1:], "other end")
 	for _, pipes := range []bool{false, true} {
-		k := newKey()
+		k := tlsconn.NewKey()
 		command, tail := "purr <%1 >%2", ""
 		if pipes {
 			command, tail = "cat %1 | purr", " | cat >%2"
@@ -92,7 +92,7 @@ func TestSealedBulk(t *testing.T) {
 // The end of one direction leaves the other open.
 func TestSealedHalfClose(t *testing.T) {
 	t.Parallel()
-	k := newKey()
+	k := tlsconn.NewKey()
 	l := startPurr(t, opts{env: keyed(k), openStdin: true}, "-v", "-l", "127.0.0.1", "0")
 	writeAll(t, l.stdin, testkit.Noise(1)) // a pipe that has carried something is read to its end
 	d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("question\n")}, "127.0.0.1", l.port())
@@ -143,7 +143,7 @@ func TestSealedModes(t *testing.T) {
 				if unix && (strings.Contains(test.name, "socket")) {
 					continue
 				}
-				k := newKey()
+				k := tlsconn.NewKey()
 				args := words(test.listener)
 				if unix {
 					args = append(args, "-v", "-U", testkit.SocketDir(t)+"/s")
@@ -185,7 +185,7 @@ func TestSealedModes(t *testing.T) {
 // counts the file's bytes, not TLS's.
 func TestSealedSendFileIsAcknowledged(t *testing.T) {
 	t.Parallel()
-	k := newKey()
+	k := tlsconn.NewKey()
 	l := startPurr(t, opts{env: keyed(k)}, "-l", "127.0.0.1", "0")
 	d := startPurr(t, opts{env: keyed(k)}, "--send-file", testkit.TempFile(t, testkit.Noise(300_000)), "127.0.0.1", l.port())
 	d.ends(0)
@@ -198,7 +198,7 @@ func TestSealedSendFileIsAcknowledged(t *testing.T) {
 // without the key sees none of it.
 func TestSealedKeep(t *testing.T) {
 	t.Parallel()
-	k := newKey()
+	k := tlsconn.NewKey()
 	l := startPurr(t, opts{env: keyed(k), openStdin: true}, "-lk", "-v", "127.0.0.1", "0")
 	var clients []*process
 	for _, name := range []string{"one", "two", "three"} {
@@ -207,7 +207,7 @@ func TestSealedKeep(t *testing.T) {
 		l.waitOut("(?m)^" + name + "$")
 		clients = append(clients, c)
 	}
-	stranger := startPurr(t, opts{env: keyed(newKey())}, "127.0.0.1", l.port())
+	stranger := startPurr(t, opts{env: keyed(tlsconn.NewKey())}, "127.0.0.1", l.port())
 	stranger.ends(7)
 	writeAll(t, l.stdin, "to all\n")
 	for _, c := range clients {
@@ -225,7 +225,7 @@ func TestSealedKeep(t *testing.T) {
 // --interactive, with the key typed at the prompt, unseen, and once wrong.
 func TestSealedInteractive(t *testing.T) {
 	t.Parallel()
-	k := newKey()
+	k := tlsconn.NewKey()
 	l := startPurr(t, opts{env: keyed(k), openStdin: true}, "-l", "127.0.0.1", "0")
 	s := newScreen(t)
 	before := s.modes()
@@ -265,7 +265,7 @@ func TestKeyPromptInterrupted(t *testing.T) {
 
 // sealedPair is the two ends of an encrypted connection: ours, as purr uses
 // it, and the other, bare.
-func sealedPair(t testing.TB, p *purr, ctx context.Context) (ours *sealed, theirs net.Conn, socket *net.TCPConn) {
+func sealedPair(t testing.TB, p *purr, ctx context.Context) (ours *tlsconn.Conn, theirs net.Conn, socket *net.TCPConn) {
 	t.Helper()
 	a, b := testkit.TcpPair(t)
 	result := make(chan error, 1)
@@ -283,85 +283,14 @@ func sealedPair(t testing.TB, p *purr, ctx context.Context) (ours *sealed, their
 	if err := ends(t, result); err != nil {
 		t.Fatal(err)
 	}
-	return c.(*sealed), s, b
+	return c.(*tlsconn.Conn), s, b
 }
 
 func keyedPurr(t testing.TB, stdin, stdout *os.File, args ...string) (*purr, context.Context) {
 	t.Helper()
-	k := newKey()
+	k := tlsconn.NewKey()
 	file := testkit.TempFile(t, k.String())
 	return testPurr(t, stdin, stdout, append([]string{"--key-file", file}, args...)...)
-}
-
-// fillWindow writes past TLS until the socket takes nothing more, nor has room
-// a while later, when the peer's system has taken what it can.
-func fillWindow(t testing.TB, c net.Conn) {
-	t.Helper()
-	raw, err := c.(syscall.Conn).SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	buf := make([]byte, 64<<10)
-	for full := 0; full < 10; {
-		var n int
-		if err := raw.Control(func(fd uintptr) { n, err = syscall.Write(int(fd), buf) }); err != nil {
-			t.Fatal(err)
-		}
-		switch {
-		case err == nil && n > 0:
-			full = 0
-		case err != syscall.EAGAIN:
-			t.Fatal(err)
-		default:
-			full++
-			time.Sleep(20 * time.Millisecond)
-		}
-	}
-}
-
-// A peer that is slow to take the last bytes gets all the time it needs: TLS's
-// own five seconds for the mark of the end do not count.
-func TestSlowPeerTakesTheEnd(t *testing.T) {
-	t.Parallel()
-	p, ctx := keyedPurr(t, nil, nil, "h", "80")
-	ours, _, socket := sealedPair(t, p, ctx)
-	fillWindow(t, ours.Conn)
-	ended := make(chan error, 1)
-	go func() { ended <- ours.CloseWrite() }()
-	select {
-	case err := <-ended:
-		t.Fatalf("ended while nobody read: %v", err)
-	case <-time.After(5500 * time.Millisecond): // longer than TLS waits
-	}
-	go func() { _, _ = io.Copy(io.Discard, socket) }()
-	if err := ends(t, ended); err != nil {
-		t.Error(err)
-	}
-}
-
-// While the end waits for room in the window, Close and abort end the wait.
-func TestCloseWhileTheEndWaits(t *testing.T) {
-	t.Parallel()
-	for name, end := range map[string]func(*sealed){"close": func(s *sealed) { _ = s.Close() }, "abort": func(s *sealed) { sock.Reset(s) }} {
-		p, ctx := keyedPurr(t, nil, nil, "h", "80")
-		ours, _, _ := sealedPair(t, p, ctx)
-		fillWindow(t, ours.Conn)
-		waiting := make(chan error, 1)
-		go func() { waiting <- ours.CloseWrite() }()
-		select {
-		case err := <-waiting:
-			t.Fatalf("%s: there was room for the end: %v", name, err)
-		case <-time.After(100 * time.Millisecond):
-		}
-		begun := time.Now()
-		end(ours)
-		if err := ends(t, waiting); err == nil {
-			t.Errorf("%s: the end went out", name)
-		}
-		if took := testkit.Since(begun); took > 2*time.Second {
-			t.Errorf("%s took %v", name, took)
-		}
-	}
 }
 
 // The session's goroutines end with it, as without a key, whatever happens.
@@ -413,7 +342,7 @@ func TestSealedFullDisk(t *testing.T) {
 		t.Skip(err)
 	}
 	defer full.Close()
-	k := newKey()
+	k := tlsconn.NewKey()
 	l := startPurr(t, opts{env: keyed(k), stdout: full}, "-l", "127.0.0.1", "0")
 	d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader(testkit.Noise(20_000_000))}, "127.0.0.1", l.port())
 	l.ends(1)
@@ -425,7 +354,7 @@ func TestSealedFullDisk(t *testing.T) {
 // peer does not take does not.
 func TestSealedIdle(t *testing.T) {
 	t.Parallel()
-	k := newKey()
+	k := tlsconn.NewKey()
 	t.Run("nothing under way", func(t *testing.T) {
 		t.Parallel()
 		l := startPurr(t, opts{env: keyed(k), openStdin: true}, "-l", "-w", "4", "127.0.0.1", "0")

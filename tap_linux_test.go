@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"purr/internal/testkit"
+	"purr/internal/tlsconn"
 )
 
 // Somebody on the way between two purrs that hold a key: what he sees, and what
@@ -94,7 +95,7 @@ func (p *tap) port(t testing.TB) string {
 // the key nor which key it is.
 func TestNothingInClear(t *testing.T) {
 	t.Parallel()
-	k := newKey()
+	k := tlsconn.NewKey()
 	question, answer := strings.Repeat("the question is secret. ", 4000), strings.Repeat("so is the answer. ", 4000)
 	l := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader(answer)}, "-l", "127.0.0.1", "0")
 	tap := newTap(t, l.addr(), nil)
@@ -128,7 +129,7 @@ func TestCut(t *testing.T) {
 	}{"to the listener": {true, 40}, "to the dialer": {false, 40}, "to the listener, at once": {true, 5}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			k := newKey()
+			k := tlsconn.NewKey()
 			payload := testkit.Noise(2_000_000)
 			feeds, takes := opts{env: keyed(k), stdin: strings.NewReader(payload)}, opts{env: keyed(k)}
 			lo, do := takes, feeds
@@ -164,7 +165,7 @@ func TestCut(t *testing.T) {
 func TestTampered(t *testing.T) {
 	t.Parallel()
 	for _, at := range []int{6, 20} {
-		k := newKey()
+		k := tlsconn.NewKey()
 		payload := testkit.Noise(1_000_000)
 		l := startPurr(t, opts{env: keyed(k)}, "-l", "127.0.0.1", "0")
 		tap := newTap(t, l.addr(), func(fromDialer bool, n int, record []byte) []byte {
@@ -188,7 +189,7 @@ func TestTamperedHandshake(t *testing.T) {
 	t.Parallel()
 	for _, fromDialer := range []bool{true, false} {
 		for n := range 4 {
-			k := newKey()
+			k := tlsconn.NewKey()
 			l := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("from the listener")}, "-l", "-w", "10", "127.0.0.1", "0")
 			tap := newTap(t, l.addr(), func(from bool, i int, record []byte) []byte {
 				if from == fromDialer && i == n && record[0] != 20 { // a change of cipher spec means nothing in TLS 1.3
@@ -215,7 +216,7 @@ func TestTamperedHandshake(t *testing.T) {
 func TestReplayed(t *testing.T) {
 	t.Parallel()
 	for _, again := range []bool{true, false} {
-		k := newKey()
+		k := tlsconn.NewKey()
 		l := startPurr(t, opts{env: keyed(k)}, "-l", "127.0.0.1", "0")
 		tap := newTap(t, l.addr(), func(fromDialer bool, n int, record []byte) []byte {
 			switch {

@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"purr/internal/display"
 	"time"
+
+	"purr/internal/display"
 )
 
 // Offsets into an NTP packet, RFC 5905 7.3.

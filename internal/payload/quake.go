@@ -3,8 +3,9 @@ package payload
 import (
 	"bytes"
 	"fmt"
-	"purr/internal/display"
 	"strings"
+
+	"purr/internal/display"
 )
 
 // gameHeader begins every out-of-band datagram of the Quake family.

@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
-	"purr/internal/display"
 	"strings"
+
+	"purr/internal/display"
 )
 
 // buildSIP returns an OPTIONS request. With rport (RFC 3581) the answer comes

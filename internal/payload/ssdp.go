@@ -2,6 +2,7 @@ package payload
 
 import (
 	"bytes"
+
 	"purr/internal/display"
 )
 

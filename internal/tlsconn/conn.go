@@ -1,0 +1,111 @@
+package tlsconn
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"purr/internal/sock"
+)
+
+// A Conn is an encrypted connection after its handshake. Addresses and
+// deadlines are the socket's, Read and Write are TLS's. Each direction ends on
+// its own, with close_notify (RFC 8446, section 6.1). An end without it is
+// ErrCut, because anyone on the path can forge a FIN.
+type Conn struct {
+	net.Conn // the socket
+	tls      *tls.Conn
+	records  *recordBuffer
+
+	reading  sync.Mutex  // held by Read
+	writing  sync.Mutex  // held by Write
+	finished atomic.Bool // whether close_notify was received
+}
+
+// closeTimeout is the time for the peer to finish after Close, and for a
+// rejected client to read the reason.
+const closeTimeout = 300 * time.Millisecond
+
+// NetConn returns the socket. Its bytes are TLS's.
+func (c *Conn) NetConn() net.Conn { return c.Conn }
+
+// ConnectionState returns the parameters of the connection.
+func (c *Conn) ConnectionState() tls.ConnectionState { return c.tls.ConnectionState() }
+
+// ErrDamaged is the error of Read for a record that fails authentication: it
+// was changed in transit, by accident or by an attacker.
+var ErrDamaged = errors.New("the bytes were damaged or tampered with on the way")
+
+// Read reads decrypted bytes. It returns io.EOF after close_notify, ErrCut if
+// the connection ends without, and ErrDamaged for a record that was changed.
+func (c *Conn) Read(b []byte) (int, error) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	n, err := c.tls.Read(b)
+	if err == io.EOF {
+		c.finished.Store(true)
+	}
+	return n, connError(err)
+}
+
+// Write encrypts b and has sent all of it when it returns.
+func (c *Conn) Write(b []byte) (int, error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.records.cork()
+	n, err := c.tls.Write(b)
+	if flushed := c.records.uncork(); err == nil {
+		err = flushed
+	}
+	return n, connError(err)
+}
+
+// connError translates an error of crypto/tls after the handshake.
+func connError(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		switch op.Op {
+		case "local error":
+			return fmt.Errorf("%w: %w", ErrDamaged, op.Err)
+		case "remote error":
+			return fmt.Errorf("the other end gave up: %w", op.Err)
+		}
+	}
+	return err
+}
+
+// CloseWrite ends the sending direction. It blocks until the socket takes
+// close_notify; Close and sock.Reset end the wait. A peer that has closed its
+// socket is sent a FIN instead, because it would answer bytes with a reset, as
+// if payload had been lost.
+func (c *Conn) CloseWrite() error {
+	if sock.PeerClosed(c.Conn) {
+		return sock.HalfClose(c.Conn)
+	}
+	if err := c.tls.CloseWrite(); err != nil && !c.finished.Load() {
+		return connError(err)
+	}
+	return nil
+}
+
+// Close ends both directions and closes the socket. If the peer has not
+// finished, its close_notify may be under way, and closing before it arrives
+// would reset the connection: Close waits up to 300 ms for it. Payload that
+// arrives instead is not taken, and the connection is reset.
+func (c *Conn) Close() error {
+	_ = c.Conn.SetDeadline(time.Now().Add(closeTimeout))
+	if !c.finished.Load() && c.reading.TryLock() {
+		defer c.reading.Unlock()
+		if c.tls.CloseWrite() == nil && sock.HalfClose(c.Conn) == nil {
+			if n, _ := c.tls.Read(make([]byte, 1)); n > 0 {
+				sock.Reset(c.Conn)
+			}
+		}
+	}
+	return c.tls.Close()
+}

@@ -1,0 +1,212 @@
+// Package tlsconn encrypts connections with TLS 1.3. Both ends prove in the
+// handshake that they hold the same key: no payload is sent to, or taken from,
+// a peer without it.
+package tlsconn
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"purr/internal/sock"
+	"purr/internal/sys"
+)
+
+// Kinds of a HandshakeError.
+var (
+	// ErrWrongKey: the peer speaks TLS and does not hold the key, or its
+	// handshake was changed in transit.
+	ErrWrongKey = errors.New("the other end does not hold our key")
+	// ErrNotTLS: the listener that was dialled does not speak TLS. The cause is
+	// os.ErrDeadlineExceeded if it sent nothing, io.ErrUnexpectedEOF if it
+	// closed the connection, and else its clear text.
+	ErrNotTLS = errors.New("the other end does not speak TLS")
+	// ErrClearText: the client sent bytes that are no TLS.
+	ErrClearText = errors.New("the other end sends clear text")
+	// ErrNoHandshake: the client closed the connection before it sent a byte,
+	// as a port scan does.
+	ErrNoHandshake = errors.New("closed without a word")
+)
+
+// A HandshakeError is a failed handshake. The connection has been closed.
+type HandshakeError struct {
+	// Kind is one of the errors above, or nil if the network failed or the
+	// time was over.
+	Kind error
+	// Err is the cause, or nil if Kind says all.
+	Err error
+}
+
+func (e *HandshakeError) Error() string {
+	switch {
+	case e.Kind == nil:
+		return e.Err.Error()
+	case e.Err == nil:
+		return e.Kind.Error()
+	}
+	return fmt.Sprintf("%v: %v", e.Kind, e.Err)
+}
+
+// Unwrap returns the kind and the cause.
+func (e *HandshakeError) Unwrap() (errs []error) {
+	for _, err := range []error{e.Kind, e.Err} {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// DefaultTimeout is the limit of a handshake if Handshaker.Timeout is zero.
+const DefaultTimeout = 10 * time.Second
+
+// A Handshaker makes encrypted connections of plain ones. It may be used by
+// several goroutines.
+type Handshaker struct {
+	// Config is what Key.Config returned for this end.
+	Config *tls.Config
+
+	// Server is true at the end that accepted the connection, false at the one
+	// that dialled.
+	Server bool
+
+	// Timeout limits the handshake; zero: DefaultTimeout.
+	Timeout time.Duration
+
+	// OnAccept, if set, is called by a Listener for each client before its
+	// handshake. Several calls may run at once.
+	OnAccept func(context.Context, net.Conn)
+
+	// ClearTextReply is sent to a client that sends clear text, before its
+	// connection is reset.
+	ClearTextReply string
+}
+
+// Do returns c encrypted, once both ends have proved that they hold the key. The
+// caller closes the result, and with it c. If Do fails, it has closed c and the
+// error is a *HandshakeError, or ctx's cause if ctx ended first.
+func (h *Handshaker) Do(ctx context.Context, c net.Conn) (*Conn, error) {
+	s, err := h.handshake(ctx, c)
+	if err == nil && h.Server {
+		err = s.confirm()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// handshake is Do, except that the listener's confirmation is still to be sent.
+func (h *Handshaker) handshake(ctx context.Context, c net.Conn) (*Conn, error) {
+	r := &recordBuffer{Conn: c}
+	s := &Conn{Conn: c, records: r}
+	side := tls.Client
+	if h.Server {
+		side = tls.Server
+	}
+	s.tls = side(r, h.Config)
+	timeout := h.Timeout
+	if timeout == 0 {
+		timeout = DefaultTimeout
+	}
+	_ = c.SetDeadline(time.Now().Add(timeout))
+	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+	defer stop()
+	err := s.tls.Handshake()
+	if err == nil && !h.Server {
+		err = s.awaitConfirmation()
+	}
+	switch {
+	case err == nil:
+		_ = c.SetDeadline(time.Time{})
+		return s, nil
+	case ctx.Err() != nil:
+		_ = c.Close()
+		return nil, context.Cause(ctx)
+	}
+	failed := h.classify(r, err)
+	h.reject(r, failed.Kind)
+	return nil, failed
+}
+
+// In TLS 1.3 a client has finished its handshake before the server has checked
+// its certificate. Therefore the first byte of the server is a confirmation: no
+// payload is sent to a listener that will reject it.
+const confirmation = 1
+
+func (c *Conn) confirm() error {
+	if _, err := c.tls.Write([]byte{confirmation}); err != nil {
+		_ = c.Conn.Close()
+		return &HandshakeError{Err: err}
+	}
+	return nil
+}
+
+func (c *Conn) awaitConfirmation() error {
+	var b [1]byte
+	if _, err := io.ReadFull(c.tls, b[:]); err != nil {
+		return err
+	}
+	if b[0] != confirmation {
+		return fmt.Errorf("confirmation of another version: %d", b[0])
+	}
+	return nil
+}
+
+// classify finds the kind of a failed handshake.
+func (h *Handshaker) classify(r *recordBuffer, err error) *HandshakeError {
+	var remote *net.OpError
+	late := errors.Is(err, os.ErrDeadlineExceeded)
+	cut := errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
+	if cut {
+		err = io.ErrUnexpectedEOF
+	}
+	switch {
+	case r.clear && h.Server:
+		return &HandshakeError{Kind: ErrClearText}
+	case r.clear:
+		return &HandshakeError{Kind: ErrNotTLS}
+	case !r.heard && h.Server && (cut || sys.IsReset(err)):
+		return &HandshakeError{Kind: ErrNoHandshake}
+	case !r.heard && !h.Server && (cut || late):
+		return &HandshakeError{Kind: ErrNotTLS, Err: err}
+	case late, cut:
+		return &HandshakeError{Err: err}
+	case errors.Is(err, ErrWrongKey), errors.As(err, &remote) && remote.Op == "remote error":
+		return &HandshakeError{Kind: ErrWrongKey}
+	case sys.IsErrno(err):
+		return &HandshakeError{Err: err}
+	}
+	return &HandshakeError{Kind: ErrWrongKey, Err: sys.Cause(err)}
+}
+
+// reject closes the connection of a failed handshake so that the peer learns
+// the reason: from TLS's alert, or from ClearTextReply. A peer that may take its
+// bytes for received gets a reset.
+func (h *Handshaker) reject(r *recordBuffer, kind error) {
+	defer r.Close()
+	if kind == nil || kind == ErrNoHandshake {
+		return
+	}
+	if kind != ErrWrongKey {
+		defer sock.Reset(r.Conn)
+	}
+	_ = r.SetDeadline(time.Now().Add(closeTimeout))
+	switch kind {
+	case ErrClearText:
+		_, _ = io.WriteString(r.Conn, h.ClearTextReply)
+		// A reset makes many clients drop a reply that they have not read yet.
+		defer time.Sleep(closeTimeout / 3)
+	case ErrNotTLS:
+		return
+	default:
+		// Closing with unread bytes is a reset too, which would drop the alert.
+		_ = sock.HalfClose(r.Conn)
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(r.Conn, 16<<20))
+}
