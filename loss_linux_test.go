@@ -103,7 +103,7 @@ func TestSendFileOfNoSize(t *testing.T) {
 func TestQuitWordBehindALongLine(t *testing.T) {
 	t.Parallel()
 	ln := listenTest(t)
-	content := strings.Repeat("a", maxLine) + "q\nmore\n"
+	content := strings.Repeat("a", 64<<10) + "q\nmore\n"
 	p := startPurr(t, opts{stdin: strings.NewReader(content + "q\nnever\n")}, "--quit-word", "q", "127.0.0.1", portOf(t, ln.Addr()))
 	c := acceptTest(t, ln)
 	if got := testkit.ReadAll(t, c); got != content {

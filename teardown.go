@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"purr/internal/fdio"
+	"purr/internal/lineedit"
 	"purr/internal/sock"
 	"purr/internal/sys"
 )
@@ -156,7 +157,7 @@ func (e *ending) takeSending(o outcome) {
 		} else if e.receiveOpen && e.p.cfg.quitAfter >= 0 {
 			e.quit = newAlarmClock(e.p.cfg.quitAfter)
 		}
-	case errors.Is(o.err, errQuitWord):
+	case errors.Is(o.err, lineedit.ErrQuit):
 		e.sendOpen = false
 		e.stop("quit word read")
 	case errors.As(o.err, &move) && move.Reading:

@@ -74,10 +74,7 @@ type outcome struct {
 	err error
 }
 
-var (
-	errReceiveLimit = errors.New("receive limit reached")
-	errQuitWord     = errors.New("quit word read")
-)
+var errReceiveLimit = errors.New("receive limit reached")
 
 // relay runs both pumps and returns when the conversation is over: nil if it
 // ended in order, with all that was sent acknowledged by the peer's system.

@@ -13,6 +13,7 @@ import (
 	"purr/internal/copier"
 	"purr/internal/datagram"
 	"purr/internal/fdio"
+	"purr/internal/lineedit"
 	"purr/internal/progress"
 	"purr/internal/sys"
 )
@@ -59,15 +60,12 @@ func (s *datagramSession) openInput() (restore func(), err error) {
 	if s.in = in; !s.p.cfg.interactive && s.p.cfg.quitWord == "" {
 		return func() {}, nil
 	}
-	lines, restore, err := s.p.newLineSource(s.alarm)
+	lines, err := s.p.newLineReader(s.alarm)
 	if err != nil {
 		return nil, err
 	}
-	s.in = lines
-	if lines.editor != nil {
-		s.display = lines.editor
-	}
-	return restore, nil
+	s.in, s.display = lines, lines.Output()
+	return lines.Close, nil
 }
 
 // run moves datagrams both ways until the end.
@@ -130,7 +128,7 @@ func (s *datagramSession) wait(ctx context.Context, results <-chan outcome, firs
 		case o := <-results:
 			ended++
 			switch {
-			case errors.Is(o.err, errReceiveLimit), errors.Is(o.err, errQuitWord):
+			case errors.Is(o.err, errReceiveLimit), errors.Is(o.err, lineedit.ErrQuit):
 				return o.err.Error(), ended, nil
 			case o.err != nil:
 				return "", ended, o.err
@@ -236,7 +234,7 @@ func (s *datagramSession) send(first <-chan struct{}) error {
 	err := copier.Run(w, size, func(int) error { return nil })
 	var move *fdio.CopyError
 	switch {
-	case err == nil || errors.Is(err, errQuitWord):
+	case err == nil || errors.Is(err, lineedit.ErrQuit):
 		return err
 	case errors.As(err, &move) && move.Reading:
 		return fmt.Errorf("read from stdin: %w", move)

@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package lineedit
 
 import (
 	"os"
@@ -9,5 +9,5 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// notifyResize makes c hear of the terminal's size changing.
+// notifyResize sends SIGWINCH to c: the terminal has another size.
 func notifyResize(c chan<- os.Signal) { signal.Notify(c, unix.SIGWINCH) }
