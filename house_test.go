@@ -36,14 +36,14 @@ var limits = struct {
 	wideComments             int // above 80 columns, with tests
 	undocumented             int // libraries, and their exported declarations
 }{
-	rootFiles:     84,    // aim: 40
-	rootLines:     17500, // aim: 7500
+	rootFiles:     58,    // aim: 40
+	rootLines:     12600, // aim: 7500
 	fileLines:     500,
 	functionLines: 70,
 	methodFiles:   3,
 	scattered: map[string]int{ // types above methodFiles; aim: none
 		"purr": 30, "config": 7, "web": 4,
-		"internal/store.Store": 5, "internal/store.Upload": 5, "internal/fdio.File": 4,
+		"internal/store.Store": 8, "internal/store.Upload": 7, "internal/fdio.File": 4,
 	},
 	wideComments: 320, // aim: 0
 	undocumented: 27,  // aim: 0
