@@ -15,7 +15,7 @@ func (p *purr) become(path string, args []string) error {
 	err := cmd.Run()
 	var ended *exec.ExitError
 	if errors.As(err, &ended) {
-		return statusError{ended.ExitCode(), saidError{err}}
+		return statusError{exitStatus(ended.ExitCode()), saidError{err}}
 	}
 	if err != nil {
 		return fmt.Errorf("run %s: %w", path, err)

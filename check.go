@@ -42,27 +42,27 @@ func (q *query) best() (best *scan.Result) {
 	return best
 }
 
-func (q *query) status() int {
+func (q *query) status() exitStatus {
 	if best := q.best(); best != nil {
 		return resultStatus(best)
 	}
-	return 1
+	return statusFailed
 }
 
 // resultStatus returns the exit status for one result.
-func resultStatus(r *scan.Result) int {
+func resultStatus(r *scan.Result) exitStatus {
 	switch r.State {
 	case scan.Open:
 		if r.UDP != nil && r.UDP.Unexpected {
-			return 5
+			return statusMismatch
 		}
-		return 0
+		return statusOK
 	case scan.NoAnswer:
-		return 3
+		return statusUnknown
 	case scan.Filtered:
-		return 4
+		return statusRefused
 	}
-	return 1
+	return statusFailed
 }
 
 // A portScan queries every port of every host once.
@@ -299,16 +299,16 @@ func (s *portScan) scan(ctx context.Context, targets []scan.Target, each func(*s
 func (s *portScan) verdict() error {
 	cfg := s.p.cfg
 	all := cfg.check.all || cfg.udp && !cfg.check.any
-	highest, open := 0, false
+	highest, open := statusOK, false
 	var worst *query
 	for _, q := range s.queries {
 		status := q.status()
-		open = open || status == 0
+		open = open || status == statusOK
 		if status > highest {
 			highest, worst = status, q
 		}
 	}
-	if highest == 0 || open && !all {
+	if highest == statusOK || open && !all {
 		return nil
 	}
 	return statusError{highest, worst.cause(cfg)}
@@ -369,25 +369,25 @@ func (p *purr) ping(ctx context.Context) error {
 		return context.Cause(ctx)
 	case stats.Err != nil:
 		return fmt.Errorf("ping %s port %d (udp): %w", targetName(p.cfg.host, addr), target.Addr.Port(), sys.Cause(stats.Err))
-	case status == 0 && stats.Lost() > p.cfg.check.maxLoss:
-		return statusError{1, fmt.Errorf("%.4g %% of the pings were lost, more than --max-loss", 100*stats.Lost())}
-	case status != 0:
+	case status == statusOK && stats.Lost() > p.cfg.check.maxLoss:
+		return statusError{statusFailed, fmt.Errorf("%.4g %% of the pings were lost, more than --max-loss", 100*stats.Lost())}
+	case status != statusOK:
 		return statusError{status, saidError{errors.New("no answer")}}
 	}
 	return nil
 }
 
-// pingStatus returns the exit status for a ping: 0 with any answer in time.
-func pingStatus(s *scan.PingStats) int {
+// pingStatus returns the exit status for a ping: statusOK with any answer in time.
+func pingStatus(s *scan.PingStats) exitStatus {
 	switch {
 	case s.Answered > 0:
-		return 0
+		return statusOK
 	case s.Err != nil || s.Verdict == scan.Closed:
-		return 1
+		return statusFailed
 	case s.Verdict == scan.Filtered:
-		return 4
+		return statusRefused
 	}
-	return 3
+	return statusUnknown
 }
 
 // pingAddr returns the address to ping: of several the first that answers one

@@ -126,15 +126,15 @@ func (p *purr) sayParting(e parting) {
 }
 
 // sayEnd is the last event of every run.
-func (p *purr) sayEnd(status int) {
+func (p *purr) sayEnd(status exitStatus) {
 	if !p.log.json {
 		return
 	}
 	how := "finished"
 	switch {
-	case status > 128:
+	case status > statusSignal:
 		how = "signal"
-	case status != 0:
+	case status != statusOK:
 		how = "failed"
 	}
 	t := &p.traffic

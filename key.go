@@ -149,7 +149,7 @@ func (p *purr) prepareKey(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	if err != nil {
-		return statusError{2, fmt.Errorf("option --key-file: stdin: %w", sys.Cause(err))}
+		return statusError{statusUsage, fmt.Errorf("option --key-file: stdin: %w", sys.Cause(err))}
 	}
 	p.ring.typed = &secret
 	return nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -81,6 +82,22 @@ func (l *logger) fail(err error) {
 		return
 	}
 	l.say("error", err.Error())
+}
+
+// failRun reports the error that ended the run: a signal under -v only, and a
+// statusError without its status.
+func (l *logger) failRun(err error) {
+	var ended signalError
+	var stated statusError
+	switch {
+	case err == nil:
+	case errors.As(err, &ended):
+		l.notef(1, "%v", ended)
+	case errors.As(err, &stated):
+		l.fail(stated.error)
+	default:
+		l.fail(err)
+	}
 }
 
 // say says a line of purr's own; event is what it is called under --json.

@@ -44,7 +44,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -100,35 +99,21 @@ type purr struct {
 	cleanups []func() // what must be undone before the process ends
 }
 
-// A signalError says that a signal ended the run.
-type signalError struct{ syscall.Signal }
+func main() { os.Exit(int(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))) }
 
-func (e signalError) Error() string { return "ended by signal: " + e.Signal.String() }
-
-// A statusError ends the run with a status other than 1.
-type statusError struct {
-	status int
-	error
-}
-
-func (e statusError) Unwrap() error { return e.error }
-
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
-
-// run is the whole program; it returns the exit status and is the only place
-// that knows what the statuses are.
-func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
+// run is the whole program.
+func run(args []string, stdin, stdout *os.File, stderr io.Writer) exitStatus {
 	log := &logger{out: stderr}
 	if len(args) == 0 {
 		fmt.Fprint(stderr, examples)
-		return 2
+		return statusUsage
 	}
 	cfg, err := newConfig(args)
 	if err != nil {
 		log.json = asksForJSON(args)
 		log.fail(err)
-		log.event("end", field{"status", 2}, field{"how", "failed"}, field{"sent", 0}, field{"received", 0}, field{"seconds", 0})
-		return 2
+		log.event("end", field{"status", statusUsage}, field{"how", "failed"}, field{"sent", 0}, field{"received", 0}, field{"seconds", 0})
+		return statusUsage
 	}
 	if cfg.help || cfg.version || cfg.listPayloads {
 		text := help
@@ -140,9 +125,9 @@ func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
 		}
 		if _, err := io.WriteString(stdout, text); err != nil {
 			log.warnf("write to stdout: %v", sys.Cause(err))
-			return 1
+			return statusFailed
 		}
-		return 0
+		return statusOK
 	}
 	log.level, log.quiet = cfg.verbose, cfg.pace.quiet
 	log.json = cfg.pace.json && !cfg.zero // the results of -z are on stdout
@@ -158,7 +143,7 @@ func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
 		err = p.closeStdout()
 	}
 	p.cleanUp()
-	return p.status(err)
+	return p.end(err)
 }
 
 // newPurr prepares a run. stop ends it with an error; the files stay the
@@ -190,40 +175,19 @@ func (p *purr) closeStdout() error {
 	return nil
 }
 
-// status says how the run ended, if that was not in order, and returns the
-// exit status. Both run and catchSignals may come here; the one that is faster
-// says it, and the other one waits for that.
-func (p *purr) status(err error) int {
+// end reports how the run ended and returns the exit status. Both run and
+// catchSignals call it; the report is the first call's, and the second waits for
+// it.
+func (p *purr) end(err error) exitStatus {
 	p.endMu.Lock()
 	defer p.endMu.Unlock()
-	log := p.log
-	if p.ended {
-		log = &logger{out: io.Discard}
-	}
-	status := statusOf(err, log)
+	status := statusOf(err)
 	if !p.ended {
+		p.log.failRun(err)
 		p.sayEnd(status)
 	}
 	p.ended = true
 	return status
-}
-
-// statusOf is the exit status for err, which it says to log.
-func statusOf(err error, log *logger) int {
-	var ended signalError
-	var stated statusError
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &ended):
-		log.notef(1, "%v", ended)
-		return 128 + int(ended.Signal)
-	case errors.As(err, &stated):
-		log.fail(stated.error)
-		return stated.status
-	}
-	log.fail(err)
-	return 1
 }
 
 // mode runs what the command line asks for. Dialling over TCP or to a Unix
@@ -305,7 +269,7 @@ func (p *purr) catchSignals(ctx context.Context) {
 		}
 		if cause := context.Cause(ctx); cause != context.Canceled {
 			p.cleanUp()
-			os.Exit(p.status(cause))
+			os.Exit(int(p.end(cause)))
 		}
 	}()
 }

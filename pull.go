@@ -87,7 +87,7 @@ func (r *pulling) run(ctx context.Context, end io.WriteCloser) error {
 	r.contact.becomes(contactFinished)
 	sum := r.sum()
 	r.inbox.p.sayTotal("stored and verified", sum)
-	return failure(sum.Status)
+	return failure(exitStatus(sum.Status))
 }
 
 // entries reads what is offered, up to the sender's account.

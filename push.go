@@ -186,7 +186,7 @@ func (s *pushing) ended(ctx context.Context, err error) error {
 	s.contact.becomes(contactFinished)
 	sum := s.sum()
 	s.p.sayTotal("stored and verified", sum)
-	return failure(sum.Status)
+	return failure(exitStatus(sum.Status))
 }
 
 // file starts to send one file, as soon as there is room; small ones by the
@@ -444,5 +444,5 @@ func (s *pushing) book(name string, size int64, sum []byte, offset int64, begun 
 // refused says and counts what the receiver did not store.
 func (s *pushing) refused(name string, status int, why string) {
 	s.failed(status)
-	s.p.sayRefusedThere(name, status, why)
+	s.p.sayRefusedThere(name, exitStatus(status), why)
 }

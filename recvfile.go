@@ -172,7 +172,7 @@ func (in *rawFile) unexpected(format string, args ...any) error {
 	if in.atomic != nil {
 		what += ": nothing stored as " + in.path
 	}
-	return statusError{5, fmt.Errorf("receive from %s: %s", in.peer, what)}
+	return statusError{statusMismatch, fmt.Errorf("receive from %s: %s", in.peer, what)}
 }
 
 // store puts what was received on stable storage and gives it its name.

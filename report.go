@@ -53,7 +53,7 @@ func (p *purr) sayCut(name, why, partial string, kept, size int64) {
 // What was kept of it is in partial, nothing if that is empty.
 func (p *purr) rawFailed(name string, err error, partial string, kept int64) {
 	status := "failed"
-	if s := new(statusError); errors.As(err, s) && s.status == 5 {
+	if s := new(statusError); errors.As(err, s) && s.status == statusMismatch {
 		status = "damaged"
 	}
 	p.log.event("file", failedEvent(name, status, err.Error(), partial, kept)...)
@@ -132,8 +132,8 @@ func rateOf(f *store.Stored, offset int64, begun time.Time) string {
 }
 
 // sayRefusedThere says what the other end did not store, at the sender.
-func (p *purr) sayRefusedThere(name string, status int, why string) {
-	if status == 5 {
+func (p *purr) sayRefusedThere(name string, status exitStatus, why string) {
+	if status == statusMismatch {
 		p.sayFailed(name, "damaged", why, "%s: %s", display.Quote(name), why)
 		return
 	}
@@ -159,8 +159,8 @@ func (p *purr) sayResuming(name string, offset, size int64) {
 
 // failure is the error of an exchange that ended in order: nil, or the status
 // of what failed in it, all of which has been said.
-func failure(status int) error {
-	if status == 0 {
+func failure(status exitStatus) error {
+	if status == statusOK {
 		return nil
 	}
 	return statusError{status, saidError{fmt.Errorf("not everything was stored")}}

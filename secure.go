@@ -87,20 +87,20 @@ func handshakeError(c net.Conn, h *tlsconn.Handshaker, err error) error {
 	if timeout == 0 {
 		timeout = tlsconn.DefaultTimeout
 	}
-	status, text := 0, failed.Error()
+	status, text := statusOK, failed.Error()
 	switch {
 	case failed.Kind == tlsconn.ErrNoHandshake:
 		return fmt.Errorf("handshake with %s: %w", connName(c), failed.Kind)
 	case failed.Kind == tlsconn.ErrWrongKey:
-		status = 7
+		status = statusAuth
 	case failed.Kind == tlsconn.ErrClearText:
-		status, text = 6, text+" and we hold a key: nothing of it was taken"
+		status, text = statusNotPurr, text+" and we hold a key: nothing of it was taken"
 	case failed.Kind == tlsconn.ErrNotTLS && cut:
-		status, text = 6, failed.Kind.Error()+": it closed the connection, and nothing was sent to it"
+		status, text = statusNotPurr, failed.Kind.Error()+": it closed the connection, and nothing was sent to it"
 	case failed.Kind == tlsconn.ErrNotTLS && late:
-		status, text = 6, fmt.Sprintf("%v: no answer within %v, and nothing was sent to it", failed.Kind, timeout)
+		status, text = statusNotPurr, fmt.Sprintf("%v: no answer within %v, and nothing was sent to it", failed.Kind, timeout)
 	case failed.Kind == tlsconn.ErrNotTLS:
-		status, text = 6, text+": nothing was sent to it; is its purr without a key?"
+		status, text = statusNotPurr, text+": nothing was sent to it; is its purr without a key?"
 	case late:
 		text = fmt.Sprintf("not done within %v", timeout)
 	case cut:
@@ -109,7 +109,7 @@ func handshakeError(c net.Conn, h *tlsconn.Handshaker, err error) error {
 		text = sys.Cause(failed.Err).Error()
 	}
 	err = fmt.Errorf("handshake with %s: %s", connName(c), text)
-	if status != 0 {
+	if status != statusOK {
 		err = statusError{status, err}
 	}
 	return err

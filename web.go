@@ -236,7 +236,7 @@ func (w *web) bookLocked(err error) {
 func statedStatus(err error) int {
 	var stated statusError
 	_ = errors.As(err, &stated)
-	return stated.status
+		return int(stated.status)
 }
 
 // claim makes a client the one whom a listener without -k serves, and reports
@@ -429,7 +429,7 @@ func (w *web) exchange(rw http.ResponseWriter, r *http.Request, v *visit) {
 		err = v.lostError(v.name + what)
 	case err == nil:
 		v.becomes(contactFinished)
-		err = failure(x.sum().Status)
+		err = failure(exitStatus(x.sum().Status))
 	default: // it does not say what a purr says
 		err = statusError{6, fmt.Errorf("%s: %w", v.name, err)}
 	}
