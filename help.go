@@ -1,7 +1,6 @@
 package main
 
-// examples is what purr prints when it is started without arguments: what a
-// person needs in order to begin.
+// examples is printed if purr is started without arguments.
 const examples = `purr HOST PORT                      talk to a server; stdin goes out, stdout shows the answer
 purr -l PORT                        be the server, for one client
 purr -l -k --echo --upper PORT      answer every client in upper case
@@ -14,8 +13,8 @@ purr -U PATH, purr -l -U PATH       the same over a Unix socket
 purr --help                         everything else
 `
 
-// help is written by hand, examples first; a test holds it, the flag table and
-// purr.1 together.
+// help is written by hand, examples first. A test compares it with the flag
+// table and purr.1.
 const help = `purr pipes stdin and stdout over TCP, UDP and Unix sockets, and says when a byte was lost.
 
 Examples:

@@ -20,11 +20,11 @@ import (
 	"purr/internal/sys"
 )
 
-// This file reads the words of the command line that are no options, and looks
-// at the files that options name before anything is opened.
+// This file reads the operands and checks the files that options name, before
+// anything is opened.
 
-// setOperands reads the words that are no options: HOST PORT..., HOST:PORT,
-// PORT (listen only), or the path of a Unix socket.
+// setOperands reads the operands: HOST PORT..., HOST:PORT, PORT (listen only),
+// or the path of a Unix socket.
 func (c *config) setOperands(words []string) error {
 	if err := c.setCommand(words); err != nil {
 		return err
@@ -95,8 +95,8 @@ func unique(ports []int) (out []int) {
 	return out
 }
 
-// setListenAddress reads -l PORT, -l HOST PORT, -l HOST:PORT, -l -p PORT
-// [HOST] and -l -s HOST PORT: every netcat has its own way to say it.
+// setListenAddress reads -l PORT, -l HOST PORT, -l HOST:PORT, -l -p PORT [HOST]
+// and -l -s HOST PORT: each is the form of some netcat.
 func (c *config) setListenAddress(words []string) error {
 	port := c.portText
 	switch {
@@ -129,9 +129,9 @@ func (c *config) setListenAddress(words []string) error {
 	return nil
 }
 
-// setPaths takes what --push sends, or the directory of --pull, off the words
-// behind the address, which is PORT or HOST PORT or HOST:PORT, or a socket's
-// path; behind -l -p PORT it may be missing, or the numbers of a HOST.
+// setPaths reads the paths of --push or the directory of --pull, which follow
+// the address: PORT, HOST PORT, HOST:PORT or the path of a socket. With -l -p
+// PORT the address may be missing, or an IP address.
 func (c *config) setPaths(words []string) (address []string, err error) {
 	n := 2
 	switch {
@@ -183,23 +183,24 @@ func (c *config) setPaths(words []string) (address []string, err error) {
 	return address, nil
 }
 
-// leastDescriptors is how many descriptors a push or pull gets by with: several
-// files are on their way at the same time, each with its directory.
+// leastDescriptors suffices for a push or pull: several files are open at the
+// same time, each with its directory.
 const leastDescriptors = 32
 
-// checkContents finds what a path without a name of its own, such as ., has
-// under the name of another: each path of names by the name that it has.
+// checkContents refuses two files with one name at the receiver: a path, and an
+// entry of a directory without a name, such as ".". names holds the paths by
+// their names at the receiver.
 func checkContents(names map[string]string) error {
-	nameless, any := names[""]
-	if !any {
+	whole, found := names[""]
+	if !found {
 		return nil
 	}
 	for name, word := range names {
 		if name == "" {
 			continue
 		}
-		if _, err := os.Lstat(filepath.Join(nameless, name)); err == nil {
-			return usageErrorf("option --push: %s, and what is in %s, have the same name at the other end: leave one out, or push them one after the other, into two directories", word, nameless)
+		if _, err := os.Lstat(filepath.Join(whole, name)); err == nil {
+			return usageErrorf("option --push: %s, and what is in %s, have the same name at the other end: leave one out, or push them one after the other, into two directories", word, whole)
 		}
 	}
 	return nil
@@ -214,7 +215,7 @@ func isNumericHost(word string) bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// pushForm is how a push or pull like this one is said, in quotes.
+// pushForm returns the form of this push or pull's command line, in quotes.
 func (c *config) pushForm() string {
 	form := "purr --push"
 	if c.push.pull {
@@ -237,7 +238,7 @@ func (c *config) pushForm() string {
 	return strconv.Quote(form + " PATH...")
 }
 
-// setDirectory takes the directory of --pull, which must be there.
+// setDirectory reads the directory of --pull, which must exist.
 func (c *config) setDirectory(words []string) error {
 	switch len(words) {
 	case 0:
@@ -270,12 +271,12 @@ func (c *config) setPath(words []string) error {
 	return nil
 }
 
-// maxSocketPath is what sockaddr_un holds on every system (104 bytes on BSD
-// and macOS, 108 on Linux), less the final zero.
+// maxSocketPath is the size of sun_path in sockaddr_un on BSD and macOS (104;
+// Linux has 108), less the final zero.
 const maxSocketPath = 103
 
-// setHosts finds the hosts of a port check: the operand, or each line of a
-// file. Those on stdin are read later.
+// setHosts sets the hosts of a port check: the operand, or each line of a file.
+// Hosts on stdin are read later.
 func (c *config) setHosts() error {
 	k := &c.check
 	path, isFile := strings.CutPrefix(c.host, "@")
@@ -304,8 +305,8 @@ func (c *config) setHosts() error {
 	return nil
 }
 
-// readHosts reads one host per line. Blank lines and what follows a # are
-// left out.
+// readHosts reads one host per line. Blank lines and comments, which begin with
+// a #, are skipped.
 func readHosts(r io.Reader) ([]string, error) {
 	var hosts []string
 	lines := bufio.NewScanner(r)
@@ -327,8 +328,8 @@ func readHosts(r io.Reader) ([]string, error) {
 	return hosts, nil
 }
 
-// setCommand finds the program that is to run once there is an answer, so that
-// a misspelt name does not show after the wait only.
+// setCommand looks the command up in PATH, so that a misspelt name is an error
+// before the wait.
 func (c *config) setCommand(words []string) error {
 	switch {
 	case len(c.command) == 0:
@@ -344,8 +345,7 @@ func (c *config) setCommand(words []string) error {
 	return nil
 }
 
-// checkFiles looks at the files that options name, before a connection waits
-// for them.
+// checkFiles reads and checks the files that options name.
 func (l *commandLine) checkFiles() error {
 	c := l.config
 	if l.secretFile != "" {
@@ -376,8 +376,8 @@ func (l *commandLine) checkFiles() error {
 	return c.checkFile()
 }
 
-// readSecret reads a file that holds nothing but a secret. A newline at its
-// end is the editor's and not part of it.
+// readSecret reads a file whose only content is a secret. A newline at its end
+// comes from an editor and is dropped.
 func readSecret(path string) ([]byte, error) {
 	const most = 4096
 	f, err := os.Open(path)
@@ -396,9 +396,8 @@ func readSecret(path string) ([]byte, error) {
 	return b, nil
 }
 
-// checkFile finds a --send-file that cannot be sent before a connection waits
-// for it. Only a regular file is opened: opening a FIFO would wait for its
-// writer.
+// checkFile refuses a --send-file that cannot be sent. Only a regular file is
+// opened: opening a FIFO waits for its writer.
 func (c *config) checkFile() error {
 	if c.sendFile == "" {
 		return nil
@@ -419,8 +418,8 @@ func (c *config) checkFile() error {
 	return nil
 }
 
-// unbracketed takes the brackets off an IPv6 address: "[::1]" is how it is
-// written in front of a port.
+// unbracketed removes the brackets of an IPv6 address in the form that precedes
+// a port: "[::1]".
 func unbracketed(host string) string {
 	if inside, ok := strings.CutPrefix(host, "["); ok && strings.HasSuffix(inside, "]") && strings.Contains(inside, ":") {
 		return strings.TrimSuffix(inside, "]")

@@ -26,13 +26,13 @@ func usageErrorf(format string, args ...any) error {
 
 func (e usageError) Unwrap() error { return e.error }
 
-// A commandLine is the flag table and the results of parsing that only rules
-// and defaults depend on.
+// A commandLine is the flag table, and the results of parsing that only rules
+// and defaults need.
 //
-// urfave/cli contributes the flags, which tie names and a type to a field of the
-// config, and which Go's flag.FlagSet parses. Its App stays unused: setting one
-// up takes longer than a connect on the loopback, it claims operands such as
-// "help", prints usage errors on stdout, and reads -p46 as -p -4 -6.
+// urfave/cli contributes the flags, which tie names and a type to a field of
+// the config, and which Go's flag.FlagSet parses. Its App stays unused: setting
+// one up takes longer than a connect on the loopback, it claims operands such
+// as "help", prints usage errors on stdout, and reads -p46 as -p -4 -6.
 type commandLine struct {
 	config  *config
 	options []option
@@ -65,7 +65,7 @@ func newCommandLine() *commandLine {
 	return l
 }
 
-// addressFlags are the options that say what to open, and those without a mode.
+// addressFlags are the options that select the socket, and the general ones.
 func (l *commandLine) addressFlags() []option {
 	c := l.config
 	return []option{
@@ -168,8 +168,8 @@ func (l *commandLine) checkFlags() []option {
 	}
 }
 
-// pingCount parses the value of -c; the result is -1 for a text that is no
-// number. -c is a command to other netcats: a rule words the error.
+// pingCount parses the value of -c, and returns -1 for a text that is no
+// number. In other netcats -c takes a command: a rule words the error.
 func pingCount(text string) (int, error) {
 	n, err := number("", 0, math.MaxInt32)(text)
 	if err != nil {
@@ -264,8 +264,8 @@ func (l *commandLine) setter(set func(text string) error, names ...string) optio
 		&cli.GenericFlag{Name: names[0], Value: &setter{line: l, set: set, names: names}}}
 }
 
-// A setter is a cli.Generic that keeps an error back until parsing is over: cli
-// would wrap it in words of its own, with a name that the user has not typed.
+// A setter is a cli.Generic that keeps an error back until parsing is over: the
+// flag package would wrap it, with a name that the user has not typed.
 type setter struct {
 	line  *commandLine
 	set   func(text string) error

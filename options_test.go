@@ -13,7 +13,7 @@ import (
 	"purr/internal/testkit"
 )
 
-// What a command line means.
+// The mode, address and ports of each form of a command line.
 func TestConfig(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -87,7 +87,7 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// What each option sets.
+// Each option sets its fields.
 func TestConfigValues(t *testing.T) {
 	t.Parallel()
 	parse := func(args string) *config {
@@ -335,7 +335,8 @@ func words(s string) []string {
 	return out
 }
 
-// Every name that rules and defaults ask for is the canonical name of an option.
+// Every name that rules and defaults ask for is the canonical name of an
+// option.
 func TestGivenNames(t *testing.T) {
 	t.Parallel()
 	var names []string
@@ -360,7 +361,8 @@ func TestGivenNames(t *testing.T) {
 	}
 }
 
-// Every message follows the rules of log.go: lower case, no full stop, printable.
+// Every message follows the rules of log.go: lower case, no full stop,
+// printable.
 func TestConflictWording(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("rules.go")
@@ -379,7 +381,7 @@ func TestConflictWording(t *testing.T) {
 	}
 }
 
-// Letters of other netcats fail with a line that says what to use instead.
+// Options of other netcats fail with a message that names the alternative.
 func TestForeignOptions(t *testing.T) {
 	t.Parallel()
 	own := make(map[string]bool)

@@ -9,16 +9,16 @@ import (
 
 // A rule forbids a combination of options.
 type rule struct {
-	broken bool
-	says   string
+	broken  bool
+	message string
 }
 
-// conflict returns the first illegal combination of options, or nil. Every
-// one stands in this file and nowhere else.
+// conflict returns the first illegal combination of options, or nil. All of
+// them are in this file.
 func (l *commandLine) conflict() error {
 	for _, rule := range slices.Concat(l.fileRules(), l.keyRules(), l.paceRules(), l.pushRules(), l.checkRules(), l.waitRules(), l.generalRules()) {
 		if rule.broken {
-			return usageErrorf("%s", rule.says)
+			return usageErrorf("%s", rule.message)
 		}
 	}
 	return nil
@@ -63,7 +63,7 @@ func (l *commandLine) generalRules() []rule {
 	}
 }
 
-// checkRules are those of -z and of what goes with it.
+// checkRules are those of -z and its options.
 func (l *commandLine) checkRules() []rule {
 	c, k := l.config, &l.config.check
 	udp := c.zero && c.udp

@@ -22,8 +22,8 @@ type Option struct {
 	TakesValue bool
 }
 
-// An UnknownError is an option that is not in the table. Option is the option as
-// it was typed, with its dashes; a letter of a bundle has one of its own.
+// An UnknownError is an option that is not in the table. Option is the option
+// as it was typed, with its dashes; a letter of a bundle has one of its own.
 type UnknownError struct{ Option string }
 
 func (e *UnknownError) Error() string { return "unknown option " + e.Option }
@@ -38,10 +38,10 @@ type table map[string]Option
 
 // Getopt rewrites args (without the program's name) as getopt_long(3) reads
 // them: options may be bundled (-lvp80), carry their value attached (-w3),
-// follow operands, and end at "--"; long ones may be abbreviated as long as they
-// stay unique. In the result each option has the form --name or --name=value
-// with its canonical name, and the operands follow "--": package flag reads this
-// form without guessing.
+// follow operands, and end at "--"; long ones may be abbreviated as long as
+// they stay unique. In the result each option has the form --name or
+// --name=value with its canonical name, and the operands follow "--": package
+// flag reads this form without guessing.
 //
 // The last behind operands followed a "--" in args. An error is an
 // *UnknownError, or a plain one whose text names the option as it was typed.

@@ -27,8 +27,8 @@ var (
 	byteRate   = Number{What: "rate", Low: 1, High: math.MaxInt64, units: "kmg", form: " (bytes a second, or a number with k, M or G)"}
 )
 
-// Parse reads a number between Low and High, both included. If err is not nil, n
-// is 0.
+// Parse reads a number between Low and High, both included. If err is not nil,
+// n is 0.
 func (v Number) Parse(text string) (n int64, err error) {
 	digits, shift := text, 0
 	if last := len(text) - 1; last > 0 {
@@ -62,8 +62,8 @@ func (v Number) Int(text string) (int, error) {
 // range of SO_RCVBUF and SO_SNDBUF; k, M and G stand for powers of 1024.
 func ParseBufferSize(text string) (int, error) { return bufferSize.Int(text) }
 
-// ParseFileSize reads the number of bytes of a file, which may be 0; k, M, G and
-// T stand for powers of 1024.
+// ParseFileSize reads the number of bytes of a file, which may be 0; k, M, G
+// and T stand for powers of 1024.
 func ParseFileSize(text string) (int64, error) { return fileSize.Parse(text) }
 
 // ParseSizeLimit is ParseFileSize without 0.
