@@ -42,7 +42,7 @@ var limits = struct {
 	functionLines: 70,
 	methodFiles:   3,
 	scattered: map[string]int{ // types above methodFiles; aim: none
-		"purr": 30, "config": 7, "web": 4,
+		"purr": 29, "web": 4,
 		"internal/store.Store": 8, "internal/store.Upload": 7, "internal/fdio.File": 4,
 	},
 	wideComments: 320, // aim: 0
