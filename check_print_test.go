@@ -108,7 +108,7 @@ func TestPingLines(t *testing.T) {
 	for _, c := range []struct {
 		s      scan.PingStats
 		want   string
-		status int
+		status exitStatus
 	}{
 		{scan.PingStats{Sent: 4, Rejected: 3, Verdict: scan.Filtered}, "4 sent, 0 answered, 100 % lost, 0 duplicate, 0 late, 0 reordered, 3 rejected", 4},
 		{scan.PingStats{Sent: 4, Verdict: scan.Closed}, "4 sent, 0 answered, 100 % lost, 0 duplicate, 0 late, 0 reordered", 1},
@@ -151,7 +151,7 @@ func TestVerdict(t *testing.T) {
 		}
 		got, err := 0, s.verdict()
 		if failed := (statusError{}); errors.As(err, &failed) {
-			got = failed.status
+			got = int(failed.status)
 		} else if err != nil {
 			got = -1
 		}

@@ -247,10 +247,10 @@ func (b *inbox) finished(r *http.Request, status int, v *visit) {
 	case v.exchange.Load() != nil:
 	case b.p.cfg.keep:
 	case r.Header.Get(headerMore) == "?1":
-		v.web.book(failure(status))
+		v.web.book(failure(exitStatus(status)))
 		v.web.release(v)
 	default:
-		v.web.finish(v, failure(status))
+		v.web.finish(v, failure(exitStatus(status)))
 	}
 }
 
@@ -292,7 +292,7 @@ func (b *inbox) form(w http.ResponseWriter, r *http.Request, v *visit) {
 		return
 	}
 	writeResultPage(w, r, code, results)
-	v.web.finish(v, failure(worst))
+	v.web.finish(v, failure(exitStatus(worst)))
 }
 
 // part stores one file of a form.

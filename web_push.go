@@ -283,7 +283,7 @@ func (s *shelf) delivered(w http.ResponseWriter, name string, c *countedAnswer, 
 		if errors.As(err, new(changedError)) {
 			status = 4
 		}
-		v.web.finish(v, failure(status))
+		v.web.finish(v, failure(exitStatus(status)))
 		return
 	}
 	s.p.sayFile([]field{{"path", name}, {"size", c.written}, {"status", "sent"}},
@@ -468,7 +468,7 @@ func (s *shelf) results(x *exchange) error {
 		case err != nil:
 			return err
 		case e.Result == resultFailed: // a link or a directory, too
-			s.p.sayRefusedThere(name, e.Status, e.Error)
+			s.p.sayRefusedThere(name, exitStatus(e.Status), e.Error)
 			x.failed(e.Status)
 		case !listed || e.Result != resultStored && e.Result != resultIdentical:
 			return errors.New("an answer about a file that was not sent")
