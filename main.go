@@ -155,7 +155,7 @@ func newPurr(cfg *config, stdin, stdout *os.File, log *logger, stop context.Canc
 	p.listener = &listener{netOptions: &cfg.netOptions, listenOptions: cfg.listenOptions, log: log, meter: &p.traffic, removeAtExit: p.removeAtExit,
 		bound: func(addr net.Addr) error {
 			p.saysKey(addr)
-			return p.announceReady(addr)
+			return p.notifyReady(addr)
 		}}
 	p.progress = p.newMonitor()
 	p.atExit(p.progress.Close)

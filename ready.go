@@ -13,12 +13,12 @@ import (
 	"purr/internal/sys"
 )
 
-// This file is --ready-fd and --port-file: telling whoever started purr that
-// clients may come, and where.
+// This file is --ready-fd and --port-file: they notify the process that started
+// purr that clients can connect, and where.
 
-// announceReady tells that addr is bound: its port, or the path of a Unix
-// socket. The file comes first, so that whoever hears the descriptor can read it.
-func (p *purr) announceReady(addr net.Addr) error {
+// notifyReady writes the port of addr, which is bound, or the path of a Unix
+// socket. The file comes first: a reader of the descriptor can rely on it.
+func (p *purr) notifyReady(addr net.Addr) error {
 	text := p.cfg.path
 	if !p.cfg.unix {
 		text = strconv.Itoa(int(sock.AddrPort(addr).Port()))
@@ -36,10 +36,10 @@ func (p *purr) announceReady(addr net.Addr) error {
 	return nil
 }
 
-// writePortFile writes the file beside its place and moves it there, so that
-// nobody reads a part of it, and has it removed at the end.
+// writePortFile creates the file in one step, so that no reader finds a part of
+// it. The end of the run removes it.
 func (p *purr) writePortFile(text string) error {
-	path, err := filepath.Abs(p.cfg.portFile) // for the end
+	path, err := filepath.Abs(p.cfg.portFile) // for removeAtExit
 	if err != nil {
 		return err
 	}
@@ -68,8 +68,9 @@ func writeReady(fd int, text string) error {
 	return errors.Join(err, f.Close())
 }
 
-// checkPortFile finds a file that cannot be written before anything is bound.
-// It is moved into its place, and so must not be a device or a directory.
+// checkPortFile returns an error if the port file cannot be created, before a
+// port is bound. The file is renamed into place, so that place must not be a
+// device or a directory.
 func checkPortFile(path string) error {
 	info, err := os.Stat(path)
 	switch {
@@ -81,7 +82,7 @@ func checkPortFile(path string) error {
 	return checkStore(filepath.Dir(path))
 }
 
-// checkDirectory finds a directory in which no file can be made.
+// checkDirectory returns an error if no file can be created in a directory.
 func checkDirectory(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -96,8 +97,8 @@ func checkDirectory(dir string) error {
 	return nil
 }
 
-// removeAtExit removes the socket file that this process has bound, unless
-// somebody has put another one in its place.
+// removeAtExit removes a socket or port file of this process at the end of the
+// run, unless another file has replaced it. Abstract sockets have none.
 func (p *purr) removeAtExit(path string) {
 	if path == "" || path[0] == '@' {
 		return

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// checkInherited reports whether fd was handed to this process and can be
-// written to. Descriptors of our own, which a number may hit by mistake, are
-// closed on exec; inherited ones are not, or they would not be here.
+// checkInherited returns an error unless fd is inherited and open for writing.
+// Inherited descriptors are not close-on-exec; those of this process are, which
+// the user may have named by mistake.
 func checkInherited(fd int) error {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 	if err != nil || flags&unix.FD_CLOEXEC != 0 {
@@ -25,10 +25,10 @@ func checkInherited(fd int) error {
 	return err
 }
 
-// checkWritable reports whether files can be made in the directory.
+// checkWritable returns an error if files cannot be created in the directory.
 func checkWritable(dir string) error { return unix.Access(dir, unix.W_OK|unix.X_OK) }
 
-// checkWritableFile reports whether a pipe or device can be written to.
+// checkWritableFile returns an error if a pipe or device is not writable.
 func checkWritableFile(path string) error {
 	if err := unix.Access(path, unix.W_OK); err != nil {
 		return &os.PathError{Op: "open", Path: path, Err: err}
@@ -36,12 +36,13 @@ func checkWritableFile(path string) error {
 	return nil
 }
 
-// checkReplaceable reports whether another file may take the name: in a
-// directory such as /tmp only its owner, the directory's and root may move a file.
+// checkReplaceable returns an error if the file path cannot be replaced: in a
+// sticky directory such as /tmp only its owner, the owner of the directory and
+// root can rename onto it.
 func checkReplaceable(path string) error {
 	var file, dir unix.Stat_t
 	if unix.Lstat(path, &file) != nil || unix.Stat(filepath.Dir(path), &dir) != nil {
-		return nil // the renaming will tell
+		return nil // the rename will return the error
 	}
 	if me := uint32(os.Geteuid()); dir.Mode&unix.S_ISVTX != 0 && me != 0 && me != file.Uid && me != dir.Uid {
 		return &os.PathError{Op: "replace", Path: path, Err: unix.EPERM}

@@ -22,11 +22,11 @@ import (
 	"purr/internal/sys"
 )
 
-// This file is --recv-file: what any peer sends becomes a file whose name
-// appears when it is complete, and never before.
+// This file is --recv-file: the bytes of any peer become a file that gets its
+// name when it is complete.
 
-// recvFile stores what c sends as --recv-file until the peer finishes in
-// order. Every other ending is an error, and leaves nothing under that name.
+// recvFile receives from c until the peer half-closes, and stores the bytes as
+// --recv-file. Every other end is an error, and stores nothing under that name.
 func (p *purr) recvFile(ctx context.Context, c net.Conn) error {
 	s, err := p.newSession(c)
 	if err != nil {
@@ -35,7 +35,7 @@ func (p *purr) recvFile(ctx context.Context, c net.Conn) error {
 	defer s.close()
 	in, err := p.openRawFile(ctx)
 	if err != nil {
-		sock.Reset(c) // an orderly end would say that all was stored
+		sock.Reset(c) // a FIN would mean success to the peer
 		err = fmt.Errorf("receive from %s: %w", s.peer, err)
 		p.rawFailed(p.cfg.file.recv, err, "", 0)
 		return err
@@ -44,35 +44,35 @@ func (p *purr) recvFile(ctx context.Context, c net.Conn) error {
 	in.session = s
 	s.file, s.fileIn = p.cfg.file.recv, true
 	s.out, s.outName, s.only = fdio.New(in.file, s.out.Interrupt), p.cfg.file.recv, false
-	s.receiveBy = in.way
-	s.conclude = in.conclude
+	s.receiveBy = in.newCopier
+	s.conclude = in.onDone
 	if err := s.relay(ctx); err != nil {
-		in.giveUp(p)
+		in.abort(p)
 		p.rawFailed(s.file, err, in.keptIn, in.kept)
 		return err
 	}
 	p.log.event("file", field{"path", s.file}, field{"size", in.digest.Size}, field{"sha256", hex.EncodeToString(in.digest.SHA256)}, field{"status", resultStored})
-	p.log.informf("%s: %s", s.peer, in.said())
+	p.log.informf("%s: %s", s.peer, in.summary())
 	return nil
 }
 
-// A rawFile is a file that is being received: beside its name until it is
-// complete, or straight into what is no regular file.
+// A rawFile is a file that is being received: an AtomicFile, or directly a pipe
+// or device.
 type rawFile struct {
 	*session
-	path   string // of the final name, as the user gave it
+	path   string // as the user gave it
 	file   *os.File
 	digest *copier.Sum
 
-	atomic *store.AtomicFile // nil: file is the pipe or device itself
+	atomic *store.AtomicFile // nil: file is a pipe or device
 
-	given  sync.Once // giveUp
-	keptIn string    // the file that --keep-partial has kept
-	kept   int64     // its size in bytes
+	aborted sync.Once
+	keptIn  string // path of the file that --keep-partial has kept
+	kept    int64  // its size in bytes
 }
 
-// openRawFile opens what will be received into. The caller closes it, which
-// gives up what was not stored by then; so does the end of the run.
+// openRawFile opens the file of --recv-file. The caller closes it. The end of
+// the run aborts a file that is not stored by then.
 func (p *purr) openRawFile(ctx context.Context) (*rawFile, error) {
 	in := &rawFile{path: p.cfg.file.recv}
 	var err error
@@ -88,13 +88,13 @@ func (p *purr) openRawFile(ctx context.Context) (*rawFile, error) {
 		return nil, err
 	}
 	in.file = in.atomic.File
-	p.atExit(func() { in.giveUp(p) })
+	p.atExit(func() { in.abort(p) })
 	return in, nil
 }
 
-// openDirect opens a pipe or device; a FIFO once somebody reads it, within limit
-// if that is not zero. What has become a regular file since the command line was
-// checked is not written over.
+// openDirect opens a pipe or device. It waits for the reader of a FIFO, at most
+// limit if that is not zero. It fails for a file that has become a regular one
+// since the command line was checked.
 func openDirect(ctx context.Context, path string, limit time.Duration) (*os.File, error) {
 	begun := time.Now()
 	f, err := os.OpenFile(path, os.O_WRONLY|sys.OpenNonblock, 0)
@@ -121,8 +121,8 @@ func openDirect(ctx context.Context, path string, limit time.Duration) (*os.File
 	return f, nil
 }
 
-// isUnreadFIFO reports whether err, of opening path, only says that nobody reads
-// the FIFO yet (fifo(7)).
+// isUnreadFIFO reports whether err, of opening path, means that it is a FIFO
+// without a reader: fifo(7).
 func isUnreadFIFO(path string, err error) bool {
 	if !errors.Is(err, syscall.ENXIO) {
 		return false
@@ -131,16 +131,16 @@ func isUnreadFIFO(path string, err error) bool {
 	return statErr == nil && info.Mode()&os.ModeNamedPipe != 0
 }
 
-// way returns the fastest that was measured for a file which is hashed.
-func (in *rawFile) way(dst io.Writer, src io.Reader, filters ...copier.Filter) copier.Copier {
-	w, sum := copier.NewHashing(dst, src, in.p.cfg.file.expectSize, filters...)
+// newCopier returns the copier of the session, and takes its digest.
+func (in *rawFile) newCopier(dst io.Writer, src io.Reader, filters ...copier.Filter) copier.Copier {
+	c, sum := copier.NewHashing(dst, src, in.p.cfg.file.expectSize, filters...)
 	in.digest = sum
-	return w
+	return c
 }
 
-// conclude stores the file if the peer has finished in order. The peer is
-// still connected, so that a reset can tell it if that fails.
-func (in *rawFile) conclude(e *ending) error {
+// onDone stores the file if the peer has half-closed. The connection is still
+// open, so an error resets it.
+func (in *rawFile) onDone(e *ending) error {
 	var more copier.LimitError
 	switch {
 	case errors.As(e.failed, &more):
@@ -166,7 +166,8 @@ func (in *rawFile) conclude(e *ending) error {
 	return nil
 }
 
-// unexpected is the error of a file that is not the one that was expected.
+// unexpected returns the error for a file of another size or digest than the
+// expected one.
 func (in *rawFile) unexpected(format string, args ...any) error {
 	what := fmt.Sprintf(format, args...)
 	if in.atomic != nil {
@@ -175,7 +176,7 @@ func (in *rawFile) unexpected(format string, args ...any) error {
 	return statusError{statusMismatch, fmt.Errorf("receive from %s: %s", in.peer, what)}
 }
 
-// store puts what was received on stable storage and gives it its name.
+// store brings the file onto stable storage and gives it its name.
 func (in *rawFile) store() error {
 	if in.atomic != nil {
 		return in.atomic.Commit()
@@ -193,13 +194,13 @@ func cannotSync(err error) bool {
 	return errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported)
 }
 
-// giveUp removes what was received so far, or with --keep-partial says where
-// it is; once, and not if it was stored.
-func (in *rawFile) giveUp(p *purr) {
+// abort removes the partial file, or reports its path and size with
+// --keep-partial. It does so once, unless the file was stored.
+func (in *rawFile) abort(p *purr) {
 	if in.atomic == nil {
 		return
 	}
-	in.given.Do(func() {
+	in.aborted.Do(func() {
 		if !p.cfg.file.keepPartial {
 			in.atomic.Abort()
 			return
@@ -215,10 +216,9 @@ func (in *rawFile) giveUp(p *purr) {
 	})
 }
 
-// close frees what the file holds, and gives up a file that was not
-// stored.
+// close aborts a file that was not stored, and releases what it holds.
 func (in *rawFile) close() {
-	in.giveUp(in.p)
+	in.abort(in.p)
 	if in.atomic != nil {
 		_ = in.atomic.Close()
 	} else {
@@ -226,23 +226,23 @@ func (in *rawFile) close() {
 	}
 }
 
-// said is the last line of what was received: what is known of it, and what
-// is not.
-func (in *rawFile) said() string {
+// summary returns the last line about a stored file, with the evidence that it
+// is complete.
+func (in *rawFile) summary() string {
 	line := fmt.Sprintf("received %d bytes, sha256 %x, closed in order", in.digest.Size, in.digest.SHA256)
 	switch expect := in.p.cfg.file; {
 	case expect.expectSHA256 != nil:
 		return line + "; the SHA-256 is the expected one"
 	case expect.expectSize >= 0:
 		return line + "; the size is the expected one"
-	case in.p.cfg.key.given(): // a sender that is killed does not say so: TLS's close_notify
+	case in.p.cfg.key.given(): // a killed sender sends no close_notify
 		return line + "; the sender has said that this is the end"
 	}
 	return line + "; raw mode cannot tell a finished file from a killed sender: use --push/--pull, or --expect-size/--expect-sha256"
 }
 
-// checkRecvFile finds a --recv-file that cannot be stored before anybody
-// connects.
+// checkRecvFile returns an error if --recv-file cannot be stored, before there
+// is a connection.
 func (c *config) checkRecvFile() error {
 	path := c.file.recv
 	switch {
@@ -264,8 +264,8 @@ func (c *config) checkRecvFile() error {
 	return c.checkExisting(path)
 }
 
-// checkStore finds a directory in which no file can be stored: one that cannot
-// be written to, or not opened to be put on stable storage.
+// checkStore returns an error if no file can be stored in a directory: files
+// cannot be created, or the directory cannot be opened to sync it.
 func checkStore(dir string) error {
 	if err := checkDirectory(dir); err != nil {
 		return err
@@ -277,9 +277,9 @@ func checkStore(dir string) error {
 	return root.Close()
 }
 
-// checkExisting looks at what has the name already. A link to a file is never
-// followed, and never replaced either: which of the two is meant is not ours
-// to guess.
+// checkExisting returns an error if the existing entry path cannot be replaced
+// or written to. A link to a file is neither followed nor replaced: the user
+// may have meant either.
 func (c *config) checkExisting(path string) error {
 	info, err := os.Stat(path)
 	if target, linkErr := os.Readlink(path); linkErr == nil && (err != nil || info.Mode().IsRegular()) {

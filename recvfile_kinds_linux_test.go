@@ -12,9 +12,9 @@ import (
 	"purr/internal/testkit"
 )
 
-// What --recv-file can be: names, pipes and devices, and the ways into them.
+// Names, pipes and devices as --recv-file, and the copiers into them.
 
-// Names of every kind, the longest that there are included.
+// Names of every kind, up to the longest possible.
 func TestRecvFileNames(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"-rf", "new\nline", "\xff\xfe", "..dots", ".hidden", " ", strings.Repeat("x", 255), strings.Repeat("ü", 127)} {
@@ -29,7 +29,7 @@ func TestRecvFileNames(t *testing.T) {
 	}
 }
 
-// Pipes and devices are written to as they are.
+// Pipes and devices are written directly.
 func TestRecvFileDirect(t *testing.T) {
 	t.Parallel()
 	content := testkit.Noise(quick)
@@ -59,7 +59,7 @@ func TestRecvFileDirect(t *testing.T) {
 	if b := <-got; b != content {
 		t.Errorf("%d bytes came out of the pipe, or others", len(b))
 	}
-	// Nobody reads it: -w ends that, and the sender is not told of success.
+	// Without a reader -w ends the wait, and the sender sees no success.
 	p = startPurr(t, opts{}, "-l", "-w", "1", "--recv-file", fifo, "127.0.0.1", "0")
 	sender := startPurr(t, opts{}, "--send-file", "go.mod", "127.0.0.1", p.port())
 	p.ends(1)

@@ -39,10 +39,10 @@ func holds(t testing.TB, dir string, names ...string) {
 	}
 }
 
-// hasContent checks what is in a file.
+// hasContent checks the content of a file.
 var hasContent = testkit.HasContent
 
-// isReset checks that what a peer reads ends with a reset, and no sooner.
+// seesReset checks that the peer reads until a reset.
 func seesReset(t testing.TB, r io.Reader) {
 	t.Helper()
 	if b, err := io.ReadAll(r); !errors.Is(err, syscall.ECONNRESET) {
@@ -50,7 +50,7 @@ func seesReset(t testing.TB, r io.Reader) {
 	}
 }
 
-// Every netcat sends, dialled to and dialling.
+// Every netcat can send, as a client and as a server.
 func TestRecvFileFromStockSenders(t *testing.T) {
 	t.Parallel()
 	content := testkit.Noise(eight/4 + 321)
@@ -108,8 +108,8 @@ func TestRecvFileFromStockSenders(t *testing.T) {
 	})
 }
 
-// A receiving is one way for a --recv-file to fail: what the sender does once it
-// has sent half of 300,000 bytes, and what the receiver says.
+// receivings are the ways in which --recv-file fails: act is the sender's next
+// step after half of 300,000 bytes, and says the receiver's message.
 var receivings = []struct {
 	name   string
 	args   []string
@@ -134,7 +134,7 @@ func finishes(t *testing.T, _ *process, c streamConn) {
 	seesReset(t, c)
 }
 
-// Whatever fails, nothing is left; or with --keep-partial the partial file.
+// A failed transfer leaves nothing, or with --keep-partial the partial file.
 func TestRecvFileFails(t *testing.T) {
 	t.Parallel()
 	for _, test := range receivings {
@@ -186,8 +186,8 @@ func TestRecvFileFails(t *testing.T) {
 	}
 }
 
-// A killed sender ends in order, as its system has it: only an expectation
-// tells.
+// The system of a killed sender sends FIN: only an expected size shows the
+// loss.
 func TestRecvFileKilledSender(t *testing.T) {
 	t.Parallel()
 	for _, peer := range netcats {
@@ -213,7 +213,7 @@ func TestRecvFileKilledSender(t *testing.T) {
 	}
 }
 
-// What is as expected is stored, and said to be.
+// A file of the expected size or digest is stored, and the message names which.
 func TestRecvFileAsExpected(t *testing.T) {
 	t.Parallel()
 	content := testkit.Noise(quick)
@@ -231,8 +231,7 @@ func TestRecvFileAsExpected(t *testing.T) {
 	}
 }
 
-// A disk that runs full resets the connection: with both raw files, each end
-// says what it knows.
+// A full disk resets the connection, and both ends report an error.
 func TestRecvFileDiskFull(t *testing.T) {
 	t.Parallel()
 	rootOnly(t)
@@ -249,7 +248,7 @@ func TestRecvFileDiskFull(t *testing.T) {
 	}
 }
 
-// What cannot be stored is found before anything is opened.
+// A name that cannot be stored is refused before a socket is opened.
 func TestRecvFileRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -292,7 +291,7 @@ func TestRecvFileRefused(t *testing.T) {
 	hasContent(t, filepath.Join(dir, "exists"), "old")
 }
 
-// Directories that others own, as somebody who is not root finds them.
+// Directories of other users, for a user who is not root.
 func TestRecvFileNotPermitted(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
@@ -319,7 +318,7 @@ func TestRecvFileNotPermitted(t *testing.T) {
 	hasContent(t, dir+"/f", "old")
 }
 
-// checkAsNobody parses a command line in a thread that belongs to nobody.
+// checkAsNobody checks the option in a thread with the user ID of nobody.
 func checkAsNobody(t *testing.T, path, says string) {
 	t.Helper()
 	result := make(chan error, 1)
@@ -338,7 +337,7 @@ func checkAsNobody(t *testing.T, path, says string) {
 	}
 }
 
-// --force replaces at the end, not before.
+// --force replaces the file at the end of the transfer.
 func TestRecvFileForce(t *testing.T) {
 	t.Parallel()
 	path := testkit.TempFile(t, "old")
@@ -360,8 +359,8 @@ func TestRecvFileForce(t *testing.T) {
 	holds(t, filepath.Dir(path), "file")
 }
 
-// A file that takes the name meanwhile stays, and so does a directory that is
-// moved away hold what was sent to it.
+// A file that is created with the final name meanwhile is not replaced. A
+// directory that is moved meanwhile receives the file.
 func TestRecvFileMeanwhile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -396,7 +395,7 @@ func TestRecvFileMeanwhile(t *testing.T) {
 	holds(t, dir+"/after", "g")
 }
 
-// With a key the end of a file is what the sender said.
+// With a key the sender authenticates the end of the file.
 func TestRecvFileWithKey(t *testing.T) {
 	t.Parallel()
 	k, dir := tlsconn.NewKey(), t.TempDir()

@@ -27,7 +27,7 @@ func httpCode(k store.Kind) int {
 	return http.StatusInternalServerError
 }
 
-// refusedStatus returns the exit status for a file that a store has not taken.
+// refusedStatus returns the exit status for an error of a store.
 func refusedStatus(k store.Kind) int {
 	switch k {
 	case store.Mismatch:

@@ -156,7 +156,7 @@ func (p *purr) openPackets(ctx context.Context) (datagram.Conn, error) {
 	} else {
 		p.listener.logListen(conn.LocalAddr())
 	}
-	if err := p.announceReady(conn.LocalAddr()); err != nil {
+	if err := p.notifyReady(conn.LocalAddr()); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
