@@ -2,4 +2,5 @@
 
 package testkit
 
+// UnderRace reports whether the race detector slows everything down.
 const UnderRace = false

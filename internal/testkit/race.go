@@ -2,5 +2,5 @@
 
 package testkit
 
-// underRace says that everything is slower.
-const underRace = true
+// UnderRace reports whether the race detector slows everything down.
+const UnderRace = true
