@@ -186,3 +186,24 @@ func TestRenameReserved(t *testing.T) {
 		t.Errorf("left %q", there)
 	}
 }
+
+// Of a concurrent Commit and Abort exactly one takes effect.
+func TestAtomicCommitAndAbort(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for range 100 {
+		a := createAtomic(t, filepath.Join(dir, "f"), ReplaceNothing, "content")
+		aborted := make(chan struct{})
+		go func() {
+			defer close(aborted)
+			a.Abort()
+		}()
+		err := a.Rename()
+		<-aborted
+		there := names(t, dir)
+		if err == nil && there != "f" || err != nil && (there != "" || !errors.Is(err, ErrAborted)) {
+			t.Fatalf("%v, and %q is there", err, there)
+		}
+		_ = os.Remove(filepath.Join(dir, "f"))
+	}
+}
