@@ -23,7 +23,7 @@ import (
 
 const (
 	keyVariable = "PURR_KEY"
-	keyMostLine = 4096 // bytes of a line that may still hold a key
+	maxKeyLine  = 4096 // bytes; a longer line is no key
 
 	noPasswords = "purr makes its keys (--key-new) and takes no passwords"
 )
@@ -42,7 +42,8 @@ func parseKey(text string) (tlsconn.Key, error) {
 	return k, err
 }
 
-// loadKey finds the key, except one that is still to be read from stdin.
+// loadKey sets the key from --key-new, --key-file or PURR_KEY; prepareKey reads
+// it from stdin.
 func (cfg *config) loadKey() error {
 	c := &cfg.key
 	text, set := os.LookupEnv(keyVariable)
@@ -81,7 +82,7 @@ func (cfg *config) loadKey() error {
 func (c keyConfig) given() bool { return c.on }
 
 // exchangesData reports whether there is anything to encrypt: -z and the wait
-// for a command only ask whether somebody is there.
+// for a command only connect.
 func (c *config) exchangesData() bool { return !c.zero && len(c.command) == 0 }
 
 // readKeyFile returns the first line of a key file, and the file's mode if
@@ -103,11 +104,11 @@ func readKeyFile(path string) (line string, shared fs.FileMode, err error) {
 	return line, shared, err
 }
 
-// readKeyLine reads one line and nothing behind it: what follows on stdin is
-// for the peer.
+// readKeyLine reads one line and no byte behind it: the rest of stdin is
+// payload.
 func readKeyLine(r io.Reader) (string, error) {
 	var line []byte
-	for one := make([]byte, 1); len(line) < keyMostLine; {
+	for one := make([]byte, 1); len(line) < maxKeyLine; {
 		n, err := r.Read(one)
 		switch {
 		case n > 0 && one[0] == '\n', err == io.EOF && len(line) > 0:
@@ -123,9 +124,9 @@ func readKeyLine(r io.Reader) (string, error) {
 	return "", fmt.Errorf("%w: %s", tlsconn.ErrNoKey, noPasswords)
 }
 
-// prepareKey reads a key from stdin, if that is where it comes from, and says
-// what the user must know of the one in use. It returns before anything is
-// opened.
+// prepareKey reads the key from stdin if --key-file is "-", and prints warnings
+// about the key in use and, when dialling, a new one. It is called before a
+// socket is opened.
 func (p *purr) prepareKey(ctx context.Context) error {
 	k := p.cfg.key
 	if !k.given() {
@@ -138,7 +139,7 @@ func (p *purr) prepareKey(ctx context.Context) error {
 		p.log.notef(1, "%s is set too, and --key-file goes before it", keyVariable)
 	}
 	if k.fresh && !p.cfg.listen {
-		p.sayNewKey(0)
+		p.logNewKey(0)
 	}
 	if k.file != "-" {
 		return nil
@@ -155,8 +156,8 @@ func (p *purr) prepareKey(ctx context.Context) error {
 	return nil
 }
 
-// keyFromStdin reads the key from stdin's first line; a person is asked for it,
-// and asked again after a typing error.
+// keyFromStdin reads the key from stdin's first line. On a terminal it prompts,
+// up to three times.
 func (p *purr) keyFromStdin() (tlsconn.Key, error) {
 	if fdio.KindOf(p.stdin) != fdio.Terminal {
 		line, err := readKeyLine(p.stdin)
@@ -187,17 +188,16 @@ func (p *purr) keyFromStdin() (tlsconn.Key, error) {
 	}
 }
 
-// saysKey tells a key that was made for a listener, and what to say at the
-// other end. bound is where the listener listens.
-func (p *purr) saysKey(bound net.Addr) {
+// logListenerKey prints the new key of a listener that is bound to the address.
+func (p *purr) logListenerKey(bound net.Addr) {
 	if p.cfg.key.fresh {
-		p.sayNewKey(int(sock.AddrPort(bound).Port()))
+		p.logNewKey(int(sock.AddrPort(bound).Port()))
 	}
 }
 
-// sayNewKey tells a key that was made, and what to say at the other end of a
-// listener on port.
-func (p *purr) sayNewKey(port int) {
+// logNewKey prints a new key and the command for the other end. port is the
+// listener's own.
+func (p *purr) logNewKey(port int) {
 	secret, command := p.cfg.key.secret, p.cfg.otherEnd(port)
 	if p.log.json {
 		p.log.event("key", field{"key", fmt.Sprint(secret)}, field{"command", command})
@@ -206,8 +206,8 @@ func (p *purr) sayNewKey(port int) {
 	p.log.warnf("a new key; at the other end say: %s=%v %s", keyVariable, secret, command)
 }
 
-// otherEnd is the command that the other end of this one is. A listener's port
-// is the one that was bound.
+// otherEnd returns the command line of the other end. port is the one that a
+// listener has bound.
 func (c *config) otherEnd(port int) string {
 	purr, what := "purr", ""
 	switch {

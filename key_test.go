@@ -44,7 +44,7 @@ func TestReadKeyLine(t *testing.T) {
 		{"KEY", "KEY", "", ""},
 		{"\npayload", "", "payload", ""},
 		{"", "", "", "is empty"},
-		{strings.Repeat("x", 5000), "", strings.Repeat("x", 5000-keyMostLine), "no key"},
+		{strings.Repeat("x", 5000), "", strings.Repeat("x", 5000-maxKeyLine), "no key"},
 	} {
 		r := strings.NewReader(test.in)
 		line, err := readKeyLine(r)

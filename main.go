@@ -154,7 +154,7 @@ func newPurr(cfg *config, stdin, stdout *os.File, log *logger, stop context.Canc
 	p.dialer = &dialer{netOptions: &cfg.netOptions, waitOptions: cfg.waitOptions, interval: cfg.interval, log: log, meter: &p.traffic, opened: p.catchSignals}
 	p.listener = &listener{netOptions: &cfg.netOptions, listenOptions: cfg.listenOptions, log: log, meter: &p.traffic, removeAtExit: p.removeAtExit,
 		bound: func(addr net.Addr) error {
-			p.saysKey(addr)
+			p.logListenerKey(addr)
 			return p.notifyReady(addr)
 		}}
 	p.progress = p.newMonitor()

@@ -125,7 +125,7 @@ func (p *purr) secured(h handler) handler {
 		begun := time.Now()
 		s, err := p.secure(ctx, c)
 		if err != nil {
-			p.sayUnsecured(c, begun, err)
+			p.logUnsecured(c, begun, err)
 		}
 		if errors.Is(err, tlsconn.ErrNoHandshake) {
 			p.log.notef(1, "%v", err)
@@ -139,8 +139,8 @@ func (p *purr) secured(h handler) handler {
 	}
 }
 
-// sayUnsecured prints the last line of a connection whose handshake has failed.
-func (p *purr) sayUnsecured(c net.Conn, begun time.Time, err error) {
+// logUnsecured prints the last line of a connection whose handshake has failed.
+func (p *purr) logUnsecured(c net.Conn, begun time.Time, err error) {
 	how := "failed"
 	if errors.Is(err, tlsconn.ErrNoHandshake) {
 		how = peerFinished
@@ -157,7 +157,7 @@ func (w *web) secure(ctx context.Context, conn net.Conn) (net.Conn, bool) {
 	if err == nil {
 		return secured, true
 	}
-	defer w.p.sayUnsecured(conn, begun, err)
+	defer w.p.logUnsecured(conn, begun, err)
 	switch {
 	case errors.Is(err, tlsconn.ErrNoHandshake):
 		w.p.log.notef(1, "%v", err)
