@@ -18,8 +18,8 @@ import (
 	"purr/internal/tlsconn"
 )
 
-// Who gets in, and who is told what. Each failure also asserts that no payload
-// passed, in either direction.
+// Accepted and rejected peers, and the messages at both ends. Each failure also
+// asserts that no payload passed, in either direction.
 
 var (
 	encryptedNow = regexp.MustCompile(`(?m)^purr: .*: encrypted, and the other end holds our key \(TLS 1\.3, X25519MLKEM768, TLS_`)
@@ -177,7 +177,7 @@ func TestNoConfirmation(t *testing.T) {
 	t.Parallel()
 	k := tlsconn.NewKey()
 	ln := listenTest(t)
-	d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("from the dialer")}, "-w", "5", "127.0.0.1", portOf(t, ln.Addr()))
+	d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("from the dialer")}, "-w", "2", "127.0.0.1", portOf(t, ln.Addr()))
 	s, err := sealTest(t, acceptTest(t, ln), true, k)
 	if err != nil {
 		t.Fatal(err)
@@ -186,10 +186,10 @@ func TestNoConfirmation(t *testing.T) {
 		t.Errorf("got %q, %v", b, err)
 	}
 	d.ends(1)
-	d.complains("handshake with 127.0.0.1 port", "not done within 5s")
+	d.complains("handshake with 127.0.0.1 port", "not done within 2s")
 }
 
-// Ends that are no purrs of ours: what they get, and what we say.
+// Clients other than purr: the answers that they get, and our messages.
 func TestStrangers(t *testing.T) {
 	t.Parallel()
 	k := tlsconn.NewKey()
@@ -234,7 +234,7 @@ func TestStrangers(t *testing.T) {
 	})
 }
 
-// A dialer with a key, and servers that are none of ours.
+// Servers other than purr, and a dialer with a key.
 func TestStrangeServers(t *testing.T) {
 	t.Parallel()
 	k := tlsconn.NewKey()
@@ -272,8 +272,8 @@ func TestStrangeServers(t *testing.T) {
 	}
 }
 
-// Whoever comes and goes without a word, or stays without one, keeps a
-// listener neither from waiting nor from serving others.
+// A client that sends nothing, whether it closes or stays, neither ends a
+// listener nor blocks other clients.
 func TestSilentClients(t *testing.T) {
 	t.Parallel()
 	k := tlsconn.NewKey()
@@ -291,7 +291,7 @@ func TestSilentClients(t *testing.T) {
 				stays = append(stays, dialTest(t, "tcp", l.addr()))
 			}
 			d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("hello")}, "127.0.0.1", l.port())
-			d.endsWithin(0, tlsconn.DefaultTimeout-time.Second) // each of those who stay has that time
+			d.endsWithin(0, tlsconn.DefaultTimeout-time.Second) // the time of each client that stays
 			l.waitOut("^hello$")
 			if args == "-l" {
 				l.ends(0)

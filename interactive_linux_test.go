@@ -37,7 +37,8 @@ func newScreen(t *testing.T) *screen {
 	return s
 }
 
-// press sends keys by their tmux names; each word is one key, or the text of it.
+// press sends keys by their tmux names; each word is one key, or the text of
+// it.
 func (s *screen) press(keys ...string) {
 	s.t.Helper()
 	if out, err := exec.Command("tmux", append([]string{"-S", s.socket, "send-keys"}, keys...)...).CombinedOutput(); err != nil {
@@ -78,7 +79,7 @@ func (s *screen) shows(pattern string) {
 	}
 }
 
-// modes is what stty says of the terminal.
+// modes returns the terminal's modes as stty prints them.
 func (s *screen) modes() string {
 	s.t.Helper()
 	path := filepath.Join(s.dir, fmt.Sprintf("stty%d", time.Now().UnixNano()))
@@ -92,7 +93,7 @@ func (s *screen) modes() string {
 	return string(b)
 }
 
-// status waits for what the shell says of the last command.
+// status waits until the shell prints the exit status of the last command.
 func (s *screen) status(want int) {
 	s.t.Helper()
 	s.shows(fmt.Sprintf(`(?m)STATUS %d$`, want))
@@ -106,7 +107,7 @@ func (s *screen) dial(flags string) *net.TCPConn {
 	return acceptTest(s.t, ln)
 }
 
-// --interactive: what the peer sends appears above the line being typed, which
+// --interactive: output of the peer appears above the line being typed, which
 // stays as it is; control characters are shown and not obeyed.
 func TestInteractive(t *testing.T) {
 	t.Parallel()
@@ -148,7 +149,7 @@ func TestInteractive(t *testing.T) {
 	// A prompt without an end of line appears too.
 	writeAll(t, c, "login: ")
 	s.shows(`login:`)
-	// Ctrl-D half-closes; what comes after is still shown.
+	// Ctrl-D half-closes; later output is still shown.
 	s.press("C-d")
 	if got := testkit.ReadAll(t, c); got != "" {
 		t.Errorf("got %q", got)

@@ -18,8 +18,8 @@ import (
 	"purr/internal/tlsconn"
 )
 
-// This file finds the shared key (--key-file, PURR_KEY, the prompt) and prints a
-// new one (--key-new). secure.go uses it.
+// This file finds the shared key (--key-file, PURR_KEY, the prompt) and prints
+// a new one (--key-new). secure.go uses it.
 
 const (
 	keyVariable = "PURR_KEY"

@@ -16,7 +16,7 @@ import (
 	"purr/internal/tlsconn"
 )
 
-// What is said of a text that is no key.
+// The errors for a text that is no key.
 func TestParseKey(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
@@ -127,7 +127,7 @@ func TestKeyOfNoMatter(t *testing.T) {
 
 var newKeyLine = regexp.MustCompile(`(?m)^purr: a new key; at the other end say: PURR_KEY=([A-Z2-7]{27}) (.*)$`)
 
-// --key-new says the key and a command that is really the other end.
+// --key-new prints the key and a command that works at the other end.
 func TestKeyNew(t *testing.T) {
 	t.Parallel()
 	listener := startPurr(t, opts{}, "-l", "--key-new", "127.0.0.1", "0")
@@ -178,8 +178,9 @@ func TestOtherEnd(t *testing.T) {
 	}
 }
 
-// A key comes from a file, from stdin's first line, or from the variable; a
-// file that others can read is said, and --key-file goes before the variable.
+// A key comes from a file, from stdin's first line, or from the variable. A
+// file that others can read is a warning, and --key-file goes before the
+// variable.
 func TestKeySources(t *testing.T) {
 	t.Parallel()
 	k := tlsconn.NewKey()
@@ -221,7 +222,7 @@ func TestKeySources(t *testing.T) {
 	})
 }
 
-// What the examples of the manual say, in a shell.
+// The examples of the manual, in a shell.
 func TestKeyTwoLiners(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -19,7 +19,7 @@ import (
 	"purr/internal/testkit"
 )
 
-// drained counts what comes from c until it ends or the time is over.
+// drained counts the bytes from c until its end or the deadline.
 func drained(c net.Conn, within time.Duration) int64 {
 	_ = c.SetReadDeadline(time.Now().Add(within))
 	n, _ := io.Copy(io.Discard, c)
@@ -180,7 +180,7 @@ func TestSmallRate(t *testing.T) {
 	p.ends(0)
 }
 
-// Our own wait is nobody's silence: -w does not end what --rate holds back.
+// Waiting for --rate does not count as idle for -w.
 func TestRateIsNotIdle(t *testing.T) {
 	t.Parallel()
 	const slack = 100 * time.Millisecond
@@ -323,8 +323,8 @@ func TestProgressBar(t *testing.T) {
 	}
 }
 
-// Where there is to be no bar there is none: nobody asked, or there is no
-// terminal, or it was switched off.
+// There is no bar without a terminal, if it was not asked for, or if it was
+// switched off.
 func TestNoProgressBar(t *testing.T) {
 	t.Parallel()
 	file := testkit.TempFile(t, testkit.Noise(1_400_000))

@@ -25,7 +25,7 @@ type keyring struct {
 	err        error
 }
 
-// handshaker returns what does the handshakes of the run.
+// handshaker returns the Handshaker of the run.
 func (p *purr) handshaker() (*tlsconn.Handshaker, error) {
 	r := &p.ring
 	r.once.Do(func() {

@@ -13,10 +13,9 @@ import (
 	"purr/internal/tlsconn"
 )
 
-// Somebody on the way between two purrs that hold a key: what he sees, and what
-// becomes of what he does.
+// An attacker on the path between two purrs that hold a key.
 
-// A tap is somebody on the way between a dialer and a listener, who sees TLS's
+// A tap is an attacker between a dialer and a listener, who sees TLS's
 // records and may change or stop them.
 type tap struct {
 	addr string
@@ -26,7 +25,7 @@ type tap struct {
 }
 
 // newTap passes one connection on to the listener at addr. meddle gets each
-// record and its number in its direction; what it returns goes on, and nil cuts
+// record and its number in its direction; its result is passed on, and nil cuts
 // the connection in order, by FIN, behind the records before.
 func newTap(t testing.TB, addr string, meddle func(fromDialer bool, n int, record []byte) []byte) *tap {
 	t.Helper()
@@ -91,8 +90,7 @@ func (p *tap) port(t testing.TB) string {
 	return port
 }
 
-// What is said stays between the two: the wire shows none of it, and neither
-// the key nor which key it is.
+// The wire shows nothing of the payload, and neither the key nor a trace of it.
 func TestNothingInClear(t *testing.T) {
 	t.Parallel()
 	k := tlsconn.NewKey()
@@ -184,7 +182,7 @@ func TestTampered(t *testing.T) {
 	}
 }
 
-// A handshake that somebody meddles with fails.
+// A handshake that is changed in transit fails.
 func TestTamperedHandshake(t *testing.T) {
 	t.Parallel()
 	for _, fromDialer := range []bool{true, false} {

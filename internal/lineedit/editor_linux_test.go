@@ -18,8 +18,8 @@ import (
 // reader.
 type terminalTest struct {
 	tty    *os.File
-	keys   *os.File        // what is written here is typed
-	screen *testkit.Output // what has appeared
+	keys   *os.File        // a write is typed
+	screen *testkit.Output // the output so far
 	stop   *fdio.Interrupt
 }
 

@@ -56,8 +56,8 @@ func New(in *fdio.File, o Options) (*Reader, error) {
 }
 
 // Output returns the writer that shows text above the line being edited, with
-// everything escaped that could act on the terminal; nil without an editor. Text
-// that does not end its line is shown after 100 ms.
+// everything escaped that could act on the terminal; nil without an editor.
+// Text that does not end its line is shown after 100 ms.
 func (r *Reader) Output() io.Writer {
 	if r.editor == nil {
 		return nil
@@ -81,8 +81,9 @@ func (r *Reader) Kind() fdio.Kind { return r.in.Kind() }
 // Ready reports whether Read would return at once.
 func (r *Reader) Ready() bool { return r.buffered.Load() || r.in.Ready() }
 
-// Read returns bytes of at most one line, and ErrQuit in place of the quit word.
-// A line of the editor ends with a newline; Ctrl-D on an empty one is io.EOF.
+// Read returns bytes of at most one line, and ErrQuit in place of the quit
+// word. A line of the editor ends with a newline; Ctrl-D on an empty one is
+// io.EOF.
 func (r *Reader) Read(b []byte) (int, error) {
 	if len(r.rest) == 0 {
 		line, err := r.readLine()

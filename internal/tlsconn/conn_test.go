@@ -190,7 +190,7 @@ func fillWindow(t testing.TB, c *net.TCPConn) {
 	_ = c.SetWriteDeadline(time.Time{})
 }
 
-// Clients that are silent or have another key keep nobody waiting.
+// Clients that are silent or have another key do not block others.
 func TestListener(t *testing.T) {
 	t.Parallel()
 	k := NewKey()
@@ -338,7 +338,7 @@ func TestRecordBufferWrites(t *testing.T) {
 	}
 }
 
-// A writes collects what is written to it.
+// A writes collects the bytes written to it and counts the calls.
 type writes struct {
 	net.Conn
 	bytes.Buffer

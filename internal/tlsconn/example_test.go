@@ -35,7 +35,7 @@ func Example() {
 		_ = c.Close()
 	}()
 
-	text := key.String() // what the two exchange by other means
+	text := key.String() // exchanged by other means
 	if key, err = tlsconn.ParseKey(text); err != nil {
 		log.Fatal(err)
 	}

@@ -38,7 +38,7 @@ type HandshakeError struct {
 	// Kind is one of the errors above, or nil if the network failed or the
 	// time was over.
 	Kind error
-	// Err is the cause, or nil if Kind says all.
+	// Err is the cause, or nil if Kind is the whole reason.
 	Err error
 }
 
@@ -68,7 +68,7 @@ const DefaultTimeout = 10 * time.Second
 // A Handshaker makes encrypted connections of plain ones. It may be used by
 // several goroutines.
 type Handshaker struct {
-	// Config is what Key.Config returned for this end.
+	// Config is the result of Key.Config for this end.
 	Config *tls.Config
 
 	// Server is true at the end that accepted the connection, false at the one
@@ -87,9 +87,9 @@ type Handshaker struct {
 	ClearTextReply string
 }
 
-// Do returns c encrypted, once both ends have proved that they hold the key. The
-// caller closes the result, and with it c. If Do fails, it has closed c and the
-// error is a *HandshakeError, or ctx's cause if ctx ended first.
+// Do returns c encrypted, once both ends have proved that they hold the key.
+// The caller closes the result, and with it c. If Do fails, it has closed c and
+// the error is a *HandshakeError, or ctx's cause if ctx ended first.
 func (h *Handshaker) Do(ctx context.Context, c net.Conn) (*Conn, error) {
 	s, err := h.handshake(ctx, c)
 	if err == nil && h.Server {
@@ -186,8 +186,8 @@ func (h *Handshaker) classify(r *recordBuffer, err error) *HandshakeError {
 }
 
 // reject closes the connection of a failed handshake so that the peer learns
-// the reason: from TLS's alert, or from ClearTextReply. A peer that may take its
-// bytes for received gets a reset.
+// the reason: from TLS's alert, or from ClearTextReply. A peer that may take
+// its bytes for received gets a reset.
 func (h *Handshaker) reject(r *recordBuffer, kind error) {
 	defer r.Close()
 	if kind == nil || kind == ErrNoHandshake {

@@ -119,7 +119,7 @@ func TestHandshakeErrors(t *testing.T) {
 	}
 }
 
-// A client in clear text gets the reply, and nobody gets it from a dialer.
+// A client in clear text gets the reply; a dialer sends none.
 func TestClearTextReply(t *testing.T) {
 	t.Parallel()
 	for _, server := range []bool{true, false} {
@@ -240,7 +240,7 @@ func FuzzHandshake(f *testing.F) {
 	})
 }
 
-// firstFlight returns what a client sends first.
+// firstFlight returns a client's first bytes.
 func firstFlight(h *Handshaker) []byte {
 	a, b := net.Pipe()
 	go func() { _ = tls.Client(a, h.Config).Handshake() }()

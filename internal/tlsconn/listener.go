@@ -23,12 +23,12 @@ type listener struct {
 	pending    sync.WaitGroup
 }
 
-// Listener returns a listener whose Accept returns a *Conn for each client of ln
-// that holds the key. rejected is called for every other client, from several
-// goroutines, with the closed connection and the error of Do. After a failed
-// Accept of ln the pending handshakes may still finish, and then Accept returns
-// its error. The caller closes the listener, and with it ln and the clients that
-// were not accepted.
+// Listener returns a listener whose Accept returns a *Conn for each client of
+// ln that holds the key. rejected is called for every other client, from
+// several goroutines, with the closed connection and the error of Do. After a
+// failed Accept of ln the pending handshakes may still finish, and then Accept
+// returns its error. The caller closes the listener, and with it ln and the
+// clients that were not accepted.
 func (h *Handshaker) Listener(ctx context.Context, ln net.Listener, rejected func(net.Conn, error)) net.Listener {
 	ctx, stop := context.WithCancel(ctx)
 	l := &listener{Listener: ln, handshaker: h, rejected: rejected, stop: stop, proven: make(chan *Conn), ended: make(chan struct{})}
@@ -59,8 +59,8 @@ func (l *listener) run(ctx context.Context) {
 	}
 }
 
-// serveHandshake does the handshake with a client and holds its connection until
-// Accept takes it.
+// serveHandshake does the handshake with a client and holds its connection
+// until Accept takes it.
 func (l *listener) serveHandshake(ctx context.Context, c net.Conn) {
 	if l.handshaker.OnAccept != nil {
 		l.handshaker.OnAccept(ctx, c)

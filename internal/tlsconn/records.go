@@ -9,8 +9,8 @@ import (
 )
 
 // A recordBuffer is the socket as crypto/tls sees it. TLS reads and writes
-// single records of at most 16 KiB; the buffer moves several of them in a system
-// call.
+// single records of at most 16 KiB; the buffer moves several of them in a
+// system call.
 type recordBuffer struct {
 	net.Conn
 	heard bool // whether bytes have been received

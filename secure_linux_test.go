@@ -23,7 +23,7 @@ import (
 
 // Conversations over an encrypted connection: everything that a plain one does.
 
-// Who is killed has not finished: his peer says so, although the system closes
+// A killed process has not finished: its peer fails, although the system closes
 // the connection in order.
 func TestPeerIsKilled(t *testing.T) {
 	t.Parallel()
@@ -40,7 +40,7 @@ func TestPeerIsKilled(t *testing.T) {
 }
 
 // 100 MB each way at the same time, and every byte arrives.
-func TestSealedBulk(t *testing.T) {
+func TestSecureBulk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file := func(name string, parts ...string) (path string, sum [32]byte) {
@@ -90,7 +90,7 @@ func TestSealedBulk(t *testing.T) {
 }
 
 // The end of one direction leaves the other open.
-func TestSealedHalfClose(t *testing.T) {
+func TestSecureHalfClose(t *testing.T) {
 	t.Parallel()
 	k := tlsconn.NewKey()
 	l := startPurr(t, opts{env: keyed(k), openStdin: true}, "-v", "-l", "127.0.0.1", "0")
@@ -107,14 +107,14 @@ func TestSealedHalfClose(t *testing.T) {
 }
 
 // Every way to use a connection works with a key as it does without.
-func TestSealedModes(t *testing.T) {
+func TestSecureModes(t *testing.T) {
 	t.Parallel()
 	payload := testkit.Noise(500_000)
 	file := testkit.TempFile(t, payload)
 	for _, test := range []struct {
 		name, listener, dialer string
 		in                     string // the dialer's stdin
-		listens, dials         string // what they print
+		listens, dials         string // their stdout
 	}{
 		{"echo", "-lk --echo", "", payload, payload, payload},
 		{"echo upper", "-lk --echo --upper", "", "hello", "hello", "HELLO"},
@@ -181,9 +181,9 @@ func TestSealedModes(t *testing.T) {
 	}
 }
 
-// --send-file knows of an encrypted connection too what was acknowledged, and
+// --send-file over an encrypted connection waits for the acknowledgement, and
 // counts the file's bytes, not TLS's.
-func TestSealedSendFileIsAcknowledged(t *testing.T) {
+func TestSecureSendFileIsAcknowledged(t *testing.T) {
 	t.Parallel()
 	k := tlsconn.NewKey()
 	l := startPurr(t, opts{env: keyed(k)}, "-l", "127.0.0.1", "0")
@@ -196,7 +196,7 @@ func TestSealedSendFileIsAcknowledged(t *testing.T) {
 
 // -k: each client's bytes go to stdout, stdin goes to all, and a client
 // without the key sees none of it.
-func TestSealedKeep(t *testing.T) {
+func TestSecureKeep(t *testing.T) {
 	t.Parallel()
 	k := tlsconn.NewKey()
 	l := startPurr(t, opts{env: keyed(k), openStdin: true}, "-lk", "-v", "127.0.0.1", "0")
@@ -223,7 +223,7 @@ func TestSealedKeep(t *testing.T) {
 }
 
 // --interactive, with the key typed at the prompt, unseen, and once wrong.
-func TestSealedInteractive(t *testing.T) {
+func TestSecureInteractive(t *testing.T) {
 	t.Parallel()
 	k := tlsconn.NewKey()
 	l := startPurr(t, opts{env: keyed(k), openStdin: true}, "-l", "127.0.0.1", "0")
@@ -263,9 +263,9 @@ func TestKeyPromptInterrupted(t *testing.T) {
 	}
 }
 
-// sealedPair is the two ends of an encrypted connection: ours, as purr uses
+// securePair is the two ends of an encrypted connection: ours, as purr uses
 // it, and the other, bare.
-func sealedPair(t testing.TB, p *purr, ctx context.Context) (ours *tlsconn.Conn, theirs net.Conn, socket *net.TCPConn) {
+func securePair(t testing.TB, p *purr, ctx context.Context) (ours *tlsconn.Conn, theirs net.Conn, socket *net.TCPConn) {
 	t.Helper()
 	a, b := testkit.TcpPair(t)
 	result := make(chan error, 1)
@@ -294,7 +294,7 @@ func keyedPurr(t testing.TB, stdin, stdout *os.File, args ...string) (*purr, con
 }
 
 // The session's goroutines end with it, as without a key, whatever happens.
-func TestSealedSessionLeavesNothing(t *testing.T) {
+func TestSecureSessionLeavesNothing(t *testing.T) {
 	for _, args := range []string{"h 80", "--upper h 80", "-w 5 h 80", "--send-only h 80", "--send-file go.mod h 80", "--quit-word q h 80", "--echo h 80", "-t -C h 80"} {
 		for _, how := range []string{"in order", "stopped", "reset", "cut"} {
 			t.Run(args+" "+how, func(t *testing.T) {
@@ -302,7 +302,7 @@ func TestSealedSessionLeavesNothing(t *testing.T) {
 				in, feed := testkit.StdioPipe(t)
 				drain, out := testkit.StdioPipe(t)
 				p, ctx := keyedPurr(t, in, out, words(args)...)
-				ours, theirs, socket := sealedPair(t, p, ctx)
+				ours, theirs, socket := securePair(t, p, ctx)
 				result := converses(p, ctx, ours)
 				go func() { _, _ = io.Copy(io.Discard, drain) }()
 				testkit.WriteString(t, feed, "hello\n")
@@ -335,7 +335,7 @@ func TestSealedSessionLeavesNothing(t *testing.T) {
 }
 
 // A stdout that cannot be written to is an error at both ends.
-func TestSealedFullDisk(t *testing.T) {
+func TestSecureFullDisk(t *testing.T) {
 	t.Parallel()
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
@@ -352,7 +352,7 @@ func TestSealedFullDisk(t *testing.T) {
 
 // An idle conversation ends in order, also encrypted; one with bytes that the
 // peer does not take does not.
-func TestSealedIdle(t *testing.T) {
+func TestSecureIdle(t *testing.T) {
 	t.Parallel()
 	k := tlsconn.NewKey()
 	t.Run("nothing under way", func(t *testing.T) {
@@ -374,11 +374,11 @@ func TestSealedIdle(t *testing.T) {
 	})
 }
 
-// rawStream and the kernel's ways never see an encrypted connection: what they
-// would move are not its bytes.
-func TestSealedIsNotSpliced(t *testing.T) {
+// An encrypted connection is never spliced: the socket's bytes are not the
+// payload.
+func TestSecureIsNotSpliced(t *testing.T) {
 	p, ctx := keyedPurr(t, nil, nil, "h", "80")
-	ours, _, _ := sealedPair(t, p, ctx)
+	ours, _, _ := securePair(t, p, ctx)
 	in, _ := testkit.StdioPipe(t)
 	_, out := testkit.StdioPipe(t)
 	a, err := fdio.NewInterrupt()
