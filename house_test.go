@@ -36,7 +36,7 @@ var limits = struct {
 	wideComments             int // above 80 columns, with tests
 	undocumented             int // libraries, and their exported declarations
 }{
-	rootFiles:     58,    // aim: 40
+	rootFiles:     59,    // aim: 40
 	rootLines:     12600, // aim: 7500
 	fileLines:     500,
 	functionLines: 70,
