@@ -19,7 +19,7 @@ var table = []*Payload{
 	{Name: "tftp", Ports: []uint16{69}, Build: buildTFTP, Match: matchTFTP,
 		Doc: "read of a file that is not there; the answer comes from another port (RFC 1350 4)"},
 	{Name: "stun", Ports: []uint16{3478}, Build: buildSTUN, Match: matchSTUN,
-		Doc: "binding Request: our public address (RFC 8489)"},
+		Doc: "binding request: our public address (RFC 8489)"},
 	{Name: "ssdp", Ports: []uint16{1900}, Build: buildSSDP, Match: matchSSDP,
 		Doc: "M-SEARCH for everything (UPnP Device Architecture 2.0 1.3.2)"},
 	{Name: "memcached", Ports: []uint16{11211}, Build: buildMemcached, Match: matchMemcached,
