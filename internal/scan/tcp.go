@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/netip"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -43,9 +44,9 @@ type tcpScan struct {
 
 // TCP connects to every target, and calls each with the results in the order of
 // targets, one at a time. An open port sees its connection closed in the
-// ordinary way, or reset if it has sent bytes that were not read. When ctx ends,
-// TCP returns its cause; targets without a result by then have none. Any other
-// error means that the system refuses what every connection needs.
+// ordinary way, or reset if it has sent bytes that were not read. When ctx
+// ends, TCP returns its cause; targets without a result by then have none. Any
+// other error means that the system refuses what every connection needs.
 func TCP(ctx context.Context, targets []Target, o TCPOptions, each func(*Result)) error {
 	if o.Parallel <= 0 {
 		o.Parallel = DefaultParallel
@@ -107,6 +108,10 @@ func stateOf(err error) State {
 // exhausted reports whether err means that this machine has no descriptors,
 // ports or memory at the moment, which finished connections give back.
 func exhausted(err error) bool {
+	var call *os.SyscallError
+	if errors.As(err, &call) && call.Syscall == "bind" && call.Err == syscall.EADDRNOTAVAIL {
+		return false // not an address of this machine; without ports it would be EADDRINUSE
+	}
 	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL, syscall.EAGAIN} {
 		if errors.Is(err, e) {
 			return true

@@ -136,8 +136,23 @@ func TestTCPSelf(t *testing.T) {
 	l.Close()
 }
 
-// TestTCPCancelled ends a scan that waits for a banner. It must return the cause
-// at once, report nothing and leave no goroutine.
+// TestTCPForeignSource binds to an address of no interface. It must fail at once:
+// no finished connection can give it back.
+func TestTCPForeignSource(t *testing.T) {
+	start := time.Now()
+	target := Target{"", listenTCP(t, "")}
+	err := TCP(t.Context(), []Target{target}, TCPOptions{Source: netip.MustParseAddrPort("203.0.113.9:0")}, func(r *Result) {
+		if r.State != LocalError || r.Err == nil {
+			t.Errorf("%s %v", r.State, r.Err)
+		}
+	})
+	if took := testkit.Since(start); err != nil || took > 2*time.Second {
+		t.Errorf("%v after %v", err, took)
+	}
+}
+
+// TestTCPCancelled ends a scan that waits for a banner. It must return the
+// cause at once, report nothing and leave no goroutine.
 func TestTCPCancelled(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
