@@ -45,7 +45,7 @@ func listenTCP(t *testing.T, greeting string) netip.AddrPort {
 	return l.Addr().(*net.TCPAddr).AddrPort()
 }
 
-// openPorts listens on n ports of 127.0.0.1 and accepts whoever comes.
+// openPorts listens on n ports of 127.0.0.1 and accepts all connections.
 func openPorts(t *testing.T, n int) (ports []string) {
 	t.Helper()
 	for range n {
@@ -120,7 +120,7 @@ func TestCheckLikeNC(t *testing.T) {
 	}
 }
 
-// Each port is said once, in the order of the command line.
+// Each port has one object, in the order of the command line.
 func TestCheckJSON(t *testing.T) {
 	t.Parallel()
 	open, closed := openPorts(t, 1), closedPorts(t, 1)
@@ -204,8 +204,8 @@ func TestCheckHosts(t *testing.T) {
 	}
 }
 
-// -zu says open only of a port that answered, with the same status with and
-// without -v.
+// -zu prints "open" only for a port that answered. The status is the same with
+// and without -v.
 func TestCheckUDP(t *testing.T) {
 	t.Parallel()
 	echo := startPurr(t, opts{stdout: devNull(t)}, "-u", "-l", "-k", "--echo", "127.0.0.1", "0")
@@ -279,12 +279,32 @@ func TestCheckPing(t *testing.T) {
 	}
 	p = startPurr(t, opts{}, "-zu", "-c", "2", "-i", "0.05", "-w", "0.2", "127.0.0.1", freePort(t, "udp"))
 	p.ends(1)
+}
+
+// --max-loss turns lost pings into status 1.
+func TestCheckPingLoss(t *testing.T) {
+	t.Parallel()
+	for loss, status := range map[string]int{"60%": 0, "10": 1} {
+		t.Run(loss, func(t *testing.T) {
+			t.Parallel()
+			p := startPurr(t, opts{}, "-zu", "-c", "4", "-i", "0.02", "-w", "3", "--max-loss", loss, "127.0.0.1", lossyPort(t))
+			p.ends(status)
+			if !regexp.MustCompile(`50 % lost.*\nof the first [34]: 0 lost on the way there, [12] on the way back`).MatchString(p.out.String()) {
+				t.Errorf("printed %q", p.out.String())
+			}
+		})
+	}
+}
+
+// lossyPort is a UDP port that counts pings and answers every other one.
+func lossyPort(t *testing.T) string {
+	t.Helper()
 	lossy, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer lossy.Close()
-	go func() { // every other one is lost on the way back
+	t.Cleanup(func() { lossy.Close() })
+	go func() {
 		b := make([]byte, 1500)
 		var c payload.PingCounter
 		for i := 0; ; i++ {
@@ -297,31 +317,48 @@ func TestCheckPing(t *testing.T) {
 			}
 		}
 	}()
-	for loss, status := range map[string]int{"60%": 0, "10": 1} {
-		p = startPurr(t, opts{}, "-zu", "-c", "4", "-i", "0.02", "-w", "3", "--max-loss", loss, "127.0.0.1", portOf(t, lossy.LocalAddr()))
-		p.ends(status)
-		if !regexp.MustCompile(`50 % lost.*\nof the first [34]: 0 lost on the way there, [12] on the way back`).MatchString(p.out.String()) {
-			t.Errorf("--max-loss %s: %q", loss, p.out.String())
-		}
-	}
+	return portOf(t, lossy.LocalAddr())
 }
 
 // Ctrl-C ends a scan at once.
 func TestCheckInterrupted(t *testing.T) {
 	t.Parallel()
-	port := fmt.Sprint(listenTCP(t, "").Port())
-	for _, args := range [][]string{
-		{"-z", "--banner", "-w", "60", "127.0.0.1", port},
-		{"-zu", "-w", "60", "127.0.0.1", silentPort(t)},
-		{"-zu", "-w", "60", "127.0.0.1", silentPort(t), silentPort(t)},
-		{"-zu", "--wait-for", "60", "127.0.0.1", silentPort(t)},
+	for _, args := range []string{
+		"-z --banner -w 60 127.0.0.1 TCP",
+		"-zu -w 60 127.0.0.1 UDP",
+		"-zu -w 60 127.0.0.1 UDP " + silentPort(t),
+		"-zu --wait-for 60 127.0.0.1 UDP",
 	} {
-		p := startPurr(t, opts{}, args...)
-		time.Sleep(200 * time.Millisecond) // it says nothing when it has begun; earlier is as good
-		p.signal(syscall.SIGINT)
-		p.endsWithin(130, testkit.Promptly())
-		p.quiet()
-		p.printed("")
+		t.Run(args, func(t *testing.T) {
+			t.Parallel()
+			tcp, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tcp.Close()
+			udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer udp.Close()
+			args := strings.NewReplacer("TCP", portOf(t, tcp.Addr()), "UDP", portOf(t, udp.LocalAddr())).Replace(args)
+			p := startPurr(t, opts{}, strings.Fields(args)...)
+			if strings.HasPrefix(args, "-zu") {
+				_, _, err = udp.ReadFrom(make([]byte, 1500))
+			} else {
+				var c net.Conn
+				if c, err = tcp.Accept(); err == nil {
+					defer c.Close()
+				}
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.signal(syscall.SIGINT)
+			p.endsWithin(130, testkit.Promptly())
+			p.quiet()
+			p.printed("")
+		})
 	}
 }
 
@@ -354,7 +391,7 @@ func TestCheckUnix(t *testing.T) {
 	startPurr(t, opts{}, "-z", "-U", path).ends(0)
 }
 
-// Each illegal combination is said before anything is opened.
+// Each illegal combination is an error before anything is opened.
 func TestCheckConflicts(t *testing.T) {
 	t.Parallel()
 	for args, word := range map[string]string{
@@ -429,7 +466,7 @@ func TestListPayloads(t *testing.T) {
 	}
 }
 
-// What keeps this machine from asking is said even without -v, once.
+// An error of this machine is printed even without -v, once.
 func TestCheckLocalError(t *testing.T) {
 	t.Parallel()
 	ports := closedPorts(t, 2)
