@@ -195,7 +195,7 @@ func (s *portScan) resolve(ctx context.Context, hosts []string) {
 	group.SetLimit(atOnce)
 	for i, host := range hosts {
 		group.Go(func() error {
-			addrs[i], errs[i] = s.p.cfg.resolve(ctx, host, cfg.ports[0])
+			addrs[i], errs[i] = cfg.resolve(ctx, host, cfg.ports[0])
 			if errs[i] == nil && s.source.IsValid() {
 				if addrs[i] = sameFamily(addrs[i], s.source); len(addrs[i]) == 0 {
 					errs[i] = fmt.Errorf("connect to %s port %d from %s: Address family for hostname not supported", host, cfg.ports[0], s.source)
@@ -215,8 +215,8 @@ func (s *portScan) resolve(ctx context.Context, hosts []string) {
 	}
 }
 
-// ask queries the first address of every port, then the second one of those that
-// are not open yet, and so on.
+// ask queries the first address of every port, then the second one of those
+// that are not open yet, and so on.
 func (s *portScan) ask(ctx context.Context) error {
 	var pending []*query
 	for _, q := range s.queries {
@@ -257,8 +257,8 @@ func (s *portScan) finish(q *query) {
 	}
 }
 
-// timeout returns the time for one port: -w or the usual one, or what is left of
-// --wait-for if that is less.
+// timeout returns the time for one port: -w or the usual one, or what is left
+// of --wait-for if that is less.
 func (s *portScan) timeout(usual time.Duration) time.Duration {
 	const least = 100 * time.Millisecond
 	timeout := cmp.Or(s.p.cfg.connectTimeout, usual)

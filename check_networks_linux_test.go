@@ -25,7 +25,7 @@ func TestCheckNetworks(t *testing.T) {
 		return
 	}
 	testkit.MustRunAll(t, testkit.Routers)
-	// IPv4 routers send few errors at a time, whatever icmp_ratelimit says
+	// IPv4 routers send few errors at a time, whatever icmp_ratelimit is
 	// (ip_error, error_burst): no more than five of these may need one.
 	for _, c := range []struct {
 		args   string
@@ -69,7 +69,7 @@ func TestCheckNetworks(t *testing.T) {
 }
 
 // twelve are the targets of README's table: what listens or happens there, and
-// what purr must say.
+// what purr must print.
 var twelve = []struct {
 	what, host, port string
 	says             string
@@ -90,8 +90,8 @@ var twelve = []struct {
 }
 
 // TestTwelveTargets asks the twelve targets of README's table. With
-// PURR_TEST_COMPARE=1 nc.openbsd, ncat and nmap are asked as well, and the table
-// is printed:
+// PURR_TEST_COMPARE=1 nc.openbsd, ncat and nmap are asked as well, and the
+// table is printed:
 //
 //	PURR_TEST_COMPARE=1 go test -count=1 -v -run '^TestTwelveTargets$' . | grep '^ *|'
 func TestTwelveTargets(t *testing.T) {
@@ -110,7 +110,7 @@ func TestTwelveTargets(t *testing.T) {
 			t.Run(target.what, func(t *testing.T) {
 				t.Parallel()
 				args := []string{"-zu", target.host, target.port}
-				if target.status != 3 { // somebody says something, and one of them after three of the usual four seconds
+				if target.status != 3 { // one of the answers comes after three of the usual four seconds
 					args = append(args, "-w", "20")
 				}
 				p := startPurr(t, opts{}, args...)
@@ -138,8 +138,8 @@ func TestTwelveTargets(t *testing.T) {
 	}
 }
 
-// tells runs a program and returns what it said, as far as words match, with its
-// status.
+// tells runs a program and returns the last group of words in its output, with
+// its status.
 func tells(t *testing.T, words, program string, args ...string) string {
 	t.Helper()
 	path, err := exec.LookPath(program)

@@ -18,8 +18,8 @@ import (
 	"purr/internal/sys"
 )
 
-// A scanPrinter prints the queries of a scan: on stdout for --banner, --json and
-// -u, on stderr nc's lines under -v.
+// A scanPrinter prints the queries of a scan: on stdout for --banner, --json
+// and -u, on stderr nc's lines under -v.
 type scanPrinter struct {
 	p          *purr
 	failed     func(error) // ends the scan when stdout fails
@@ -42,8 +42,8 @@ func (s *scanPrinter) print(q *query) {
 	}
 }
 
-// ncLine prints nc's line about one address. An error of this machine is no news
-// about the port: over TCP it is printed once even without -v.
+// ncLine prints nc's line about one address. An error of this machine is no
+// news about the port: over TCP it is printed once even without -v.
 func (s *scanPrinter) ncLine(q *query, r *scan.Result) {
 	p := s.p
 	switch {

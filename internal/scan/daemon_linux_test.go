@@ -16,8 +16,8 @@ import (
 	"purr/internal/testkit"
 )
 
-// A daemon is a real server, from a Debian package, that a payload is asked of. It runs in the namespace "far", whose address
-// is 10.9.0.2 on a link to ours.
+// A daemon is a real server, from a Debian package, that a payload is asked of.
+// It runs in the namespace "far", whose address is 10.9.0.2 on a link to ours.
 type daemon struct {
 	payload string
 	pkg     string            // Debian package
@@ -31,7 +31,8 @@ type daemon struct {
 	from    string // source of the answer, if not the target; "*" is another port
 }
 
-// daemons are started one at a time by TestDaemons. Debian 12 packages; the daemons in README's table of probes.
+// daemons are started one at a time by TestDaemons. Debian 12 packages; the
+// daemons in README's table of probes.
 var daemons = []daemon{
 	{payload: "dns", pkg: "dnsmasq-base", program: "dnsmasq", fact: `^REFUSED$`,
 		args: "-k -C /dev/null --no-resolv --no-hosts --user=root --pid-file=DIR/pid --bind-interfaces --interface=v1"},
@@ -94,7 +95,8 @@ var snmpdFiles = map[string]string{"snmpd.conf": "rocommunity public\nagentaddre
 var upnpFiles = map[string]string{"upnp.conf": "ext_ifname=x0\next_ip=1.2.3.4\nlistening_ip=v1\nenable_natpmp=yes\nenable_upnp=yes\n" +
 	"uuid=00000000-0000-0000-0000-000000000001\n"}
 
-// TestDaemons asks real servers. With PURR_TEST_RECORD=DIR it also writes each request and reply there, in hex.
+// TestDaemons asks real servers. With PURR_TEST_RECORD=DIR it also writes each
+// request and reply there, in hex.
 func TestDaemons(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {

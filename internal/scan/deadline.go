@@ -19,8 +19,9 @@ func passed(deadline, examined time.Time) bool { return !examined.Before(deadlin
 // up. It is also the time for one more read.
 const lateness = time.Millisecond
 
-// readUntil calls read with the deadline. A read that times out late is repeated
-// once: Go's sockets read nothing after a deadline, even if an answer is there.
+// readUntil calls read with the deadline. A read that times out late is
+// repeated once: Go's sockets read nothing after a deadline, even if an answer
+// is there.
 func readUntil(deadline time.Time, read func(deadline time.Time) (event, error)) (event, error) {
 	e, err := read(deadline)
 	if now := time.Now(); timedOut(err) && now.Sub(deadline) > lateness {

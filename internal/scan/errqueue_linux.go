@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A queuedError is struct sock_extended_err of recvmsg(2) with MSG_ERRQUEUE, and
-// the address that follows it.
+// A queuedError is struct sock_extended_err of recvmsg(2) with MSG_ERRQUEUE,
+// and the address that follows it.
 type queuedError struct {
 	errno  syscall.Errno
 	origin byte
@@ -19,8 +19,8 @@ type queuedError struct {
 	icmp   *ICMP // nil if the origin is not ICMP
 }
 
-// parseQueuedError returns the error in a control message of the error queue. It
-// reports false if the message is of another kind.
+// parseQueuedError returns the error in a control message of the error queue.
+// It reports false if the message is of another kind.
 func parseQueuedError(m unix.SocketControlMessage) (q queuedError, ok bool) {
 	v4 := m.Header.Level == unix.IPPROTO_IP && m.Header.Type == unix.IP_RECVERR
 	v6 := m.Header.Level == unix.IPPROTO_IPV6 && m.Header.Type == unix.IPV6_RECVERR
@@ -37,8 +37,8 @@ func parseQueuedError(m unix.SocketControlMessage) (q queuedError, ok bool) {
 	return q, true
 }
 
-// parseStamp returns the kernel's software time stamp among control messages, or
-// the zero time.
+// parseStamp returns the kernel's software time stamp among control messages,
+// or the zero time.
 func parseStamp(oob []byte) time.Time {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {

@@ -72,8 +72,8 @@ func TestErrorQueue(t *testing.T) {
 	}
 }
 
-// FuzzErrorQueue parses control messages of the error queue, whose ICMP part and
-// quotation come from the network.
+// FuzzErrorQueue parses control messages of the error queue, whose ICMP part
+// and quotation come from the network.
 func FuzzErrorQueue(f *testing.F) {
 	for _, offender := range []string{"10.0.1.254", "fd00:1::ff"} {
 		data := extendedErr(unix.SO_EE_ORIGIN_ICMP, 3, 13, 0, netip.MustParseAddr(offender))

@@ -27,7 +27,7 @@ var icmpCases = []struct {
 	{"10.0.9.1:53", Filtered, 3, 13, "10.0.1.254"},
 	{"10.0.8.1:53", Filtered, 3, 1, "10.0.1.254"},
 	{"10.0.2.77:53", Filtered, 3, 1, "10.0.1.254"},
-	{"10.0.1.77:53", Filtered, 3, 1, "10.0.1.1"}, // our own kernel: nobody answers ARP
+	{"10.0.1.77:53", Filtered, 3, 1, "10.0.1.1"}, // our own kernel: no ARP answer
 	{"10.0.7.1:53", NoAnswer, -1, 0, ""},
 	{"10.0.6.1:53", Filtered, 11, 0, ""}, // from R or B, by the TTL
 	{"127.0.0.1:9999", Closed, 3, 3, "127.0.0.1"},
@@ -39,7 +39,8 @@ var icmpCases = []struct {
 	{"[::1]:9999", Closed, 1, 4, "::1"},
 }
 
-// TestICMP asks through a router that refuses in all ways, as root and as nobody.
+// TestICMP asks through a router that refuses in all ways, as root and as
+// nobody.
 func TestICMP(t *testing.T) {
 	t.Parallel()
 	const variable = "PURR_TEST_NOBODY"
@@ -143,8 +144,8 @@ func TestICMPRateLimit(t *testing.T) {
 	}
 }
 
-// TestRangeInBlackhole gives up 60 silent UDP ports and 1,000 silent TCP ports in
-// seconds.
+// TestRangeInBlackhole gives up 60 silent UDP ports and 1,000 silent TCP ports
+// in seconds.
 func TestRangeInBlackhole(t *testing.T) {
 	t.Parallel()
 	if !testkit.InNamespaces(t) {
@@ -190,8 +191,9 @@ func TestRangeInBlackhole(t *testing.T) {
 	}
 }
 
-// scanFewDescriptors scans silent ports. Few descriptors only make it slower, and
-// an engine that comes late waits for those that another one keeps to itself.
+// scanFewDescriptors scans silent ports. Few descriptors only make it slower,
+// and an engine that comes late waits for those that another one keeps to
+// itself.
 func scanFewDescriptors(ctx context.Context, t *testing.T, targets []Target) {
 	t.Helper()
 	var limit syscall.Rlimit

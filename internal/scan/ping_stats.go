@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// maxRTTs is the number of round trip times kept for percentiles: the last ones.
+// maxRTTs is the number of round trip times kept for percentiles: the last
+// ones.
 const maxRTTs = 100000
 
 // PingStats are the sums of a ping.
@@ -22,9 +23,9 @@ type PingStats struct {
 	Reordered int
 	Rejected  int // by ICMP
 
-	// Round trip times of the answers in time. Jitter is that of RFC 3550 6.4.1,
-	// whose difference of two transit times is that of two round trip times, there
-	// and back together.
+	// Round trip times of the answers in time. Jitter is that of RFC 3550
+	// 6.4.1, whose difference of two transit times is that of two round trip
+	// times, there and back together.
 	Min, Max, Jitter time.Duration
 	UserClock        bool // not all of them were measured by the kernel
 
@@ -36,9 +37,9 @@ type PingStats struct {
 	last          time.Duration // the previous round trip time
 	highest       int           // sequence number answered
 
-	// Of the far end's counts: the highest and the sequence number of its request.
-	// counted is false if there are none. recounted is true if they have begun
-	// anew, after which they prove nothing.
+	// Of the far end's counts: the highest and the sequence number of its
+	// request. counted is false if there are none. recounted is true if they
+	// have begun anew, after which they prove nothing.
 	countHighest, countSeq int
 	counted, recounted     bool
 }

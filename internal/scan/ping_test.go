@@ -62,7 +62,8 @@ func TestPing(t *testing.T) {
 			if runtime.GOOS == "linux" && stamped == 0 {
 				t.Error("no round trip time is the kernel's")
 			}
-			// 4 of 21 lost on the way there (5, 10, 15, 20), 3 on the way back (7, 14, 21).
+			// 4 of 21 lost on the way there (5, 10, 15, 20), 3 on the way back
+			// (7, 14, 21).
 			if s.Sent != 21 || s.Answered != 14 || s.Duplicate != 1 || s.Reordered != 1 || s.Late != 0 || s.Err != nil {
 				t.Errorf("%+v", s)
 			}

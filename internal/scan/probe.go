@@ -12,9 +12,9 @@ import (
 	"purr/internal/payload"
 )
 
-// defaultSends are the times of the requests to a port, from the first one. They
-// end long before DefaultUDPWait, because Linux routers report a host that does
-// not answer ARP after 3.07 s.
+// defaultSends are the times of the requests to a port, from the first one.
+// They end long before DefaultUDPWait, because Linux routers report a host that
+// does not answer ARP after 3.07 s.
 var defaultSends = []time.Duration{0, 500 * time.Millisecond, 1500 * time.Millisecond}
 
 // replyGrace is the time in which a better reply may follow one that does not
@@ -113,8 +113,8 @@ type probe struct {
 }
 
 // probePort asks one port and returns its result. It takes o.Wait if nothing
-// arrives, and less as soon as the state is known. The pacer delays each request;
-// it may be nil. The end of ctx is a local error.
+// arrives, and less as soon as the state is known. The pacer delays each
+// request; it may be nil. The end of ctx is a local error.
 func probePort(ctx context.Context, target Target, o *UDPOptions, pace *pacer) *Result {
 	target.Addr = loopback(target.Addr)
 	p := &probe{o: o, res: Result{Target: target, State: NoAnswer, UDP: &Probe{}}}

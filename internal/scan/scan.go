@@ -2,8 +2,8 @@
 // over UDP by sending requests of package payload. Ping measures one UDP port.
 // Nothing needs privileges.
 //
-// On Linux a state names the ICMP error behind it and its sender, and round trip
-// times over UDP are the kernel's. Other systems report closed ports only.
+// On Linux a state names the ICMP error behind it and its sender, and round
+// trip times over UDP are the kernel's. Other systems report closed ports only.
 package scan
 
 import (

@@ -125,9 +125,6 @@ func (s *udpSocket) setDeadline(ctx context.Context, deadline time.Time) error {
 	return context.Cause(ctx)
 }
 
-// send sends a datagram to the target and returns its number for the clock.
-func (s *socket) send(b []byte) (number uint32, err error) { return s.sendTo(b, s.target) }
-
 // receive returns the next datagram or error, os.ErrDeadlineExceeded, or the
 // cause of ctx. The bytes of a datagram are valid until the next call.
 func (s *socket) receive(ctx context.Context, deadline time.Time) (event, error) {

@@ -64,8 +64,8 @@ func openSocket(ctx context.Context, target, source netip.AddrPort) (*socket, er
 // sendTo sends a datagram and returns its number for the clock.
 //
 // An ICMP error that is pending on the socket is returned by the next send, and
-// the datagram does not leave. Therefore after an error the queue is drained into
-// events, and the datagram is sent once more.
+// the datagram does not leave. Therefore after an error the queue is drained
+// into events, and the datagram is sent once more.
 func (s *socket) sendTo(b []byte, to netip.AddrPort) (number uint32, err error) {
 	for try := 0; ; try++ {
 		number = s.clock.sending()
@@ -81,9 +81,9 @@ func (s *socket) sendTo(b []byte, to netip.AddrPort) (number uint32, err error) 
 	}
 }
 
-// restamp makes the kernel count datagrams from 0 again, beginning with the next
-// one. Kernel versions differ in whether they count one that failed. The queue
-// must be empty.
+// restamp makes the kernel count datagrams from 0 again, beginning with the
+// next one. Kernel versions differ in whether they count one that failed. The
+// queue must be empty.
 func (s *socket) restamp() {
 	s.base = s.clock.next
 	_ = s.raw.Control(func(fd uintptr) {
@@ -123,8 +123,8 @@ func (s *socket) read(ctx context.Context, deadline time.Time) (event, error) {
 	}
 }
 
-// drain empties the error queue. A later call would return an entry that is left
-// there in place of its own result.
+// drain empties the error queue. A later call would return an entry that is
+// left there in place of its own result.
 func (s *socket) drain(now time.Time) {
 	_ = s.raw.Control(func(fd uintptr) {
 		var p [2048]byte

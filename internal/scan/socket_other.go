@@ -12,9 +12,9 @@ import (
 )
 
 // A socket is a UDP socket. Outside Linux it is connected, because otherwise no
-// system reports a closed port, and nothing more is reported: neither the sender
-// of the error nor any other ICMP error. A connected socket receives no answers
-// from another port.
+// system reports a closed port, and nothing more is reported: neither the
+// sender of the error nor any other ICMP error. A connected socket receives no
+// answers from another port.
 type socket struct {
 	udpSocket
 	connected bool
@@ -39,9 +39,9 @@ func openSocket(ctx context.Context, target, source netip.AddrPort) (*socket, er
 	return s, nil
 }
 
-// sendTo sends a datagram and returns its number for the clock. An error that is
-// pending on the socket is returned by the next send, and the datagram does not
-// leave. Therefore it is sent once more.
+// sendTo sends a datagram and returns its number for the clock. An error that
+// is pending on the socket is returned by the next send, and the datagram does
+// not leave. Therefore it is sent once more.
 func (s *socket) sendTo(b []byte, to netip.AddrPort) (number uint32, err error) {
 	for try := 0; try < 2; try++ {
 		number = s.clock.sending()

@@ -12,10 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An engine connects from one goroutine, with non-blocking sockets and one epoll
-// instance. If the answer is immediate, as on loopback, a closed port costs two
-// calls of connect(2) on a socket that serves the next port too. The rest is the
-// kernel's work for a SYN and a RST, so one engine for each processor pays.
+// An engine connects from one goroutine, with non-blocking sockets and one
+// epoll instance. If the answer is immediate, as on loopback, a closed port
+// costs two calls of connect(2) on a socket that serves the next port too. The
+// rest is the kernel's work for a SYN and a RST, so one engine for each
+// processor pays.
 type engine struct {
 	*tcpScan
 	ctx   context.Context
@@ -49,8 +50,8 @@ type attempt struct {
 	done       bool // closed and reported
 }
 
-// An attemptQueue holds attempts in the order of their deadlines, because all of
-// a queue wait for the same time.
+// An attemptQueue holds attempts in the order of their deadlines, because all
+// of a queue wait for the same time.
 type attemptQueue struct {
 	attempts []*attempt
 	head     int
@@ -235,7 +236,8 @@ func (e *engine) start(i int) bool {
 		return true
 	}
 	e.outOfFDs = time.Time{}
-	// On loopback the answer is there by now, and connect(2) is cheaper than epoll.
+	// On loopback the answer is there by now, and connect(2) is cheaper than
+	// epoll.
 	err = e.connect(fd, addr)
 	if err == unix.ECONNREFUSED && e.recycle(fd, addr) {
 		e.report(i, Result{State: Closed, RTT: time.Since(start), Err: errRefused})
@@ -304,7 +306,8 @@ func (e *engine) connected(a *attempt, err error) {
 		return
 	}
 	if e.toItself(a) {
-		// Without linger the port, which a server may need, would stay in TIME_WAIT.
+		// Without linger the port, which a server may need, would stay in
+		// TIME_WAIT.
 		_ = unix.SetsockoptLinger(a.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 		e.finish(a, Closed, errSelfConnect, nil)
 		return

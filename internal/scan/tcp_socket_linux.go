@@ -21,7 +21,8 @@ func (e *engine) spare(addr netip.AddrPort) *int {
 
 // recycle keeps a socket whose connection was refused for the next attempt, and
 // reports whether it did. Linux has disconnected such a socket: it has neither
-// port nor peer and can connect anew (inet_stream_connect, sk_prot->disconnect).
+// port nor peer and can connect anew (inet_stream_connect,
+// sk_prot->disconnect).
 func (e *engine) recycle(fd int, addr netip.AddrPort) bool {
 	place := e.spare(addr)
 	if *place >= 0 || e.o.Source.IsValid() {
@@ -31,8 +32,8 @@ func (e *engine) recycle(fd int, addr netip.AddrPort) bool {
 	return true
 }
 
-// open returns a socket that is connecting to addr, or whose attempt has already
-// failed or succeeded.
+// open returns a socket that is connecting to addr, or whose attempt has
+// already failed or succeeded.
 func (e *engine) open(addr netip.AddrPort) (fd int, err error) {
 	if place := e.spare(addr); *place >= 0 {
 		fd, *place = *place, -1
@@ -119,9 +120,9 @@ func zoneID(zone string) uint32 {
 }
 
 // softError returns the outcome of an attempt, given that of connect: if it is
-// still in flight, its soft error or EALREADY. An ICMP error is soft if it arrives
-// while connect(2) holds the socket, or if TCP would sit it out. Only SO_ERROR
-// returns it, and for a scan it is final.
+// still in flight, its soft error or EALREADY. An ICMP error is soft if it
+// arrives while connect(2) holds the socket, or if TCP would sit it out. Only
+// SO_ERROR returns it, and for a scan it is final.
 func softError(fd int, err error) error {
 	if err != unix.EALREADY && err != unix.EINPROGRESS {
 		return err

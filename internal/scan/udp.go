@@ -27,8 +27,8 @@ var rangeSends = []time.Duration{0, 700 * time.Millisecond}
 const rangeWait = 2 * time.Second
 
 // Linux sends at most one port unreachable a second to each host, after a burst
-// of 6 (icmp_ratelimit, icmp_ratemask). Fewer errors than a burst prove no limit.
-// In every second run in a lab one of them was lost, hence 5.
+// of 6 (icmp_ratelimit, icmp_ratemask). Fewer errors than a burst prove no
+// limit. In every second run in a lab one of them was lost, hence 5.
 const (
 	icmpBurst = 5
 	icmpPace  = 1050 * time.Millisecond
@@ -42,14 +42,15 @@ type UDPOptions struct {
 	Source  netip.AddrPort // bound to if valid; an unspecified address stands for both families
 
 	// Sends are the times of the requests to a port, from the first one, which
-	// is 0. Nil: three in 1.5 s, or two in 0.7 s if the host has several targets.
+	// is 0. Nil: three in 1.5 s, or two in 0.7 s if the host has several
+	// targets.
 	Sends []time.Duration
 	// Wait is the time for a port from the first request. 0: DefaultUDPWait, or
 	// 2 s if the host has several targets.
 	Wait time.Duration
 
-	// Parallel is the number of ports asked at a time; 0: DefaultUDPParallel. It
-	// is 1 if Source has a port, and never more than descriptors allow.
+	// Parallel is the number of ports asked at a time; 0: DefaultUDPParallel.
+	// It is 1 if Source has a port, and never more than descriptors allow.
 	Parallel int
 	Rate     float64 // requests a second to each host; 0: DefaultUDPRate
 	Thorough bool    // ask silent ports again at the pace of an ICMP limit
@@ -71,8 +72,8 @@ func (o *UDPOptions) parallel() int {
 	return n
 }
 
-// An ICMPLimit is a host that seems to limit its ICMP errors: silent ports of it
-// may be closed.
+// An ICMPLimit is a host that seems to limit its ICMP errors: silent ports of
+// it may be closed.
 type ICMPLimit struct {
 	Host     string        // as the user wrote it, or its address
 	Silent   int           // ports with NoAnswer
@@ -142,8 +143,8 @@ type udpScan struct {
 }
 
 // UDP asks all targets in random order, and calls each with the results in the
-// order of targets, one at a time. It returns the hosts that seem to limit their
-// ICMP errors. Targets without a result when ctx ends have none.
+// order of targets, one at a time. It returns the hosts that seem to limit
+// their ICMP errors. Targets without a result when ctx ends have none.
 func UDP(ctx context.Context, targets []Target, o UDPOptions, each func(*Result)) []ICMPLimit {
 	u := &udpScan{o: o, targets: targets, hosts: map[netip.Addr]*host{}, results: make([]*Result, len(targets)),
 		out: newOrdered(len(targets), each)}

@@ -19,8 +19,9 @@ import (
 	"purr/internal/testkit"
 )
 
-// listenUDP returns the address of a server on loopback that calls reply for each datagram and sends what it returns,
-// from its own port or from others that it opens itself.
+// listenUDP returns the address of a server on loopback that calls reply for
+// each datagram and sends what it returns, from its own port or from others
+// that it opens itself.
 func listenUDP(t testing.TB, reply func(c *net.UDPConn, from netip.AddrPort, b []byte)) netip.AddrPort {
 	t.Helper()
 	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -217,8 +218,8 @@ func TestUDPCancelled(t *testing.T) {
 	}
 }
 
-// TestUDPHeldUp is the timer rule: an answer that came before a probe looked has
-// come in time, though the probe's time was over.
+// TestUDPHeldUp is the timer rule: an answer that came before a probe looked
+// has come in time, though the probe's time was over.
 func TestUDPHeldUp(t *testing.T) {
 	answered := make(chan struct{}, 1)
 	target := listenUDP(t, func(c *net.UDPConn, from netip.AddrPort, b []byte) {
