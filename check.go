@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -65,15 +66,24 @@ func resultStatus(r *scan.Result) exitStatus {
 	return statusFailed
 }
 
+// A checker is -z. Its dialer resolves names and retries.
+type checker struct {
+	*dialer
+	opts   checkConfig
+	json   bool     // print objects in place of lines
+	stdin  *os.File // hosts or a payload
+	stdout *os.File
+}
+
 // A portScan queries every port of every host once.
 type portScan struct {
-	p      *purr
-	source netip.Addr // -s; invalid without it
-	tcp    scan.TCPOptions
-	udp    scan.UDPOptions
-	limit  time.Duration // for all of it; 0: none
-	begun  time.Time
-	each   func(*query) // called with every query, in the order of the command line
+	*checker
+	sourceAddr netip.Addr // -s; invalid without it
+	tcpOptions scan.TCPOptions
+	udpOptions scan.UDPOptions
+	limit      time.Duration // for all of it; 0: none
+	begun      time.Time
+	each       func(*query) // called with every query, in the order of the command line
 
 	queries []*query
 	passed  int // queries that each was called with
@@ -81,8 +91,8 @@ type portScan struct {
 }
 
 // newPortScan returns a scan with the options of the command line.
-func (p *purr) newPortScan(ctx context.Context, limit time.Duration, each func(*query)) (*portScan, error) {
-	source, err := p.cfg.localAddr(ctx)
+func (c *checker) newPortScan(ctx context.Context, limit time.Duration, each func(*query)) (*portScan, error) {
+	source, err := c.localAddr(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -90,40 +100,40 @@ func (p *purr) newPortScan(ctx context.Context, limit time.Duration, each func(*
 	if !addr.IsValid() && source.Port() != 0 {
 		source = netip.AddrPortFrom(netip.IPv4Unspecified(), source.Port())
 	}
-	k := &p.cfg.check
-	return &portScan{p: p, source: addr, limit: limit, begun: time.Now(), each: each,
-		tcp: scan.TCPOptions{Parallel: k.parallel, Shuffle: p.cfg.shuffle, Banner: k.banner, BannerWait: p.cfg.connectTimeout, Source: source},
-		udp: scan.UDPOptions{Payload: p.payload, Expect: k.expect, Secret: k.secret, Source: source,
+	k := &c.opts
+	return &portScan{checker: c, sourceAddr: addr, limit: limit, begun: time.Now(), each: each,
+		tcpOptions: scan.TCPOptions{Parallel: k.parallel, Shuffle: c.shuffle, Banner: k.banner, BannerWait: c.connectTimeout, Source: source},
+		udpOptions: scan.UDPOptions{Payload: k.payload, Expect: k.expect, Secret: k.secret, Source: source,
 			Parallel: k.parallel, Rate: float64(k.rate), Thorough: k.thorough},
 	}, nil
 }
 
-// check is -z. With --wait-for or --retry it scans until the status is 0, and
+// check scans. With --wait-for or --retry it scans until the status is 0, and
 // prints the last results only.
-func (p *purr) check(ctx context.Context) error {
-	switch {
-	case p.cfg.unix:
-		return p.checkUnix(ctx)
-	case p.cfg.check.ping:
-		return p.ping(ctx)
+func (c *checker) check(ctx context.Context) error {
+	if c.unix {
+		return c.checkUnix(ctx)
 	}
-	hosts, err := p.hosts()
+	hosts, err := c.hosts()
 	if err != nil {
 		return err
 	}
-	if err := p.loadPayload(); err != nil {
-		return err
+	if err := c.opts.payload.Load(c.stdin); err != nil {
+		return fmt.Errorf("option --payload: %w", sys.Cause(err))
+	}
+	if c.opts.ping {
+		return c.ping(ctx)
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	out := &scanPrinter{p: p, failed: stop}
+	out := &scanPrinter{checker: c, failed: stop}
 	each := out.print
-	if p.cfg.waits() {
+	if c.waits() {
 		each = func(*query) {}
 	}
 	var last *portScan
-	err = p.dialer.retry(ctx, func(ctx context.Context, limit time.Duration) error {
-		s, err := p.newPortScan(ctx, limit, each)
+	err = c.retry(ctx, func(ctx context.Context, limit time.Duration) error {
+		s, err := c.newPortScan(ctx, limit, each)
 		if err != nil {
 			return err
 		}
@@ -136,43 +146,34 @@ func (p *purr) check(ctx context.Context) error {
 	if last == nil {
 		return err
 	}
-	if p.cfg.waits() {
+	if c.waits() {
 		for _, q := range last.queries {
 			out.print(q)
 		}
 	}
 	for _, l := range last.limits {
-		p.log.warnf("%s limits its ICMP to about 1/s: %d ports without an answer may be closed; --thorough takes about %v",
+		c.log.warnf("%s limits its ICMP to about 1/s: %d ports without an answer may be closed; --thorough takes about %v",
 			l.Host, l.Silent, l.Thorough.Round(time.Second))
 	}
 	return cmp.Or(context.Cause(ctx), err)
 }
 
 // hosts returns the hosts of the command line, or those on stdin.
-func (p *purr) hosts() ([]string, error) {
-	if !p.cfg.check.hostsOnStdin {
-		return p.cfg.check.hosts, nil
+func (c *checker) hosts() ([]string, error) {
+	if !c.opts.hostsOnStdin {
+		return c.opts.hosts, nil
 	}
-	hosts, err := readHosts(bufio.NewReader(p.stdin))
+	hosts, err := readHosts(bufio.NewReader(c.stdin))
 	if err != nil {
 		return nil, fmt.Errorf("hosts on stdin: %w", err)
 	}
 	return hosts, nil
 }
 
-// loadPayload reads the payload that is on stdin.
-func (p *purr) loadPayload() error {
-	p.payload = p.cfg.check.payload
-	if err := p.payload.Load(p.stdin); err != nil {
-		return fmt.Errorf("option --payload: %w", sys.Cause(err))
-	}
-	return nil
-}
-
 // run queries all ports of all hosts. Its error is nil if enough of them are
 // open; otherwise it holds the status and the cause.
 func (s *portScan) run(ctx context.Context, hosts []string) error {
-	s.resolve(ctx, hosts)
+	s.lookUp(ctx, hosts)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -185,29 +186,28 @@ func (s *portScan) run(ctx context.Context, hosts []string) error {
 	return s.verdict()
 }
 
-// resolve makes the queries. With a source address only addresses of its family
+// lookUp makes the queries, with the addresses of the hosts. With a source address only addresses of its family
 // count.
-func (s *portScan) resolve(ctx context.Context, hosts []string) {
+func (s *portScan) lookUp(ctx context.Context, hosts []string) {
 	const atOnce = 16
-	cfg := s.p.cfg
 	addrs, errs := make([][]netip.Addr, len(hosts)), make([]error, len(hosts))
 	var group errgroup.Group
 	group.SetLimit(atOnce)
 	for i, host := range hosts {
 		group.Go(func() error {
-			addrs[i], errs[i] = cfg.resolve(ctx, host, cfg.ports[0])
-			if errs[i] == nil && s.source.IsValid() {
-				if addrs[i] = sameFamily(addrs[i], s.source); len(addrs[i]) == 0 {
-					errs[i] = fmt.Errorf("connect to %s port %d from %s: Address family for hostname not supported", host, cfg.ports[0], s.source)
+			addrs[i], errs[i] = s.dialer.resolve(ctx, host, s.ports[0])
+			if errs[i] == nil && s.sourceAddr.IsValid() {
+				if addrs[i] = sameFamily(addrs[i], s.sourceAddr); len(addrs[i]) == 0 {
+					errs[i] = fmt.Errorf("connect to %s port %d from %s: Address family for hostname not supported", host, s.ports[0], s.sourceAddr)
 				}
 			}
 			return nil
 		})
 	}
 	_ = group.Wait()
-	all := make([]query, len(hosts)*len(cfg.ports))
+	all := make([]query, len(hosts)*len(s.ports))
 	for i, host := range hosts {
-		for _, port := range cfg.ports {
+		for _, port := range s.ports {
 			q := &all[len(s.queries)]
 			*q = query{host: host, port: port, addrs: addrs[i], err: errs[i]}
 			s.queries = append(s.queries, q)
@@ -261,7 +261,7 @@ func (s *portScan) finish(q *query) {
 // of --wait-for if that is less.
 func (s *portScan) timeout(usual time.Duration) time.Duration {
 	const least = 100 * time.Millisecond
-	timeout := cmp.Or(s.p.cfg.connectTimeout, usual)
+	timeout := cmp.Or(s.connectTimeout, usual)
 	if s.limit == 0 {
 		return timeout
 	}
@@ -270,23 +270,22 @@ func (s *portScan) timeout(usual time.Duration) time.Duration {
 
 // scan calls each with the results of the targets, in their order.
 func (s *portScan) scan(ctx context.Context, targets []scan.Target, each func(*scan.Result)) error {
-	cfg := s.p.cfg
-	if cfg.udp {
-		if cfg.connectTimeout > 0 || s.limit > 0 {
-			s.udp.Wait = s.timeout(scan.DefaultUDPWait)
+	if s.udp {
+		if s.connectTimeout > 0 || s.limit > 0 {
+			s.udpOptions.Wait = s.timeout(scan.DefaultUDPWait)
 		}
-		s.limits = append(s.limits, scan.UDP(ctx, targets, s.udp, each)...)
+		s.limits = append(s.limits, scan.UDP(ctx, targets, s.udpOptions, each)...)
 		return nil
 	}
-	s.tcp.Timeout = s.timeout(scan.DefaultTimeout)
-	if cfg.interval == 0 {
-		return scan.TCP(ctx, targets, s.tcp, each)
+	s.tcpOptions.Timeout = s.timeout(scan.DefaultTimeout)
+	if s.interval == 0 {
+		return scan.TCP(ctx, targets, s.tcpOptions, each)
 	}
 	for i := range targets { // one after the other, as nc does
-		if i > 0 && !sys.Sleep(ctx, cfg.interval) {
+		if i > 0 && !sys.Sleep(ctx, s.interval) {
 			return context.Cause(ctx)
 		}
-		if err := scan.TCP(ctx, targets[i:i+1], s.tcp, each); err != nil {
+		if err := scan.TCP(ctx, targets[i:i+1], s.tcpOptions, each); err != nil {
 			return err
 		}
 	}
@@ -297,8 +296,7 @@ func (s *portScan) scan(ctx context.Context, targets []scan.Target, each func(*s
 // enough are open: over TCP one, as in nc, over UDP all, unless --all or --any
 // is given.
 func (s *portScan) verdict() error {
-	cfg := s.p.cfg
-	all := cfg.check.all || cfg.udp && !cfg.check.any
+	all := s.opts.all || s.udp && !s.opts.any
 	highest, open := statusOK, false
 	var worst *query
 	for _, q := range s.queries {
@@ -311,21 +309,21 @@ func (s *portScan) verdict() error {
 	if highest == statusOK || open && !all {
 		return nil
 	}
-	return statusError{highest, worst.cause(cfg)}
+	return statusError{highest, worst.cause(s.waits())}
 }
 
 // checkUnix connects to a Unix socket.
-func (p *purr) checkUnix(ctx context.Context) error {
-	return p.dialer.retry(ctx, func(ctx context.Context, limit time.Duration) error {
-		conn, err := p.dialer.connectUnix(ctx, limit)
+func (c *checker) checkUnix(ctx context.Context) error {
+	return c.retry(ctx, func(ctx context.Context, limit time.Duration) error {
+		conn, err := c.connectUnix(ctx, limit)
 		if err != nil {
-			if p.cfg.waits() || ctx.Err() != nil {
+			if c.waits() || ctx.Err() != nil {
 				return err
 			}
-			p.log.notef(1, "%v", err)
+			c.log.notef(1, "%v", err)
 			return saidError{err}
 		}
-		p.log.notef(1, "connection to %s succeeded", p.cfg.path)
+		c.log.notef(1, "connection to %s succeeded", c.path)
 		return conn.Close()
 	})
 }
@@ -335,11 +333,8 @@ func (p *purr) checkUnix(ctx context.Context) error {
 const minStrangerInterval = 200 * time.Millisecond
 
 // ping sends -c datagrams to one port and prints the answers.
-func (p *purr) ping(ctx context.Context) error {
-	if err := p.loadPayload(); err != nil {
-		return err
-	}
-	s, err := p.newPortScan(ctx, 0, func(*query) {})
+func (c *checker) ping(ctx context.Context) error {
+	s, err := c.newPortScan(ctx, 0, func(*query) {})
 	if err != nil {
 		return err
 	}
@@ -347,20 +342,20 @@ func (p *purr) ping(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if near := addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast(); !near && p.cfg.interval > 0 && p.cfg.interval < minStrangerInterval {
+	if near := addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast(); !near && c.interval > 0 && c.interval < minStrangerInterval {
 		return fmt.Errorf("ping %s: an interval below %v is for loopback and private addresses only", addr, minStrangerInterval)
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	o := scan.PingOptions{Payload: s.udp.Payload, Secret: s.udp.Secret, Source: s.udp.Source,
-		Count: p.cfg.check.pings, Interval: p.cfg.interval, Wait: p.cfg.connectTimeout}
-	target := scan.Target{Host: p.cfg.host, Addr: netip.AddrPortFrom(addr, uint16(p.cfg.ports[0]))}
+	o := scan.PingOptions{Payload: s.udpOptions.Payload, Secret: s.udpOptions.Secret, Source: s.udpOptions.Source,
+		Count: c.opts.pings, Interval: c.interval, Wait: c.connectTimeout}
+	target := scan.Target{Host: c.host, Addr: netip.AddrPortFrom(addr, uint16(c.ports[0]))}
 	stats := scan.Ping(ctx, target, o, func(e *scan.PingEvent) {
-		if err := writePing(p.stdout, e); err != nil {
+		if err := writePing(c.stdout, e); err != nil {
 			stop(fmt.Errorf("write to stdout: %w", sys.Cause(err)))
 		}
 	})
-	if err := writePingStats(p.stdout, &stats); err != nil && ctx.Err() == nil {
+	if err := writePingStats(c.stdout, &stats); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("write to stdout: %w", sys.Cause(err))
 	}
 	status := pingStatus(&stats)
@@ -368,8 +363,8 @@ func (p *purr) ping(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case stats.Err != nil:
-		return fmt.Errorf("ping %s port %d (udp): %w", targetName(p.cfg.host, addr), target.Addr.Port(), sys.Cause(stats.Err))
-	case status == statusOK && stats.Lost() > p.cfg.check.maxLoss:
+		return fmt.Errorf("ping %s port %d (udp): %w", targetName(c.host, addr), target.Addr.Port(), sys.Cause(stats.Err))
+	case status == statusOK && stats.Lost() > c.opts.maxLoss:
 		return statusError{statusFailed, fmt.Errorf("%.4g %% of the pings were lost, more than --max-loss", 100*stats.Lost())}
 	case status != statusOK:
 		return statusError{status, saidError{errors.New("no answer")}}
@@ -393,13 +388,13 @@ func pingStatus(s *scan.PingStats) exitStatus {
 // pingAddr returns the address to ping: of several the first that answers one
 // datagram, or the first of all if none does.
 func (s *portScan) pingAddr(ctx context.Context) (netip.Addr, error) {
-	s.resolve(ctx, s.p.cfg.check.hosts)
+	s.lookUp(ctx, s.opts.hosts)
 	q := s.queries[0]
 	if q.err != nil {
 		return netip.Addr{}, q.err
 	}
 	if len(q.addrs) > 1 {
-		o := s.udp
+		o := s.udpOptions
 		o.Sends, o.Wait = []time.Duration{0}, time.Second
 		for _, addr := range q.addrs {
 			target := scan.Target{Host: q.host, Addr: netip.AddrPortFrom(addr.Unmap(), uint16(q.port))}

@@ -21,7 +21,7 @@ import (
 // A scanPrinter prints the queries of a scan: on stdout for --banner, --json
 // and -u, on stderr nc's lines under -v.
 type scanPrinter struct {
-	p          *purr
+	*checker
 	failed     func(error) // ends the scan when stdout fails
 	unresolved string      // the host whose lookup error was printed
 	local      bool        // whether an error of this machine was printed
@@ -29,10 +29,9 @@ type scanPrinter struct {
 
 // print prints one query. It is called for all of them in order, one at a time.
 func (s *scanPrinter) print(q *query) {
-	p := s.p
-	if q.err != nil && q.host != s.unresolved && !p.cfg.waits() {
+	if q.err != nil && q.host != s.unresolved && !s.waits() {
 		s.unresolved = q.host
-		p.log.fail(q.err)
+		s.log.fail(q.err)
 	}
 	for _, r := range q.results {
 		s.ncLine(q, r)
@@ -45,52 +44,50 @@ func (s *scanPrinter) print(q *query) {
 // ncLine prints nc's line about one address. An error of this machine is no
 // news about the port: over TCP it is printed once even without -v.
 func (s *scanPrinter) ncLine(q *query, r *scan.Result) {
-	p := s.p
 	switch {
 	case resultStatus(r) == 0:
-		p.log.sayf("Connection to %s %d port [%s] succeeded!", targetName(q.host, r.Addr.Addr()), q.port, p.cfg.serviceName(q.port))
+		s.log.sayf("Connection to %s %d port [%s] succeeded!", targetName(q.host, r.Addr.Addr()), q.port, s.serviceName(q.port))
 	case r.UDP != nil:
-	case p.cfg.waits(): // the failed tries have been printed, and the last one will be
-	case p.log.level > 0 || r.State == scan.LocalError && !s.local && !p.cfg.pace.json:
+	case s.waits(): // the failed tries have been printed, and the last one will be
+	case s.log.level > 0 || r.State == scan.LocalError && !s.local && !s.json:
 		s.local = true
-		p.log.fail(tcpFailure(q.host, r))
+		s.log.fail(tcpFailure(q.host, r))
 	}
 }
 
 // write prints the query's line on stdout, if it has one.
 func (s *scanPrinter) write(q *query) error {
-	cfg, out := s.p.cfg, s.p.stdout
 	r := q.best()
 	if r == nil {
 		r = &scan.Result{Target: scan.Target{Host: q.host, Addr: netip.AddrPortFrom(netip.Addr{}, uint16(q.port))}, State: scan.LocalError, Err: q.err}
-		if cfg.udp {
+		if s.udp {
 			r.UDP = &scan.Probe{}
 		}
 	}
 	switch {
-	case cfg.pace.json && cfg.udp:
-		return writeUDPJSON(out, r, cfg.check.expect.Given())
-	case cfg.pace.json:
-		return writeTCPJSON(out, r)
-	case cfg.udp && r.Addr.Addr().IsValid():
-		return writeUDP(out, r)
-	case cfg.check.banner && r.State == scan.Open:
-		_, err := fmt.Fprintf(out, "%s %d: %s\n", display.Escape(q.host), q.port, display.Payload(r.Reply, scan.MaxBanner))
+	case s.json && s.udp:
+		return writeUDPJSON(s.stdout, r, s.opts.expect.Given())
+	case s.json:
+		return writeTCPJSON(s.stdout, r)
+	case s.udp && r.Addr.Addr().IsValid():
+		return writeUDP(s.stdout, r)
+	case s.opts.banner && r.State == scan.Open:
+		_, err := fmt.Fprintf(s.stdout, "%s %d: %s\n", display.Escape(q.host), q.port, display.Payload(r.Reply, scan.MaxBanner))
 		return err
 	}
 	return nil
 }
 
-// cause returns the error of a port that is not open. Without --wait-for or
-// --retry it has been printed, or is not wanted without -v.
-func (q *query) cause(cfg *config) error {
+// cause returns the error of a port that is not open. Without waits, which is
+// --wait-for or --retry, it has been printed, or is not wanted without -v.
+func (q *query) cause(waits bool) error {
 	err := q.err
 	if r := q.best(); r != nil && r.UDP != nil {
 		err = udpFailure(q.host, r)
 	} else if r != nil {
 		err = tcpFailure(q.host, r)
 	}
-	if !cfg.waits() {
+	if !waits {
 		return saidError{err}
 	}
 	return err

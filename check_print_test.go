@@ -139,9 +139,7 @@ func TestVerdict(t *testing.T) {
 		{[]*scan.Result{closed, silent, open}, false, 3}, {[]*scan.Result{filtered, silent}, true, 4}, {[]*scan.Result{wrong, open}, false, 5},
 		{[]*scan.Result{wrong, open}, true, 0}, {[]*scan.Result{wrong}, true, 5},
 	} {
-		cfg := &config{}
-		cfg.udp, cfg.check.any = true, c.any
-		s := &portScan{p: &purr{cfg: cfg}}
+		s := &portScan{checker: &checker{dialer: &dialer{netOptions: &netOptions{udp: true}}, opts: checkConfig{any: c.any}}}
 		for _, r := range c.results {
 			q := &query{err: errors.New("not resolved")}
 			if r != nil {

@@ -57,7 +57,6 @@ import (
 	"time"
 
 	"purr/internal/fdio"
-	"purr/internal/payload"
 	"purr/internal/progress"
 	"purr/internal/rate"
 	"purr/internal/sys"
@@ -73,12 +72,12 @@ type purr struct {
 	log    *logger
 	stop   context.CancelCauseFunc // ends the whole run with an error
 
-	copies  func() bool    // whether stdout wants a copy of what is echoed
-	payload payload.Choice // of -zu, with what stdin held
-	limit   *rate.Limiter  // --rate; nil: none
+	copies func() bool   // whether stdout wants a copy of what is echoed
+	limit  *rate.Limiter // --rate; nil: none
 
 	dialer   *dialer
 	listener *listener
+	checker  *checker
 	traffic  traffic
 	progress *progress.Monitor
 	askOnce  sync.Once // for answerStatus
@@ -157,6 +156,7 @@ func newPurr(cfg *config, stdin, stdout *os.File, log *logger, stop context.Canc
 			p.logListenerKey(addr)
 			return p.notifyReady(addr)
 		}}
+	p.checker = &checker{dialer: p.dialer, opts: cfg.check, json: cfg.pace.json, stdin: stdin, stdout: stdout}
 	p.progress = p.newMonitor()
 	p.atExit(p.progress.Close)
 	p.copies = sync.OnceValue(func() bool { return fdio.KindOf(stdout) != fdio.Null })
@@ -218,7 +218,7 @@ func (p *purr) mode(ctx context.Context) error {
 	case len(p.cfg.command) > 0:
 		return p.awaitAndRun(ctx)
 	case p.cfg.zero:
-		return p.check(ctx)
+		return p.checker.check(ctx)
 	case p.cfg.udp && p.cfg.listen:
 		return p.listenPackets(ctx)
 	case p.cfg.udp:

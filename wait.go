@@ -115,7 +115,7 @@ func (d *dialer) dialWithin(ctx context.Context, port int, limit time.Duration) 
 // somebody listens on the Unix socket. For the ports of -z it is check.
 func (p *purr) await(ctx context.Context) error {
 	if p.cfg.zero {
-		return p.check(ctx)
+		return p.checker.check(ctx)
 	}
 	left := p.cfg.ports
 	return p.dialer.retry(ctx, func(ctx context.Context, limit time.Duration) error {
