@@ -38,7 +38,7 @@
 // store.go and its neighbours hash, write, sync and rename it. page.go is what a
 // browser sees.
 //
-// check.go is -z, with scan.go for TCP and probe.go and its neighbours for UDP.
+// check.go is -z: package scan has the engines, package payload the requests.
 // traffic.go, limiter.go and events.go tell and pace all of it.
 package main
 
