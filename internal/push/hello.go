@@ -2,33 +2,186 @@ package push
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
 
-	"purr/internal/offer"
+	"purr/internal/sock"
+	"purr/internal/sys"
+)
+
+// The fields of a hello and its answer, beside Upgrade.
+const (
+	fieldRole    = "Purr"             // the end's own role
+	fieldStream  = "Purr-Stream"      // names a transfer to its further connections
+	fieldDigests = "Want-Repr-Digest" // the digests that the end can compute (RFC 9530, section 4)
+	digests      = "sha-256=10"
 )
 
 // Streams are the transfers under way at one listener, by the names that
 // further connections give. The zero value is ready for use.
-type Streams struct{}
+type Streams struct {
+	mu     sync.Mutex
+	byName map[string]*Conn
+}
+
+// add gives a transfer a name that cannot be guessed.
+func (s *Streams) add(c *Conn) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byName == nil {
+		s.byName = make(map[string]*Conn)
+	}
+	c.name = rand.Text()
+	s.byName[c.name] = c
+}
+
+func (s *Streams) remove(c *Conn) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.byName, c.name)
+}
+
+// find returns the transfer of a name; nil if there is none.
+func (s *Streams) find(name string) *Conn {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.byName[name]
+}
 
 // ErrJoined is returned by Upgrade for a further connection of a transfer
 // under way, which owns it from then on. The handler returns without another
 // word.
 var ErrJoined = errors.New("the connection belongs to a transfer under way")
 
+// ErrNotJoined is returned by Upgrade for a further connection of a transfer
+// that is over, or has enough of them. It was answered already.
+var ErrNotJoined = errors.New("the transfer has no room for a further connection")
+
 // IsHello reports whether a request is the hello of a purr, in any version:
-// Upgrade answers it. Its path is "/".
-func IsHello(r *http.Request) bool { return false }
+// Upgrade answers it.
+func IsHello(r *http.Request) bool {
+	return r.Method == http.MethodPost && r.URL.Path == "/" && r.Header.Get(fieldRole) != "" &&
+		(r.ProtoMajor == 2 || r.Header.Get("Upgrade") != "")
+}
 
 // Upgrade answers the hello of a purr that dialled, and takes the connection
 // over from the HTTP server (http.Hijacker). The Conn reads and writes what the
 // server's listener accepted, and closes it. Every error was answered already:
-// ErrJoined, or an *Error of the kind SameRole (409), OldVersion (426) or Refused
-// (503, by Options.Admit).
+// ErrJoined, ErrNotJoined, or an *Error of the kind SameRole (409), OldVersion
+// (426), Refused (503, by Options.Admit) or Cut.
 func Upgrade(w http.ResponseWriter, r *http.Request, as Role, o Options) (*Conn, error) {
-	return nil, errors.ErrUnsupported
+	w.Header().Set(fieldRole, string(as))
+	asked := Role(r.Header.Get(fieldRole))
+	if r.ProtoMajor != 1 || r.Header.Get("Upgrade") != Protocol || !canHash(r.Header) {
+		w.Header().Set("Upgrade", Protocol)
+		e := errorf(OldVersion, "another version of purr: this one speaks %s", Protocol)
+		return nil, refuse(w, http.StatusUpgradeRequired, e)
+	}
+	switch {
+	case asked == as:
+		return nil, refuse(w, http.StatusConflict, errorf(SameRole, "this end is a %s, too", as))
+	case asked != as.Other():
+		return nil, refuse(w, http.StatusBadRequest, errorf(Violation, "a role that there is not"))
+	}
+	if name := r.Header.Get(fieldStream); name != "" {
+		return nil, o.Streams.join(w, name, as)
+	}
+	if o.Admit != nil {
+		if err := o.Admit(); err != nil {
+			return nil, refuse(w, http.StatusServiceUnavailable, errorf(Refused, "%v", err))
+		}
+	}
+	c := newConn(as, o)
+	st, err := c.hijack(w)
+	if err != nil {
+		return nil, refuse(w, http.StatusInternalServerError, errorf(Violation, "%v", err))
+	}
+	o.Streams.add(c)
+	if err := st.answer(as, c.name); err != nil {
+		o.Streams.remove(c)
+		c.report(st.conn, cut(err, as, c.o.Silence))
+		_ = st.conn.Close()
+		return nil, cut(err, as, c.o.Silence)
+	}
+	c.streams = []*stream{st}
+	st.first = true
+	return c, nil
+}
+
+// canHash reports whether an end can compute the digest that this one does.
+func canHash(h http.Header) bool { return strings.Contains(h.Get(fieldDigests), "sha-256") }
+
+// refuse answers with one line of text, which is the error.
+func refuse(w http.ResponseWriter, code int, e *Error) error {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(code)
+	_, _ = fmt.Fprintln(w, e.Text)
+	return e
+}
+
+// hijack takes the connection of a request over.
+func (c *Conn) hijack(w http.ResponseWriter) (*stream, error) {
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, err
+	}
+	st := c.newStream(conn)
+	ahead, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
+	st.in.replay = slices.Clone(ahead)
+	return st, nil
+}
+
+// answer accepts a hello.
+func (st *stream) answer(as Role, name string) error {
+	head := fmt.Sprintf("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %s\r\n%s: %s\r\n", Protocol, fieldRole, as, fieldDigests, digests)
+	if name != "" {
+		head += fieldStream + ": " + name + "\r\n"
+	}
+	_, err := io.WriteString(st.conn, head+"\r\n")
+	return err
+}
+
+// join makes the connection of a request part of the transfer that it names.
+func (s *Streams) join(w http.ResponseWriter, name string, as Role) error {
+	c := s.find(name)
+	if c == nil || c.role != as || !c.hasRoom() {
+		_ = refuse(w, http.StatusConflict, errorf(Refused, "%v", ErrNotJoined))
+		return ErrNotJoined
+	}
+	st, err := c.hijack(w)
+	if err != nil {
+		return ErrNotJoined
+	}
+	if !c.join(st, func() error { return st.answer(as, "") }) {
+		_ = st.conn.Close()
+		return ErrNotJoined
+	}
+	return ErrJoined
+}
+
+// hasRoom reports whether a further connection may join.
+func (c *Conn) hasRoom() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.closed && !c.ended && len(c.streams) < maxStreams
 }
 
 // Dial says hello on a connection that it takes over, also if it fails. It
@@ -36,22 +189,114 @@ func Upgrade(w http.ResponseWriter, r *http.Request, as Role, o Options) (*Conn,
 // then no name and no byte of a file is sent. The error is an *Error, or the
 // context's cause.
 func Dial(ctx context.Context, conn net.Conn, as Role, o Options) (*Conn, error) {
-	return nil, errors.ErrUnsupported
+	c := newConn(as, o)
+	c.peer = host(conn)
+	st, name, err := c.hello(ctx, conn, "")
+	if err != nil {
+		c.cancel(err)
+		c.report(conn, err)
+		_ = conn.Close()
+		return nil, err
+	}
+	c.name = name
+	st.first = true
+	c.streams = []*stream{st}
+	return c, nil
 }
 
-// Send offers everything in set to the receiver, and returns when the outcome of
-// each file is known. The error is an *Error, or the context's cause; until then
-// every file that was under way has been reported as Cut. Files that failed by
-// themselves are in the Summary.
-func (c *Conn) Send(ctx context.Context, set *offer.Set) (Summary, error) {
-	return Summary{}, errors.ErrUnsupported
+// host is the Host field for a connection: the address, not the name that was
+// typed, for the other end may not know itself by that.
+func host(conn net.Conn) string {
+	remote := sock.AddrPort(conn.RemoteAddr())
+	if !remote.IsValid() {
+		return "localhost"
+	}
+	return netip.AddrPortFrom(remote.Addr().Unmap().WithZone(""), remote.Port()).String()
 }
 
-// Receive stores what the sender offers (dir will be a *store.Store). It returns as
-// Send does.
-func (c *Conn) Receive(ctx context.Context, dir any) (Summary, error) {
-	return Summary{}, errors.ErrUnsupported
+// hello says hello on a connection: the first one if name is empty, else a
+// further one. It returns the name by which further ones can join. The caller
+// closes the connection if it fails.
+func (c *Conn) hello(ctx context.Context, conn net.Conn, name string) (*stream, string, error) {
+	st := c.newStream(conn)
+	st.in.hello(c.o.HelloTimeout)
+	_ = conn.SetWriteDeadline(time.Now().Add(c.o.HelloTimeout))
+	stop := context.AfterFunc(ctx, st.in.stop)
+	req := fmt.Sprintf("POST / HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %s\r\n%s: %s\r\nContent-Length: 0\r\n",
+		c.peer, Protocol, fieldRole, c.role, fieldDigests, digests)
+	if name != "" {
+		req += fieldStream + ": " + name + "\r\n"
+	}
+	_, err := io.WriteString(conn, req+"\r\n") // an error is not the last word: the peer's may have come
+	var resp *http.Response
+	if read, readErr := http.ReadResponse(st.in.Reader, &http.Request{Method: http.MethodPost}); readErr == nil {
+		resp, err = read, c.welcome(read)
+	} else if err == nil || len(st.in.first) > 0 {
+		err = readErr
+	}
+	if !stop() {
+		err = context.Cause(ctx)
+	} else if err != nil {
+		err = st.notPurr(err)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	_ = conn.SetWriteDeadline(time.Time{})
+	st.in.begin()
+	return st, resp.Header.Get(fieldStream), nil
 }
 
-// Close closes all connections.
-func (c *Conn) Close() error { return nil }
+// welcome returns nil if an answer is that of a purr in the other role.
+func (c *Conn) welcome(resp *http.Response) error {
+	role := Role(resp.Header.Get(fieldRole))
+	switch {
+	case resp.StatusCode == http.StatusSwitchingProtocols && resp.Header.Get("Upgrade") == Protocol && role == c.role.Other() && canHash(resp.Header):
+		return nil
+	case role == c.role:
+		return errorf(SameRole, "a %s, too", role)
+	case role != c.role.Other():
+		return errorf(NotPurr, "speaks HTTP")
+	case resp.StatusCode == http.StatusUpgradeRequired || resp.StatusCode == http.StatusSwitchingProtocols:
+		return errorf(OldVersion, "%s", firstLine(resp))
+	}
+	return errorf(Refused, "%s", firstLine(resp))
+}
+
+// firstLine is the line of text that an answer carries, or its status.
+func firstLine(resp *http.Response) string {
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return resp.Status
+	}
+	b, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
+	line, _, _ := strings.Cut(strings.TrimSpace(string(b)), "\n")
+	if line == "" {
+		return resp.Status
+	}
+	return line
+}
+
+// notPurr classifies a peer that has not answered as a purr does, by its first
+// bytes.
+func (st *stream) notPurr(err error) error {
+	var e *Error
+	first := string(st.in.first)
+	closed := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || sys.IsReset(err)
+	switch {
+	case errors.As(err, &e):
+		return err
+	case strings.HasPrefix(first, "purr: this port"):
+		return &Error{Kind: NeedsKey, Text: "expects a key", cause: err}
+	case strings.HasPrefix(first, "HTTP/1"), isHTML(first):
+		return &Error{Kind: NotPurr, Text: "speaks HTTP", cause: err}
+	case first == "" && closed:
+		return &Error{Kind: Mute, Text: "closed the connection without a word", cause: err}
+	}
+	return &Error{Kind: NotHTTP, Text: "does not speak HTTP", cause: err}
+}
+
+// isHTML reports whether a text begins as a page does.
+func isHTML(text string) bool {
+	text = strings.ToLower(text)
+	return strings.HasPrefix(text, "<!doctype html") || strings.HasPrefix(text, "<html")
+}

@@ -90,7 +90,20 @@ type Events interface {
 	Expected(n int64)
 	// Moved reports n bytes of files that were sent or have arrived.
 	Moved(n int)
+	// Single reports that no further connection could be opened: the files go
+	// over those that there are.
+	Single(err error)
 }
+
+// noEvents is for those who do not ask.
+type noEvents struct{}
+
+func (noEvents) Stored(FileEvent)              {}
+func (noEvents) Failed(FileEvent)              {}
+func (noEvents) Resuming(string, int64, int64) {}
+func (noEvents) Expected(int64)                {}
+func (noEvents) Moved(int)                     {}
+func (noEvents) Single(error)                  {}
 
 // A FileEvent describes the outcome of one file, link or directory.
 type FileEvent struct {
@@ -119,13 +132,15 @@ type Summary struct {
 // A Kind classifies failures. A higher one is worse.
 type Kind int
 
-// The kinds. Files have the first four; transfers any but Abandoned.
+// The kinds. A file fails with one of those up to Damaged, a transfer with any
+// but Abandoned and Failed.
 const (
 	OK         Kind = iota
 	Cut             // the connection has ended: the outcome is not known, a retry is safe
 	Abandoned       // the sender did not send it: it changed, cannot be read, or is of a special kind
+	Failed          // the receiver's system failed
 	Refused         // the receiver did not store it, or the listener does not serve this peer
-	Damaged         // the digest differs
+	Damaged         // the digest differs, of a file or of a line
 	Violation       // the peer breaks the protocol
 	OldVersion      // the peer has another version of the protocol
 	SameRole        // both ends send, or both receive
@@ -136,18 +151,20 @@ const (
 )
 
 // An Error is the end of a transfer. Text is the reason, without the peer's
-// name; it may hold bytes of the peer's.
+// name; it may hold bytes of the peer's. Unwrap returns the connection's error, if
+// there is one that is not worded by Text alone.
 type Error struct {
-	Kind Kind
-	Text string
+	Kind  Kind
+	Text  string
+	cause error
+
+	remote bool // the peer has said so, and knows
 }
 
 func (e *Error) Error() string { return e.Text }
 
-func errorf(kind Kind, format string, args ...any) *Error {
-	return &Error{kind, fmt.Sprintf(format, args...)}
-}
+func (e *Error) Unwrap() error { return e.cause }
 
-// A Conn is one transfer after its hello: one to three connections. The caller
-// calls Send or Receive once, as its role demands, and then Close.
-type Conn struct{}
+func errorf(kind Kind, format string, args ...any) *Error {
+	return &Error{Kind: kind, Text: fmt.Sprintf(format, args...)}
+}

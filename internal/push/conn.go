@@ -1,0 +1,301 @@
+package push
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"purr/internal/sys"
+)
+
+// maxStreams is how many connections one transfer has at most.
+const maxStreams = 3
+
+// A Conn is one transfer after its hello: one to three connections. The caller
+// calls Send or Receive once, as its role demands, and then Close.
+type Conn struct {
+	role Role
+	o    Options
+	name string // by which further connections join; "": there are none
+	peer string // the Host field of a hello, at the end that dialled
+
+	ctx    context.Context // ends with the first failure, which is its cause
+	cancel context.CancelCauseFunc
+
+	running sync.WaitGroup // readers, sinks, and what opens further connections
+
+	mu      sync.Mutex
+	changed *sync.Cond
+	streams []*stream     // the first one first
+	begin   func(*stream) // starts a stream, once Send or Receive runs
+	opening int           // further connections that are being opened
+	single  bool          // no further one can be opened
+	ended   bool          // no further one is needed
+	unused  []net.Conn    // opened too late
+	closed  bool
+}
+
+// A stream is one connection of a transfer.
+type stream struct {
+	conn  net.Conn
+	in    *source
+	out   *sink
+	first bool
+	err   error // how reading ended: nil if in order
+
+	outbox // of a sender
+	inbox  // of a receiver
+}
+
+func newConn(as Role, o Options) *Conn {
+	if o.Silence <= 0 {
+		o.Silence = 30 * time.Second
+	}
+	if o.HelloTimeout <= 0 {
+		o.HelloTimeout = 5 * time.Second
+	}
+	if o.Events == nil {
+		o.Events = noEvents{}
+	}
+	c := &Conn{role: as, o: o}
+	c.changed = sync.NewCond(&c.mu)
+	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	return c
+}
+
+// newStream prepares a connection, which the stream takes over.
+func (c *Conn) newStream(conn net.Conn) *stream {
+	return &stream{conn: conn, in: newSource(conn, c.o.Silence), out: newSink(c.ctx, conn, c.o.Rate)}
+}
+
+// keepAlivePause is the time between two keep-alives.
+const keepAlivePause = 10 * time.Second
+
+// run starts all streams, and those that will join, with start.
+func (c *Conn) run(start func(*stream)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.begin = start
+	for _, st := range c.streams {
+		c.startLocked(st)
+	}
+}
+
+func (c *Conn) startLocked(st *stream) {
+	c.running.Go(func() { st.out.run(min(keepAlivePause, c.o.Silence/3)) })
+	c.begin(st)
+}
+
+// addLocked makes a connection part of the transfer.
+func (c *Conn) addLocked(st *stream) {
+	st.first = len(c.streams) == 0
+	c.streams = append(c.streams, st)
+	if c.begin != nil {
+		c.startLocked(st)
+	}
+	c.changed.Broadcast()
+}
+
+// join makes a connection that a peer has opened part of the transfer, and
+// reports whether there is room for it; answered is called first.
+func (c *Conn) join(st *stream, answered func() error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || c.ended || len(c.streams) >= maxStreams || answered() != nil {
+		return false
+	}
+	c.opening = max(0, c.opening-1)
+	c.addLocked(st)
+	return true
+}
+
+// grow opens a further connection, in the background, if there can be one: it
+// dials, or asks the other end to. The caller holds mu.
+func (c *Conn) growLocked() {
+	if c.single || c.ended || c.ctx.Err() != nil || c.name == "" || len(c.streams)+c.opening >= maxStreams {
+		return
+	}
+	if c.o.Dial != nil {
+		c.opening++
+		c.running.Go(c.dialFurther)
+		return
+	}
+	if c.role == Sender && c.o.Streams != nil {
+		c.opening++
+		c.streams[0].out.line(&message{Op: opMore})
+		return
+	}
+	c.single = true
+}
+
+// dialFurther opens a further connection.
+func (c *Conn) dialFurther() {
+	ctx, cancel := context.WithTimeout(c.ctx, c.o.HelloTimeout)
+	defer cancel()
+	conn, err := c.o.Dial(ctx)
+	var st *stream
+	if err == nil {
+		st, _, err = c.hello(ctx, conn, c.name)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.opening--
+	switch {
+	case err != nil:
+		if conn != nil {
+			c.unused = append(c.unused, conn)
+		}
+		if !c.ended && c.ctx.Err() == nil {
+			c.o.Events.Single(err)
+		}
+		c.single = true
+		if c.role == Receiver { // the sender has asked for it
+			c.streams[0].out.line(&message{Op: opSingle})
+		}
+	case c.ctx.Err() != nil || c.ended:
+		c.unused = append(c.unused, conn)
+	default:
+		c.addLocked(st)
+	}
+	c.changed.Broadcast()
+}
+
+// watch ends the transfer when ctx ends, until the returned function is called.
+func (c *Conn) watch(ctx context.Context) (stop func() bool) {
+	context.AfterFunc(c.ctx, c.unblock)
+	return context.AfterFunc(ctx, func() { c.fail(context.Cause(ctx)) })
+}
+
+// fail ends the transfer with an error, unless it has ended.
+func (c *Conn) fail(err error) { c.cancel(err) }
+
+// lingering is how long a receiver whose transfer was cut on one connection
+// reads what has come over the others, for a resume.
+const lingering = time.Second
+
+// unblock ends all reads and writes once the transfer has failed.
+func (c *Conn) unblock() {
+	var e *Error
+	if c.role == Receiver && errors.As(context.Cause(c.ctx), &e) && e.Kind == Cut {
+		time.AfterFunc(lingering, c.stopAll)
+	} else {
+		c.stopAll()
+	}
+	c.mu.Lock() // else what is about to wait would miss it
+	defer c.mu.Unlock()
+	c.changed.Broadcast()
+}
+
+func (c *Conn) stopAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, st := range c.streams {
+		st.stop()
+	}
+	c.changed.Broadcast()
+}
+
+// stop ends reading and writing.
+func (st *stream) stop() {
+	st.in.stop()
+	st.out.stop()
+}
+
+// read hands each message of a stream to handle until the stream ends. ended
+// reports whether an end is in order now, and idle whether the stream was of no
+// use so far.
+func (c *Conn) read(st *stream, handle func(*message) error, ended, idle func() bool) {
+	err := c.readAll(st, handle)
+	switch {
+	case err == io.EOF && ended():
+		<-st.out.done
+		return
+	case c.ctx.Err() == nil && !st.first && idle():
+		st.stop() // the peer has given it up, and the transfer goes on
+	default:
+		var e *Error
+		if !errors.As(err, &e) {
+			e = cut(err, c.role, c.o.Silence)
+		}
+		if e.Kind != Cut && !e.remote {
+			c.tell(st, e)
+		}
+		c.fail(e)
+		st.err = context.Cause(c.ctx)
+		st.stop()
+	}
+	<-st.out.done
+	c.changed.Broadcast()
+}
+
+func (c *Conn) readAll(st *stream, handle func(*message) error) error {
+	for {
+		m, err := st.in.next()
+		if err != nil {
+			return err
+		}
+		if m.Op == opFail {
+			e := m.failed()
+			return &Error{Kind: max(e.Kind, Damaged), Text: "the other end says: " + e.Text, remote: true}
+		}
+		if err := handle(m); err != nil {
+			return err
+		}
+	}
+}
+
+// tell sends the peer why this end ends the transfer, and takes in what comes
+// meanwhile: unread input would reset the line away.
+func (c *Conn) tell(st *stream, e *Error) {
+	st.out.line(&message{Op: opFail, Kind: kindNames[e.Kind], Error: e.Text})
+	st.out.finish()
+	st.in.hello(lingering)
+	st.in.left = 64 << 20
+	_, _ = io.Copy(io.Discard, st.in)
+}
+
+// reason words the end of the transfer for the files under way.
+func (c *Conn) reason() string {
+	var e *Error
+	err := context.Cause(c.ctx)
+	if errors.As(err, &e) {
+		return e.Text
+	}
+	if err == nil {
+		return ""
+	}
+	return "interrupted"
+}
+
+// Close closes all connections of the transfer.
+func (c *Conn) Close() error {
+	c.fail(&Error{Kind: Cut, Text: net.ErrClosed.Error(), cause: net.ErrClosed}) // does nothing after an end in order
+	c.o.Streams.remove(c)
+	c.mu.Lock()
+	closed := c.closed
+	c.closed = true
+	c.mu.Unlock()
+	if closed {
+		return nil
+	}
+	c.running.Wait()
+	var err error
+	for _, st := range c.streams {
+		c.report(st.conn, st.err)
+		err = errors.Join(err, st.conn.Close())
+	}
+	for _, conn := range c.unused {
+		c.report(conn, nil)
+		_ = conn.Close()
+	}
+	return sys.Cause(err)
+}
+
+func (c *Conn) report(conn net.Conn, err error) {
+	if c.o.Closed != nil {
+		c.o.Closed(conn, err)
+	}
+}

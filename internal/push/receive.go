@@ -1,0 +1,377 @@
+package push
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"time"
+
+	"purr/internal/offer"
+	"purr/internal/relpath"
+	"purr/internal/store"
+)
+
+// A receiving is a transfer at the receiver.
+type receiving struct {
+	*Conn
+	count   counters
+	dir     *store.Store
+	came    pathSet                  // what was stored, or is on its way
+	turns   map[string]chan struct{} // the large files on their way, by path; under mu
+	wanted  int                      // the sender's streams; 0: not known yet; under mu
+}
+
+// An inbox is what a receiver has not answered of one stream. Its fields are
+// under the transfer's mu.
+type inbox struct {
+	last     int64 // the highest id
+	used     bool  // whether anything has come
+	uploads  map[int64]*upload
+	large    int // without a result or an abort
+	small    int // without a result, links and directories included
+	content  int64
+	busy     int        // files that are being stored
+	queue    []*message // links and directories
+	tailing  bool       // whether the queue is being worked on
+	end      *totals    // the sender's; nil: not come yet
+	answered bool       // our totals were sent
+}
+
+// Receive stores what the sender offers. It returns as Send does.
+func (c *Conn) Receive(ctx context.Context, dir *store.Store) (Summary, error) {
+	defer c.watch(ctx)()
+	r := &receiving{Conn: c, dir: dir, turns: make(map[string]chan struct{})}
+	c.run(r.start)
+	c.running.Wait()
+	if err := context.Cause(c.ctx); err != nil {
+		return r.count.summary(), err
+	}
+	return r.count.summary(), nil
+}
+
+// start reads the sender's lines of a stream.
+func (r *receiving) start(st *stream) {
+	st.uploads = make(map[int64]*upload)
+	r.running.Go(func() {
+		r.read(st, func(m *message) error { return r.handle(st, m) },
+			func() bool { return r.locked(func() bool { return st.answered }) },
+			func() bool { return r.locked(func() bool { return !st.used }) })
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, u := range st.uploads {
+			u.end(&Error{Kind: Cut, Text: r.reason()})
+		}
+		r.changed.Broadcast()
+	})
+}
+
+func (r *receiving) locked(check func() bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return check()
+}
+
+// handle deals with a line of the sender's, and with the content behind it. It
+// never waits for the stream's writing; what stores a file may hold it up.
+func (r *receiving) handle(st *stream, m *message) error {
+	r.mu.Lock()
+	ended := st.end != nil
+	st.used = true
+	r.mu.Unlock()
+	switch {
+	case ended:
+		return errorf(Violation, "a line behind the end")
+	case m.End != nil:
+		r.finish(st, m.End)
+		return nil
+	}
+	switch m.Op {
+	case opFile, opLink, opDir:
+		if !st.first {
+			return errNoLine
+		}
+		return r.accept(st, m)
+	case opOffer:
+		return r.offered(st, m)
+	case opBlock, opDone, opAbort, opProof:
+		return r.continued(st, m)
+	case opLeft:
+		return r.left(m)
+	case opMore:
+		r.more(st)
+		return nil
+	}
+	return errNoLine
+}
+
+// more opens a further connection, or tells the sender that there is none.
+func (r *receiving) more(st *stream) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := r.opening
+	if r.growLocked(); r.opening == before {
+		st.out.line(&message{Op: opSingle})
+	}
+}
+
+// left reports a file that the sender does not send.
+func (r *receiving) left(m *message) error {
+	path, err := m.path()
+	if err != nil {
+		return err
+	}
+	r.count.failed(Abandoned)
+	r.o.Events.Failed(FileEvent{Path: path, Kind: Abandoned, Reason: m.Error})
+	return nil
+}
+
+// checkID reports a new id that is not higher than the last one.
+func (st *stream) checkID(id int64) error {
+	if id <= st.last {
+		return errorf(Violation, "an id that is not new")
+	}
+	st.last = id
+	return nil
+}
+
+// accept takes in a small file, a link or a directory.
+func (r *receiving) accept(st *stream, m *message) error {
+	path, err := m.path()
+	if err == nil {
+		err = r.admit(st, m)
+	}
+	if err != nil {
+		return err
+	}
+	if m.Op != opFile {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		st.queue = append(st.queue, m)
+		if !st.tailing {
+			st.tailing = true
+			r.running.Go(func() { r.tail(st) })
+		}
+		return nil
+	}
+	r.o.Events.Expected(m.Size)
+	content := make([]byte, m.N)
+	if _, err := io.ReadFull(st.in, content); err != nil {
+		return err
+	}
+	r.o.Events.Moved(len(content))
+	r.locked(func() bool { st.busy++; return true })
+	r.running.Go(func() {
+		s, err := r.keep(m, path, content)
+		r.locked(func() bool {
+			st.busy--
+			r.releaseSmall(st, m)
+			return true
+		})
+		r.answer(st, m.ID, path, s, 0, time.Time{}, err)
+	})
+	return nil
+}
+
+// admit checks a line about something small against the flow limits.
+func (r *receiving) admit(st *stream, m *message) error {
+	if m.Op == opFile && (int64(m.N) != m.Size || m.Size > offer.SmallFile || len(m.Digest) == 0) {
+		return errorf(Violation, "a file of %d bytes behind its line", m.Size)
+	}
+	if m.Op != opFile && (m.N != 0 || m.Size != 0) {
+		return errNoLine
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	st.small++
+	st.content += m.Size
+	if st.small > maxSmall || st.content > maxContent {
+		return errorf(Violation, "more files under way than the receiver takes")
+	}
+	return st.checkID(m.ID)
+}
+
+func (r *receiving) releaseSmall(st *stream, m *message) {
+	st.small--
+	st.content -= m.Size
+	r.changed.Broadcast()
+}
+
+// file is what a line says of a file.
+func (m *message) file(path string) store.File {
+	return store.File{Path: path, Size: m.Size, Mode: fs.FileMode(m.Mode) | store.ModeGiven, ModTime: m.modTime(), Digest: m.Digest}
+}
+
+// keep stores a small file.
+func (r *receiving) keep(m *message, path string, content []byte) (*store.Stored, error) {
+	if !r.came.add(path) {
+		return nil, errTwice
+	}
+	defer openSlot()()
+	up, there, err := r.dir.Begin(m.file(path))
+	if there != nil || err != nil {
+		return there, err
+	}
+	if err := up.Receive(bytes.NewReader(content), func(int) {}); err != nil {
+		up.Abort()
+		return nil, err
+	}
+	return up.Commit(m.Digest)
+}
+
+// errTwice refuses a path that came before in the same transfer: which of the
+// two is meant?
+var errTwice = errorf(Refused, "sent twice")
+
+// answer reports, counts and sends the outcome of a file.
+func (r *receiving) answer(st *stream, id int64, path string, s *store.Stored, offset int64, begun time.Time, err error) {
+	m := &message{Op: opResult, ID: id, Result: resultFailed}
+	if err != nil {
+		e := FileEvent{Path: path, Kind: Failed, Reason: err.Error()}
+		var refused *store.Error
+		var own *Error
+		switch {
+		case errors.As(err, &refused):
+			e.Kind = storeKind(refused.Kind)
+		case errors.As(err, &own):
+			e.Kind = own.Kind
+		}
+		m.Kind, m.Error = kindNames[e.Kind], e.Reason
+		r.count.failed(e.Kind)
+		r.o.Events.Failed(e)
+		st.out.line(m)
+		return
+	}
+	m.Result = resultStored
+	if s.Identical {
+		m.Result = resultIdentical
+	}
+	if s.Path != path {
+		m.As = relpath.Escape(s.Path)
+	}
+	m.Size, m.Digest = s.Size, s.Digest
+	r.count.stored(s.Size)
+	r.o.Events.Stored(FileEvent{Path: path, As: s.Path, Size: s.Size, Digest: s.Digest, Identical: s.Identical, Offset: offset, Begun: begun})
+	st.out.line(m)
+}
+
+func storeKind(k store.Kind) Kind {
+	switch k {
+	case store.Mismatch:
+		return Damaged
+	case store.Unsynced:
+		return Cut
+	}
+	return Refused
+}
+
+// tail makes links and directories, each after all files that came before it.
+func (r *receiving) tail(st *stream) {
+	for {
+		r.mu.Lock()
+		for st.busy > 0 {
+			r.changed.Wait()
+		}
+		if len(st.queue) == 0 || r.ctx.Err() != nil {
+			st.tailing = false
+			r.changed.Broadcast()
+			r.mu.Unlock()
+			return
+		}
+		m := st.queue[0]
+		st.queue = st.queue[1:]
+		r.mu.Unlock()
+		r.make(st, m)
+	}
+}
+
+// make makes a link or a directory.
+func (r *receiving) make(st *stream, m *message) {
+	path, err := m.path()
+	if m.Op == opLink {
+		var target string
+		if target, err = relpath.Unescape(m.Target); err == nil {
+			err = r.dir.Symlink(path, target)
+		}
+	} else if err == nil {
+		err = r.dir.Mkdir(path, fs.FileMode(m.Mode)|store.ModeGiven, m.modTime())
+	}
+	r.locked(func() bool { r.releaseSmall(st, m); return true })
+	if err != nil {
+		r.answer(st, m.ID, path, nil, 0, time.Time{}, err)
+		return
+	}
+	st.out.line(&message{Op: opResult, ID: m.ID, Result: resultStored})
+}
+
+// finish ends a stream once everything that came over it is answered; the first
+// one with the summary of the transfer, after all others.
+func (r *receiving) finish(st *stream, end *totals) {
+	r.mu.Lock()
+	st.end = end
+	if st.first {
+		r.wanted = end.Streams
+	}
+	r.changed.Broadcast()
+	r.mu.Unlock()
+	r.running.Go(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for !r.finishable(st) && r.ctx.Err() == nil {
+			r.changed.Wait()
+		}
+		if r.ctx.Err() != nil {
+			return
+		}
+		r.count.add(end)
+		totals := &totals{}
+		if st.first {
+			r.ended = true
+			r.mu.Unlock()
+			r.sync()
+			r.mu.Lock()
+			totals = r.count.totals()
+		}
+		st.answered = true
+		st.out.line(&message{End: totals})
+		st.out.finish()
+		r.changed.Broadcast()
+		for _, other := range r.streams {
+			if st.first && !other.used { // the sender has no use for it
+				other.stop()
+			}
+		}
+	})
+}
+
+// finishable reports whether everything that came over a stream is answered,
+// and for the first one whether all others of the sender's are. The caller holds
+// mu.
+func (r *receiving) finishable(st *stream) bool {
+	if st.busy > 0 || st.tailing || len(st.uploads) > 0 {
+		return false
+	}
+	if !st.first {
+		return true
+	}
+	answered := 0
+	for _, other := range r.streams {
+		if other == st || other.answered {
+			answered++
+		} else if other.used {
+			return false
+		}
+	}
+	return answered >= r.wanted
+}
+
+// sync brings the names of directories and links onto stable storage, as those
+// of files are already.
+func (r *receiving) sync() {
+	if err := r.dir.Sync(); err != nil {
+		r.count.failed(Refused)
+		r.o.Events.Failed(FileEvent{Kind: Failed, Reason: err.Error()})
+	}
+}
+

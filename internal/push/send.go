@@ -1,0 +1,596 @@
+package push
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"purr/internal/digest"
+	"purr/internal/offer"
+	"purr/internal/relpath"
+)
+
+// A sending is a transfer at the sender.
+type sending struct {
+	*Conn
+	count counters
+	set   *offer.Set
+	large chan struct{}       // holds one for each large file under way
+	small *semaphore.Weighted // the small files without a result
+	files sync.WaitGroup      // what sends them
+	batch batch
+}
+
+// smallCost is what a small file counts for beside its bytes, so that at most
+// maxSmall of them are under way.
+const smallCost = maxContent / maxSmall
+
+// An outbox is what a sender has sent over one stream and has no result of.
+type outbox struct {
+	order  sync.Mutex // held while a line with a new id is added: ids rise
+	boxMu  sync.Mutex
+	lastID int64
+	sent   map[int64]*sent
+	gone   map[int64]bool // aborted ids, whose result may be on its way
+	load   int  // large files; under the transfer's mu
+	ending bool // the receiver's totals have come; its reader's
+}
+
+// A sent file, link or directory.
+type sent struct {
+	offer.Entry
+	sum     []byte        // its SHA-256; of a large file once it is known
+	begun   time.Time     // zero: nothing of it was sent
+	answers chan *message // to a large file; nil: the reader deals with the result
+}
+
+// add remembers what is going to be sent and returns its id.
+func (b *outbox) add(f *sent) int64 {
+	b.boxMu.Lock()
+	defer b.boxMu.Unlock()
+	if b.sent == nil {
+		b.sent = make(map[int64]*sent)
+	}
+	b.lastID++
+	b.sent[b.lastID] = f
+	return b.lastID
+}
+
+// take forgets a file of which no more is expected.
+func (b *outbox) take(id int64) {
+	b.boxMu.Lock()
+	defer b.boxMu.Unlock()
+	delete(b.sent, id)
+}
+
+// abort forgets a file that the receiver may have given its result already.
+func (b *outbox) abort(id int64) {
+	b.boxMu.Lock()
+	defer b.boxMu.Unlock()
+	delete(b.sent, id)
+	if b.gone == nil {
+		b.gone = make(map[int64]bool)
+	}
+	b.gone[id] = true
+}
+
+// pending returns how many files have no result; -1 if nothing was sent at all.
+func (b *outbox) pending() int {
+	b.boxMu.Lock()
+	defer b.boxMu.Unlock()
+	if b.lastID == 0 {
+		return -1
+	}
+	return len(b.sent)
+}
+
+// update changes what is known of a file.
+func (b *outbox) update(change func()) {
+	b.boxMu.Lock()
+	defer b.boxMu.Unlock()
+	change()
+}
+
+// Send offers everything in set to the receiver, and returns when the outcome of
+// each file is known. The error is an *Error, or the context's cause; until then
+// every file that was under way has been reported as Cut. Files that failed by
+// themselves are in the Summary.
+func (c *Conn) Send(ctx context.Context, set *offer.Set) (Summary, error) {
+	defer c.watch(ctx)()
+	s := &sending{Conn: c, set: set, large: make(chan struct{}, maxLarge), small: semaphore.NewWeighted(maxContent)}
+	c.run(s.start)
+	links, err := set.Walk(offer.Files, s.file)
+	if err == nil {
+		err = s.sendBatch()
+	}
+	s.files.Wait() // large files have their results then
+	if err == nil {
+		err = s.tail(links)
+	}
+	if err == nil {
+		s.end()
+	}
+	c.running.Wait()
+	s.files.Wait()
+	if err := context.Cause(c.ctx); err != nil {
+		s.unconfirmed()
+		return s.count.summary(), err
+	}
+	return s.count.summary(), nil
+}
+
+// end sends the totals over every stream. No stream joins from then on.
+func (s *sending) end() {
+	s.Conn.mu.Lock()
+	defer s.Conn.mu.Unlock()
+	s.ended = true
+	for i, st := range s.streams {
+		t := &totals{Worst: kindNames[s.count.summary().Worst]}
+		if i == 0 {
+			t.Streams = len(s.streams)
+		}
+		st.out.line(&message{End: t})
+	}
+}
+
+// unconfirmed reports the files that were sent, in whole or part, and have no
+// result.
+func (s *sending) unconfirmed() {
+	for _, st := range s.streams {
+		for _, id := range slices.Sorted(maps.Keys(st.sent)) {
+			if f := st.sent[id]; !f.begun.IsZero() {
+				s.o.Events.Failed(FileEvent{Path: f.Path, Size: f.Size, Kind: Cut, Reason: s.reason()})
+			}
+		}
+	}
+}
+
+// start reads the receiver's lines of a stream.
+func (s *sending) start(st *stream) {
+	s.running.Go(func() {
+		s.read(st, func(m *message) error { return s.handle(st, m) },
+			func() bool { return st.ending },
+			func() bool { return st.pending() < 0 && !st.ending })
+	})
+}
+
+// handle deals with a line of the receiver's. It never waits for the stream's
+// writing.
+func (s *sending) handle(st *stream, m *message) error {
+	switch {
+	case st.ending:
+		return errorf(Violation, "a line behind the end")
+	case m.End != nil:
+		if st.pending() > 0 {
+			return errorf(Violation, "an end without an answer about every file")
+		}
+		st.ending = true
+		s.count.add(m.End)
+		st.out.finish()
+		return nil
+	case m.Op == opSingle:
+		s.Conn.mu.Lock()
+		defer s.Conn.mu.Unlock()
+		s.single, s.opening = true, 0
+		s.changed.Broadcast()
+		return nil
+	case m.Op != opWant && m.Op != opSame && m.Op != opResult:
+		return errNoLine
+	}
+	st.boxMu.Lock()
+	f, gone := st.sent[m.ID], st.gone[m.ID]
+	if f != nil && f.answers == nil {
+		delete(st.sent, m.ID)
+	}
+	delete(st.gone, m.ID)
+	st.boxMu.Unlock()
+	switch {
+	case gone:
+		return nil
+	case f == nil:
+		return errorf(Violation, "an answer about a file that was not sent")
+	case f.answers == nil && m.Op == opResult:
+		s.small.Release(smallCost + f.Size)
+		s.result(f, m, 0)
+		return nil
+	case f.answers == nil:
+		return errNoLine
+	}
+	select {
+	case f.answers <- m:
+		return nil
+	default:
+		return errorf(Violation, "too many answers about a file")
+	}
+}
+
+// errNotSent is a result whose digest is not that of what was sent.
+var errNotSent = errorf(Damaged, "digest mismatch: what is stored there is not what was sent")
+
+// result reports and counts an outcome. The transfer of the file began at
+// offset.
+func (s *sending) result(f *sent, m *message, offset int64) {
+	e := FileEvent{Path: f.Path, As: f.Path, Size: f.Size, Digest: f.sum, Offset: offset}
+	regular := f.Mode.IsRegular()
+	if as, err := relpath.Unescape(m.As); err == nil && as != "" {
+		e.As = as
+	}
+	var why *Error
+	switch {
+	case m.Result == resultFailed:
+		why = m.failed()
+	case m.Result != resultStored && m.Result != resultIdentical || regular && (f.sum == nil || !bytes.Equal(m.Digest, f.sum)):
+		why = errNotSent
+	case regular:
+		e.Identical = m.Result == resultIdentical
+		e.Begun = f.begun
+		s.count.stored(f.Size)
+		s.o.Events.Stored(e)
+	}
+	if why != nil {
+		e.Kind, e.Reason = why.Kind, why.Text
+		s.count.failed(e.Kind)
+		s.o.Events.Failed(e)
+	}
+}
+
+// A batch is small files that one goroutine sends: to start one for each takes
+// as long as to send it.
+type batch struct {
+	files []offer.Entry
+	bytes int64
+}
+
+// add reports whether the batch is to be sent now.
+func (b *batch) add(e offer.Entry) (full bool) {
+	b.files = append(b.files, e)
+	b.bytes += e.Size
+	return len(b.files) >= 16 || b.bytes >= offer.SmallFile
+}
+
+// file sends a file that a walk has found, in the background.
+func (s *sending) file(e offer.Entry, skipped error) error {
+	if s.ctx.Err() != nil {
+		return context.Cause(s.ctx)
+	}
+	switch {
+	case skipped != nil:
+		s.leave(e.Path, skipped)
+		return nil
+	case e.Size > offer.SmallFile:
+		return s.startLarge(e.Path)
+	}
+	if full := s.batch.add(e); !full {
+		return nil
+	}
+	return s.sendBatch()
+}
+
+// leave reports a file that is not sent, here and to the receiver.
+func (s *sending) leave(path string, why error) {
+	s.count.failed(Abandoned)
+	s.o.Events.Failed(FileEvent{Path: path, Kind: Abandoned, Reason: why.Error()})
+	s.streams[0].out.line(&message{Op: opLeft, Path: relpath.Escape(path), Kind: kindNames[Abandoned], Error: why.Error()})
+}
+
+// sendBatch sends the small files that were found so far.
+func (s *sending) sendBatch() error {
+	files := s.batch.files
+	s.batch = batch{}
+	if len(files) == 0 {
+		return nil
+	}
+	if s.acquire(0) != nil { // so that the walk is not far ahead
+		return context.Cause(s.ctx)
+	}
+	s.files.Go(func() {
+		s.small.Release(smallCost)
+		for _, e := range files {
+			if s.sendSmall(e) != nil {
+				return
+			}
+		}
+	})
+	return nil
+}
+
+// acquire waits until a small file of so many bytes may be under way.
+func (s *sending) acquire(size int64) error { return s.small.Acquire(s.ctx, smallCost+size) }
+
+// sendSmall sends a small file behind its line, read once more if it changed
+// meanwhile. An error means that the transfer has ended.
+func (s *sending) sendSmall(listed offer.Entry) error {
+	if err := s.acquire(listed.Size); err != nil {
+		return err
+	}
+	e, content, sum, err := s.readTwice(listed.Path)
+	if err != nil || content == nil || e.Size != listed.Size {
+		s.small.Release(smallCost + listed.Size)
+		switch {
+		case err != nil:
+			s.leave(listed.Path, err)
+			return nil
+		case content == nil: // it has grown
+			return s.startLarge(listed.Path)
+		}
+		if err := s.acquire(e.Size); err != nil {
+			return err
+		}
+	}
+	m := fileMessage(opFile, e)
+	m.Digest = sum
+	err = s.streams[0].sendFile(m, content, &sent{Entry: e, sum: sum, begun: time.Now()})
+	if err == nil {
+		s.o.Events.Moved(len(content))
+	}
+	return err
+}
+
+// readTwice reads a small file, and once more if it changes meanwhile.
+func (s *sending) readTwice(path string) (e offer.Entry, content, sum []byte, err error) {
+	defer openSlot()()
+	for range 2 {
+		if e, content, sum, err = s.set.Read(path); !errors.As(err, new(offer.ChangedError)) {
+			break
+		}
+	}
+	return e, content, sum, err
+}
+
+// sendFile writes a small file; ids are written in their order.
+func (st *stream) sendFile(m *message, content []byte, f *sent) error {
+	if err := st.out.room(); err != nil {
+		return err
+	}
+	st.order.Lock()
+	defer st.order.Unlock()
+	m.ID = st.add(f)
+	return st.out.file(m, content)
+}
+
+// sendLine writes a message about something new; ids are written in their order.
+func (st *stream) sendLine(m *message, f *sent) (id int64) {
+	st.order.Lock()
+	defer st.order.Unlock()
+	m.ID = st.add(f)
+	st.out.line(m)
+	return m.ID
+}
+
+func fileMessage(what op, e offer.Entry) *message {
+	return &message{Op: what, Path: relpath.Escape(e.Path), Size: e.Size, Mode: uint32(e.Mode & fs.ModePerm), Mtime: mtime(e.ModTime)}
+}
+
+// tail sends the links, if there are any, and the directories.
+func (s *sending) tail(links bool) error {
+	visit := func(e offer.Entry, _ error) error {
+		if err := s.acquire(0); err != nil {
+			return err
+		}
+		m := fileMessage(opDir, e)
+		if !e.Mode.IsDir() {
+			m = &message{Op: opLink, Path: m.Path, Target: relpath.Escape(e.Target)}
+		}
+		s.streams[0].sendLine(m, &sent{Entry: e})
+		return nil
+	}
+	if links {
+		if _, err := s.set.Walk(offer.Links, visit); err != nil {
+			return err
+		}
+	}
+	_, err := s.set.Walk(offer.Dirs, visit)
+	return err
+}
+
+// startLarge sends a large file in the background, as soon as not too many are
+// under way.
+func (s *sending) startLarge(path string) error {
+	select {
+	case s.large <- struct{}{}:
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
+	}
+	s.files.Go(func() {
+		defer func() { <-s.large }()
+		st := s.pick()
+		defer s.drop(st)
+		defer openSlot()()
+		err := s.sendLarge(st, path)
+		if errors.As(err, new(offer.ChangedError)) {
+			err = s.sendLarge(st, path)
+		}
+		if err != nil {
+			s.leave(path, err)
+		}
+	})
+	return nil
+}
+
+// patience is how long a large file waits for a further connection to be
+// opened before it goes over one that others use.
+const patience = time.Second
+
+// pick returns the stream with the fewest large files. If each of them has one,
+// a further one is opened first, if possible.
+func (s *sending) pick() *stream {
+	c := s.Conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	late := false
+	for {
+		st := slices.MinFunc(c.streams, func(a, b *stream) int { return a.load - b.load })
+		if st.load > 0 && !late {
+			c.growLocked()
+		}
+		if st.load == 0 || late || c.opening == 0 || c.ctx.Err() != nil {
+			st.load++
+			return st
+		}
+		timer := time.AfterFunc(patience, func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			late = true
+			c.changed.Broadcast()
+		})
+		c.changed.Wait()
+		timer.Stop()
+	}
+}
+
+// drop ends the use of a stream.
+func (s *sending) drop(st *stream) {
+	s.Conn.mu.Lock()
+	defer s.Conn.mu.Unlock()
+	st.load--
+}
+
+// sendLarge offers a large file and sends what the receiver has not. The error
+// is why the file cannot be sent; nil where its outcome was reported, and where
+// the transfer has ended.
+func (s *sending) sendLarge(st *stream, path string) error {
+	file, err := s.set.OpenListed(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	f := &sent{Entry: file.Entry, answers: make(chan *message, 3)}
+	t := &transmission{s: s, st: st, file: file, f: f}
+	t.id = st.sendLine(fileMessage(opOffer, f.Entry), f)
+	if err = t.run(); err == nil || s.ctx.Err() != nil {
+		return nil
+	}
+	st.abort(t.id)
+	st.out.line(&message{Op: opAbort, ID: t.id})
+	return err
+}
+
+// A transmission is a large file on its way.
+type transmission struct {
+	s    *sending
+	st   *stream
+	file *offer.File
+	f    *sent
+	id   int64
+}
+
+// run returns nil once the outcome was reported, or the transfer has ended; else
+// why the file cannot be sent.
+func (t *transmission) run() error {
+	m := t.answer()
+	if m != nil && m.Op == opSame {
+		d, err := t.hash(t.f.Size)
+		if err != nil {
+			return err
+		}
+		sum := d.Sum()
+		t.st.update(func() { t.f.sum = sum })
+		t.st.out.line(&message{Op: opProof, ID: t.id, Digest: sum})
+		m = t.answer()
+	}
+	switch {
+	case m == nil:
+		return nil
+	case m.Op == opResult:
+		t.conclude(m, 0)
+		return nil
+	case m.Op == opSame:
+		t.s.fail(errNoLine)
+		return nil
+	}
+	offset, d, err := t.compare(m)
+	if err != nil {
+		return err
+	}
+	return t.blocks(offset, d)
+}
+
+// hash hashes the beginning of the file, unless the transfer ends.
+func (t *transmission) hash(n int64) (*digest.Hasher, error) {
+	return t.file.Hash(n, func(int) error { return context.Cause(t.s.ctx) })
+}
+
+// answer waits for the receiver's next line about the file; nil if the transfer
+// ends.
+func (t *transmission) answer() *message {
+	select {
+	case m := <-t.f.answers:
+		return m
+	case <-t.s.ctx.Done():
+		return nil
+	}
+}
+
+// conclude reports the result, of which the transfer began at an offset. The
+// receiver drops what else comes of the file up to its abort or end.
+func (t *transmission) conclude(m *message, offset int64) {
+	t.st.take(t.id)
+	t.s.result(t.f, m, offset)
+}
+
+// compare returns the offset to go on from: behind what the receiver has if
+// that is how the file begins, which d has hashed then, else 0.
+func (t *transmission) compare(want *message) (offset int64, d *digest.Hasher, err error) {
+	if want.At == 0 || want.At > t.f.Size || t.s.o.NoResume {
+		return 0, nil, nil
+	}
+	if d, err = t.hash(want.At); err != nil {
+		return 0, nil, err
+	}
+	if bytes.Equal(d.Mark(), want.Digest) {
+		t.s.o.Events.Resuming(t.f.Path, want.At, t.f.Size)
+		return want.At, d, nil
+	}
+	d.Sum()
+	return 0, nil, nil
+}
+
+// blocks sends the file from an offset on, and waits for the result.
+func (t *transmission) blocks(offset int64, d *digest.Hasher) error {
+	body, err := t.file.Body(offset, d, blockRoom)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	t.st.update(func() { t.f.begun = time.Now() })
+	most := t.s.o.Rate.Chunk(maxBlock)
+	for at := offset; ; {
+		block, err := body.Next(most)
+		if err != nil {
+			break
+		}
+		err = t.st.out.block(&message{Op: opBlock, ID: t.id, At: at}, block)
+		body.Put(block)
+		if err != nil {
+			<-t.s.ctx.Done() // the reader finds out why
+			return nil
+		}
+		n := len(block) - blockRoom
+		at += int64(n)
+		t.s.o.Events.Moved(n)
+		select {
+		case m := <-t.f.answers: // before the end: it is stored nowhere
+			t.conclude(m, offset)
+			t.st.out.line(&message{Op: opAbort, ID: t.id})
+			return nil
+		default:
+		}
+	}
+	sum, err := body.Sum()
+	if err != nil {
+		return err
+	}
+	t.st.update(func() { t.f.sum = sum })
+	t.st.out.line(&message{Op: opDone, ID: t.id, At: t.f.Size, Digest: sum})
+	if m := t.answer(); m != nil {
+		t.conclude(m, offset)
+	}
+	return nil
+}

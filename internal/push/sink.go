@@ -1,0 +1,222 @@
+package push
+
+import (
+	"context"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"purr/internal/rate"
+	"purr/internal/sock"
+)
+
+// A sink writes to one connection. Lines are collected, and go before blocks.
+type sink struct {
+	conn net.Conn
+	out  io.Writer // conn, slowed down by the rate
+	wake chan struct{}
+	done chan struct{} // closed when run has ended
+
+	socket sync.Mutex // held while something is written
+	spare  []byte     // the buffer that was written last; under socket
+
+	mu      sync.Mutex
+	drained *sync.Cond // pending was taken, or writing has failed
+	pending []byte     // lines, and small files behind theirs
+	over    bool       // finish was called: nothing is added
+	err     error      // of the first failed write: later ones are dropped
+}
+
+// sinkBuffer is how much may be pending before a small file waits.
+const sinkBuffer = 256 << 10
+
+// newSink prepares writing; ctx ends what the rate keeps waiting. run does it.
+func newSink(ctx context.Context, conn net.Conn, limit *rate.Limiter) *sink {
+	s := &sink{conn: conn, out: conn, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	if limit != nil {
+		s.out = &rate.Writer{Writer: conn, Limit: limit, Admit: func(n int) error { return limit.Wait(ctx, n) }}
+	}
+	s.drained = sync.NewCond(&s.mu)
+	return s
+}
+
+// run writes what is pending, and a keep-alive in each pause, until writing has
+// failed or everything is written after finish: then it half-closes the
+// connection.
+func (s *sink) run(pause time.Duration) {
+	defer close(s.done)
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.wake:
+			if s.drain() {
+				return
+			}
+		case <-tick.C:
+			s.keepAlive()
+		}
+	}
+}
+
+// drain writes what is pending, and reports whether that was the last.
+func (s *sink) drain() (last bool) {
+	s.socket.Lock()
+	defer s.socket.Unlock()
+	s.mu.Lock()
+	last = s.over
+	s.mu.Unlock()
+	if s.flush() != nil {
+		return true
+	}
+	if last {
+		_ = halfClose(s.conn)
+	}
+	return last
+}
+
+// keepAlive writes an empty line, which is no part of the rate, unless something
+// is being written.
+func (s *sink) keepAlive() {
+	if !s.socket.TryLock() {
+		return
+	}
+	defer s.socket.Unlock()
+	s.mu.Lock()
+	ended := s.over || s.err != nil
+	s.mu.Unlock()
+	if !ended {
+		if _, err := s.conn.Write([]byte("\n")); err != nil {
+			s.fail(err)
+		}
+	}
+}
+
+// line adds a message. It never waits; the flow limits bound what is pending.
+func (s *sink) line(m *message) {
+	line := encode(m)
+	s.mu.Lock()
+	if !s.over && s.err == nil {
+		s.pending = append(s.pending, line...)
+	}
+	s.mu.Unlock()
+	s.wakeUp()
+}
+
+func (s *sink) wakeUp() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// room waits until there is room for a small file.
+func (s *sink) room() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.pending) > sinkBuffer && s.err == nil {
+		s.drained.Wait()
+	}
+	return s.err
+}
+
+// file adds a message and the content behind it. It never waits.
+func (s *sink) file(m *message, content []byte) error {
+	m.N = len(content)
+	line := encode(m)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return s.err
+	}
+	s.pending = append(append(s.pending, line...), content...)
+	s.wakeUp()
+	return nil
+}
+
+// blockRoom is the room in front of a block's content that its line needs.
+const blockRoom = 128
+
+// block writes a message and the block that it is about, whose content begins
+// after blockRoom.
+func (s *sink) block(m *message, block []byte) error {
+	m.N = len(block) - blockRoom
+	line := encode(m)
+	begin := blockRoom - len(line)
+	copy(block[begin:], line)
+	s.socket.Lock()
+	defer s.socket.Unlock()
+	if err := s.flush(); err != nil {
+		return err
+	}
+	return s.write(block[begin:])
+}
+
+// flush writes what is pending. The caller holds socket.
+func (s *sink) flush() error {
+	for {
+		s.mu.Lock()
+		pending, err := s.pending, s.err
+		s.pending = s.spare[:0]
+		s.mu.Unlock()
+		s.drained.Broadcast()
+		s.spare = pending
+		if err != nil || len(pending) == 0 {
+			return err
+		}
+		if err := s.write(pending); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *sink) write(b []byte) error {
+	_, err := s.out.Write(b)
+	if err != nil {
+		s.fail(err)
+	}
+	return err
+}
+
+// fail ends the writing. The connection's reader finds out why, and first reads
+// what the peer has sent before.
+func (s *sink) fail(err error) {
+	s.mu.Lock()
+	if s.err == nil {
+		s.err = err
+	}
+	s.mu.Unlock()
+	s.drained.Broadcast()
+	s.wakeUp()
+}
+
+// stop ends a write under way, and all later ones.
+func (s *sink) stop() {
+	s.fail(net.ErrClosed)
+	_ = s.conn.SetWriteDeadline(time.Unix(1, 0))
+}
+
+// finish lets run write what is pending, and half-close the connection. Nothing
+// can be written afterwards. It does not wait.
+func (s *sink) finish() {
+	s.mu.Lock()
+	s.over = true
+	s.mu.Unlock()
+	s.wakeUp()
+}
+
+// halfClose ends this end's direction of a connection, or of the one that it
+// wraps.
+func halfClose(c net.Conn) error {
+	for {
+		if _, ok := c.(sock.HalfCloser); ok {
+			return sock.HalfClose(c)
+		}
+		over, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nil
+		}
+		c = over.NetConn()
+	}
+}

@@ -1,0 +1,95 @@
+package push
+
+import (
+	"hash/maphash"
+	"sync"
+
+	"purr/internal/sys"
+)
+
+// slots holds one element for each file that is open, of all transfers: a file
+// takes several descriptors, with the directories on the way to it.
+var slots = sync.OnceValue(func() chan struct{} {
+	const perFile = 8
+	most := 512
+	if n := sys.DescriptorLimit(); n > 0 {
+		most = min(most, max(1, n/perFile))
+	}
+	return make(chan struct{}, most)
+})
+
+// openSlot waits until a file may be opened. The caller calls the returned
+// function when it is closed.
+func openSlot() (release func()) {
+	slots() <- struct{}{}
+	return func() { <-slots() }
+}
+
+// A pathSet remembers paths by their sums: a million of them stay small, and
+// two with the same sum would be no more than a refusal.
+type pathSet struct {
+	mu   sync.Mutex
+	seed maphash.Seed
+	sums map[uint64]struct{}
+}
+
+// add reports whether path is new to the set.
+func (s *pathSet) add(path string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sums == nil {
+		s.seed, s.sums = maphash.MakeSeed(), make(map[uint64]struct{})
+	}
+	sum := maphash.String(s.seed, path)
+	_, there := s.sums[sum]
+	s.sums[sum] = struct{}{}
+	return !there
+}
+
+// remove lets path be added again.
+func (s *pathSet) remove(path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sums, maphash.String(s.seed, path))
+}
+
+// counters add up a transfer.
+type counters struct {
+	mu  sync.Mutex
+	sum Summary
+}
+
+// stored counts a file that is where it should be.
+func (c *counters) stored(bytes int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sum.Files++
+	c.sum.Bytes += bytes
+}
+
+// failed counts a failure. Both ends count the same ones.
+func (c *counters) failed(kind Kind) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sum.Worst = max(c.sum.Worst, kind)
+}
+
+// summary returns what was counted so far.
+func (c *counters) summary() Summary {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sum
+}
+
+// totals returns the counters as a peer is sent them.
+func (c *counters) totals() *totals {
+	sum := c.summary()
+	return &totals{Files: sum.Files, Bytes: sum.Bytes, Worst: kindNames[sum.Worst]}
+}
+
+// add counts what the peer has counted.
+func (c *counters) add(t *totals) {
+	if t.Worst != "" {
+		c.failed(namedKind(t.Worst))
+	}
+}

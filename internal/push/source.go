@@ -1,0 +1,144 @@
+package push
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"purr/internal/sys"
+)
+
+// A source reads what the peer sends on one connection.
+type source struct {
+	*bufio.Reader
+	conn    net.Conn
+	silence time.Duration // the longest time for one read
+	until   time.Time     // a deadline instead, during the hello
+	left    int           // bytes that may still be read during the hello
+	replay  []byte        // read by the HTTP server, and to be read again
+	first   []byte        // up to 16 bytes: the peer's first, by which it is recognised
+	stopped atomic.Bool   // nothing more is read
+}
+
+// sourceBuffer holds many lines, but little of a block: the rest of one goes
+// from the socket to where it is hashed.
+const sourceBuffer = 32 << 10
+
+func newSource(conn net.Conn, silence time.Duration) *source {
+	s := &source{conn: conn, silence: silence}
+	s.Reader = bufio.NewReaderSize(reads{s}, sourceBuffer)
+	return s
+}
+
+// reads is the connection under a source's buffer.
+type reads struct{ *source }
+
+// Read sets its deadline first, so that a stall at this end is no silence of the
+// peer's. A process that was stopped may wake up with input and the deadline
+// together, so a last look goes before the verdict.
+func (r reads) Read(b []byte) (int, error) {
+	s := r.source
+	if len(s.replay) > 0 {
+		n := copy(b, s.replay)
+		s.replay = s.replay[n:]
+		return n, nil
+	}
+	if !s.until.IsZero() {
+		if s.left == 0 {
+			return 0, errTooLong
+		}
+		b = b[:min(len(b), s.left)]
+		_ = s.conn.SetReadDeadline(s.until)
+	} else {
+		_ = s.conn.SetReadDeadline(time.Now().Add(s.silence))
+	}
+	if s.stopped.Load() { // after the deadline was set, so that stop is not missed
+		return 0, net.ErrClosed
+	}
+	n, err := s.conn.Read(b)
+	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && s.until.IsZero() && !s.stopped.Load() {
+		_ = s.conn.SetReadDeadline(time.Now().Add(lastLook))
+		n, err = s.conn.Read(b)
+	}
+	if !s.until.IsZero() {
+		s.left -= n
+		s.first = append(s.first, b[:min(n, cap(s.first)-len(s.first), 16-min(16, len(s.first)))]...)
+	}
+	return n, err
+}
+
+const lastLook = 20 * time.Millisecond
+
+var errTooLong = errors.New("an answer without an end")
+
+// helloHead is the most, in bytes, of the answer to a hello.
+const helloHead = 64 << 10
+
+// hello limits the time and the bytes until the next call of begin.
+func (s *source) hello(limit time.Duration) {
+	s.until, s.left, s.first = time.Now().Add(limit), helloHead, make([]byte, 0, 16)
+}
+
+// begin ends the limits of the hello.
+func (s *source) begin() { s.until = time.Time{} }
+
+// stop ends a read under way, and all later ones.
+func (s *source) stop() {
+	s.stopped.Store(true)
+	_ = s.conn.SetReadDeadline(time.Unix(1, 0))
+}
+
+// next returns the next message; an *Error for a line that is none, io.EOF at an
+// orderly end, and the connection's error.
+func (s *source) next() (*message, error) {
+	for {
+		line, err := s.line()
+		if err != nil {
+			return nil, err
+		}
+		if len(line) > 0 {
+			return decode(line)
+		}
+	}
+}
+
+// line returns the next line without its newline, valid until the next read.
+func (s *source) line() ([]byte, error) {
+	line, err := s.ReadSlice('\n')
+	if err == bufio.ErrBufferFull {
+		long := append([]byte(nil), line...)
+		for err == bufio.ErrBufferFull && len(long) <= maxLine {
+			line, err = s.ReadSlice('\n')
+			long = append(long, line...)
+		}
+		line = long
+	}
+	switch {
+	case len(line) > maxLine || err == bufio.ErrBufferFull:
+		return nil, errorf(Violation, "a line without an end")
+	case err == io.EOF && len(line) > 0:
+		return nil, io.ErrUnexpectedEOF
+	case err != nil:
+		return nil, err
+	}
+	return line[:len(line)-1], nil
+}
+
+// cut returns the end of a connection in words: err is what reading returned.
+func cut(err error, as Role, silence time.Duration) *Error {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded) && as == Sender:
+		return &Error{Kind: Cut, Text: fmt.Sprintf("lost contact for %v", silence)}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &Error{Kind: Cut, Text: fmt.Sprintf("nothing heard for %v", silence)}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), sys.IsReset(err):
+		// A killed process leaves either.
+		return &Error{Kind: Cut, Text: "the other end closed the connection"}
+	}
+	return &Error{Kind: Cut, Text: sys.Cause(err).Error(), cause: err}
+}

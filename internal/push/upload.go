@@ -1,0 +1,300 @@
+package push
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"purr/internal/store"
+)
+
+// An upload is a large file on its way, at the receiver. A goroutine of its own
+// stores it; the stream's reader hands it what comes.
+type upload struct {
+	*pipe
+	offer *message
+	path  string
+	lines chan *message // proof, and the first block or done
+
+	// Of the stream's reader, but for state.
+	state   uploadState // under the transfer's mu
+	offset  int64       // what was asked for
+	at      int64       // what comes next; -1: the first block tells
+	digest  []byte      // from done; read by the storing goroutine after io.EOF
+	stopped bool        // done or abort has come; under the transfer's mu
+	settled bool        // it counts no longer as under way; under the transfer's mu
+}
+
+// An uploadState is what may come next of an upload.
+type uploadState int
+
+const (
+	uploadOffered uploadState = iota // nothing
+	uploadAsked                      // a proof
+	uploadWanted                     // blocks
+	uploadFailed                     // blocks to be dropped, up to done or abort
+)
+
+// offered takes in the offer of a large file.
+func (r *receiving) offered(st *stream, m *message) error {
+	path, err := m.path()
+	if err != nil {
+		return err
+	}
+	u := &upload{pipe: newPipe(), offer: m, path: path, lines: make(chan *message, 3), at: -1}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := st.checkID(m.ID); err != nil {
+		return err
+	}
+	if st.large++; st.large > maxLarge || m.N != 0 {
+		return errorf(Violation, "more large files under way than the receiver takes")
+	}
+	st.uploads[m.ID] = u
+	st.busy++
+	earlier, own := r.turns[path], make(chan struct{})
+	r.turns[path] = own
+	r.running.Go(func() { r.upload(st, u, earlier, own) })
+	return nil
+}
+
+// continued hands on a line about an offered file.
+func (r *receiving) continued(st *stream, m *message) error {
+	r.mu.Lock()
+	u := st.uploads[m.ID]
+	var state uploadState
+	stopped := false
+	if u != nil {
+		state, stopped = u.state, u.stopped
+	}
+	r.mu.Unlock()
+	switch {
+	case u == nil && m.Op == opAbort: // behind a result that was no want's
+		return nil
+	case u == nil || stopped,
+		m.Op == opProof && (state != uploadAsked || len(m.Digest) == 0),
+		(m.Op == opBlock || m.Op == opDone) && state != uploadWanted && state != uploadFailed,
+		m.Op != opBlock && m.N != 0 || m.Op == opBlock && m.N == 0,
+		m.Op == opDone && len(m.Digest) == 0:
+		return errNoLine
+	}
+	switch m.Op {
+	case opProof:
+		return u.tell(m)
+	case opAbort:
+		r.stop(st, u, errAborted)
+		return nil
+	}
+	if u.at < 0 { // the first
+		if m.At != 0 && m.At != u.offset {
+			return errorf(Violation, "a file that begins at an offset that was not asked for")
+		}
+		u.at = m.At
+		if err := u.tell(m); err != nil {
+			return err
+		}
+	}
+	if m.At != u.at || m.At+int64(m.N) > u.offer.Size {
+		return errorf(Violation, "a block in the wrong place")
+	}
+	u.at += int64(m.N)
+	if m.Op == opDone {
+		u.digest = m.Digest
+		r.stop(st, u, io.EOF)
+		return nil
+	}
+	return u.fill(st.in.Reader, m.N, r.o.Events.Moved)
+}
+
+// tell hands a line to the goroutine that stores the file.
+func (u *upload) tell(m *message) error {
+	select {
+	case u.lines <- m:
+		return nil
+	default:
+		return errNoLine
+	}
+}
+
+// errAborted is the end of a file that the sender gave up. It tells why in a line
+// of its own.
+var errAborted = errors.New("aborted")
+
+// stop ends the content of an upload by done or abort.
+func (r *receiving) stop(st *stream, u *upload, err error) {
+	r.mu.Lock()
+	u.stopped = true
+	if err == errAborted || u.state == uploadFailed {
+		st.settle(u)
+	}
+	if u.state == uploadFailed {
+		delete(st.uploads, u.offer.ID)
+		r.changed.Broadcast()
+	}
+	r.mu.Unlock()
+	u.end(err)
+}
+
+// settle ends the part of an upload in the flow limits. The caller holds mu.
+func (b *inbox) settle(u *upload) {
+	if !u.settled {
+		u.settled = true
+		b.large--
+	}
+}
+
+// become sets the state of an upload.
+func (r *receiving) become(u *upload, state uploadState) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	u.state = state
+}
+
+// upload stores a large file, after an earlier attempt at the same path, and
+// answers.
+func (r *receiving) upload(st *stream, u *upload, earlier, own chan struct{}) {
+	if earlier != nil {
+		<-earlier
+	}
+	begun := time.Now()
+	s, offset, err := r.take(st, u)
+	u.close()
+	r.mu.Lock()
+	if r.turns[u.path] == own {
+		delete(r.turns, u.path)
+	}
+	close(own)
+	st.busy--
+	aborted := err == errAborted || err == errCut
+	// Blocks may still come of a file that has failed, and then done or abort.
+	if u.state == uploadWanted && !u.stopped && !aborted {
+		u.state = uploadFailed
+	} else {
+		st.settle(u)
+		delete(st.uploads, u.offer.ID)
+	}
+	r.changed.Broadcast()
+	r.mu.Unlock()
+	if !aborted {
+		r.answer(st, u.offer.ID, u.path, s, offset, begun, err)
+	}
+}
+
+// errCut is the end of a file whose transfer has ended, which was reported.
+var errCut = errors.New("cut")
+
+// take stores a large file: it finds out what is here of it, and asks for the
+// rest. offset is where that began.
+func (r *receiving) take(st *stream, u *upload) (s *store.Stored, offset int64, err error) {
+	if !r.came.add(u.path) {
+		return nil, 0, errTwice
+	}
+	defer func() {
+		if err != nil { // it may be sent again
+			r.came.remove(u.path)
+		}
+	}()
+	defer openSlot()()
+	f := u.offer.file(u.path)
+	prefix, err := r.complete(st, u, &f)
+	if err != nil {
+		return nil, 0, err
+	}
+	up, there, err := r.dir.Begin(f)
+	if there != nil || err != nil {
+		return there, 0, err
+	}
+	u.offset = f.Offset
+	r.become(u, uploadWanted)
+	st.out.line(&message{Op: opWant, ID: u.offer.ID, At: f.Offset, Digest: prefix})
+	first, err := r.await(u)
+	if err == nil && first.At != f.Offset { // the sender's file begins in another way
+		up.Abort()
+		f.Offset = 0
+		if up, there, err = r.dir.Begin(f); there != nil || err != nil {
+			return there, 0, err
+		}
+	}
+	if err == nil {
+		r.o.Events.Expected(f.Size - f.Offset)
+		if f.Offset > 0 {
+			r.o.Events.Resuming(u.path, f.Offset, f.Size)
+		}
+		err = up.Receive(u, func(int) {})
+	}
+	if err != nil {
+		return nil, 0, r.broken(u, up, err)
+	}
+	s, err = up.Commit(u.digest)
+	return s, f.Offset, err
+}
+
+// complete completes f by what is here already: for a file of the same size the
+// digest of the sender's, for the beginning of one the offset behind it, of which
+// it returns the digest.
+func (r *receiving) complete(st *stream, u *upload, f *store.File) (prefix []byte, err error) {
+	if size, ok := r.dir.Existing(u.path); ok {
+		if size != f.Size {
+			return nil, nil
+		}
+		r.become(u, uploadAsked)
+		st.out.line(&message{Op: opSame, ID: u.offer.ID})
+		proof, err := r.await(u)
+		if err != nil {
+			return nil, r.cutShort(u, err)
+		}
+		f.Digest = proof.Digest
+		return nil, nil
+	}
+	offset, prefix, err := r.dir.Partial(u.path)
+	if err != nil || offset == 0 || offset > f.Size {
+		return nil, err
+	}
+	f.Offset = offset
+	return prefix, nil
+}
+
+// await waits for the next line about an upload.
+func (r *receiving) await(u *upload) (*message, error) {
+	select {
+	case m := <-u.lines:
+		return m, nil
+	case <-u.ended:
+	case <-r.ctx.Done():
+		return nil, context.Cause(r.ctx)
+	}
+	select {
+	case m := <-u.lines:
+		return m, nil
+	default:
+		return nil, u.err
+	}
+}
+
+// broken ends a file whose content has not come to its end.
+func (r *receiving) broken(u *upload, up *store.Upload, err error) error {
+	if err == errAborted || errors.As(err, new(*store.Error)) {
+		up.Abort()
+		return err
+	}
+	e := FileEvent{Path: u.path, Size: u.offer.Size, Kind: Cut}
+	e.Partial, e.Kept = up.Suspend()
+	return r.cut(e)
+}
+
+// cutShort is broken for a file of which nothing has been received.
+func (r *receiving) cutShort(u *upload, err error) error {
+	if err == errAborted {
+		return err
+	}
+	return r.cut(FileEvent{Path: u.path, Size: u.offer.Size, Kind: Cut})
+}
+
+// cut reports a file that was cut, once it is known why.
+func (r *receiving) cut(e FileEvent) error {
+	<-r.ctx.Done()
+	e.Reason = r.reason()
+	r.o.Events.Failed(e)
+	return errCut
+}
