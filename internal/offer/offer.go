@@ -55,11 +55,11 @@ func openRoot(p string) (*root, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &root{name: rootName(p)}
+	r := &root{name: NameOf(p)}
 	dir := real
 	if !info.IsDir() {
 		if !info.Mode().IsRegular() {
-			return nil, errNotAFile
+			return nil, ErrNotAFile
 		}
 		dir, r.file = filepath.Dir(real), filepath.Base(real)
 	}
@@ -67,11 +67,12 @@ func openRoot(p string) (*root, error) {
 	return r, err
 }
 
-var errNotAFile = errors.New("neither a file nor a directory: for a pipe or a device, say \"purr HOST PORT <PATH\"")
+// ErrNotAFile is the error for a path that is neither a file nor a directory.
+var ErrNotAFile = errors.New("neither a file nor a directory: for a pipe or a device, say \"purr HOST PORT <PATH\"")
 
-// rootName returns the last component of path p, which the peer sees; "" if p
-// has no name of its own.
-func rootName(p string) string {
+// NameOf returns the name under which Open offers the path p, its last component;
+// "" if p has no name of its own, so that its contents have theirs.
+func NameOf(p string) string {
 	switch name := filepath.Base(p); name {
 	case ".", "..", string(filepath.Separator):
 		return ""

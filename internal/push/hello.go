@@ -114,6 +114,8 @@ func Upgrade(w http.ResponseWriter, r *http.Request, as Role, o Options) (*Conn,
 	if err != nil {
 		return nil, refuse(w, http.StatusInternalServerError, errorf(Violation, "%v", err))
 	}
+	st.first = true
+	c.streams = []*stream{st} // before a further one can join
 	o.Streams.add(c)
 	if err := st.answer(as, c.name); err != nil {
 		o.Streams.remove(c)
@@ -121,8 +123,6 @@ func Upgrade(w http.ResponseWriter, r *http.Request, as Role, o Options) (*Conn,
 		_ = st.conn.Close()
 		return nil, cut(err, as, c.o.Silence)
 	}
-	c.streams = []*stream{st}
-	st.first = true
 	return c, nil
 }
 

@@ -133,10 +133,11 @@ type Summary struct {
 type Kind int
 
 // The kinds. A file fails with one of those up to Damaged, a transfer with any
-// but Abandoned and Failed.
+// but Unsynced, Abandoned and Failed.
 const (
 	OK         Kind = iota
 	Cut             // the connection has ended: the outcome is not known, a retry is safe
+	Unsynced        // the receiver has stored it, but perhaps not on stable storage
 	Abandoned       // the sender did not send it: it changed, cannot be read, or is of a special kind
 	Failed          // the receiver's system failed
 	Refused         // the receiver did not store it, or the listener does not serve this peer

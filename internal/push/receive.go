@@ -164,14 +164,19 @@ func (r *receiving) accept(st *stream, m *message) error {
 	r.locked(func() bool { st.busy++; return true })
 	r.running.Go(func() {
 		s, err := r.keep(m, path, content)
-		r.locked(func() bool {
-			st.busy--
-			r.releaseSmall(st, m)
-			return true
-		})
+		r.locked(func() bool { r.releaseSmall(st, m); return true }) // before the sender can know
 		r.answer(st, m.ID, path, s, 0, time.Time{}, err)
+		r.done(st)
 	})
 	return nil
+}
+
+// done ends the storing of a file, behind its answer.
+func (r *receiving) done(st *stream) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	st.busy--
+	r.changed.Broadcast()
 }
 
 // admit checks a line about something small against the flow limits.
@@ -195,7 +200,6 @@ func (r *receiving) admit(st *stream, m *message) error {
 func (r *receiving) releaseSmall(st *stream, m *message) {
 	st.small--
 	st.content -= m.Size
-	r.changed.Broadcast()
 }
 
 // file is what a line says of a file.
@@ -261,7 +265,7 @@ func storeKind(k store.Kind) Kind {
 	case store.Mismatch:
 		return Damaged
 	case store.Unsynced:
-		return Cut
+		return Unsynced
 	}
 	return Refused
 }
@@ -370,7 +374,7 @@ func (r *receiving) finishable(st *stream) bool {
 // of files are already.
 func (r *receiving) sync() {
 	if err := r.dir.Sync(); err != nil {
-		r.count.failed(Refused)
+		r.count.failed(Failed)
 		r.o.Events.Failed(FileEvent{Kind: Failed, Reason: err.Error()})
 	}
 }

@@ -31,18 +31,18 @@ const sourceBuffer = 32 << 10
 
 func newSource(conn net.Conn, silence time.Duration) *source {
 	s := &source{conn: conn, silence: silence}
-	s.Reader = bufio.NewReaderSize(reads{s}, sourceBuffer)
+	s.Reader = bufio.NewReaderSize(socket{s}, sourceBuffer)
 	return s
 }
 
-// reads is the connection under a source's buffer.
-type reads struct{ *source }
+// A socket is the connection under a source's buffer.
+type socket struct{ of *source }
 
 // Read sets its deadline first, so that a stall at this end is no silence of the
 // peer's. A process that was stopped may wake up with input and the deadline
 // together, so a last look goes before the verdict.
-func (r reads) Read(b []byte) (int, error) {
-	s := r.source
+func (r socket) Read(b []byte) (int, error) {
+	s := r.of
 	if len(s.replay) > 0 {
 		n := copy(b, s.replay)
 		s.replay = s.replay[n:]

@@ -165,7 +165,6 @@ func (r *receiving) upload(st *stream, u *upload, earlier, own chan struct{}) {
 		delete(r.turns, u.path)
 	}
 	close(own)
-	st.busy--
 	aborted := err == errAborted || err == errCut
 	// Blocks may still come of a file that has failed, and then done or abort.
 	if u.state == uploadWanted && !u.stopped && !aborted {
@@ -174,11 +173,11 @@ func (r *receiving) upload(st *stream, u *upload, earlier, own chan struct{}) {
 		st.settle(u)
 		delete(st.uploads, u.offer.ID)
 	}
-	r.changed.Broadcast()
 	r.mu.Unlock()
 	if !aborted {
 		r.answer(st, u.offer.ID, u.path, s, offset, begun, err)
 	}
+	r.done(st)
 }
 
 // errCut is the end of a file whose transfer has ended, which was reported.

@@ -112,7 +112,7 @@ type totals struct {
 }
 
 // kindNames are the kinds that stand on the wire.
-var kindNames = map[Kind]string{Cut: "unknown", Abandoned: "abandoned", Failed: "failed", Refused: "refused", Damaged: "damaged", Violation: "violation"}
+var kindNames = map[Kind]string{Cut: "cut", Unsynced: "unsynced", Abandoned: "abandoned", Failed: "failed", Refused: "refused", Damaged: "damaged", Violation: "violation"}
 
 // namedKind returns the kind that a peer names; Refused for an unknown name, for
 // a failure is never a success.
