@@ -50,8 +50,10 @@ func (r *record) Failed(e FileEvent) {
 	}
 	r.add("failed %s: %s: %s%s", e.Path, kindNames[e.Kind], e.Reason, kept)
 }
-func (r *record) Resuming(path string, at, size int64) { r.add("resuming %s at %d of %d", path, at, size) }
-func (r *record) Expected(int64)                       {}
+func (r *record) Resuming(path string, at, size int64) {
+	r.add("resuming %s at %d of %d", path, at, size)
+}
+func (r *record) Expected(int64) {}
 func (r *record) Moved(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
