@@ -1,0 +1,321 @@
+package web
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"purr/internal/digest"
+	"purr/internal/offer"
+	"purr/internal/push"
+	"purr/internal/relpath"
+	"purr/internal/sys"
+)
+
+// A downloadHandler sends what is offered.
+type downloadHandler struct {
+	s   *Server
+	set *offer.Set
+}
+
+func (d *downloadHandler) serve(w http.ResponseWriter, r *http.Request, c *client) {
+	name := strings.TrimPrefix(r.URL.Path, "/")
+	switch {
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD")
+		refuse(w, http.StatusMethodNotAllowed, "this end sends: nothing is stored here")
+	case name == "" && strings.Contains(r.Header.Get("Accept"), "application/json"):
+		d.list(w)
+	case name == "":
+		writeOfferPage(w, r, machineName(), d.pageFiles)
+	default:
+		d.file(w, r, name, c)
+	}
+}
+
+// pageFiles are the entries of the page.
+func (d *downloadHandler) pageFiles(yield func(pageFile) bool) {
+	stop := errors.New("enough")
+	visit := func(e offer.Entry, skipped error) error {
+		if skipped == nil && !yield(pageFile{path: e.Path, size: e.Size, modTime: e.ModTime, dir: e.Mode.IsDir()}) {
+			return stop
+		}
+		return nil
+	}
+	if _, err := d.set.Walk(offer.Files, visit); err == nil {
+		_, _ = d.set.Walk(offer.Dirs, visit)
+	}
+}
+
+// A listEntry is one element of the offer in JSON.
+type listEntry struct {
+	Href   string `json:"href"`           // the path, escaped as in a URL: a name may be any bytes
+	Type   string `json:"type,omitempty"` // "" for a file, "link" or "dir"
+	Size   int64  `json:"size,omitempty"`
+	Mode   string `json:"mode,omitempty"`  // permission bits, octal
+	Mtime  string `json:"mtime,omitempty"` // seconds since 1970
+	Target string `json:"target,omitempty"`
+}
+
+func newListEntry(e offer.Entry) listEntry {
+	l := listEntry{Href: relpath.Escape(e.Path), Size: e.Size, Mtime: formatMtime(e.ModTime)}
+	switch e.Mode.Type() {
+	case fs.ModeSymlink:
+		l.Type, l.Target = "link", relpath.Escape(e.Target)
+		return l
+	case fs.ModeDir:
+		l.Type = "dir"
+	}
+	l.Mode = formatMode(e.Mode)
+	return l
+}
+
+// list writes the offer as one JSON array: files, links, then directories.
+func (d *downloadHandler) list(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	separator := "[\n"
+	visit := func(e offer.Entry, skipped error) error {
+		if skipped != nil {
+			return nil
+		}
+		line, err := json.Marshal(newListEntry(e))
+		if err == nil {
+			_, err = fmt.Fprintf(w, "%s%s", separator, line)
+		}
+		separator = ",\n"
+		return err
+	}
+	for _, part := range []offer.Part{offer.Files, offer.Links, offer.Dirs} {
+		if _, err := d.set.Walk(part, visit); err != nil {
+			return
+		}
+	}
+	if separator == "[\n" {
+		_, _ = io.WriteString(w, separator)
+	}
+	_, _ = io.WriteString(w, "\n]\n")
+}
+
+// file answers with one file, or with a directory as a tar archive.
+func (d *downloadHandler) file(w http.ResponseWriter, r *http.Request, name string, c *client) {
+	f, err := d.set.Open(name)
+	if err != nil {
+		if dir, ok := strings.CutSuffix(name, ".tar"); ok && d.set.IsDir(dir) {
+			d.tar(w, r, dir, c)
+			return
+		}
+		code := http.StatusNotFound
+		if errors.Is(err, fs.ErrPermission) {
+			code = http.StatusForbidden
+		}
+		refuse(w, code, err.Error())
+		return
+	}
+	defer f.Close()
+	w.Header().Set("Content-Disposition", attachment(name))
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("ETag", fmt.Sprintf(`"%x-%x"`, f.ModTime.UnixNano(), f.Size)) // strong: If-Range needs it
+	wanted := r.Header.Get(headerWant) != ""
+	switch {
+	case wanted && r.Method == http.MethodHead:
+		headDigest(w, r, f)
+	case wanted && r.Header.Get("Range") == "":
+		d.sendDigested(w, r, f, c)
+	default:
+		d.send(w, r, f, c)
+	}
+}
+
+// headDigest answers HEAD with the digest of a file.
+func headDigest(w http.ResponseWriter, r *http.Request, f *offer.File) {
+	h, err := f.Hash(f.Size, func(int) error { return r.Context().Err() })
+	if err == nil {
+		w.Header().Set(headerDigest, digest.Field(h.Sum()))
+	}
+	w.Header().Set("Content-Length", strconv.FormatInt(f.Size, 10))
+	w.WriteHeader(http.StatusOK)
+}
+
+// send answers with a file, or ranges of it. Its last byte ends a server
+// without Keep; whether the client stores it is not known.
+func (d *downloadHandler) send(w http.ResponseWriter, r *http.Request, f *offer.File, c *client) {
+	a := d.newAnswer(w, r, f.Path, f.Size)
+	defer a.progress.End()
+	a.check = f.Check
+	http.ServeContent(a, r, "", f.ModTime, f.Content())
+	if r.Method != http.MethodHead && a.code < 300 && reachesEnd(a.Header(), f.Size) {
+		d.delivered(a, f.Path, c)
+	}
+	if a.short() {
+		panic(http.ErrAbortHandler) // an answer that ends in order would look whole
+	}
+}
+
+// sendDigested answers with a file and its digest in a trailer (RFC 9530,
+// section 6.5). HTTP/1.1 has trailers behind chunks only, so there is no
+// Content-Length.
+func (d *downloadHandler) sendDigested(w http.ResponseWriter, r *http.Request, f *offer.File, c *client) {
+	a := d.newAnswer(w, r, f.Path, f.Size)
+	defer a.progress.End()
+	body, err := f.Body(0, nil, 0)
+	if err != nil {
+		refuse(a, http.StatusInternalServerError, err.Error())
+		return
+	}
+	defer body.Close()
+	a.Header().Set("Trailer", headerDigest)
+	for {
+		block, err := body.Next(d.s.o.Rate.Chunk(digest.BlockSize))
+		if err != nil {
+			break
+		}
+		_, err = a.Write(block)
+		body.Put(block)
+		if err != nil {
+			break
+		}
+	}
+	sum, err := body.Sum()
+	if a.failed == nil {
+		a.failed = err
+	}
+	if a.failed == nil {
+		a.Header().Set(headerDigest, digest.Field(sum))
+	}
+	if d.delivered(a, f.Path, c); a.failed != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// reachesEnd reports whether an answer holds the file's last byte: a part from
+// the middle is not what a server without Keep is started for.
+func reachesEnd(h http.Header, size int64) bool {
+	part := h.Get("Content-Range")
+	return part == "" || strings.HasSuffix(part, fmt.Sprintf("-%d/%d", size-1, size))
+}
+
+// delivered waits until the client's system has an answer, reports the outcome,
+// and ends a server without Keep.
+func (d *downloadHandler) delivered(a *answer, name string, c *client) {
+	err := a.failed
+	if err == nil && a.wanted >= 0 && a.written < a.wanted {
+		err = io.ErrUnexpectedEOF
+	}
+	if err == nil {
+		err = a.rc.Flush()
+	}
+	if err == nil {
+		err = c.awaitAck()
+	}
+	d.ended(Download{Path: name, Client: c.name, Size: a.written, Err: err}, c)
+}
+
+// ended reports the end of a download, and ends a server without Keep.
+func (d *downloadHandler) ended(e Download, c *client) {
+	var failure error
+	if e.Err != nil {
+		worst := push.Cut
+		if errors.As(e.Err, new(offer.ChangedError)) {
+			worst = push.Abandoned
+		}
+		failure = &ClientError{c.name, &FilesError{Worst: worst, Download: true}}
+		e.Err = sys.Cause(e.Err)
+	}
+	d.s.o.Events.Downloaded(e)
+	d.s.finish(c, failure)
+}
+
+// An answer counts what is written of it, and limits the time of each write.
+type answer struct {
+	http.ResponseWriter
+	rc       *http.ResponseController
+	limit    time.Duration
+	buffer   int // bytes to write at once
+	progress Progress
+	bodiless bool // HEAD
+	endless  bool // without Content-Length
+	code     int
+	wanted   int64        // Content-Length; -1: not known
+	check    func() error // called before the last byte; nil: nothing is
+	written  int64
+	failed   error
+}
+
+// newAnswer prepares the answer that holds the file name of size bytes, -1 if
+// that is not known. The caller ends its progress.
+func (d *downloadHandler) newAnswer(w http.ResponseWriter, r *http.Request, name string, size int64) *answer {
+	return &answer{
+		ResponseWriter: w, rc: http.NewResponseController(w), limit: 4 * d.s.o.Silence,
+		buffer: d.s.o.Rate.Chunk(256 << 10), progress: d.s.o.Events.Began(name, size), wanted: -1,
+		bodiless: r.Method == http.MethodHead, endless: r.ProtoMajor == 2 && r.Method != http.MethodHead,
+	}
+}
+
+// WriteHeader omits the length under HTTP/2: a client that knows it may close
+// the connection behind the last byte, before the server knows that everything
+// has left. Without a length it waits for the end of the stream (RFC 9113,
+// section 8.1), which follows when the handler returns.
+func (a *answer) WriteHeader(code int) {
+	a.code = code
+	a.wanted = -1
+	if n, err := strconv.ParseInt(a.Header().Get("Content-Length"), 10, 64); err == nil {
+		a.wanted = n
+	}
+	if a.endless && code < 300 {
+		a.Header().Del("Content-Length")
+	}
+	a.ResponseWriter.WriteHeader(code)
+}
+
+// short reports whether the answer lacks bytes: http.ServeContent ends without
+// an error if the file has shrunk or cannot be read.
+func (a *answer) short() bool {
+	return a.failed != nil || !a.bodiless && a.written < a.wanted
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	if a.check != nil && a.wanted >= 0 && a.written+int64(len(b)) >= a.wanted && a.failed == nil {
+		if a.failed = a.check(); a.failed != nil {
+			return 0, a.failed
+		}
+	}
+	_ = a.rc.SetWriteDeadline(time.Now().Add(a.limit))
+	n, err := a.ResponseWriter.Write(b)
+	a.written += int64(n)
+	a.progress.Moved(n)
+	if err != nil && a.failed == nil {
+		a.failed = err
+	}
+	return n, err
+}
+
+// ReadFrom copies with a buffer that is fast for files.
+func (a *answer) ReadFrom(r io.Reader) (int64, error) {
+	return io.CopyBuffer(onlyWriter{a}, r, make([]byte, a.buffer))
+}
+
+// onlyWriter hides the ReadFrom of an answer.
+type onlyWriter struct{ io.Writer }
+
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// attachment asks a client to store an answer under the last component of path,
+// in both forms of RFC 6266. curl -J takes the first, with UTF-8 as it stands;
+// without a name it would store the URL's own, escapes and all.
+func attachment(path string) string {
+	name := path[strings.LastIndexByte(path, '/')+1:]
+	odd := func(r rune) bool { return !unicode.IsPrint(r) || r == '"' || r == '\\' || r == '%' }
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, odd) {
+		return "attachment"
+	}
+	return `attachment; filename="` + name + `"; filename*=UTF-8''` + url.PathEscape(name)
+}

@@ -1,0 +1,108 @@
+package web
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"purr/internal/digest"
+	"purr/internal/store"
+)
+
+// Header fields and media types.
+const (
+	headerMode   = "Purr-Mode"        // permission bits, octal
+	headerMore   = "Purr-More"        // ?1: another upload follows this one
+	headerMtime  = "X-Oc-Mtime"       // of Nextcloud and rclone: seconds since 1970
+	headerDigest = "Repr-Digest"      // RFC 9530, section 3
+	headerWant   = "Want-Repr-Digest" // RFC 9530, section 4
+	headerOffset = "Upload-Offset"    // draft-ietf-httpbis-resumable-upload
+	headerLength = "Upload-Length"    // of the same: bytes of the whole file
+	headerWhole  = "Upload-Complete"  // of the same: ?0 if further requests complete the file
+	typePartial  = "application/partial-upload"
+)
+
+// formatMtime writes a time as X-OC-Mtime, with the fraction of a second that
+// Nextcloud omits.
+func formatMtime(t time.Time) string {
+	text := strconv.FormatInt(t.Unix(), 10)
+	if ns := t.Nanosecond(); ns != 0 {
+		text += strings.TrimRight(fmt.Sprintf(".%09d", ns), "0")
+	}
+	return text
+}
+
+// parseMtime is the inverse of formatMtime. It returns the zero time for an
+// empty text.
+func parseMtime(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	whole, fraction, _ := strings.Cut(text, ".")
+	seconds, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil || strings.Trim(fraction, "0123456789") != "" || len(fraction) > 9 {
+		return time.Time{}, errors.New("malformed modification time")
+	}
+	ns, _ := strconv.ParseInt((fraction + "000000000")[:9], 10, 64)
+	return time.Unix(seconds, ns), nil
+}
+
+// formatMode writes permission bits as Purr-Mode.
+func formatMode(mode fs.FileMode) string { return fmt.Sprintf("%04o", mode.Perm()) }
+
+// parseMode is the inverse of formatMode, and adds store.ModeGiven. It returns
+// 0 for an empty text. Bits that are no permissions, such as set-user-ID, are
+// dropped.
+func parseMode(text string) (fs.FileMode, error) {
+	if text == "" {
+		return 0, nil
+	}
+	mode, err := strconv.ParseUint(text, 8, 16)
+	if err != nil {
+		return 0, errors.New("malformed mode")
+	}
+	return fs.FileMode(mode).Perm() | store.ModeGiven, nil
+}
+
+// parseOffset reads Upload-Offset or Upload-Length, a decimal number of bytes.
+func parseOffset(text string) (int64, error) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 {
+		return 0, errors.New("malformed " + headerOffset + " or " + headerLength)
+	}
+	return n, nil
+}
+
+// uploadOf returns the file that the head of a request announces.
+func uploadOf(r *http.Request, path string) (store.File, error) {
+	f := store.File{Path: path, Size: r.ContentLength}
+	if r.Header.Get("Content-Range") != "" || r.Header.Get(headerWhole) == "?0" {
+		return f, errors.New("a part of a file is not a file: send it whole") // RFC 9110, section 14.4
+	}
+	var err error
+	if f.Mode, err = parseMode(r.Header.Get(headerMode)); err != nil {
+		return f, err
+	}
+	if f.ModTime, err = parseMtime(r.Header.Get(headerMtime)); err != nil {
+		return f, err
+	}
+	if f.Digest, err = digest.Parse(r.Header.Values(headerDigest)); err != nil {
+		return f, err
+	}
+	if r.Method == http.MethodPatch {
+		if f.Offset, err = parseOffset(r.Header.Get(headerOffset)); err != nil {
+			return f, err
+		}
+		if f.Size >= 0 {
+			f.Size += f.Offset
+		}
+	}
+	if length := r.Header.Get(headerLength); length != "" {
+		f.Size, err = parseOffset(length)
+	}
+	return f, err
+}

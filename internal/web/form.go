@@ -1,0 +1,81 @@
+package web
+
+import (
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"time"
+
+	"purr/internal/push"
+	"purr/internal/store"
+)
+
+// form stores the files of a page's form (RFC 7578), which a browser sends that
+// runs no script.
+func (u *uploadHandler) form(w http.ResponseWriter, r *http.Request, c *client) {
+	r.Body = io.NopCloser(u.body(w, r.Body))
+	parts, err := r.MultipartReader()
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "POST takes the form of this page; PUT /NAME stores a file")
+		return
+	}
+	if !u.s.acquire(c) {
+		refuse(w, http.StatusServiceUnavailable, busy)
+		return
+	}
+	var results []pageResult
+	worst, code := push.OK, http.StatusCreated
+	for {
+		part, err := parts.NextPart()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			u.s.o.Events.FormCut(c.name, err)
+			worst, code = max(worst, push.Cut), http.StatusBadRequest
+			break
+		}
+		if part.FileName() == "" { // the submit button, or no file was chosen
+			continue
+		}
+		result, kind := u.part(part, c)
+		results = append(results, result)
+		if worst = max(worst, kind); kind != push.OK {
+			code = http.StatusConflict
+		}
+	}
+	if len(results) == 0 && worst == push.OK { // a server without Keep has not served yet
+		u.s.release(c)
+		refuse(w, http.StatusBadRequest, "no file was chosen")
+		return
+	}
+	writeResultPage(w, r, code, results)
+	u.s.finish(c, filesFailed(c, worst))
+}
+
+// part stores one file of a form.
+func (u *uploadHandler) part(part *multipart.Part, c *client) (pageResult, push.Kind) {
+	name, begun := part.FileName(), time.Now()
+	f, err := u.receivePart(part, c)
+	if err != nil {
+		return pageResult{name: name, refusal: err.Error()}, u.reportFailure(name, err)
+	}
+	u.s.o.Events.Stored(storedEvent(name, f, 0, begun))
+	return pageResult{name: f.Path, size: f.Size, digest: fmt.Sprintf("%x", f.Digest)}, push.OK
+}
+
+func (u *uploadHandler) receivePart(part *multipart.Part, c *client) (*store.Stored, error) {
+	u.files <- struct{}{}
+	defer func() { <-u.files }()
+	in, same, err := u.store.Begin(store.File{Path: part.FileName(), Size: -1})
+	if same != nil || err != nil {
+		return same, err
+	}
+	progress := u.s.o.Events.Began(part.FileName(), -1)
+	defer progress.End()
+	if err := in.Receive(part, progress.Moved); err != nil {
+		return nil, u.broken(in, -1, err, c)
+	}
+	return in.Commit(nil)
+}

@@ -1,0 +1,148 @@
+package web
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"purr/internal/push"
+)
+
+// serveHTTP checks what holds for every request, and passes it on.
+func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	s.requests.Add(1)
+	defer s.requests.Done()
+	c := clientOf(r)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if !s.isOwnName(r.Host, c.LocalAddr()) {
+		refuse(w, http.StatusMisdirectedRequest, fmt.Sprintf("this machine does not know itself as %q: use its address, or its name as it has it", r.Host))
+		return
+	}
+	if err := s.origins.Check(r); err != nil {
+		refuse(w, http.StatusForbidden, "a page of another site may not do this")
+		return
+	}
+	if push.IsHello(r) {
+		s.transfer(w, r, c)
+		return
+	}
+	c.begin()
+	defer c.end()
+	s.handler.serve(w, r, c)
+}
+
+// refuse answers with one line of text.
+func refuse(w http.ResponseWriter, code int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(code)
+	_, _ = fmt.Fprintln(w, text)
+}
+
+// busy is the answer to a client that cannot acquire the server.
+const busy = "busy with another client: listen with -k to serve several"
+
+var errBusy = errors.New(busy)
+
+// isOwnName reports whether a Host field names this machine: by an address, its
+// own name, or one of Hosts. On a Unix socket every name does.
+func (s *Server) isOwnName(field string, local net.Addr) bool {
+	host, _, err := net.SplitHostPort(field)
+	if err != nil {
+		host = field
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if _, err := netip.ParseAddr(host); err == nil || local.Network() == "unix" {
+		return true
+	}
+	host = strings.TrimSuffix(host, ".")
+	name := machineName()
+	short, _, _ := strings.Cut(name, ".")
+	for _, own := range append([]string{"localhost", name, short, short + ".local"}, s.o.Hosts...) {
+		if own != "" && strings.EqualFold(host, own) {
+			return true
+		}
+	}
+	return false
+}
+
+// machineName is this machine's own name.
+func machineName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "localhost"
+	}
+	return name
+}
+
+// lateEvents are those of a transfer, once it is admitted.
+type lateEvents struct{ push.Events }
+
+// transfer moves files from or to a client that is a purr, on a connection that
+// package push takes over.
+func (s *Server) transfer(w http.ResponseWriter, r *http.Request, c *client) {
+	events := &lateEvents{}
+	c.upgraded.Store(true)
+	conn, err := push.Upgrade(w, r, s.role, push.Options{
+		Silence: s.o.Silence, HelloTimeout: s.o.HelloTimeout, Rate: s.o.Rate, NoResume: s.o.NoResume,
+		Events: events, Streams: s.o.Streams,
+		Admit: func() error {
+			if !s.acquire(c) {
+				return errBusy
+			}
+			return nil
+		},
+		Closed: func(conn net.Conn, err error) {
+			of := conn.(*client)
+			of.transferred(err, of != c)
+		},
+	})
+	if err != nil {
+		s.notUpgraded(c, err)
+		return
+	}
+	defer conn.Close()
+	t := s.o.Events.Transfer(c.name)
+	events.Events = t
+	sum, err := s.move(r.Context(), conn)
+	failure := t.End(sum, err)
+	if err == nil || errors.As(err, new(*push.Error)) { // else the context has ended
+		s.finish(c, failure)
+	}
+}
+
+// notUpgraded handles the error of a hello, which was answered.
+func (s *Server) notUpgraded(c *client, err error) {
+	var e *push.Error
+	switch {
+	case errors.Is(err, push.ErrJoined):
+		c.join()
+		return
+	case errors.As(err, &e) && (e.Kind == push.SameRole || e.Kind == push.OldVersion):
+		s.finish(c, &ClientError{c.name, e})
+	default:
+		s.release(c)
+	}
+	c.upgraded.Store(false)
+}
+
+// A timedReader limits the time of each read.
+type timedReader struct {
+	r     io.Reader
+	rc    *http.ResponseController
+	limit time.Duration
+}
+
+func (t *timedReader) Read(b []byte) (int, error) {
+	_ = t.rc.SetReadDeadline(time.Now().Add(t.limit))
+	n, err := t.r.Read(b)
+	if err == io.EOF { // the connection may serve for more
+		_ = t.rc.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}

@@ -1,0 +1,230 @@
+package web
+
+import (
+	"bufio"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html"
+	"iter"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"purr/internal/display"
+)
+
+// The pages for browsers are made of the parts of page.html, and load nothing
+// else. Names of files and the Host field are chosen by peers, so write escapes
+// every value that goes into a part.
+
+// A pageFile is a file that is offered to a browser.
+type pageFile struct {
+	path    string // relative, with slashes, as in the URL before escaping
+	size    int64  // in bytes; of a directory it is not shown
+	modTime time.Time
+	dir     bool // offered as path + ".tar"
+}
+
+// A pageResult is the outcome of one file of a form.
+type pageResult struct {
+	name    string
+	size    int64  // bytes stored
+	digest  string // SHA-256 of what is stored, in hexadecimal
+	refusal string // the reason why nothing is stored; "": it is stored
+}
+
+//go:embed page.html
+var pageHTML string
+
+// pageParts are the parts of page.html by name, and the policies for pages made
+// of them.
+type pageParts struct {
+	text           map[string]string
+	policy, script string // Content-Security-Policy of a page without, and of one with, the script
+}
+
+var pages = sync.OnceValue(func() pageParts {
+	const mark = "<!--part: "
+	top, rest, _ := strings.Cut(pageHTML, mark)
+	p := pageParts{text: map[string]string{"top": top}}
+	for part := range strings.SplitSeq(rest, mark) {
+		name, text, _ := strings.Cut(part, "-->\n")
+		p.text[name] = text
+	}
+	// Nothing but our own style and script, by digest, so that a name that
+	// slips through the escaping still runs nothing.
+	p.policy = "default-src 'none'; style-src " + sourceDigest(top, "style") +
+		"; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+	p.script = p.policy + "; connect-src 'self'; script-src " + sourceDigest(p.text["script"], "script")
+	return p
+})
+
+// sourceDigest returns the digest of the first element of that name in text, as
+// a hash source of a Content-Security-Policy.
+func sourceDigest(text, element string) string {
+	_, text, _ = strings.Cut(text, "<"+element+">")
+	text, _, _ = strings.Cut(text, "</"+element+">")
+	sum := sha256.Sum256([]byte(text))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
+// writeReceivePage answers with the page that chooses and uploads files. host
+// is this machine's name.
+func writeReceivePage(w http.ResponseWriter, r *http.Request, host string) {
+	p := newPage(w, http.StatusOK, pages().script, "Send files to "+host)
+	p.write("receive", p.about(r, host)...)
+	p.write("script")
+	p.end()
+}
+
+// writeOfferPage answers with links to the files, as they come.
+func writeOfferPage(w http.ResponseWriter, r *http.Request, host string, files iter.Seq[pageFile]) {
+	p := newPage(w, http.StatusOK, pages().policy, "Files from "+host)
+	about := p.about(r, host)
+	p.write("offer", about...)
+	var count, folders, size int64
+	example := "FILE"
+	for f := range files {
+		name, much := f.path, display.Size(f.size)
+		if f.dir {
+			name, much = name+".tar", "folder, as tar"
+			folders++
+		} else {
+			count++
+			size += f.size
+		}
+		href := pagePath(name)
+		if count+folders == 1 {
+			example = strings.TrimPrefix(href, "/")
+		}
+		if !p.write("row", "href", href, "name", display.Escape(name), "size", much, "date", f.modTime.Format("2006-01-02 15:04")) {
+			return
+		}
+	}
+	total := display.Plural(count, "file") + ", " + display.Size(size)
+	if folders > 0 {
+		total += "; " + display.Plural(folders, "folder")
+	}
+	p.write("offered", append(about, "example", example, "total", total)...)
+	p.end()
+}
+
+// writeResultPage answers the form of a browser that runs no script.
+func writeResultPage(w http.ResponseWriter, _ *http.Request, status int, results []pageResult) {
+	stored := 0
+	for _, result := range results {
+		if result.refusal == "" {
+			stored++
+		}
+	}
+	summary := fmt.Sprintf("%d of %s stored", stored, display.Plural(int64(len(results)), "file"))
+	p := newPage(w, status, pages().policy, summary)
+	p.write("results", "summary", summary)
+	for _, result := range results {
+		state, kind, sum := "stored: "+display.Plural(result.size, "byte"), "good", "SHA-256 "+result.digest
+		if result.refusal != "" {
+			state, kind, sum = display.Escape(result.refusal), "bad", ""
+		}
+		p.write("result", "name", display.Escape(result.name), "state", state, "kind", kind, "sum", sum)
+	}
+	p.write("back")
+	p.end()
+}
+
+// A page is an answer that is being written.
+type page struct {
+	w *bufio.Writer
+}
+
+// newPage begins an answer. policy is its Content-Security-Policy.
+func newPage(w http.ResponseWriter, status int, policy, title string) page {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", policy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	// With "no-referrer" a browser sends "Origin: null" when it posts our form,
+	// and over plain HTTP there is no Sec-Fetch-Site either to tell it from a
+	// hostile page's: CrossOriginProtection would refuse both.
+	h.Set("Referrer-Policy", "same-origin")
+	w.WriteHeader(status)
+	p := page{w: bufio.NewWriterSize(w, 32<<10)}
+	p.write("top", "title", title)
+	return p
+}
+
+// write writes the part of that name. values are pairs of a name and the text
+// that replaces {{name}}. It reports whether the client still accepts the page.
+func (p page) write(part string, values ...string) bool {
+	pairs := make([]string, len(values))
+	for i := 0; i < len(values); i += 2 {
+		pairs[i], pairs[i+1] = "{{"+values[i]+"}}", html.EscapeString(values[i+1])
+	}
+	_, err := strings.NewReplacer(pairs...).WriteString(p.w, pages().text[part])
+	return err == nil
+}
+
+// end completes the page. Its errors are dropped: the client has gone.
+func (p page) end() {
+	p.write("end")
+	_ = p.w.Flush()
+}
+
+// about returns the values that name this end of the connection.
+func (page) about(r *http.Request, host string) []string {
+	name, port := localAddress(r)
+	address := "at " + name
+	if port != "" {
+		address += " port " + port
+	}
+	// The address that the browser has used works at the reader's place, too. It
+	// is not shown with characters that a shell would act on.
+	if h, p, err := net.SplitHostPort(r.Host); err == nil && plainHost(h) && plainHost(p) {
+		name, port = h, p
+	}
+	secrecy, scheme := "The connection is not encrypted: others on the network can read what passes.", "http://"
+	if r.TLS != nil {
+		secrecy, scheme = "The connection is encrypted.", "https://"
+	}
+	return []string{
+		"host", display.Escape(host), "address", address, "secrecy", secrecy,
+		"url", scheme + net.JoinHostPort(name, port), "target", name + " " + port,
+	}
+}
+
+// localAddress returns the address that the client has connected to. port is
+// empty on a Unix socket.
+func localAddress(r *http.Request) (host, port string) {
+	switch addr := r.Context().Value(http.LocalAddrContextKey).(type) {
+	case *net.TCPAddr:
+		a := addr.AddrPort()
+		return a.Addr().Unmap().String(), strconv.Itoa(int(a.Port()))
+	case net.Addr:
+		return display.Escape(addr.String()), ""
+	}
+	return "an unknown address", ""
+}
+
+// plainHost reports whether s has only characters of names, addresses and
+// ports, and is no option.
+func plainHost(s string) bool {
+	return s != "" && s[0] != '-' && !strings.ContainsFunc(s, func(c rune) bool {
+		return c != '.' && c != '-' && c != ':' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z')
+	})
+}
+
+// pagePath returns the path of a URL for a file. With two slashes at its
+// beginning it would lead to another host (RFC 3986, section 4.2).
+func pagePath(path string) string {
+	parts := strings.Split(strings.TrimLeft(path, "/"), "/")
+	for i, part := range parts {
+		parts[i] = url.PathEscape(part)
+	}
+	return "/" + strings.Join(parts, "/")
+}

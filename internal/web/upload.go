@@ -1,0 +1,295 @@
+package web
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"purr/internal/digest"
+	"purr/internal/push"
+	"purr/internal/relpath"
+	"purr/internal/store"
+	"purr/internal/sys"
+)
+
+// An uploadHandler stores what clients send.
+type uploadHandler struct {
+	s     *Server
+	store *store.Store
+	files chan struct{} // holds one for each file that is open to be written
+}
+
+func newUploadHandler(s *Server, dir *store.Store) *uploadHandler {
+	const perFile = 8 // descriptors, with the directories on the way to it
+	most := 512
+	if n := sys.DescriptorLimit(); n > 0 {
+		most = min(most, max(1, n/perFile))
+	}
+	return &uploadHandler{s, dir, make(chan struct{}, most)}
+}
+
+func (u *uploadHandler) serve(w http.ResponseWriter, r *http.Request, c *client) {
+	name := strings.TrimPrefix(r.URL.Path, "/")
+	switch {
+	case name == "" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+		writeReceivePage(w, r, machineName())
+	case name == "" && r.Method == http.MethodPost:
+		u.form(w, r, c)
+	case name == "":
+		refuse(w, http.StatusBadRequest, "name the file: PUT /NAME (curl -T FILE http://HOST:PORT/ does)")
+	case r.Method == http.MethodHead:
+		u.head(w, name)
+	case r.Method == http.MethodPut,
+		r.Method == http.MethodPatch && r.Header.Get("Content-Type") == typePartial:
+		u.put(w, r, name, c)
+	case r.Method == http.MethodGet:
+		refuse(w, http.StatusForbidden, "this end receives: nothing can be fetched from it")
+	default:
+		w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH")
+		refuse(w, http.StatusMethodNotAllowed, "PUT stores a file")
+	}
+}
+
+// head answers with the size of a partial upload, and the digest of that
+// prefix. It reveals nothing about files that were not received by this server.
+func (u *uploadHandler) head(w http.ResponseWriter, name string) {
+	if _, exists := u.store.Existing(name); exists {
+		w.WriteHeader(http.StatusForbidden)
+		return
+	}
+	offset, sum, err := u.store.Partial(name)
+	var refused *store.Error
+	switch {
+	case errors.As(err, &refused):
+		w.WriteHeader(statusCode(refused.Kind))
+	case err != nil || offset == 0:
+		w.WriteHeader(http.StatusNotFound)
+	default:
+		w.Header().Set(headerOffset, strconv.FormatInt(offset, 10))
+		w.Header().Set(headerWhole, "?0")
+		w.Header().Set(headerDigest, digest.Field(sum))
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// put stores the body of a request as a file.
+func (u *uploadHandler) put(w http.ResponseWriter, r *http.Request, name string, c *client) {
+	if !u.s.acquire(c) {
+		refuse(w, http.StatusServiceUnavailable, busy)
+		return
+	}
+	begun := time.Now()
+	f, err := uploadOf(r, name)
+	var stored *store.Stored
+	if err != nil {
+		err = &store.Error{Kind: store.Invalid, Text: err.Error()}
+	} else {
+		stored, err = u.receive(w, r, f, c)
+	}
+	worst := push.OK
+	if err != nil {
+		worst = u.answerFailure(w, r, name, err, c)
+	} else {
+		answerStored(w, r, name, stored)
+		u.s.o.Events.Stored(storedEvent(name, stored, f.Offset, begun))
+	}
+	failure := filesFailed(c, worst)
+	switch {
+	case u.s.o.Keep:
+	case r.Header.Get(headerMore) == "?1":
+		u.s.goOn(c, failure)
+	default:
+		u.s.finish(c, failure)
+	}
+}
+
+// receive stores the body of a request.
+func (u *uploadHandler) receive(w http.ResponseWriter, r *http.Request, f store.File, c *client) (*store.Stored, error) {
+	u.files <- struct{}{}
+	defer func() { <-u.files }()
+	in, same, err := u.store.Begin(f)
+	if same != nil || err != nil {
+		return same, err
+	}
+	if f.Offset > 0 {
+		u.s.o.Events.Resuming(f.Path, f.Offset, f.Size)
+	}
+	progress := u.s.o.Events.Began(f.Path, f.Size)
+	defer progress.End()
+	if err := in.Receive(u.body(w, r.Body), progress.Moved); err != nil {
+		return nil, u.broken(in, f.Size, err, c)
+	}
+	sum := f.Digest
+	if sum == nil {
+		sum, err = digest.Parse(r.Trailer.Values(headerDigest)) // RFC 9530, section 6.5
+	}
+	if err == nil && sum == nil && f.Offset > 0 {
+		// What is here may be the beginning of another file.
+		err = &store.Error{Kind: store.Invalid, Text: "the rest of a file needs the " + headerDigest + " of the whole"}
+	}
+	if err != nil {
+		in.Abort()
+		return nil, err
+	}
+	return in.Commit(sum)
+}
+
+// body limits the time between two pieces of a request's body.
+func (u *uploadHandler) body(w http.ResponseWriter, r io.Reader) io.Reader {
+	return &timedReader{r, http.NewResponseController(w), u.s.o.Silence}
+}
+
+// A cutError is the end of a connection in the middle of an upload.
+type cutError struct {
+	reason  string
+	partial string // the file that a later PATCH continues; "": nothing was kept
+	kept    int64  // bytes in it
+	size    int64  // of the whole; -1: not known
+}
+
+func (e *cutError) Error() string { return e.reason }
+
+// errAbandoned is the end of an upload that the client has cancelled on a
+// connection that goes on.
+var errAbandoned = errors.New("the sender gave up")
+
+// broken ends an upload whose body was not stored to its end.
+func (u *uploadHandler) broken(in *store.Upload, size int64, err error, c *client) error {
+	if errors.As(err, new(*store.Error)) {
+		in.Abort()
+		return err
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.ended(err)
+	}
+	if !c.lost() && isCancelled(err) {
+		in.Abort()
+		return errAbandoned
+	}
+	c.fail()
+	e := &cutError{reason: c.reason(), size: size}
+	e.partial, e.kept = in.Suspend()
+	return e
+}
+
+// isCancelled reports whether a body's error concerns its request only. A body
+// also ends when a PING is not answered in time, before the connection is
+// closed.
+func isCancelled(err error) bool {
+	return errors.As(err, new(streamError)) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// A streamError is a reset of one stream of HTTP/2 (RFC 9113, section 5.4.2).
+// errors.As of net/http's own error fills any type of this name and shape.
+type streamError struct {
+	StreamID, Code uint32
+	Cause          error
+}
+
+func (e streamError) Error() string { return fmt.Sprintf("HTTP/2 error %d", e.Code) }
+
+// answerStored answers that a file is stored.
+func answerStored(w http.ResponseWriter, r *http.Request, name string, f *store.Stored) {
+	w.Header().Set(headerDigest, digest.Field(f.Digest))
+	if r.Header.Get(headerMtime) != "" {
+		w.Header().Set(headerMtime, "accepted")
+	}
+	code := http.StatusCreated
+	if f.Identical {
+		code = http.StatusNoContent
+	}
+	if f.Path != name {
+		w.Header().Set("Location", "/"+relpath.Escape(f.Path)) // RFC 9110, section 15.3.2
+	}
+	w.WriteHeader(code)
+}
+
+func storedEvent(name string, f *store.Stored, offset int64, begun time.Time) push.FileEvent {
+	return push.FileEvent{Path: name, As: f.Path, Size: f.Size, Digest: f.Digest, Identical: f.Identical, Offset: offset, Begun: begun}
+}
+
+// answerFailure answers that a file is not stored, and reports it. It returns
+// what that makes of the client's uploads.
+func (u *uploadHandler) answerFailure(w http.ResponseWriter, r *http.Request, name string, err error, c *client) push.Kind {
+	code := http.StatusInternalServerError
+	text := err.Error()
+	var refused *store.Error
+	switch {
+	case errors.As(err, &refused):
+		code = statusCode(refused.Kind)
+	case !errors.As(err, new(*cutError)):
+	case c.silent(): // but may still read
+		code = http.StatusRequestTimeout
+	default:
+		code, text = http.StatusBadRequest, "the body did not come to its end"
+	}
+	worst := u.reportFailure(name, err)
+	refuseUpload(w, r, code, text)
+	return worst
+}
+
+// reportFailure reports a file that is not stored, and returns what that makes
+// of the client's uploads.
+func (u *uploadHandler) reportFailure(name string, err error) push.Kind {
+	e := push.FileEvent{Path: name, Size: -1, Kind: push.Failed, Reason: err.Error()}
+	var refused *store.Error
+	var cut *cutError
+	switch {
+	case errors.As(err, &refused):
+		e.Kind = outcome(refused.Kind)
+	case errors.As(err, &cut):
+		e.Kind = push.Cut
+		e.Size, e.Partial, e.Kept = cut.size, cut.partial, cut.kept
+	case errors.Is(err, errAbandoned):
+		e.Kind, e.Reason = push.Abandoned, ""
+	}
+	u.s.o.Events.Failed(e)
+	return e.Kind
+}
+
+// statusCode returns the HTTP status code that answers a store's error.
+func statusCode(k store.Kind) int {
+	switch k {
+	case store.Invalid:
+		return http.StatusBadRequest
+	case store.Forbidden:
+		return http.StatusForbidden
+	case store.Conflict:
+		return http.StatusConflict
+	case store.Exists:
+		return http.StatusPreconditionFailed
+	case store.TooLarge:
+		return http.StatusRequestEntityTooLarge
+	case store.NoSpace:
+		return http.StatusInsufficientStorage
+	case store.Mismatch:
+		return http.StatusUnprocessableEntity
+	}
+	return http.StatusInternalServerError
+}
+
+// refuseUpload answers while the client may still be sending, and reads that
+// for a moment: a close with unread bytes would reset the answer away before
+// curl has seen it, and so would HTTP/2's way to stop an upload. Small rests
+// are read by net/http.
+func refuseUpload(w http.ResponseWriter, r *http.Request, code int, text string) {
+	rc := http.NewResponseController(w)
+	small := r.ContentLength >= 0 && r.ContentLength <= store.SmallFile
+	if small || r.ProtoMajor == 1 && rc.EnableFullDuplex() != nil {
+		refuse(w, code, text)
+		return
+	}
+	w.Header().Set("Connection", "close")
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)+1))
+	refuse(w, code, text)
+	if rc.Flush() != nil {
+		return
+	}
+	_ = rc.SetReadDeadline(time.Now().Add(rejectTime))
+	_, _ = io.Copy(io.Discard, r.Body)
+}

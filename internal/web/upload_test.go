@@ -1,0 +1,200 @@
+package web
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"purr/internal/digest"
+	"purr/internal/push"
+	"purr/internal/store"
+	"purr/internal/testkit"
+)
+
+func TestPut(t *testing.T) {
+	t.Parallel()
+	r := receiver(t, Options{}, store.Options{})
+	resp := r.answers(request("PUT", "/a/b", "content", "X-OC-Mtime: 1000000000.5", "Purr-Mode: 0640", "Repr-Digest: "+field("content")), http.StatusCreated, "")
+	if resp.Header.Get(headerDigest) != field("content") || resp.Header.Get(headerMtime) != "accepted" {
+		t.Errorf("fields %v", resp.Header)
+	}
+	r.served()
+	testkit.HasContent(t, r.path("a/b"), "content")
+	info, err := os.Stat(r.path("a/b"))
+	if err != nil || !info.ModTime().Equal(time.Unix(1e9, 5e8)) || info.Mode().Perm()&0o400 == 0 {
+		t.Errorf("%v, %v", info, err)
+	}
+	r.waitFor(t, fmt.Sprintf("stored a/b as a/b: 7, identical false, %.4x", testkit.SHA256("content")))
+}
+
+// Each request that cannot be served has its status code and a line of text.
+func TestUploadRefused(t *testing.T) {
+	t.Parallel()
+	r := receiver(t, Options{Keep: true}, store.Options{MaxSize: 1000})
+	testkit.WriteFile(t, r.path("there"), "old")
+	for _, test := range []struct {
+		request string
+		code    int
+		text    string
+	}{
+		{request("PUT", "/there", "new"), 412, "exists"},
+		{request("PUT", "/../x", "evil"), 400, "unsafe name: "},
+		{request("PUT", "/a%00b", "evil"), 400, "unsafe name: "},
+		{request("PUT", "/.ssh/x", "evil"), 403, "hidden name"},
+		{request("PUT", "/large", strings.Repeat("x", 1001)), 413, "--max-size"},
+		{request("PUT", "/there/f", "x"), 409, ""},
+		{request("PUT", "/f", "x", "Repr-Digest: "+field("other")), 422, "digest"},
+		{request("PUT", "/f", "x", "Repr-Digest: sha-256=:AAAA:"), 400, ""},
+		{request("PUT", "/f", "x", "Purr-Mode: rwx"), 400, "malformed mode"},
+		{request("PUT", "/f", "x", "X-OC-Mtime: yesterday"), 400, "malformed modification time"},
+		{request("PUT", "/f", "x", "Content-Range: bytes 4-4/8"), 400, "send it whole"},
+		{request("PUT", "/f", "x", "Upload-Complete: ?0"), 400, "send it whole"},
+		{request("PUT", "/f", "x", "Upload-Length: -1"), 400, "malformed Upload-"},
+		{request("PATCH", "/f", "x", "Content-Type: application/partial-upload", "Upload-Offset: -1"), 400, "malformed Upload-"},
+		{request("PATCH", "/f", "x", "Content-Type: application/partial-upload", "Upload-Offset: 7"), 409, ""},
+		{request("PATCH", "/f", "x", "Upload-Offset: 0"), 405, "PUT stores a file"},
+		{request("PUT", "/", "x"), 400, "name the file"},
+		{request("POST", "/", "x"), 400, "POST takes the form"},
+		{request("POST", "/f", "x"), 405, "PUT stores a file"},
+		{request("DELETE", "/there", ""), 405, ""},
+		{request("GET", "/there", ""), 403, "nothing can be fetched"},
+		{request("HEAD", "/there", ""), 403, ""},
+		{request("HEAD", "/none", ""), 404, ""},
+		{request("HEAD", "/.hidden", ""), 403, ""},
+	} {
+		resp, body := r.ask(test.request)
+		head := strings.HasPrefix(test.request, "HEAD")
+		if resp.StatusCode != test.code || !strings.Contains(body, test.text) || !head && strings.Count(body, "\n") != 1 {
+			t.Errorf("%q: %s %q, want %d and one line with %q", test.request, resp.Status, body, test.code, test.text)
+		}
+	}
+	if found, err := os.ReadDir(r.dir); err != nil || len(found) != 1 {
+		t.Errorf("in the directory: %v, %v", found, err)
+	}
+	testkit.HasContent(t, r.path("there"), "old")
+	r.waitFor(t, fmt.Sprintf("failed there (%d): exists, kept 0 of -1", push.Refused))
+	r.goesOn()
+}
+
+// A file that is there already is not sent again, and one whose name is taken
+// gets another with Rename.
+func TestPutAgain(t *testing.T) {
+	t.Parallel()
+	r := receiver(t, Options{Keep: true}, store.Options{Rename: true})
+	for want, content := range map[int]string{http.StatusNoContent: "same", http.StatusCreated: "other"} {
+		testkit.WriteFile(t, r.path("a b"), "same")
+		resp := r.answers(request("PUT", "/a%20b", content, "Repr-Digest: "+field(content)), want, "")
+		if location := resp.Header.Get("Location"); (location == "/a%20b.1") != (want == http.StatusCreated) {
+			t.Errorf("Location %q", location)
+		}
+	}
+	testkit.HasContent(t, r.path("a b.1"), "other")
+}
+
+// A cut upload is continued behind what has come, if the digest of the whole
+// proves that it is the same file.
+func TestResume(t *testing.T) {
+	t.Parallel()
+	r := receiver(t, Options{Keep: true}, store.Options{})
+	content := testkit.Noise(3_000_000)
+	c := r.dial()
+	testkit.WriteString(t, c, fmt.Sprintf("PUT /f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\n\r\n%s", content[:2_000_000]))
+	_ = c.Close()
+	r.waitFor(t, fmt.Sprintf("failed f (%d): the other end closed the connection, kept 2000000 of 3000000", push.Cut))
+	r.waitFor(t, fmt.Sprint("closed ", Broken))
+	resp := r.answers(request("HEAD", "/f", ""), http.StatusNoContent, "")
+	if h := resp.Header; h.Get(headerOffset) != "2000000" || h.Get(headerWhole) != "?0" || h.Get(headerDigest) != field(content[:2_000_000]) {
+		t.Errorf("fields %v", resp.Header)
+	}
+	rest := []string{"Content-Type: application/partial-upload", "Upload-Offset: 2000000"}
+	r.answers(request("PATCH", "/f", "evil", rest...), http.StatusBadRequest, "Repr-Digest of the whole")
+	c = r.dial()
+	testkit.WriteString(t, c, fmt.Sprintf("PUT /f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\n\r\n%s", content[:2_000_000]))
+	_ = c.Close()
+	testkit.Eventually(t, "the second cut", func() bool { return strings.Count(r.String(), "kept 2000000") == 2 })
+	r.answers(request("PATCH", "/f", content[2_000_000:], append(rest, "Repr-Digest: "+field(content))...), http.StatusCreated, "")
+	r.waitFor(t, "resuming f 2000000 3000000")
+	testkit.HasContent(t, r.path("f"), content)
+}
+
+// A digest may follow the body in a trailer.
+func TestDigestTrailer(t *testing.T) {
+	t.Parallel()
+	r := receiver(t, Options{Keep: true}, store.Options{})
+	for content, code := range map[string]int{"content": 201, "damaged": 422} {
+		r.answers("PUT /"+content+" HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nTrailer: Repr-Digest\r\n\r\n7\r\n"+content+
+			"\r\n0\r\nRepr-Digest: "+field("content")+"\r\n\r\n", code, "")
+	}
+	testkit.HasContent(t, r.path("content"), "content")
+	testkit.Absent(t, r.path("damaged"))
+}
+
+// An upload that stalls is cut, and the client learns why.
+func TestSilentUpload(t *testing.T) {
+	t.Parallel()
+	r := receiver(t, Options{Silence: 200 * time.Millisecond}, store.Options{})
+	r.answers("PUT /f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nfew", http.StatusRequestTimeout, "nothing heard for 200ms")
+	err := r.wait()
+	checkFiles(t, err, push.Cut, false)
+	r.waitFor(t, fmt.Sprintf("failed f (%d): nothing heard for 200ms, kept 0 of 100", push.Cut))
+}
+
+// checkFiles checks the failure that Serve returns.
+func checkFiles(t testing.TB, err error, worst push.Kind, download bool) {
+	t.Helper()
+	e, ok := asFilesError(err)
+	if !ok || e.Worst != worst || e.Download != download {
+		t.Errorf("Serve: %v (%+v), want kind %d", err, e, worst)
+	}
+}
+
+// A server without Keep goes on while a client has more to send, and returns
+// the failure of an upload before the last.
+func TestMore(t *testing.T) {
+	t.Parallel()
+	r := receiver(t, Options{}, store.Options{})
+	testkit.WriteFile(t, r.path("f"), "old")
+	r.answers(request("PUT", "/f", "x", "Purr-More: ?1"), http.StatusPreconditionFailed, "exists")
+	r.goesOn()
+	r.answers(request("PUT", "/g", "x"), http.StatusCreated, "")
+	checkFiles(t, r.wait(), push.Refused, false)
+}
+
+func TestForm(t *testing.T) {
+	t.Parallel()
+	r := receiver(t, Options{}, store.Options{})
+	testkit.WriteFile(t, r.path("there"), "old")
+	r.answers(form("", ""), http.StatusBadRequest, "no file was chosen")
+	r.goesOn()
+	r.answers(form("a b.txt", "hello", "there", "new", "../up", "evil"), http.StatusConflict, "2 of 3 files stored")
+	checkFiles(t, r.wait(), push.Refused, false)
+	testkit.HasContent(t, r.path("a b.txt"), "hello")
+	testkit.HasContent(t, r.path("there"), "old")
+	testkit.HasContent(t, r.path("up"), "evil") // browsers send the last component; so it is all that is taken
+}
+
+// A form that ends in the middle stores what came before.
+func TestFormCut(t *testing.T) {
+	t.Parallel()
+	r := receiver(t, Options{Silence: 200 * time.Millisecond}, store.Options{})
+	c := r.dial()
+	testkit.WriteString(t, c, strings.TrimSuffix(strings.Replace(form("a", "first"), "Content-Length: ", "Content-Length: 9", 1), "--\r\n"))
+	checkFiles(t, r.wait(), push.Cut, false)
+	testkit.HasContent(t, r.path("a"), "first")
+	r.waitFor(t, "form cut")
+}
+
+// The digest that is answered is that of what is stored.
+func TestStoredDigest(t *testing.T) {
+	t.Parallel()
+	r := receiver(t, Options{Keep: true}, store.Options{})
+	content := testkit.Noise(1 << 20)
+	resp := r.answers(request("PUT", "/f", content), http.StatusCreated, "")
+	sum, err := digest.Parse(resp.Header.Values(headerDigest))
+	if err != nil || string(sum) != string(testkit.SHA256(testkit.ReadFile(t, r.path("f")))) {
+		t.Errorf("%x, %v", sum, err)
+	}
+}

@@ -1,0 +1,320 @@
+// Package web serves checked files over HTTP to curl, wget, browsers and other
+// clients: a receiver stores what they upload, an offer lets them download. A
+// client that is a purr itself asks for an upgrade (RFC 9110, section 7.8), and
+// is handed to package push; all of them share one port.
+//
+// A file is stored by PUT, by PATCH from an offset on (IETF
+// draft-ietf-httpbis-resumable-upload), or by the form of a page. It is offered
+// by GET with ranges (RFC 9110, section 14), a directory as a tar archive.
+// Digests are those of RFC 9530. HTTP/1.1 is spoken, and HTTP/2 with prior
+// knowledge (RFC 9113, section 3.3).
+package web
+
+import (
+	"context"
+	"errors"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"purr/internal/offer"
+	"purr/internal/push"
+	"purr/internal/rate"
+	"purr/internal/store"
+)
+
+// Options are the same for both kinds of servers. The zero value works.
+type Options struct {
+	// Keep serves any number of clients until the context of Serve ends. Without
+	// it Serve returns after the transfer of one purr, the upload of one client,
+	// or the download of one file to its last byte.
+	Keep bool
+
+	// HelloTimeout is how long a client may take to send the head of a request.
+	// Zero: 5 s.
+	HelloTimeout time.Duration
+
+	// Silence is how long a client may send nothing of an upload. Of a download,
+	// it may accept nothing for four times as long. Zero: 30 s.
+	Silence time.Duration
+
+	// Rate limits what is sent to all clients together; nil: no limit.
+	Rate *rate.Limiter
+
+	// MaxConns is how many connections are open at once; further ones wait in the
+	// listener's backlog. Zero: no limit.
+	MaxConns int
+
+	// NoResume makes an offer send every file to a purr from its first byte. A
+	// receiver's store has an option of its own.
+	NoResume bool
+
+	// Streams lets a purr open further connections for its transfer; nil: each
+	// has one.
+	Streams *push.Streams
+
+	// Hosts are names of this machine, beside its own and its addresses, that a
+	// Host field may hold. A request for another name is rejected, for it may
+	// come from the page of another site (DNS rebinding).
+	Hosts []string
+
+	// Prepare is called for each accepted connection, in a goroutine of its own,
+	// and returns the connection to serve, which may be encrypted or counted. If
+	// that is nil, Prepare has closed the connection; an error is then a
+	// failure of the client, see Serve. Nil: the connection is served as it is.
+	Prepare func(context.Context, net.Conn) (net.Conn, error)
+
+	// Events hears of clients and files; nil: nothing does.
+	Events Events
+}
+
+// A Server serves the files of one directory, or of one offer, on one listener.
+type Server struct {
+	o       Options
+	role    push.Role
+	handler handler
+	move    func(context.Context, *push.Conn) (push.Summary, error) // Send or Receive
+
+	origins  *http.CrossOriginProtection
+	conns    chan net.Conn // of clients that speak HTTP
+	finished chan struct{} // full once a server without Keep has served
+	requests sync.WaitGroup
+	clients  sync.WaitGroup // accept, and connections that are open
+
+	mu    sync.Mutex
+	owner *client // the only one that a server without Keep serves now
+	errs  []error // of clients, in a server without Keep
+}
+
+// A handler answers the requests of clients that are no purr. Host and Origin
+// were checked.
+type handler interface {
+	serve(w http.ResponseWriter, r *http.Request, c *client)
+}
+
+const (
+	defaultHelloTimeout = 5 * time.Second
+	defaultSilence      = 30 * time.Second
+)
+
+// NewReceiver returns a server that stores uploads in s, which the caller
+// closes after Serve has returned.
+func NewReceiver(s *store.Store, o Options) *Server {
+	srv := newServer(push.Receiver, o)
+	srv.handler = newUploadHandler(srv, s)
+	srv.move = func(ctx context.Context, c *push.Conn) (push.Summary, error) { return c.Receive(ctx, s) }
+	return srv
+}
+
+// NewOffer returns a server that sends the files of s, which the caller closes
+// after Serve has returned.
+func NewOffer(s *offer.Set, o Options) *Server {
+	srv := newServer(push.Sender, o)
+	srv.handler = &downloadHandler{srv, s}
+	srv.move = func(ctx context.Context, c *push.Conn) (push.Summary, error) { return c.Send(ctx, s) }
+	return srv
+}
+
+func newServer(role push.Role, o Options) *Server {
+	if o.HelloTimeout <= 0 {
+		o.HelloTimeout = defaultHelloTimeout
+	}
+	if o.Silence <= 0 {
+		o.Silence = defaultSilence
+	}
+	if o.Events == nil {
+		o.Events = noEvents{}
+	}
+	if o.Prepare == nil {
+		o.Prepare = func(_ context.Context, c net.Conn) (net.Conn, error) { return c, nil }
+	}
+	return &Server{
+		o: o, role: role,
+		origins:  http.NewCrossOriginProtection(),
+		conns:    make(chan net.Conn),
+		finished: make(chan struct{}, 1),
+	}
+}
+
+// Serve accepts clients from ln, which it closes, and returns when every
+// connection is closed. It is called once. The error is that of ln.Accept, or
+// the cause of ctx if that has ended. A server without Keep returns nil after
+// it has served, or the failures of its clients, joined by errors.Join: each is
+// a *ClientError, or an error of Prepare. With Keep failures go to Events.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	base, cut := context.WithCancelCause(ctx) // of requests
+	hs := s.httpServer(base)
+	conns, leave := context.WithCancelCause(ctx)
+	go func() { _ = hs.Serve(&connListener{s.conns, ln, make(chan struct{})}) }()
+	failed := make(chan error, 1)
+	s.clients.Go(func() { failed <- s.accept(conns, ln) })
+	var err error
+	select {
+	case <-s.finished:
+		stop(hs, s.o.Silence)
+	case err = <-failed:
+	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	_ = hs.Close() // cuts the requests under way, which decide what stays on the disk
+	cut(http.ErrServerClosed)
+	s.requests.Wait()
+	leave(http.ErrServerClosed)
+	_ = ln.Close()
+	s.clients.Wait()
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.errs...)
+}
+
+// stop lets requests under way end by themselves within limit.
+func stop(hs *http.Server, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	_ = hs.Shutdown(ctx)
+}
+
+func (s *Server) httpServer(ctx context.Context) *http.Server {
+	hs := &http.Server{
+		Handler:           http.HandlerFunc(s.serveHTTP),
+		ReadHeaderTimeout: s.o.HelloTimeout,
+		IdleTimeout:       s.o.Silence,
+		MaxHeaderBytes:    64 << 10,
+		Protocols:         new(http.Protocols),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          100,
+			MaxReadFrameSize:              256 << 10,
+			MaxReceiveBufferPerConnection: 4<<20 - 1,
+			MaxReceiveBufferPerStream:     4<<20 - 1,
+			SendPingTimeout:               s.o.Silence / 3,
+			PingTimeout:                   s.o.Silence - s.o.Silence/3,
+		},
+		ErrorLog:    log.New(noteWriter{s.o.Events}, "", 0),
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, clientKey{}, c.(*client))
+		},
+	}
+	hs.Protocols.SetHTTP1(true)
+	hs.Protocols.SetUnencryptedHTTP2(true)
+	return hs
+}
+
+// noteWriter passes on what net/http logs about single connections.
+type noteWriter struct{ events Events }
+
+func (n noteWriter) Write(b []byte) (int, error) {
+	n.events.Note(strings.TrimSpace(string(b)))
+	return len(b), nil
+}
+
+// A connListener hands connections of clients that speak HTTP to net/http.
+type connListener struct {
+	conns  chan net.Conn
+	socket net.Listener
+	closed chan struct{}
+}
+
+func (l *connListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close also closes the socket: further clients are refused at once, rather
+// than left in the backlog of a server that ends.
+func (l *connListener) Close() error {
+	close(l.closed)
+	return l.socket.Close()
+}
+
+func (l *connListener) Addr() net.Addr { return l.socket.Addr() }
+
+// accept takes connections until the listener is closed. Each is handled in a
+// goroutine of its own, so that a silent client delays no other.
+func (s *Server) accept(ctx context.Context, ln net.Listener) error {
+	most := int64(s.o.MaxConns)
+	if most <= 0 {
+		most = 1 << 62
+	}
+	slots := semaphore.NewWeighted(most)
+	for {
+		if slots.Acquire(ctx, 1) != nil {
+			return context.Cause(ctx)
+		}
+		conn, err := ln.Accept()
+		if err != nil {
+			return err
+		}
+		s.clients.Add(1)
+		go s.welcome(ctx, conn, func() {
+			slots.Release(1)
+			s.clients.Done()
+		})
+	}
+}
+
+// acquire makes c the only client that a server without Keep serves until
+// release, and reports whether it is.
+func (s *Server) acquire(c *client) bool {
+	if s.o.Keep {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.owner == nil {
+		s.owner = c
+	}
+	return s.owner == c
+}
+
+func (s *Server) release(c *client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.owner == c {
+		s.owner = nil
+	}
+}
+
+// finish ends a server without Keep, unless another client owns it. The error
+// is nil, or the client's failure; c is nil for a client that Prepare has
+// rejected.
+func (s *Server) finish(c *client, err error) {
+	s.mu.Lock()
+	counts := !s.o.Keep && (s.owner == nil || s.owner == c)
+	if counts && err != nil {
+		s.errs = append(s.errs, err)
+	}
+	s.mu.Unlock()
+	switch {
+	case counts:
+		select {
+		case s.finished <- struct{}{}:
+		default:
+		}
+	case err != nil:
+		s.o.Events.ClientFailed(err)
+	}
+}
+
+// goOn records the failure of a client that will send more, and lets any client
+// own the server again.
+func (s *Server) goOn(c *client, err error) {
+	s.release(c)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.errs = append(s.errs, err)
+	}
+}
