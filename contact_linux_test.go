@@ -4,7 +4,6 @@ package main
 
 import (
 	"encoding/json"
-	"io"
 	"net"
 	"path/filepath"
 	"regexp"
@@ -12,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"purr/internal/push"
 	"purr/internal/testkit"
 	"purr/internal/tlsconn"
 )
@@ -24,7 +24,7 @@ func TestPushParting(t *testing.T) {
 	t.Parallel()
 	t.Run("in order", func(t *testing.T) {
 		t.Parallel()
-		bothWays(t, func(t *testing.T, listening role) {
+		bothWays(t, func(t *testing.T, listening push.Role) {
 			x := newTransfer(t, listening, "large", "small")
 			x.file("large", testkit.Noise(1_500_000))
 			x.file("small", "small\n")
@@ -35,15 +35,15 @@ func TestPushParting(t *testing.T) {
 			said(x.sender, `; sent 150\d{4} bytes, received \d+ bytes in `)
 			said(x.receiver, `; sent \d+ bytes, received 150\d{4} bytes in `)
 			for _, p := range []*process{x.sender, x.receiver} {
-				if n := strings.Count(p.err.String(), " bytes, received "); n != 2 {
-					t.Errorf("%d partings of 2 connections%s", n, p.heard())
+				if n := strings.Count(p.err.String(), " bytes, received "); n != 1 {
+					t.Errorf("%d partings of 1 connection%s", n, p.heard())
 				}
 			}
 		})
 	})
 	t.Run("identical", func(t *testing.T) { // known before its first byte
 		t.Parallel()
-		bothWays(t, func(t *testing.T, listening role) {
+		bothWays(t, func(t *testing.T, listening push.Role) {
 			x := newTransfer(t, listening, "large", "other")
 			for _, name := range x.paths {
 				x.file(name, testkit.Noise(1_500_000))
@@ -60,7 +60,7 @@ func TestPushParting(t *testing.T) {
 	})
 	t.Run("quiet", func(t *testing.T) {
 		t.Parallel()
-		x := newTransfer(t, roleReceiver, "large")
+		x := newTransfer(t, push.Receiver, "large")
 		x.file("large", testkit.Noise(1_500_000))
 		x.start().ends(0)
 		if strings.Contains(x.sender.err.String(), "finished;") {
@@ -69,7 +69,7 @@ func TestPushParting(t *testing.T) {
 	})
 	t.Run("interrupted", func(t *testing.T) {
 		t.Parallel()
-		for _, listening := range []role{roleReceiver, roleSender} {
+		for _, listening := range []push.Role{push.Receiver, push.Sender} {
 			x := midway(t, listening)
 			x.send, x.take = []string{"-v"}, []string{"-v"}
 			x.start()
@@ -80,9 +80,9 @@ func TestPushParting(t *testing.T) {
 			said(listener, `: interrupted; `+regexpParting)
 		}
 	})
-	t.Run("refused", func(t *testing.T) { // a file is, the exchange is not
+	t.Run("refused", func(t *testing.T) { // a file is, the transfer is not
 		t.Parallel()
-		bothWays(t, func(t *testing.T, listening role) {
+		bothWays(t, func(t *testing.T, listening push.Role) {
 			x := newTransfer(t, listening, "large", "small")
 			for _, name := range x.paths {
 				x.file(name, testkit.Noise(1_500_000))
@@ -95,8 +95,8 @@ func TestPushParting(t *testing.T) {
 	})
 }
 
-// finished checks that the exchange has ended in order at both ends, and that none of
-// its lanes has failed.
+// finished checks that the transfer has ended in order at both ends, and that none of
+// its connections has failed.
 func finished(x *transfer) {
 	x.t.Helper()
 	for _, p := range []*process{x.sender, x.receiver} {
@@ -131,7 +131,7 @@ func TestPushPartingCut(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bothWays(t, func(t *testing.T, listening role) {
+			bothWays(t, func(t *testing.T, listening push.Role) {
 				x := midway(t, listening)
 				x.send = []string{"-v"}
 				if name == "silent" {
@@ -196,7 +196,7 @@ func TestPushPartingStrangers(t *testing.T) {
 		got := d.status()
 		said := d.err.String()
 		met, left := strings.Count(said, `"event":"connect"`), strings.Count(said, `"event":"disconnect"`)
-		// The reset may also come before the connection is known here, or behind the beginning of an exchange.
+		// The reset may also come before the connection is known here, or behind the beginning of an transfer.
 		if want := map[int]int{1: 0, 3: 1, 6: 1}; met != left || want[got] != met || got == 0 || strings.Contains(said, "->") {
 			t.Errorf("status %d, %d connections, %d partings%s", got, met, left, d.heard())
 		}
@@ -215,7 +215,7 @@ func TestPushPartingStrangers(t *testing.T) {
 // is parted with, too, and does not hold it up.
 func TestPushPartingSilent(t *testing.T) {
 	t.Parallel()
-	bothWays(t, func(t *testing.T, listening role) {
+	bothWays(t, func(t *testing.T, listening push.Role) {
 		x := newTransfer(t, listening, "large")
 		x.file("large", testkit.Noise(1_500_000))
 		path := filepath.Join(testkit.SocketDir(t), "s")
@@ -224,7 +224,7 @@ func TestPushPartingSilent(t *testing.T) {
 		listener.waitErr(regexp.MustCompile(`"event":"listen"`))
 		silent := dialTest(t, "unix", path)
 		listener.waitErr(regexp.MustCompile(`"event":"connect"`))
-		x.end(listening.other(), "--json", "-U", path)
+		x.end(listening.Other(), "--json", "-U", path)
 		x.ends(0)
 		said := listener.err.String()
 		if met, left := strings.Count(said, `"event":"connect"`), strings.Count(said, `"event":"disconnect"`); met < 2 || met != left {
@@ -241,14 +241,14 @@ func TestPushPartingSilent(t *testing.T) {
 
 func TestPushPartingEvents(t *testing.T) {
 	t.Parallel()
-	bothWays(t, func(t *testing.T, listening role) {
+	bothWays(t, func(t *testing.T, listening push.Role) {
 		x := newTransfer(t, listening, "large", "small")
 		x.file("large", testkit.Noise(1_500_000))
 		x.file("small", "small\n")
 		path := filepath.Join(testkit.SocketDir(t), "s")
 		listener := x.end(listening, "--json", "-l", "-U", path)
 		listener.waitErr(regexp.MustCompile(`"event":"listen"`))
-		x.end(listening.other(), "--json", "-U", path)
+		x.end(listening.Other(), "--json", "-U", path)
 		x.ends(0)
 		for _, p := range []*process{x.sender, x.receiver} {
 			connects, moved := 0, 0.0
@@ -270,7 +270,7 @@ func TestPushPartingEvents(t *testing.T) {
 					finished = finished || e.How == "both ends finished"
 				case "file":
 					if finished {
-						t.Errorf("a file after the end of its exchange%s", p.heard())
+						t.Errorf("a file after the end of its transfer%s", p.heard())
 					}
 				}
 			}
@@ -279,24 +279,4 @@ func TestPushPartingEvents(t *testing.T) {
 			}
 		}
 	})
-}
-
-// A lane that the other end closes because this one was interrupted has ended
-// because of that.
-func TestLaneInterrupted(t *testing.T) {
-	t.Parallel()
-	p := &purr{cfg: &config{}}
-	ours, _ := testkit.TcpPair(t)
-	own, theirs := testkit.TcpPair(t)
-	c, lane := p.newContact(ours), p.newContact(own)
-	lane.of.Store(c)
-	lane.becomes(contactBusy)
-	c.cut()
-	_ = theirs.Close()
-	if _, err := lane.Read(make([]byte, 1)); err != io.EOF {
-		t.Fatal(err)
-	}
-	if why, how := lane.why(), lane.how(); why != interrupted || how != interrupted {
-		t.Errorf("%s, %s", why, how)
-	}
 }

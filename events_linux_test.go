@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"purr/internal/display"
+	"purr/internal/push"
 	"purr/internal/testkit"
 )
 
@@ -272,7 +273,7 @@ func TestJSON(t *testing.T) {
 			t.Errorf("not sent: %v", f)
 		}
 	})
-	for _, listening := range []role{roleReceiver, roleSender} {
+	for _, listening := range []push.Role{push.Receiver, push.Sender} {
 		t.Run("push, "+string(listening)+" listens", func(t *testing.T) {
 			t.Parallel()
 			x := newTransfer(t, listening, "d")
@@ -281,7 +282,7 @@ func TestJSON(t *testing.T) {
 			path := filepath.Join(testkit.SocketDir(t), "s")
 			x.end(listening, "--json", "-l", "-U", path)
 			x.listener().waitErr(regexp.MustCompile(`"event":"listen"`))
-			x.end(listening.other(), "--json", "-U", path)
+			x.end(listening.Other(), "--json", "-U", path)
 			for _, p := range []*process{x.sender, x.receiver} {
 				e := check(t, p, 0, "connect", "disconnect", "file", "summary")
 				if s := e["summary"]; s["files"] != 2.0 || s["size"] != 1_500_005.0 || s["status"] != 0.0 {

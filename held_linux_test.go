@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"purr/internal/push"
 	"purr/internal/testkit"
 )
 
@@ -198,7 +199,7 @@ func TestPushSenderHeldUp(t *testing.T) {
 	for range 3 {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
-			x := newTransfer(t, roleReceiver, "s.bin")
+			x := newTransfer(t, push.Receiver, "s.bin")
 			x.file("s.bin", eightMB())
 			x.take = []string{"--idle-timeout", "4"} // two thirds of it are for the answer to a PING
 			x.send = []string{"--rate", "2M"}

@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"purr/internal/flags"
+	"purr/internal/offer"
 	"purr/internal/sys"
 )
 
@@ -168,9 +169,9 @@ func (c *config) setPaths(words []string) (address []string, err error) {
 			return nil, usageErrorf("option --push: %s: %w (the address comes first: \"purr --push HOST PORT PATH...\")", word, sys.Cause(err))
 		}
 		if !info.Mode().IsRegular() && !info.IsDir() {
-			return nil, usageErrorf("option --push: %s is %w", word, errNotAFile)
+			return nil, usageErrorf("option --push: %s is %w", word, offer.ErrNotAFile)
 		}
-		name := offeredName(word)
+		name := offer.NameOf(word)
 		if other, twice := names[name]; twice {
 			return nil, usageErrorf("option --push: %s and %s have the same name at the other end: push them one after the other, into two directories", other, word)
 		}

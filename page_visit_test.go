@@ -5,6 +5,7 @@ package main
 import (
 	"crypto/sha256"
 	"fmt"
+	"html"
 	"io"
 	"net"
 	"net/http"
@@ -22,6 +23,15 @@ import (
 )
 
 // Here a browser visits a receiver and a sender.
+
+// machineName is this machine's own name.
+func machineName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "localhost"
+	}
+	return name
+}
 
 // machine is a name of this machine that is not "localhost", as on a local
 // network.
@@ -126,6 +136,24 @@ func TestBrowserUploads(t *testing.T) {
 	}
 }
 
+// receivePage returns the page of a receiver, which it takes to be on a host of
+// that name, and the page's policy.
+func receivePage(t testing.TB, host string) (page, policy string) {
+	t.Helper()
+	r := startReceiver(t, "-k")
+	resp, err := http.Get(r.at("127.0.0.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	own := `data-host="` + html.EscapeString(machineName()) + `"`
+	body := testkit.ReadAll(t, resp.Body)
+	if strings.Count(body, own) != 1 {
+		t.Fatalf("no %s in the page", own)
+	}
+	return strings.Replace(body, own, `data-host="`+host+`"`, 1), resp.Header.Get("Content-Security-Policy")
+}
+
 // What is under way is shown, can be cancelled and tried again; and a receiver
 // that is gone is said to be gone.
 func TestBrowserUploadEnds(t *testing.T) {
@@ -137,13 +165,16 @@ func TestBrowserUploadEnds(t *testing.T) {
 	}
 	arrived := make(chan arrival, 10)
 	over := make(chan struct{})
+	page, policy := receivePage(t, "box")
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if q.Method != http.MethodPut {
-			writeReceivePage(w, q, "box")
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			w.Header().Set("Content-Security-Policy", policy)
+			_, _ = io.WriteString(w, page)
 			return
 		}
 		_, _ = io.CopyN(io.Discard, q.Body, 1<<20)
-		a := arrival{q.URL.Path + " " + q.Header.Get(headerMore), make(chan struct{})}
+		a := arrival{q.URL.Path + " " + q.Header.Get("Purr-More"), make(chan struct{})}
 		arrived <- a
 		select {
 		case <-a.release:
@@ -152,7 +183,7 @@ func TestBrowserUploadEnds(t *testing.T) {
 		}
 		_, _ = io.Copy(io.Discard, q.Body)
 		other := sha256.Sum256([]byte("other"))
-		w.Header().Set(headerDigest, digest.Field(other[:]))
+		w.Header().Set("Repr-Digest", digest.Field(other[:]))
 		w.WriteHeader(http.StatusCreated)
 	}))
 	defer server.Close()

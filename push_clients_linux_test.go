@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"purr/internal/relpath"
 	"purr/internal/testkit"
@@ -41,8 +42,8 @@ func TestCurlUploads(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			slack := testkit.Patience
-			if test.code == "412" { // whoever speaks HTTP/2 has turnAwayTime to see it
-				slack = turnAwayTime / 2
+			if test.code == "412" { // a client of HTTP/2 has a second to read it
+				slack = time.Second / 2
 			}
 			testkit.Fairly(t, slack, func(t testing.TB) {
 				content := testkit.Noise(5_000_000)
@@ -130,14 +131,6 @@ func TestDownloadNames(t *testing.T) {
 		hasContent(t, filepath.Join(into, name), "content of "+name)
 	}
 	p.runs()
-	for name, want := range map[string]string{
-		"d/f": `attachment; filename="f"; filename*=UTF-8''f`, "ü b": `attachment; filename="ü b"; filename*=UTF-8''%C3%BC%20b`,
-		`q"`: "attachment", "nl\n": "attachment", "bad\xff": "attachment", `b\`: "attachment", "50%41": "attachment",
-	} {
-		if got := attachment(name); got != want {
-			t.Errorf("%q: %s, want %s", name, got, want)
-		}
-	}
 }
 
 // vast makes a file of which a client cannot have all soon: curl exceeds its

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"purr/internal/push"
 	"purr/internal/testkit"
 )
 
@@ -28,15 +29,15 @@ func (x *transfer) inMount(size, prepare string, address ...string) {
 func TestPushDiskTooSmall(t *testing.T) {
 	t.Parallel()
 	rootOnly(t)
-	bothWays(t, func(t *testing.T, listening role) {
+	bothWays(t, func(t *testing.T, listening push.Role) {
 		x := newTransfer(t, listening, "s.bin")
 		x.file("s.bin", eightMB())
-		if listening == roleSender {
+		if listening == push.Sender {
 			x.inMount("2m", "true", x.listen()...)
 		} else {
 			x.inMount("2m", "true", "-v", "-l", "127.0.0.1", "0")
 			host, port, _ := net.SplitHostPort(x.receiver.addr())
-			x.end(roleSender, host, port)
+			x.end(push.Sender, host, port)
 		}
 		x.sender.ends(4)
 		x.receiver.ends(4)
@@ -50,19 +51,19 @@ func TestPushDiskTooSmall(t *testing.T) {
 func TestPushDiskFills(t *testing.T) {
 	t.Parallel()
 	rootOnly(t)
-	bothWays(t, func(t *testing.T, listening role) {
+	bothWays(t, func(t *testing.T, listening push.Role) {
 		x := newTransfer(t, listening, ".")
 		for i := range 40 {
 			x.file(fmt.Sprintf("f%02d", i), testkit.Noise(200_000))
 		}
 		x.take = []string{"-v"}
 		show := `trap 'cmp -n 200000 f?? 2>/dev/null' EXIT`
-		if listening == roleSender {
+		if listening == push.Sender {
 			x.inMount("3m", show, x.listen()...)
 		} else {
 			x.inMount("3m", show, "-l", "127.0.0.1", "0")
 			host, port, _ := net.SplitHostPort(x.receiver.addr())
-			x.end(roleSender, host, port)
+			x.end(push.Sender, host, port)
 		}
 		x.sender.ends(4)
 		x.receiver.ends(4)
@@ -80,7 +81,7 @@ func TestPutFillsDisk(t *testing.T) {
 	t.Parallel()
 	rootOnly(t)
 	curl := testkit.Program(t, "curl", "curl")
-	x := newTransfer(t, roleReceiver)
+	x := newTransfer(t, push.Receiver)
 	x.inMount("2m", "true", "-v", "-l", "127.0.0.1", "0")
 	p := start(t, opts{stdin: strings.NewReader(eightMB())}, curl, "-sS", "-T", "-", "http://"+x.receiver.addr()+"/s.bin")
 	p.status()
@@ -102,7 +103,7 @@ func confined(t testing.TB, o opts, args ...string) *process {
 
 func TestPushPermissionDenied(t *testing.T) {
 	t.Parallel()
-	x := newTransfer(t, roleReceiver, "sub")
+	x := newTransfer(t, push.Receiver, "sub")
 	x.file("sub/s.bin", eightMB())
 	x.file("sub/small", "small")
 	if err := os.Mkdir(filepath.Join(x.into, "sub"), 0o555); err != nil {
@@ -110,7 +111,7 @@ func TestPushPermissionDenied(t *testing.T) {
 	}
 	x.receiver = confined(t, opts{}, "--pull", "-v", "-l", "127.0.0.1", "0", x.into)
 	host, port, _ := net.SplitHostPort(x.receiver.addr())
-	x.end(roleSender, host, port)
+	x.end(push.Sender, host, port)
 	x.ends(4)
 	for _, name := range []string{"s.bin", "small"} {
 		said(x.sender, `^purr: sub/`+name+`: refused by the other end: permission denied$`)

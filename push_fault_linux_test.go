@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"purr/internal/push"
 	"purr/internal/testkit"
 )
 
@@ -21,7 +22,7 @@ func eightMB() string { return testkit.Noise(8_000_000) }
 
 // midway prepares a transfer of one file that stops somewhere in its middle, as
 // if the network were gone.
-func midway(t testing.TB, listening role) *transfer {
+func midway(t testing.TB, listening push.Role) *transfer {
 	x := newTransfer(t, listening, "s.bin")
 	x.file("s.bin", eightMB())
 	x.fromSender = harm{kind: harmStall, at: 3_000_000}
@@ -45,7 +46,7 @@ const regexpKept = `"s\.bin": transfer cut: %s; [1-9][0-9]{6} of 8000000 bytes k
 
 func TestPushNoFault(t *testing.T) {
 	t.Parallel()
-	bothWays(t, func(t *testing.T, listening role) {
+	bothWays(t, func(t *testing.T, listening push.Role) {
 		x := newTransfer(t, listening, "s.bin")
 		x.file("s.bin", eightMB())
 		x.start().ends(0)
@@ -58,7 +59,7 @@ func TestPushNoFault(t *testing.T) {
 
 func TestPushSenderKilled(t *testing.T) {
 	t.Parallel()
-	bothWays(t, func(t *testing.T, listening role) {
+	bothWays(t, func(t *testing.T, listening push.Role) {
 		x := midway(t, listening).start()
 		x.arrives(2 << 20)
 		x.sender.kill()
@@ -72,7 +73,7 @@ func TestPushSenderKilled(t *testing.T) {
 
 func TestPushReceiverKilled(t *testing.T) {
 	t.Parallel()
-	bothWays(t, func(t *testing.T, listening role) {
+	bothWays(t, func(t *testing.T, listening push.Role) {
 		x := midway(t, listening).start()
 		x.arrives(2 << 20)
 		x.receiver.kill()
@@ -91,7 +92,7 @@ func TestPushCut(t *testing.T) {
 	for name, kind := range map[string]harmKind{"in order": harmFIN, "reset": harmRST} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bothWays(t, func(t *testing.T, listening role) {
+			bothWays(t, func(t *testing.T, listening push.Role) {
 				x := midway(t, listening)
 				if kind == harmFIN {
 					x.fromSender.kind = kind
@@ -114,7 +115,7 @@ func TestPushCut(t *testing.T) {
 // The event of a file that was cut has what was kept of it, and where.
 func TestPushCutEvent(t *testing.T) {
 	t.Parallel()
-	x := midway(t, roleSender)
+	x := midway(t, push.Sender)
 	x.fromSender.kind = harmFIN
 	x.take = []string{"--json"}
 	x.start().ends(3)
@@ -138,7 +139,7 @@ func TestPushStalled(t *testing.T) {
 	for name, kind := range map[string]harmKind{"both ways": harmStall, "one way": harmHalf} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bothWays(t, func(t *testing.T, listening role) {
+			bothWays(t, func(t *testing.T, listening push.Role) {
 				x := midway(t, listening)
 				x.fromSender.kind = kind
 				x.send = []string{"--idle-timeout", "4"}
@@ -168,7 +169,7 @@ func TestPushCutLeavesNothing(t *testing.T) {
 	for name, at := range map[string]int{"--no-resume": 3_000_000, "--force": 500_000} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bothWays(t, func(t *testing.T, listening role) {
+			bothWays(t, func(t *testing.T, listening push.Role) {
 				x := midway(t, listening)
 				x.fromSender = harm{kind: harmRST, at: at}
 				x.take = []string{name}
@@ -218,7 +219,7 @@ var changes = map[string]func(path string) error{
 }
 
 // changing prepares a transfer of a file that is paused in the middle of it.
-func changing(t testing.TB, listening role) (x *transfer, path string) {
+func changing(t testing.TB, listening push.Role) (x *transfer, path string) {
 	x = newTransfer(t, listening, "s.bin")
 	content := []byte(testkit.Noise(32 << 20))
 	mark := strings.Repeat("HERE", 4)
@@ -235,7 +236,7 @@ func TestPushChangingFile(t *testing.T) {
 	for name, change := range changes {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bothWays(t, func(t *testing.T, listening role) {
+			bothWays(t, func(t *testing.T, listening push.Role) {
 				x, path := changing(t, listening)
 				x.start()
 				for range 2 {
@@ -259,7 +260,7 @@ func TestPushChangedFile(t *testing.T) {
 	for name, change := range changes {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bothWays(t, func(t *testing.T, listening role) {
+			bothWays(t, func(t *testing.T, listening push.Role) {
 				x, path := changing(t, listening)
 				x.start()
 				x.relay.atPause(func() {
@@ -283,7 +284,7 @@ func TestPushChangedFile(t *testing.T) {
 // With --live, what a growing file held first is what is sent.
 func TestPushLive(t *testing.T) {
 	t.Parallel()
-	bothWays(t, func(t *testing.T, listening role) {
+	bothWays(t, func(t *testing.T, listening push.Role) {
 		x, path := changing(t, listening)
 		x.send = []string{"--live"}
 		before, err := os.ReadFile(path)
@@ -306,7 +307,7 @@ func TestPushNameExists(t *testing.T) {
 	for _, size := range []int{5, 8_000_000} {
 		t.Run(fmt.Sprintf("%d bytes", size), func(t *testing.T) {
 			t.Parallel()
-			bothWays(t, func(t *testing.T, listening role) {
+			bothWays(t, func(t *testing.T, listening push.Role) {
 				x := newTransfer(t, listening, "s.bin")
 				x.file("s.bin", testkit.Noise(size))
 				testkit.WriteFile(t, filepath.Join(x.into, "s.bin"), "old")
@@ -323,7 +324,7 @@ func TestPushNameExists(t *testing.T) {
 // Of a file that is removed while it is sent, both ends say so.
 func TestPushRemoved(t *testing.T) {
 	t.Parallel()
-	bothWays(t, func(t *testing.T, listening role) {
+	bothWays(t, func(t *testing.T, listening push.Role) {
 		x, path := changing(t, listening)
 		x.start()
 		x.relay.atPause(func() {
@@ -344,7 +345,7 @@ func TestPushOverLink(t *testing.T) {
 	for _, force := range []bool{false, true} {
 		t.Run(fmt.Sprintf("force %v", force), func(t *testing.T) {
 			t.Parallel()
-			bothWays(t, func(t *testing.T, listening role) {
+			bothWays(t, func(t *testing.T, listening push.Role) {
 				x := newTransfer(t, listening, "s.bin", "d")
 				x.file("s.bin", eightMB())
 				x.file("d/f", "inside")
@@ -380,7 +381,7 @@ func TestPushBitFlipped(t *testing.T) {
 	for _, size := range []int{1000, 8_000_000} {
 		t.Run(fmt.Sprintf("%d bytes", size), func(t *testing.T) {
 			t.Parallel()
-			bothWays(t, func(t *testing.T, listening role) {
+			bothWays(t, func(t *testing.T, listening push.Role) {
 				x := newTransfer(t, listening, "s.bin")
 				content := testkit.Noise(size/2) + "HEREHEREHEREHERE" + testkit.Noise(size/2)
 				x.file("s.bin", content)
@@ -401,7 +402,7 @@ func TestPushReceiptLost(t *testing.T) {
 	for name, mark := range map[string]string{"of the file": `"result"`, "of all": `{"end"`} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bothWays(t, func(t *testing.T, listening role) {
+			bothWays(t, func(t *testing.T, listening push.Role) {
 				x := newTransfer(t, listening, "s.bin")
 				x.file("s.bin", testkit.Noise(1000))
 				x.fromReceiver = harm{kind: harmRST, mark: mark}
@@ -426,13 +427,13 @@ func TestPushReceiptLost(t *testing.T) {
 
 func TestPushSameRole(t *testing.T) {
 	t.Parallel()
-	for _, as := range []role{roleSender, roleReceiver} {
+	for _, as := range []push.Role{push.Sender, push.Receiver} {
 		t.Run(string(as), func(t *testing.T) {
 			t.Parallel()
 			x := newTransfer(t, as, "s.bin")
 			x.file("s.bin", "content")
 			address := x.listen()
-			waiting := map[role]**process{roleSender: &x.sender, roleReceiver: &x.receiver}[as]
+			waiting := map[push.Role]**process{push.Sender: &x.sender, push.Receiver: &x.receiver}[as]
 			listener := *waiting
 			dialer := x.end(as, address...)
 			for _, p := range []*process{listener, dialer} {
@@ -448,7 +449,7 @@ func TestPushSameRole(t *testing.T) {
 // An interrupted end says so to the other one in time.
 func TestPushInterrupted(t *testing.T) {
 	t.Parallel()
-	bothWays(t, func(t *testing.T, listening role) {
+	bothWays(t, func(t *testing.T, listening push.Role) {
 		x := midway(t, listening).start()
 		x.arrives(2 << 20)
 		x.receiver.signal(syscall.SIGINT)

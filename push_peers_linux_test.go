@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"purr/internal/push"
 	"purr/internal/testkit"
 )
 
@@ -89,7 +90,7 @@ func TestPushToWebServer(t *testing.T) {
 func TestNetcatToListener(t *testing.T) {
 	t.Parallel()
 	for _, nc := range plainPeers {
-		for _, as := range []role{roleReceiver, roleSender} {
+		for _, as := range []push.Role{push.Receiver, push.Sender} {
 			t.Run(nc.name+" to a "+string(as), func(t *testing.T) {
 				t.Parallel()
 				if _, err := exec.LookPath(nc.name); err != nil {
@@ -101,7 +102,7 @@ func TestNetcatToListener(t *testing.T) {
 				// Longer than what the sockets hold, and it ends in nothing but bytes.
 				n := shell(t, opts{}, nc.dial, port, testkit.TempFile(t, "\x00"+testkit.Noise(8_000_000)))
 				p, other, hint := x.receiver, "sender: nothing stored", "--recv-file"
-				if as == roleSender {
+				if as == push.Sender {
 					p, other, hint = x.sender, "receiver: nothing sent", "--send-file"
 				}
 				p.ends(6)

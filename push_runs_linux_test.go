@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"purr/internal/push"
 	"purr/internal/testkit"
 )
 
@@ -117,7 +118,7 @@ func TestPushTree(t *testing.T) {
 			}
 			t.Run(fmt.Sprintf("%s unix %v", operand, unix), func(t *testing.T) {
 				t.Parallel()
-				bothWays(t, func(t *testing.T, listening role) {
+				bothWays(t, func(t *testing.T, listening push.Role) {
 					x := newTransfer(t, listening, operand)
 					x.unix = unix
 					from, into := filepath.Join(x.from, "tree"), filepath.Join(x.into, "tree")
@@ -140,7 +141,7 @@ func TestPushTree(t *testing.T) {
 // What cannot be sent or stored is said by both ends, and the rest goes on.
 func TestPushLeavesOut(t *testing.T) {
 	t.Parallel()
-	bothWays(t, func(t *testing.T, listening role) {
+	bothWays(t, func(t *testing.T, listening push.Role) {
 		x := newTransfer(t, listening, "d")
 		x.file("d/good", "good")
 		x.file("d/.hidden", "hidden")
@@ -171,7 +172,7 @@ func TestPushLeavesOut(t *testing.T) {
 // A file that may not be read is left out.
 func TestPushUnreadable(t *testing.T) {
 	t.Parallel()
-	x := newTransfer(t, roleReceiver, "d")
+	x := newTransfer(t, push.Receiver, "d")
 	x.file("d/good", "good")
 	x.file("d/small", "secret")
 	x.file("d/large", testkit.Noise(1_000_000))
@@ -192,7 +193,7 @@ func TestPushUnreadable(t *testing.T) {
 
 func TestPushForce(t *testing.T) {
 	t.Parallel()
-	bothWays(t, func(t *testing.T, listening role) {
+	bothWays(t, func(t *testing.T, listening push.Role) {
 		x := newTransfer(t, listening, "small", "large")
 		x.file("small", "new")
 		x.file("large", testkit.Noise(1_000_000))
@@ -208,7 +209,7 @@ func TestPushForce(t *testing.T) {
 
 func TestPushRename(t *testing.T) {
 	t.Parallel()
-	bothWays(t, func(t *testing.T, listening role) {
+	bothWays(t, func(t *testing.T, listening push.Role) {
 		x := newTransfer(t, listening, "small.txt", "large")
 		x.file("small.txt", "new")
 		x.file("large", testkit.Noise(1_000_000))
@@ -230,7 +231,7 @@ func TestPushRename(t *testing.T) {
 // --max-size is for all files together.
 func TestPushMaxSize(t *testing.T) {
 	t.Parallel()
-	bothWays(t, func(t *testing.T, listening role) {
+	bothWays(t, func(t *testing.T, listening push.Role) {
 		x := newTransfer(t, listening, "large", "small1", "small2")
 		x.file("large", testkit.Noise(1_000_000))
 		x.file("small1", testkit.Noise(3000))
@@ -249,7 +250,7 @@ func TestPushMaxSize(t *testing.T) {
 // Holes stay holes, and cost no time.
 func TestPushSparse(t *testing.T) {
 	t.Parallel()
-	bothWays(t, func(t *testing.T, listening role) {
+	bothWays(t, func(t *testing.T, listening push.Role) {
 		x := newTransfer(t, listening, "s.bin")
 		x.file("s.bin", "beginning")
 		f, err := os.OpenFile(filepath.Join(x.from, "s.bin"), os.O_WRONLY, 0)
@@ -274,7 +275,7 @@ func TestPushSparse(t *testing.T) {
 // Many small files, and no more memory for them than for a few.
 func TestPushManyFiles(t *testing.T) {
 	t.Parallel()
-	bothWays(t, func(t *testing.T, listening role) {
+	bothWays(t, func(t *testing.T, listening push.Role) {
 		x := newTransfer(t, listening, "d")
 		x.from, x.into = inMemory(t), inMemory(t)
 		n := 3000
@@ -368,7 +369,7 @@ func TestPullSeveralReceivers(t *testing.T) {
 // A file that says it is empty and is not, as in /proc, is nothing to check.
 func TestPushProc(t *testing.T) {
 	t.Parallel()
-	bothWays(t, func(t *testing.T, listening role) {
+	bothWays(t, func(t *testing.T, listening push.Role) {
 		x := newTransfer(t, listening, "/proc/self/status")
 		x.start().ends(4)
 		x.leaves()
@@ -379,7 +380,7 @@ func TestPushProc(t *testing.T) {
 // A file that is named beside "." is found, whichever comes first.
 func TestPushBesideContents(t *testing.T) {
 	t.Parallel()
-	bothWays(t, func(t *testing.T, listening role) {
+	bothWays(t, func(t *testing.T, listening push.Role) {
 		beside := testkit.TempFile(t, "beside")
 		x := newTransfer(t, listening, ".", beside)
 		x.file("in", "content")

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"purr/internal/push"
 	"purr/internal/relpath"
 	"purr/internal/testkit"
 )
@@ -20,12 +21,12 @@ import (
 // A transfer is a --push and a --pull, each a process of its own.
 type transfer struct {
 	t         testing.TB
-	listening role     // the end that waits for the other to dial
-	from      string   // the directory in which the sender runs
-	paths     []string // what the sender offers
-	into      string   // where the receiver stores
-	send      []string // more options of the sender
-	take      []string // more options of the receiver
+	listening push.Role // the end that waits for the other to dial
+	from      string    // the directory in which the sender runs
+	paths     []string  // what the sender offers
+	into      string    // where the receiver stores
+	send      []string  // more options of the sender
+	take      []string  // more options of the receiver
 	unix      bool
 	env       []string // of both ends
 	// What each end says is harmed on its way, if there is any harm.
@@ -36,15 +37,15 @@ type transfer struct {
 }
 
 // newTransfer prepares to push the paths, which are in a directory of their own.
-func newTransfer(t testing.TB, listening role, paths ...string) *transfer {
+func newTransfer(t testing.TB, listening push.Role, paths ...string) *transfer {
 	t.Helper()
 	return &transfer{t: t, listening: listening, from: t.TempDir(), paths: paths, into: t.TempDir()}
 }
 
 // bothWays runs a test with either end listening.
-func bothWays(t *testing.T, test func(t *testing.T, listening role)) {
+func bothWays(t *testing.T, test func(t *testing.T, listening push.Role)) {
 	t.Helper()
-	for _, listening := range []role{roleReceiver, roleSender} {
+	for _, listening := range []push.Role{push.Receiver, push.Sender} {
 		t.Run(string(listening)+" listens", func(t *testing.T) {
 			t.Parallel()
 			test(t, listening)
@@ -76,7 +77,7 @@ func (x *transfer) listen() []string {
 		return []string{host, port}
 	}
 	dialer, listener := x.fromSender, x.fromReceiver
-	if x.listening == roleSender {
+	if x.listening == push.Sender {
 		dialer, listener = listener, dialer
 	}
 	x.relay = newRelay(x.t, p.addr(), dialer, listener)
@@ -84,9 +85,9 @@ func (x *transfer) listen() []string {
 }
 
 // end starts one end with the given address.
-func (x *transfer) end(as role, address ...string) *process {
+func (x *transfer) end(as push.Role, address ...string) *process {
 	x.t.Helper()
-	if as == roleSender {
+	if as == push.Sender {
 		args := append(append([]string{"--push"}, x.send...), address...)
 		x.sender = startPurr(x.t, opts{dir: x.from, env: x.env}, append(args, x.paths...)...)
 		return x.sender
@@ -105,7 +106,7 @@ func (x *transfer) start() *transfer {
 		}
 	})
 	address := x.listen()
-	x.end(x.listening.other(), address...)
+	x.end(x.listening.Other(), address...)
 	return x
 }
 
@@ -116,13 +117,13 @@ func (x *transfer) relayed(tell func(*relay), options ...string) (listener, dial
 	address := x.listen()
 	x.relay = newRelay(x.t, net.JoinHostPort(address[0], address[1]), harm{}, harm{})
 	tell(x.relay)
-	dialer = x.end(x.listening.other(), append(options, x.relay.addr()...)...)
+	dialer = x.end(x.listening.Other(), append(options, x.relay.addr()...)...)
 	return x.listener(), dialer
 }
 
 // listener is the end that listens.
 func (x *transfer) listener() *process {
-	if x.listening == roleSender {
+	if x.listening == push.Sender {
 		return x.sender
 	}
 	return x.receiver

@@ -51,7 +51,7 @@ func (p *purr) recvFile(ctx context.Context, c net.Conn) error {
 		p.rawFailed(s.file, err, in.keptIn, in.kept)
 		return err
 	}
-	p.log.event("file", field{"path", s.file}, field{"size", in.digest.Size}, field{"sha256", hex.EncodeToString(in.digest.SHA256)}, field{"status", resultStored})
+	p.log.event("file", field{"path", s.file}, field{"size", in.digest.Size}, field{"sha256", hex.EncodeToString(in.digest.SHA256)}, field{"status", "stored"})
 	p.log.informf("%s: %s", s.peer, in.summary())
 	return nil
 }

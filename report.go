@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"purr/internal/display"
+	"purr/internal/push"
 	"purr/internal/store"
 )
 
@@ -113,9 +113,9 @@ func (p *purr) sayIdentical(name string, f *store.Stored) {
 }
 
 func storedEvent(f *store.Stored, offset int64) []field {
-	event := []field{{"path", f.Path}, {"size", f.Size}, {"sha256", hex.EncodeToString(f.Digest)}, {"status", resultStored}}
+	event := []field{{"path", f.Path}, {"size", f.Size}, {"sha256", hex.EncodeToString(f.Digest)}, {"status", "stored"}}
 	if f.Identical {
-		event[len(event)-1].value = resultIdentical
+		event[len(event)-1].value = "identical"
 	}
 	if offset > 0 {
 		event = append(event, field{"resumed_at", offset})
@@ -131,22 +131,9 @@ func rateOf(f *store.Stored, offset int64, begun time.Time) string {
 	return ", " + display.Rate(f.Size-offset, time.Since(begun))
 }
 
-// sayRefusedThere says what the other end did not store, at the sender.
-func (p *purr) sayRefusedThere(name string, status exitStatus, why string) {
-	if status == statusMismatch {
-		p.sayFailed(name, "damaged", why, "%s: %s", display.Quote(name), why)
-		return
-	}
-	if own, ok := strings.CutPrefix(why, errGivenUp.Error()+": "); ok { // it repeats what was said here
-		p.sayFailed(name, "failed", own, "%s: %s: not stored", display.Quote(name), own)
-		return
-	}
-	p.sayFailed(name, "refused", why, "%s: refused by the other end: %s", display.Quote(name), why)
-}
-
 // sayTotal says what several files come to; its event what any number does.
-func (p *purr) sayTotal(how string, sum account) {
-	p.log.event("summary", field{"files", sum.Files}, field{"size", sum.Bytes}, field{"status", sum.Status})
+func (p *purr) sayTotal(how string, sum push.Summary) {
+	p.log.event("summary", field{"files", sum.Files}, field{"size", sum.Bytes}, field{"status", kindStatus(sum.Worst)})
 	if sum.Files > 1 && !p.log.json {
 		p.log.informf("%d files, %d bytes %s", sum.Files, sum.Bytes, how)
 	}

@@ -148,27 +148,6 @@ func (p *purr) logUnsecured(c net.Conn, begun time.Time, err error) {
 	p.sayParting(parting{peer: connName(c), how: how, moved: "nothing moved", begun: begun})
 }
 
-// secure encrypts a client's connection, if there is a key, and reports whether
-// the client may go on. A client without the key ends a listener without -k,
-// unless it left before its handshake.
-func (w *web) secure(ctx context.Context, conn net.Conn) (net.Conn, bool) {
-	begun := time.Now()
-	secured, err := w.p.secure(ctx, conn)
-	if err == nil {
-		return secured, true
-	}
-	defer w.p.logUnsecured(conn, begun, err)
-	switch {
-	case errors.Is(err, tlsconn.ErrNoHandshake):
-		w.p.log.notef(1, "%v", err)
-	case errors.As(err, new(statusError)):
-		w.finish(nil, err)
-	case ctx.Err() == nil:
-		w.p.log.fail(err)
-	}
-	return nil, false
-}
-
 // acceptSecure waits for the first client of ln that holds the key. A client
 // that proves to be another ends the run.
 func (p *purr) acceptSecure(ctx context.Context, ln net.Listener) (net.Conn, error) {

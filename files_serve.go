@@ -1,0 +1,280 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"purr/internal/display"
+	"purr/internal/offer"
+	"purr/internal/progress"
+	"purr/internal/push"
+	"purr/internal/sock"
+	"purr/internal/tlsconn"
+	"purr/internal/web"
+)
+
+// This file is the listener of --push and --pull, for purrs, browsers and other
+// clients of HTTP: options in, events out. internal/web serves them.
+
+// serveFiles is the listener of --push and --pull.
+func (p *purr) serveFiles(ctx context.Context) error {
+	defer p.holdExit()()
+	s := &fileServer{p: p, role: push.Receiver}
+	var server *web.Server
+	if p.cfg.push.pull {
+		dir, err := p.openStore()
+		if err != nil {
+			return err
+		}
+		defer dir.Close()
+		server = web.NewReceiver(dir, s.options())
+	} else {
+		set, err := p.openOffer()
+		if err != nil {
+			return err
+		}
+		defer set.Close()
+		s.role, s.set = push.Sender, set
+		server = web.NewOffer(set, s.options())
+	}
+	s.uploads = p.newTransfer(s.role, "")
+	ln, err := p.listener.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	p.warnOfClearText(ln)
+	if p.cfg.acceptTimeout > 0 {
+		_ = ln.(deadliner).SetDeadline(time.Now().Add(p.cfg.acceptTimeout))
+	}
+	return s.worst(server.Serve(ctx, acceptor{ln, func() (net.Conn, error) {
+		conn, err := p.listener.accept(ctx, ln)
+		if err == nil {
+			_ = ln.(deadliner).SetDeadline(time.Time{}) // --accept-timeout is for the first
+		}
+		return conn, err
+	}}))
+}
+
+// holdExit keeps a signal from ending the process before the returned function
+// is called, for up to 2 s: a receiver has to decide what stays on the disk, and
+// a sender to name what was under way.
+func (p *purr) holdExit() (release func()) {
+	done := make(chan struct{})
+	p.atExit(func() {
+		select {
+		case <-done:
+		case <-time.After(2 * time.Second):
+		}
+	})
+	return func() { close(done) }
+}
+
+// warnOfClearText warns if others than this machine can read and send, without a
+// key.
+func (p *purr) warnOfClearText(ln net.Listener) {
+	bound := sock.AddrPort(ln.Addr()).Addr().Unmap()
+	if p.cfg.key.given() || p.cfg.unix || bound.IsLoopback() {
+		return
+	}
+	where := "every interface"
+	if !bound.IsUnspecified() {
+		where = interfaceName(bound)
+	}
+	p.log.warnf("clear text on %s: whoever reaches this port can take part, and others can listen in; --key-new makes a key", where)
+}
+
+// interfaceName returns the name of the interface that has the address, with the
+// address.
+func interfaceName(addr netip.Addr) string {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return addr.String()
+	}
+	for _, i := range interfaces {
+		own, _ := i.Addrs()
+		for _, a := range own {
+			if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr().Unmap() == addr.WithZone("") {
+				return fmt.Sprintf("%s (%s)", i.Name, addr)
+			}
+		}
+	}
+	return addr.String()
+}
+
+// A fileServer words the events of a listener. It implements web.Events.
+type fileServer struct {
+	p       *purr
+	role    push.Role
+	set     *offer.Set    // of a sender
+	uploads *fileTransfer // words those of clients that are no purr
+}
+
+func (s *fileServer) options() web.Options {
+	c := s.p.cfg
+	o := web.Options{
+		Keep: c.keep, HelloTimeout: c.push.helloTimeout, Silence: c.push.silence, Rate: s.p.limit,
+		MaxConns: s.p.clientLimit(), NoResume: c.push.noResume, Hosts: []string{c.host}, Prepare: s.prepare, Events: s,
+	}
+	if c.maxConns == 0 && o.MaxConns > 2 { // else further connections could take the place of clients
+		o.Streams = &push.Streams{}
+	}
+	return o
+}
+
+// prepare greets a client, and encrypts its connection if there is a key. A
+// client that does not hold the key ends a listener without -k only if it has
+// shown that it is another purr.
+func (s *fileServer) prepare(ctx context.Context, conn net.Conn) (net.Conn, error) {
+	s.p.listener.logAccept(ctx, conn)
+	s.p.meet("accept", conn)
+	begun := time.Now()
+	secured, err := s.p.secure(ctx, conn)
+	if err == nil {
+		return s.p.countConn(secured), nil
+	}
+	var failure error
+	switch {
+	case errors.Is(err, tlsconn.ErrNoHandshake):
+		s.p.log.notef(1, "%v", err)
+	case errors.As(err, new(statusError)):
+		failure = err
+	case ctx.Err() == nil:
+		s.p.log.fail(err)
+	}
+	s.p.logUnsecured(conn, begun, err)
+	_ = conn.Close()
+	s.p.part()
+	return nil, failure
+}
+
+// worst returns the end of the run: of several failures the one with the highest
+// status. The others are reported here.
+func (s *fileServer) worst(err error) error {
+	several, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return err
+	}
+	var worst error
+	for _, err := range several.Unwrap() {
+		err = s.failure(err)
+		if statedStatus(err) > statedStatus(worst) {
+			err, worst = worst, err
+		}
+		if err != nil {
+			s.p.log.fail(errors.Unwrap(err))
+		}
+	}
+	return worst
+}
+
+// statedStatus returns the status of a statusError; 0 for nil.
+func statedStatus(err error) exitStatus {
+	var stated statusError
+	_ = errors.As(err, &stated)
+	return stated.status
+}
+
+// failure words the failure of a client, as a statusError.
+func (s *fileServer) failure(err error) error {
+	var client *web.ClientError
+	var files *web.FilesError
+	switch {
+	case !errors.As(err, &client): // was worded by prepare, or by End of a transfer
+		return err
+	case errors.As(err, &files) && files.Download && files.Worst == push.Cut:
+		return failure(statusFailed)
+	case errors.As(err, &files):
+		return failure(kindStatus(files.Worst))
+	case errors.Is(err, web.ErrTLS):
+		err = fmt.Errorf("%s speaks TLS: if it is a purr with a key, give this end the same key (--key-file or PURR_KEY)", client.Client)
+	case !errors.Is(err, web.ErrNotHTTP):
+		return s.p.newTransfer(s.role, client.Client).refused(client.Err)
+	case s.role == push.Sender:
+		err = fmt.Errorf("%s is not a purr receiver: nothing sent; for a plain netcat use --send-file FILE", client.Client)
+	default:
+		err = fmt.Errorf("%s is not a purr sender: nothing stored; for a plain netcat use --recv-file FILE", client.Client)
+	}
+	return statusError{statusNotPurr, err}
+}
+
+// Began and the others implement web.Events.
+func (s *fileServer) Began(path string, size int64) web.Progress {
+	return fileProgress{s.p.track(display.Quote(path), size)}
+}
+
+// A fileProgress shows one upload or download.
+type fileProgress struct{ *progress.Transfer }
+
+func (f fileProgress) Moved(n int) { f.Add(n) }
+
+func (s *fileServer) Resuming(path string, at, size int64) { s.uploads.Resuming(path, at, size) }
+func (s *fileServer) Stored(e push.FileEvent)              { s.uploads.Stored(e) }
+func (s *fileServer) Failed(e push.FileEvent)              { s.uploads.Failed(e) }
+
+func (s *fileServer) FormCut(client string, err error) {
+	s.p.log.warnf("%s: transfer cut: %v", client, err)
+}
+
+func (s *fileServer) Downloaded(d web.Download) {
+	name := display.Quote(d.Path)
+	if d.Err == nil {
+		s.p.sayFile([]field{{"path", d.Path}, {"size", d.Size}, {"status", "sent"}},
+			"%s: %d bytes sent to %s, not confirmed: its system has all of them, only another purr can tell that they are stored", name, d.Size, d.Client)
+		return
+	}
+	status := "failed"
+	if d.Refused {
+		status = "refused"
+	}
+	s.p.sayFailed(d.Path, status, d.Err.Error(), "%s: not sent to %s: %v", name, d.Client, d.Err)
+}
+
+func (s *fileServer) Transfer(client string) web.Transfer {
+	t := s.p.newTransfer(s.role, client)
+	if s.role == push.Sender {
+		t.bar = s.p.track(s.p.offerName(), s.p.offerSize(s.set))
+	} else {
+		t.bar = s.p.track("from "+client, 0)
+	}
+	return servedTransfer{t}
+}
+
+// A servedTransfer is a transfer at the end that listens.
+type servedTransfer struct{ *fileTransfer }
+
+func (t servedTransfer) End(sum push.Summary, err error) error {
+	defer t.bar.End()
+	return t.ended(sum, err)
+}
+
+func (s *fileServer) Joined(conn net.Conn) {
+	conn.(*countedConn).joined.Store(true)
+	s.p.joins()
+}
+
+func (s *fileServer) Silent(client string) { s.p.log.notef(1, "%s said nothing", client) }
+
+func (s *fileServer) Note(text string) { s.p.log.notef(2, "%s", text) }
+
+func (s *fileServer) ClientFailed(err error) { s.p.log.fail(errors.Unwrap(s.failure(err))) }
+
+func (s *fileServer) Closed(conn net.Conn, end web.Ending) {
+	c := conn.(*countedConn)
+	s.p.sayParting(c.parting(endingNames[end]))
+	if !c.joined.Load() {
+		s.p.part()
+	}
+}
+
+var endingNames = map[web.Ending]string{
+	web.ClosedHere:  "closed at this end",
+	web.ClosedThere: peerFinished,
+	web.Finished:    bothFinished,
+	web.Interrupted: interrupted,
+	web.Broken:      "failed",
+}
