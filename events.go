@@ -102,27 +102,27 @@ func (p *purr) sayConnected(role string, remote, local net.Addr) {
 	}
 }
 
-// A parting is the end of one conversation.
-type parting struct {
+// A connStats is the result of one conversation.
+type connStats struct {
 	peer           string // as messages name it; empty: the run's only one
-	how            string
+	reason         string // for its end
 	sent, received int64  // bytes
-	moved          string // both, in the words of that kind of conversation
+	moved          string // both, in the terms of that kind of conversation
 	begun          time.Time
 }
 
-// sayParting says the last line of a conversation under -v, or its event.
-func (p *purr) sayParting(e parting) {
-	took := time.Since(e.begun)
-	if p.log.json {
-		p.log.event("disconnect", field{"peer", e.peer}, field{"how", e.how},
-			field{"sent", e.sent}, field{"received", e.received}, field{"seconds", took.Seconds()})
+// logDisconnect writes the last line of a conversation under -v, or its event.
+func (l *logger) logDisconnect(c connStats) {
+	took := time.Since(c.begun)
+	if l.json {
+		l.event("disconnect", field{"peer", c.peer}, field{"how", c.reason},
+			field{"sent", c.sent}, field{"received", c.received}, field{"seconds", took.Seconds()})
 		return
 	}
-	if e.peer != "" {
-		e.peer += ": "
+	if c.peer != "" {
+		c.peer += ": "
 	}
-	p.log.notef(1, "%s%s; %s in %v, %s", e.peer, e.how, e.moved, display.Duration(took), display.Rate(e.sent+e.received, took))
+	l.notef(1, "%s%s; %s in %v, %s", c.peer, c.reason, c.moved, display.Duration(took), display.Rate(c.sent+c.received, took))
 }
 
 // sayEnd is the last event of every run.

@@ -14,108 +14,120 @@ import (
 )
 
 // slowClient is how long one client may keep the others waiting for stdin. A
-// client that takes nothing for so long is let go, and that is said: to go on
-// without it would lose its bytes silently, to wait would stop the rest.
+// client that takes nothing for so long is reset, with a message: to skip it
+// would lose its bytes silently, to wait would stop the others.
 var slowClient = 10 * time.Second // a variable for the tests
 
-// A fanout is stdin under -l -k: every chunk that is read goes to every client
-// that is connected then. While there is none, stdin is not read.
+// A fanout is stdin under -l -k: it broadcasts each chunk to every client that is
+// connected then. Without clients, stdin is not read.
 type fanout struct {
+	t       *talker
+	once    sync.Once // for start
 	in      *fdio.File
-	arrived chan struct{} // signalled when the first client joins
+	arrived chan struct{} // signalled when the first client subscribes
 
-	mu     sync.Mutex
-	shares map[*share]bool
-	ended  bool
-	err    error // why stdin ended, if not in order
+	mu          sync.Mutex
+	subscribers map[*subscriber]bool
+	ended       bool  // whether nothing more is read
+	err         error // why stdin ended, if not in order
 }
 
-// A share is one client's part of stdin; it is that session's source.
-type share struct {
-	fan    *fanout
-	alarm  *fdio.Interrupt
-	chunks chan []byte  // closed at the end of stdin
-	rest   []byte       // of the chunk being read
-	held   bool         // whether a chunk has been taken that may not be sent yet
-	queued atomic.Int32 // chunks that were put and not yet sent
-	cut    func()       // resets the client's connection
-	slow   atomic.Bool  // whether the client was let go for taking nothing
+// A subscriber is one client's stdin.
+type subscriber struct {
+	fan       *fanout
+	interrupt *fdio.Interrupt
+	chunks    chan []byte   // closed at the end of stdin
+	room      chan struct{} // signalled when a chunk was taken
+	rest      []byte        // of the chunk that is being read
+	held      bool          // whether a chunk has been taken that may not be sent yet
+	queued    atomic.Int32  // chunks that are not sent yet
+	reset     func()        // of the client's connection
+	slow      atomic.Bool   // whether the client was reset for taking nothing
 }
 
-// shareStdio is the handler of -l -k without a handler of its own: what any
-// client sends goes to stdout, and stdin goes to all of them.
-func (p *purr) shareStdio(ctx context.Context, c net.Conn) (err error) {
-	s, err := p.newSession(c)
+// shareStdio is the handler of -l -k: what any client sends goes to stdout, and
+// stdin goes to all of them.
+func shareStdio(ctx context.Context, t *talker, c net.Conn) (err error) {
+	s, err := t.newSession(c)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	p.startFanout(ctx)
-	if p.fan != nil {
-		if sh := p.fan.join(s); sh != nil {
-			defer p.fan.leave(sh)
-			s.in = sh
-			defer func() {
-				if sh.slow.Load() {
-					err = fmt.Errorf("send to %s: the peer took nothing for %v while others waited", s.peer, slowClient)
-				}
-			}()
-		}
+	t.fan.start(ctx)
+	if sub := t.fan.subscribe(s); sub != nil {
+		defer t.fan.remove(sub)
+		s.in = sub
+		defer func() {
+			if sub.slow.Load() {
+				err = fmt.Errorf("send to %s: the peer took nothing for %v while others waited", s.peer, slowClient)
+			}
+		}()
 	}
 	err = s.relay(ctx)
 	if s.stdoutFailed {
-		p.stop(err)
+		t.stop(err)
 	}
 	return err
 }
 
-// startFanout begins to read stdin when the first client comes, if there is
-// anything to read.
-func (p *purr) startFanout(ctx context.Context) {
-	p.fanOnce.Do(func() {
-		a, err := fdio.NewInterrupt()
+func newFanout(t *talker) *fanout {
+	return &fanout{t: t, arrived: make(chan struct{}, 1), subscribers: make(map[*subscriber]bool)}
+}
+
+// start begins to read stdin, if it is worth reading. Calls after the first do
+// nothing.
+func (f *fanout) start(ctx context.Context) {
+	f.once.Do(func() {
+		stop, err := fdio.NewInterrupt()
 		if err != nil {
-			p.stop(fmt.Errorf("read from stdin: %w", err))
+			f.finish(err)
+			f.t.stop(fmt.Errorf("read from stdin: %w", err))
 			return
 		}
-		in := fdio.New(p.stdin, a)
-		if !p.hasInput(in.Kind()) {
-			a.Close()
+		f.in = fdio.New(f.t.stdin, stop)
+		if !f.t.hasInput(f.in.Kind()) {
+			stop.Close()
+			f.finish(io.EOF)
 			return
 		}
-		p.fan = &fanout{in: in, arrived: make(chan struct{}, 1), shares: make(map[*share]bool)}
-		context.AfterFunc(ctx, a.Fire)
+		context.AfterFunc(ctx, stop.Fire)
 		go func() {
-			p.fan.run(ctx)
-			a.Close()
+			f.run(ctx)
+			stop.Close()
 		}()
 	})
 }
 
-// join adds a session's client; nil if stdin has ended already, and the client is served
-// as one of a listener without input.
-func (f *fanout) join(client *session) *share {
+// subscribe adds the client of a session. It returns nil if stdin has ended: the
+// client is then served as one of a listener without input.
+func (f *fanout) subscribe(client *session) *subscriber {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.ended {
 		return nil
 	}
-	s := &share{fan: f, alarm: client.alarm, chunks: make(chan []byte, 16), cut: func() { sock.Reset(client.conn) }}
-	f.shares[s] = true
-	select {
-	case f.arrived <- struct{}{}:
-	default:
-	}
+	s := &subscriber{fan: f, interrupt: client.interrupt, chunks: make(chan []byte, 16), room: make(chan struct{}, 1),
+		reset: func() { sock.Reset(client.conn) }}
+	f.subscribers[s] = true
+	wake(f.arrived)
 	return s
 }
 
-func (f *fanout) leave(s *share) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.shares, s)
+// wake wakes the goroutine that waits for c, which has room for one signal.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
-// run reads stdin to its end and hands every chunk on.
+func (f *fanout) remove(s *subscriber) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.subscribers, s)
+}
+
+// run broadcasts stdin to its end.
 func (f *fanout) run(ctx context.Context) {
 	for {
 		if !f.waitForClient(ctx) {
@@ -123,11 +135,11 @@ func (f *fanout) run(ctx context.Context) {
 		}
 		chunk := make([]byte, 64<<10)
 		n, err := f.in.Read(chunk)
-		if n > 0 && !f.hand(ctx, chunk[:n]) {
+		if n > 0 && !f.broadcast(ctx, chunk[:n]) {
 			return
 		}
 		if err == fdio.ErrInterrupted {
-			return // the run is over, stdin is not: that must not look like its end
+			return // the run is over, and stdin is not: that must not look like its end
 		}
 		if err != nil {
 			f.finish(err)
@@ -136,8 +148,8 @@ func (f *fanout) run(ctx context.Context) {
 	}
 }
 
-// waitForClient returns when a client is connected, or false when the run is
-// over.
+// waitForClient waits until a client is connected. It returns false when the run
+// is over.
 func (f *fanout) waitForClient(ctx context.Context) bool {
 	for len(f.connected()) == 0 {
 		select {
@@ -149,78 +161,91 @@ func (f *fanout) waitForClient(ctx context.Context) bool {
 	return true
 }
 
-func (f *fanout) connected() []*share {
+func (f *fanout) connected() []*subscriber {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var all []*share
-	for s := range f.shares {
+	var all []*subscriber
+	for s := range f.subscribers {
 		all = append(all, s)
 	}
 	return all
 }
 
-// hand gives one chunk to every client. What was read while the last client
-// left is kept for the next one.
-func (f *fanout) hand(ctx context.Context, chunk []byte) bool {
-	for handed := false; !handed; {
+// broadcast gives one chunk to every client. A chunk that no client has taken is
+// kept for the next one. It returns false when the run is over.
+func (f *fanout) broadcast(ctx context.Context, chunk []byte) bool {
+	for taken := false; !taken; {
 		if !f.waitForClient(ctx) {
 			return false
 		}
 		for _, s := range f.connected() {
 			if s.put(chunk) {
-				handed = true
+				taken = true
 			}
 		}
 	}
 	return true
 }
 
-// put queues a chunk, and reports whether the client was there to take it.
-// Whoever is not among the shares any more is given nothing, so that no chunk
-// ends up in a queue that nobody empties.
-func (s *share) put(chunk []byte) bool {
-	const nap = time.Millisecond // counted, so that a time for which purr itself was stopped is none of the client's
-	for waited := time.Duration(0); ; waited += nap {
-		s.fan.mu.Lock()
-		here, full := s.fan.shares[s], false
-		if here {
-			select {
-			case s.chunks <- chunk:
-				s.queued.Add(1)
-			default:
-				full = true
-			}
-		}
-		s.fan.mu.Unlock()
-		if !full {
-			return here
-		}
-		if waited > slowClient {
-			s.slow.Store(true)
-			s.cut() // its pump is stuck in a write that only this ends
-			s.fan.leave(s)
-			return false
-		}
-		if s.alarm.Sleep(nap) != nil {
-			s.fan.leave(s)
-			return false
-		}
+// put waits until the queue has room for a chunk, and reports whether the client
+// has got it.
+func (s *subscriber) put(chunk []byte) bool {
+	subscribed, full := s.tryPut(chunk)
+	if !full {
+		return subscribed
 	}
+	patience := newIdleTimer(slowClient)
+	defer patience.stop()
+	for full {
+		select {
+		case <-s.room:
+		case <-patience.fired():
+			if !patience.expired(nil) {
+				continue
+			}
+			s.slow.Store(true)
+			s.reset() // its pump is stuck in a write that only this ends
+			s.fan.remove(s)
+			return false
+		case <-s.interrupt.Done():
+			s.fan.remove(s)
+			return false
+		}
+		subscribed, full = s.tryPut(chunk)
+	}
+	return subscribed
 }
 
-// retire takes the client off the shares if nothing waits for it, and reports
-// whether that was so.
-func (s *share) retire() bool {
+// tryPut queues a chunk unless the queue is full, for a client that is still
+// subscribed: the queue of another is never emptied.
+func (s *subscriber) tryPut(chunk []byte) (subscribed, full bool) {
 	s.fan.mu.Lock()
 	defer s.fan.mu.Unlock()
-	if s.fan.ended || s.queued.Load() > 0 || s.fan.in.Ready() {
+	if !s.fan.subscribers[s] {
+		return false, false
+	}
+	select {
+	case s.chunks <- chunk:
+		s.queued.Add(1)
+		return true, false
+	default:
+		return true, true
+	}
+}
+
+// detach ends the subscription if nothing is queued, and reports whether that was
+// so.
+func (s *subscriber) detach() bool {
+	s.fan.mu.Lock()
+	defer s.fan.mu.Unlock()
+	if s.ready() {
 		return false
 	}
-	delete(s.fan.shares, s)
+	delete(s.fan.subscribers, s)
 	return true
 }
 
-// finish tells every client that stdin has ended.
+// finish ends stdin for every client.
 func (f *fanout) finish(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -228,24 +253,29 @@ func (f *fanout) finish(err error) {
 	if err != io.EOF {
 		f.err = err
 	}
-	for s := range f.shares {
+	for s := range f.subscribers {
 		close(s.chunks)
 	}
 }
 
-func (s *share) Kind() fdio.Kind { return s.fan.in.Kind() }
+// Kind returns the kind of stdin.
+func (s *subscriber) Kind() fdio.Kind { return s.fan.in.Kind() }
 
 // Ready reports whether Read would return at once.
-func (s *share) Ready() bool {
+func (s *subscriber) Ready() bool {
 	s.fan.mu.Lock()
 	defer s.fan.mu.Unlock()
+	return s.ready()
+}
+
+func (s *subscriber) ready() bool {
 	return s.fan.ended || s.queued.Load() > 0 || s.fan.in.Ready()
 }
 
 // Read waits for the next bytes of stdin.
-func (s *share) Read(b []byte) (int, error) {
+func (s *subscriber) Read(b []byte) (int, error) {
 	if len(s.rest) == 0 {
-		if s.held { // whoever reads on has sent what he had
+		if s.held { // the reader comes back once it has sent its bytes
 			s.queued.Add(-1)
 			s.held = false
 		}
@@ -259,7 +289,8 @@ func (s *share) Read(b []byte) (int, error) {
 				return 0, io.EOF
 			}
 			s.held = true
-		case <-s.alarm.Done():
+			wake(s.room)
+		case <-s.interrupt.Done():
 			return 0, fdio.ErrInterrupted
 		}
 	}

@@ -31,21 +31,21 @@ func TestSlowClientIsLetGo(t *testing.T) {
 	defer null.Close()
 	p, ctx := testPurr(t, in, null, "-l", "-k", "127.0.0.1", "0")
 
-	p.startFanout(ctx) // here, so that the test may look at it
+	p.talk.fan.start(ctx)
 	ln := listenTest(t)
 	serve := func() (client net.Conn, done chan error) {
 		client = dialTest(t, "tcp", ln.Addr().String())
 		server := acceptTest(t, ln)
 		done = make(chan error, 1)
 		go func() {
-			done <- p.shareStdio(ctx, server)
+			done <- shareStdio(ctx, p.talk, server)
 			_ = server.Close()
 		}()
 		return client, done
 	}
 	slow, slowDone := serve()
 	good, goodDone := serve()
-	testkit.Eventually(t, "both to have joined", func() bool { return len(p.fan.connected()) == 2 })
+	testkit.Eventually(t, "both to have joined", func() bool { return len(p.talk.fan.connected()) == 2 })
 
 	content := testkit.Noise(32 << 20)
 	go func() {

@@ -141,16 +141,16 @@ func TestHeldUpEnd(t *testing.T) {
 	for range 4 {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
-			testkit.Fairly(t, lastWord/2, func(t testing.TB) {
+			testkit.Fairly(t, lingerTime/2, func(t testing.TB) {
 				p := startPurr(t, opts{ownStdout: true}, "-l", "127.0.0.1", "0")
 				c := dialTest(t, "tcp", p.addr())
 				writeAll(t, c, "0123456789")
 				testkit.ReadN(t, p.stdout, 10)
 				_ = p.stdout.Close()
-				time.Sleep(lastWord / 5) // the reader's end is noticed, and nothing else comes
+				time.Sleep(lingerTime / 5) // the reader's end is noticed, and nothing else comes
 				p.stop()
 				_ = c.(*net.TCPConn).CloseWrite()
-				time.Sleep(lastWord * 6 / 5)
+				time.Sleep(lingerTime * 6 / 5)
 				p.signal(syscall.SIGCONT)
 				p.ends(0)
 				p.quiet()

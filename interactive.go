@@ -9,15 +9,15 @@ import (
 	"purr/internal/lineedit"
 )
 
-// converseByLine is the handler of --interactive and --quit-word: stdin is read
+// talkByLine is the handler of --interactive and --quit-word: stdin is read
 // line by line.
-func (p *purr) converseByLine(ctx context.Context, c net.Conn) error {
-	s, err := p.newSession(c)
+func talkByLine(ctx context.Context, t *talker, c net.Conn) error {
+	s, err := t.newSession(c)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	lines, err := p.newLineReader(s.alarm)
+	lines, err := newLineReader(t, s.interrupt)
 	if err != nil {
 		return err
 	}
@@ -32,15 +32,15 @@ func (p *purr) converseByLine(ctx context.Context, c net.Conn) error {
 
 // newLineReader returns stdin's lines, with an editor under --interactive. The
 // caller closes it; if a signal ends the run, cleanUp does.
-func (p *purr) newLineReader(a *fdio.Interrupt) (*lineedit.Reader, error) {
-	o := lineedit.Options{QuitWord: p.cfg.quitWord, Redirect: p.log.redirect}
-	if p.cfg.interactive {
-		o.Screen = p.stdout
+func newLineReader(t *talker, i *fdio.Interrupt) (*lineedit.Reader, error) {
+	o := lineedit.Options{QuitWord: t.quitWord, Redirect: t.log.redirect}
+	if t.interactive {
+		o.Screen = t.stdout
 	}
-	lines, err := lineedit.New(fdio.New(p.stdin, a), o)
+	lines, err := lineedit.New(fdio.New(t.stdin, i), o)
 	if err != nil {
 		return nil, err
 	}
-	p.atExit(lines.Close)
+	t.atExit(lines.Close)
 	return lines, nil
 }

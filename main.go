@@ -72,20 +72,15 @@ type purr struct {
 	log    *logger
 	stop   context.CancelCauseFunc // ends the whole run with an error
 
-	copies func() bool   // whether stdout wants a copy of what is echoed
-	limit  *rate.Limiter // --rate; nil: none
+	limit *rate.Limiter // --rate; nil: none
 
 	dialer   *dialer
 	listener *listener
 	checker  *checker
+	talk     *talker
 	traffic  traffic
 	progress *progress.Monitor
 	askOnce  sync.Once // for answerStatus
-
-	watchOnce sync.Once // for watchCopies
-
-	fanOnce sync.Once
-	fan     *fanout // stdin under -l -k; nil if there is nothing to read
 
 	catching atomic.Bool // whether signals are caught
 
@@ -159,7 +154,10 @@ func newPurr(cfg *config, stdin, stdout *os.File, log *logger, stop context.Canc
 	p.checker = &checker{dialer: p.dialer, opts: cfg.check, json: cfg.pace.json, stdin: stdin, stdout: stdout}
 	p.progress = p.newMonitor()
 	p.atExit(p.progress.Close)
-	p.copies = sync.OnceValue(func() bool { return fdio.KindOf(stdout) != fdio.Null })
+	p.talk = newTalker(cfg, talkEnv{stdin: stdin, stdout: stdout, log: log, meter: &p.traffic, limit: p.limit, stop: stop, atExit: p.atExit,
+		track: func(name string, size int64, plain bool) *progress.Transfer {
+			return p.progress.Start(name, size, p.progressStyle(plain))
+		}})
 	return p
 }
 

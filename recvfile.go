@@ -27,32 +27,32 @@ import (
 
 // recvFile receives from c until the peer half-closes, and stores the bytes as
 // --recv-file. Every other end is an error, and stores nothing under that name.
-func (p *purr) recvFile(ctx context.Context, c net.Conn) error {
-	s, err := p.newSession(c)
+func recvFile(ctx context.Context, t *talker, c net.Conn) error {
+	s, err := t.newSession(c)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	in, err := p.openRawFile(ctx)
+	in, err := openRawFile(ctx, t)
 	if err != nil {
 		sock.Reset(c) // a FIN would mean success to the peer
 		err = fmt.Errorf("receive from %s: %w", s.peer, err)
-		p.rawFailed(p.cfg.file.recv, err, "", 0)
+		logFileFailed(t.log, t.file.recv, err, "", 0)
 		return err
 	}
 	defer in.close()
 	in.session = s
-	s.file, s.fileIn = p.cfg.file.recv, true
-	s.out, s.outName, s.only = fdio.New(in.file, s.out.Interrupt), p.cfg.file.recv, false
-	s.receiveBy = in.newCopier
-	s.conclude = in.onDone
+	s.file, s.fileIn = t.file.recv, true
+	s.out, s.outName, s.ownStdout = fdio.New(in.file, s.out.Interrupt), t.file.recv, false
+	s.newReceiveCopier = in.newCopier
+	s.onDone = in.onDone
 	if err := s.relay(ctx); err != nil {
-		in.abort(p)
-		p.rawFailed(s.file, err, in.keptIn, in.kept)
+		in.abort(t)
+		logFileFailed(t.log, s.file, err, in.keptIn, in.kept)
 		return err
 	}
-	p.log.event("file", field{"path", s.file}, field{"size", in.digest.Size}, field{"sha256", hex.EncodeToString(in.digest.SHA256)}, field{"status", "stored"})
-	p.log.informf("%s: %s", s.peer, in.summary())
+	t.log.event("file", field{"path", s.file}, field{"size", in.digest.Size}, field{"sha256", hex.EncodeToString(in.digest.SHA256)}, field{"status", "stored"})
+	t.log.informf("%s: %s", s.peer, in.summary())
 	return nil
 }
 
@@ -73,22 +73,22 @@ type rawFile struct {
 
 // openRawFile opens the file of --recv-file. The caller closes it. The end of
 // the run aborts a file that is not stored by then.
-func (p *purr) openRawFile(ctx context.Context) (*rawFile, error) {
-	in := &rawFile{path: p.cfg.file.recv}
+func openRawFile(ctx context.Context, t *talker) (*rawFile, error) {
+	in := &rawFile{path: t.file.recv}
 	var err error
-	if p.cfg.file.direct {
-		in.file, err = openDirect(ctx, in.path, p.cfg.idleTimeout)
+	if t.file.direct {
+		in.file, err = openDirect(ctx, in.path, t.idleTimeout)
 		return in, err
 	}
 	replace := store.ReplaceNothing
-	if p.cfg.file.force {
+	if t.file.force {
 		replace = store.ReplaceFile
 	}
 	if in.atomic, err = store.CreateAtomic(in.path, replace); err != nil {
 		return nil, err
 	}
 	in.file = in.atomic.File
-	p.atExit(func() { in.abort(p) })
+	t.atExit(func() { in.abort(t) })
 	return in, nil
 }
 
@@ -133,27 +133,27 @@ func isUnreadFIFO(path string, err error) bool {
 
 // newCopier returns the copier of the session, and takes its digest.
 func (in *rawFile) newCopier(dst io.Writer, src io.Reader, filters ...copier.Filter) copier.Copier {
-	c, sum := copier.NewHashing(dst, src, in.p.cfg.file.expectSize, filters...)
+	c, sum := copier.NewHashing(dst, src, in.t.file.expectSize, filters...)
 	in.digest = sum
 	return c
 }
 
 // onDone stores the file if the peer has half-closed. The connection is still
 // open, so an error resets it.
-func (in *rawFile) onDone(e *ending) error {
+func (in *rawFile) onDone(d *teardown) error {
 	var more copier.LimitError
 	switch {
-	case errors.As(e.failed, &more):
+	case errors.As(d.failed, &more):
 		return in.unexpected("more than the expected %d bytes came", more.Limit)
-	case e.failed != nil:
-		return e.failed
-	case !e.peerEnded:
-		return fmt.Errorf("receive from %s: %s before the peer had finished", in.peer, e.why)
+	case d.failed != nil:
+		return d.failed
+	case !d.peerFinished:
+		return fmt.Errorf("receive from %s: %s before the peer had finished", in.peer, d.reason)
 	}
 	if in.digest.Err != nil {
 		return fmt.Errorf("store %s: %w", in.path, in.digest.Err)
 	}
-	expect := in.p.cfg.file
+	expect := in.t.file
 	switch size, sum := in.digest.Size, in.digest.SHA256; {
 	case expect.expectSize >= 0 && size != expect.expectSize:
 		return in.unexpected("%d bytes came, and %d were expected", size, expect.expectSize)
@@ -196,29 +196,29 @@ func cannotSync(err error) bool {
 
 // abort removes the partial file, or reports its path and size with
 // --keep-partial. It does so once, unless the file was stored.
-func (in *rawFile) abort(p *purr) {
+func (in *rawFile) abort(t *talker) {
 	if in.atomic == nil {
 		return
 	}
 	in.aborted.Do(func() {
-		if !p.cfg.file.keepPartial {
+		if !t.file.keepPartial {
 			in.atomic.Abort()
 			return
 		}
 		path, size, err := in.atomic.Suspend()
 		switch {
 		case err != nil:
-			p.log.warnf("%s: %v", path, sys.Cause(err))
+			t.log.warnf("%s: %v", path, sys.Cause(err))
 		case path != "":
 			in.keptIn, in.kept = path, size
-			p.log.warnf("kept %d bytes in %s", in.kept, in.keptIn)
+			t.log.warnf("kept %d bytes in %s", in.kept, in.keptIn)
 		}
 	})
 }
 
 // close aborts a file that was not stored, and releases what it holds.
 func (in *rawFile) close() {
-	in.abort(in.p)
+	in.abort(in.t)
 	if in.atomic != nil {
 		_ = in.atomic.Close()
 	} else {
@@ -230,12 +230,12 @@ func (in *rawFile) close() {
 // is complete.
 func (in *rawFile) summary() string {
 	line := fmt.Sprintf("received %d bytes, sha256 %x, closed in order", in.digest.Size, in.digest.SHA256)
-	switch expect := in.p.cfg.file; {
+	switch expect := in.t.file; {
 	case expect.expectSHA256 != nil:
 		return line + "; the SHA-256 is the expected one"
 	case expect.expectSize >= 0:
 		return line + "; the size is the expected one"
-	case in.p.cfg.key.given(): // a killed sender sends no close_notify
+	case in.t.encrypted: // a killed sender sends no close_notify
 		return line + "; the sender has said that this is the end"
 	}
 	return line + "; raw mode cannot tell a finished file from a killed sender: use --push/--pull, or --expect-size/--expect-sha256"

@@ -49,14 +49,14 @@ func (p *purr) sayCut(name, why, partial string, kept, size int64) {
 	}
 }
 
-// rawFailed is the event of a raw file that failed; the text is the error's own.
-// What was kept of it is in partial, nothing if that is empty.
-func (p *purr) rawFailed(name string, err error, partial string, kept int64) {
+// logFileFailed writes the event of a raw file that failed. kept bytes of it are in
+// partial, none if that is empty.
+func logFileFailed(l *logger, name string, err error, partial string, kept int64) {
 	status := "failed"
 	if s := new(statusError); errors.As(err, s) && s.status == statusMismatch {
 		status = "damaged"
 	}
-	p.log.event("file", failedEvent(name, status, err.Error(), partial, kept)...)
+	l.event("file", failedEvent(name, status, err.Error(), partial, kept)...)
 }
 
 // known is a member of an event, unless n is negative.

@@ -145,7 +145,7 @@ func (p *purr) logUnsecured(c net.Conn, begun time.Time, err error) {
 	if errors.Is(err, tlsconn.ErrNoHandshake) {
 		how = peerFinished
 	}
-	p.sayParting(parting{peer: connName(c), how: how, moved: "nothing moved", begun: begun})
+	p.log.logDisconnect(connStats{peer: connName(c), reason: how, moved: "nothing moved", begun: begun})
 }
 
 // acceptSecure waits for the first client of ln that holds the key. A client

@@ -15,93 +15,92 @@ import (
 	"purr/internal/sys"
 )
 
-// This file is --send-file: exactly the bytes of a file for any peer, and at
-// the end what is known of them there.
+// This file is --send-file: exactly the bytes of a file, for any peer.
 
 // sendFile sends exactly the bytes of --send-file, opened anew so that every
 // client gets it from the start, and receives to stdout meanwhile.
-func (p *purr) sendFile(ctx context.Context, c net.Conn) error {
-	f, err := openPatiently(ctx, p.cfg.sendFile)
+func sendFile(ctx context.Context, t *talker, c net.Conn) error {
+	f, err := openPatiently(ctx, t.sendFile)
 	if err != nil {
 		return fmt.Errorf("send to %s: %w", connName(c), err)
 	}
 	defer f.Close()
-	s, err := p.newSession(c)
+	s, err := t.newSession(c)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	s.inName, s.file = p.cfg.sendFile, p.cfg.sendFile
-	in := fdio.New(f, s.alarm)
+	s.inName, s.file = t.sendFile, t.sendFile
+	in := fdio.New(f, s.interrupt)
 	s.in = in
-	d := &delivery{session: s}
+	r := &ackReport{session: s}
 	if in.Kind() == fdio.Regular {
 		info, err := f.Stat()
 		if err != nil {
 			return fmt.Errorf("send to %s: %w", s.peer, err)
 		}
-		if info.Size() > 0 { // a file in /proc says 0 and has something to read all the same
-			d.file = &exactFile{File: in, size: info.Size(), left: info.Size()}
-			s.in = d.file
+		if info.Size() > 0 { // a file in /proc has the size 0, whatever it holds
+			r.file = &exactFile{File: in, size: info.Size(), left: info.Size()}
+			s.in = r.file
 		}
 	}
-	if p.cfg.file.sum {
-		s.sendBy = func(dst io.Writer, src io.Reader, filters ...copier.Filter) copier.Copier {
-			w, sum := copier.NewHashing(dst, src, -1, filters...)
-			d.digest = sum
-			return w
+	if t.file.sum {
+		s.newSendCopier = func(dst io.Writer, src io.Reader, filters ...copier.Filter) copier.Copier {
+			c, sum := copier.NewHashing(dst, src, -1, filters...)
+			r.digest = sum
+			return c
 		}
 	}
-	s.conclude = d.conclude
+	s.onDone = r.onDone
 	if err := s.relay(ctx); err != nil {
-		p.rawFailed(s.file, err, "", 0)
+		logFileFailed(t.log, s.file, err, "", 0)
 		return err
 	}
-	event := []field{{"path", s.file}, {"size", s.sent.Load()}, {"status", "sent"}}
-	if d.digest != nil {
-		event = append(event, field{"sha256", hex.EncodeToString(d.digest.SHA256)})
+	event := []field{{"path", s.file}, {"size", s.sent.bytes.Load()}, {"status", "sent"}}
+	if r.digest != nil {
+		event = append(event, field{"sha256", hex.EncodeToString(r.digest.SHA256)})
 	}
-	p.log.event("file", event...)
-	p.log.informf("%s: %s", s.peer, d.said)
+	t.log.event("file", event...)
+	t.log.informf("%s: %s", s.peer, r.text)
 	return nil
 }
 
-// A delivery is what a --send-file comes to.
-type delivery struct {
+// An ackReport is the result of a --send-file.
+type ackReport struct {
 	*session
 	file   *exactFile  // nil: a pipe, or another file of no size
-	digest *copier.Sum // of --sum; nil: nobody asked
-	said   string      // once it has succeeded: what is known of it
+	digest *copier.Sum // nil without --sum
+	text   string      // of a success
 }
 
-// conclude compares what the peer's system has acknowledged with what there
-// was to send.
-func (d *delivery) conclude(e *ending) error {
-	size := d.sent.Load()
-	if d.file != nil {
-		size = d.file.size
+// onDone compares the bytes that the peer's system has acknowledged with those
+// of the file.
+func (r *ackReport) onDone(d *teardown) error {
+	size := r.sent.bytes.Load()
+	if r.file != nil {
+		size = r.file.size
 	}
-	acked, known := sock.Acked(d.conn, !d.p.cfg.listen, size)
+	acked, known := sock.Acked(r.conn, !r.t.listen, size)
 	switch {
-	case e.failed != nil && (e.stdioFailed || e.why == interrupted || !known):
-		return e.failed
-	case e.failed != nil:
-		return fmt.Errorf("%w; peer acknowledged %d of %d bytes", e.failed, acked, size)
+	case d.failed != nil && (d.localFailed || d.reason == interrupted || !known):
+		return d.failed
+	case d.failed != nil:
+		return fmt.Errorf("%w; peer acknowledged %d of %d bytes", d.failed, acked, size)
 	case known && acked < size:
-		return fmt.Errorf("send to %s: %s; peer acknowledged %d of %d bytes", d.peer, e.why, acked, size)
-	case e.sendOpen: // a limit was reached in the middle of a pipe, or where nothing acknowledges
-		return fmt.Errorf("send to %s: %s before the end of %s", d.peer, e.why, d.inName)
+		return fmt.Errorf("send to %s: %s; peer acknowledged %d of %d bytes", r.peer, d.reason, acked, size)
+	case d.sendOpen: // a limit was reached in the middle of a pipe, or where nothing acknowledges
+		return fmt.Errorf("send to %s: %s before the end of %s", r.peer, d.reason, r.inName)
 	}
-	d.said = fmt.Sprintf("sent %d bytes", size)
-	if d.digest != nil {
-		d.said += ", sha256 " + hex.EncodeToString(d.digest.SHA256)
+	r.text = fmt.Sprintf("sent %d bytes", size)
+	if r.digest != nil {
+		r.text += ", sha256 " + hex.EncodeToString(r.digest.SHA256)
 	}
-	d.said += "; " + whatIsKnown(known, e.peerEnded)
+	r.text += "; " + deliveryText(known, d.peerFinished)
 	return nil
 }
 
-// whatIsKnown says how far the bytes of a plain peer can be followed.
-func whatIsKnown(acknowledged, closed bool) string {
+// deliveryText returns how far the bytes are known to have come.
+func deliveryText(acknowledged, closed bool) string {
 	switch {
 	case acknowledged && closed:
 		return "the other end's system acknowledged all of them and closed; a plain peer cannot confirm that it stored them"
@@ -113,9 +112,8 @@ func whatIsKnown(acknowledged, closed bool) string {
 	return "the other end had not closed when this end did; nothing acknowledges bytes here, and a plain peer cannot confirm that it read or stored them"
 }
 
-// openPatiently opens a file for reading. While the process is out of
-// descriptors it waits for one: the client that is being served has done
-// nothing wrong.
+// openPatiently opens a file for reading. While the process is out of descriptors
+// it waits for one, because the client is not to blame.
 func openPatiently(ctx context.Context, name string) (*os.File, error) {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		f, err := os.Open(name)
@@ -128,19 +126,20 @@ func openPatiently(ctx context.Context, name string) (*os.File, error) {
 	}
 }
 
-// An exactFile is a regular file of a known size: what is appended to it
-// meanwhile is not sent, and one that shrinks is an error.
+// An exactFile is a regular file of a known size. Bytes that are appended to it
+// meanwhile are not sent, and one that shrinks is an error.
 type exactFile struct {
 	*fdio.File
 	size, left int64
 }
 
+// Read reads at most to the size of the file.
 func (f *exactFile) Read(b []byte) (int, error) {
 	if f.left == 0 {
 		return 0, io.EOF
 	}
 	select {
-	case <-f.Interrupt.Done(): // nothing waits for a regular file, and so nothing else would end it
+	case <-f.Interrupt.Done(): // reads of a regular file do not wait, so nothing else ends them
 		return 0, fdio.ErrInterrupted
 	default:
 	}

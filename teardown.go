@@ -13,346 +13,445 @@ import (
 	"purr/internal/sys"
 )
 
-// An ending watches a session until it is over and knows why it ended.
-type ending struct {
-	*session
-	results               chan outcome
-	sendOpen, receiveOpen bool
-	running               int  // goroutines whose outcome is still to come
-	watched               bool // whether somebody waits for the end of stdout's reader
-	stopped               bool
-	why                   string // for -v, where nothing failed
-	failed                error
-	stdioFailed           bool             // stdin or stdout failed: the peer must be told by a reset
-	peerEnded             bool             // whether the peer has ended in order
-	overdue               int64            // when bytes had last moved as an idle timeout found some that were not taken
-	quit                  *alarmClock      // set by -q at the end of stdin
-	unheard               <-chan time.Time // set when stdout's reader is gone: until then the peer may end in order
+// The directions of a conversation.
+type direction int
+
+const (
+	sending direction = iota
+	receiving
+	watching // stdout, for the end of its reader
+	inAndOut // both
+)
+
+// An outcome is how one goroutine of a conversation has ended.
+type outcome struct {
+	dir direction
+	err error
 }
 
-// lastWord is how long a peer may take to say that its last byte was the last,
-// once nobody reads stdout any more. A reader that knows the end of its input by
-// what it reads, as tar does, leaves before that.
-const lastWord = time.Second
+// errReceiveLimit ends the receiving pump: -W.
+var errReceiveLimit = errors.New("receive limit reached")
 
-// An alarmClock is a timer that knows when it was to ring. A process that was
-// held up finds bytes and the end of its patience together, and whoever ends it
-// then loses what the pumps have not come to.
-type alarmClock struct {
-	timer *time.Timer
-	due   time.Time
-}
-
-// tardy is how late a timer can be though nothing was held up, and how long
-// whoever was gets to catch up.
-const tardy = 20 * time.Millisecond
-
-func newAlarmClock(d time.Duration) *alarmClock {
-	return &alarmClock{time.NewTimer(d), time.Now().Add(d)}
-}
-
-func (c *alarmClock) set(d time.Duration) {
-	c.timer.Reset(d)
-	c.due = time.Now().Add(d)
-}
-
-// rings is when the time has come; never for nil.
-func (c *alarmClock) rings() <-chan time.Time {
-	if c == nil {
-		return nil
-	}
-	return c.timer.C
-}
-
-// over reports, when it has rung, whether the time is over. If it rang much later
-// than it was set for it is not: it is set once more, and the pumps come first.
-func (c *alarmClock) over() bool {
-	if time.Since(c.due) <= tardy {
-		return true
-	}
-	c.set(tardy)
-	return false
-}
-
-// Why a session ended; interrupted if it was stopped from outside.
+// Reasons for the end of a session.
 const (
 	bothFinished = "both ends finished"
 	peerFinished = "the peer finished"
 	interrupted  = "interrupted"
 )
 
-// run returns when both directions have ended, or one has failed, or a limit
-// is reached.
-func (e *ending) run(ctx context.Context) {
-	var idle *alarmClock
-	if e.p.cfg.idleTimeout > 0 {
-		idle = newAlarmClock(e.p.cfg.idleTimeout)
-		defer idle.timer.Stop()
+// lingerTime is how long the peer may take to finish once the reader of stdout
+// is gone. A reader that finds the end of its input in the input, as tar does,
+// leaves before the peer's FIN.
+const lingerTime = time.Second
+
+// A teardown decides when a session ends, with which result, and what becomes of
+// stdin and stdout. Each method records one event and returns the next step; it
+// does no I/O.
+type teardown struct {
+	c          *conversation
+	stdinName  string // as messages name it
+	stdoutName string
+	stdin      fdio.Kind
+	hasInput   bool // whether stdin is read
+
+	sendOpen, receiveOpen bool
+	peerFinished          bool   // whether the peer has finished in order
+	done                  bool   // whether the session is over
+	quitting              bool   // whether -q has expired
+	reason                string // for the end, where nothing failed
+	failed                error
+	localFailed           bool // whether stdin or stdout failed: a reset tells the peer
+	stdoutFailed          bool // whether a write to stdout failed
+}
+
+// A step is what follows from an event.
+type step int
+
+const (
+	goOn           step = iota
+	closeStdout         // end the reader of stdout
+	startQuitTimer      // -q begins
+	startLinger         // wait lingerTime for the peer to finish
+	watchStdout         // for the end of its reader
+)
+
+// finish ends the session in order.
+func (d *teardown) finish(reason string) step {
+	d.done, d.reason = true, reason
+	return goOn
+}
+
+// fail ends the session with the error of a direction, unless an earlier one
+// stands.
+func (d *teardown) fail(o outcome) step {
+	if d.failed == nil {
+		d.failed = d.describe(o)
 	}
-	unacked := 0
-	for !e.stopped && (e.sendOpen || e.receiveOpen) {
+	d.done = true
+	return goOn
+}
+
+// describe returns the error of a direction with the name of the end that failed.
+func (d *teardown) describe(o outcome) error {
+	var copying *fdio.CopyError
+	if !errors.As(o.err, &copying) {
+		return o.err
+	}
+	switch {
+	case o.dir == sending && copying.Reading:
+		return fmt.Errorf("read from %s: %w", d.stdinName, copying)
+	case o.dir == sending:
+		return fmt.Errorf("send to %s: %w", d.c.peer, copying)
+	case copying.Reading:
+		return fmt.Errorf("receive from %s: %w", d.c.peer, copying)
+	}
+	d.stdoutFailed = true
+	return fmt.Errorf("write to %s: %w", d.stdoutName, copying)
+}
+
+// stdinEnded records the end of the sending pump.
+func (d *teardown) stdinEnded(err error) step {
+	var copying *fdio.CopyError
+	switch {
+	case err == nil:
+		d.sendOpen = false
+		d.reason = bothFinished
+		if d.c.t.sendOnly { // nothing else to wait for
+			return d.finish("stdin finished")
+		}
+		if d.receiveOpen && d.c.t.quitAfter >= 0 {
+			return startQuitTimer
+		}
+	case errors.Is(err, lineedit.ErrQuit):
+		d.sendOpen = false
+		return d.finish("quit word read")
+	case errors.As(err, &copying) && copying.Reading:
+		d.localFailed = true
+		return d.fail(outcome{sending, err})
+	default:
+		// The connection is dead in both directions, but received bytes can
+		// still be read; the receiving pump then ends by itself.
+		if d.failed == nil {
+			d.failed = d.describe(outcome{sending, err})
+		}
+		if d.sendOpen = false; !d.receiveOpen {
+			d.done = true
+		}
+	}
+	return goOn
+}
+
+// peerEnded records the end of the receiving pump. stdinUnused reports whether
+// stdin has carried nothing and has nothing now, although the peer has sent
+// something.
+func (d *teardown) peerEnded(err error, stdinUnused func() bool) step {
+	var copying *fdio.CopyError
+	d.receiveOpen = false
+	switch {
+	case errors.Is(err, errReceiveLimit):
+		return d.finish("receive limit reached")
+	case err != nil:
+		d.localFailed = errors.As(err, &copying) && !copying.Reading
+		return d.fail(outcome{receiving, err})
+	}
+	d.peerFinished = true
+	switch {
+	case !d.hasInput: // the peer has finished, so a half-close does no harm
+		return d.finish(peerFinished)
+	case !d.sendOpen:
+		return goOn
+	case d.stdin == fdio.Terminal || d.stdinHasNoEnd() && stdinUnused():
+		d.sendOpen = false
+		return d.finish(peerFinished)
+	}
+	return closeStdout
+}
+
+// stdinHasNoEnd reports whether stdin may be held open by a process that writes
+// nothing: a shell, ssh, a service manager. A FIFO is named to be written to, and
+// a file ends.
+func (d *teardown) stdinHasNoEnd() bool {
+	return d.stdin == fdio.Pipe || d.stdin == fdio.Socket || d.stdin == fdio.Other
+}
+
+// stdoutBroken records the end of the wait for the end of stdout's reader. unread
+// returns the bytes that the reader has left in the pipe, -1 if unknown.
+func (d *teardown) stdoutBroken(err error, unread func() int) step {
+	switch {
+	case !d.receiveOpen:
+		return closeStdout
+	case err == fdio.ErrInterrupted:
+		return goOn
+	case err != nil:
+		d.localFailed = true
+		return d.fail(outcome{watching, err})
+	case d.c.t.keep || unread() != 0: // other clients may still send
+		return d.readerGone()
+	}
+	return startLinger // the reader has all of it, unless more comes
+}
+
+// lingerExpired records that the peer has not finished within lingerTime.
+// arrived reports whether bytes or the end have arrived from it, and broken
+// whether stdout has no reader.
+func (d *teardown) lingerExpired(arrived, broken bool) step {
+	switch {
+	case arrived: // the receiving pump takes it
+		return goOn
+	case broken:
+		return d.readerGone()
+	}
+	return watchStdout // another process has opened the FIFO
+}
+
+// readerGone ends the session because what the peer sends has no reader.
+func (d *teardown) readerGone() step {
+	d.localFailed = true
+	return d.fail(outcome{watching, &fdio.CopyError{Reading: false, Err: syscall.EPIPE}})
+}
+
+// idleExpired ends the session after -w. It is an error if bytes were not taken:
+// by the peer, whose system has not acknowledged unacked of them, or by stdout.
+func (d *teardown) idleExpired(unacked int, sendBlocked, receiveBlocked bool) step {
+	limit := d.c.t.idleTimeout
+	switch {
+	case unacked > 0, sendBlocked:
+		d.failed = d.c.idleError(unacked)
+	case receiveBlocked:
+		d.failed = idleError{fmt.Errorf("write to %s: idle for %v with bytes from %s not taken", d.stdoutName, limit, d.c.peer)}
+		d.localFailed = true
+	}
+	return d.finish(fmt.Sprintf("idle for %v", limit))
+}
+
+// quitExpired ends the session after -q. It is an error if stdout does not take
+// bytes of the peer.
+func (d *teardown) quitExpired(receiveBlocked bool) step {
+	d.quitting = true
+	if receiveBlocked {
+		d.failed = idleError{fmt.Errorf("write to %s: bytes from %s not taken %v after the end of %s", d.stdoutName, d.c.peer, d.c.t.quitAfter, d.stdinName)}
+		d.localFailed = true
+	}
+	return d.finish(fmt.Sprintf("%v after the end of %s", d.c.t.quitAfter, d.stdinName))
+}
+
+// interruptedBy ends the session together with the run.
+func (d *teardown) interruptedBy(cause error) step {
+	d.failed = cause
+	return d.finish(interrupted)
+}
+
+// unackedError returns the error for bytes that the peer's system has not
+// acknowledged although both directions have ended; nil while it may still do so.
+func (d *teardown) unackedError(unacked int) error {
+	switch {
+	case d.c.t.idleTimeout > 0 && d.c.idle() >= d.c.t.idleTimeout:
+		return d.c.idleError(unacked)
+	case d.quitting:
+		return idleError{fmt.Errorf("send to %s: %d bytes not taken by the peer %v after the end of %s", d.c.peer, unacked, d.c.t.quitAfter, d.stdinName)}
+	}
+	return nil
+}
+
+// apply lets onDone replace the result. cause is that of a run which was stopped:
+// an error also where both ends had finished. A success that becomes an error
+// resets the connection.
+func (d *teardown) apply(onDone func(*teardown) error, cause error) {
+	if d.failed == nil {
+		d.failed = cause
+	}
+	before := d.failed
+	d.failed = onDone(d)
+	d.localFailed = d.localFailed || before == nil && d.failed != nil
+}
+
+// resets reports whether the connection is reset, so that a transfer which was
+// cut short here does not look complete to the peer. stdout is what received
+// bytes go to, if any do. What a person types and reads has no such end.
+func (d *teardown) resets(stdout fdio.Kind) bool {
+	cut := d.sendOpen && d.stdin != fdio.Terminal || d.receiveOpen && !d.c.t.sendOnly && stdout != fdio.Terminal
+	return d.failed != nil && (cut || d.localFailed)
+}
+
+// endReason returns the reason for the log. Bytes that were lost count more than
+// that both ends had finished.
+func (d *teardown) endReason() string {
+	if d.failed != nil && (d.reason == "" || d.reason == bothFinished || d.reason == peerFinished) {
+		return "failed"
+	}
+	return d.reason
+}
+
+// A supervisor waits for the events of a session and takes the steps that its
+// teardown decides.
+type supervisor struct {
+	*session
+	teardown
+	results             chan outcome
+	running             int  // goroutines whose outcome is still to come
+	watched             bool // whether one of them waits for the end of stdout's reader
+	unacked             int  // at the last check
+	timer, quit, linger *idleTimer
+}
+
+func newSupervisor(s *session) *supervisor {
+	v := &supervisor{session: s, results: make(chan outcome, 3)}
+	v.teardown = teardown{c: s.conversation, stdinName: s.inName, stdoutName: s.outName, hasInput: s.in != nil, sendOpen: s.in != nil, receiveOpen: true}
+	if s.in != nil {
+		v.stdin = s.in.Kind()
+	}
+	return v
+}
+
+// start runs the pumps.
+func (v *supervisor) start() {
+	v.running++
+	go v.receive(v.results)
+	if v.in != nil {
+		v.running++
+		go v.send(v.results)
+	}
+	if v.out != nil && hasReader(v.out.Kind()) {
+		v.take(watchStdout)
+	}
+}
+
+// run returns when both directions have ended, or one has failed, or a limit is
+// reached.
+func (v *supervisor) run(ctx context.Context) {
+	if limit := v.t.idleTimeout; limit > 0 {
+		v.timer = newIdleTimer(limit)
+	}
+	defer func() {
+		v.timer.stop()
+		v.quit.stop()
+		v.linger.stop()
+	}()
+	for !v.done && (v.sendOpen || v.receiveOpen) {
 		select {
-		case o := <-e.results:
-			e.take(o)
-		case <-idle.rings():
-			if idle.over() {
-				idle.set(e.checkIdle(&unacked))
+		case o := <-v.results:
+			v.running--
+			v.take(v.ended(o))
+		case <-v.timer.fired():
+			if v.timer.expired(v.checkIdle) && !v.done {
+				v.take(v.idleExpired(v.unacked, v.sendCopier != nil && v.sendCopier.Blocked(), v.receiveCopier.Blocked()))
 			}
-		case <-e.quit.rings():
-			if !e.quit.over() {
-				continue
+		case <-v.quit.fired():
+			if v.quit.expired(nil) {
+				v.take(v.quitExpired(v.receiveCopier.Blocked()))
 			}
-			if e.quitting = true; e.receiveWay.Blocked() {
-				e.failed = idleError{fmt.Errorf("write to %s: bytes from %s not taken %v after the end of %s", e.outName, e.peer, e.p.cfg.quitAfter, e.inName)}
-				e.stdioFailed = true
+		case <-v.linger.fired():
+			if v.linger.expired(nil) {
+				v.take(v.lingerExpired(v.arrived(), v.out.Broken()))
 			}
-			e.stop(fmt.Sprintf("%v after the end of %s", e.p.cfg.quitAfter, e.inName))
-		case <-e.unheard:
-			e.takeSilence()
 		case <-ctx.Done():
-			e.failed = context.Cause(ctx)
-			e.stop(interrupted)
+			v.take(v.interruptedBy(context.Cause(ctx)))
 		}
 	}
 }
 
-func (e *ending) stop(why string) {
-	e.stopped, e.why = true, why
-}
-
-// take books the end of one goroutine.
-func (e *ending) take(o outcome) {
-	e.running--
+// ended records the end of a goroutine.
+func (v *supervisor) ended(o outcome) step {
 	switch o.dir {
-	case watching:
-		e.watched = false
-		switch {
-		case !e.receiveOpen:
-			e.closeStdout()
-		case o.err == fdio.ErrInterrupted:
-		case o.err != nil:
-			e.stdioFailed = true
-			e.stopWith(o)
-		case e.out.Unread() != 0, e.p.cfg.keep: // or not known; others will want to write
-			e.readerGone()
-		default: // it had everything so far; the next byte will tell if it is not the end
-			e.unheard = time.After(lastWord)
-		}
 	case sending:
-		e.takeSending(o)
+		return v.stdinEnded(o.err)
 	case receiving:
-		e.takeReceiving(o)
+		v.linger.stop()
+		v.linger = nil
+		return v.peerEnded(o.err, v.stdinUnused)
+	}
+	v.watched = false
+	return v.stdoutBroken(o.err, v.out.Unread)
+}
+
+func (v *supervisor) take(next step) {
+	switch next {
+	case startQuitTimer:
+		v.quit = newIdleTimer(v.t.quitAfter)
+	case startLinger:
+		v.linger = newIdleTimer(lingerTime)
+	case watchStdout:
+		v.running++
+		v.watched = true
+		go func() { v.results <- outcome{watching, v.out.WaitBroken()} }()
+	case closeStdout:
+		v.closeStdout()
 	}
 }
 
-// takeSending books the end of stdin.
-func (e *ending) takeSending(o outcome) {
-	var move *fdio.CopyError
-	switch {
-	case o.err == nil:
-		e.sendOpen = false
-		e.why = bothFinished
-		if e.out == nil { // --send-only: nothing else to wait for
-			e.stop("stdin finished")
-		} else if e.receiveOpen && e.p.cfg.quitAfter >= 0 {
-			e.quit = newAlarmClock(e.p.cfg.quitAfter)
-		}
-	case errors.Is(o.err, lineedit.ErrQuit):
-		e.sendOpen = false
-		e.stop("quit word read")
-	case errors.As(o.err, &move) && move.Reading:
-		e.stdioFailed = true
-		e.stopWith(o)
-	default:
-		// The connection is dead for writing and so for reading, but what the
-		// peer said before can still be read: that ends by itself.
-		if e.failed == nil {
-			e.failed = e.fail(o)
-		}
-		if e.sendOpen = false; !e.receiveOpen {
-			e.stopped = true
-		}
-	}
-}
-
-// takeReceiving books the end of the peer.
-func (e *ending) takeReceiving(o outcome) {
-	var move *fdio.CopyError
-	switch {
-	case o.err == nil:
-		e.receiveOpen, e.peerEnded, e.unheard = false, true, nil
-		if e.afterPeer(); !e.stopped && e.sendOpen {
-			e.closeStdout()
-		}
-	case errors.Is(o.err, errReceiveLimit):
-		e.receiveOpen = false
-		e.stop("receive limit reached")
-	default:
-		e.receiveOpen = false
-		e.stdioFailed = errors.As(o.err, &move) && !move.Reading
-		e.stopWith(o)
-	}
-}
-
-// afterPeer decides what becomes of stdin when the peer will send no more.
-// What stdin still holds is sent on; a session ends only where nothing can be
-// lost by it.
-func (e *ending) afterPeer() {
-	if e.in == nil {
-		// Nothing was to be sent; now that the peer knows no more than that
-		// either, it may have our half-close.
-		e.stop(peerFinished)
+// closeStdout closes a pipe that belongs to this session alone, so that its
+// reader finds the end of its input. A poll keeps the pipe open in the kernel, so
+// it is ended first; its outcome leads here again.
+func (v *supervisor) closeStdout() {
+	if !v.ownStdout || v.out == nil || v.out.Kind() != fdio.Pipe && v.out.Kind() != fdio.FIFO {
 		return
 	}
-	if !e.sendOpen {
+	if v.watched {
+		v.out.Interrupt.Fire()
 		return
 	}
-	switch e.in.Kind() {
-	case fdio.Terminal:
-		e.sendOpen = false
-		e.stop(peerFinished)
-	case fdio.Pipe, fdio.Socket, fdio.Other:
-		// It may only be held open by somebody who has nothing to say: a
-		// shell, ssh, a service manager. If it carried something, or has
-		// something now, or the peer came only to receive, it goes on.
-		if e.sent.Load() == 0 && e.received.Load() > 0 && e.nothingWaits() {
-			e.sendOpen = false
-			e.stop(peerFinished)
-		}
-	}
+	_ = v.out.File.Close()
 }
 
-// closeStdout ends what reads our stdout from a pipe. While somebody polls the
-// pipe the kernel keeps it open, so that must end first; its outcome brings us
-// here again.
-func (e *ending) closeStdout() {
-	if !e.only || e.out == nil || e.out.Kind() != fdio.Pipe && e.out.Kind() != fdio.FIFO {
-		return
+// stdinUnused reports whether the peer has sent something while stdin has carried
+// nothing, and has nothing now. The subscriber of a shared stdin gets nothing
+// from then on.
+func (v *supervisor) stdinUnused() bool {
+	if v.sent.bytes.Load() > 0 || v.received.bytes.Load() == 0 {
+		return false
 	}
-	if e.watched {
-		e.out.Interrupt.Fire()
-		return
-	}
-	_ = e.out.File.Close()
-}
-
-// nothingWaits reports whether stdin has nothing to send just now, and nothing
-// of it is on its way. A share of it gets nothing from then on.
-func (e *ending) nothingWaits() bool {
-	switch in := e.in.(type) {
-	case *share:
-		return in.retire()
+	switch in := v.in.(type) {
+	case *subscriber:
+		return in.detach()
 	case *fdio.File:
 		return !in.Used() && !in.Ready()
 	}
-	return !e.in.Ready()
+	return !v.in.Ready()
 }
 
-// stopWith ends the session with the error of a direction.
-func (e *ending) stopWith(o outcome) {
-	if e.failed == nil {
-		e.failed = e.fail(o)
+// checkIdle returns the rest of the idle timeout, and whether a pump has not come
+// to pending input yet. Bytes that the peer's system acknowledges are activity.
+func (v *supervisor) checkIdle() (left time.Duration, pending bool) {
+	unacked, err := sock.Unacked(v.conn)
+	if err != nil { // reported once: to the pumps this looks like an orderly end
+		v.fail(outcome{receiving, &fdio.CopyError{Reading: true, Err: err}})
+		return v.t.idleTimeout, false
 	}
-	e.stopped = true
-}
-
-// takeSilence decides what becomes of a session whose peer has not ended within
-// lastWord after stdout's reader was gone.
-func (e *ending) takeSilence() {
-	e.unheard = nil
-	switch {
-	case sys.Arrived(sock.Under(e.conn)): // the end or a byte, which cannot be written: the pump will tell
-	case e.out.Broken():
-		e.readerGone()
-	default: // a FIFO has another reader
-		e.running++
-		e.watched = true
-		go e.watchStdout(e.results)
-	}
-}
-
-// readerGone ends the session because nobody will read what the peer has still
-// to say.
-func (e *ending) readerGone() {
-	e.stdioFailed = true
-	e.stopWith(outcome{watching, &fdio.CopyError{Reading: false, Err: syscall.EPIPE}})
-}
-
-// checkIdle returns how long to wait for the next check. It ends the session
-// if nothing has moved for the idle timeout. Bytes that the peer's system
-// acknowledges are activity, though nothing moves here meanwhile.
-func (e *ending) checkIdle(unacked *int) time.Duration {
-	limit := e.p.cfg.idleTimeout
-	now, err := sock.Unacked(e.conn)
-	if err != nil { // told only once: the pumps would take it for an orderly end
-		e.stopWith(outcome{receiving, &fdio.CopyError{Reading: true, Err: err}})
-		return limit
-	}
-	if now != *unacked {
-		*unacked = now
-		if now > 0 {
-			e.touch()
+	if unacked != v.unacked {
+		if v.unacked = unacked; unacked > 0 {
+			v.touch()
 		}
 	}
-	if left := limit - e.idleFor(); left > 0 {
-		return left
+	if left = v.t.idleTimeout - v.idle(); left > 0 || unacked > 0 {
+		return left, false
 	}
-	if now == 0 && e.notTaken() && e.overdue != e.active.Load() {
-		e.overdue = e.active.Load()
-		return limit
-	}
-	switch {
-	case now > 0:
-		e.failed = e.idleError(now)
-	case e.sendWay != nil && e.sendWay.Blocked():
-		e.failed = idleError{fmt.Errorf("send to %s: idle for %v with bytes not taken by the peer", e.peer, limit)}
-	case e.receiveWay.Blocked():
-		e.failed = idleError{fmt.Errorf("write to %s: idle for %v with bytes from %s not taken", e.outName, limit, e.peer)}
-		e.stdioFailed = true
-	}
-	e.stop(fmt.Sprintf("idle for %v", limit))
-	return limit
+	return left, v.receiveOpen && !v.receiveCopier.Blocked() && v.arrived() ||
+		v.sendOpen && !v.sendCopier.Blocked() && v.in.Ready()
 }
 
-// notTaken reports whether something is there that a pump has not come to yet. A
-// process that was held up finds that and the end of the idle timeout together;
-// the pumps get as long again then.
-func (e *ending) notTaken() bool {
-	return e.receiveOpen && !e.receiveWay.Blocked() && sys.Arrived(sock.Under(e.conn)) ||
-		e.sendOpen && !e.sendWay.Blocked() && e.in.Ready()
-}
+// arrived reports whether bytes or the end of the peer wait to be received.
+func (v *supervisor) arrived() bool { return sys.Arrived(sock.Under(v.conn)) }
 
-// concludeWith lets the session's own conclusion stand. A run that was stopped
-// meanwhile has failed, also where both ends had finished.
-func (e *ending) concludeWith(ctx context.Context) {
-	if e.failed == nil {
-		e.failed = context.Cause(ctx)
+// awaitAck waits until the peer's system has acknowledged all bytes, for as long
+// as an idle connection may last.
+func (v *supervisor) awaitAck(ctx context.Context) error {
+	if v.sent.bytes.Load() == 0 {
+		return nil
 	}
-	before := e.failed
-	e.failed = e.conclude(e)
-	e.stdioFailed = e.stdioFailed || before == nil && e.failed != nil
-}
-
-// how names the ending for -v. That both ends had finished does not count where
-// it then turned out that something was lost.
-func (e *ending) how() string {
-	if e.failed != nil && (e.why == "" || e.why == bothFinished || e.why == peerFinished) {
-		return "failed"
-	}
-	return e.why
-}
-
-// waitForPumps waits until the goroutines of the session have ended. One that
-// is stuck in a write to a pipe nobody reads is left to the end of the
-// process.
-func (e *ending) waitForPumps() {
-	patience := time.NewTimer(100 * time.Millisecond)
-	defer patience.Stop()
-	for ; e.running > 0; e.running-- {
-		select {
-		case <-e.results:
-		case <-patience.C:
-			return
+	last := 0
+	err := sock.AwaitAck(v.conn, func(unacked int) error {
+		if unacked != last {
+			last = unacked
+			v.touch()
 		}
+		if err := v.unackedError(unacked); err != nil {
+			return err
+		}
+		return context.Cause(ctx)
+	})
+	var idle idleError
+	if err == nil || errors.As(err, &idle) || ctx.Err() != nil {
+		return err
 	}
+	return v.describe(outcome{sending, &fdio.CopyError{Reading: false, Err: err}})
 }

@@ -464,7 +464,7 @@ func TestStdoutReaderGoes(t *testing.T) {
 			writeAll(t, c, "0123456789")
 			p.waitErr(regexp.MustCompile(`gone`))
 			_ = c.(*net.TCPConn).CloseWrite()
-			soon := time.Since(begun) < lastWord/2
+			soon := time.Since(begun) < lingerTime/2
 			p.ends(0)
 			p.waitErr(regexp.MustCompile(`status \d`))
 			if soon {

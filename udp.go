@@ -10,16 +10,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"syscall"
-	"time"
 
 	"purr/internal/datagram"
 	"purr/internal/sock"
 	"purr/internal/sys"
 )
-
-// replyWait is how long a dialer waits for a reply after the last datagram
-// once stdin has ended, unless -w says otherwise.
-const replyWait = time.Second
 
 // dialPackets sends stdin to one peer, a datagram for each read, and prints
 // what comes back.
@@ -73,27 +68,9 @@ func (p *purr) dialUDP(ctx context.Context, port int) error {
 		defer conn.Close()
 		p.meetPeer("dial", conn.RemoteAddr(), conn.LocalAddr())
 		p.log.notef(1, "sending to %s port %d [%s]: nothing is known of a UDP port until it answers", p.cfg.target(addr), port, p.cfg.serviceName(port))
-		return p.exchange(ctx, conn.(datagram.Conn), sock.PeerName(conn.RemoteAddr()))
+		return talkDatagrams(ctx, p.talk, p.datagramEnd(conn.(datagram.Conn), sock.PeerName(conn.RemoteAddr())))
 	}
 	return err
-}
-
-// exchange runs a dialled datagram conversation to its end.
-func (p *purr) exchange(ctx context.Context, conn datagram.Conn, peer string) error {
-	if p.cfg.echo {
-		return p.echoPackets(ctx, conn)
-	}
-	s, err := p.newDatagramSession(conn, peer)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	restore, err := s.openInput()
-	if err != nil {
-		return err
-	}
-	defer restore()
-	return s.run(ctx)
 }
 
 // listenPackets hears datagrams: without -k those of the first sender, which
@@ -104,23 +81,13 @@ func (p *purr) listenPackets(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	if p.cfg.echo {
-		return p.echoPackets(ctx, conn)
-	}
-	s, err := p.newDatagramSession(conn, "")
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	if !p.cfg.keep {
-		s.socket.ReportErrors()
-	}
-	restore, err := s.openInput()
-	if err != nil {
-		return err
-	}
-	defer restore()
-	return s.run(ctx)
+	return talkDatagrams(ctx, p.talk, p.datagramEnd(conn, ""))
+}
+
+// datagramEnd returns what a conversation has to know of a socket. peer is the
+// dialled one, empty for a listener.
+func (p *purr) datagramEnd(conn datagram.Conn, peer string) datagramEnd {
+	return datagramEnd{conn: conn, peer: peer, name: p.ownName(conn), accepted: p.greetSender}
 }
 
 // openPackets binds the listening socket. The caller closes it.
@@ -174,8 +141,7 @@ func (p *purr) meetPeer(role string, remote, local net.Addr) {
 }
 
 // greetSender prints nc's line about the first sender.
-func (p *purr) greetSender(ctx context.Context, b *datagram.Batch, local net.Addr) {
-	from := b.Sender(0)
+func (p *purr) greetSender(ctx context.Context, from netip.AddrPort, local net.Addr) {
 	var remote net.Addr
 	if from.IsValid() {
 		remote = net.UDPAddrFromAddrPort(from)
@@ -195,14 +161,14 @@ func (p *purr) greetSender(ctx context.Context, b *datagram.Batch, local net.Add
 
 // ownName names a socket that receives in messages: a listener by its own
 // address, a dialer by its peer's.
-func (p *purr) ownName(s *datagram.Socket) string {
-	if s.Remote != nil {
-		return sock.PeerName(s.Remote)
+func (p *purr) ownName(conn datagram.Conn) string {
+	if remote := conn.RemoteAddr(); remote != nil {
+		return sock.PeerName(remote)
 	}
 	if p.cfg.unix {
 		return p.cfg.path
 	}
-	return p.listener.listenName(int(sock.AddrPort(s.Local).Port()))
+	return p.listener.listenName(int(sock.AddrPort(conn.LocalAddr()).Port()))
 }
 
 // dialUnixgram talks to a Unix datagram socket. To get replies it needs a name
@@ -224,7 +190,7 @@ func (p *purr) dialUnixgram(ctx context.Context) error {
 	defer conn.Close()
 	p.removeAtExit(own)
 	p.meetPeer("dial", conn.RemoteAddr(), conn.LocalAddr())
-	return p.exchange(ctx, conn.(datagram.Conn), p.cfg.path)
+	return talkDatagrams(ctx, p.talk, p.datagramEnd(conn.(datagram.Conn), p.cfg.path))
 }
 
 // temporarySocketName is a name for a Unix datagram client to get its replies

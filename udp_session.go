@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
 	"os"
 	"sync/atomic"
 	"syscall"
@@ -14,53 +16,78 @@ import (
 	"purr/internal/datagram"
 	"purr/internal/fdio"
 	"purr/internal/lineedit"
-	"purr/internal/progress"
 	"purr/internal/sys"
 )
 
+// replyWait is how long a dialer waits for a reply after the last datagram once
+// stdin has ended, unless -w changes it.
+const replyWait = time.Second
+
+// A datagramEnd is the socket of a conversation of datagrams.
+type datagramEnd struct {
+	conn datagram.Conn // closed by the conversation
+	peer string        // that was dialled, as messages name it; empty for a listener
+	name string        // of the socket, in messages
+
+	// accepted is called with the sender of the first datagram, which is not valid
+	// for a Unix socket.
+	accepted func(ctx context.Context, from netip.AddrPort, local net.Addr)
+}
+
 // A datagramSession is one run with -u: a socket, and stdin and stdout. One
-// goroutine sends, one receives; the run ends by a timeout, a limit, an error
-// or a signal, for datagrams have no end of their own.
+// goroutine sends, one receives. A timeout, a limit, an error or a signal ends it,
+// for datagrams have no end of their own.
 type datagramSession struct {
-	p       *purr
-	socket  *datagram.Socket
-	alarm   *fdio.Interrupt
-	in      fdio.Source
-	out     *fdio.File
-	display io.Writer // shows what comes in, in place of out: the line editor
-	peer    string    // the dialled peer as messages name it; empty for a listener
-
-	printing                 atomic.Bool  // whether stdout is to take some
-	sent, received           atomic.Int64 // datagrams
-	bytesSent, bytesReceived atomic.Int64
-	tracker                  *progress.Transfer // nil: nobody looks
-	active                   atomic.Int64       // when the last one came or went, in Unix nanoseconds
+	*conversation
+	end       datagramEnd
+	socket    *datagram.Socket
+	interrupt *fdio.Interrupt
+	in        fdio.Source // nil: nothing is sent
+	out       *fdio.File
+	display   io.Writer     // shows received bytes, in place of out: the line editor
+	first     chan struct{} // closed when there is a peer to send to
+	printing  atomic.Bool   // whether stdout is to take datagrams
 }
 
-// newDatagramSession takes conn over. The caller frees the session with close.
-func (p *purr) newDatagramSession(conn datagram.Conn, peer string) (*datagramSession, error) {
-	a, err := fdio.NewInterrupt()
+// talkDatagrams holds the conversation of a datagram socket.
+func talkDatagrams(ctx context.Context, t *talker, end datagramEnd) error {
+	stop, err := fdio.NewInterrupt()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	socket, err := datagram.Open(conn, a)
+	defer stop.Close()
+	socket, err := datagram.Open(end.conn, stop)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &datagramSession{p: p, socket: socket, alarm: a, out: fdio.New(p.stdout, a), peer: peer}, nil
+	defer socket.Close()
+	c := newConversation(t, end.peer)
+	c.sleep = stop.Sleep
+	if t.echo {
+		return echoDatagrams(ctx, &datagramEcho{conversation: c, end: end, socket: socket, interrupt: stop})
+	}
+	if end.peer == "" && !t.keep {
+		socket.ReportErrors()
+	}
+	s := &datagramSession{conversation: c, end: end, socket: socket, interrupt: stop, out: fdio.New(t.stdout, stop), first: make(chan struct{})}
+	closeInput, err := s.openInput()
+	if err != nil {
+		return err
+	}
+	defer closeInput()
+	return s.run(ctx)
 }
 
-// openInput finds what is sent: stdin, or its lines. The terminal is put back
-// by restore.
-func (s *datagramSession) openInput() (restore func(), err error) {
-	in := fdio.New(s.p.stdin, s.alarm)
-	if !s.p.hasInput(in.Kind()) {
+// openInput finds what is sent: stdin, or its lines. The caller closes it.
+func (s *datagramSession) openInput() (closeInput func(), err error) {
+	in := fdio.New(s.t.stdin, s.interrupt)
+	if !s.t.hasInput(in.Kind()) {
 		return func() {}, nil
 	}
-	if s.in = in; !s.p.cfg.interactive && s.p.cfg.quitWord == "" {
+	if s.in = in; !s.t.interactive && s.t.quitWord == "" {
 		return func() {}, nil
 	}
-	lines, err := s.p.newLineReader(s.alarm)
+	lines, err := newLineReader(s.t, s.interrupt)
 	if err != nil {
 		return nil, err
 	}
@@ -70,61 +97,74 @@ func (s *datagramSession) openInput() (restore func(), err error) {
 
 // run moves datagrams both ways until the end.
 func (s *datagramSession) run(ctx context.Context) error {
-	s.touch()
-	begun := time.Now()
-	if s.p.cfg.pace.progress {
-		s.tracker = s.p.progress.Start(s.p.ownName(s.socket), -1, s.p.progressStyle(true))
-		defer s.tracker.End()
-	}
+	s.restart()
+	s.showProgress(s.end.name, -1)
+	defer s.progress.End()
 	results := make(chan outcome, 3)
-	first := make(chan struct{}) // closed when it is known whom to talk to
 	if s.peer != "" {
-		close(first)
+		close(s.first)
 	}
 	running := 1
-	go func() { results <- outcome{receiving, s.receive(ctx, first)} }()
+	go func() { results <- outcome{receiving, s.receive(ctx)} }()
 	if s.in != nil {
 		running++
-		go func() { results <- outcome{sending, s.send(first)} }()
+		go func() { results <- outcome{sending, s.send()} }()
 	}
-	if s.out.Kind() == fdio.Pipe || s.out.Kind() == fdio.FIFO || s.out.Kind() == fdio.Socket {
+	if hasReader(s.out.Kind()) {
 		running++
 		go func() { results <- outcome{watching, s.watchStdout()} }()
 	}
-	why, left, failed := s.wait(ctx, results, first)
-	s.alarm.Fire()
-	for range running - left {
-		select {
-		case <-results:
-		case <-time.After(100 * time.Millisecond): // stuck in a stdout that nobody reads
-		}
-	}
+	reason, ended, failed := s.supervise(ctx, results)
+	s.interrupt.Fire()
+	drain(results, running-ended)
 	if failed != nil {
-		why = "failed"
+		reason = "failed"
 	}
 	if ctx.Err() != nil {
-		why = "interrupted"
+		reason = interrupted
 	}
-	s.tracker.End() // the last lines come after it
-	sent, received := s.bytesSent.Load(), s.bytesReceived.Load()
-	s.p.sayParting(parting{peer: s.peer, how: why, sent: sent, received: received, begun: begun,
-		moved: fmt.Sprintf("sent %d datagrams of %d bytes, received %d of %d bytes", s.sent.Load(), sent, s.received.Load(), received)})
+	s.conversation.end(reason, fmt.Sprintf("sent %d datagrams of %d bytes, received %d of %d bytes",
+		s.sent.units.Load(), s.sent.bytes.Load(), s.received.units.Load(), s.received.bytes.Load()))
 	return failed
 }
 
-// wait returns when the run is over: why, how many of the goroutines have
-// ended, and the error if it failed.
-func (s *datagramSession) wait(ctx context.Context, results <-chan outcome, first <-chan struct{}) (why string, ended int, failed error) {
-	sendOpen, begun := s.in != nil, false
-	idle := newAlarmClock(s.patience(sendOpen, begun))
-	defer idle.timer.Stop()
-	var quit *alarmClock
-	var overdue int64
+// A datagramState is the part of a session's state that its idle timeout depends
+// on.
+type datagramState struct {
+	sendOpen bool // whether stdin goes on
+	hasPeer  bool // whether there is a peer to send to
+}
+
+// idleTimeout returns how long nothing may happen before the run ends, 0 for
+// ever: -w, or for a dialer that has sent everything, the wait for a reply. A
+// listener waits for its first sender; --accept-timeout limits that.
+func (d datagramState) idleTimeout(o *talkOptions, dialled bool) time.Duration {
+	switch {
+	case !d.hasPeer:
+		return 0
+	case o.idleTimeout > 0:
+		return o.idleTimeout
+	case !dialled, d.sendOpen, o.noStdin, o.noShutdown, o.quitAfter >= 0:
+		return 0
+	}
+	return replyWait
+}
+
+// supervise returns when the run is over: with the reason, the number of
+// goroutines that have ended, and the error if it failed.
+func (s *datagramSession) supervise(ctx context.Context, results <-chan outcome) (reason string, ended int, failed error) {
+	d := datagramState{sendOpen: s.in != nil, hasPeer: s.peer != ""}
+	limit := func() time.Duration { return d.idleTimeout(&s.t.talkOptions, s.peer != "") }
+	timer := newIdleTimer(limit())
+	defer timer.stop()
+	var quit *idleTimer
+	defer func() { quit.stop() }()
+	first := s.first
 	for {
 		select {
 		case <-first:
-			first, begun = nil, true
-			idle.set(s.patience(sendOpen, begun))
+			first, d.hasPeer = nil, true
+			timer.restart(limit())
 		case o := <-results:
 			ended++
 			switch {
@@ -132,44 +172,45 @@ func (s *datagramSession) wait(ctx context.Context, results <-chan outcome, firs
 				return o.err.Error(), ended, nil
 			case o.err != nil:
 				return "", ended, o.err
-			case s.p.cfg.sendOnly:
+			case s.t.sendOnly:
 				return "stdin finished", ended, nil
-			case s.p.cfg.quitAfter >= 0:
-				quit = newAlarmClock(s.p.cfg.quitAfter)
+			case s.t.quitAfter >= 0:
+				quit = newIdleTimer(s.t.quitAfter)
 			}
-			sendOpen = false
-			idle.set(s.patience(sendOpen, begun))
-		case <-idle.rings():
-			if !idle.over() {
-				continue
+			d.sendOpen = false
+			timer.restart(limit())
+		case <-timer.fired():
+			if timer.expired(func() (time.Duration, bool) { return s.checkIdle(timer.period, d.sendOpen) }) {
+				if s.printing.Load() {
+					return "", ended, fmt.Errorf("write to stdout: idle for %v with datagrams not taken", timer.period)
+				}
+				return fmt.Sprintf("idle for %v", timer.period), ended, nil
 			}
-			limit := s.patience(sendOpen, begun)
-			left := limit - time.Duration(time.Now().UnixNano()-s.active.Load())
-			switch {
-			case left <= 0 && s.printing.Load() && s.p.cfg.idleTimeout > 0:
-				return "", ended, fmt.Errorf("write to stdout: idle for %v with datagrams not taken", limit)
-			case left <= 0 && s.printing.Load():
-				left = limit // what has arrived is not lost for a slow reader
-			case left <= 0 && overdue != s.active.Load() && (s.socket.Arrived() || sendOpen && s.in.Ready()):
-				// Held up until now, as ending.notTaken has it.
-				overdue, left = s.active.Load(), limit
-			case left <= 0:
-				return fmt.Sprintf("idle for %v", limit), ended, nil
+		case <-quit.fired():
+			if quit.expired(nil) {
+				return fmt.Sprintf("%v after the end of stdin", s.t.quitAfter), ended, nil
 			}
-			idle.set(left)
-		case <-quit.rings():
-			if !quit.over() {
-				continue
-			}
-			return fmt.Sprintf("%v after the end of stdin", s.p.cfg.quitAfter), ended, nil
 		case <-ctx.Done():
 			return "", ended, context.Cause(ctx)
 		}
 	}
 }
 
-// watchStdout notices that the reader of stdout is gone even while nothing
-// arrives.
+// checkIdle returns the rest of the idle timeout, and whether input is pending.
+// Without -w, datagrams that have arrived are not lost for a slow stdout.
+func (s *datagramSession) checkIdle(limit time.Duration, sendOpen bool) (left time.Duration, pending bool) {
+	left = limit - s.idle()
+	if s.printing.Load() {
+		if left <= 0 && s.t.idleTimeout == 0 {
+			left = limit
+		}
+		return left, false
+	}
+	return left, s.socket.Arrived() || sendOpen && s.in.Ready()
+}
+
+// watchStdout returns an error when the reader of stdout is gone, also while
+// nothing arrives.
 func (s *datagramSession) watchStdout() error {
 	if err := s.out.WaitBroken(); err != nil {
 		return err
@@ -177,67 +218,29 @@ func (s *datagramSession) watchStdout() error {
 	return fmt.Errorf("write to stdout: %w", syscall.EPIPE)
 }
 
-// patience is how long nothing may happen before the run ends: -w, or for a
-// dialer that has said everything, a second for the reply. A listener waits
-// for its first sender as long as it takes; --accept-timeout limits that.
-func (s *datagramSession) patience(sendOpen, begun bool) time.Duration {
-	const forever = 1<<63 - 1
-	switch {
-	case !begun && s.peer == "":
-		return forever
-	case s.p.cfg.idleTimeout > 0:
-		return s.p.cfg.idleTimeout
-	case s.peer == "" || sendOpen || s.p.cfg.noStdin || s.p.cfg.noShutdown || s.p.cfg.quitAfter >= 0:
-		return forever
-	}
-	return replyWait
-}
-
-// close frees the session once its goroutines have ended.
-func (s *datagramSession) close() {
-	s.alarm.Close()
-	s.socket.Close()
-}
-
-func (s *datagramSession) touch() { s.active.Store(time.Now().UnixNano()) }
-
-// send makes a datagram of each read of stdin: a pipe's write, a terminal's
-// line. A listener begins once it knows whom to answer.
-func (s *datagramSession) send(first <-chan struct{}) error {
+// send makes a datagram of each read of stdin: a pipe's write, a terminal's line.
+// A listener begins once it has a peer.
+func (s *datagramSession) send() error {
 	select {
-	case <-first:
-	case <-s.alarm.Done():
+	case <-s.first:
+	case <-s.interrupt.Done():
 		return fdio.ErrInterrupted
 	}
-	var toPeer io.Writer = datagramWriter{s}
-	if s.p.cfg.interval > 0 {
-		toPeer = &pacedWriter{Writer: toPeer, pause: func() error {
-			s.active.Store(time.Now().Add(s.p.cfg.interval).UnixNano())
-			return s.alarm.Sleep(s.p.cfg.interval)
-		}}
-	}
-	var filters []copier.Filter
-	if s.p.cfg.crlf {
-		filters = append(filters, newCRLF())
-	}
-	if s.p.cfg.upper {
-		filters = append(filters, upperFilter)
-	}
 	size := datagram.MaxPayload
-	if s.p.cfg.crlf {
+	if s.t.crlf {
 		size /= 2 // every byte may become two
 	}
 	if in, ok := s.in.(*fdio.File); ok {
 		in.EnlargePipe()
 	}
-	w := copier.NewBuffer(toPeer, s.in, size, filters...)
-	err := copier.Run(w, size, func(int) error { return nil })
-	var move *fdio.CopyError
+	c := copier.NewBuffer(s.byLine(datagramWriter{s}), s.in, size, s.t.sendFilters()...)
+	err := copier.Run(c, size, func(int) error { return nil })
+	var copying *fdio.CopyError
 	switch {
 	case err == nil || errors.Is(err, lineedit.ErrQuit):
 		return err
-	case errors.As(err, &move) && move.Reading:
-		return fmt.Errorf("read from stdin: %w", move)
+	case errors.As(err, &copying) && copying.Reading:
+		return fmt.Errorf("read from stdin: %w", copying)
 	}
 	return s.sendError(err)
 }
@@ -252,72 +255,56 @@ func (w datagramWriter) Write(b []byte) (int, error) {
 	if err := w.s.socket.SendToPeer(b); err != nil {
 		return 0, err
 	}
-	w.s.sent.Add(1)
-	w.s.bytesSent.Add(int64(len(b)))
-	w.s.p.traffic.sent.Add(int64(len(b)))
-	w.s.tracker.Add(len(b))
-	w.s.touch()
+	w.s.countSent(len(b), 1)
 	return len(b), nil
 }
 
-// admit waits until --rate lets a datagram of n bytes out. The wait counts as
-// activity.
-func (s *datagramSession) admit(n int) error {
-	d := s.p.limit.Book(n)
-	if d == 0 {
-		return nil
-	}
-	s.active.Store(time.Now().Add(d).UnixNano())
-	return s.alarm.Sleep(d)
-}
-
-// sendError words what the socket said; a refusal is the peer's system
-// answering by ICMP that nobody listens.
+// sendError describes an error of the socket. ECONNREFUSED is the answer of the
+// peer's system by ICMP that the port is closed.
 func (s *datagramSession) sendError(err error) error {
 	name := s.peer
 	if name == "" {
 		name = s.socket.PeerName()
 	}
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("connect to %s (%s) failed: %s", name, s.p.cfg.network, sys.Strerror(err))
+		return fmt.Errorf("connect to %s (%s) failed: %s", name, s.t.network, sys.Strerror(err))
 	}
 	return fmt.Errorf("send to %s: %w", name, sys.Cause(err))
 }
 
-// receive prints datagrams. An empty one is a message like any other, and
-// prints nothing.
-func (s *datagramSession) receive(ctx context.Context, first chan struct{}) error {
-	b := datagram.NewBatch(s.p.cfg.network, datagram.BatchSize)
+// receive prints datagrams. An empty one is a message like any other, and prints
+// nothing.
+func (s *datagramSession) receive(ctx context.Context) error {
+	b := datagram.NewBatch(s.t.network, datagram.BatchSize)
 	s.out.EnlargePipe()
-	if s.p.cfg.acceptTimeout > 0 {
-		s.socket.Deadline = time.Now().Add(s.p.cfg.acceptTimeout)
+	if s.t.acceptTimeout > 0 {
+		s.socket.Deadline = time.Now().Add(s.t.acceptTimeout)
 	}
-	known, warned := s.peer != "", false
+	hasPeer, warned := s.peer != "", false
 	for {
 		n, err := s.socket.Receive(b)
 		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded) && !known:
-			return fmt.Errorf("receive on %s: nobody sent anything within %v", s.p.ownName(s.socket), s.p.cfg.acceptTimeout)
+		case errors.Is(err, os.ErrDeadlineExceeded) && !hasPeer:
+			return fmt.Errorf("receive on %s: nobody sent anything within %v", s.end.name, s.t.acceptTimeout)
 		case err != nil:
 			return s.receiveError(err)
 		}
-		if !known {
-			known = true
+		if !hasPeer {
+			hasPeer = true
 			s.socket.SetPeer(b, 0)
 			s.socket.Deadline = time.Time{}
-			s.p.greetSender(ctx, b, s.socket.Local)
-			close(first)
+			s.end.accepted(ctx, b.Sender(0), s.socket.Local)
+			close(s.first)
 		}
-		if s.peer == "" {
-			if s.p.cfg.keep {
-				s.socket.SetPeer(b, n-1)
-			} else if kept := s.socket.KeepPeer(b, n); kept < n {
-				if !warned {
-					s.p.log.warnf("a datagram of another sender than %s was ignored: -k hears everybody", s.socket.PeerName())
-					warned = true
-				}
-				n = kept
+		if s.peer == "" && s.t.keep {
+			s.socket.SetPeer(b, n-1)
+		} else if s.peer == "" {
+			kept := s.socket.KeepPeer(b, n)
+			if kept < n && !warned {
+				s.t.log.warnf("a datagram of another sender than %s was ignored: -k hears everybody", s.socket.PeerName())
+				warned = true
 			}
+			n = kept
 		}
 		if err := s.print(b, n); err != nil {
 			return err
@@ -330,17 +317,9 @@ func (s *datagramSession) print(b *datagram.Batch, n int) error {
 	if n == 0 {
 		return nil
 	}
-	s.touch()
-	reached := false
-	if limit := int64(s.p.cfg.receiveLimit); limit > 0 && s.received.Load()+int64(n) >= limit {
-		n, reached = int(limit-s.received.Load()), true
-	}
-	s.received.Add(int64(n))
-	size := b.Size(n)
-	s.bytesReceived.Add(int64(size))
-	s.p.traffic.received.Add(int64(size))
-	s.tracker.Add(size)
-	if s.p.cfg.upper {
+	n = s.withinLimit(n)
+	limit := s.countReceived(b.Size(n), n)
+	if s.t.upper {
 		b.Apply(n, upper)
 	}
 	s.printing.Store(true)
@@ -350,7 +329,7 @@ func (s *datagramSession) print(b *datagram.Batch, n int) error {
 	}()
 	var err error
 	switch {
-	case s.p.cfg.sendOnly:
+	case s.t.sendOnly:
 	case s.display != nil:
 		for i := 0; i < n && err == nil; i++ {
 			_, err = s.display.Write(b.Data(i))
@@ -361,10 +340,7 @@ func (s *datagramSession) print(b *datagram.Batch, n int) error {
 	if err != nil {
 		return fmt.Errorf("write to stdout: %w", sys.Cause(err))
 	}
-	if reached {
-		return errReceiveLimit
-	}
-	return nil
+	return limit
 }
 
 func (s *datagramSession) receiveError(err error) error {
@@ -376,5 +352,5 @@ func (s *datagramSession) receiveError(err error) error {
 	case s.peer != "":
 		return fmt.Errorf("receive from %s: %w", s.peer, sys.Cause(err))
 	}
-	return fmt.Errorf("receive on %s: %w", s.p.ownName(s.socket), sys.Cause(err))
+	return fmt.Errorf("receive on %s: %w", s.end.name, sys.Cause(err))
 }

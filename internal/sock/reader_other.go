@@ -4,7 +4,7 @@ package sock
 
 import "net"
 
-// A pooledReader is a plain one here.
-type pooledReader = connReader
+// A Reader is a plain one here.
+type Reader = connReader
 
-func NewReader(c net.Conn) (*pooledReader, error) { return newConnReader(c), nil }
+func NewReader(c net.Conn) (*Reader, error) { return newConnReader(c), nil }

@@ -15,9 +15,9 @@ const echoBuffer = 64 << 10
 
 var echoBuffers = sync.Pool{New: func() any { return new([echoBuffer]byte) }}
 
-// A pooledReader reads from a connection into a buffer that it only takes once
+// A Reader reads from a connection into a buffer that it only takes once
 // there is something to read: 10,000 idle clients share no buffer at all.
-type pooledReader struct {
+type Reader struct {
 	raw     syscall.RawConn
 	buf     *[echoBuffer]byte
 	n       int
@@ -28,22 +28,22 @@ type pooledReader struct {
 }
 
 // NewReader reads from c, which must be a socket or an encrypted one.
-func NewReader(c net.Conn) (*pooledReader, error) {
+func NewReader(c net.Conn) (*Reader, error) {
 	if c != Under(c) {
-		return &pooledReader{sealed: newConnReader(c)}, nil
+		return &Reader{sealed: newConnReader(c)}, nil
 	}
 	raw, err := c.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	r := &pooledReader{raw: raw}
+	r := &Reader{raw: raw}
 	r.attempt = r.readOnce
 	return r, nil
 }
 
 // Next waits for bytes and hands them to use, which must not keep them. It
 // returns how many there were; io.EOF when the peer finished.
-func (r *pooledReader) Next(use func([]byte) error) (int, error) {
+func (r *Reader) Next(use func([]byte) error) (int, error) {
 	if r.sealed != nil {
 		n, err := r.sealed.Next(use)
 		r.Waiting = r.sealed.Waiting
@@ -63,7 +63,7 @@ func (r *pooledReader) Next(use func([]byte) error) (int, error) {
 
 // readOnce takes a buffer, tries to fill it, and gives it back if there was
 // nothing; false asks the poller to call again when there is something.
-func (r *pooledReader) readOnce(fd uintptr) bool {
+func (r *Reader) readOnce(fd uintptr) bool {
 	r.buf = echoBuffers.Get().(*[echoBuffer]byte)
 	for {
 		r.n, r.err = syscall.Read(int(fd), r.buf[:])
@@ -84,7 +84,7 @@ func (r *pooledReader) readOnce(fd uintptr) bool {
 	return true
 }
 
-func (r *pooledReader) release() {
+func (r *Reader) release() {
 	if r.buf != nil {
 		echoBuffers.Put(r.buf)
 		r.buf = nil

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"purr/internal/fdio"
+	"purr/internal/progress"
+	"purr/internal/rate"
+)
+
+// A conversation is what conversations of every kind share: counters, progress,
+// the time of the last activity, the pace of --rate and -i, and the last line in
+// the log.
+type conversation struct {
+	t    *talker
+	peer string // as messages name it; empty: a socket of datagrams with many peers
+	activity
+	sleep func(time.Duration) error // fails once the conversation is over
+
+	sent, received volume
+	progress       *progress.Transfer // nil: not shown
+	inProgress     direction          // the one that progress counts
+}
+
+// A volume counts bytes, and the units that they come in: reads of a stream, or
+// datagrams.
+type volume struct{ bytes, units atomic.Int64 }
+
+func newConversation(t *talker, peer string) *conversation {
+	return &conversation{t: t, peer: peer, activity: activity{begun: time.Now()}, inProgress: inAndOut}
+}
+
+// showProgress begins to show a conversation that is not about a file, if
+// --progress asks for it. size is that of stdin, -1 if unknown.
+func (c *conversation) showProgress(name string, size int64) {
+	if c.t.showProgress {
+		c.progress = c.t.track(name, size, true)
+	}
+}
+
+// countSent records n bytes that were sent in a number of units.
+func (c *conversation) countSent(n, units int) {
+	c.t.meter.sent.Add(int64(n))
+	c.count(&c.sent, sending, n, units)
+}
+
+// countReceived records n bytes that were received in a number of units. It
+// returns errReceiveLimit once these are as many as -W allows.
+func (c *conversation) countReceived(n, units int) error {
+	c.t.meter.received.Add(int64(n))
+	c.count(&c.received, receiving, n, units)
+	if c.t.receiveLimit > 0 && c.received.units.Load() >= int64(c.t.receiveLimit) {
+		return errReceiveLimit
+	}
+	return nil
+}
+
+func (c *conversation) count(to *volume, d direction, n, units int) {
+	to.bytes.Add(int64(n))
+	to.units.Add(int64(units))
+	if c.inProgress == d || c.inProgress == inAndOut {
+		c.progress.Add(n)
+	}
+	c.touch()
+}
+
+// withinLimit returns how many of n datagrams -W still lets in.
+func (c *conversation) withinLimit(n int) int {
+	if c.t.receiveLimit == 0 {
+		return n
+	}
+	return int(min(int64(n), int64(c.t.receiveLimit)-c.received.units.Load()))
+}
+
+// limited returns w with the limit of --rate.
+func (c *conversation) limited(w io.Writer) io.Writer {
+	if c.t.limit == nil {
+		return w
+	}
+	return &rate.Writer{Writer: w, Limit: c.t.limit, Admit: c.admit}
+}
+
+// byLine returns w with the pause of -i between two lines.
+func (c *conversation) byLine(w io.Writer) io.Writer {
+	if c.t.interval == 0 {
+		return w
+	}
+	return &pacedWriter{Writer: w, pause: func() error { return c.wait(c.t.interval) }}
+}
+
+// admit waits until --rate allows n more bytes.
+func (c *conversation) admit(n int) error { return c.wait(c.t.limit.Book(n)) }
+
+// wait sleeps. Our own wait is not the peer's silence: it counts as activity.
+func (c *conversation) wait(d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	c.extend(d)
+	return c.sleep(d)
+}
+
+// end ends the progress display and logs the end of the conversation. moved is
+// what it has moved, in the terms of its kind.
+func (c *conversation) end(reason, moved string) {
+	c.progress.End() // the last line comes after the bar
+	c.t.log.logDisconnect(connStats{peer: c.peer, reason: reason, sent: c.sent.bytes.Load(), received: c.received.bytes.Load(), moved: moved, begun: c.begun})
+}
+
+// An idleError is an idle timeout that lost bytes.
+type idleError struct{ error }
+
+// idleError returns the error of bytes that the peer did not take within -w.
+// unacked is how many, 0 if that is unknown.
+func (c *conversation) idleError(unacked int) error {
+	if unacked == 0 {
+		return idleError{fmt.Errorf("send to %s: idle for %v with bytes not taken by the peer", c.peer, c.t.idleTimeout)}
+	}
+	return idleError{fmt.Errorf("send to %s: idle for %v with %d bytes not taken by the peer", c.peer, c.t.idleTimeout, unacked)}
+}
+
+// hasReader reports whether the end of stdout's reader can be noticed before a
+// write fails.
+func hasReader(out fdio.Kind) bool {
+	return out == fdio.Pipe || out == fdio.FIFO || out == fdio.Socket
+}
+
+// drain waits for the results of goroutines that are about to end. One that is
+// stuck in a write to a pipe without a reader is left to the end of the process.
+func drain(results <-chan outcome, running int) {
+	patience := time.NewTimer(100 * time.Millisecond)
+	defer patience.Stop()
+	for ; running > 0; running-- {
+		select {
+		case <-results:
+		case <-patience.C:
+			return
+		}
+	}
+}

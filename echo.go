@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"purr/internal/fdio"
+	"purr/internal/rate"
+	"purr/internal/sock"
+	"purr/internal/sys"
+)
+
+// An echoSession sends the bytes of a connection back: one reply per read,
+// changed by --upper. It has one goroutine, and its buffer is only held while
+// there is something in it, so that an idle client costs little more than its
+// socket.
+type echoSession struct {
+	*conversation
+	conn    net.Conn
+	replies io.Writer // conn, with the limit of --rate
+	idle    idleDeadline
+}
+
+// echo makes the connection its own other end. A copy of what is received goes
+// to stdout.
+func echo(ctx context.Context, t *talker, c net.Conn) error {
+	t.copies.watch(ctx)
+	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+	defer stop()
+	s := &echoSession{conversation: newConversation(t, connName(c)), conn: c, replies: c, idle: idleDeadline{c, t.idleTimeout}}
+	s.inProgress = sending
+	r, err := sock.NewReader(c)
+	if err != nil {
+		return s.receiveError(err)
+	}
+	if t.limit != nil {
+		s.replies = &rate.Writer{Writer: c, Limit: t.limit, Admit: func(n int) error {
+			err := t.limit.Wait(ctx, n)
+			s.idle.extend() // our own wait is not the peer's silence
+			return err
+		}}
+	}
+	s.showProgress(s.peer, -1)
+	defer s.progress.End()
+	reason, err := s.run(r)
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err == nil {
+		err = s.awaitAck(ctx)
+	}
+	if err != nil {
+		reason = "failed"
+	}
+	if err == nil || t.log.json { // an error has a line of its own
+		s.end(reason, fmt.Sprintf("echoed %d bytes", s.sent.bytes.Load()))
+	}
+	return err
+}
+
+// run echoes until the conversation is over, and returns the reason for its end.
+func (s *echoSession) run(r *sock.Reader) (reason string, err error) {
+	for {
+		s.idle.extend()
+		n, err := r.Next(s.reply)
+		limit := s.countReceived(n, 1)
+		switch {
+		case err == nil:
+			if s.countSent(n, 1); limit != nil {
+				return limit.Error(), nil
+			}
+		case !r.Waiting:
+			return "", err
+		case err == io.EOF:
+			return peerFinished, nil
+		case s.idle.expired(err):
+			return fmt.Sprintf("idle for %v", s.t.idleTimeout), nil
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return "", s.receiveError(err)
+		}
+	}
+}
+
+func (s *echoSession) receiveError(err error) error {
+	return fmt.Errorf("receive from %s: %w", s.peer, sys.Cause(err))
+}
+
+// reply handles the bytes of one read.
+func (s *echoSession) reply(b []byte) error {
+	if err := s.t.copies.write(b); err != nil {
+		sock.Reset(s.conn) // a FIN would mean success to the peer
+		return err
+	}
+	if s.t.upper {
+		upper(b)
+	}
+	s.idle.extend() // the process may have been stopped since the read
+	if _, err := s.replies.Write(b); err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return s.idleError(0)
+		}
+		return fmt.Errorf("send to %s: %w", s.peer, sys.Cause(err))
+	}
+	return nil
+}
+
+// awaitAck waits until the client's system has acknowledged all replies, for as
+// long as an idle connection may last.
+func (s *echoSession) awaitAck(ctx context.Context) error {
+	begun := time.Now()
+	err := sock.AwaitAck(s.conn, func(unacked int) error {
+		if limit := s.t.idleTimeout; limit > 0 && time.Since(begun) >= limit {
+			return s.idleError(unacked)
+		}
+		return context.Cause(ctx)
+	})
+	var idle idleError
+	if err == nil || errors.As(err, &idle) || ctx.Err() != nil {
+		return err
+	}
+	return fmt.Errorf("send to %s: %w", s.peer, sys.Cause(err))
+}
+
+// copies are the copies of echoed bytes that go to stdout.
+type copies struct {
+	stdout *os.File
+	stop   func(error) // ends the run
+	wanted func() bool // whether stdout is not /dev/null
+	once   sync.Once   // for watch
+}
+
+func newCopies(stdout *os.File, stop func(error)) *copies {
+	return &copies{stdout: stdout, stop: stop, wanted: sync.OnceValue(func() bool { return fdio.KindOf(stdout) != fdio.Null })}
+}
+
+// write writes a copy. An error ends the run, also under -k: stdout belongs to
+// all clients.
+func (c *copies) write(b []byte) error {
+	if !c.wanted() {
+		return nil
+	}
+	if _, err := c.stdout.Write(b); err != nil {
+		return c.failed(err)
+	}
+	return nil
+}
+
+func (c *copies) failed(err error) error {
+	err = fmt.Errorf("write to stdout: %w", sys.Cause(err))
+	c.stop(err)
+	return err
+}
+
+// watch ends the run when the reader of stdout has gone, also while nothing is
+// echoed. Calls after the first do nothing.
+func (c *copies) watch(ctx context.Context) {
+	c.once.Do(func() {
+		stop, err := fdio.NewInterrupt()
+		if err != nil {
+			return // the next write fails
+		}
+		out := fdio.New(c.stdout, stop)
+		if !hasReader(out.Kind()) {
+			stop.Close()
+			return
+		}
+		context.AfterFunc(ctx, stop.Fire)
+		go func() {
+			defer stop.Close()
+			if out.WaitBroken() == nil {
+				_ = c.failed(syscall.EPIPE)
+			}
+		}()
+	})
+}
