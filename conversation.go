@@ -64,7 +64,6 @@ func (c *conversation) count(to *volume, d direction, n, units int) {
 	if c.inProgress == d || c.inProgress == inAndOut {
 		c.progress.Add(n)
 	}
-	c.touch()
 }
 
 // withinLimit returns how many of n datagrams -W still lets in.

@@ -223,7 +223,7 @@ func TestSupervisorTimers(t *testing.T) {
 		{"-w", talkOptions{idleTimeout: w, quitAfter: -1}, false, func(*supervisor) {}, w, "idle for 5s"},
 		{"-w after activity", talkOptions{idleTimeout: w, quitAfter: -1}, false, func(v *supervisor) {
 			time.Sleep(3 * time.Second)
-			v.countSent(1, 1)
+			v.touch()
 		}, 3*time.Second + w, "idle for 5s"},
 		{"-w during a wait of -i", talkOptions{idleTimeout: w, quitAfter: -1}, false, func(v *supervisor) {
 			v.sleep = func(d time.Duration) error { time.Sleep(d); return nil }

@@ -151,6 +151,7 @@ func (s *session) newCopiers() {
 func (s *session) send(results chan<- outcome) {
 	err := copier.Run(s.sendCopier, s.t.limit.Slice(copier.MaxSlice), func(n int) error {
 		s.countSent(n, 1)
+		s.touch()
 		return nil
 	})
 	s.sendCopier.Close()
@@ -164,7 +165,10 @@ func (s *session) send(results chan<- outcome) {
 
 // receive pumps the connection into stdout.
 func (s *session) receive(results chan<- outcome) {
-	err := copier.Run(s.receiveCopier, copier.MaxSlice, func(n int) error { return s.countReceived(n, 1) })
+	err := copier.Run(s.receiveCopier, copier.MaxSlice, func(n int) error {
+		s.touch()
+		return s.countReceived(n, 1)
+	})
 	s.receiveCopier.Close()
 	results <- outcome{receiving, err}
 }

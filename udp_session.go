@@ -256,6 +256,7 @@ func (w datagramWriter) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	w.s.countSent(len(b), 1)
+	w.s.touch()
 	return len(b), nil
 }
 
@@ -317,6 +318,7 @@ func (s *datagramSession) print(b *datagram.Batch, n int) error {
 	if n == 0 {
 		return nil
 	}
+	s.touch()
 	n = s.withinLimit(n)
 	limit := s.countReceived(b.Size(n), n)
 	if s.t.upper {
