@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"purr/internal/fdio"
 	"purr/internal/testkit"
 )
 
@@ -295,24 +294,5 @@ func TestWaitingCostsNothing(t *testing.T) {
 				t.Errorf("used %v of the processor", busy)
 			}
 		})
-	}
-}
-
-// What the reader of stdout has left in the pipe is known, also when it is gone.
-func TestUnread(t *testing.T) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Close()
-	out := fdio.New(w, nil)
-	if n := out.Unread(); n != 0 {
-		t.Errorf("%d bytes in an empty pipe", n)
-	}
-	_, _ = io.WriteString(w, "0123456789")
-	_, _ = io.ReadFull(r, make([]byte, 4))
-	_ = r.Close()
-	if n := out.Unread(); n != 6 {
-		t.Errorf("%d bytes were left unread, want 6", n)
 	}
 }

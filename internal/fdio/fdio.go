@@ -1,6 +1,9 @@
-// Package fdio waits for descriptors that were inherited, such as stdin and
-// stdout: reads and writes that can be interrupted although the descriptors are
-// blocking.
+// Package fdio reads and writes descriptors that were inherited, such as stdin
+// and stdout, in a way that can be interrupted although they are blocking.
+//
+// On Unix a [File] waits in poll(2) for its descriptor together with an
+// [Interrupt]. Windows has no such call for consoles and pipes: there a pending
+// read ends with its input or with the process.
 package fdio
 
 import (
@@ -14,113 +17,108 @@ import (
 	"purr/internal/sys"
 )
 
-// A Kind says what stdin or stdout is, because that decides how bytes are
-// moved and what the end of the peer means.
+// A Kind is the type of file behind a descriptor.
 type Kind int
 
+// The kinds of files.
 const (
-	Other    Kind = iota // a device, or what the system does not tell
-	Null                 // /dev/null, which Go's runtime also opens in the place of a closed stdin or stdout
-	Terminal             // a person
-	Regular              // a file that can be sent to its end
-	Append               // a regular file opened with O_APPEND: the kernel refuses to splice to it
+	Other    Kind = iota // a device, or unknown
+	Null                 // the null device, by any name; Go's runtime opens it for a closed stdin or stdout
+	Terminal             // a terminal
+	Regular              // a regular file
+	Append               // a regular file with O_APPEND, which splice(2) refuses to write to
 	Pipe                 // an anonymous pipe
 	FIFO                 // a named pipe
-	Socket               // as inetd and some shells hand it down
+	Socket               // as inetd(8) and some shells hand down
 )
 
-// ErrInterrupted is what a waiting read or write returns when its session is over.
+// ErrInterrupted is returned by a read, write or wait whose Interrupt has fired.
 var ErrInterrupted = errors.New("stopped")
 
-// A Source is where a session's outgoing bytes come from: stdin itself, a
-// client's share of it under -k, or the line editor. A Read that waits returns
-// errStopped when the session's alarm goes off.
+// A Source is where bytes to be sent come from: a *File or a reader on top of
+// one.
 type Source interface {
+	// Read returns ErrInterrupted if it has to wait after the interrupt of the
+	// source has fired.
 	io.Reader
-	// Kind is what the bytes come from in the end.
+	// Kind returns the kind of the file that the bytes come from.
 	Kind() Kind
 	// Ready reports whether Read would return at once, with bytes or the end.
+	// Any goroutine may call it.
 	Ready() bool
 }
 
-// A stdio is stdin or stdout as one session sees it: reads and writes wait for
-// the descriptor in poll(2) together with the session's alarm, so that they
-// can be ended. os.File alone cannot do that: the descriptors are opened
-// blocking, and O_NONBLOCK would change the open file that the shell holds
-// too.
+// A File is an open file whose reads and writes can be interrupted. It is for one
+// reading and one writing goroutine.
+//
+// os.File cannot do this for an inherited blocking descriptor, and setting
+// O_NONBLOCK would change the open file description, which belongs to other
+// processes too.
 type File struct {
 	*os.File
-	fd        int // valid as long as File is open; -1 where there are no descriptors
-	kind      Kind
+
+	// Interrupt ends all waits. It stays the caller's to close.
 	Interrupt *Interrupt
-	taken     atomic.Bool // whether a Read has found something there
+
+	fd   int // -1 where there are no descriptors
+	kind Kind
+	used atomic.Bool
 }
 
-// Done returns a channel that is closed when the interrupt has fired.
-func (a *Interrupt) Done() <-chan struct{} { return a.rung }
-
-// Sleep waits for d, or for the alarm: errStopped.
-func (a *Interrupt) Sleep(d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-a.rung:
-		return ErrInterrupted
-	}
-}
-
-// New wraps f, which stays the caller's to close.
-func New(f *os.File, a *Interrupt) *File {
-	s := &File{File: f, fd: -1, kind: KindOf(f), Interrupt: a}
+// New returns a File for f, which stays the caller's to close. A File with a nil
+// interrupt must not wait: only its queries can be called.
+func New(f *os.File, i *Interrupt) *File {
+	file := &File{File: f, fd: -1, kind: KindOf(f), Interrupt: i}
 	if raw, err := f.SyscallConn(); err == nil {
-		// Control, not Fd: Fd would make an inherited non-blocking descriptor
-		// block.
-		_ = raw.Control(func(fd uintptr) { s.fd = int(fd) })
+		// Control, not Fd, which makes a non-blocking descriptor blocking.
+		_ = raw.Control(func(fd uintptr) { file.fd = int(fd) })
 	}
-	return s
+	return file
 }
 
-func (s *File) Kind() Kind { return s.kind }
+// Kind returns the kind of the file.
+func (f *File) Kind() Kind { return f.kind }
 
-// FD returns the descriptor, -1 where there are none. It is valid as long as
-// the file is open.
-func (s *File) FD() int { return s.fd }
+// FD returns the descriptor, -1 where there are none. It is valid as long as the
+// file is open.
+func (f *File) FD() int { return f.fd }
 
-// MarkUsed records that input has been taken from the descriptor by other means
-// than Read.
-func (s *File) MarkUsed() { s.taken.Store(true) }
+// MarkUsed records that input was taken from the descriptor by other means than
+// Read.
+func (f *File) MarkUsed() { f.used.Store(true) }
 
-// Used reports whether input has been taken.
-func (s *File) Used() bool { return s.taken.Load() }
+// Used reports whether input was taken. It becomes true before the input is
+// gone from the descriptor, so that either Used or Ready is true for input that
+// was there.
+func (f *File) Used() bool { return f.used.Load() }
 
-// Read waits for input, the end of it, or the alarm.
-func (s *File) Read(b []byte) (int, error) {
-	if err := s.WaitReadable(); err != nil {
+// Read waits for input or the end of it. It returns ErrInterrupted if the
+// interrupt fires first.
+func (f *File) Read(b []byte) (int, error) {
+	if err := f.WaitReadable(); err != nil {
 		return 0, err
 	}
-	s.taken.Store(true) // before it is gone from where Ready would see it
-	return s.File.Read(b)
+	f.used.Store(true)
+	return f.File.Read(b)
 }
 
-// Write waits until the reader takes bytes, or for the alarm. Once it has
-// begun, a write into a pipe that stalls can only be ended by the reader or
-// by the end of the process.
-func (s *File) Write(b []byte) (int, error) {
-	if err := s.WaitWritable(); err != nil {
+// Write waits until the file can be written to and writes all of b. It returns
+// ErrInterrupted if the interrupt fires first. A write into a pipe that stalls
+// after it has begun can only be ended by the reader or the end of the process.
+func (f *File) Write(b []byte) (int, error) {
+	if err := f.WaitWritable(); err != nil {
 		return 0, err
 	}
-	return s.File.Write(b)
+	return f.File.Write(b)
 }
 
-// canWait reports whether waiting for the descriptor makes sense: a file is
-// always ready.
-func (s *File) canWait() bool {
-	return s.fd >= 0 && s.kind != Regular && s.kind != Append && s.kind != Null
+// canWait reports whether poll(2) can wait for the descriptor: regular files and
+// the null device are always ready.
+func (f *File) canWait() bool {
+	return f.fd >= 0 && f.kind != Regular && f.kind != Append && f.kind != Null
 }
 
-// KindOf asks the system what f is.
+// KindOf returns the kind of f.
 func KindOf(f *os.File) Kind {
 	info, err := f.Stat()
 	if err != nil {
@@ -145,41 +143,58 @@ func KindOf(f *os.File) Kind {
 	return Other
 }
 
-// isNull compares with the null device itself, whatever name f was opened by.
+// isNull reports whether info is that of the null device.
 func isNull(info os.FileInfo) bool {
 	null, err := os.Stat(os.DevNull)
 	return err == nil && os.SameFile(null, info)
 }
 
-// Remaining is how many bytes of a regular file are still to be read; -1 of
-// anything else.
-func (s *File) Remaining() int64 {
-	if s.kind != Regular {
+// Remaining returns the bytes between the offset and the end of a regular file;
+// -1 for other files, and if there are none.
+func (f *File) Remaining() int64 {
+	if f.kind != Regular {
 		return -1
 	}
-	info, err := s.Stat()
+	info, err := f.Stat()
 	if err != nil {
 		return -1
 	}
-	at, err := s.Seek(0, io.SeekCurrent)
+	at, err := f.Seek(0, io.SeekCurrent)
 	if err != nil || info.Size() <= at {
 		return -1
 	}
 	return info.Size() - at
 }
 
-// A CopyError says which end of a way failed.
+// Done returns a channel that is closed when the interrupt has fired.
+func (i *Interrupt) Done() <-chan struct{} { return i.fired }
+
+// Sleep waits for d. It returns ErrInterrupted if the interrupt fires first.
+func (i *Interrupt) Sleep(d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-i.fired:
+		return ErrInterrupted
+	}
+}
+
+// A CopyError is an error of copying, with the end that failed.
 type CopyError struct {
-	Reading bool
+	Reading bool // whether the source failed, not the destination
 	Err     error
 }
 
+// Error returns the cause in the system's words.
 func (e *CopyError) Error() string { return sys.Cause(e.Err).Error() }
 
+// Unwrap returns the error of the end that failed.
 func (e *CopyError) Unwrap() error { return e.Err }
 
 // ClosedHere reports whether err only means that this process has closed the file
-// or connection, or has interrupted the wait: no error of the other end.
+// or connection, or has interrupted the wait.
 func ClosedHere(err error) bool {
 	return errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) || errors.Is(err, ErrInterrupted)
 }

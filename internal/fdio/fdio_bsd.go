@@ -7,12 +7,11 @@ import (
 	"syscall"
 )
 
-// isAnonymous tells a pipe from a FIFO: only the latter has a name, and so a
-// link count.
+// isAnonymous reports whether f is a pipe without a name, and so without links.
 func isAnonymous(_ *os.File, info os.FileInfo) bool {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	return ok && stat.Nlink == 0
 }
 
-// Unread cannot be known at this end of a pipe.
-func (s *File) Unread() int { return -1 }
+// Unread returns -1: the writing end of a pipe does not tell here.
+func (f *File) Unread() int { return -1 }

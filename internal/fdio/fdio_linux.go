@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isAnonymous tells a pipe from a FIFO: the former lives in pipefs.
+// isAnonymous reports whether f is a pipe without a name, which lives in pipefs.
 func isAnonymous(f *os.File, _ os.FileInfo) bool {
 	var fs unix.Statfs_t
 	err := error(unix.EBADF)
@@ -16,28 +16,30 @@ func isAnonymous(f *os.File, _ os.FileInfo) bool {
 	return err == nil && fs.Type == unix.PIPEFS_MAGIC
 }
 
-// Unread is how many bytes of what was written to a pipe nobody has read; -1 if
-// that is not known.
-func (s *File) Unread() int {
-	if s.kind != Pipe && s.kind != FIFO {
+// Unread returns the bytes in a pipe that its reader has not read; -1 if that is
+// unknown.
+func (f *File) Unread() int {
+	if f.kind != Pipe && f.kind != FIFO {
 		return -1
 	}
-	n, err := unix.IoctlGetInt(s.fd, unix.TIOCINQ)
+	n, err := unix.IoctlGetInt(f.fd, unix.TIOCINQ)
 	if err != nil {
 		return -1
 	}
 	return n
 }
 
-// pipeSize is what pipes are enlarged to, if the system allows it: with the
-// usual 64 KiB the two ends wake each other up for every few pages.
+// pipeSize is the size of enlarged pipes in bytes. With the default of 64 KiB
+// the two ends wake each other up for every few pages.
 const pipeSize = 1 << 20
 
-// EnlargePipe gives a pipe that stdin or stdout is the larger size.
-func (s *File) EnlargePipe() {
-	if s.kind == Pipe || s.kind == FIFO {
-		EnlargePipe(s.fd)
+// EnlargePipe enlarges a pipe to 1 MiB, if the system allows it.
+func (f *File) EnlargePipe() {
+	if f.kind == Pipe || f.kind == FIFO {
+		EnlargePipe(f.fd)
 	}
 }
 
+// EnlargePipe enlarges the pipe behind fd to 1 MiB, if the system allows it
+// (F_SETPIPE_SZ in fcntl(2)).
 func EnlargePipe(fd int) { _, _ = unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, pipeSize) }

@@ -2,5 +2,5 @@
 
 package fdio
 
-// EnlargePipe has nothing to do here: the system sizes its pipes itself.
-func (s *File) EnlargePipe() {}
+// EnlargePipe does nothing: the system sizes its pipes itself.
+func (f *File) EnlargePipe() {}

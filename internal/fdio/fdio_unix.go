@@ -13,69 +13,55 @@ import (
 	"purr/internal/sys"
 )
 
-// An alarm ends what waits for stdin or stdout. It is a pipe, because poll(2)
-// waits for descriptors only, and a channel for those who wait for channels.
+// An Interrupt ends waits: those in poll(2) through a pipe, which poll waits for
+// beside the file, and those in a select through a channel. Any goroutine may use
+// it.
 type Interrupt struct {
-	r, w *os.File
-	rung chan struct{}
-	once sync.Once
+	r, w  *os.File
+	fired chan struct{}
+	once  sync.Once
 }
 
+// NewInterrupt returns an Interrupt that has not fired. It holds two descriptors
+// until it is closed.
 func NewInterrupt() (*Interrupt, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	return &Interrupt{r: r, w: w, rung: make(chan struct{})}, nil
+	return &Interrupt{r: r, w: w, fired: make(chan struct{})}, nil
 }
 
-// Fire ends every wait, now and later. It may be called more than once.
-func (a *Interrupt) Fire() {
-	a.once.Do(func() {
-		close(a.rung)
-		_ = a.w.Close()
+// Fire ends every wait, now and later. Further calls do nothing.
+func (i *Interrupt) Fire() {
+	i.once.Do(func() {
+		close(i.fired)
+		_ = i.w.Close()
 	})
 }
 
-// Close frees the alarm once nobody waits any more.
-func (a *Interrupt) Close() {
-	a.Fire()
-	_ = a.r.Close()
+// Close fires the interrupt and frees its descriptors.
+func (i *Interrupt) Close() {
+	i.Fire()
+	_ = i.r.Close()
 }
 
-func (s *File) WaitReadable() error { return s.wait(unix.POLLIN) }
-func (s *File) WaitWritable() error { return s.wait(unix.POLLOUT) }
-
-// WaitBroken waits until nobody can read any more what is written to stdout:
-// poll reports POLLERR for that even if no event is asked for.
-func (s *File) WaitBroken() error { return s.wait(0) }
-
-// wait blocks until the descriptor has one of the events, has failed or was
-// hung up (all of which the following read or write will tell), or until the
-// alarm goes off: errStopped.
-func (s *File) wait(events int16) error {
-	if !s.canWait() {
-		return nil
-	}
-	return s.Interrupt.Wait(s.fd, events, time.Time{})
-}
-
-// Wait blocks in poll(2) until fd has one of the events, or the alarm goes
-// off (errStopped), or the deadline has passed (os.ErrDeadlineExceeded; none if
-// it is zero).
-func (a *Interrupt) Wait(fd int, events int16, deadline time.Time) error {
+// Wait waits in poll(2) until fd has one of the events, or has failed or was hung
+// up, which the next read or write reports. It returns ErrInterrupted if the
+// interrupt fires first, and os.ErrDeadlineExceeded if the deadline passes first;
+// a zero deadline is none.
+func (i *Interrupt) Wait(fd int, events int16, deadline time.Time) error {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: events}, {Fd: -1}}
-	raw, err := a.r.SyscallConn()
+	raw, err := i.r.SyscallConn()
 	if err != nil {
 		return ErrInterrupted
 	}
 	n := 0
 	var pollErr error
-	// Inside Control the alarm's descriptor cannot be closed and reused by
-	// another thread. It never blocks that other thread: ring closes the
-	// other end, which ends this poll.
-	err = raw.Control(func(alarmFD uintptr) {
-		fds[1] = unix.PollFd{Fd: int32(alarmFD), Events: unix.POLLIN}
+	// Inside Control another goroutine cannot close the pipe's descriptor, which
+	// could be reused then. Fire closes the other end, and so ends this poll.
+	err = raw.Control(func(pipe uintptr) {
+		fds[1] = unix.PollFd{Fd: int32(pipe), Events: unix.POLLIN}
 		for {
 			if n, pollErr = unix.Poll(fds, milliseconds(deadline)); pollErr != unix.EINTR {
 				return
@@ -93,8 +79,8 @@ func (a *Interrupt) Wait(fd int, events int16, deadline time.Time) error {
 	return nil
 }
 
-// milliseconds is the time left as poll(2) takes it: rounded up, so that it
-// does not return just before the deadline; -1 for ever.
+// milliseconds returns the time until the deadline for poll(2), rounded up so
+// that poll does not return before it; -1, no limit, for a zero deadline.
 func milliseconds(deadline time.Time) int {
 	if deadline.IsZero() {
 		return -1
@@ -103,12 +89,33 @@ func milliseconds(deadline time.Time) int {
 	return int(min(max(0, (left+time.Millisecond-1)/time.Millisecond), 1<<30))
 }
 
+// WaitReadable waits until a read would return at once. It returns ErrInterrupted
+// if the interrupt fires first.
+func (f *File) WaitReadable() error { return f.wait(unix.POLLIN) }
+
+// WaitWritable waits until a write would make progress at once. It returns
+// ErrInterrupted if the interrupt fires first.
+func (f *File) WaitWritable() error { return f.wait(unix.POLLOUT) }
+
+// WaitBroken waits until the other end of a pipe or socket is gone: poll(2)
+// reports POLLERR also if no event is asked for. It returns ErrInterrupted if the
+// interrupt fires first.
+func (f *File) WaitBroken() error { return f.wait(0) }
+
+func (f *File) wait(events int16) error {
+	if !f.canWait() {
+		return nil
+	}
+	return f.Interrupt.Wait(f.fd, events, time.Time{})
+}
+
 // Ready reports whether a read would return at once.
-func (s *File) Ready() bool { return !s.canWait() || sys.Readable(s.fd) }
+func (f *File) Ready() bool { return !f.canWait() || sys.Readable(f.fd) }
 
-// Broken reports whether nobody can read any more what is written to stdout.
-func (s *File) Broken() bool { return s.canWait() && sys.Ready(s.fd, 0) }
+// Broken reports whether the other end of a pipe or socket is gone.
+func (f *File) Broken() bool { return f.canWait() && sys.Ready(f.fd, 0) }
 
+// IsTerminal reports whether f is a terminal.
 func IsTerminal(f *os.File) bool {
 	terminal := false
 	if raw, err := f.SyscallConn(); err == nil {

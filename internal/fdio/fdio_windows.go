@@ -7,35 +7,46 @@ import (
 	"golang.org/x/term"
 )
 
-// An alarm ends what waits for stdin or stdout. Windows has no poll for
-// consoles and pipes: a pending read ends with its input or with the process.
+// An Interrupt ends waits in a select. Those for consoles and pipes end with
+// their input or with the process. Any goroutine may use it.
 type Interrupt struct {
-	rung chan struct{}
-	once sync.Once
+	fired chan struct{}
+	once  sync.Once
 }
 
-func NewInterrupt() (*Interrupt, error) { return &Interrupt{rung: make(chan struct{})}, nil }
+// NewInterrupt returns an Interrupt that has not fired.
+func NewInterrupt() (*Interrupt, error) { return &Interrupt{fired: make(chan struct{})}, nil }
 
-func (a *Interrupt) Fire()  { a.once.Do(func() { close(a.rung) }) }
-func (a *Interrupt) Close() { a.Fire() }
+// Fire ends every wait, now and later. Further calls do nothing.
+func (i *Interrupt) Fire() { i.once.Do(func() { close(i.fired) }) }
 
-func (s *File) WaitReadable() error { return nil }
-func (s *File) WaitWritable() error { return nil }
+// Close fires the interrupt.
+func (i *Interrupt) Close() { i.Fire() }
 
-// WaitBroken cannot tell on Windows; a write will.
-func (s *File) WaitBroken() error { return ErrInterrupted }
+// WaitReadable returns at once: the read waits.
+func (f *File) WaitReadable() error { return nil }
 
-// broken, unread and arrived cannot be known either.
-func (s *File) Broken() bool { return true }
-func (s *File) Unread() int  { return -1 }
+// WaitWritable returns at once: the write waits.
+func (f *File) WaitWritable() error { return nil }
 
-// Ready cannot be known without reading; saying no means that a pipe which has
-// carried nothing so far counts as empty.
-func (s *File) Ready() bool { return false }
+// WaitBroken returns ErrInterrupted: only a write reports that the reader is
+// gone.
+func (f *File) WaitBroken() error { return ErrInterrupted }
 
+// Broken returns true: the reader may be gone, and only a write would report it.
+func (f *File) Broken() bool { return true }
+
+// Unread returns -1: it is unknown.
+func (f *File) Unread() int { return -1 }
+
+// Ready returns false: only a read would tell. A pipe that has carried nothing so
+// far counts as empty.
+func (f *File) Ready() bool { return false }
+
+// IsTerminal reports whether f is a terminal.
 func IsTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 func appends(*os.File) bool { return false }
 
-// isAnonymous is true: Windows' named pipes are no FIFOs that a shell opens.
+// isAnonymous returns true: Windows' named pipes are not FIFOs that a shell opens.
 func isAnonymous(*os.File, os.FileInfo) bool { return true }
