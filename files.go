@@ -196,13 +196,13 @@ func (c *countedConn) Write(b []byte) (int, error) {
 
 // closed says the last line of a connection that this end dialled.
 func (t *fileTransfer) closed(conn net.Conn, err error) {
-	t.p.sayParting(conn.(*countedConn).parting(transferEnd(err)))
+	t.p.log.logDisconnect(conn.(*countedConn).stats(transferEnd(err)))
 }
 
-// parting is the last line of the connection, which has ended so.
-func (c *countedConn) parting(how string) parting {
+// stats are those of the last line of the connection, which has ended so.
+func (c *countedConn) stats(reason string) connStats {
 	sent, received := c.sent.Load(), c.received.Load()
-	return parting{peer: connName(c), how: how, sent: sent, received: received, begun: c.begun,
+	return connStats{peer: connName(c), reason: reason, sent: sent, received: received, begun: c.begun,
 		moved: fmt.Sprintf("sent %d bytes, received %d bytes", sent, received)}
 }
 

@@ -265,7 +265,7 @@ func (s *fileServer) ClientFailed(err error) { s.p.log.fail(errors.Unwrap(s.fail
 
 func (s *fileServer) Closed(conn net.Conn, end web.Ending) {
 	c := conn.(*countedConn)
-	s.p.sayParting(c.parting(endingNames[end]))
+	s.p.log.logDisconnect(c.stats(endingNames[end]))
 	if !c.joined.Load() {
 		s.p.part()
 	}
