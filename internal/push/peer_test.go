@@ -149,6 +149,14 @@ func isError(err error, e **Error) bool {
 // leave closes the connection, in order.
 func (p *peer) leave() { _ = p.conn.Close() }
 
+// hearOut reads up to the end of the other direction, and leaves.
+func (p *peer) hearOut() {
+	go func() {
+		_, _ = io.Copy(io.Discard, p.in)
+		p.leave()
+	}()
+}
+
 const large = offer.SmallFile + 100_000
 
 // offerOf is the offer of a large file.
@@ -326,6 +334,7 @@ func TestSenderViolates(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newPeer(t, Sender, Options{}, nil)
 			say(p)
+			p.hearOut()
 			p.ends(Violation, "")
 			for _, name := range []string{"f", "f1"} {
 				if name != "f1" || !strings.Contains(t.Name(), "twice") {
@@ -367,6 +376,7 @@ func TestReceiverViolates(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newPeer(t, Receiver, Options{}, map[string]string{"f": testkit.Noise(c.size)})
 			c.say(p)
+			p.hearOut()
 			p.ends(c.want, "")
 		})
 	}

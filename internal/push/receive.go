@@ -16,11 +16,11 @@ import (
 // A receiving is a transfer at the receiver.
 type receiving struct {
 	*Conn
-	count   counters
-	dir     *store.Store
-	came    pathSet                  // what was stored, or is on its way
-	turns   map[string]chan struct{} // the large files on their way, by path; under mu
-	wanted  int                      // the sender's streams; 0: not known yet; under mu
+	count  counters
+	dir    *store.Store
+	came   pathSet                  // what was stored, or is on its way
+	turns  map[string]chan struct{} // the large files on their way, by path; under mu
+	wanted int                      // the sender's streams; 0: not known yet; under mu
 }
 
 // An inbox is what a receiver has not answered of one stream. Its fields are
@@ -378,4 +378,3 @@ func (r *receiving) sync() {
 		r.o.Events.Failed(FileEvent{Kind: Failed, Reason: err.Error()})
 	}
 }
-

@@ -39,8 +39,8 @@ type outbox struct {
 	lastID int64
 	sent   map[int64]*sent
 	gone   map[int64]bool // aborted ids, whose result may be on its way
-	load   int  // large files; under the transfer's mu
-	ending bool // the receiver's totals have come; its reader's
+	load   int            // large files; under the transfer's mu
+	ending bool           // the receiver's totals have come; its reader's
 }
 
 // A sent file, link or directory.
