@@ -40,7 +40,8 @@ type outbox struct {
 	sent   map[int64]*sent
 	gone   map[int64]bool // aborted ids, whose result may be on its way
 	load   int            // large files; under the transfer's mu
-	ending bool           // the receiver's totals have come; its reader's
+	totals bool           // ours were sent
+	ending bool           // the receiver's have come; its reader's
 }
 
 // A sent file, link or directory.
@@ -81,14 +82,18 @@ func (b *outbox) abort(id int64) {
 	b.gone[id] = true
 }
 
-// pending returns how many files have no result; -1 if nothing was sent at all.
-func (b *outbox) pending() int {
+// unused reports whether nothing was sent at all.
+func (b *outbox) unused() bool {
 	b.boxMu.Lock()
 	defer b.boxMu.Unlock()
-	if b.lastID == 0 {
-		return -1
-	}
-	return len(b.sent)
+	return b.lastID == 0
+}
+
+// complete reports whether everything was sent and has its result.
+func (b *outbox) complete() bool {
+	b.boxMu.Lock()
+	defer b.boxMu.Unlock()
+	return b.totals && len(b.sent) == 0
 }
 
 // update changes what is known of a file.
@@ -136,6 +141,7 @@ func (s *sending) end() {
 		if i == 0 {
 			t.Streams = len(s.streams)
 		}
+		st.update(func() { st.outbox.totals = true })
 		st.out.line(&message{End: t})
 	}
 }
@@ -157,7 +163,7 @@ func (s *sending) start(st *stream) {
 	s.running.Go(func() {
 		s.read(st, func(m *message) error { return s.handle(st, m) },
 			func() bool { return st.ending },
-			func() bool { return st.pending() < 0 && !st.ending })
+			func() bool { return st.unused() && !st.ending })
 	})
 }
 
@@ -168,7 +174,7 @@ func (s *sending) handle(st *stream, m *message) error {
 	case st.ending:
 		return errorf(Violation, "a line behind the end")
 	case m.End != nil:
-		if st.pending() > 0 {
+		if !st.complete() {
 			return errorf(Violation, "an end without an answer about every file")
 		}
 		st.ending = true
@@ -524,6 +530,11 @@ func (t *transmission) answer() *message {
 	case m := <-t.f.answers:
 		return m
 	case <-t.s.ctx.Done():
+	}
+	select {
+	case m := <-t.f.answers:
+		return m
+	default:
 		return nil
 	}
 }
