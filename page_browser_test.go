@@ -115,7 +115,8 @@ func (b *browser) open(url string) {
 	b.into(nil, "POST", "/url", map[string]any{"url": url})
 }
 
-// run runs the body of a function in the page and puts what it returns into out.
+// run runs the body of a function in the page and puts what it returns into
+// out.
 func (b *browser) run(out any, script string, arguments ...any) {
 	b.t.Helper()
 	b.into(out, "POST", "/execute/sync", map[string]any{"script": script, "args": append([]any{}, arguments...)})
@@ -188,7 +189,8 @@ func (b *browser) clean() {
 	}
 }
 
-// shoot keeps a picture of the whole page in $PURR_TEST_SCREENSHOTS, for people.
+// shoot keeps a picture of the whole page in $PURR_TEST_SCREENSHOTS, for
+// people.
 func (b *browser) shoot(name string) {
 	b.t.Helper()
 	dir := os.Getenv("PURR_TEST_SCREENSHOTS")
