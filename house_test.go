@@ -36,8 +36,8 @@ var limits = struct {
 	wideComments             int // above 80 columns, with tests
 	undocumented             int // libraries, and their exported declarations
 }{
-	rootFiles:     41,   // aim: 40
-	rootLines:     8100, // aim: 7500
+	rootFiles:     44,   // aim: 40
+	rootLines:     8400, // aim: 7500
 	fileLines:     600,
 	functionLines: 70,
 	methodFiles:   3,
@@ -45,7 +45,7 @@ var limits = struct {
 		"purr": 29, "web": 4,
 		"internal/web.Server": 4, "internal/push.Conn": 4, "internal/push.stream": 4, "internal/store.Store": 8, "internal/store.Upload": 7, "internal/fdio.File": 4,
 	},
-	wideComments: 320, // aim: 0
+	wideComments: 160, // aim: 0
 	undocumented: 27,  // aim: 0
 }
 

@@ -2,10 +2,6 @@
 
 package sock
 
-import (
-	"net"
-)
-
 // dualStackOptions says whether an IPv6 socket takes the IPv4 options too.
 // Only Linux does.
 const dualStackOptions = false
@@ -15,6 +11,3 @@ const dualStackOptions = false
 func setMinTTL(int, bool, int) error {
 	return ErrNotHere
 }
-
-// SetCork does nothing: what is written leaves at once.
-func SetCork(*net.TCPConn, bool) {}

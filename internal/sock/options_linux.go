@@ -1,7 +1,6 @@
 package sock
 
 import (
-	"net"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -20,18 +19,4 @@ func setMinTTL(fd int, ip6 bool, ttl int) error {
 		}
 	}
 	return os.NewSyscallError("setsockopt IP_MINTTL", unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MINTTL, ttl))
-}
-
-// SetCork keeps back what fills no segment, for 200 ms at most, or ends that:
-// TCP_CORK in tcp(7).
-func SetCork(conn *net.TCPConn, on bool) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return
-	}
-	value := 0
-	if on {
-		value = 1
-	}
-	_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_CORK, value) })
 }

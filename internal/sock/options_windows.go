@@ -1,7 +1,6 @@
 package sock
 
 import (
-	"net"
 	"os"
 	"syscall"
 )
@@ -36,6 +35,3 @@ func (o *Options) Control(_, _ string, raw syscall.RawConn) error {
 	}
 	return failed
 }
-
-// SetCork does nothing: what is written leaves at once.
-func SetCork(*net.TCPConn, bool) {}

@@ -48,7 +48,7 @@ type clientKey struct{}
 func clientOf(r *http.Request) *client { return r.Context().Value(clientKey{}).(*client) }
 
 // newClient takes over a connection. onClose is called before it is closed.
-func (s *Server) newClient(conn net.Conn, onClose func()) *client {
+func newClient(s *Server, conn net.Conn, onClose func()) *client {
 	c := &client{Conn: conn, s: s, name: peerName(conn), onClose: onClose}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.heard.Store(time.Now().UnixNano())

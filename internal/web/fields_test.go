@@ -75,7 +75,7 @@ func FuzzHello(f *testing.F) {
 func pipeClient(t testing.TB, s *Server) *client {
 	conn, other := net.Pipe()
 	t.Cleanup(func() { _, _ = conn.Close(), other.Close() })
-	return s.newClient(conn, func() {})
+	return newClient(s, conn, func() {})
 }
 
 // fuzzed reads a request as net/http does; nil if it is none, or too slow to

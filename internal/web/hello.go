@@ -27,7 +27,7 @@ func (s *Server) welcome(ctx context.Context, conn net.Conn, gone func()) {
 		return
 	}
 	var c *client
-	c = s.newClient(prepared, func() {
+	c = newClient(s, prepared, func() {
 		if ctx.Err() != nil && context.Cause(ctx) != http.ErrServerClosed {
 			c.ended(errInterrupted)
 		}
