@@ -320,10 +320,10 @@ func (c *checker) checkUnix(ctx context.Context) error {
 			if c.waits() || ctx.Err() != nil {
 				return err
 			}
-			c.log.notef(1, "%v", err)
-			return saidError{err}
+			c.log.verbosef("%v", err)
+			return reportedError{err}
 		}
-		c.log.notef(1, "connection to %s succeeded", c.path)
+		c.log.verbosef("connection to %s succeeded", c.path)
 		return conn.Close()
 	})
 }
@@ -367,7 +367,7 @@ func (c *checker) ping(ctx context.Context) error {
 	case status == statusOK && stats.Lost() > c.opts.maxLoss:
 		return statusError{statusFailed, fmt.Errorf("%.4g %% of the pings were lost, more than --max-loss", 100*stats.Lost())}
 	case status != statusOK:
-		return statusError{status, saidError{errors.New("no answer")}}
+		return statusError{status, reportedError{errors.New("no answer")}}
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ func (s *scanPrinter) print(q *query) {
 func (s *scanPrinter) ncLine(q *query, r *scan.Result) {
 	switch {
 	case resultStatus(r) == 0:
-		s.log.sayf("Connection to %s %d port [%s] succeeded!", targetName(q.host, r.Addr.Addr()), q.port, s.serviceName(q.port))
+		s.log.ncLinef(verbose, "Connection to %s %d port [%s] succeeded!", targetName(q.host, r.Addr.Addr()), q.port, s.serviceName(q.port))
 	case r.UDP != nil:
 	case s.waits(): // the failed tries have been printed, and the last one will be
 	case s.log.level > 0 || r.State == scan.LocalError && !s.local && !s.json:
@@ -88,7 +88,7 @@ func (q *query) cause(waits bool) error {
 		err = tcpFailure(q.host, r)
 	}
 	if !waits {
-		return saidError{err}
+		return reportedError{err}
 	}
 	return err
 }

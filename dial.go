@@ -23,7 +23,7 @@ type dialer struct {
 	waitOptions
 	interval time.Duration // between two ports
 	log      *logger
-	meter    *traffic
+	meter    *meter
 	opened   func(context.Context) // called as soon as there is a connection
 }
 
@@ -49,7 +49,7 @@ func (d *dialer) dialAll(ctx context.Context, talk handler) error {
 			failed = err
 			if len(ports) > 1 {
 				d.log.fail(err)
-				failed = saidError{err}
+				failed = reportedError{err}
 			}
 			continue
 		}
@@ -90,7 +90,7 @@ func (d *dialer) dial(ctx context.Context, port int) (net.Conn, error) {
 		return nil, err
 	}
 	d.opened(ctx) // from here on there is something to lose
-	d.log.sayf("Connection to %s %d port [%s] succeeded!", d.target(sock.AddrPort(conn.RemoteAddr()).Addr()), port, d.serviceName(port))
+	d.log.ncLinef(verbose, "Connection to %s %d port [%s] succeeded!", d.target(sock.AddrPort(conn.RemoteAddr()).Addr()), port, d.serviceName(port))
 	return conn, nil
 }
 
@@ -193,7 +193,7 @@ func (d *dialer) race(ctx context.Context, addrs []netip.Addr, dial func(context
 			}
 			if d.log.level > 0 {
 				d.log.fail(r.err)
-				r.err = saidError{r.err}
+				r.err = reportedError{r.err}
 			}
 			failures = append(failures, r.err)
 			if started < len(addrs) {

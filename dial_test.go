@@ -513,7 +513,7 @@ func TestRaceFallsBack(t *testing.T) {
 	ln := listenTest(t)
 	port := ln.Addr().(*net.TCPAddr).Port
 	testkit.Fairly(t, 50*time.Millisecond, func(tb testing.TB) {
-		p, _ := testPurr(t, nil, nil, "-v", "-n", "127.0.0.1", portOf(t, ln.Addr()))
+		p, _ := testRun(t, nil, nil, "-v", "-n", "127.0.0.1", portOf(t, ln.Addr()))
 		begun := time.Now()
 		conn, err := p.dialer.race(t.Context(), []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.1")},
 			func(ctx context.Context, addr netip.Addr) (net.Conn, error) {
@@ -540,7 +540,7 @@ func TestRaceFails(t *testing.T) {
 	needsIPv6(t)
 	closed := closedPorts(t, 1)[0]
 	port := netip.MustParseAddrPort("127.0.0.1:" + closed).Port()
-	p, _ := testPurr(t, nil, nil, "-n", "127.0.0.1", closed)
+	p, _ := testRun(t, nil, nil, "-n", "127.0.0.1", closed)
 	_, err := p.dialer.race(t.Context(), []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.1")},
 		func(ctx context.Context, addr netip.Addr) (net.Conn, error) {
 			return p.dialer.connect(ctx, netip.AddrPort{}, netip.AddrPortFrom(addr, port))

@@ -12,8 +12,6 @@ import (
 	"unicode/utf8"
 
 	"purr/internal/display"
-	"purr/internal/progress"
-	"purr/internal/sock"
 )
 
 // This file is --json: everything that is said on stderr is an object on a line
@@ -74,31 +72,10 @@ func appendJSON(b []byte, value any) []byte {
 	return b
 }
 
-// addressFields name one end of a connection: address and port, or the path of
-// a Unix socket. prefix goes before each name.
-func addressFields(prefix string, a net.Addr) []field {
-	if ap := sock.AddrPort(a); ap.IsValid() {
-		return []field{{prefix + "address", ap.Addr().String()}, {prefix + "port", ap.Port()}}
-	}
-	if a == nil || a.String() == "" || a.String() == "@" {
-		return nil
-	}
-	return []field{{prefix + "path", a.String()}}
-}
-
-// listening is the event of a socket that clients can reach.
-func (l *logger) listening(network string, bound net.Addr) {
+// logListening writes the event of a socket that clients can reach.
+func (l *logger) logListening(network string, bound net.Addr) {
 	if l.json {
 		l.event("listen", append([]field{{"network", network}}, addressFields("", bound)...)...)
-	}
-}
-
-// sayConnected is the event of a connection, or of the first datagram of a
-// peer. role is "dial" or "accept".
-func (p *purr) sayConnected(role string, remote, local net.Addr) {
-	if p.log.json {
-		fields := append([]field{{"role", role}, {"network", p.cfg.network}}, addressFields("", remote)...)
-		p.log.event("connect", append(fields, addressFields("local_", local)...)...)
 	}
 }
 
@@ -114,22 +91,16 @@ type connStats struct {
 // logDisconnect writes the last line of a conversation under -v, or its event.
 func (l *logger) logDisconnect(c connStats) {
 	took := time.Since(c.begun)
-	if l.json {
-		l.event("disconnect", field{"peer", c.peer}, field{"how", c.reason},
-			field{"sent", c.sent}, field{"received", c.received}, field{"seconds", took.Seconds()})
-		return
+	peer := c.peer
+	if peer != "" {
+		peer += ": "
 	}
-	if c.peer != "" {
-		c.peer += ": "
-	}
-	l.notef(1, "%s%s; %s in %v, %s", c.peer, c.reason, c.moved, display.Duration(took), display.Rate(c.sent+c.received, took))
+	l.report(verbose, "disconnect", []field{{"peer", c.peer}, {"how", c.reason}, {"sent", c.sent}, {"received", c.received}, {"seconds", took.Seconds()}},
+		"%s%s; %s in %v, %s", peer, c.reason, c.moved, display.Duration(took), display.Rate(c.sent+c.received, took))
 }
 
-// sayEnd is the last event of every run.
-func (p *purr) sayEnd(status exitStatus) {
-	if !p.log.json {
-		return
-	}
+// logEnd writes the last event of a run.
+func (l *logger) logEnd(status exitStatus, sent, received int64, took time.Duration) {
 	how := "finished"
 	switch {
 	case status > statusSignal:
@@ -137,19 +108,7 @@ func (p *purr) sayEnd(status exitStatus) {
 	case status != statusOK:
 		how = "failed"
 	}
-	t := &p.traffic
-	p.log.event("end", field{"status", status}, field{"how", how}, field{"sent", t.sent.Load()},
-		field{"received", t.received.Load()}, field{"seconds", time.Since(t.begun).Seconds()})
-}
-
-// stateFields are the members of an event that shows progress.
-func stateFields(s progress.State) []field {
-	fields := append([]field{{"name", s.Name}, {"moved", s.Moved}}, known("size", s.Size)...)
-	fields = append(fields, field{"speed", s.Speed}, field{"elapsed", s.Elapsed.Seconds()})
-	if left, known := s.Left(); known {
-		fields = append(fields, field{"left", left.Seconds()})
-	}
-	return fields
+	l.event("end", field{"status", status}, field{"how", how}, field{"sent", sent}, field{"received", received}, field{"seconds", took.Seconds()})
 }
 
 // asksForJSON reports whether a command line that could not be read asks for

@@ -29,7 +29,7 @@ func TestSlowClientIsLetGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer null.Close()
-	p, ctx := testPurr(t, in, null, "-l", "-k", "127.0.0.1", "0")
+	p, ctx := testRun(t, in, null, "-l", "-k", "127.0.0.1", "0")
 
 	p.talk.fan.start(ctx)
 	ln := listenTest(t)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"purr/internal/offer"
 	"purr/internal/progress"
 	"purr/internal/push"
+	"purr/internal/rate"
 	"purr/internal/sock"
 	"purr/internal/store"
 	"purr/internal/sys"
@@ -27,77 +27,99 @@ const (
 	defaultSilence = 30 * time.Second
 )
 
+// A mover is the part of a run behind --push and --pull.
+type mover struct {
+	pushConfig
+	*netOptions
+	force       bool
+	listen      bool
+	keep        bool
+	maxConns    int           // --max-conns; 0: no limit
+	clientLimit int           // as descriptors allow
+	limit       *rate.Limiter // --rate; nil: none
+	log         *logger
+	meter       *meter
+	dialer      *dialer
+	listener    *listener
+	encryption  *encryption
+	atExit      func(func())
+}
+
 // openOffer opens what --push names. The caller closes the set.
-func (p *purr) openOffer() (*offer.Set, error) { return offer.Open(p.cfg.push.paths, p.cfg.push.live) }
+func (m *mover) openOffer() (*offer.Set, error) { return offer.Open(m.paths, m.live) }
 
 // openStore opens the directory of --pull. The caller closes the store.
-func (p *purr) openStore() (*store.Store, error) {
-	c := p.cfg.push
-	s, err := store.Open(c.dir, store.Options{
-		Force:    p.cfg.file.force,
-		Rename:   c.rename,
-		NoResume: c.noResume,
-		Hidden:   p.cfg.key.given(), // whoever holds the key may send what would be hidden
-		MaxSize:  c.maxSize,
+func (m *mover) openStore() (*store.Store, error) {
+	s, err := store.Open(m.dir, store.Options{
+		Force:    m.force,
+		Rename:   m.rename,
+		NoResume: m.noResume,
+		Hidden:   m.encryption.on, // a peer with the key is trusted with hidden names
+		MaxSize:  m.maxSize,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("pull into %s: %w", c.dir, err)
+		return nil, fmt.Errorf("pull into %s: %w", m.dir, err)
 	}
 	return s, nil
 }
 
 // pushTo sends what --push offers to a receiver that listens, and returns nil
 // once all of it is stored there and checked.
-func (p *purr) pushTo(ctx context.Context, conn net.Conn) error {
-	defer p.holdExit()()
-	set, err := p.openOffer()
+func (m *mover) pushTo(ctx context.Context, conn net.Conn) error {
+	defer m.holdExit()()
+	set, err := m.openOffer()
 	if err != nil {
 		return err
 	}
 	defer set.Close()
-	t := p.newTransfer(push.Sender, connName(conn))
-	c, err := push.Dial(ctx, p.countConn(conn), push.Sender, t.dialOptions(conn))
+	t := m.newTransfer(push.Sender, connName(conn))
+	c, err := push.Dial(ctx, m.countConn(conn), push.Sender, t.dialOptions(conn))
 	if err != nil {
 		return t.refused(err)
 	}
 	defer c.Close()
-	t.bar = p.track(p.offerName(), p.offerSize(set))
+	t.bar = m.track(m.offerName(), m.offerSize(set))
 	defer t.bar.End()
 	return t.ended(c.Send(ctx, set))
 }
 
 // pullFrom fetches all that a sender which listens offers, and returns nil
 // once all of it is stored here and checked.
-func (p *purr) pullFrom(ctx context.Context, conn net.Conn) error {
-	defer p.holdExit()()
-	dir, err := p.openStore()
+func (m *mover) pullFrom(ctx context.Context, conn net.Conn) error {
+	defer m.holdExit()()
+	dir, err := m.openStore()
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	t := p.newTransfer(push.Receiver, connName(conn))
-	c, err := push.Dial(ctx, p.countConn(conn), push.Receiver, t.dialOptions(conn))
+	t := m.newTransfer(push.Receiver, connName(conn))
+	c, err := push.Dial(ctx, m.countConn(conn), push.Receiver, t.dialOptions(conn))
 	if err != nil {
 		return t.refused(err)
 	}
 	defer c.Close()
-	t.bar = p.track("from "+t.peer, 0)
+	t.bar = m.track("from "+t.peer, 0)
 	defer t.bar.End()
 	return t.ended(c.Receive(ctx, dir))
 }
 
+// track begins to show the progress of files; see meter.track.
+func (m *mover) track(name string, size int64) *progress.Transfer {
+	return m.meter.track(name, size, false)
+}
+
 // offerName is what is pushed, for the bar.
-func (p *purr) offerName() string {
-	if paths := p.cfg.push.paths; len(paths) > 1 {
+func (m *mover) offerName() string {
+	if paths := m.paths; len(paths) > 1 {
 		return fmt.Sprintf("%s and %d more", display.Quote(paths[0]), len(paths)-1)
 	}
-	return display.Quote(p.cfg.push.paths[0])
+	return display.Quote(m.paths[0])
 }
 
 // offerSize returns how many bytes all offered files have together, -1 if no
 // share of it is shown: it takes a walk.
-func (p *purr) offerSize(set *offer.Set) (bytes int64) {
-	if p.progressStyle(false) == progress.Hidden {
+func (m *mover) offerSize(set *offer.Set) (bytes int64) {
+	if m.meter.style(false) == progress.Hidden {
 		return -1
 	}
 	_, _ = set.Walk(offer.Files, func(e offer.Entry, skipped error) error {
@@ -111,70 +133,69 @@ func (p *purr) offerSize(set *offer.Set) (bytes int64) {
 
 // A fileTransfer words the transfer with one purr. It implements push.Events.
 type fileTransfer struct {
-	p    *purr
+	*mover
 	role push.Role
 	peer string             // as messages name it
 	bar  *progress.Transfer // nil: nothing is shown
 	cut  atomic.Bool        // a message has named the end of the connection
 }
 
-func (p *purr) newTransfer(role push.Role, peer string) *fileTransfer {
-	return &fileTransfer{p: p, role: role, peer: peer}
+func (m *mover) newTransfer(role push.Role, peer string) *fileTransfer {
+	return &fileTransfer{mover: m, role: role, peer: peer}
 }
 
 // options are those of either end.
 func (t *fileTransfer) options() push.Options {
-	c := t.p.cfg.push
-	return push.Options{Silence: c.silence, HelloTimeout: c.helloTimeout, Rate: t.p.limit, NoResume: c.noResume, Events: t}
+	return push.Options{Silence: t.silence, HelloTimeout: t.helloTimeout, Rate: t.limit, NoResume: t.noResume, Events: t}
 }
 
 // dialOptions are those of the end that dialled conn.
 func (t *fileTransfer) dialOptions(conn net.Conn) push.Options {
 	o := t.options()
 	o.Closed = t.closed
-	if t.p.cfg.sourcePort == 0 { // else there can be one connection only
-		o.Dial = func(ctx context.Context) (net.Conn, error) { return t.p.dialAgain(ctx, sock.Under(conn)) }
+	if t.sourcePort == 0 { // else there can be one connection only
+		o.Dial = func(ctx context.Context) (net.Conn, error) { return t.dialAgain(ctx, sock.Under(conn)) }
 	}
 	return o
 }
 
 // dialAgain opens another connection to where conn leads, from the same
 // address, with the key if there is one. The caller closes it.
-func (p *purr) dialAgain(ctx context.Context, conn net.Conn) (net.Conn, error) {
+func (m *mover) dialAgain(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	var again net.Conn
 	var err error
-	if p.cfg.unix {
-		again, err = p.dialer.connectUnix(ctx, 0)
+	if m.unix {
+		again, err = m.dialer.connectUnix(ctx, 0)
 	} else {
 		var local netip.AddrPort
-		if p.cfg.source != "" {
+		if m.source != "" {
 			local = netip.AddrPortFrom(sock.AddrPort(conn.LocalAddr()).Addr().Unmap(), 0)
 		}
 		remote := sock.AddrPort(conn.RemoteAddr())
-		again, err = p.dialer.connect(ctx, local, netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port()))
+		again, err = m.dialer.connect(ctx, local, netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port()))
 	}
 	if err == nil {
-		again, err = p.secure(ctx, again)
+		again, err = m.encryption.secure(ctx, again)
 	}
 	if err != nil {
 		return nil, err
 	}
-	p.sayConnected("dial", again.RemoteAddr(), again.LocalAddr())
-	return p.countConn(again), nil
+	m.meter.logConnect("dial", again.RemoteAddr(), again.LocalAddr())
+	return m.countConn(again), nil
 }
 
 // A countedConn counts what a connection moves, for the run and for its last
 // line.
 type countedConn struct {
 	net.Conn
-	traffic        *traffic
+	meter          *meter
 	begun          time.Time
 	sent, received atomic.Int64 // bytes
 	joined         atomic.Bool  // whether it is a further one of a transfer
 }
 
-func (p *purr) countConn(c net.Conn) *countedConn {
-	return &countedConn{Conn: c, traffic: &p.traffic, begun: time.Now()}
+func (m *mover) countConn(c net.Conn) *countedConn {
+	return &countedConn{Conn: c, meter: m.meter, begun: time.Now()}
 }
 
 // NetConn returns the connection underneath, as a tls.Conn does.
@@ -183,20 +204,20 @@ func (c *countedConn) NetConn() net.Conn { return c.Conn }
 func (c *countedConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	c.received.Add(int64(n))
-	c.traffic.received.Add(int64(n))
+	c.meter.received.Add(int64(n))
 	return n, err
 }
 
 func (c *countedConn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
 	c.sent.Add(int64(n))
-	c.traffic.sent.Add(int64(n))
+	c.meter.sent.Add(int64(n))
 	return n, err
 }
 
 // closed says the last line of a connection that this end dialled.
 func (t *fileTransfer) closed(conn net.Conn, err error) {
-	t.p.log.logDisconnect(conn.(*countedConn).stats(transferEnd(err)))
+	t.log.logDisconnect(conn.(*countedConn).stats(transferEnd(err)))
 }
 
 // stats are those of the last line of the connection, which has ended so.
@@ -232,17 +253,26 @@ func kindStatus(k push.Kind) exitStatus {
 	return statusNotPurr
 }
 
-// ended says what a transfer comes to, and returns its end as the run's.
+// filesError returns the error for a status that some files have caused, all of
+// which were reported; nil for statusOK.
+func filesError(status exitStatus) error {
+	if status == statusOK {
+		return nil
+	}
+	return statusError{status, reportedError{errors.New("not everything was stored")}}
+}
+
+// ended reports the sum of a transfer, and returns its end as the run's.
 func (t *fileTransfer) ended(sum push.Summary, err error) error {
 	var e *push.Error
 	switch {
 	case err == nil:
 		how := "stored and verified"
-		if t.role == push.Receiver && t.p.cfg.listen {
+		if t.role == push.Receiver && t.listen {
 			how = "stored"
 		}
-		t.p.sayTotal(how, sum)
-		return failure(kindStatus(sum.Worst))
+		t.log.logTotal(how, sum)
+		return filesError(kindStatus(sum.Worst))
 	case !errors.As(err, &e):
 		return err // this end's own, which has its own words
 	case e.Kind == push.Violation:
@@ -254,7 +284,7 @@ func (t *fileTransfer) ended(sum push.Summary, err error) error {
 	}
 	err = fmt.Errorf("%s: %s: %s", t.peer, what, e.Text)
 	if t.cut.Load() { // only the status is left: the outcome is not known
-		err = saidError{err}
+		err = reportedError{err}
 	}
 	return statusError{kindStatus(e.Kind), err}
 }
@@ -288,66 +318,24 @@ func (t *fileTransfer) refused(err error) error {
 }
 
 // Stored, Failed and the others implement push.Events.
-func (t *fileTransfer) Stored(e push.FileEvent) {
-	f := &store.Stored{Path: e.As, Size: e.Size, Digest: e.Digest, Identical: e.Identical}
-	if t.role == push.Sender {
-		t.p.sayStored(e.Path, f, e.Offset, e.Begun)
-	} else {
-		t.p.sayReceived(e.Path, f, e.Offset, e.Begun)
-	}
-}
+func (t *fileTransfer) Stored(e push.FileEvent) { t.log.logStored(t.role, e) }
 
 func (t *fileTransfer) Failed(e push.FileEvent) {
-	if t.role == push.Sender {
-		t.notSent(e)
-	} else {
-		t.notStored(e)
-	}
-}
-
-// notSent says, at the sender, why a file is not where it should be.
-func (t *fileTransfer) notSent(e push.FileEvent) {
-	name := display.Quote(e.Path)
-	switch e.Kind {
-	case push.Cut:
-		t.p.sayFailed(e.Path, "unconfirmed", e.Reason, "%s: not confirmed", name)
-	case push.Abandoned:
-		t.p.sayFailed(e.Path, "failed", e.Reason, "%s: %s: not stored", name, e.Reason)
-	case push.Damaged:
-		t.p.sayFailed(e.Path, "damaged", e.Reason, "%s: %s", name, e.Reason)
-	default:
-		t.p.sayFailed(e.Path, "refused", e.Reason, "%s: refused by the other end: %s", name, e.Reason)
-	}
-}
-
-// notStored says, at the receiver, why a file is not where it should be.
-func (t *fileTransfer) notStored(e push.FileEvent) {
-	name := strconv.Quote(e.Path)
 	switch {
+	case t.role == push.Sender:
+		t.log.logNotSent(e)
 	case e.Path == "": // names of directories and links
-		t.p.log.warnf("%s: %s", t.p.cfg.push.dir, e.Reason)
-	case e.Kind == push.Cut:
-		t.cut.Store(true)
-		t.p.sayCut(e.Path, e.Reason, e.Partial, e.Kept, e.Size)
-	case e.Kind == push.Abandoned:
-		why := "the sender gave up"
-		if e.Reason != "" {
-			why += ": " + e.Reason
-		}
-		t.p.sayFailed(e.Path, "failed", why, "%s: %s; nothing stored", name, why)
-	case e.Kind == push.Failed:
-		t.p.sayFailed(e.Path, "failed", e.Reason, "%s not stored: %s", name, e.Reason)
+		t.log.warnf("%s: %s", t.dir, e.Reason)
 	default:
-		t.p.sayFailed(e.Path, "refused", e.Reason, "%s refused: %s", name, e.Reason)
+		if e.Kind == push.Cut {
+			t.cut.Store(true)
+		}
+		t.log.logNotStored(e)
 	}
 }
 
 func (t *fileTransfer) Resuming(path string, at, size int64) {
-	name := display.Quote(path)
-	if t.role == push.Receiver {
-		name = strconv.Quote(path)
-	}
-	t.p.sayResuming(name, at, size)
+	t.log.informf("%s: resuming at %d of %d bytes", fileName(t.role, path), at, size)
 }
 
 func (t *fileTransfer) Expected(n int64) { t.bar.Grow(n) }
@@ -355,5 +343,5 @@ func (t *fileTransfer) Expected(n int64) { t.bar.Grow(n) }
 func (t *fileTransfer) Moved(n int) { t.bar.Add(n) }
 
 func (t *fileTransfer) Single(err error) {
-	t.p.log.notef(2, "%s: no further connection: %v", t.peer, sys.Cause(err))
+	t.log.messagef(veryVerbose, "%s: no further connection: %v", t.peer, sys.Cause(err))
 }

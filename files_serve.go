@@ -21,19 +21,19 @@ import (
 // clients of HTTP: options in, events out. internal/web serves them.
 
 // serveFiles is the listener of --push and --pull.
-func (p *purr) serveFiles(ctx context.Context) error {
-	defer p.holdExit()()
-	s := &fileServer{p: p, role: push.Receiver}
+func (m *mover) serveFiles(ctx context.Context) error {
+	defer m.holdExit()()
+	s := &fileServer{mover: m, role: push.Receiver}
 	var server *web.Server
-	if p.cfg.push.pull {
-		dir, err := p.openStore()
+	if m.pull {
+		dir, err := m.openStore()
 		if err != nil {
 			return err
 		}
 		defer dir.Close()
 		server = web.NewReceiver(dir, s.options())
 	} else {
-		set, err := p.openOffer()
+		set, err := m.openOffer()
 		if err != nil {
 			return err
 		}
@@ -41,18 +41,18 @@ func (p *purr) serveFiles(ctx context.Context) error {
 		s.role, s.set = push.Sender, set
 		server = web.NewOffer(set, s.options())
 	}
-	s.uploads = p.newTransfer(s.role, "")
-	ln, err := p.listener.open(ctx)
+	s.uploads = m.newTransfer(s.role, "")
+	ln, err := m.listener.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer ln.Close()
-	p.warnOfClearText(ln)
-	if p.cfg.acceptTimeout > 0 {
-		_ = ln.(deadliner).SetDeadline(time.Now().Add(p.cfg.acceptTimeout))
+	m.warnOfClearText(ln)
+	if m.listener.acceptTimeout > 0 {
+		_ = ln.(deadliner).SetDeadline(time.Now().Add(m.listener.acceptTimeout))
 	}
 	return s.worst(server.Serve(ctx, acceptor{ln, func() (net.Conn, error) {
-		conn, err := p.listener.accept(ctx, ln)
+		conn, err := m.listener.accept(ctx, ln)
 		if err == nil {
 			_ = ln.(deadliner).SetDeadline(time.Time{}) // --accept-timeout is for the first
 		}
@@ -63,9 +63,9 @@ func (p *purr) serveFiles(ctx context.Context) error {
 // holdExit keeps a signal from ending the process before the returned function
 // is called, for up to 2 s: a receiver has to decide what stays on the disk, and
 // a sender to name what was under way.
-func (p *purr) holdExit() (release func()) {
+func (m *mover) holdExit() (release func()) {
 	done := make(chan struct{})
-	p.atExit(func() {
+	m.atExit(func() {
 		select {
 		case <-done:
 		case <-time.After(2 * time.Second):
@@ -76,16 +76,16 @@ func (p *purr) holdExit() (release func()) {
 
 // warnOfClearText warns if others than this machine can read and send, without a
 // key.
-func (p *purr) warnOfClearText(ln net.Listener) {
+func (m *mover) warnOfClearText(ln net.Listener) {
 	bound := sock.AddrPort(ln.Addr()).Addr().Unmap()
-	if p.cfg.key.given() || p.cfg.unix || bound.IsLoopback() {
+	if m.encryption.on || m.unix || bound.IsLoopback() {
 		return
 	}
 	where := "every interface"
 	if !bound.IsUnspecified() {
 		where = interfaceName(bound)
 	}
-	p.log.warnf("clear text on %s: whoever reaches this port can take part, and others can listen in; --key-new makes a key", where)
+	m.log.warnf("clear text on %s: whoever reaches this port can take part, and others can listen in; --key-new makes a key", where)
 }
 
 // interfaceName returns the name of the interface that has the address, with the
@@ -108,19 +108,18 @@ func interfaceName(addr netip.Addr) string {
 
 // A fileServer words the events of a listener. It implements web.Events.
 type fileServer struct {
-	p       *purr
+	*mover
 	role    push.Role
 	set     *offer.Set    // of a sender
 	uploads *fileTransfer // words those of clients that are no purr
 }
 
 func (s *fileServer) options() web.Options {
-	c := s.p.cfg
 	o := web.Options{
-		Keep: c.keep, HelloTimeout: c.push.helloTimeout, Silence: c.push.silence, Rate: s.p.limit,
-		MaxConns: s.p.clientLimit(), NoResume: c.push.noResume, Hosts: []string{c.host}, Prepare: s.prepare, Events: s,
+		Keep: s.keep, HelloTimeout: s.helloTimeout, Silence: s.silence, Rate: s.limit,
+		MaxConns: s.clientLimit, NoResume: s.noResume, Hosts: []string{s.host}, Prepare: s.prepare, Events: s,
 	}
-	if c.maxConns == 0 && o.MaxConns > 2 { // else further connections could take the place of clients
+	if s.maxConns == 0 && o.MaxConns > 2 { // else further connections could take the place of clients
 		o.Streams = &push.Streams{}
 	}
 	return o
@@ -130,25 +129,25 @@ func (s *fileServer) options() web.Options {
 // client that does not hold the key ends a listener without -k only if it has
 // shown that it is another purr.
 func (s *fileServer) prepare(ctx context.Context, conn net.Conn) (net.Conn, error) {
-	s.p.listener.logAccept(ctx, conn)
-	s.p.meet("accept", conn)
+	s.listener.logAccept(ctx, conn)
+	s.meter.connOpened("accept", conn)
 	begun := time.Now()
-	secured, err := s.p.secure(ctx, conn)
+	secured, err := s.encryption.secure(ctx, conn)
 	if err == nil {
-		return s.p.countConn(secured), nil
+		return s.countConn(secured), nil
 	}
 	var failure error
 	switch {
 	case errors.Is(err, tlsconn.ErrNoHandshake):
-		s.p.log.notef(1, "%v", err)
+		s.log.verbosef("%v", err)
 	case errors.As(err, new(statusError)):
 		failure = err
 	case ctx.Err() == nil:
-		s.p.log.fail(err)
+		s.log.fail(err)
 	}
-	s.p.logUnsecured(conn, begun, err)
+	s.encryption.logUnsecured(conn, begun, err)
 	_ = conn.Close()
-	s.p.part()
+	s.meter.connClosed()
 	return nil, failure
 }
 
@@ -166,7 +165,7 @@ func (s *fileServer) worst(err error) error {
 			err, worst = worst, err
 		}
 		if err != nil {
-			s.p.log.fail(errors.Unwrap(err))
+			s.log.fail(errors.Unwrap(err))
 		}
 	}
 	return worst
@@ -187,13 +186,13 @@ func (s *fileServer) failure(err error) error {
 	case !errors.As(err, &client): // was worded by prepare, or by End of a transfer
 		return err
 	case errors.As(err, &files) && files.Download && files.Worst == push.Cut:
-		return failure(statusFailed)
+		return filesError(statusFailed)
 	case errors.As(err, &files):
-		return failure(kindStatus(files.Worst))
+		return filesError(kindStatus(files.Worst))
 	case errors.Is(err, web.ErrTLS):
 		err = fmt.Errorf("%s speaks TLS: if it is a purr with a key, give this end the same key (--key-file or PURR_KEY)", client.Client)
 	case !errors.Is(err, web.ErrNotHTTP):
-		return s.p.newTransfer(s.role, client.Client).refused(client.Err)
+		return s.newTransfer(s.role, client.Client).refused(client.Err)
 	case s.role == push.Sender:
 		err = fmt.Errorf("%s is not a purr receiver: nothing sent; for a plain netcat use --send-file FILE", client.Client)
 	default:
@@ -204,7 +203,7 @@ func (s *fileServer) failure(err error) error {
 
 // Began and the others implement web.Events.
 func (s *fileServer) Began(path string, size int64) web.Progress {
-	return fileProgress{s.p.track(display.Quote(path), size)}
+	return fileProgress{s.track(display.Quote(path), size)}
 }
 
 // A fileProgress shows one upload or download.
@@ -217,13 +216,13 @@ func (s *fileServer) Stored(e push.FileEvent)              { s.uploads.Stored(e)
 func (s *fileServer) Failed(e push.FileEvent)              { s.uploads.Failed(e) }
 
 func (s *fileServer) FormCut(client string, err error) {
-	s.p.log.warnf("%s: transfer cut: %v", client, err)
+	s.log.warnf("%s: transfer cut: %v", client, err)
 }
 
 func (s *fileServer) Downloaded(d web.Download) {
 	name := display.Quote(d.Path)
 	if d.Err == nil {
-		s.p.sayFile([]field{{"path", d.Path}, {"size", d.Size}, {"status", "sent"}},
+		s.log.report(unlessQuiet, "file", []field{{"path", d.Path}, {"size", d.Size}, {"status", "sent"}},
 			"%s: %d bytes sent to %s, not confirmed: its system has all of them, only another purr can tell that they are stored", name, d.Size, d.Client)
 		return
 	}
@@ -231,15 +230,15 @@ func (s *fileServer) Downloaded(d web.Download) {
 	if d.Refused {
 		status = "refused"
 	}
-	s.p.sayFailed(d.Path, status, d.Err.Error(), "%s: not sent to %s: %v", name, d.Client, d.Err)
+	s.log.logFileFailed(d.Path, status, d.Err.Error(), "%s: not sent to %s: %v", name, d.Client, d.Err)
 }
 
 func (s *fileServer) Transfer(client string) web.Transfer {
-	t := s.p.newTransfer(s.role, client)
+	t := s.newTransfer(s.role, client)
 	if s.role == push.Sender {
-		t.bar = s.p.track(s.p.offerName(), s.p.offerSize(s.set))
+		t.bar = s.track(s.offerName(), s.offerSize(s.set))
 	} else {
-		t.bar = s.p.track("from "+client, 0)
+		t.bar = s.track("from "+client, 0)
 	}
 	return servedTransfer{t}
 }
@@ -254,20 +253,20 @@ func (t servedTransfer) End(sum push.Summary, err error) error {
 
 func (s *fileServer) Joined(conn net.Conn) {
 	conn.(*countedConn).joined.Store(true)
-	s.p.joins()
+	s.meter.connJoined()
 }
 
-func (s *fileServer) Silent(client string) { s.p.log.notef(1, "%s said nothing", client) }
+func (s *fileServer) Silent(client string) { s.log.verbosef("%s said nothing", client) }
 
-func (s *fileServer) Note(text string) { s.p.log.notef(2, "%s", text) }
+func (s *fileServer) Note(text string) { s.log.messagef(veryVerbose, "%s", text) }
 
-func (s *fileServer) ClientFailed(err error) { s.p.log.fail(errors.Unwrap(s.failure(err))) }
+func (s *fileServer) ClientFailed(err error) { s.log.fail(errors.Unwrap(s.failure(err))) }
 
 func (s *fileServer) Closed(conn net.Conn, end web.Ending) {
 	c := conn.(*countedConn)
-	s.p.log.logDisconnect(c.stats(endingNames[end]))
+	s.log.logDisconnect(c.stats(endingNames[end]))
 	if !c.joined.Load() {
-		s.p.part()
+		s.meter.connClosed()
 	}
 }
 

@@ -17,24 +17,6 @@ import (
 // conversation ended in order and every byte arrived. The caller closes c.
 type handler func(ctx context.Context, c net.Conn) error
 
-// handler returns the handler that the command line asks for.
-func (p *purr) handler() handler {
-	switch {
-	case p.cfg.push.push:
-		return p.pushTo
-	case p.cfg.push.pull:
-		return p.pullFrom
-	}
-	return p.talk.handler()
-}
-
-// converse runs the handler on a connection that a dialer made.
-func (p *purr) converse(ctx context.Context, c net.Conn) error {
-	p.meet("dial", c)
-	defer p.part()
-	return p.secured(p.handler())(ctx, c)
-}
-
 // A talker holds conversations: with stdin and stdout, with a file, or with the
 // peer itself.
 type talker struct {
@@ -56,7 +38,7 @@ type talker struct {
 type talkEnv struct {
 	stdin, stdout *os.File
 	log           *logger
-	meter         *traffic
+	meter         *meter
 	limit         *rate.Limiter     // --rate; nil: none
 	stop          func(error)       // ends the run
 	atExit        func(func())      // registers what the end of the run has to undo

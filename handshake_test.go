@@ -367,9 +367,9 @@ func TestHandshakeInterrupted(t *testing.T) {
 	k := tlsconn.NewKey()
 	for _, args := range []string{"-l 127.0.0.1 0", "-lk 127.0.0.1 0"} {
 		t.Setenv(keyVariable, k.String())
-		p, ctx := testPurr(t, nil, nil, words(args)...)
+		p, ctx := testRun(t, nil, nil, words(args)...)
 		result := make(chan error, 1)
-		go func() { result <- p.listen(ctx) }()
+		go func() { result <- p.listener.listen(ctx, p.talk.handler()) }()
 		m := p.log.out.(*testkit.Output).Wait(regexp.MustCompile(`Listening on (\S+) (\d+)`))
 		c := dialTest(t, "tcp", net.JoinHostPort(m[1], m[2]))
 		writeAll(t, c, "\x16")

@@ -127,53 +127,56 @@ func readKeyLine(r io.Reader) (string, error) {
 // prepareKey reads the key from stdin if --key-file is "-", and prints warnings
 // about the key in use and, when dialling, a new one. It is called before a
 // socket is opened.
-func (p *purr) prepareKey(ctx context.Context) error {
-	k := p.cfg.key
-	if !k.given() {
+//
+// catchSignals is called before the key is read from stdin, and atExit registers
+// how a terminal is put back.
+func (e *encryption) prepareKey(ctx context.Context, stdin *os.File, catchSignals func(context.Context), atExit func(func())) error {
+	k := e.keyConfig
+	if !k.on {
 		return nil
 	}
 	if k.fileShared != 0 {
-		p.log.warnf("key file %s: other users may read or change it (mode %04o): say chmod 600", k.file, k.fileShared)
+		e.log.warnf("key file %s: other users may read or change it (mode %04o): say chmod 600", k.file, k.fileShared)
 	}
 	if k.variableIgnored {
-		p.log.notef(1, "%s is set too, and --key-file goes before it", keyVariable)
+		e.log.verbosef("%s is set too, and --key-file goes before it", keyVariable)
 	}
-	if k.fresh && !p.cfg.listen {
-		p.logNewKey(0)
+	if k.fresh && !e.server {
+		e.logNewKey(0)
 	}
 	if k.file != "-" {
 		return nil
 	}
-	p.catchSignals(ctx)
-	secret, err := p.keyFromStdin()
+	catchSignals(ctx)
+	secret, err := e.keyFromStdin(stdin, atExit)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	if err != nil {
 		return statusError{statusUsage, fmt.Errorf("option --key-file: stdin: %w", sys.Cause(err))}
 	}
-	p.ring.typed = &secret
+	e.typed = &secret
 	return nil
 }
 
 // keyFromStdin reads the key from stdin's first line. On a terminal it prompts,
 // up to three times.
-func (p *purr) keyFromStdin() (tlsconn.Key, error) {
-	if fdio.KindOf(p.stdin) != fdio.Terminal {
-		line, err := readKeyLine(p.stdin)
+func (e *encryption) keyFromStdin(stdin *os.File, atExit func(func())) (tlsconn.Key, error) {
+	if fdio.KindOf(stdin) != fdio.Terminal {
+		line, err := readKeyLine(stdin)
 		if err != nil {
 			return tlsconn.Key{}, err
 		}
 		return parseKey(line)
 	}
-	fd := fdio.New(p.stdin, nil).FD()
+	fd := fdio.New(stdin, nil).FD()
 	if state, err := term.GetState(fd); err == nil {
-		p.atExit(func() { _ = term.Restore(fd, state) }) // a signal may come while the echo is off
+		atExit(func() { _ = term.Restore(fd, state) }) // a signal may come while the echo is off
 	}
 	for tries := 1; ; tries++ {
-		p.log.ask("key: ")
+		e.log.prompt("key: ")
 		line, err := term.ReadPassword(fd)
-		p.log.answered()
+		e.log.answered()
 		if err == io.EOF {
 			return tlsconn.Key{}, errors.New("no key was typed")
 		}
@@ -184,26 +187,22 @@ func (p *purr) keyFromStdin() (tlsconn.Key, error) {
 		if err == nil || tries == 3 {
 			return k, err
 		}
-		p.log.fail(err)
+		e.log.fail(err)
 	}
 }
 
 // logListenerKey prints the new key of a listener that is bound to the address.
-func (p *purr) logListenerKey(bound net.Addr) {
-	if p.cfg.key.fresh {
-		p.logNewKey(int(sock.AddrPort(bound).Port()))
+func (e *encryption) logListenerKey(bound net.Addr) {
+	if e.fresh {
+		e.logNewKey(int(sock.AddrPort(bound).Port()))
 	}
 }
 
 // logNewKey prints a new key and the command for the other end. port is the
 // listener's own.
-func (p *purr) logNewKey(port int) {
-	secret, command := p.cfg.key.secret, p.cfg.otherEnd(port)
-	if p.log.json {
-		p.log.event("key", field{"key", fmt.Sprint(secret)}, field{"command", command})
-		return
-	}
-	p.log.warnf("a new key; at the other end say: %s=%v %s", keyVariable, secret, command)
+func (e *encryption) logNewKey(port int) {
+	secret, command := e.secret, e.otherEnd(port)
+	e.log.report(always, "key", []field{{"key", fmt.Sprint(secret)}, {"command", command}}, "a new key; at the other end say: %s=%v %s", keyVariable, secret, command)
 }
 
 // otherEnd returns the command line of the other end. port is the one that a

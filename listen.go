@@ -16,55 +16,95 @@ import (
 	"purr/internal/sys"
 )
 
+// A listener binds the socket of the command line and serves its clients.
+type listener struct {
+	*netOptions
+	listenOptions
+	clientLimit  int // of clients at once
+	log          *logger
+	meter        *meter
+	encryption   *encryption
+	bound        func(net.Addr) error // called once the socket is bound, before a client is accepted
+	removeAtExit func(path string)
+}
+
+// clientLimit returns how many clients may be served at once: --max-conns, and
+// never more than there are descriptors for, so that a handler does not find
+// none left in the middle of its work.
+func clientLimit(cfg *config) int {
+	const (
+		reserve   = 16 // stdio, the poller, the listener, an interrupt, what was inherited
+		unlimited = 1 << 20
+	)
+	perClient := 7
+	switch {
+	case cfg.echo:
+		perClient = 1
+	case cfg.push.moves():
+		perClient = 4 // the socket, a file, the directories above it
+	case cfg.sendFile != "":
+		perClient = 8 // the socket, the file, the pipes of two interrupts and of splice
+	}
+	limit := unlimited
+	if n := sys.DescriptorLimit(); n > 0 {
+		limit = max(1, (n-reserve)/perClient)
+	}
+	if cfg.maxConns > 0 {
+		limit = min(limit, cfg.maxConns)
+	}
+	return min(limit, unlimited)
+}
+
+type deadliner interface{ SetDeadline(time.Time) error }
+
 // listen opens the listening socket and serves one client, or with -k all of
 // them.
-func (p *purr) listen(ctx context.Context) error {
-	ln, err := p.listener.open(ctx)
+func (l *listener) listen(ctx context.Context, talk handler) error {
+	ln, err := l.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer ln.Close()
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
 	defer stop()
-	if p.cfg.acceptTimeout > 0 {
-		_ = ln.(deadliner).SetDeadline(time.Now().Add(p.cfg.acceptTimeout))
+	if l.acceptTimeout > 0 {
+		_ = ln.(deadliner).SetDeadline(time.Now().Add(l.acceptTimeout))
 	}
-	if p.cfg.keep {
-		return p.serve(ctx, ln)
+	if l.keep {
+		return l.serve(ctx, ln, talk)
 	}
-	conn, err := p.acceptOne(ctx, ln)
+	conn, err := l.acceptOne(ctx, ln)
 	if err != nil {
 		return err
 	}
-	// Whoever comes now is refused at once, instead of waiting for a server
-	// that will never accept.
+	// Later clients are refused at once, instead of waiting in the backlog for an
+	// accept that never comes.
 	_ = ln.Close()
 	defer conn.Close()
-	p.meet("accept", conn)
-	defer p.part()
-	return p.handler()(ctx, conn)
+	l.meter.connOpened("accept", conn)
+	defer l.meter.connClosed()
+	return talk(ctx, conn)
 }
 
-// acceptOne waits for the client of a listener without -k, and greets it. With
-// a key it is the first that holds it; one that turns out to be somebody else
-// ends the run.
-func (p *purr) acceptOne(ctx context.Context, ln net.Listener) (net.Conn, error) {
-	if p.cfg.key.given() {
-		return p.acceptSecure(ctx, ln)
+// acceptOne waits for the client of a listener without -k. With a key it is the
+// first client that holds it; one that proves to hold another ends the run.
+func (l *listener) acceptOne(ctx context.Context, ln net.Listener) (net.Conn, error) {
+	if l.encryption.on {
+		return l.encryption.acceptSecure(ctx, ln, l.accept)
 	}
-	conn, err := p.listener.accept(ctx, ln)
+	conn, err := l.accept(ctx, ln)
 	if err == nil {
-		p.listener.logAccept(ctx, conn)
+		l.logAccept(ctx, conn)
 	}
 	return conn, err
 }
 
-// serve accepts clients for ever and serves them at the same time. It returns
-// when the run is stopped, after the clients have been let go. One client's
-// failure is a line on stderr and nothing more.
-func (p *purr) serve(ctx context.Context, ln net.Listener) error {
-	h := p.secured(p.handler())
-	slots := make(chan struct{}, p.clientLimit())
+// serve accepts clients and serves them at the same time until the run is
+// stopped, and returns when all of them have ended. The failure of one is a line
+// on stderr and nothing more.
+func (l *listener) serve(ctx context.Context, ln net.Listener, talk handler) error {
+	talk = l.encryption.secured(talk)
+	slots := make(chan struct{}, l.clientLimit)
 	var clients sync.WaitGroup
 	defer clients.Wait()
 	for {
@@ -75,7 +115,7 @@ func (p *purr) serve(ctx context.Context, ln net.Listener) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		conn, err := p.listener.accept(ctx, ln)
+		conn, err := l.accept(ctx, ln)
 		if err != nil {
 			return err
 		}
@@ -83,59 +123,19 @@ func (p *purr) serve(ctx context.Context, ln net.Listener) error {
 		clients.Add(1)
 		go func() {
 			defer func() { <-slots; clients.Done() }()
-			p.serveOne(ctx, conn, h)
+			l.serveOne(ctx, conn, talk)
 		}()
 	}
 }
 
-func (p *purr) serveOne(ctx context.Context, conn net.Conn, h handler) {
+func (l *listener) serveOne(ctx context.Context, conn net.Conn, talk handler) {
 	defer conn.Close()
-	p.listener.logAccept(ctx, conn)
-	p.meet("accept", conn)
-	defer p.part()
-	if err := h(ctx, conn); err != nil && ctx.Err() == nil {
-		p.log.fail(err)
+	l.logAccept(ctx, conn)
+	l.meter.connOpened("accept", conn)
+	defer l.meter.connClosed()
+	if err := talk(ctx, conn); err != nil && ctx.Err() == nil {
+		l.log.fail(err)
 	}
-}
-
-// clientLimit is how many clients may be served at once: --max-conns, and
-// never more than there are descriptors for, so that a handler does not find
-// none left in the middle of its work.
-func (p *purr) clientLimit() int {
-	const (
-		reserve   = 16 // stdio, the poller, the listener, an alarm, what was inherited
-		unlimited = 1 << 20
-	)
-	perClient := 1
-	switch {
-	case p.cfg.echo:
-	case p.cfg.push.moves():
-		perClient = 4 // the socket, a file, directories on the way to it
-	case p.cfg.sendFile != "":
-		perClient = 8 // the socket, the file, two alarms' pipes, and the one that splice goes through
-	default:
-		perClient = 7
-	}
-	limit := unlimited
-	if n := sys.DescriptorLimit(); n > 0 {
-		limit = max(1, (n-reserve)/perClient)
-	}
-	if p.cfg.maxConns > 0 {
-		limit = min(limit, p.cfg.maxConns)
-	}
-	return min(limit, unlimited)
-}
-
-type deadliner interface{ SetDeadline(time.Time) error }
-
-// A listener binds the socket of the command line and accepts from it.
-type listener struct {
-	*netOptions
-	listenOptions
-	log          *logger
-	meter        *traffic
-	bound        func(net.Addr) error // called once the socket is bound, before a client is accepted
-	removeAtExit func(path string)
 }
 
 // open binds and listens. The caller closes the listener.
@@ -200,9 +200,9 @@ func (l *listener) listenName(port int) string {
 // logListen prints nc's line under -v. A port that the kernel chose is
 // said in any case: nobody could connect otherwise.
 func (l *listener) logListen(addr net.Addr) {
-	say := l.log.sayf
+	at := verbose
 	if l.ports[0] == 0 {
-		say = l.log.announcef
+		at = always
 	}
 	bound := sock.AddrPort(addr)
 	if literal, err := netip.ParseAddr(l.host); err == nil { // the kernel forgets the zone of some
@@ -223,8 +223,8 @@ func (l *listener) logListen(addr net.Addr) {
 		verb = "Bound"
 	}
 	l.meter.setActivity("%s on %s %d", strings.ToLower(verb), name, bound.Port())
-	l.log.listening(l.network, addr)
-	say("%s on %s %d", verb, name, bound.Port())
+	l.log.logListening(l.network, addr)
+	l.log.ncLinef(at, "%s on %s %d", verb, name, bound.Port())
 }
 
 // logAccept prints nc's line about a new client.
@@ -233,9 +233,9 @@ func (l *listener) logAccept(ctx context.Context, conn net.Conn) {
 		return
 	}
 	if remote := sock.AddrPort(conn.RemoteAddr()); remote.IsValid() {
-		l.log.sayf("Connection received on %s %d", l.hostName(ctx, remote.Addr()), remote.Port())
+		l.log.ncLinef(verbose, "Connection received on %s %d", l.hostName(ctx, remote.Addr()), remote.Port())
 	} else {
-		l.log.sayf("Connection received on %s", l.path)
+		l.log.ncLinef(verbose, "Connection received on %s", l.path)
 	}
 }
 
@@ -287,10 +287,10 @@ func (l *listener) openUnix(ctx context.Context, config net.ListenConfig) (net.L
 	}
 	ln.(*net.UnixListener).SetUnlinkOnClose(false)
 	l.removeAtExit(l.path)
-	l.log.sayf("Bound on %s", l.path)
-	l.log.sayf("Listening on %s", l.path)
+	l.log.ncLinef(verbose, "Bound on %s", l.path)
+	l.log.ncLinef(verbose, "Listening on %s", l.path)
 	l.meter.setActivity("listening on %s", l.path)
-	l.log.listening(l.network, ln.Addr())
+	l.log.logListening(l.network, ln.Addr())
 	if err := l.bound(ln.Addr()); err != nil {
 		_ = ln.Close()
 		return nil, err

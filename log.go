@@ -9,20 +9,20 @@ import (
 	"purr/internal/display"
 )
 
-// This file owns what purr says to its user. The rules:
+// This file owns the messages to the user. The rules:
 //
-//   - Everything goes to stderr; stdout carries payload only.
+//   - Every message goes to stderr; stdout carries payload only.
 //   - Errors and warnings begin "purr: ", in lower case, without a full stop,
 //     and name the address or file they are about and the cause in the
 //     system's words.
-//   - What -v adds is worded as OpenBSD nc words it, because scripts grep for
-//     it ("Connection to ... succeeded!", "Listening on ..."); those lines have
-//     no prefix, as in nc.
+//   - The lines that -v adds have the words of OpenBSD nc where it has them,
+//     because scripts grep for them ("Connection to ... succeeded!", "Listening
+//     on ..."). Those lines have no prefix, as in nc.
 //   - Under --json every line is an object (events.go), the messages too.
 //   - A message may hold a peer's name or bytes, so every one of them passes
-//     through printable: nothing from the network can move the cursor.
+//     through display.Escape: no byte of the network moves the cursor.
 
-// A logger writes whole lines to stderr. It may be used from many goroutines.
+// A logger writes whole lines to stderr. Any goroutine may use it.
 type logger struct {
 	level int  // how many times -v was given
 	quiet bool // --quiet
@@ -33,46 +33,66 @@ type logger struct {
 	ended bool // whether the last event was written
 }
 
-// warnf says something that the user must know whatever the verbosity.
-func (l *logger) warnf(format string, args ...any) {
-	l.say("warning", fmt.Sprintf(format, args...))
+// An urgency decides at which verbosity a message appears.
+type urgency int
+
+const (
+	always      urgency = iota
+	unlessQuiet         // hidden by --quiet
+	verbose             // under -v
+	veryVerbose         // under -vv
+)
+
+// shows reports whether a message of the urgency appears.
+func (l *logger) shows(at urgency) bool {
+	switch at {
+	case always:
+		return true
+	case unlessQuiet:
+		return !l.quiet
+	}
+	return l.level >= int(at-verbose)+1
 }
 
-// notef says a line of purr's own when -v was given at least level times.
-func (l *logger) notef(level int, format string, args ...any) {
-	if l.level >= level {
-		l.say("message", fmt.Sprintf(format, args...))
+// report writes one occurrence: under --json an event with its fields, at any
+// verbosity, else a line.
+func (l *logger) report(at urgency, event string, fields []field, format string, args ...any) {
+	if l.json {
+		l.event(event, fields...)
+	} else if l.shows(at) {
+		l.line("purr: " + fmt.Sprintf(format, args...))
 	}
 }
 
-// informf says how something ended that went well, unless --quiet was given.
-func (l *logger) informf(format string, args ...any) {
-	if !l.quiet {
-		l.say("message", fmt.Sprintf(format, args...))
+// messagef writes a message without an event of its own.
+func (l *logger) messagef(at urgency, format string, args ...any) {
+	if !l.shows(at) {
+		return
 	}
+	kind := "message"
+	if at == always {
+		kind = "warning"
+	}
+	text := fmt.Sprintf(format, args...)
+	l.report(at, kind, []field{{"text", text}}, "%s", text)
 }
 
-// sayf says a line in OpenBSD nc's words, without a prefix, under -v. There is
-// an event for each of them, so that under --json it says nothing.
-func (l *logger) sayf(format string, args ...any) {
-	if l.level >= 1 && !l.json {
+func (l *logger) warnf(format string, args ...any)    { l.messagef(always, format, args...) }
+func (l *logger) informf(format string, args ...any)  { l.messagef(unlessQuiet, format, args...) }
+func (l *logger) verbosef(format string, args ...any) { l.messagef(verbose, format, args...) }
+
+// ncLinef writes a line in OpenBSD nc's words, without a prefix. There is an
+// event for each of them, so that under --json it writes nothing.
+func (l *logger) ncLinef(at urgency, format string, args ...any) {
+	if l.shows(at) && !l.json {
 		l.line(fmt.Sprintf(format, args...))
 	}
 }
 
-// announcef says a line in nc's words whatever the verbosity: what the user
-// cannot know otherwise, such as the port that the kernel chose. Under --json it
-// says nothing, as sayf.
-func (l *logger) announcef(format string, args ...any) {
-	if !l.json {
-		l.line(fmt.Sprintf(format, args...))
-	}
-}
-
-// fail says err, a line for each error that was joined into it. An error that
-// was said already stays unsaid.
+// fail writes err, a line for each error that was joined into it. A
+// reportedError is left out.
 func (l *logger) fail(err error) {
-	if _, said := err.(saidError); said {
+	if _, reported := err.(reportedError); reported {
 		return
 	}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
@@ -81,10 +101,10 @@ func (l *logger) fail(err error) {
 		}
 		return
 	}
-	l.say("error", err.Error())
+	l.report(always, "error", []field{{"text", err.Error()}}, "%v", err)
 }
 
-// failRun reports the error that ended the run: a signal under -v only, and a
+// failRun writes the error that ended the run: a signal under -v only, and a
 // statusError without its status.
 func (l *logger) failRun(err error) {
 	var ended signalError
@@ -92,7 +112,7 @@ func (l *logger) failRun(err error) {
 	switch {
 	case err == nil:
 	case errors.As(err, &ended):
-		l.notef(1, "%v", ended)
+		l.verbosef("%v", ended)
 	case errors.As(err, &stated):
 		l.fail(stated.error)
 	default:
@@ -100,18 +120,9 @@ func (l *logger) failRun(err error) {
 	}
 }
 
-// say says a line of purr's own; event is what it is called under --json.
-func (l *logger) say(event, text string) {
-	if l.json {
-		l.event(event, field{"text", text})
-		return
-	}
-	l.line("purr: " + text)
-}
-
-// ask writes a question of purr's without ending the line. What is typed
-// behind it is not shown; answered ends the line then.
-func (l *logger) ask(question string) {
+// prompt writes a question without ending the line; answered ends it after an
+// answer that is not echoed.
+func (l *logger) prompt(question string) {
 	if l.json {
 		l.event("message", field{"text", question})
 		return
@@ -127,7 +138,8 @@ func (l *logger) answered() {
 
 func (l *logger) line(s string) { l.write([]byte(display.Escape(s)+"\n"), false) }
 
-// write writes a whole line, and none after the last.
+// write writes a whole line, and none after the last. An error of stderr itself
+// cannot be reported.
 func (l *logger) write(line []byte, last bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -135,13 +147,12 @@ func (l *logger) write(line []byte, last bool) {
 		return
 	}
 	l.ended = last
-	// There is nobody left to tell when stderr itself fails.
 	_, _ = l.out.Write(line)
 }
 
-// redirect sends what is said from now on to w, and returns what puts it back.
-// The line editor uses it: while it owns the terminal, a plain write would
-// land in the middle of what the user is typing.
+// redirect sends later messages to w, and returns the function that ends it. The
+// owner of a terminal's last line uses it: a plain write would land in the middle
+// of that line.
 func (l *logger) redirect(w io.Writer) (restore func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -154,7 +165,8 @@ func (l *logger) redirect(w io.Writer) (restore func()) {
 	}
 }
 
-// A saidError has been told to the user in full; only the exit status is left.
-type saidError struct{ error }
+// A reportedError was written to stderr in full already; only its exit status is
+// left.
+type reportedError struct{ error }
 
-func (e saidError) Unwrap() error { return e.error }
+func (e reportedError) Unwrap() error { return e.error }

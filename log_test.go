@@ -37,16 +37,16 @@ func TestLogger(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	l := &logger{out: &out}
-	l.sayf("hidden")
-	l.notef(1, "hidden")
+	l.ncLinef(verbose, "hidden")
+	l.verbosef("hidden")
 	l.warnf("x \x1b[1m%s", "y\nz")
-	l.announcef("Listening on %s %d", "::", 80)
+	l.ncLinef(always, "Listening on %s %d", "::", 80)
 	l.level = 1
-	l.sayf("said %d", 1)
-	l.notef(1, "noted")
-	l.notef(2, "hidden")
-	l.fail(errors.Join(errors.New("first"), saidError{errors.New("said")}, fmt.Errorf("second")))
-	l.fail(saidError{errors.New("said")})
+	l.ncLinef(verbose, "said %d", 1)
+	l.verbosef("noted")
+	l.messagef(veryVerbose, "hidden")
+	l.fail(errors.Join(errors.New("first"), reportedError{errors.New("said")}, fmt.Errorf("second")))
+	l.fail(reportedError{errors.New("said")})
 	want := "purr: x \\x1b[1my\\nz\nListening on :: 80\nsaid 1\npurr: noted\npurr: first\npurr: second\n"
 	if out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)

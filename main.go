@@ -57,46 +57,38 @@ import (
 	"time"
 
 	"purr/internal/fdio"
-	"purr/internal/progress"
 	"purr/internal/rate"
 	"purr/internal/sys"
 )
 
-// A purr is one run of the program. Its methods are spread over the files by
-// what they do; none changes cfg.
-type purr struct {
-	cfg    *config
-	stdin  *os.File
-	stdout *os.File
-	stderr io.Writer // for the bar; what is said goes through log
-	log    *logger
-	stop   context.CancelCauseFunc // ends the whole run with an error
+// A run is one run of the program. Its parts are given what they use; none
+// changes cfg.
+type run struct {
+	cfg           *config
+	stdin, stdout *os.File
+	log           *logger
+	meter         *meter
+	stop          context.CancelCauseFunc // ends the whole run with an error
+	cleanups      cleanups
 
-	limit *rate.Limiter // --rate; nil: none
-
-	dialer   *dialer
-	listener *listener
-	checker  *checker
-	talk     *talker
-	traffic  traffic
-	progress *progress.Monitor
-	askOnce  sync.Once // for answerStatus
+	encryption *encryption
+	dialer     *dialer
+	listener   *listener
+	packets    *packets
+	talk       *talker
+	checker    *checker
+	mover      *mover
 
 	catching atomic.Bool // whether signals are caught
 
-	endMu sync.Mutex // held while the end is said
+	endMu sync.Mutex // held while the end is reported
 	ended bool       // whether it was
-
-	ring keyring // what --key-file, --key-new and PURR_KEY gave
-
-	mu       sync.Mutex
-	cleanups []func() // what must be undone before the process ends
 }
 
-func main() { os.Exit(int(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))) }
+func main() { os.Exit(int(runArgs(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))) }
 
-// run is the whole program.
-func run(args []string, stdin, stdout *os.File, stderr io.Writer) exitStatus {
+// runArgs is the whole program.
+func runArgs(args []string, stdin, stdout *os.File, stderr io.Writer) exitStatus {
 	log := &logger{out: stderr}
 	if len(args) == 0 {
 		fmt.Fprint(stderr, examples)
@@ -106,17 +98,10 @@ func run(args []string, stdin, stdout *os.File, stderr io.Writer) exitStatus {
 	if err != nil {
 		log.json = asksForJSON(args)
 		log.fail(err)
-		log.event("end", field{"status", statusUsage}, field{"how", "failed"}, field{"sent", 0}, field{"received", 0}, field{"seconds", 0})
+		log.logEnd(statusUsage, 0, 0, 0)
 		return statusUsage
 	}
-	if cfg.help || cfg.version || cfg.listPayloads {
-		text := help
-		switch {
-		case cfg.version:
-			text = "purr " + version() + "\n"
-		case cfg.listPayloads:
-			text = payloadList()
-		}
+	if text := printed(cfg); text != "" {
 		if _, err := io.WriteString(stdout, text); err != nil {
 			log.warnf("write to stdout: %v", sys.Cause(err))
 			return statusFailed
@@ -128,125 +113,178 @@ func run(args []string, stdin, stdout *os.File, stderr io.Writer) exitStatus {
 
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
-	p := newPurr(cfg, stdin, stdout, log, stop)
-	err = p.mode(ctx)
+	r := newRun(cfg, stdin, stdout, stderr, log, stop)
+	err = r.mode(ctx)
 	if cause := context.Cause(ctx); cause != nil {
-		err = cause // whatever a mode made of being stopped
+		err = cause // whatever a mode returned when it was stopped
 	}
 	if err == nil {
-		err = p.closeStdout()
+		err = r.closeStdout()
 	}
-	p.cleanUp()
-	return p.end(err)
+	r.cleanups.run()
+	return r.end(err)
 }
 
-// newPurr prepares a run. stop ends it with an error; the files stay the
-// caller's.
-func newPurr(cfg *config, stdin, stdout *os.File, log *logger, stop context.CancelCauseFunc) *purr {
-	p := &purr{cfg: cfg, stdin: stdin, stdout: stdout, log: log, stop: stop, stderr: log.out, limit: rate.New(cfg.pace.rate)}
-	p.traffic.begun = time.Now()
-	p.dialer = &dialer{netOptions: &cfg.netOptions, waitOptions: cfg.waitOptions, interval: cfg.interval, log: log, meter: &p.traffic, opened: p.catchSignals}
-	p.listener = &listener{netOptions: &cfg.netOptions, listenOptions: cfg.listenOptions, log: log, meter: &p.traffic, removeAtExit: p.removeAtExit,
+// printed returns the text that the command line asks for in place of a run,
+// empty if it asks for none.
+func printed(cfg *config) string {
+	switch {
+	case cfg.help:
+		return help
+	case cfg.version:
+		return "purr " + version() + "\n"
+	case cfg.listPayloads:
+		return payloadList()
+	}
+	return ""
+}
+
+// newRun prepares a run and opens nothing. stop ends it with an error; the files
+// stay the caller's.
+func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, stop context.CancelCauseFunc) *run {
+	r := &run{cfg: cfg, stdin: stdin, stdout: stdout, log: log, stop: stop}
+	r.meter = newMeter(cfg, log, stdin, stdout, stderr)
+	r.cleanups.add(r.meter.monitor.Close)
+	limit := rate.New(cfg.pace.rate)
+	ready := &notifier{path: cfg.path, portFile: cfg.portFile, readyFD: cfg.readyFD, cleanups: &r.cleanups}
+	r.encryption = &encryption{keyConfig: cfg.key, server: cfg.listen, timeout: cfg.connectTimeout, otherEnd: cfg.otherEnd, log: log, stop: stop}
+	r.dialer = &dialer{netOptions: &cfg.netOptions, waitOptions: cfg.waitOptions, interval: cfg.interval, log: log, meter: r.meter, opened: r.catchSignals}
+	r.listener = &listener{netOptions: &cfg.netOptions, listenOptions: cfg.listenOptions, clientLimit: clientLimit(cfg), log: log, meter: r.meter,
+		encryption: r.encryption, removeAtExit: r.cleanups.removeFile,
 		bound: func(addr net.Addr) error {
-			p.logListenerKey(addr)
-			return p.notifyReady(addr)
+			r.encryption.logListenerKey(addr)
+			return ready.notifyReady(addr)
 		}}
-	p.checker = &checker{dialer: p.dialer, opts: cfg.check, json: cfg.pace.json, stdin: stdin, stdout: stdout}
-	p.progress = p.newMonitor()
-	p.atExit(p.progress.Close)
-	p.talk = newTalker(cfg, talkEnv{stdin: stdin, stdout: stdout, log: log, meter: &p.traffic, limit: p.limit, stop: stop, atExit: p.atExit,
-		track: func(name string, size int64, plain bool) *progress.Transfer {
-			return p.progress.Start(name, size, p.progressStyle(plain))
-		}})
-	return p
+	r.encryption.onAccept = r.listener.logAccept
+	r.talk = newTalker(cfg, talkEnv{stdin: stdin, stdout: stdout, log: log, meter: r.meter, limit: limit, stop: stop, atExit: r.cleanups.add, track: r.meter.track})
+	r.packets = &packets{netOptions: &cfg.netOptions, listen: cfg.listen, interval: cfg.interval, dialer: r.dialer, listener: r.listener,
+		talk: r.talk, log: log, meter: r.meter, notifier: ready, removeAtExit: r.cleanups.removeFile}
+	r.checker = &checker{dialer: r.dialer, opts: cfg.check, json: cfg.pace.json, stdin: stdin, stdout: stdout}
+	r.mover = &mover{pushConfig: cfg.push, netOptions: &cfg.netOptions, force: cfg.file.force, listen: cfg.listen, keep: cfg.keep, maxConns: cfg.maxConns,
+		clientLimit: r.listener.clientLimit, limit: limit, log: log, meter: r.meter, dialer: r.dialer, listener: r.listener, encryption: r.encryption, atExit: r.cleanups.add}
+	return r
+}
+
+// mode runs the part that the command line asks for. Dialling over TCP or to a
+// Unix socket leaves signals alone until there is a connection: there is nothing
+// to end in order before, and to catch them takes as long as to be refused.
+func (r *run) mode(ctx context.Context) error {
+	if r.cfg.listen || r.cfg.udp || r.cfg.zero || r.log.json {
+		r.catchSignals(ctx)
+	} else {
+		// To ignore the signal that asks for the status costs nothing; only a dialer
+		// that is not refused at once answers it.
+		if len(statusSignals) > 0 {
+			signal.Ignore(statusSignals...)
+		}
+		late := time.AfterFunc(statusAfter, func() { r.meter.logOnSignal(ctx) })
+		defer late.Stop()
+	}
+	if r.cfg.zero {
+		r.meter.setActivity("checking ports")
+	}
+	if err := r.encryption.prepareKey(ctx, r.stdin, r.catchSignals, r.cleanups.add); err != nil {
+		return err
+	}
+	if r.cfg.push.moves() {
+		tuneRuntime()
+	}
+	switch {
+	case len(r.cfg.command) > 0:
+		return r.awaitAndExec(ctx)
+	case r.cfg.zero:
+		return r.checker.check(ctx)
+	case r.cfg.udp && r.cfg.listen:
+		return r.packets.listenPackets(ctx)
+	case r.cfg.udp:
+		return r.packets.dialPackets(ctx)
+	case r.cfg.listen && r.cfg.push.moves():
+		return r.mover.serveFiles(ctx)
+	case r.cfg.listen:
+		return r.listener.listen(ctx, r.talk.handler())
+	}
+	return r.dialer.dialAll(ctx, r.converse)
+}
+
+// converse runs the handler of the command line on a connection of the dialer.
+func (r *run) converse(ctx context.Context, c net.Conn) error {
+	talk := r.talk.handler()
+	switch {
+	case r.cfg.push.push:
+		talk = r.mover.pushTo
+	case r.cfg.push.pull:
+		talk = r.mover.pullFrom
+	}
+	r.meter.connOpened("dial", c)
+	defer r.meter.connClosed()
+	return r.encryption.secured(talk)(ctx, c)
+}
+
+// awaitAndExec waits for the ports and replaces the process by the command, which
+// has purr's descriptors and signals, and the status of which is the run's.
+func (r *run) awaitAndExec(ctx context.Context) error {
+	await := r.dialer.await
+	if r.cfg.zero {
+		await = r.checker.check
+	}
+	if err := await(ctx); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	r.cleanups.run()
+	if len(statusSignals) > 0 { // the command must not inherit that they are ignored
+		signal.Reset(statusSignals...)
+	}
+	return become(r.stdin, r.stdout, r.cfg.commandPath, r.cfg.command)
 }
 
 // closeStdout closes a stdout that is a file: some file systems (NFS, quotas)
-// only then say that what was written could not be stored.
-func (p *purr) closeStdout() error {
-	if kind := fdio.KindOf(p.stdout); kind != fdio.Regular && kind != fdio.Append {
+// report only then that the data could not be stored.
+func (r *run) closeStdout() error {
+	if kind := fdio.KindOf(r.stdout); kind != fdio.Regular && kind != fdio.Append {
 		return nil
 	}
-	if err := p.stdout.Close(); err != nil {
+	if err := r.stdout.Close(); err != nil {
 		return fmt.Errorf("write to stdout: %w", sys.Cause(err))
 	}
 	return nil
 }
 
-// end reports how the run ended and returns the exit status. Both run and
+// end reports how the run ended and returns the exit status. Both runArgs and
 // catchSignals call it; the report is the first call's, and the second waits for
 // it.
-func (p *purr) end(err error) exitStatus {
-	p.endMu.Lock()
-	defer p.endMu.Unlock()
+func (r *run) end(err error) exitStatus {
+	r.endMu.Lock()
+	defer r.endMu.Unlock()
 	status := statusOf(err)
-	if !p.ended {
-		p.log.failRun(err)
-		p.sayEnd(status)
+	if !r.ended {
+		r.log.failRun(err)
+		r.log.logEnd(status, r.meter.sent.Load(), r.meter.received.Load(), time.Since(r.meter.begun))
 	}
-	p.ended = true
+	r.ended = true
 	return status
 }
 
-// mode runs what the command line asks for. Dialling over TCP or to a Unix
-// socket leaves signals alone until there is a connection: there is nothing to
-// end in order before, and to ask for them takes as long as to be refused.
-func (p *purr) mode(ctx context.Context) error {
-	if p.cfg.listen || p.cfg.udp || p.cfg.zero || p.log.json {
-		p.catchSignals(ctx)
-	} else {
-		// To ignore the signal that asks for the status costs nothing; only
-		// who is not refused at once answers it.
-		if len(statusSignals) > 0 {
-			signal.Ignore(statusSignals...)
-		}
-		late := time.AfterFunc(statusAfter, func() { p.answerStatus(ctx) })
-		defer late.Stop()
-	}
-	if p.cfg.zero {
-		p.doing("checking ports")
-	}
-	if err := p.prepareKey(ctx); err != nil {
-		return err
-	}
-	if p.cfg.push.moves() {
-		tuneRuntime()
-	}
-	switch {
-	case len(p.cfg.command) > 0:
-		return p.awaitAndRun(ctx)
-	case p.cfg.zero:
-		return p.checker.check(ctx)
-	case p.cfg.udp && p.cfg.listen:
-		return p.listenPackets(ctx)
-	case p.cfg.udp:
-		return p.dialPackets(ctx)
-	case p.cfg.listen && p.cfg.push.moves():
-		return p.serveFiles(ctx)
-	case p.cfg.listen:
-		return p.listen(ctx)
-	}
-	return p.dialer.dialAll(ctx, p.converse)
-}
-
-// statusAfter is how long a dialer may take before it says what it is doing
-// when it is asked.
+// statusAfter is how long a dialer may take before it answers the signal that
+// asks for its status.
 const statusAfter = 20 * time.Millisecond
 
-// catchSignals stops the run on the signals that ask a program to end. What is
-// under way then gets a moment to end in order, so that a transfer which is
-// cut short tells its peer so; what hangs is left behind. SIGHUP stays ignored
-// if it was when purr started: that is nohup(1).
+// catchSignals stops the run on the signals that ask a program to end.
+// Conversations then get a moment to end in order, so that a transfer which is
+// cut short is cut for its peer too; one that hangs is left behind. SIGHUP stays
+// ignored if it was at the start: nohup(1).
 //
-// SIGPIPE is heard and dropped: a write to a broken pipe must come back as an
-// error, to be said and to become a status, and Go would let the signal end
-// the process. To ignore it instead would make children ignore it too. Calls
-// after the first do nothing.
-func (p *purr) catchSignals(ctx context.Context) {
-	if p.catching.Swap(true) {
+// SIGPIPE is caught and dropped: a write to a broken pipe must return an error,
+// which is reported and becomes a status, and Go would let the signal end the
+// process. To ignore it instead would make children ignore it too. Calls after
+// the first do nothing.
+func (r *run) catchSignals(ctx context.Context) {
+	if r.catching.Swap(true) {
 		return
 	}
-	p.answerStatus(ctx)
+	r.meter.logOnSignal(ctx)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -257,37 +295,61 @@ func (p *purr) catchSignals(ctx context.Context) {
 		defer signal.Stop(signals)
 		select {
 		case s := <-signals:
-			p.stop(signalError{s.(syscall.Signal)})
+			r.stop(signalError{s.(syscall.Signal)})
 		case <-ctx.Done():
 		}
-		// In parts, so that if all of purr was held up meanwhile, the sessions still
-		// come to reset their connections first: an exit would end them in order.
+		// In parts: after a SIGSTOP or on a busy machine the conversations run between
+		// two of them and reset their connections, which an exit would end in order.
 		for range 10 {
 			time.Sleep(5 * time.Millisecond)
 		}
 		if cause := context.Cause(ctx); cause != context.Canceled {
-			p.cleanUp()
-			os.Exit(int(p.end(cause)))
+			r.cleanups.run()
+			os.Exit(int(r.end(cause)))
 		}
 	}()
 }
 
-// atExit remembers what must be undone however the run ends.
-func (p *purr) atExit(f func()) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.cleanups = append(p.cleanups, f)
+// cleanups are functions that undo what a run leaves behind, however it ends.
+// Any goroutine may use it.
+type cleanups struct {
+	mu  sync.Mutex
+	all []func()
 }
 
-// cleanUp undoes, last first, what atExit was told, once.
-func (p *purr) cleanUp() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for len(p.cleanups) > 0 {
-		last := len(p.cleanups) - 1
-		p.cleanups[last]()
-		p.cleanups = p.cleanups[:last]
+// add registers a function for the end of the run.
+func (c *cleanups) add(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all = append(c.all, f)
+}
+
+// run calls the registered functions once, the last one first.
+func (c *cleanups) run() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.all) > 0 {
+		last := len(c.all) - 1
+		c.all[last]()
+		c.all = c.all[:last]
 	}
+}
+
+// removeFile removes a socket or port file of this process at the end of the
+// run, unless another file has replaced it. Abstract sockets have none.
+func (c *cleanups) removeFile(path string) {
+	if path == "" || path[0] == '@' {
+		return
+	}
+	ours, err := os.Lstat(path)
+	if err != nil {
+		return
+	}
+	c.add(func() {
+		if now, err := os.Lstat(path); err == nil && os.SameFile(ours, now) {
+			_ = os.Remove(path)
+		}
+	})
 }
 
 // Version is set by the linker in a release; otherwise the build info says

@@ -16,21 +16,30 @@ import (
 // This file is --ready-fd and --port-file: they notify the process that started
 // purr that clients can connect, and where.
 
+// A notifier writes where the socket of a run is bound. It is the part of a run
+// behind --ready-fd and --port-file.
+type notifier struct {
+	path     string // of the Unix socket; empty: a port
+	portFile string
+	readyFD  int
+	cleanups *cleanups
+}
+
 // notifyReady writes the port of addr, which is bound, or the path of a Unix
 // socket. The file comes first: a reader of the descriptor can rely on it.
-func (p *purr) notifyReady(addr net.Addr) error {
-	text := p.cfg.path
-	if !p.cfg.unix {
+func (n *notifier) notifyReady(addr net.Addr) error {
+	text := n.path
+	if text == "" {
 		text = strconv.Itoa(int(sock.AddrPort(addr).Port()))
 	}
-	if p.cfg.portFile != "" {
-		if err := p.writePortFile(text + "\n"); err != nil {
-			return fmt.Errorf("port file %s: %w", p.cfg.portFile, sys.Cause(err))
+	if n.portFile != "" {
+		if err := n.writePortFile(text + "\n"); err != nil {
+			return fmt.Errorf("port file %s: %w", n.portFile, sys.Cause(err))
 		}
 	}
-	if p.cfg.readyFD != 0 {
-		if err := writeReady(p.cfg.readyFD, text+"\n"); err != nil {
-			return fmt.Errorf("ready descriptor %d: %w", p.cfg.readyFD, sys.Cause(err))
+	if n.readyFD != 0 {
+		if err := writeReady(n.readyFD, text+"\n"); err != nil {
+			return fmt.Errorf("ready descriptor %d: %w", n.readyFD, sys.Cause(err))
 		}
 	}
 	return nil
@@ -38,8 +47,8 @@ func (p *purr) notifyReady(addr net.Addr) error {
 
 // writePortFile creates the file in one step, so that no reader finds a part of
 // it. The end of the run removes it.
-func (p *purr) writePortFile(text string) error {
-	path, err := filepath.Abs(p.cfg.portFile) // for removeAtExit
+func (n *notifier) writePortFile(text string) error {
+	path, err := filepath.Abs(n.portFile) // for removeFile
 	if err != nil {
 		return err
 	}
@@ -54,7 +63,7 @@ func (p *purr) writePortFile(text string) error {
 	if err := f.Rename(); err != nil {
 		return err
 	}
-	p.removeAtExit(path)
+	n.cleanups.removeFile(path)
 	return nil
 }
 
@@ -95,21 +104,4 @@ func checkDirectory(dir string) error {
 		return fmt.Errorf("directory %s: %w", dir, err)
 	}
 	return nil
-}
-
-// removeAtExit removes a socket or port file of this process at the end of the
-// run, unless another file has replaced it. Abstract sockets have none.
-func (p *purr) removeAtExit(path string) {
-	if path == "" || path[0] == '@' {
-		return
-	}
-	ours, err := os.Lstat(path)
-	if err != nil {
-		return
-	}
-	p.atExit(func() {
-		if now, err := os.Lstat(path); err == nil && os.SameFile(ours, now) {
-			_ = os.Remove(path)
-		}
-	})
 }

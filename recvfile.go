@@ -37,7 +37,7 @@ func recvFile(ctx context.Context, t *talker, c net.Conn) error {
 	if err != nil {
 		sock.Reset(c) // a FIN would mean success to the peer
 		err = fmt.Errorf("receive from %s: %w", s.peer, err)
-		logFileFailed(t.log, t.file.recv, err, "", 0)
+		t.log.logRawFailed(t.file.recv, err, "", 0)
 		return err
 	}
 	defer in.close()
@@ -48,7 +48,7 @@ func recvFile(ctx context.Context, t *talker, c net.Conn) error {
 	s.onDone = in.onDone
 	if err := s.relay(ctx); err != nil {
 		in.abort(t)
-		logFileFailed(t.log, s.file, err, in.keptIn, in.kept)
+		t.log.logRawFailed(s.file, err, in.keptIn, in.kept)
 		return err
 	}
 	t.log.event("file", field{"path", s.file}, field{"size", in.digest.Size}, field{"sha256", hex.EncodeToString(in.digest.SHA256)}, field{"status", "stored"})

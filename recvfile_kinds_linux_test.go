@@ -82,7 +82,7 @@ func TestRecvFileWays(t *testing.T) {
 			copier.TestHook = func(name string) { took = append(took, name) }
 			defer func() { copier.TestHook = nil }()
 			dir := t.TempDir()
-			p, ctx := testPurr(t, nil, nil, append(words(test.args), "--recv-file", dir+"/f", "h", "80")...)
+			p, ctx := testRun(t, nil, nil, append(words(test.args), "--recv-file", dir+"/f", "h", "80")...)
 			ours, theirs := testkit.TcpPair(t)
 			result := converses(p, ctx, ours)
 			writeAll(t, theirs, content)

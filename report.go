@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -12,54 +11,134 @@ import (
 	"purr/internal/store"
 )
 
-// What --push and --pull say of each file: a line, or an event under --json.
+// This file words the outcome of each file: a line, or an event under --json.
+// Names that come from the peer are quoted, own ones only where they are odd.
 
-// sayFile says that something went well.
-func (p *purr) sayFile(event []field, format string, args ...any) {
-	if p.log.json {
-		p.log.event("file", event...)
-		return
+// logStored reports a file that is stored and checked. Its rate is shown if it
+// was alone on its way.
+func (l *logger) logStored(role push.Role, e push.FileEvent) {
+	name := fileName(role, e.Path)
+	fields := storedFields(role, e)
+	under := ""
+	if e.As != e.Path {
+		under = " as " + strconv.Quote(e.As)
 	}
-	p.log.informf(format, args...)
-}
-
-// sayFailed says that a file is not where it should be; status is the event's
-// word for that, why its cause.
-func (p *purr) sayFailed(name, status, why, format string, args ...any) {
-	if p.log.json {
-		p.log.event("file", failedEvent(name, status, why, "", 0)...)
-		return
+	pace := ""
+	if e.Size > store.SmallFile && !e.Begun.IsZero() {
+		pace = ", " + display.Rate(e.Size-e.Offset, time.Since(e.Begun))
 	}
-	p.log.warnf(format, args...)
-}
-
-// sayCut says, at the receiver, that a file was cut off, and where those of its
-// bytes are that were kept: none if partial is empty. size is -1 where nobody has
-// told.
-func (p *purr) sayCut(name, why, partial string, kept, size int64) {
 	switch {
-	case p.log.json:
-		p.log.event("file", append(failedEvent(name, "cut", why, partial, kept), known("size", size)...)...)
-	case partial == "":
-		p.log.warnf("%s: transfer cut: %s; nothing stored", strconv.Quote(name), why)
-	case size < 0:
-		p.log.warnf("%s: transfer cut: %s; %d bytes kept in %s for a resume", strconv.Quote(name), why, kept, partial)
+	case e.Identical:
+		l.report(unlessQuiet, "file", fields, "%s: %d bytes already there, identical, sha256 %.8x", name, e.Size, e.Digest)
+	case role == push.Sender:
+		l.report(unlessQuiet, "file", fields, "%s: %d bytes stored and verified%s, sha256 %.8x%s", name, e.Size, under, e.Digest, pace)
 	default:
-		p.log.warnf("%s: transfer cut: %s; %d of %d bytes kept in %s for a resume", strconv.Quote(name), why, kept, size, partial)
+		l.report(unlessQuiet, "file", fields, "stored %s%s: %d bytes, sha256 %.8x%s", name, under, e.Size, e.Digest, pace)
 	}
 }
 
-// logFileFailed writes the event of a raw file that failed. kept bytes of it are in
-// partial, none if that is empty.
-func logFileFailed(l *logger, name string, err error, partial string, kept int64) {
-	status := "failed"
+// fileName returns the name of a file for messages.
+func fileName(role push.Role, path string) string {
+	if role == push.Sender {
+		return display.Quote(path)
+	}
+	return strconv.Quote(path)
+}
+
+// storedFields are those of a stored file. "path" is the sender's own name at the
+// sender, and the stored one at the receiver.
+func storedFields(role push.Role, e push.FileEvent) []field {
+	path, status := e.As, "stored"
+	if role == push.Sender && !e.Identical {
+		path = e.Path
+	}
+	if e.Identical {
+		status = "identical"
+	}
+	fields := []field{{"path", path}, {"size", e.Size}, {"sha256", hex.EncodeToString(e.Digest)}, {"status", status}}
+	if e.Offset > 0 && !e.Identical {
+		fields = append(fields, field{"resumed_at", e.Offset})
+	}
+	if path != e.As {
+		fields = append(fields, field{"as", e.As})
+	}
+	return fields
+}
+
+// logNotSent reports, at the sender, why a file is not stored at the other end.
+func (l *logger) logNotSent(e push.FileEvent) {
+	name := display.Quote(e.Path)
+	switch e.Kind {
+	case push.Cut:
+		l.logFileFailed(e.Path, "unconfirmed", e.Reason, "%s: not confirmed", name)
+	case push.Abandoned:
+		l.logFileFailed(e.Path, "failed", e.Reason, "%s: %s: not stored", name, e.Reason)
+	case push.Damaged:
+		l.logFileFailed(e.Path, "damaged", e.Reason, "%s: %s", name, e.Reason)
+	default:
+		l.logFileFailed(e.Path, "refused", e.Reason, "%s: refused by the other end: %s", name, e.Reason)
+	}
+}
+
+// logNotStored reports, at the receiver, why a file is not stored.
+func (l *logger) logNotStored(e push.FileEvent) {
+	name := strconv.Quote(e.Path)
+	switch e.Kind {
+	case push.Cut:
+		l.logFileCut(e)
+	case push.Abandoned:
+		cause := "the sender gave up"
+		if e.Reason != "" {
+			cause += ": " + e.Reason
+		}
+		l.logFileFailed(e.Path, "failed", cause, "%s: %s; nothing stored", name, cause)
+	case push.Failed:
+		l.logFileFailed(e.Path, "failed", e.Reason, "%s not stored: %s", name, e.Reason)
+	default:
+		l.logFileFailed(e.Path, "refused", e.Reason, "%s refused: %s", name, e.Reason)
+	}
+}
+
+// logFileCut reports, at the receiver, a file that was cut off, and where its
+// bytes are that were kept.
+func (l *logger) logFileCut(e push.FileEvent) {
+	fields := append(failedFields(e.Path, "cut", e.Reason, e.Partial, e.Kept), known("size", e.Size)...)
+	name := strconv.Quote(e.Path)
+	switch {
+	case e.Partial == "":
+		l.report(always, "file", fields, "%s: transfer cut: %s; nothing stored", name, e.Reason)
+	case e.Size < 0:
+		l.report(always, "file", fields, "%s: transfer cut: %s; %d bytes kept in %s for a resume", name, e.Reason, e.Kept, e.Partial)
+	default:
+		l.report(always, "file", fields, "%s: transfer cut: %s; %d of %d bytes kept in %s for a resume", name, e.Reason, e.Kept, e.Size, e.Partial)
+	}
+}
+
+// logFileFailed reports a file that is not where it should be. outcome is the
+// event's word for that.
+func (l *logger) logFileFailed(path, outcome, cause, format string, args ...any) {
+	l.report(always, "file", failedFields(path, outcome, cause, "", 0), format, args...)
+}
+
+// logRawFailed writes the event of a raw file that failed; the line is that of the
+// error. kept bytes of it are in partial, none if that is empty.
+func (l *logger) logRawFailed(path string, err error, partial string, kept int64) {
+	outcome := "failed"
 	if s := new(statusError); errors.As(err, s) && s.status == statusMismatch {
-		status = "damaged"
+		outcome = "damaged"
 	}
-	l.event("file", failedEvent(name, status, err.Error(), partial, kept)...)
+	l.event("file", failedFields(path, outcome, err.Error(), partial, kept)...)
 }
 
-// known is a member of an event, unless n is negative.
+func failedFields(path, outcome, cause, partial string, kept int64) []field {
+	fields := []field{{"path", path}, {"status", outcome}, {"error", cause}}
+	if partial != "" {
+		fields = append(fields, field{"kept", kept}, field{"partial", partial})
+	}
+	return fields
+}
+
+// known is a field, unless n is negative.
 func known(name string, n int64) []field {
 	if n < 0 {
 		return nil
@@ -67,88 +146,10 @@ func known(name string, n int64) []field {
 	return []field{{name, n}}
 }
 
-func failedEvent(name, status, why, partial string, kept int64) []field {
-	event := []field{{"path", name}, {"status", status}, {"error", why}}
-	if partial != "" {
-		event = append(event, field{"kept", kept}, field{"partial", partial})
+// logTotal reports the sum of all files. The line appears for several only.
+func (l *logger) logTotal(outcome string, sum push.Summary) {
+	fields := []field{{"files", sum.Files}, {"size", sum.Bytes}, {"status", kindStatus(sum.Worst)}}
+	if l.json || sum.Files > 1 {
+		l.report(unlessQuiet, "summary", fields, "%d files, %d bytes %s", sum.Files, sum.Bytes, outcome)
 	}
-	return event
-}
-
-// sayStored says, at the sender, that a file is where it should be. Its
-// transfer went on from offset and began at begun, which is zero for one that
-// was not alone on its way.
-func (p *purr) sayStored(name string, f *store.Stored, offset int64, begun time.Time) {
-	if f.Identical {
-		p.sayIdentical(display.Quote(name), f)
-		return
-	}
-	event := storedEvent(f, offset)
-	if f.Path != name { // at a sender "path" is its own
-		event[0].value = name
-		event = append(event, field{"as", f.Path})
-	}
-	p.sayFile(event, "%s: %d bytes stored and verified%s, sha256 %.8x%s", display.Quote(name), f.Size, storedUnder(f, name), f.Digest, rateOf(f, offset, begun))
-}
-
-// sayReceived is sayStored at the receiver.
-func (p *purr) sayReceived(name string, f *store.Stored, offset int64, begun time.Time) {
-	if f.Identical {
-		p.sayIdentical(strconv.Quote(name), f)
-		return
-	}
-	p.sayFile(storedEvent(f, offset), "stored %s%s: %d bytes, sha256 %.8x%s", strconv.Quote(name), storedUnder(f, name), f.Size, f.Digest, rateOf(f, offset, begun))
-}
-
-// storedUnder says under which name a file is stored, if that is not its own.
-func storedUnder(f *store.Stored, name string) string {
-	if f.Path == name {
-		return ""
-	}
-	return " as " + strconv.Quote(f.Path)
-}
-
-func (p *purr) sayIdentical(name string, f *store.Stored) {
-	p.sayFile(storedEvent(f, 0), "%s: %d bytes already there, identical, sha256 %.8x", name, f.Size, f.Digest)
-}
-
-func storedEvent(f *store.Stored, offset int64) []field {
-	event := []field{{"path", f.Path}, {"size", f.Size}, {"sha256", hex.EncodeToString(f.Digest)}, {"status", "stored"}}
-	if f.Identical {
-		event[len(event)-1].value = "identical"
-	}
-	if offset > 0 {
-		event = append(event, field{"resumed_at", offset})
-	}
-	return event
-}
-
-// rateOf is how fast a large file came, for the end of its line.
-func rateOf(f *store.Stored, offset int64, begun time.Time) string {
-	if f.Size <= store.SmallFile || begun.IsZero() {
-		return ""
-	}
-	return ", " + display.Rate(f.Size-offset, time.Since(begun))
-}
-
-// sayTotal says what several files come to; its event what any number does.
-func (p *purr) sayTotal(how string, sum push.Summary) {
-	p.log.event("summary", field{"files", sum.Files}, field{"size", sum.Bytes}, field{"status", kindStatus(sum.Worst)})
-	if sum.Files > 1 && !p.log.json {
-		p.log.informf("%d files, %d bytes %s", sum.Files, sum.Bytes, how)
-	}
-}
-
-// sayResuming says that a transfer goes on where an earlier one ended.
-func (p *purr) sayResuming(name string, offset, size int64) {
-	p.log.informf("%s: resuming at %d of %d bytes", name, offset, size)
-}
-
-// failure is the error of an exchange that ended in order: nil, or the status
-// of what failed in it, all of which has been said.
-func failure(status exitStatus) error {
-	if status == statusOK {
-		return nil
-	}
-	return statusError{status, saidError{fmt.Errorf("not everything was stored")}}
 }

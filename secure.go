@@ -17,47 +17,54 @@ import (
 
 // This file encrypts connections if there is a key, and words their failures.
 
-// A keyring is the key of a run.
-type keyring struct {
-	typed      *tlsconn.Key // as read from stdin
-	once       sync.Once    // for handshaker and err
-	handshaker *tlsconn.Handshaker
-	err        error
+// An encryption is the part of a run that encrypts connections, if there is a key.
+type encryption struct {
+	keyConfig
+	server   bool                  // whether this end listens
+	timeout  time.Duration         // of a handshake; 0: tlsconn's own
+	otherEnd func(port int) string // the command line of the other end
+	log      *logger
+	onAccept func(context.Context, net.Conn) // before the handshake with a client
+	stop     func(error)                     // ends the run
+
+	typed  *tlsconn.Key // as read from stdin
+	once   sync.Once    // for shaker and err
+	shaker *tlsconn.Handshaker
+	err    error
 }
 
 // handshaker returns the Handshaker of the run.
-func (p *purr) handshaker() (*tlsconn.Handshaker, error) {
-	r := &p.ring
-	r.once.Do(func() {
-		secret := p.cfg.key.secret
-		if p.cfg.key.file == "-" {
-			if r.typed == nil {
-				r.err = errors.New("the key was not read from stdin")
+func (e *encryption) handshaker() (*tlsconn.Handshaker, error) {
+	e.once.Do(func() {
+		secret := e.secret
+		if e.file == "-" {
+			if e.typed == nil {
+				e.err = errors.New("the key was not read from stdin")
 				return
 			}
-			secret = *r.typed
+			secret = *e.typed
 		}
-		config, err := secret.Config(p.cfg.listen)
+		config, err := secret.Config(e.server)
 		if err != nil {
-			r.err = fmt.Errorf("derive identities from the key: %w", err)
+			e.err = fmt.Errorf("derive identities from the key: %w", err)
 			return
 		}
-		r.handshaker = &tlsconn.Handshaker{
-			Config: config, Server: p.cfg.listen, Timeout: p.cfg.connectTimeout, OnAccept: p.listener.logAccept,
+		e.shaker = &tlsconn.Handshaker{
+			Config: config, Server: e.server, Timeout: e.timeout, OnAccept: e.onAccept,
 			ClearTextReply: "purr: this port expects an encrypted purr\n",
 		}
 	})
-	return r.handshaker, r.err
+	return e.shaker, e.err
 }
 
 // secure returns c encrypted, or c itself without a key. The caller closes the
 // result; on failure c has been closed. The error is a statusError if the peer
 // is not the one that holds the key.
-func (p *purr) secure(ctx context.Context, c net.Conn) (net.Conn, error) {
-	if !p.cfg.key.given() {
+func (e *encryption) secure(ctx context.Context, c net.Conn) (net.Conn, error) {
+	if !e.on {
 		return c, nil
 	}
-	h, err := p.handshaker()
+	h, err := e.handshaker()
 	if err != nil {
 		_ = c.Close()
 		return nil, err
@@ -66,13 +73,13 @@ func (p *purr) secure(ctx context.Context, c net.Conn) (net.Conn, error) {
 	if err != nil {
 		return nil, handshakeError(c, h, err)
 	}
-	p.logEncrypted(s)
+	e.logEncrypted(s)
 	return s, nil
 }
 
-func (p *purr) logEncrypted(s *tlsconn.Conn) {
+func (e *encryption) logEncrypted(s *tlsconn.Conn) {
 	state := s.ConnectionState()
-	p.log.notef(1, "%s: encrypted, and the other end holds our key (TLS 1.3, %v, %s)", connName(s), state.CurveID, tls.CipherSuiteName(state.CipherSuite))
+	e.log.verbosef("%s: encrypted, and the other end holds our key (TLS 1.3, %v, %s)", connName(s), state.CurveID, tls.CipherSuiteName(state.CipherSuite))
 }
 
 // handshakeError words a failed handshake on c and gives it its status. Other
@@ -117,18 +124,18 @@ func handshakeError(c net.Conn, h *tlsconn.Handshaker, err error) error {
 
 // secured returns a handler that encrypts each connection for h, or h itself
 // without a key.
-func (p *purr) secured(h handler) handler {
-	if !p.cfg.key.given() {
+func (e *encryption) secured(h handler) handler {
+	if !e.on {
 		return h
 	}
 	return func(ctx context.Context, c net.Conn) error {
 		begun := time.Now()
-		s, err := p.secure(ctx, c)
+		s, err := e.secure(ctx, c)
 		if err != nil {
-			p.logUnsecured(c, begun, err)
+			e.logUnsecured(c, begun, err)
 		}
 		if errors.Is(err, tlsconn.ErrNoHandshake) {
-			p.log.notef(1, "%v", err)
+			e.log.verbosef("%v", err)
 			return nil
 		}
 		if err != nil {
@@ -140,30 +147,30 @@ func (p *purr) secured(h handler) handler {
 }
 
 // logUnsecured prints the last line of a connection whose handshake has failed.
-func (p *purr) logUnsecured(c net.Conn, begun time.Time, err error) {
+func (e *encryption) logUnsecured(c net.Conn, begun time.Time, err error) {
 	how := "failed"
 	if errors.Is(err, tlsconn.ErrNoHandshake) {
 		how = peerFinished
 	}
-	p.log.logDisconnect(connStats{peer: connName(c), reason: how, moved: "nothing moved", begun: begun})
+	e.log.logDisconnect(connStats{peer: connName(c), reason: how, moved: "nothing moved", begun: begun})
 }
 
 // acceptSecure waits for the first client of ln that holds the key. A client
 // that proves to be another ends the run.
-func (p *purr) acceptSecure(ctx context.Context, ln net.Listener) (net.Conn, error) {
-	h, err := p.handshaker()
+func (e *encryption) acceptSecure(ctx context.Context, ln net.Listener, accept func(context.Context, net.Listener) (net.Conn, error)) (net.Conn, error) {
+	h, err := e.handshaker()
 	if err != nil {
 		return nil, err
 	}
-	clients := h.Listener(ctx, acceptor{ln, func() (net.Conn, error) { return p.listener.accept(ctx, ln) }}, func(c net.Conn, err error) {
+	clients := h.Listener(ctx, acceptor{ln, func() (net.Conn, error) { return accept(ctx, ln) }}, func(c net.Conn, err error) {
 		err = handshakeError(c, h, err)
 		switch {
 		case errors.Is(err, tlsconn.ErrNoHandshake):
-			p.log.notef(1, "%v", err)
+			e.log.verbosef("%v", err)
 		case errors.As(err, new(statusError)):
-			p.stop(err)
+			e.stop(err)
 		default:
-			p.log.fail(err)
+			e.log.fail(err)
 		}
 	})
 	defer clients.Close()
@@ -171,7 +178,7 @@ func (p *purr) acceptSecure(ctx context.Context, ln net.Listener) (net.Conn, err
 	if err != nil {
 		return nil, err
 	}
-	p.logEncrypted(c.(*tlsconn.Conn))
+	e.logEncrypted(c.(*tlsconn.Conn))
 	return c, nil
 }
 

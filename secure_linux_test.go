@@ -265,14 +265,14 @@ func TestKeyPromptInterrupted(t *testing.T) {
 
 // securePair is the two ends of an encrypted connection: ours, as purr uses
 // it, and the other, bare.
-func securePair(t testing.TB, p *purr, ctx context.Context) (ours *tlsconn.Conn, theirs net.Conn, socket *net.TCPConn) {
+func securePair(t testing.TB, p *run, ctx context.Context) (ours *tlsconn.Conn, theirs net.Conn, socket *net.TCPConn) {
 	t.Helper()
 	a, b := testkit.TcpPair(t)
 	result := make(chan error, 1)
 	var c net.Conn
 	go func() {
 		var err error
-		c, err = p.secure(ctx, a)
+		c, err = p.encryption.secure(ctx, a)
 		result <- err
 	}()
 	s, err := sealTest(t, b, true, p.cfg.key.secret)
@@ -286,11 +286,11 @@ func securePair(t testing.TB, p *purr, ctx context.Context) (ours *tlsconn.Conn,
 	return c.(*tlsconn.Conn), s, b
 }
 
-func keyedPurr(t testing.TB, stdin, stdout *os.File, args ...string) (*purr, context.Context) {
+func keyedRun(t testing.TB, stdin, stdout *os.File, args ...string) (*run, context.Context) {
 	t.Helper()
 	k := tlsconn.NewKey()
 	file := testkit.TempFile(t, k.String())
-	return testPurr(t, stdin, stdout, append([]string{"--key-file", file}, args...)...)
+	return testRun(t, stdin, stdout, append([]string{"--key-file", file}, args...)...)
 }
 
 // The session's goroutines end with it, as without a key, whatever happens.
@@ -301,7 +301,7 @@ func TestSecureSessionLeavesNothing(t *testing.T) {
 				testkit.NoLeaks(t)
 				in, feed := testkit.StdioPipe(t)
 				drain, out := testkit.StdioPipe(t)
-				p, ctx := keyedPurr(t, in, out, words(args)...)
+				p, ctx := keyedRun(t, in, out, words(args)...)
 				ours, theirs, socket := securePair(t, p, ctx)
 				result := converses(p, ctx, ours)
 				go func() { _, _ = io.Copy(io.Discard, drain) }()
@@ -377,7 +377,7 @@ func TestSecureIdle(t *testing.T) {
 // An encrypted connection is never spliced: the socket's bytes are not the
 // payload.
 func TestSecureIsNotSpliced(t *testing.T) {
-	p, ctx := keyedPurr(t, nil, nil, "h", "80")
+	p, ctx := keyedRun(t, nil, nil, "h", "80")
 	ours, _, _ := securePair(t, p, ctx)
 	in, _ := testkit.StdioPipe(t)
 	_, out := testkit.StdioPipe(t)

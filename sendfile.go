@@ -53,7 +53,7 @@ func sendFile(ctx context.Context, t *talker, c net.Conn) error {
 	}
 	s.onDone = r.onDone
 	if err := s.relay(ctx); err != nil {
-		logFileFailed(t.log, s.file, err, "", 0)
+		t.log.logRawFailed(s.file, err, "", 0)
 		return err
 	}
 	event := []field{{"path", s.file}, {"size", s.sent.bytes.Load()}, {"status", "sent"}}

@@ -52,7 +52,7 @@ func TestSocketOptions(t *testing.T) {
 			}
 			defer ln.Close()
 			port := ln.Addr().(*net.TCPAddr).Port
-			p, ctx := testPurr(t, nil, nil, append(words(test.args), "127.0.0.1", portOf(t, ln.Addr()))...)
+			p, ctx := testRun(t, nil, nil, append(words(test.args), "127.0.0.1", portOf(t, ln.Addr()))...)
 			c, err := p.dialer.dial(ctx, port)
 			if err != nil {
 				t.Fatal(err)
@@ -66,7 +66,7 @@ func TestSocketOptions(t *testing.T) {
 			if test.args == "-b" {
 				t.Skip("does not pass from a listener to its connections")
 			}
-			p, ctx := testPurr(t, nil, nil, append(words(test.args), "-l", "127.0.0.1", "0")...)
+			p, ctx := testRun(t, nil, nil, append(words(test.args), "-l", "127.0.0.1", "0")...)
 			ln, err := p.listener.open(ctx)
 			if err != nil {
 				t.Fatal(err)

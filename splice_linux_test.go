@@ -124,7 +124,7 @@ func TestWays(t *testing.T) {
 			copier.TestHook = func(name string) { ways = append(ways, name) }
 			defer func() { copier.TestHook = nil }()
 
-			p, ctx := testPurr(t, stdin, stdout, words(strings.ReplaceAll(test.args, "FILE", path))...)
+			p, ctx := testRun(t, stdin, stdout, words(strings.ReplaceAll(test.args, "FILE", path))...)
 			var ours net.Conn
 			var theirs streamConn
 			if test.network == "tcp" {

@@ -250,7 +250,7 @@ func TestSupervisorTimers(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				talk := &talker{talkOptions: test.options, talkEnv: talkEnv{meter: &traffic{}}}
+				talk := &talker{talkOptions: test.options, talkEnv: talkEnv{meter: &meter{}}}
 				s := &session{conversation: newConversation(talk, "PEER"), conn: ours, in: &fakeSource{fdio.Regular, test.ready},
 					inName: "stdin", sendCopier: &fakeCopier{}, receiveCopier: &fakeCopier{}}
 				v := newSupervisor(s)

@@ -16,9 +16,9 @@ import (
 	"purr/internal/testkit"
 )
 
-// testPurr makes a run of the program without the process around it: the
+// testRun makes a run of the program without the process around it: the
 // command line is real, and so are the files. A nil file is /dev/null.
-func testPurr(t testing.TB, stdin, stdout *os.File, args ...string) (*purr, context.Context) {
+func testRun(t testing.TB, stdin, stdout *os.File, args ...string) (*run, context.Context) {
 	t.Helper()
 	cfg, err := newConfig(args)
 	if err != nil {
@@ -38,7 +38,7 @@ func testPurr(t testing.TB, stdin, stdout *os.File, args ...string) (*purr, cont
 	ctx, stop := context.WithCancelCause(t.Context())
 	t.Cleanup(func() { stop(nil) })
 	log := &logger{out: &testkit.Output{More: make(chan struct{})}, level: cfg.verbose}
-	return newPurr(cfg, stdin, stdout, log, stop), ctx
+	return newRun(cfg, stdin, stdout, log.out, log, stop), ctx
 }
 
 // ends waits for the error of a conversation.
@@ -54,10 +54,10 @@ func ends(t testing.TB, result <-chan error) error {
 }
 
 // converses runs a conversation of c in the background.
-func converses(p *purr, ctx context.Context, c net.Conn) <-chan error {
+func converses(p *run, ctx context.Context, c net.Conn) <-chan error {
 	result := make(chan error, 1)
 	go func() {
-		err := p.handler()(ctx, c)
+		err := p.talk.handler()(ctx, c)
 		_ = c.Close()
 		result <- err
 	}()
@@ -71,7 +71,7 @@ func TestSessionLeavesNothing(t *testing.T) {
 			testkit.NoLeaks(t)
 			in, feed := testkit.StdioPipe(t)
 			drain, out := testkit.StdioPipe(t)
-			p, ctx := testPurr(t, in, out, words(args)...)
+			p, ctx := testRun(t, in, out, words(args)...)
 			ours, theirs := testkit.TcpPair(t)
 			result := converses(p, ctx, ours)
 			go func() { _, _ = io.Copy(io.Discard, drain) }()
@@ -101,7 +101,7 @@ func TestSessionEndsWhileStdioStalls(t *testing.T) {
 				testkit.NoLeaks(t)
 				in, feed := testkit.StdioPipe(t)
 				drain, out := testkit.StdioPipe(t)
-				p, ctx := testPurr(t, in, out, words(args)...)
+				p, ctx := testRun(t, in, out, words(args)...)
 				ours, theirs := testkit.TcpPair(t)
 				result := converses(p, ctx, ours)
 				// Until nothing moves any more.
@@ -150,9 +150,9 @@ func TestServeLeavesNothing(t *testing.T) {
 		t.Run(args, func(t *testing.T) {
 			testkit.NoLeaks(t)
 			in, feed := testkit.StdioPipe(t)
-			p, ctx := testPurr(t, in, nil, words(args)...)
+			p, ctx := testRun(t, in, nil, words(args)...)
 			result := make(chan error, 1)
-			go func() { result <- p.listen(ctx) }()
+			go func() { result <- p.listener.listen(ctx, p.talk.handler()) }()
 			m := p.log.out.(*testkit.Output).Wait(regexp.MustCompile(`Listening on (\S+) (\d+)`))
 			if m == nil {
 				t.Fatal("it does not listen")
@@ -189,9 +189,9 @@ func TestDatagramsLeaveNothing(t *testing.T) {
 			testkit.NoLeaks(t)
 			in, feed := testkit.StdioPipe(t)
 			drain, out := testkit.StdioPipe(t)
-			p, ctx := testPurr(t, in, out, words(args)...)
+			p, ctx := testRun(t, in, out, words(args)...)
 			result := make(chan error, 1)
-			go func() { result <- p.listenPackets(ctx) }()
+			go func() { result <- p.packets.listenPackets(ctx) }()
 			m := p.log.out.(*testkit.Output).Wait(regexp.MustCompile(`Bound on (\S+) (\d+)`))
 			if m == nil {
 				t.Fatal("it is not bound")
@@ -224,7 +224,7 @@ func TestSessionErrors(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer dir.Close()
-		p, ctx := testPurr(t, dir, nil, "h", "80")
+		p, ctx := testRun(t, dir, nil, "h", "80")
 		ours, theirs := testkit.TcpPair(t)
 		result := converses(p, ctx, ours)
 		if _, err := io.Copy(io.Discard, theirs); err == nil {
@@ -235,7 +235,7 @@ func TestSessionErrors(t *testing.T) {
 		}
 	})
 	t.Run("reset", func(t *testing.T) {
-		p, ctx := testPurr(t, nil, nil, "-l", "80")
+		p, ctx := testRun(t, nil, nil, "-l", "80")
 		ours, theirs := testkit.TcpPair(t)
 		result := converses(p, ctx, ours)
 		_ = theirs.SetLinger(0)

@@ -130,6 +130,6 @@ func (e *datagramEcho) logLost(to string, err error) {
 	if e.lost++; e.lost == 1 {
 		e.t.log.warnf("send to %s: %v (the next such failures are only said with -v)", to, sys.Cause(err))
 	} else {
-		e.t.log.notef(1, "send to %s: %v", to, sys.Cause(err))
+		e.t.log.verbosef("send to %s: %v", to, sys.Cause(err))
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os/signal"
 	"time"
 
 	"purr/internal/scan"
@@ -111,23 +110,20 @@ func (d *dialer) dialWithin(ctx context.Context, port int, limit time.Duration) 
 	return conn, err
 }
 
-// await waits until every port that was given has accepted a connection, or
-// somebody listens on the Unix socket. For the ports of -z it is check.
-func (p *purr) await(ctx context.Context) error {
-	if p.cfg.zero {
-		return p.checker.check(ctx)
-	}
-	left := p.cfg.ports
-	return p.dialer.retry(ctx, func(ctx context.Context, limit time.Duration) error {
-		if p.cfg.unix {
-			conn, err := p.dialer.connectUnix(ctx, limit)
+// await waits until every port has accepted a connection, or a server listens on
+// the Unix socket.
+func (d *dialer) await(ctx context.Context) error {
+	left := d.ports
+	return d.retry(ctx, func(ctx context.Context, limit time.Duration) error {
+		if d.unix {
+			conn, err := d.connectUnix(ctx, limit)
 			if err == nil {
 				err = conn.Close()
 			}
 			return err
 		}
 		for len(left) > 0 {
-			conn, err := p.dialer.dialWithin(ctx, left[0], limit)
+			conn, err := d.dialWithin(ctx, left[0], limit)
 			if err != nil {
 				return err
 			}
@@ -136,20 +132,4 @@ func (p *purr) await(ctx context.Context) error {
 		}
 		return nil
 	})
-}
-
-// awaitAndRun waits and then becomes the command: it has purr's process,
-// descriptors and signals, and its status is the run's.
-func (p *purr) awaitAndRun(ctx context.Context) error {
-	if err := p.await(ctx); err != nil {
-		return err
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	p.cleanUp()
-	if len(statusSignals) > 0 { // the command is not to inherit that they are ignored
-		signal.Reset(statusSignals...)
-	}
-	return p.become(p.cfg.commandPath, p.cfg.command)
 }

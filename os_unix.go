@@ -4,8 +4,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,4 +50,12 @@ func checkReplaceable(path string) error {
 		return &os.PathError{Op: "replace", Path: path, Err: unix.EPERM}
 	}
 	return nil
+}
+
+// become replaces the process by another program, which has its descriptors,
+// signals and terminal, and the status of which is the process's own. It returns
+// only on failure.
+func become(_, _ *os.File, path string, args []string) error {
+	err := syscall.Exec(path, args, os.Environ())
+	return fmt.Errorf("run %s: %w", path, err)
 }

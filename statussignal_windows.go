@@ -1,6 +1,0 @@
-package main
-
-import "os"
-
-// statusSignals is empty: there is no such signal here.
-var statusSignals []os.Signal
