@@ -6,13 +6,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Acked returns how many of the bytes written to c the peer's system
-// has acknowledged, as far as max, which is how many there were. known is
-// false where nothing acknowledges: a Unix socket.
+// Acked returns how many of the max bytes written to c the peer's system has
+// acknowledged. known is false if that is unknown: on a Unix socket, and on a
+// wrapped or multipath connection that has failed.
 //
-// The kernel's count (RFC 4898, tcpEStatsAppHCThruOctetsAcked) has the SYN of
-// the end that dialled in it, but not that of the end that accepted, and the FIN
-// once it was acknowledged; the FIN comes last and so is cut off by max.
+// The kernel's count (RFC 4898, tcpEStatsAppHCThruOctetsAcked) includes the SYN of
+// the end that dialled, but not that of the end that accepted. It includes an
+// acknowledged FIN, which comes last and so is cut off by max.
 func Acked(c net.Conn, dialled bool, max int64) (n int64, known bool) {
 	tcp, ok := Under(c).(*net.TCPConn)
 	if !ok {
@@ -42,8 +42,8 @@ func Acked(c net.Conn, dialled bool, max int64) (n int64, known bool) {
 	return min(n, max), true
 }
 
-// unsent works out the same from what the send queue still holds. It knows
-// nothing of a connection that has failed.
+// unsent returns the same from the length of the send queue, which is unknown once
+// the connection has failed.
 func unsent(c net.Conn, max int64) (n int64, known bool) {
 	left, err := Unacked(c)
 	if err != nil {

@@ -7,9 +7,8 @@ import (
 	"purr/internal/testkit"
 )
 
-// The kernel's count of acknowledged bytes, at both ends, before and after the
-// FIN.
-func TestAcknowledged(t *testing.T) {
+// The count of acknowledged bytes, at both ends, before and after the FIN.
+func TestAcked(t *testing.T) {
 	t.Parallel()
 	const size = 100_000
 	check := func(t *testing.T, c, peer *net.TCPConn, dialled bool) {

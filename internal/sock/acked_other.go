@@ -4,5 +4,5 @@ package sock
 
 import "net"
 
-// Acked cannot be known here.
+// Acked returns false: the system does not tell.
 func Acked(net.Conn, bool, int64) (n int64, known bool) { return 0, false }

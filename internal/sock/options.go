@@ -2,8 +2,8 @@ package sock
 
 import "errors"
 
-// Options are the socket options of a socket that is about to be bound or
-// connected. A zero value leaves the system's own.
+// Options are the options of a socket that is about to be bound or connected. A
+// zero value leaves the system's default.
 type Options struct {
 	Broadcast           bool // SO_BROADCAST
 	ReuseAddr           bool // SO_REUSEADDR
@@ -13,6 +13,6 @@ type Options struct {
 	TOS                 *int // IP_TOS and IPV6_TCLASS
 }
 
-// ErrNotHere is Control's error for an option that this system does not have: to
-// ignore it would be worse.
+// ErrNotHere is Control's error for an option that the system does not have: a
+// filter that is silently ignored would be worse.
 var ErrNotHere = errors.New("the option does not work on this system")

@@ -2,12 +2,11 @@
 
 package sock
 
-// dualStackOptions says whether an IPv6 socket takes the IPv4 options too.
-// Only Linux does.
+// dualStackOptions reports whether an IPv6 socket takes the IPv4 options too: only
+// on Linux.
 const dualStackOptions = false
 
-// setMinTTL reports that the option cannot be kept: a filter that silently
-// does not filter would be worse.
+// setMinTTL returns ErrNotHere.
 func setMinTTL(int, bool, int) error {
 	return ErrNotHere
 }

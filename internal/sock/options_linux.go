@@ -6,12 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dualStackOptions says whether an IPv6 socket takes the IPv4 options too, for
-// the IPv4 peers of a dual-stack listener. Linux does.
+// dualStackOptions reports whether an IPv6 socket takes the IPv4 options too, for
+// the IPv4 peers of a dual-stack listener.
 const dualStackOptions = true
 
-// setMinTTL drops what comes from further away than the sender's TTL allows
-// (RFC 5082, the generalized TTL security mechanism).
+// setMinTTL drops packets whose TTL or hop limit is below ttl (RFC 5082, the
+// generalized TTL security mechanism).
 func setMinTTL(fd int, ip6 bool, ttl int) error {
 	if ip6 {
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MINHOPCOUNT, ttl); err != nil {

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Control sets the options on a socket that is neither bound nor connected yet:
-// buffer sizes decide the window scale that the handshake announces (RFC 7323,
-// section 2), so later is too late. It fits net.Dialer and net.ListenConfig.
+// Control sets the options on a socket before it is bound or connected, because
+// the handshake announces the window scale (RFC 7323, section 2). It is for the
+// Control of net.Dialer and net.ListenConfig.
 func (o *Options) Control(network, _ string, raw syscall.RawConn) error {
 	var failed error
 	set := func(fd, level, name, value int, what string) {

@@ -2,27 +2,28 @@ package sock
 
 import "net"
 
-// A connReader reads from a connection into a buffer of its own. It is for
-// those that cannot be waited for without one: encrypted connections, and
-// every connection where the system wants a buffer to wait with.
-type connReader struct {
+// A bufferedReader reads from a connection into a buffer of its own. It serves
+// connections that cannot be waited for without one: encrypted ones, and all on
+// systems that wait with a buffer.
+type bufferedReader struct {
 	conn    net.Conn
 	buf     []byte
-	end     error // what the last read found behind its bytes
-	Waiting bool  // whether the last error came from reading, not from use
+	end     error // that the last read returned beside its bytes
+	Waiting bool  // whether the last error came from reading, not from handle
 }
 
-func newConnReader(c net.Conn) *connReader {
+func newBufferedReader(c net.Conn) *bufferedReader {
 	size := 64 << 10
 	if c != Under(c) {
-		size = 16 << 10 // a read gives one TLS record at most
+		size = 16 << 10 // a read returns one TLS record at most
 	}
-	return &connReader{conn: c, buf: make([]byte, size)}
+	return &bufferedReader{conn: c, buf: make([]byte, size)}
 }
 
-// Next waits for bytes and hands them to use, which must not keep them. It
-// returns how many there were; io.EOF when the peer finished.
-func (r *connReader) Next(use func([]byte) error) (n int, err error) {
+// Next waits for bytes and calls handle with them, which must not keep them. It
+// returns the number of bytes, and the error of the read or of handle; io.EOF
+// when the peer has finished.
+func (r *bufferedReader) Next(handle func([]byte) error) (n int, err error) {
 	r.Waiting = true
 	if err = r.end; err == nil {
 		n, err = r.conn.Read(r.buf)
@@ -32,5 +33,5 @@ func (r *connReader) Next(use func([]byte) error) (n int, err error) {
 	}
 	r.end = err
 	r.Waiting = false
-	return n, use(r.buf[:n])
+	return n, handle(r.buf[:n])
 }

@@ -4,7 +4,8 @@ package sock
 
 import "net"
 
-// A Reader is a plain one here.
-type Reader = connReader
+// A Reader reads from a connection into a buffer of its own.
+type Reader = bufferedReader
 
-func NewReader(c net.Conn) (*Reader, error) { return newConnReader(c), nil }
+// NewReader returns a Reader for c, which stays the caller's to close.
+func NewReader(c net.Conn) (*Reader, error) { return newBufferedReader(c), nil }

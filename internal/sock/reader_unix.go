@@ -9,28 +9,33 @@ import (
 	"syscall"
 )
 
-// echoBuffer is the most that one reply holds: 64 KiB, which is also the size
+// replySize is the most that one Next returns: 64 KiB, which is also the size
 // that moves fastest through a loopback socket.
-const echoBuffer = 64 << 10
+const replySize = 64 << 10
 
-var echoBuffers = sync.Pool{New: func() any { return new([echoBuffer]byte) }}
+var replyBuffers = sync.Pool{New: func() any { return new([replySize]byte) }}
 
-// A Reader reads from a connection into a buffer that it only takes once
-// there is something to read: 10,000 idle clients share no buffer at all.
+// A Reader reads from a connection. It takes a buffer once there is something to
+// read and gives it back afterwards: 10,000 idle connections hold none. It is for
+// one goroutine.
 type Reader struct {
+	// Waiting reports whether the last error of Next came from reading, not from
+	// handle.
+	Waiting bool
+
 	raw     syscall.RawConn
-	buf     *[echoBuffer]byte
+	buf     *[replySize]byte
 	n       int
 	err     error
 	attempt func(fd uintptr) bool // readOnce, bound once: a closure per read would be an allocation
-	sealed  *connReader           // of an encrypted connection: its bytes are not the socket's
-	Waiting bool                  // whether the last error came from reading, not from use
+	wrapped *bufferedReader       // of a wrapped connection, whose bytes are not the socket's
 }
 
-// NewReader reads from c, which must be a socket or an encrypted one.
+// NewReader returns a Reader for c, a socket or a connection that wraps one. c
+// stays the caller's to close.
 func NewReader(c net.Conn) (*Reader, error) {
 	if c != Under(c) {
-		return &Reader{sealed: newConnReader(c)}, nil
+		return &Reader{wrapped: newBufferedReader(c)}, nil
 	}
 	raw, err := c.(syscall.Conn).SyscallConn()
 	if err != nil {
@@ -41,12 +46,13 @@ func NewReader(c net.Conn) (*Reader, error) {
 	return r, nil
 }
 
-// Next waits for bytes and hands them to use, which must not keep them. It
-// returns how many there were; io.EOF when the peer finished.
-func (r *Reader) Next(use func([]byte) error) (int, error) {
-	if r.sealed != nil {
-		n, err := r.sealed.Next(use)
-		r.Waiting = r.sealed.Waiting
+// Next waits for bytes and calls handle with them, which must not keep them. It
+// returns the number of bytes, and the error of the read or of handle; io.EOF
+// when the peer has finished.
+func (r *Reader) Next(handle func([]byte) error) (int, error) {
+	if r.wrapped != nil {
+		n, err := r.wrapped.Next(handle)
+		r.Waiting = r.wrapped.Waiting
 		return n, err
 	}
 	r.Waiting = true
@@ -58,13 +64,13 @@ func (r *Reader) Next(use func([]byte) error) (int, error) {
 	}
 	r.Waiting = false
 	defer r.release()
-	return r.n, use(r.buf[:r.n])
+	return r.n, handle(r.buf[:r.n])
 }
 
-// readOnce takes a buffer, tries to fill it, and gives it back if there was
-// nothing; false asks the poller to call again when there is something.
+// readOnce reads into a buffer of the pool. If there is nothing to read it
+// returns false, so that Go's poller calls it again when there is.
 func (r *Reader) readOnce(fd uintptr) bool {
-	r.buf = echoBuffers.Get().(*[echoBuffer]byte)
+	r.buf = replyBuffers.Get().(*[replySize]byte)
 	for {
 		r.n, r.err = syscall.Read(int(fd), r.buf[:])
 		if r.err != syscall.EINTR {
@@ -86,7 +92,7 @@ func (r *Reader) readOnce(fd uintptr) bool {
 
 func (r *Reader) release() {
 	if r.buf != nil {
-		echoBuffers.Put(r.buf)
+		replyBuffers.Put(r.buf)
 		r.buf = nil
 	}
 }

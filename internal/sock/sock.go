@@ -1,5 +1,5 @@
-// Package sock is about one socket: its options, its names, how it is closed and
-// what its peer has acknowledged.
+// Package sock is about one socket: its options, the names of its ends, half-close
+// and reset, and the bytes that its peer has acknowledged.
 package sock
 
 import (
@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// AddrPort returns the IP address and port of a, with IPv4 addresses of a
-// dual-stack socket in their own form; the zero value for a Unix address.
+// AddrPort returns the IP address and port of a, the zero value for a Unix
+// address. An IPv4 address of a dual-stack socket has its IPv4 form.
 func AddrPort(a net.Addr) netip.AddrPort {
 	var ap netip.AddrPort
 	switch a := a.(type) {
@@ -24,8 +24,9 @@ func AddrPort(a net.Addr) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
-// PeerName names an address in messages as nc does: "127.0.0.1 port 80", or
-// the path of a Unix socket.
+// PeerName returns the name of an address in messages, as nc words it:
+// "127.0.0.1 port 80", or the path of a Unix socket. An address without a name is
+// "the peer".
 func PeerName(a net.Addr) string {
 	if ap := AddrPort(a); ap.IsValid() {
 		return ap.Addr().String() + " port " + strconv.Itoa(int(ap.Port()))
@@ -36,7 +37,8 @@ func PeerName(a net.Addr) string {
 	return a.String()
 }
 
-// Under is the socket under a connection that wraps one, or c itself.
+// Under returns the socket under a connection that wraps one by a NetConn method,
+// as *tls.Conn does, or c itself.
 func Under(c net.Conn) net.Conn {
 	for {
 		over, ok := c.(interface{ NetConn() net.Conn })
@@ -47,12 +49,12 @@ func Under(c net.Conn) net.Conn {
 	}
 }
 
-// HalfCloser is a connection whose sending direction ends on its own.
+// A HalfCloser is a connection whose sending direction can be closed alone.
 type HalfCloser interface{ CloseWrite() error }
 
-// HalfClose tells the peer that nothing more will come: FIN, or the like. A
-// connection that the peer has reset meanwhile is not connected any more; that
-// is for whoever reads from it, or settles it, to find.
+// HalfClose ends the sending direction of c: by FIN, or close_notify under TLS.
+// It does nothing for a connection that cannot. ENOTCONN, after a reset of the
+// peer's, is no error: a read or AwaitAck reports the reset.
 func HalfClose(c net.Conn) error {
 	h, ok := c.(HalfCloser)
 	if !ok {
@@ -64,8 +66,8 @@ func HalfClose(c net.Conn) error {
 	return nil
 }
 
-// Reset closes c so that the peer notices: a reset instead of an orderly end.
-// It is how a transfer that failed here is kept from looking complete there.
+// Reset closes c with RST instead of FIN (SO_LINGER of 0 seconds in socket(7)), so
+// that a transfer which failed here does not look complete to the peer.
 func Reset(c net.Conn) {
 	socket := Under(c)
 	if tcp, ok := socket.(*net.TCPConn); ok {
@@ -74,11 +76,11 @@ func Reset(c net.Conn) {
 	_ = socket.Close()
 }
 
-// AwaitAck waits until the peer's system has acknowledged all that was sent to
-// c. Without it purr could end with status 0 while the last bytes are still on
-// their way to a peer that then resets the connection. gaveUp is asked now and
-// then, with the number of bytes still unacknowledged; its error ends the
-// wait.
+// AwaitAck waits until the peer's system has acknowledged all bytes sent to c. It
+// returns the error that ended the connection meanwhile. gaveUp is called every
+// 20 ms at most with the bytes still unacknowledged; its error ends the wait.
+// Without the wait a process could end in success while its last bytes are on
+// their way to a peer that resets the connection.
 func AwaitAck(c net.Conn, gaveUp func(unacked int) error) error {
 	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 20*time.Millisecond) {
 		unacked, err := Unacked(c)
@@ -92,8 +94,9 @@ func AwaitAck(c net.Conn, gaveUp func(unacked int) error) error {
 	}
 }
 
-// RawStream returns the raw connection of a TCP or Unix stream socket. A
-// wrapped connection is not one: its bytes are not the socket's.
+// RawStream returns the raw connection of a *net.TCPConn or *net.UnixConn. It
+// returns false for anything else: the bytes of a wrapped connection are not the
+// socket's.
 func RawStream(end any) (syscall.RawConn, bool) {
 	var raw syscall.RawConn
 	var err error

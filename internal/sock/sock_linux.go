@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Unacked returns how many bytes, FIN included, the peer's system has
-// not acknowledged yet, or the error that ended the connection meanwhile. A
-// Unix socket hands its bytes over at once: always 0.
+// Unacked returns the bytes, FIN included, that the peer's system has not
+// acknowledged (SIOCOUTQ in tcp(7)), or the error that has ended the connection. A
+// Unix socket delivers at once: always 0.
 func Unacked(c net.Conn) (n int, err error) {
 	tcp, ok := Under(c).(*net.TCPConn)
 	if !ok {
@@ -27,11 +27,10 @@ func Unacked(c net.Conn) (n int, err error) {
 		if n, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err != nil || n == 0 {
 			return
 		}
-		// The error of a connection that was reset is told only once, and
-		// somebody else may have been told.
+		// SO_ERROR is returned once, and a read or write may have taken it.
 		info, infoErr := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 		if infoErr == nil && info.State == unix.BPF_TCP_CLOSE {
-			// It has ended in order, too, if the last acknowledgement came just now.
+			// The state is also CLOSE if the last acknowledgement came just now.
 			if n, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err == nil && n > 0 {
 				err = unix.ECONNRESET
 			}
@@ -43,8 +42,8 @@ func Unacked(c net.Conn) (n int, err error) {
 	return n, err
 }
 
-// PeerClosed reports whether the peer has closed its sending direction of a TCP
-// connection, as far as this system has heard; false for any other.
+// PeerClosed reports whether the FIN of the peer has arrived on a TCP connection
+// that this end has not closed; false for any other connection.
 func PeerClosed(c net.Conn) (closed bool) {
 	raw, ok := RawStream(c)
 	if !ok {

@@ -4,9 +4,9 @@ package sock
 
 import "net"
 
-// Unacked cannot be known here: 0, as if all had arrived. A reset still
-// shows in the next read or write.
+// Unacked returns 0: the system does not tell. The next read or write still
+// reports a reset.
 func Unacked(net.Conn) (int, error) { return 0, nil }
 
-// PeerClosed cannot be asked here without reading.
+// PeerClosed returns false: only a read would tell.
 func PeerClosed(net.Conn) bool { return false }
