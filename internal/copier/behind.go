@@ -11,37 +11,37 @@ import (
 	"purr/internal/sys"
 )
 
-// A behindCopier moves bytes into a file by a way of the kernel's, which does not
-// show them, and hashes what is in the file in a goroutine behind it. Reading
-// them again from the page cache costs less than taking them through a buffer.
+// A behindCopier copies bytes into a file inside the kernel and hashes the file in
+// a goroutine behind the copy. Reading the bytes again from the page cache costs
+// less than copying them through a buffer.
 type behindCopier struct {
 	Copier
 	Sum
 	file *os.File
 
 	mu     sync.Mutex
-	moved  *sync.Cond // whenever something below changes
+	moved  *sync.Cond // signals a change of the fields below
 	stored int64      // bytes in the file
-	hashed int64      // and how many of them are hashed
+	hashed int64      // of them
 	closed bool
-	failed error         // of the goroutine, which has then ended
+	failed error         // why the goroutine has ended early
 	done   chan struct{} // closed when the goroutine has ended
 }
 
-// behindLag is how far the hashing may be behind: little enough to be still
-// in the page cache.
+// behindLag is the most by which the hashing may be behind, in bytes: few enough
+// to be still in the page cache.
 const behindLag = 64 << 20
 
-// newBehind starts the goroutine; close ends it. w writes into file from
-// its beginning; file is readable and stays the caller's to close.
-func newBehind(w Copier, file *os.File, limit int64) *behindCopier {
-	b := &behindCopier{Copier: w, Sum: Sum{limit: limit}, file: file, done: make(chan struct{})}
+// newBehind starts the goroutine, which Close ends. c writes into file from its
+// beginning; file is readable and stays the caller's to close.
+func newBehind(c Copier, file *os.File, limit int64) *behindCopier {
+	b := &behindCopier{Copier: c, Sum: Sum{limit: limit}, file: file, done: make(chan struct{})}
 	b.moved = sync.NewCond(&b.mu)
 	go b.run()
 	return b
 }
 
-// run hashes what Copy has stored until Close.
+// run hashes the stored bytes until Close.
 func (b *behindCopier) run() {
 	defer close(b.done)
 	h := sha256.New()
@@ -68,8 +68,8 @@ func (b *behindCopier) run() {
 	}
 }
 
-// await waits for bytes to hash and returns how many there are, at most max; 0
-// when there will be no more.
+// await waits for bytes to hash and returns their number, at most max; 0 at the
+// end.
 func (b *behindCopier) await(max int) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -79,6 +79,7 @@ func (b *behindCopier) await(max int) int {
 	return int(min(b.stored-b.hashed, int64(max)))
 }
 
+// Copy copies as the inner copier does, and fails if the hashing has failed.
 func (b *behindCopier) Copy(max int) (int, error) {
 	n, err := b.Copier.Copy(max)
 	if failed := b.store(n); failed != nil && (err == nil || err == io.EOF) {
@@ -87,8 +88,8 @@ func (b *behindCopier) Copy(max int) (int, error) {
 	return n, err
 }
 
-// store books n bytes in the file. It waits while the hashing is too far
-// behind, and returns what has gone wrong there.
+// store records n bytes in the file. It waits while the hashing is too far behind,
+// and returns its error, or a LimitError.
 func (b *behindCopier) store(n int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -103,7 +104,7 @@ func (b *behindCopier) store(n int) error {
 	return b.count(n)
 }
 
-// Close waits until everything is hashed.
+// Close waits until all bytes are hashed and completes the Sum.
 func (b *behindCopier) Close() {
 	b.mu.Lock()
 	b.closed = true

@@ -7,9 +7,8 @@ import (
 	"purr/internal/fdio"
 )
 
-// A bufferCopier reads into a buffer and writes from it: every pair works, and
-// for a regular file into a socket it is also the fastest (sendfile hands over
-// single pages).
+// A bufferCopier copies through a buffer. It works for every pair, and from a
+// regular file to a socket it is also the fastest: sendfile(2) passes single pages.
 type bufferCopier struct {
 	dst     io.Writer
 	src     io.Reader
@@ -18,24 +17,25 @@ type bufferCopier struct {
 	writing atomic.Bool
 }
 
-// NewBuffer returns a copier through a buffer of size bytes, which is also the
-// most that one read takes: datagrams stay apart.
+// NewBuffer returns a copier through a buffer of size bytes. Each Copy makes one
+// read of at most size bytes and at most one write, so that datagrams stay apart.
 func NewBuffer(dst io.Writer, src io.Reader, size int, filters ...Filter) Copier {
-	took("buffer")
+	created("buffer")
 	return &bufferCopier{dst: dst, src: src, filters: filters, buf: make([]byte, size)}
 }
 
-func (w *bufferCopier) Copy(max int) (int, error) {
-	n, err := w.src.Read(w.buf[:min(max, len(w.buf))])
+// Copy copies the bytes of one read.
+func (c *bufferCopier) Copy(max int) (int, error) {
+	n, err := c.src.Read(c.buf[:min(max, len(c.buf))])
 	if n > 0 {
-		b := w.buf[:n]
-		for _, f := range w.filters {
+		b := c.buf[:n]
+		for _, f := range c.filters {
 			b = f(b)
 		}
 		if len(b) > 0 {
-			w.writing.Store(true)
-			_, err := w.dst.Write(b)
-			w.writing.Store(false)
+			c.writing.Store(true)
+			_, err := c.dst.Write(b)
+			c.writing.Store(false)
 			if err != nil {
 				return n, &fdio.CopyError{Reading: false, Err: err}
 			}
@@ -47,6 +47,6 @@ func (w *bufferCopier) Copy(max int) (int, error) {
 	return n, err
 }
 
-func (w *bufferCopier) Blocked() bool { return w.writing.Load() }
+func (c *bufferCopier) Blocked() bool { return c.writing.Load() }
 
-func (w *bufferCopier) Close() {}
+func (c *bufferCopier) Close() {}

@@ -1,6 +1,6 @@
-// Package copier moves bytes between two ends in the fastest way that was
-// measured for their kinds: spliced inside the kernel where that wins, else
-// through a buffer.
+// Package copier copies bytes from a source to a destination in the fastest way
+// that was measured for their kinds: inside the kernel where that wins (splice(2),
+// MSG_TRUNC), else through a buffer.
 package copier
 
 import (
@@ -9,28 +9,30 @@ import (
 	"purr/internal/fdio"
 )
 
-// A Copier moves bytes from a source to a destination. One goroutine uses it.
+// A Copier copies bytes from a source to a destination. It is for one goroutine,
+// except for Blocked.
 type Copier interface {
-	// Copy waits for bytes, passes on at most max of them and returns the number
+	// Copy waits for bytes, writes at most max of them and returns the number
 	// taken from the source. The error is io.EOF at the end of the source, else a
-	// *fdio.CopyError, a LimitError inside one or a filter's own. Bytes that were
-	// taken are never kept back for a later call.
+	// *fdio.CopyError, which may wrap a LimitError. Bytes that were taken are never
+	// kept back for a later call.
 	Copy(max int) (int, error)
 	// Blocked reports whether the destination does not take bytes that the source
-	// has given or is known to have. Any goroutine may call it.
+	// has. Any goroutine may call it.
 	Blocked() bool
-	// Close frees what the copier holds. Both ends stay open.
+	// Close frees the copier's buffers and descriptors. Both ends stay open.
 	Close()
 }
 
-// A Filter changes bytes on their way and returns the result, which may be b
-// itself and is valid until the next call. It sees the bytes of one direction of
-// one connection, in order, cut anywhere.
+// A Filter returns changed bytes, which may be b itself and are valid until the
+// next call. It gets the bytes of one direction of one connection in order, cut
+// anywhere.
 type Filter func(b []byte) []byte
 
-// New returns the fastest copier from src to dst. Only a concrete *fdio.File,
-// *net.TCPConn or *net.UnixConn (as dst also inside a *rate.Writer) can be copied
-// inside the kernel, and only without filters; any other pair takes a buffer.
+// New returns the fastest copier from src to dst. The caller closes it. Only a
+// concrete *fdio.File, *net.TCPConn or *net.UnixConn (as dst also inside a
+// *rate.Writer) can be copied inside the kernel, and only without filters; any
+// other pair takes a buffer.
 func New(dst io.Writer, src io.Reader, filters ...Filter) Copier {
 	if len(filters) == 0 {
 		if c := kernelCopier(dst, src); c != nil {
@@ -40,14 +42,14 @@ func New(dst io.Writer, src io.Reader, filters ...Filter) Copier {
 	return NewBuffer(dst, src, bufferSize(dst, src, filters), filters...)
 }
 
-// MaxSlice is the most that one Copy takes when nothing else limits it, in
-// bytes. Callers count and keep time between two slices, so a slice must not last
-// long on a slow link either.
+// MaxSlice is the most that one Copy should take, in bytes. Callers count bytes
+// and check timeouts between two slices, so a slice must not last long on a slow
+// link either.
 const MaxSlice = 1 << 20
 
-// Run calls Copy(max) until the source ends (nil) or an error comes. moved is
-// called after each slice with its size; an error of moved ends the copying and
-// is returned.
+// Run calls Copy(max) until the source ends, which is nil, or an error. moved is
+// called after each slice with its size; its error ends the copying and is
+// returned.
 func Run(c Copier, max int, moved func(int) error) error {
 	for {
 		n, err := c.Copy(max)
@@ -65,8 +67,8 @@ func Run(c Copier, max int, moved func(int) error) error {
 	}
 }
 
-// bufferSize is the size that measured fastest (see bench/): large enough to
-// make system calls rare, small enough to stay in the processor's cache.
+// bufferSize returns the size that measured fastest (see bench/): large enough for
+// few system calls, small enough for the processor's cache.
 func bufferSize(dst io.Writer, src io.Reader, filters []Filter) int {
 	in, fromFile := src.(fdio.Source)
 	out, toFile := dst.(*fdio.File)
@@ -79,11 +81,13 @@ func bufferSize(dst io.Writer, src io.Reader, filters []Filter) int {
 	return 64 << 10
 }
 
-// TestHook, if set, is called with the kind of each copier that is made. Tests
-// prove by it that a fast kind was not silently left.
+// TestHook, if set, is called with the kind of each new copier: "splice", "splice
+// to file", "discard", "buffer" or "digest". Tests check by it that a pair is still
+// copied inside the kernel.
 var TestHook func(kind string)
 
-func took(name string) {
+// created calls the TestHook.
+func created(name string) {
 	if TestHook != nil {
 		TestHook(name)
 	}

@@ -8,20 +8,20 @@ import (
 	"testing"
 )
 
-// A TestRecvFileShortened that somebody else shortens while it is being received is noticed.
-func TestRecvFileShortened(t *testing.T) {
+// A file that another process shortens during the copy is noticed.
+func TestShortened(t *testing.T) {
 	t.Parallel()
 	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	w := newBehind(NewBuffer(io.Discard, strings.NewReader("hello"), 64), f, -1) // which stores nothing
-	if _, err := w.Copy(MaxSlice); err != nil && !strings.Contains(err.Error(), "EOF") {
+	c := newBehind(NewBuffer(io.Discard, strings.NewReader("hello"), 64), f, -1) // which stores nothing
+	if _, err := c.Copy(MaxSlice); err != nil && !strings.Contains(err.Error(), "EOF") {
 		t.Error(err)
 	}
-	w.Close()
-	if w.Err == nil || w.SHA256 != nil {
-		t.Errorf("sum %x, error %v", w.SHA256, w.Err)
+	c.Close()
+	if c.Err == nil || c.SHA256 != nil {
+		t.Errorf("sum %x, error %v", c.SHA256, c.Err)
 	}
 }

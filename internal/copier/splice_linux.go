@@ -16,7 +16,7 @@ import (
 )
 
 // kernelCopier returns a copier that keeps the bytes inside the kernel, or nil if
-// there is none for this pair that beats a buffer.
+// a buffer is faster for the pair.
 func kernelCopier(dst io.Writer, src io.Reader) Copier {
 	if conn, ok := sock.RawStream(src); ok {
 		switch out, _ := dst.(*fdio.File); {
@@ -45,8 +45,8 @@ func kernelCopier(dst io.Writer, src io.Reader) Copier {
 	return nil
 }
 
-// splice moves up to max bytes between two descriptors, one of which is a
-// pipe, without waiting: EAGAIN if either end is not ready.
+// splice moves up to max bytes between two descriptors, one of which is a pipe. It
+// does not wait: EAGAIN if either end is not ready.
 func splice(out, in, max int) (int, error) {
 	for {
 		n, err := unix.Splice(in, nil, out, nil, max, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
@@ -56,18 +56,17 @@ func splice(out, in, max int) (int, error) {
 	}
 }
 
-// A spliceOut moves bytes from a socket straight into the pipe that stdout is.
+// A spliceOut moves bytes from a socket into a pipe.
 //
-// EAGAIN does not say which end was not ready, so both are waited for in turn:
-// the socket in Go's poller, by returning false from the callback, and the
-// pipe in poll(2), outside the callback, because a callback that blocks keeps
-// Close from finishing. io.Copy would spin on a full pipe instead
-// (golang/go#75304).
+// EAGAIN may mean either end, so both are waited for in turn: the socket in Go's
+// poller, by returning false from the callback, and the pipe in poll(2), outside
+// the callback, because a callback that blocks keeps Close from finishing. io.Copy
+// would spin on a full pipe instead (golang/go#75304).
 //
-// splice does not pass a byte that the peer sent as urgent: it stops there with
-// EAGAIN, or as if the peer had finished. A plain read goes on, and it also is
-// what tells the end. RFC 6093 asks nobody to send such bytes, but some do.
-// EPIPE comes whether or not there is anything to move; a plain read tells.
+// splice does not pass an urgent byte (RFC 6093): it stops there with EAGAIN, or as
+// if the peer had finished. A plain read goes on past it and finds the real end.
+// EPIPE is returned whether or not there is anything to move; a plain read finds
+// out.
 type spliceOut struct {
 	conn    syscall.RawConn
 	out     *fdio.File
@@ -76,33 +75,36 @@ type spliceOut struct {
 }
 
 func newSpliceOut(conn syscall.RawConn, out *fdio.File) Copier {
-	took("splice")
+	created("splice")
 	return &spliceOut{conn: conn, out: out, plain: &plainCopy{conn: conn, out: out}}
 }
 
-func (w *spliceOut) Copy(max int) (n int, err error) {
+func (c *spliceOut) Copy(max int) (n int, err error) {
 	for {
 		full, stuck := false, false
-		readErr := w.conn.Read(func(fd uintptr) bool {
-			n, err = splice(w.out.FD(), int(fd), max)
+		readErr := c.conn.Read(func(fd uintptr) bool {
+			n, err = splice(c.out.FD(), int(fd), max)
 			if err != unix.EAGAIN {
 				return true
 			}
-			// Something to read means that it is the pipe which is full; if
-			// that has room too, splice is stuck.
+			// If there is something to read, the pipe is full; if that has room
+			// too, splice is stuck.
 			full = sys.Readable(int(fd))
-			stuck = full && sys.Writable(w.out.FD())
+			if full && sys.Writable(c.out.FD()) { // both only now, or stuck
+				n, err = splice(c.out.FD(), int(fd), max)
+				stuck = err == unix.EAGAIN
+			}
 			return full
 		})
 		switch {
 		case readErr != nil:
 			return 0, &fdio.CopyError{Reading: true, Err: readErr}
 		case stuck && err == unix.EAGAIN, n == 0 && err == nil, err == unix.EPIPE:
-			return w.plain.Copy(max)
+			return c.plain.Copy(max)
 		case full && err == unix.EAGAIN:
-			w.waiting.Store(true)
-			err := w.out.WaitWritable()
-			w.waiting.Store(false)
+			c.waiting.Store(true)
+			err := c.out.WaitWritable()
+			c.waiting.Store(false)
 			if err != nil {
 				return 0, &fdio.CopyError{Reading: false, Err: err}
 			}
@@ -114,10 +116,10 @@ func (w *spliceOut) Copy(max int) (n int, err error) {
 	}
 }
 
-func (w *spliceOut) Blocked() bool { return w.waiting.Load() || w.plain.writing.Load() }
-func (w *spliceOut) Close()        {}
+func (c *spliceOut) Blocked() bool { return c.waiting.Load() || c.plain.writing.Load() }
+func (c *spliceOut) Close()        {}
 
-// A plainCopy takes a socket past what splice cannot: it reads and writes.
+// A plainCopy reads and writes, where splice is stuck.
 type plainCopy struct {
 	conn    syscall.RawConn
 	out     *fdio.File
@@ -125,7 +127,7 @@ type plainCopy struct {
 	writing atomic.Bool
 }
 
-// Copy passes on what one read gives; io.EOF when the peer has finished.
+// Copy copies the bytes of one read; io.EOF when the peer has finished.
 func (p *plainCopy) Copy(max int) (n int, err error) {
 	if p.buf == nil {
 		p.buf = make([]byte, 64<<10)
@@ -154,41 +156,43 @@ func (p *plainCopy) write(b []byte) error {
 	return nil
 }
 
-// A spliceIn moves bytes from the pipe that stdin is straight into a socket.
+// A spliceIn moves bytes from a pipe into a socket.
 type spliceIn struct {
-	conn  syscall.RawConn
-	in    *fdio.File
-	admit func(n int) error // waits until n bytes may be sent; nil: no limit
-	paid  int               // bytes that were admitted and not yet moved
+	conn     syscall.RawConn
+	in       *fdio.File
+	admit    func(n int) error // waits until n bytes may be sent; nil: no limit
+	admitted int               // bytes that were admitted and not yet moved
+	waiting  atomic.Bool       // for the socket
 }
 
 func newSpliceIn(conn syscall.RawConn, in *fdio.File, admit func(int) error) *spliceIn {
-	took("splice")
+	created("splice")
 	return &spliceIn{conn: conn, in: in, admit: admit}
 }
 
-func (w *spliceIn) Copy(max int) (n int, err error) {
+func (c *spliceIn) Copy(max int) (n int, err error) {
 	for {
-		if err := w.in.WaitReadable(); err != nil {
+		if err := c.in.WaitReadable(); err != nil {
 			return 0, &fdio.CopyError{Reading: true, Err: err}
 		}
-		w.in.MarkUsed()
-		if w.admit != nil {
-			if max, err = w.admitted(max); err != nil {
+		c.in.MarkUsed()
+		if c.admit != nil {
+			if max, err = c.awaitAdmission(max); err != nil {
 				return 0, &fdio.CopyError{Reading: false, Err: err}
 			}
 		}
 		empty := false
-		writeErr := w.conn.Write(func(fd uintptr) bool {
-			n, err = splice(int(fd), w.in.FD(), max)
+		writeErr := c.conn.Write(func(fd uintptr) bool {
+			n, err = splice(int(fd), c.in.FD(), max)
 			if err != unix.EAGAIN {
 				return true
 			}
-			// The socket is full, unless another process reads our stdin too
-			// and was faster.
-			empty = !w.in.Ready()
+			// The socket is full, unless another process has read from the pipe.
+			empty = !c.in.Ready()
+			c.waiting.Store(!empty)
 			return empty
 		})
+		c.waiting.Store(false)
 		switch {
 		case writeErr != nil:
 			return 0, &fdio.CopyError{Reading: false, Err: writeErr}
@@ -199,58 +203,56 @@ func (w *spliceIn) Copy(max int) (n int, err error) {
 		case n == 0:
 			return 0, io.EOF
 		}
-		w.paid -= n
+		c.admitted -= n
 		return n, nil
 	}
 }
 
-// admitted returns how many of the bytes in the pipe may be moved now, once it
-// is their time: at most max. If there are none it returns 1, which is enough to
-// find the end.
-func (w *spliceIn) admitted(max int) (int, error) {
-	here, err := unix.IoctlGetInt(w.in.FD(), unix.TIOCINQ)
+// awaitAdmission waits until some bytes of the pipe may be sent and returns their
+// number, at most max. If the pipe is empty it returns 1, enough to find the end.
+func (c *spliceIn) awaitAdmission(max int) (int, error) {
+	here, err := unix.IoctlGetInt(c.in.FD(), unix.TIOCINQ)
 	if err != nil || here == 0 {
 		return 1, nil
 	}
 	n := min(here, max)
-	if n > w.paid {
-		if err := w.admit(n - w.paid); err != nil {
+	if n > c.admitted {
+		if err := c.admit(n - c.admitted); err != nil {
 			return 0, err
 		}
-		w.paid = n
+		c.admitted = n
 	}
 	return n, nil
 }
 
-// Blocked is false: bytes the socket does not take are unacknowledged ones.
-func (w *spliceIn) Blocked() bool { return false }
-func (w *spliceIn) Close()        {}
+func (c *spliceIn) Blocked() bool { return c.waiting.Load() }
+func (c *spliceIn) Close()        {}
 
-// A spliceFile moves bytes from a socket into a regular file, through a pipe
-// of its own: splice needs one at one end.
+// A spliceFile moves bytes from a socket into a regular file, through a pipe of its
+// own, because splice needs one at one end.
 type spliceFile struct {
 	conn  syscall.RawConn
 	plain *plainCopy
-	r, w  int
+	pipe  [2]int // its reading and writing end
 }
 
-// newSpliceFile returns nil if there is no descriptor left for the pipe.
+// newSpliceFile returns nil if the process is out of descriptors for the pipe.
 func newSpliceFile(conn syscall.RawConn, out *fdio.File) Copier {
 	var ends [2]int
 	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return nil
 	}
-	took("splice to file")
+	created("splice to file")
 	fdio.EnlargePipe(ends[1])
-	return &spliceFile{conn, &plainCopy{conn: conn, out: out}, ends[0], ends[1]}
+	return &spliceFile{conn, &plainCopy{conn: conn, out: out}, ends}
 }
 
-// Copy keeps the pipe empty between calls, so EAGAIN from the socket's side
-// means that there is nothing to read yet, or that splice is stuck.
-func (w *spliceFile) Copy(max int) (n int, err error) {
+// Copy leaves the pipe empty, so EAGAIN of the socket means that there is nothing to
+// read yet, or that splice is stuck.
+func (c *spliceFile) Copy(max int) (n int, err error) {
 	stuck := false
-	readErr := w.conn.Read(func(fd uintptr) bool {
-		n, err = splice(w.w, int(fd), max)
+	readErr := c.conn.Read(func(fd uintptr) bool {
+		n, err = splice(c.pipe[1], int(fd), max)
 		stuck = err == unix.EAGAIN && sys.Readable(int(fd))
 		return err != unix.EAGAIN || stuck
 	})
@@ -258,17 +260,17 @@ func (w *spliceFile) Copy(max int) (n int, err error) {
 	case readErr != nil:
 		return 0, &fdio.CopyError{Reading: true, Err: readErr}
 	case stuck, n == 0 && err == nil:
-		return w.plain.Copy(max)
+		return c.plain.Copy(max)
 	case err != nil:
 		return 0, &fdio.CopyError{Reading: true, Err: os.NewSyscallError("splice", err)}
 	}
 	for left := n; left > 0; {
-		m, err := unix.Splice(w.r, nil, w.plain.out.FD(), nil, left, unix.SPLICE_F_MOVE)
+		m, err := unix.Splice(c.pipe[0], nil, c.plain.out.FD(), nil, left, unix.SPLICE_F_MOVE)
 		switch {
 		case err == unix.EINTR:
 			continue
 		case err == unix.EINVAL: // a file system without splice, such as /proc
-			return n, w.unsplice(left)
+			return n, c.unsplice(left)
 		case err != nil:
 			return n - left, &fdio.CopyError{Reading: false, Err: os.NewSyscallError("splice", err)}
 		}
@@ -277,11 +279,11 @@ func (w *spliceFile) Copy(max int) (n int, err error) {
 	return n, nil
 }
 
-// unsplice writes to the file what is left in the pipe.
-func (w *spliceFile) unsplice(left int) error {
+// unsplice writes the bytes that are left in the pipe to the file.
+func (c *spliceFile) unsplice(left int) error {
 	b := make([]byte, left)
 	for got := 0; got < left; {
-		m, err := unix.Read(w.r, b[got:])
+		m, err := unix.Read(c.pipe[0], b[got:])
 		if err == unix.EINTR {
 			continue
 		}
@@ -290,33 +292,32 @@ func (w *spliceFile) unsplice(left int) error {
 		}
 		got += m
 	}
-	return w.plain.write(b)
+	return c.plain.write(b)
 }
 
-// Blocked is false: a file takes what it is given, or fails.
-func (w *spliceFile) Blocked() bool { return false }
+// Blocked returns false: a file takes all bytes, or fails.
+func (c *spliceFile) Blocked() bool { return false }
 
-func (w *spliceFile) Close() {
-	_ = unix.Close(w.r)
-	_ = unix.Close(w.w)
+func (c *spliceFile) Close() {
+	_ = unix.Close(c.pipe[0])
+	_ = unix.Close(c.pipe[1])
 }
 
-// A discard drops what a TCP socket receives when stdout is /dev/null. With
-// MSG_TRUNC the kernel does not even copy it (tcp(7)).
+// A discard drops the bytes of a TCP socket. With MSG_TRUNC the kernel does not copy
+// them (tcp(7)).
 type discard struct{ conn syscall.RawConn }
 
-// newDiscard returns nil for a Unix socket, whose MSG_TRUNC means something
-// else.
+// newDiscard returns nil for a Unix socket, where MSG_TRUNC has another meaning.
 func newDiscard(conn syscall.RawConn, src io.Reader) Copier {
 	if _, tcp := src.(*net.TCPConn); !tcp {
 		return nil
 	}
-	took("discard")
+	created("discard")
 	return &discard{conn}
 }
 
-func (w *discard) Copy(max int) (n int, err error) {
-	readErr := w.conn.Read(func(fd uintptr) bool {
+func (c *discard) Copy(max int) (n int, err error) {
+	readErr := c.conn.Read(func(fd uintptr) bool {
 		n, err = truncate(int(fd), max)
 		return err != unix.EAGAIN
 	})
@@ -331,11 +332,11 @@ func (w *discard) Copy(max int) (n int, err error) {
 	return n, nil
 }
 
-func (w *discard) Blocked() bool { return false }
-func (w *discard) Close()        {}
+func (c *discard) Blocked() bool { return false }
+func (c *discard) Close()        {}
 
-// truncate takes up to max bytes from a TCP socket without copying them. The
-// kernel does not touch the buffer, so none is given.
+// truncate takes up to max bytes from a TCP socket without copying them. The kernel
+// does not touch the buffer, so it is nil.
 func truncate(fd, max int) (int, error) {
 	for {
 		n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(fd), 0, uintptr(max), unix.MSG_TRUNC|unix.MSG_DONTWAIT, 0, 0)

@@ -6,5 +6,5 @@ import (
 	"io"
 )
 
-// kernelCopier is always nil here: only Linux splices.
+// kernelCopier returns nil: only Linux has splice(2).
 func kernelCopier(io.Writer, io.Reader) Copier { return nil }
