@@ -157,7 +157,7 @@ func (p *peer) hearOut() {
 	}()
 }
 
-const large = offer.SmallFile + 100_000
+const large = maxBlock + 100_000
 
 // offerOf is the offer of a large file.
 func offerOf(id int64, path string, content string) *message {

@@ -3,72 +3,90 @@ package push
 import (
 	"bufio"
 	"io"
+
+	"purr/internal/store"
 )
 
-// A pipe hands the blocks of one file from the reader of a stream to what stores
-// the file: they go from the socket into the buffers that Read is given.
+// A pipe hands the blocks of one file from the reader of a stream to the store:
+// they go from the socket to where they are hashed and written.
 type pipe struct {
-	buffers chan []byte   // to be filled, from Read
-	filled  chan int      // how much of the last one was
-	ended   chan struct{} // closed when no more comes, with err
-	err     error         // io.EOF after the last byte
-	gone    chan struct{} // closed when nothing reads any more
-
-	buf []byte // the reader's: taken from buffers, and not filled yet
+	ready  chan struct{} // closed when the store takes blocks
+	blocks *store.Blocks // after ready; the reader's until ended, failed or gone
+	failed chan struct{} // closed when the store takes no more
+	ended  chan struct{} // closed when no more comes, with err
+	err    error         // io.EOF after the last byte
+	gone   chan struct{} // closed when nothing is stored any more
 }
 
 func newPipe() *pipe {
-	return &pipe{buffers: make(chan []byte), filled: make(chan int), ended: make(chan struct{}), gone: make(chan struct{})}
+	return &pipe{ready: make(chan struct{}), failed: make(chan struct{}), ended: make(chan struct{}), gone: make(chan struct{})}
 }
 
-// Read implements io.Reader for what stores the file.
-func (p *pipe) Read(b []byte) (int, error) {
+// receive lets the reader fill blocks, and returns after the last byte, or with
+// the reason why there is none; an *store.Error where the store has failed.
+func (p *pipe) receive(b *store.Blocks) error {
+	p.blocks = b
+	close(p.ready)
 	select {
-	case p.buffers <- b:
-		if n := <-p.filled; n > 0 {
-			return n, nil
-		}
-		return 0, io.ErrUnexpectedEOF // end tells what it is; there is no read after it
 	case <-p.ended:
-		return 0, p.err
+	case <-p.failed:
 	}
+	if err := b.Close(); err != nil {
+		return err
+	}
+	if p.err == io.EOF {
+		return nil
+	}
+	return p.err
 }
 
 // close makes fill drop what else comes.
 func (p *pipe) close() { close(p.gone) }
 
-// fill passes on the next n bytes of in. It waits while what stores the file is
-// slow, and drops the bytes if it has given up. The error is that of in.
+// fill passes on the next n bytes of in. It waits while the store is slow, and
+// drops the bytes if it has given up. The error is that of in.
 func (p *pipe) fill(in *bufio.Reader, n int, moved func(int)) error {
+	select {
+	case <-p.ready:
+	case <-p.gone:
+		_, err := in.Discard(n)
+		return err
+	}
 	for n > 0 {
-		select {
-		case b := <-p.buffers:
-			got, err := io.ReadFull(in, b[:min(n, len(b))])
-			if got > 0 {
-				moved(got)
+		var room []byte
+		if !closed(p.failed) {
+			if room = p.blocks.Next(); room == nil {
+				close(p.failed)
 			}
-			if err != nil {
-				p.end(err)
-			}
-			p.filled <- got
-			if err != nil {
-				return err
-			}
-			n -= got
-		case <-p.gone:
+		}
+		if room == nil {
 			_, err := in.Discard(n)
 			return err
 		}
+		got, err := io.ReadFull(in, room[:min(n, len(room))])
+		p.blocks.Filled(got)
+		moved(got)
+		if err != nil {
+			return err
+		}
+		n -= got
 	}
 	return nil
 }
 
-// end tells what stores the file that nothing more comes: io.EOF, or why not.
-// Calls after the first do nothing.
-func (p *pipe) end(err error) {
+func closed(c chan struct{}) bool {
 	select {
-	case <-p.ended:
+	case <-c:
+		return true
 	default:
+		return false
+	}
+}
+
+// end tells the store that nothing more comes: io.EOF, or why not. Calls after
+// the first do nothing.
+func (p *pipe) end(err error) {
+	if !closed(p.ended) {
 		p.err = err
 		close(p.ended)
 	}

@@ -220,7 +220,7 @@ func (r *receiving) take(st *stream, u *upload) (s *store.Stored, offset int64, 
 		if f.Offset > 0 {
 			r.o.Events.Resuming(u.path, f.Offset, f.Size)
 		}
-		err = up.Receive(u, func(int) {})
+		err = u.receive(up.Blocks())
 	}
 	if err != nil {
 		return nil, 0, r.broken(u, up, err)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"purr/internal/digest"
 	"purr/internal/relpath"
 )
 
@@ -48,7 +49,7 @@ import (
 // maxContent bytes, may be under way.
 const (
 	maxLine  = 64 << 10
-	maxBlock = 256 << 10
+	maxBlock = digest.BlockSize - blockRoom // half of it takes 4 % more time
 
 	maxLarge   = 4
 	maxSmall   = 256

@@ -85,29 +85,89 @@ func (u *Upload) receiveSmall(src io.Reader, moved func(n int)) error {
 	return errNotSmall
 }
 
-// receiveLarge reads, writes and hashes in three goroutines. It fills a block
-// before passing it on, so small reads from src do not cost more.
+// receiveLarge receives a file of any size in blocks.
 func (u *Upload) receiveLarge(src io.Reader, moved func(n int)) (err error) {
-	d := digest.New(u.hash)
-	defer d.Sum()
-	w := u.newBlockWriter(d)
-	for err == nil && !w.failed.Load() {
-		block, n := d.Block(), 0
-		for n < len(block) && err == nil && !w.failed.Load() {
-			var got int
-			if got, err = src.Read(block[n:]); got > 0 {
-				moved(got)
-				n += got
-			}
+	b := u.Blocks()
+	for err == nil {
+		room := b.Next()
+		if room == nil {
+			break
 		}
-		w.full <- block[:n]
+		var n int
+		n, err = src.Read(room)
+		moved(n)
+		b.Filled(n)
 	}
-	if writeErr := w.close(); writeErr != nil {
+	if writeErr := b.close(); writeErr != nil {
 		return writeErr
 	}
 	if err == io.EOF {
 		return nil
 	}
+	return err
+}
+
+// Blocks is Receive for a caller that reads the content itself: it fills blocks,
+// which are written and hashed by two other goroutines. The caller calls Close,
+// and then Commit, Suspend or Abort of the Upload. One goroutine at a time uses
+// it.
+type Blocks struct {
+	u      *Upload
+	hasher *digest.Hasher
+	writer *blockWriter
+	block  []byte // nil: none is being filled
+	n      int    // bytes of block that are filled
+}
+
+// Blocks begins to receive.
+func (u *Upload) Blocks() *Blocks {
+	d := digest.New(u.hash)
+	return &Blocks{u: u, hasher: d, writer: u.newBlockWriter(d)}
+}
+
+// Next returns where the next bytes of the content belong. It waits while the
+// disk is slow. It returns nil once the content cannot be stored: Close returns
+// why.
+func (b *Blocks) Next() []byte {
+	if b.writer.failed.Load() {
+		return nil
+	}
+	if b.block == nil {
+		b.block, b.n = b.hasher.Block(), 0
+	}
+	return b.block[b.n:]
+}
+
+// Filled takes over the first n bytes of what Next has returned. A block is
+// written when it is full, so small reads do not cost more.
+func (b *Blocks) Filled(n int) {
+	if b.n += n; b.n == len(b.block) {
+		b.flush()
+	}
+}
+
+func (b *Blocks) flush() {
+	b.writer.full <- b.block[:b.n]
+	b.block = nil
+}
+
+// Close waits until everything is written and hashed. An *Error means that the
+// content cannot be stored or exceeds its announced size, and that the Upload has
+// been aborted.
+func (b *Blocks) Close() error {
+	err := b.close()
+	if _, ok := err.(*Error); ok {
+		b.u.Abort()
+	}
+	return err
+}
+
+func (b *Blocks) close() error {
+	if b.block != nil {
+		b.flush()
+	}
+	err := b.writer.close()
+	b.hasher.Sum()
 	return err
 }
 
