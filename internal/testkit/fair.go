@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// A holdup is a time during which this process did not get a processor.
+// A holdup is a time during which this process, or with too few processors for
+// all threads a process that it has started, did not get a processor.
 type holdup struct {
 	end  time.Time
 	took time.Duration
@@ -20,15 +21,24 @@ var holdups struct {
 	all []holdup
 }
 
-// WatchHoldups notices them until the process ends.
+// WatchHoldups records them until the process ends. While n threads want one of
+// fewer processors, each gets its share of the time and loses the rest.
 func WatchHoldups() {
 	const tick = 5 * time.Millisecond
+	processors := runtime.NumCPU()
 	for last := time.Now(); ; {
 		time.Sleep(tick)
 		now := time.Now()
+		var lost time.Duration
+		if n := runnable(); n > processors {
+			lost = now.Sub(last) * time.Duration(n-processors) / time.Duration(n)
+		}
 		if late := now.Sub(last) - tick; late > 3*tick {
+			lost = max(lost, late)
+		}
+		if lost > 0 {
 			holdups.Lock()
-			holdups.all = append(holdups.all, holdup{now, late})
+			holdups.all = append(holdups.all, holdup{now, lost})
 			holdups.Unlock()
 		}
 		last = now
