@@ -285,7 +285,7 @@ func TestLinkLocal(t *testing.T) {
 	t.Parallel()
 	rootOnly(t)
 	testkit.Program(t, "ip", "iproute2")
-	script := `ip link set lo up && ip addr add fe80::17/64 dev lo || exit 77
+	script := `ip link set lo up && ip addr add fe80::17/64 dev lo nodad || exit 77
 		{ echo answer | purr -v -n -l "fe80::17%lo" 7777 >got & } && i=0
 		while ! grep -q ":1E61 .* 0A " /proc/net/tcp6 && [ $i -lt 500 ]; do i=$((i+1)); sleep 0.01; done
 		echo question | purr -v -n "fe80::17%lo" 7777 || exit 1
