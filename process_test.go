@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -407,12 +408,20 @@ func acceptTest(t testing.TB, ln *net.TCPListener) *net.TCPConn {
 
 // The ports that freePort hands out lie below those that systems choose from for
 // ":0" and for clients, so that nobody else takes one before it is bound.
-const firstPort, lastPort = 10000, 32000
+const firstPort, lastPort, portsOfOne = 10000, 32000, 1000
 
-// nextPort begins somewhere else in each process.
+// ownPorts is the first of the ports that this process hands out. It is bound
+// until the process ends, so that another suite takes other ports.
+var ownPorts = sync.OnceValues(func() (int, error) {
+	for port := firstPort; port < lastPort; port += portsOfOne {
+		if _, err := bindEverywhere(syscall.SOCK_STREAM, port); err == nil {
+			return port, nil
+		}
+	}
+	return 0, errors.New("too many suites run on this machine")
+})
+
 var nextPort atomic.Uint32
-
-func init() { nextPort.Store(uint32(os.Getpid()) * 97) }
 
 // freePort is a port that nobody is bound to, on any address.
 func freePort(t testing.TB, proto string) string {
@@ -425,8 +434,12 @@ func freePort(t testing.TB, proto string) string {
 	// program, and would keep the port bound for that long.
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
-	for range lastPort - firstPort {
-		port := firstPort + int(nextPort.Add(1)%(lastPort-firstPort))
+	first, err := ownPorts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range portsOfOne {
+		port := first + 1 + int(nextPort.Add(1)%(portsOfOne-1))
 		if fd, err := bindEverywhere(kind, port); err == nil {
 			_ = syscall.Close(fd)
 			return fmt.Sprint(port)
