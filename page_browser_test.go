@@ -31,10 +31,6 @@ type browser struct {
 	client  *http.Client
 }
 
-// Each browser is a dozen of processes: two at a time leave the other tests
-// something of the machine.
-var browsers = make(chan struct{}, 2)
-
 var driverPort = regexp.MustCompile(`started successfully on port (\d+)`)
 
 // startBrowser starts chromium, and skips the test if there is none.
@@ -47,8 +43,6 @@ func startBrowser(t *testing.T, machine string) *browser {
 			testkit.Missing(t, program+" (Debian packages chromium, chromium-driver)")
 		}
 	}
-	browsers <- struct{}{}
-	t.Cleanup(func() { <-browsers })
 	home := testkit.SocketDir(t) // removed even if chromium has left something in it at the last moment
 	driver := start(t, opts{env: []string{"HOME=" + home, "XDG_CONFIG_HOME=" + home, "XDG_CACHE_HOME=" + home, "TMPDIR=" + home}}, "chromedriver", "--port=0")
 	m := driver.out.Wait(driverPort)
@@ -275,7 +269,19 @@ func (b *browser) looksGood(name string) {
 	}
 }
 
-// in is the same browser for a part of a test.
+// in is the same browser with a new window, for a part of a test.
 func (b *browser) in(t testing.TB) *browser {
-	return &browser{t: t, session: b.session, client: b.client}
+	t.Helper()
+	b = &browser{t: t, session: b.session, client: b.client}
+	var old string
+	b.into(&old, "GET", "/window", nil)
+	var opened struct{ Handle string }
+	b.into(&opened, "POST", "/window/new", map[string]any{"type": "tab"})
+	b.into(nil, "POST", "/window", map[string]any{"handle": opened.Handle})
+	t.Cleanup(func() {
+		b.into(nil, "DELETE", "/window", nil)
+		b.into(nil, "POST", "/window", map[string]any{"handle": old})
+	})
+	b.messages()
+	return b
 }

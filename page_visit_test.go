@@ -76,10 +76,31 @@ func sha256Of(content string) string {
 	return fmt.Sprintf("%x", sha256.Sum256([]byte(content)))
 }
 
-// Choose files, see them stored with their digests, or why not.
-func TestBrowserUploads(t *testing.T) {
+// A browser is a dozen of processes: one for all, a window at a time, leaves the
+// other tests something of the machine.
+func TestBrowser(t *testing.T) {
 	t.Parallel()
 	b := startBrowser(t, machine)
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *browser)
+	}{
+		{"uploads", browserUploads},
+		{"upload ends", browserUploadEnds},
+		{"without script", browserWithoutScript},
+		{"keyboard", browserKeyboard},
+		{"drop", browserDrop},
+		{"hostile page", browserHostilePage},
+		{"downloads", browserDownloads},
+		{"one shot", browserOneShot},
+		{"refused early", browserRefusedEarly},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, b.in(t)) })
+	}
+}
+
+// Choose files, see them stored with their digests, or why not.
+func browserUploads(t *testing.T, b *browser) {
 	for _, host := range []string{"127.0.0.1", machine} {
 		t.Run(host, func(t *testing.T) {
 			r := startReceiver(t, "-k")
@@ -156,9 +177,7 @@ func receivePage(t testing.TB, host string) (page, policy string) {
 
 // What is under way is shown, can be cancelled and tried again; and a receiver
 // that is gone is said to be gone.
-func TestBrowserUploadEnds(t *testing.T) {
-	t.Parallel()
-	b := startBrowser(t, machine)
+func browserUploadEnds(t *testing.T, b *browser) {
 	type arrival struct {
 		what    string        // the path, and "?1" if more files are to come
 		release chan struct{} // closed: the rest of the body is read, and something else is stored
@@ -229,9 +248,7 @@ func TestBrowserUploadEnds(t *testing.T) {
 }
 
 // The form works in a browser that runs no script, also on a local network.
-func TestBrowserWithoutScript(t *testing.T) {
-	t.Parallel()
-	b := startBrowser(t, machine)
+func browserWithoutScript(t *testing.T, b *browser) {
 	b.command("Emulation.setScriptExecutionDisabled", map[string]any{"value": true})
 	for _, host := range []string{"127.0.0.1", machine} {
 		r := startReceiver(t, "-k")
@@ -248,9 +265,7 @@ func TestBrowserWithoutScript(t *testing.T) {
 }
 
 // The keyboard reaches the file chooser first, and one can see it.
-func TestBrowserKeyboard(t *testing.T) {
-	t.Parallel()
-	b := startBrowser(t, machine)
+func browserKeyboard(t *testing.T, b *browser) {
 	r := startReceiver(t, "-k")
 	b.open(r.at("127.0.0.1"))
 	b.into(nil, "POST", "/actions", map[string]any{"actions": []any{map[string]any{"type": "key", "id": "keys", "actions": []any{
@@ -264,9 +279,7 @@ func TestBrowserKeyboard(t *testing.T) {
 }
 
 // A folder that is dropped is sent with what is in it.
-func TestBrowserDrop(t *testing.T) {
-	t.Parallel()
-	b := startBrowser(t, machine)
+func browserDrop(t *testing.T, b *browser) {
 	r := startReceiver(t, "-k")
 	dir := filepath.Join(t.TempDir(), "folder")
 	if err := os.MkdirAll(filepath.Join(dir, "sub dir"), 0o755); err != nil {
@@ -291,9 +304,7 @@ func TestBrowserDrop(t *testing.T) {
 }
 
 // A page of somebody else's, open in the same browser, can upload nothing.
-func TestBrowserHostilePage(t *testing.T) {
-	t.Parallel()
-	b := startBrowser(t, machine)
+func browserHostilePage(t *testing.T, b *browser) {
 	r := startReceiver(t, "-k")
 	hostile := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
@@ -341,9 +352,7 @@ func TestBrowserHostilePage(t *testing.T) {
 }
 
 // The page of a sender offers files, and they arrive as they are.
-func TestBrowserDownloads(t *testing.T) {
-	t.Parallel()
-	b := startBrowser(t, machine)
+func browserDownloads(t *testing.T, b *browser) {
 	files := map[string]string{
 		"notes.txt":                        "hello\n",
 		"a?b#c%d.bin":                      testkit.Noise(5 << 20),
@@ -403,9 +412,7 @@ func TestBrowserDownloads(t *testing.T) {
 
 // A receiver without -k stays until all that was chosen has come, and then the
 // page knows that it has gone.
-func TestBrowserOneShot(t *testing.T) {
-	t.Parallel()
-	b := startBrowser(t, machine)
+func browserOneShot(t *testing.T, b *browser) {
 	r := startReceiver(t)
 	b.open(r.at(machine))
 	b.choose("#files", named(t, "one", testkit.Noise(1<<20)), named(t, "two", "2"), named(t, "three", "3"))
@@ -420,9 +427,7 @@ func TestBrowserOneShot(t *testing.T) {
 }
 
 // A large file that is refused before it is read shows why.
-func TestBrowserRefusedEarly(t *testing.T) {
-	t.Parallel()
-	b := startBrowser(t, machine)
+func browserRefusedEarly(t *testing.T, b *browser) {
 	r := startReceiver(t, "-k")
 	if err := os.WriteFile(filepath.Join(r.dir, "large"), []byte("old"), 0o644); err != nil {
 		t.Fatal(err)
