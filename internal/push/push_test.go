@@ -287,6 +287,7 @@ func bothWays(t *testing.T, test func(t *testing.T, listens Role)) {
 func TestTransfer(t *testing.T) {
 	bothWays(t, func(t *testing.T, listens Role) {
 		x := newTransfer(t, listens)
+		x.into = testkit.QuickDir(t)
 		x.sender.o.Streams, x.receiver.o.Streams = new(Streams), new(Streams)
 		content := map[string]string{"d/empty": "", "d/small": "small", "d/edge": testkit.Noise(offer.SmallFile), "d/bad\xff": "no UTF-8"}
 		for i := range 6 {
