@@ -92,56 +92,59 @@ func TestSessionLeavesNothing(t *testing.T) {
 // A conversation can be ended from outside, or by the peer, while stdin has
 // nothing to say and stdout takes nothing; and nothing is left of it.
 func TestSessionEndsWhileStdioStalls(t *testing.T) {
-	for _, args := range []string{"h 80", "--upper h 80", "-l 80", "-lk 80", "--echo -lk 80", "-i 30 h 80", "--quit-word q h 80"} {
-		for _, how := range []string{"stopped", "reset", "closed here"} {
-			if runtime.GOOS != "linux" && how != "stopped" {
-				continue // only splice looks at the connection while stdout stalls
-			}
-			t.Run(args+" "+how, func(t *testing.T) {
-				testkit.NoLeaks(t)
-				in, feed := testkit.StdioPipe(t)
-				drain, out := testkit.StdioPipe(t)
-				p, ctx := testRun(t, in, out, words(args)...)
-				ours, theirs := testkit.TcpPair(t)
-				result := converses(p, ctx, ours)
-				// Until nothing moves any more.
-				chunk := make([]byte, 64<<10)
-				for i := range chunk {
-					chunk[i] = "x\n"[i%2]
+	testkit.NoLeaks(t)
+	t.Run("each", func(t *testing.T) { // it ends with the last of them
+		for _, args := range []string{"h 80", "--upper h 80", "-l 80", "-lk 80", "--echo -lk 80", "-i 30 h 80", "--quit-word q h 80"} {
+			for _, how := range []string{"stopped", "reset", "closed here"} {
+				if runtime.GOOS != "linux" && how != "stopped" {
+					continue // only splice looks at the connection while stdout stalls
 				}
-				for {
-					_ = theirs.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
-					if _, err := theirs.Write(chunk); err != nil {
-						break
+				t.Run(args+" "+how, func(t *testing.T) {
+					t.Parallel()
+					in, feed := testkit.StdioPipe(t)
+					drain, out := testkit.StdioPipe(t)
+					p, ctx := testRun(t, in, out, words(args)...)
+					ours, theirs := testkit.TcpPair(t)
+					result := converses(p, ctx, ours)
+					// Until nothing moves any more.
+					chunk := make([]byte, 64<<10)
+					for i := range chunk {
+						chunk[i] = "x\n"[i%2]
 					}
-				}
-				begun := time.Now()
-				switch how {
-				case "stopped":
-					p.stop(errors.New("stopped by the test"))
-				case "reset":
-					_ = theirs.SetLinger(0)
-					_ = theirs.Close()
-				case "closed here":
-					_ = ours.Close()
-				}
-				stuck := strings.Contains(args, "echo") || how != "stopped" // it is the reader of stdout who must move
-				if stuck {
+					for {
+						_ = theirs.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+						if _, err := theirs.Write(chunk); err != nil {
+							break
+						}
+					}
+					begun := time.Now()
+					switch how {
+					case "stopped":
+						p.stop(errors.New("stopped by the test"))
+					case "reset":
+						_ = theirs.SetLinger(0)
+						_ = theirs.Close()
+					case "closed here":
+						_ = ours.Close()
+					}
+					stuck := strings.Contains(args, "echo") || how != "stopped" // it is the reader of stdout who must move
+					if stuck {
+						_ = drain.Close()
+					}
+					if err := ends(t, result); err == nil {
+						t.Error("an ending of which nobody is told: bytes were lost")
+					}
+					if took := testkit.Since(begun); took > testkit.Promptly() {
+						t.Errorf("took %v", took)
+					}
+					// A write that had begun ends with its reader.
 					_ = drain.Close()
-				}
-				if err := ends(t, result); err == nil {
-					t.Error("an ending of which nobody is told: bytes were lost")
-				}
-				if took := testkit.Since(begun); took > testkit.Promptly() {
-					t.Errorf("took %v", took)
-				}
-				// A write that had begun ends with its reader.
-				_ = drain.Close()
-				_ = feed.Close()
-				p.stop(nil)
-			})
+					_ = feed.Close()
+					p.stop(nil)
+				})
+			}
 		}
-	}
+	})
 }
 
 // The listener under -k: everything ends with the run, whatever its clients do.
