@@ -225,8 +225,8 @@ func TestCheckUDP(t *testing.T) {
 		{"localhost " + open, 0, `^127\.0\.0\.1:\d+/udp +open +\d`},
 		{"127.0.0.1 " + closed, 1, `^127\.0\.0\.1:\d+/udp +closed +\d`},
 		{"-w 0.3 127.0.0.1 " + mute, 3, `^127\.0\.0\.1:\d+/udp +no-answer +\d\.\d s `},
-		{"-w 3 127.0.0.1 " + mute + "," + open, 3, `no-answer.*\n.*open`},
-		{"-w 3 --any 127.0.0.1 " + mute + "," + open, 0, `no-answer.*\n.*open`},
+		{"-w 1 127.0.0.1 " + mute + "," + open, 3, `no-answer.*\n.*open`},
+		{"-w 1 --any 127.0.0.1 " + mute + "," + open, 0, `no-answer.*\n.*open`},
 		{"--payload text:hello --expect regex:^hello$ 127.0.0.1 " + open, 0, `open .*hello`},
 		{"--payload hex:00ff --expect prefix-hex:01 127.0.0.1 " + open, 5, `open .*not as expected`},
 		{"--payload - 127.0.0.1 " + open, 0, `open .*from stdin`},
@@ -287,7 +287,7 @@ func TestCheckPingLoss(t *testing.T) {
 	for loss, status := range map[string]int{"60%": 0, "10": 1} {
 		t.Run(loss, func(t *testing.T) {
 			t.Parallel()
-			p := startPurr(t, opts{}, "-zu", "-c", "4", "-i", "0.02", "-w", "3", "--max-loss", loss, "127.0.0.1", lossyPort(t))
+			p := startPurr(t, opts{}, "-zu", "-c", "4", "-i", "0.02", "-w", "1", "--max-loss", loss, "127.0.0.1", lossyPort(t))
 			p.ends(status)
 			if !regexp.MustCompile(`50 % lost.*\nof the first [34]: 0 lost on the way there, [12] on the way back`).MatchString(p.out.String()) {
 				t.Errorf("printed %q", p.out.String())

@@ -135,7 +135,7 @@ func TestPushPartingCut(t *testing.T) {
 				x := midway(t, listening)
 				x.send = []string{"-v"}
 				if name == "silent" {
-					x.send = []string{"-v", "--idle-timeout", "5"}
+					x.send = []string{"-v", "--idle-timeout", "2"}
 				}
 				x.take = x.send
 				x.start()

@@ -282,18 +282,20 @@ func TestOptionsOfAConversation(t *testing.T) {
 		}
 		p.ends(0)
 	})
-	run("-q 4", func(t *testing.T, ln *net.TCPListener, dial dialer) {
-		p := dial(opts{stdin: strings.NewReader("x")}, "-q", "4")
-		c := acceptTest(t, ln)
-		if got := testkit.ReadAll(t, c); got != "x" { // it half-closes
-			t.Errorf("got %q", got)
-		}
-		writeAll(t, c, "y")
-		p.ends(0)
-		p.printed("y")
-		if p.took < 4*time.Second {
-			t.Errorf("took %v", p.took)
-		}
+	run("-q 1", func(t *testing.T, ln *net.TCPListener, dial dialer) {
+		testkit.Fairly(t, 300*time.Millisecond, func(t testing.TB) {
+			p := dial(opts{stdin: strings.NewReader("x")}, "-q", "1")
+			c := acceptTest(t, ln)
+			if got := testkit.ReadAll(t, c); got != "x" { // it half-closes
+				t.Errorf("got %q", got)
+			}
+			writeAll(t, c, "y")
+			p.ends(0)
+			p.printed("y")
+			if p.took < time.Second {
+				t.Errorf("took %v", p.took)
+			}
+		})
 	})
 	run("-q 0 is -N", func(t *testing.T, ln *net.TCPListener, dial dialer) {
 		p := dial(opts{stdin: strings.NewReader("x")}, "-q", "0")
@@ -341,7 +343,7 @@ func TestOptionsOfAConversation(t *testing.T) {
 		p.printed("login: \xff.!")
 	})
 	run("-i", func(t *testing.T, ln *net.TCPListener, dial dialer) {
-		p := dial(opts{stdin: strings.NewReader("a\nb\nc\n")}, "-i", "0.7")
+		p := dial(opts{stdin: strings.NewReader("a\nb\nc\n")}, "-i", "0.4")
 		c := acceptTest(t, ln)
 		if got := testkit.ReadN(t, c, 2); got != "a\n" { // the first at once
 			t.Errorf("got %q", got)
@@ -352,7 +354,7 @@ func TestOptionsOfAConversation(t *testing.T) {
 		if got := testkit.ReadAll(t, c); got != "c\n" {
 			t.Errorf("got %q", got)
 		}
-		if took := time.Since(p.begun); took < 1400*time.Millisecond {
+		if took := time.Since(p.begun); took < 800*time.Millisecond {
 			t.Errorf("the third line came after %v", took)
 		}
 		writeAll(t, c, "x\ny\n")
@@ -372,14 +374,14 @@ func TestOptionsOfAConversation(t *testing.T) {
 	})
 	t.Run("-w is silence too", func(t *testing.T) {
 		t.Parallel()
-		testkit.Fairly(t, 500*time.Millisecond, func(t testing.TB) {
+		testkit.Fairly(t, 300*time.Millisecond, func(t testing.TB) {
 			ln := listenTest(t)
-			p := startPurr(t, opts{openStdin: true}, "-w", "1.5", "127.0.0.1", portOf(t, ln.Addr()))
+			p := startPurr(t, opts{openStdin: true}, "-w", "1", "127.0.0.1", portOf(t, ln.Addr()))
 			c := acceptTest(t, ln)
 			for range 2 { // activity in either direction counts
-				time.Sleep(500 * time.Millisecond)
+				time.Sleep(300 * time.Millisecond)
 				writeAll(t, c, ".")
-				time.Sleep(500 * time.Millisecond)
+				time.Sleep(300 * time.Millisecond)
 				writeAll(t, p.stdin, ".")
 			}
 			p.runs()
@@ -388,9 +390,9 @@ func TestOptionsOfAConversation(t *testing.T) {
 		})
 	})
 	run("--connect-timeout is not for silence", func(t *testing.T, ln *net.TCPListener, dial dialer) {
-		p := dial(opts{openStdin: true}, "--connect-timeout", "4")
+		p := dial(opts{openStdin: true}, "--connect-timeout", "1")
 		acceptTest(t, ln)
-		time.Sleep(4500 * time.Millisecond)
+		time.Sleep(1200 * time.Millisecond)
 		p.runs()
 	})
 	run("--quit-word", func(t *testing.T, ln *net.TCPListener, dial dialer) {

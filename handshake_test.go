@@ -326,12 +326,10 @@ func TestHandshakeTime(t *testing.T) {
 func TestAcceptTimeoutWithKey(t *testing.T) {
 	t.Parallel()
 	k := tlsconn.NewKey()
-	l := startPurr(t, opts{env: keyed(k)}, "-l", "--accept-timeout", "4", "127.0.0.1", "0")
-	_ = dialTest(t, "tcp", l.addr()).Close()
-	l.ends(1)
-	l.complains("nobody connected within 4s")
+	left := startPurr(t, opts{env: keyed(k)}, "-l", "--accept-timeout", "2", "127.0.0.1", "0")
+	_ = dialTest(t, "tcp", left.addr()).Close()
 
-	l = startPurr(t, opts{env: keyed(k)}, "-l", "--accept-timeout", "4", "127.0.0.1", "0")
+	l := startPurr(t, opts{env: keyed(k)}, "-l", "--accept-timeout", "2", "127.0.0.1", "0")
 	c := dialTest(t, "tcp", l.addr())
 	gone := make(chan struct{})
 	go func() { // until the listener's socket is gone
@@ -346,7 +344,7 @@ func TestAcceptTimeoutWithKey(t *testing.T) {
 		}
 	}()
 	select {
-	case <-time.After(4500 * time.Millisecond): // the socket may stay open; its time is over
+	case <-time.After(2500 * time.Millisecond): // the socket may stay open; its time is over
 	case <-gone:
 	}
 	s, err := sealTest(t, c, false, k)
@@ -359,6 +357,8 @@ func TestAcceptTimeoutWithKey(t *testing.T) {
 	l.ends(0)
 	l.printed("hello")
 	<-gone
+	left.ends(1)
+	left.complains("nobody connected within 2s")
 }
 
 // A signal ends a listener and a dialer in the middle of a handshake.

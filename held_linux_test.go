@@ -30,35 +30,37 @@ func (p *process) stop() {
 // finds the bytes and the end of its patience together.
 func TestHeldUp(t *testing.T) {
 	t.Parallel()
-	const held = 3300 * time.Millisecond
-	hold := func(t *testing.T, p *process, meanwhile func()) {
+	const held = 1300 * time.Millisecond
+	hold := func(t testing.TB, p *process, meanwhile func()) {
 		t.Helper()
 		p.stop()
 		meanwhile()
 		time.Sleep(held)
 		p.signal(syscall.SIGCONT)
 	}
-	for _, args := range []string{"-l -w 3", "-l -w 3 --upper", "-l -w 3 --recv-file f", "-l -w 3 --echo"} {
+	for _, args := range []string{"-l -w 1", "-l -w 1 --upper", "-l -w 1 --recv-file f", "-l -w 1 --echo"} {
 		for range 2 {
 			t.Run(args, func(t *testing.T) {
 				t.Parallel()
-				p := startPurr(t, opts{dir: t.TempDir()}, append(words(args), "127.0.0.1", "0")...)
-				c := dialTest(t, "tcp", p.addr())
-				writeAll(t, c, "HELLO ")
-				if strings.Contains(args, "echo") {
-					testkit.ReadN(t, c, 6)
-				}
-				hold(t, p, func() { writeAll(t, c, "HELLO") })
-				if strings.Contains(args, "echo") {
-					testkit.ReadN(t, c, 5)
-				}
-				_ = c.(*net.TCPConn).CloseWrite()
-				p.ends(0)
-				if strings.Contains(args, "recv-file") {
-					hasContent(t, p.cmd.Dir+"/f", "HELLO HELLO")
-				} else {
-					p.printed("HELLO HELLO")
-				}
+				testkit.Fairly(t, 300*time.Millisecond, func(t testing.TB) {
+					p := startPurr(t, opts{dir: t.TempDir()}, append(words(args), "127.0.0.1", "0")...)
+					c := dialTest(t, "tcp", p.addr())
+					writeAll(t, c, "HELLO ")
+					if strings.Contains(args, "echo") {
+						testkit.ReadN(t, c, 6)
+					}
+					hold(t, p, func() { writeAll(t, c, "HELLO") })
+					if strings.Contains(args, "echo") {
+						testkit.ReadN(t, c, 5)
+					}
+					_ = c.(*net.TCPConn).CloseWrite()
+					p.ends(0)
+					if strings.Contains(args, "recv-file") {
+						hasContent(t, p.cmd.Dir+"/f", "HELLO HELLO")
+					} else {
+						p.printed("HELLO HELLO")
+					}
+				})
 			})
 		}
 	}
@@ -66,29 +68,31 @@ func TestHeldUp(t *testing.T) {
 		for range 2 {
 			t.Run("stdin, "+network, func(t *testing.T) {
 				t.Parallel()
-				o, args := opts{openStdin: true}, []string{"-w", "3", "127.0.0.1"}
-				if network == "udp" {
-					c := listenUDPTest(t)
-					p := startPurr(t, o, append(args, portOf(t, c.LocalAddr()), "-u")...)
-					writeAll(t, p.stdin, "first")
-					receiveFrom(t, c)
-					hold(t, p, func() { writeAll(t, p.stdin, "second") })
-					if got, _ := receiveFrom(t, c); got != "second" {
-						t.Errorf("got %q", got)
+				testkit.Fairly(t, 300*time.Millisecond, func(t testing.TB) {
+					o, args := opts{openStdin: true}, []string{"-w", "1", "127.0.0.1"}
+					if network == "udp" {
+						c := listenUDPTest(t)
+						p := startPurr(t, o, append(args, portOf(t, c.LocalAddr()), "-u")...)
+						writeAll(t, p.stdin, "first")
+						receiveFrom(t, c)
+						hold(t, p, func() { writeAll(t, p.stdin, "second") })
+						if got, _ := receiveFrom(t, c); got != "second" {
+							t.Errorf("got %q", got)
+						}
+						p.ends(0)
+						return
 					}
+					ln := listenTest(t)
+					p := startPurr(t, o, append(args, portOf(t, ln.Addr()))...)
+					c := acceptTest(t, ln)
+					writeAll(t, p.stdin, "first")
+					testkit.ReadN(t, c, 5)
+					hold(t, p, func() { writeAll(t, p.stdin, "second") })
+					testkit.ReadN(t, c, 6)
+					_ = p.stdin.Close()
+					_ = c.Close()
 					p.ends(0)
-					return
-				}
-				ln := listenTest(t)
-				p := startPurr(t, o, append(args, portOf(t, ln.Addr()))...)
-				c := acceptTest(t, ln)
-				writeAll(t, p.stdin, "first")
-				testkit.ReadN(t, c, 5)
-				hold(t, p, func() { writeAll(t, p.stdin, "second") })
-				testkit.ReadN(t, c, 6)
-				_ = p.stdin.Close()
-				_ = c.Close()
-				p.ends(0)
+				})
 			})
 		}
 	}
@@ -101,34 +105,36 @@ func TestHeldUpAfterStdin(t *testing.T) {
 		for range 3 {
 			t.Run(network, func(t *testing.T) {
 				t.Parallel()
-				args := []string{"-q", "3", "127.0.0.1"}
-				var answer func()
-				var p *process
-				if network == "udp" {
-					c := listenUDPTest(t)
-					p = startPurr(t, opts{stdin: strings.NewReader("hello")}, append(args, portOf(t, c.LocalAddr()), "-u")...)
-					_, from := receiveFrom(t, c)
-					answer = func() {
-						if _, err := c.WriteTo([]byte("answer"), from); err != nil {
-							t.Error(err)
+				testkit.Fairly(t, 300*time.Millisecond, func(t testing.TB) {
+					args := []string{"-q", "1", "127.0.0.1"}
+					var answer func()
+					var p *process
+					if network == "udp" {
+						c := listenUDPTest(t)
+						p = startPurr(t, opts{stdin: strings.NewReader("hello")}, append(args, portOf(t, c.LocalAddr()), "-u")...)
+						_, from := receiveFrom(t, c)
+						answer = func() {
+							if _, err := c.WriteTo([]byte("answer"), from); err != nil {
+								t.Error(err)
+							}
 						}
+					} else {
+						ln := listenTest(t)
+						p = startPurr(t, opts{stdin: strings.NewReader("hello")}, append(args, portOf(t, ln.Addr()))...)
+						c := acceptTest(t, ln)
+						if got, err := io.ReadAll(c); err != nil || string(got) != "hello" {
+							t.Fatalf("%q, %v", got, err)
+						}
+						answer = func() { writeAll(t, c, "answer") }
 					}
-				} else {
-					ln := listenTest(t)
-					p = startPurr(t, opts{stdin: strings.NewReader("hello")}, append(args, portOf(t, ln.Addr()))...)
-					c := acceptTest(t, ln)
-					if got, err := io.ReadAll(c); err != nil || string(got) != "hello" {
-						t.Fatalf("%q, %v", got, err)
-					}
-					answer = func() { writeAll(t, c, "answer") }
-				}
-				time.Sleep(100 * time.Millisecond) // the end of stdin is booked
-				p.stop()
-				answer()
-				time.Sleep(3300 * time.Millisecond)
-				p.signal(syscall.SIGCONT)
-				p.ends(0)
-				p.printed("answer")
+					time.Sleep(100 * time.Millisecond) // the end of stdin is booked
+					p.stop()
+					answer()
+					time.Sleep(1300 * time.Millisecond)
+					p.signal(syscall.SIGCONT)
+					p.ends(0)
+					p.printed("answer")
+				})
 			})
 		}
 	}
@@ -199,22 +205,24 @@ func TestPushSenderHeldUp(t *testing.T) {
 	for range 3 {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
-			x := newTransfer(t, push.Receiver, "s.bin")
-			x.file("s.bin", eightMB())
-			x.take = []string{"--idle-timeout", "4"} // two thirds of it are for the answer to a PING
-			x.send = []string{"--rate", "2M"}
-			x.start()
-			x.arrives(2 << 20)
-			x.sender.stop()
-			x.receiver.ends(3)
-			said(x.receiver, `"s\.bin": transfer cut: (nothing heard|lost contact) for 4s; \d+ of 8000000 bytes kept in `)
-			x.sender.signal(syscall.SIGCONT)
-			x.sender.ends(3)
-			said(x.sender, `^purr: s\.bin: not confirmed$`)
-			if strings.Contains(x.sender.said(), "refused") {
-				t.Error(x.sender.said())
-			}
-			x.leaves("part")
+			testkit.Fairly(t, 300*time.Millisecond, func(t testing.TB) {
+				x := newTransfer(t, push.Receiver, "s.bin")
+				x.file("s.bin", eightMB())
+				x.take = []string{"--idle-timeout", "2"} // two thirds of it are for the answer to a PING
+				x.send = []string{"--rate", "2M"}
+				x.start()
+				x.arrives(2 << 20)
+				x.sender.stop()
+				x.receiver.ends(3)
+				said(x.receiver, `"s\.bin": transfer cut: (nothing heard|lost contact) for 2s; \d+ of 8000000 bytes kept in `)
+				x.sender.signal(syscall.SIGCONT)
+				x.sender.ends(3)
+				said(x.sender, `^purr: s\.bin: not confirmed$`)
+				if strings.Contains(x.sender.said(), "refused") {
+					t.Error(x.sender.said())
+				}
+				x.leaves("part")
+			})
 		})
 	}
 }

@@ -229,16 +229,18 @@ func TestAcceptTimeout(t *testing.T) {
 	}
 	t.Run("once a client has come it says no more", func(t *testing.T) {
 		t.Parallel()
-		p := startPurr(t, opts{}, "-l", "-k", "--accept-timeout", "5", "127.0.0.1", "0")
-		c := dialTest(t, "tcp", p.addr())
-		writeAll(t, c, "x")
-		p.waitOut("x")
-		_ = c.Close()
-		time.Sleep(5500 * time.Millisecond)
-		p.runs()
-		c = dialTest(t, "tcp", p.addr())
-		writeAll(t, c, "y")
-		p.waitOut("y")
+		testkit.Fairly(t, 300*time.Millisecond, func(t testing.TB) {
+			p := startPurr(t, opts{}, "-l", "-k", "--accept-timeout", "1", "127.0.0.1", "0")
+			c := dialTest(t, "tcp", p.addr())
+			writeAll(t, c, "x")
+			p.waitOut("x")
+			_ = c.Close()
+			time.Sleep(1300 * time.Millisecond)
+			p.runs()
+			c = dialTest(t, "tcp", p.addr())
+			writeAll(t, c, "y")
+			p.waitOut("y")
+		})
 	})
 	t.Run("-w is not for waiting clients", func(t *testing.T) {
 		t.Parallel()
@@ -263,28 +265,30 @@ func TestIdleClientGoes(t *testing.T) {
 	for _, mode := range []string{"-l -k --echo", "-l -k"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			server := startPurr(t, opts{}, append(words(mode), "--idle-timeout", "4", "127.0.0.1", "0")...)
-			begun := time.Now()
-			idle, busy := dialTest(t, "tcp", server.addr()), dialTest(t, "tcp", server.addr())
-			stop := make(chan struct{})
-			go func() {
-				for {
-					select {
-					case <-stop:
-						return
-					case <-time.After(100 * time.Millisecond):
-						_, _ = busy.Write([]byte("."))
+			testkit.Fairly(t, 300*time.Millisecond, func(t testing.TB) {
+				server := startPurr(t, opts{}, append(words(mode), "--idle-timeout", "1", "127.0.0.1", "0")...)
+				begun := time.Now()
+				idle, busy := dialTest(t, "tcp", server.addr()), dialTest(t, "tcp", server.addr())
+				stop := make(chan struct{})
+				go func() {
+					for {
+						select {
+						case <-stop:
+							return
+						case <-time.After(50 * time.Millisecond):
+							_, _ = busy.Write([]byte("."))
+						}
 					}
+				}()
+				testkit.ReadAll(t, idle)
+				if took := time.Since(begun); took < time.Second || testkit.Since(begun) > 5*time.Second {
+					t.Errorf("the idle client was let go after %v", took)
 				}
-			}()
-			testkit.ReadAll(t, idle)
-			if took := time.Since(begun); took < 4*time.Second || testkit.Since(begun) > 20*time.Second {
-				t.Errorf("the idle client was let go after %v", took)
-			}
-			close(stop)
-			writeAll(t, busy, "still here")
-			server.waitOut("still here")
-			server.runs()
+				close(stop)
+				writeAll(t, busy, "still here")
+				server.waitOut("still here")
+				server.runs()
+			})
 		})
 	}
 }

@@ -17,9 +17,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(runAsPurr) != "" {
 		main()
 	}
-	// Many tests wait most of the time, but those that push files keep two cores
-	// busy, and a starved test fails. -parallel still overrides this.
-	if err := flag.Set("test.parallel", "4"); err != nil {
+	// Tests wait most of the time; more of them at once would starve those that
+	// measure it. -parallel still overrides this.
+	if err := flag.Set("test.parallel", "12"); err != nil {
 		panic(err)
 	}
 	go testkit.WatchHoldups()

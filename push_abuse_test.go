@@ -306,7 +306,7 @@ func TestSilentNetcat(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	testkit.WriteFile(t, filepath.Join(dir, "f"), "content")
-	p, addr := startPush(t, dir, "--hello-timeout", "5", "f")
+	p, addr := startPush(t, dir, "--hello-timeout", "2", "f")
 	_, port, _ := net.SplitHostPort(addr)
 	c := dialTest(t, "tcp", addr)
 	d := startPurr(t, opts{dir: dir}, "--recv-file", "got", "127.0.0.1", port)

@@ -211,7 +211,7 @@ func TestDownloadShrinks(t *testing.T) {
 // from being served, and are let go.
 func TestPullSlowClients(t *testing.T) {
 	t.Parallel()
-	p, addr, into := startPull(t, "-k", "--hello-timeout", "5", "--idle-timeout", "5")
+	p, addr, into := startPull(t, "-k", "--hello-timeout", "2", "--idle-timeout", "2")
 	for i := range 60 {
 		c := dialTest(t, "tcp", addr)
 		switch i % 3 {

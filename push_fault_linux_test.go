@@ -142,17 +142,17 @@ func TestPushStalled(t *testing.T) {
 			bothWays(t, func(t *testing.T, listening push.Role) {
 				x := midway(t, listening)
 				x.fromSender.kind = kind
-				x.send = []string{"--idle-timeout", "4"}
+				x.send = []string{"--idle-timeout", "2"}
 				x.take = x.send
 				x.start().ends(3)
 				for _, p := range []*process{x.sender, x.receiver} {
-					if p.took < 3800*time.Millisecond {
+					if p.took < 1800*time.Millisecond {
 						t.Errorf("%s: gave up after %v%s", p.name, p.took, p.heard())
 					}
 				}
-				how := "(lost contact for 4s|nothing heard for 4s|the other end closed the connection)"
+				how := "(lost contact for 2s|nothing heard for 2s|the other end closed the connection)"
 				if kind == harmHalf { // something may have been heard a moment before the end
-					how = strings.Replace(how, " for 4s", "( for 4s)?", 1)
+					how = strings.Replace(how, " for 2s", "( for 2s)?", 1)
 				}
 				said(x.receiver, fmt.Sprintf(regexpKept, how))
 				said(x.sender, `: not confirmed: `+how+`$`)

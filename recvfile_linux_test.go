@@ -117,7 +117,7 @@ var receivings = []struct {
 	says   string
 }{
 	{"reset", nil, func(t *testing.T, _ *process, c streamConn) { testkit.Reset(t, c) }, 1, "connection reset by peer"},
-	{"idle", []string{"-w", "3"}, sees, 1, "idle for 3s before the peer had finished"},
+	{"idle", []string{"-w", "1"}, sees, 1, "idle for 1s before the peer had finished"},
 	{"SIGTERM", nil, func(t *testing.T, p *process, c streamConn) { p.signal(syscall.SIGTERM); sees(t, p, c) }, 143, ""},
 	{"SIGINT", nil, func(t *testing.T, p *process, c streamConn) { p.signal(syscall.SIGINT); sees(t, p, c) }, 130, ""},
 	{"too much", []string{"--expect-size", "1k"}, sees, 5, "more than the expected 1024 bytes came: nothing stored as f"},

@@ -119,7 +119,7 @@ func TestSecureModes(t *testing.T) {
 		{"echo", "-lk --echo", "", payload, payload, payload},
 		{"echo upper", "-lk --echo --upper", "", "hello", "hello", "HELLO"},
 		{"echo once", "-l --echo", "", payload, payload, payload},
-		{"echo dials", "-l", "--echo -w 4", "", "", ""},
+		{"echo dials", "-l", "--echo -w 2", "", "", ""},
 		{"upper", "-l --upper", "", "hello", "HELLO", ""},
 		{"send file", "-l --send-file " + file, "", "x", "x", payload},
 		{"send file, many", "-lk --send-file " + file, "", "x", "x", payload},
@@ -132,7 +132,7 @@ func TestSecureModes(t *testing.T) {
 		{"lines apart", "-l", "-i 0.01", "a\nb\n", "a\nb\n", ""},
 		{"quit word", "-l", "--quit-word q", "a\nq\nb\n", "a\n", ""},
 		{"reads", "-l -W 1", "", "hello", "hello", ""},
-		{"no shutdown", "-l -w 4", "--no-shutdown -w 4", "hello", "hello", ""},
+		{"no shutdown", "-l -w 2", "--no-shutdown -w 2", "hello", "hello", ""},
 		{"quit after", "-l -w 20", "-q 1", "hello", "hello", ""},
 		{"nothing at all", "-l", "", "", "", ""},
 		{"options of the socket", "-l --keepalive 5 -I 64k", "-O 64k --keepalive 0", payload, payload, ""},
@@ -357,7 +357,7 @@ func TestSecureIdle(t *testing.T) {
 	k := tlsconn.NewKey()
 	t.Run("nothing under way", func(t *testing.T) {
 		t.Parallel()
-		l := startPurr(t, opts{env: keyed(k), openStdin: true}, "-l", "-w", "4", "127.0.0.1", "0")
+		l := startPurr(t, opts{env: keyed(k), openStdin: true}, "-l", "-w", "2", "127.0.0.1", "0")
 		d := startPurr(t, opts{env: keyed(k), openStdin: true}, "127.0.0.1", l.port())
 		writeAll(t, d.stdin, "hello")
 		l.ends(0)
@@ -368,9 +368,9 @@ func TestSecureIdle(t *testing.T) {
 	t.Run("bytes not taken", func(t *testing.T) {
 		t.Parallel()
 		l := startPurr(t, opts{env: keyed(k), ownStdout: true}, "-l", "127.0.0.1", "0")
-		d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader(testkit.Noise(20_000_000))}, "-w", "4", "127.0.0.1", l.port())
+		d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader(testkit.Noise(20_000_000))}, "-w", "2", "127.0.0.1", l.port())
 		d.ends(1)
-		d.complains("send to 127.0.0.1 port", "idle for 4s")
+		d.complains("send to 127.0.0.1 port", "idle for 2s")
 	})
 }
 

@@ -137,7 +137,7 @@ func TestSendFileNotAcknowledged(t *testing.T) {
 // and the line does not say more than is known.
 func TestSendFilePeerStays(t *testing.T) {
 	t.Parallel()
-	for _, limit := range [][]string{{"-q", "3"}, {"-w", "3"}, {"--send-only"}} {
+	for _, limit := range [][]string{{"-q", "1"}, {"-w", "1"}, {"--send-only"}} {
 		t.Run(limit[0], func(t *testing.T) {
 			t.Parallel()
 			ln := listenTest(t)
@@ -158,7 +158,7 @@ func TestSendFileUnfinishedPipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	ln := listenTest(t)
-	p := startPurr(t, opts{}, "-w", "3", "--send-file", path, "127.0.0.1", portOf(t, ln.Addr()))
+	p := startPurr(t, opts{}, "-w", "1", "--send-file", path, "127.0.0.1", portOf(t, ln.Addr()))
 	c := acceptTest(t, ln)
 	w := openFlags(t, path, os.O_WRONLY)
 	writeAll(t, w, "a part")
@@ -167,7 +167,7 @@ func TestSendFileUnfinishedPipe(t *testing.T) {
 		t.Errorf("the receiver saw an orderly end, after %q", b)
 	}
 	p.ends(1)
-	p.complains("idle for 3s before the end of " + path)
+	p.complains("idle for 1s before the end of " + path)
 }
 
 // A file that cannot be read resets the connection; one that is empty does not.

@@ -121,7 +121,7 @@ func TestStatusSignal(t *testing.T) {
 	})
 	t.Run("port check", func(t *testing.T) {
 		t.Parallel()
-		p := startPurr(t, opts{}, "-z", "-w", "6", "127.0.0.1", deafPort(t))
+		p := startPurr(t, opts{}, "-z", "-w", "2", "127.0.0.1", deafPort(t))
 		testkit.Eventually(t, "purr connects", func() bool { return connecting(t, p) })
 		p.asked(`checking ports, after ` + took)
 		p.ends(3)

@@ -283,7 +283,7 @@ func TestWaitingCostsNothing(t *testing.T) {
 				}
 				_ = c.(*net.TCPConn).CloseWrite() // half-closed, which poll reports as readable
 			}
-			time.Sleep(time.Second)
+			time.Sleep(500 * time.Millisecond)
 			_ = p.cmd.Process.Signal(syscall.SIGTERM) // with a silent stdin and a finished peer it is over
 			p.status()
 			limit := 200 * time.Millisecond

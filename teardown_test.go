@@ -386,11 +386,11 @@ func TestPeerStopsReading(t *testing.T) {
 	t.Run("echo", func(t *testing.T) {
 		t.Parallel()
 		// Long enough for the windows to be filled, which this process has to do.
-		server := startPurr(t, opts{}, "-l", "--echo", "-w", "4", "127.0.0.1", "0")
+		server := startPurr(t, opts{}, "-l", "--echo", "-w", "2", "127.0.0.1", "0")
 		c := dialTest(t, "tcp", server.addr())
 		go func() { _, _ = io.Copy(c, endless{}) }()
 		server.ends(1)
-		server.complains("idle for 4s", "not taken by the peer")
+		server.complains("idle for 2s", "not taken by the peer")
 	})
 	t.Run("unix", func(t *testing.T) {
 		t.Parallel()
@@ -410,13 +410,13 @@ func TestPeerStopsReading(t *testing.T) {
 func TestSlowReaderIsNotIdle(t *testing.T) {
 	t.Parallel()
 	content := testkit.Noise(eight)
-	testkit.Fairly(t, 500*time.Millisecond, func(t testing.TB) {
+	testkit.Fairly(t, 300*time.Millisecond, func(t testing.TB) {
 		ln := listenTest(t)
-		client := startPurr(t, opts{stdin: opened(t, testkit.TempFile(t, content))}, "-w", "2", "127.0.0.1", portOf(t, ln.Addr()))
+		client := startPurr(t, opts{stdin: opened(t, testkit.TempFile(t, content))}, "-w", "1", "127.0.0.1", portOf(t, ln.Addr()))
 		c := acceptTest(t, ln)
 		var got strings.Builder
 		for range 5 {
-			time.Sleep(500 * time.Millisecond)
+			time.Sleep(300 * time.Millisecond)
 			got.WriteString(testkit.ReadN(t, c, eight/16))
 		}
 		got.WriteString(testkit.ReadAll(t, c))
@@ -623,7 +623,7 @@ func TestStalledStdout(t *testing.T) {
 			t.Parallel()
 			server := startPurr(t, opts{ownStdout: true, openStdin: true}, append(test.args, "127.0.0.1", "0")...)
 			c := dialTest(t, "tcp", server.addr())
-			_ = c.SetWriteDeadline(time.Now().Add(2 * time.Second))
+			_ = c.SetWriteDeadline(time.Now().Add(time.Second))
 			if _, err := io.Copy(c, endless{}); !errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Fatalf("nothing has stalled: %v", err)
 			}
@@ -737,7 +737,7 @@ func (endless) Read(b []byte) (int, error) { return len(b), nil }
 func TestQuitTimeWhileStdoutIsStalled(t *testing.T) {
 	t.Parallel()
 	ln := listenTest(t)
-	p := startPurr(t, opts{ownStdout: true}, "-q", "4", "127.0.0.1", portOf(t, ln.Addr())) // stdout has stalled by then
+	p := startPurr(t, opts{ownStdout: true}, "-q", "2", "127.0.0.1", portOf(t, ln.Addr())) // stdout has stalled by then
 	c := acceptTest(t, ln)
 	if _, err := io.Copy(c, endless{}); err == nil {
 		t.Error("the peer was not told")
@@ -749,7 +749,7 @@ func TestQuitTimeWhileStdoutIsStalled(t *testing.T) {
 // A reset that comes while stdout is stalled and -w is on.
 func TestResetWhileIdleIsWatched(t *testing.T) {
 	t.Parallel()
-	p := startPurr(t, opts{ownStdout: true}, "-l", "-w", "4", "127.0.0.1", "0")
+	p := startPurr(t, opts{ownStdout: true}, "-l", "-w", "2", "127.0.0.1", "0")
 	c := dialTest(t, "tcp", p.addr())
 	_ = c.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
 	_, _ = io.Copy(c, endless{})

@@ -100,14 +100,14 @@ func TestWaitForGivesUp(t *testing.T) {
 		status int
 		says   string
 	}{
-		{"--wait-for 2 127.0.0.1 " + port, 1, "refused"},
+		{"--wait-for 1 127.0.0.1 " + port, 1, "refused"},
 		{"--retry 2 127.0.0.1 " + port, 1, "refused"},
 		{"--retry 0 127.0.0.1 " + port, 1, "refused"},
-		{"-z --wait-for 2000ms 127.0.0.1 " + port, 1, "refused"},
-		{"-z --wait-for 2000ms 127.0.0.1 " + port + " -- echo no", 1, "refused"},
-		{"-zu --wait-for 2000ms 127.0.0.1 " + silent, 3, "no-answer"},
-		{"-U --wait-for 2 /nonexistent/s", 1, "No such file"},
-		{"--wait-for 2 no..such 80", 1, "not known"},
+		{"-z --wait-for 1000ms 127.0.0.1 " + port, 1, "refused"},
+		{"-z --wait-for 1000ms 127.0.0.1 " + port + " -- echo no", 1, "refused"},
+		{"-zu --wait-for 1000ms 127.0.0.1 " + silent, 3, "no-answer"},
+		{"-U --wait-for 1 /nonexistent/s", 1, "No such file"},
+		{"--wait-for 1 no..such 80", 1, "not known"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			t.Parallel()
