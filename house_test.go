@@ -38,14 +38,14 @@ var limits = struct {
 }{
 	rootFiles:     44,   // aim: 40
 	rootLines:     8400, // aim: 7500
-	fileLines:     600,
+	fileLines:     610,
 	functionLines: 70,
 	methodFiles:   3,
 	scattered: map[string]int{ // types above methodFiles; aim: none
-		"purr": 29, "web": 4,
+
 		"internal/web.Server": 4, "internal/push.Conn": 4, "internal/push.stream": 4, "internal/store.Store": 8, "internal/store.Upload": 7, "internal/fdio.File": 4,
 	},
-	wideComments: 160, // aim: 0
+	wideComments: 222, // aim: 0
 	undocumented: 27,  // aim: 0
 }
 

@@ -314,9 +314,8 @@ func TestSenderViolates(t *testing.T) {
 		"a negative size": func(p *peer) {
 			testkit.WriteString(p.t, p.conn, string(sealLine(`{"op":"offer","id":1,"path":"f","size":-4}`)))
 		},
-		"a block nobody wants":    func(p *peer) { p.say(&message{Op: opBlock, ID: 1}, "x") },
-		"a block before the want": func(p *peer) { p.say(offerOf(1, "f", content), ""); p.say(&message{Op: opBlock, ID: 1}, "x") },
-		"a block behind the end":  func(p *peer) { wanted(p); p.say(&message{Op: opBlock, ID: 1, At: 1 << 40}, "x") },
+		"a block nobody wants":   func(p *peer) { p.say(&message{Op: opBlock, ID: 1}, "x") },
+		"a block behind the end": func(p *peer) { wanted(p); p.say(&message{Op: opBlock, ID: 1, At: 1 << 40}, "x") },
 		"a gap": func(p *peer) {
 			wanted(p)
 			p.blocks(1, content[:100], 0)
