@@ -44,7 +44,7 @@ func (d *dialer) dialAll(ctx context.Context, talk handler) error {
 		if i > 0 && !sys.Sleep(ctx, d.interval) {
 			return context.Cause(ctx)
 		}
-		conn, err := d.dialPatiently(ctx, port)
+		conn, err := d.dialRetry(ctx, port)
 		if err != nil {
 			failed = err
 			if len(ports) > 1 {
@@ -139,18 +139,17 @@ func (d *dialer) connectError(remote netip.AddrPort, err error) error {
 	return fmt.Errorf("%s failed: %s", where, sys.Strerror(err))
 }
 
-// isDialTimeout tells our own time limit, which net reports by an unexported
-// type, from the kernel's ETIMEDOUT, which carries an errno.
+// isDialTimeout reports whether err is our own time limit, which net reports by an
+// unexported type, and not the kernel's ETIMEDOUT, which carries an errno.
 func isDialTimeout(err error) bool {
 	var timeout net.Error
 	return errors.As(err, &timeout) && timeout.Timeout() && !sys.IsErrno(err)
 }
 
-// race connects to addrs as RFC 8305, section 5, says: one attempt after the
-// other, the next one starting when the last has failed or has taken
-// attemptDelay. The first connection wins and the others are given up; the
-// caller closes it. Under -v each failure is said at once, as nc does;
-// otherwise the error holds them all.
+// race connects to addrs by RFC 8305, section 5: an attempt starts when the one
+// before has failed or has taken attemptDelay. The first connection wins, the
+// other attempts are cancelled, and the caller closes it. Under -v each failure is
+// logged at once, as in nc; otherwise the error holds all of them.
 func (d *dialer) race(ctx context.Context, addrs []netip.Addr, dial func(context.Context, netip.Addr) (net.Conn, error)) (net.Conn, error) {
 	type attempt struct {
 		conn net.Conn
@@ -182,7 +181,7 @@ func (d *dialer) race(ctx context.Context, addrs []netip.Addr, dial func(context
 		case r := <-results:
 			if r.err == nil {
 				cancel()
-				go func(pending int) { // what was under way may still have connected
+				go func(pending int) { // cancelled attempts may still have connected
 					for range pending {
 						if late := <-results; late.conn != nil {
 							late.conn.Close()

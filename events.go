@@ -14,9 +14,9 @@ import (
 	"purr/internal/display"
 )
 
-// This file is --json: everything that is said on stderr is an object on a line
-// of its own, whose first member, "event", says what it is. The names are a
-// promise; purr.1 lists them.
+// This file is --json: every message on stderr is an object on a line of its own.
+// Its first member, "event", names the occurrence. The names are a promise;
+// purr.1 lists them.
 
 // A field is one member of an event. Its value is anything that encoding/json
 // takes, or an error.
@@ -39,8 +39,8 @@ func (l *logger) event(name string, fields ...field) {
 	l.write(append(b, "}\n"...), name == "end")
 }
 
-// appendJSON appends a value. What could act on a terminal is escaped, as
-// printable does it, and what is no UTF-8 is shown as printable shows it.
+// appendJSON appends a value. Characters that could act on a terminal and bytes
+// that are no UTF-8 are escaped, as in display.Escape.
 func appendJSON(b []byte, value any) []byte {
 	switch v := value.(type) {
 	case error:

@@ -19,8 +19,8 @@ import (
 	"purr/internal/sys"
 )
 
-// This file is --push and --pull between two purrs: options in, events out. What
-// they move, and how, is in internal/push, internal/offer and internal/store.
+// This file is --push and --pull between two purrs: options in, events out. The
+// stream is in internal/push, the files in internal/offer and internal/store.
 
 const (
 	defaultHello   = 5 * time.Second
@@ -45,7 +45,7 @@ type mover struct {
 	atExit      func(func())
 }
 
-// openOffer opens what --push names. The caller closes the set.
+// openOffer opens the operands of --push. The caller closes the set.
 func (m *mover) openOffer() (*offer.Set, error) { return offer.Open(m.paths, m.live) }
 
 // openStore opens the directory of --pull. The caller closes the store.
@@ -63,8 +63,8 @@ func (m *mover) openStore() (*store.Store, error) {
 	return s, nil
 }
 
-// pushTo sends what --push offers to a receiver that listens, and returns nil
-// once all of it is stored there and checked.
+// pushTo sends the files of --push to a receiver that listens, and returns nil
+// once all of them are stored there and checked.
 func (m *mover) pushTo(ctx context.Context, conn net.Conn) error {
 	defer m.holdExit()()
 	set, err := m.openOffer()
@@ -108,7 +108,7 @@ func (m *mover) track(name string, size int64) *progress.Transfer {
 	return m.meter.track(name, size, false)
 }
 
-// offerName is what is pushed, for the bar.
+// offerName returns the name of the pushed files for the bar.
 func (m *mover) offerName() string {
 	if paths := m.paths; len(paths) > 1 {
 		return fmt.Sprintf("%s and %d more", display.Quote(paths[0]), len(paths)-1)
@@ -184,7 +184,7 @@ func (m *mover) dialAgain(ctx context.Context, conn net.Conn) (net.Conn, error) 
 	return m.countConn(again), nil
 }
 
-// A countedConn counts what a connection moves, for the run and for its last
+// A countedConn counts the bytes of a connection, for the run and for its own last
 // line.
 type countedConn struct {
 	net.Conn
@@ -215,7 +215,7 @@ func (c *countedConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// closed says the last line of a connection that this end dialled.
+// closed logs the end of a connection that this end dialled.
 func (t *fileTransfer) closed(conn net.Conn, err error) {
 	t.log.logDisconnect(conn.(*countedConn).stats(transferEnd(err)))
 }

@@ -60,9 +60,9 @@ func (m *mover) serveFiles(ctx context.Context) error {
 	}}))
 }
 
-// holdExit keeps a signal from ending the process before the returned function
-// is called, for up to 2 s: a receiver has to decide what stays on the disk, and
-// a sender to name what was under way.
+// holdExit keeps a signal from ending the process before release is called, for up
+// to 2 s: a receiver has to keep or remove partial files, and a sender to name the
+// files that are not confirmed.
 func (m *mover) holdExit() (release func()) {
 	done := make(chan struct{})
 	m.atExit(func() {
@@ -74,8 +74,7 @@ func (m *mover) holdExit() (release func()) {
 	return func() { close(done) }
 }
 
-// warnOfClearText warns if others than this machine can read and send, without a
-// key.
+// warnOfClearText warns if other machines can read and send without a key.
 func (m *mover) warnOfClearText(ln net.Listener) {
 	bound := sock.AddrPort(ln.Addr()).Addr().Unmap()
 	if m.encryption.on || m.unix || bound.IsLoopback() {

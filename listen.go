@@ -197,8 +197,8 @@ func (l *listener) listenName(port int) string {
 	return fmt.Sprintf("%s %d", host, port)
 }
 
-// logListen prints nc's line under -v. A port that the kernel chose is
-// said in any case: nobody could connect otherwise.
+// logListen prints nc's line under -v. A port that the kernel chose appears at any
+// verbosity: no client could connect otherwise.
 func (l *listener) logListen(addr net.Addr) {
 	at := verbose
 	if l.ports[0] == 0 {
@@ -275,8 +275,8 @@ func (l *listener) boundName(ln net.Listener) string {
 	return l.listenName(int(sock.AddrPort(ln.Addr()).Port()))
 }
 
-// openUnix listens on a Unix stream socket. A socket file that nobody answers
-// any more is replaced; a live one, and whatever is no socket, is not touched.
+// openUnix listens on a Unix stream socket. A socket file without a listener is
+// replaced; a live one, and any other file, is not touched.
 func (l *listener) openUnix(ctx context.Context, config net.ListenConfig) (net.Listener, error) {
 	if err := clearPath(ctx, l.network, l.path); err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", l.path, err)

@@ -7,39 +7,42 @@
 //	purr --pull -l PORT DIR              receive files, checked; at the other end:
 //	purr --push HOST PORT PATH...        send them; status 0: stored there and verified
 //	purr --send-file F HOST PORT         send a file to a peer without purr
-//	purr -z HOST PORTS                   are the ports open? with -u: who answers, and what
+//	purr -z HOST PORTS                   are the ports open? with -u: which service answers
 //	purr --wait-for 30s HOST PORT -- CMD run CMD once the port is open
 //	purr -l --key-new PORT               the same encrypted, with one shared key
 //
-// It takes OpenBSD nc's letters and Ncat's long names, says nothing on stdout
-// but what the peer sent, and ends with status 0 only if every byte arrived:
+// It takes OpenBSD nc's letters and Ncat's long names, writes the peer's bytes and
+// nothing else to stdout, and ends with status 0 only if every byte arrived:
 //
 //	0      all went well
-//	1      it failed, or bytes were lost; stderr says why
+//	1      an operation failed, or bytes were lost; stderr has the cause
 //	2      the command line is wrong, and nothing was opened
 //	3      -z: no answer; --push and --pull: cut, or not confirmed
 //	4      -z: filtered; --push and --pull: refused, skipped or changed
-//	5      not what was expected: an answer, a size, a digest
+//	5      another answer, size or digest than expected
 //	6      --push and --pull: no purr; with a key: the other end does not encrypt
 //	7      with a key: the other end has another one
 //	128+n  ended by signal n
 //
 // A byte's way through the source: main.go reads the command line (options.go)
 // and picks a mode; dial.go, listen.go or udp.go opens the socket; handler.go
-// says what is done with a connection; session.go and ending.go hold the
-// conversation; transfer.go and splice_linux.go move the bytes; with a key
-// (key.go) they pass through secure.go. sendfile.go and recvfile.go
-// are the raw files.
+// picks the kind of conversation; transfer.go copies both ways and teardown.go
+// decides when that is over; with a key (key.go, secure.go) the connection is
+// encrypted first. sendfile.go and recvfile.go are the raw files, udp_session.go
+// and the two echoes the other conversations.
 //
-// A file's way: offer.go finds what --push names, outgoing.go reads and hashes
-// it; push.go (which has dialled) or web_push.go (which has been) sends it, over
-// what peer.go and web.go make of a connection: HTTP, with the lines of
-// exchange.go beside it; web_pull.go or pull.go receives it, and inbox.go has
-// store.go and its neighbours hash, write, sync and rename it. page.go is what a
-// browser sees.
+// A file's way: files.go (which has dialled) or files_serve.go (which listens)
+// hands an offer or a store to internal/push, between two purrs, or to
+// internal/web, for curl and browsers, and report.go words the outcome of each
+// file.
 //
-// check.go is -z: package scan has the engines, package payload the requests.
-// traffic.go, limiter.go and events.go tell and pace all of it.
+// check.go is -z, on internal/scan. meter.go, log.go and events.go count and
+// report all of it.
+//
+// The libraries below internal know nothing of options, messages and statuses:
+// fdio and sock wait for descriptors and sockets, copier and datagram move bytes,
+// tlsconn encrypts, scan and payload ask ports, offer and store read and write
+// files, push and web carry them.
 package main
 
 import (
@@ -352,8 +355,8 @@ func (c *cleanups) removeFile(path string) {
 	})
 }
 
-// Version is set by the linker in a release; otherwise the build info says
-// what was built.
+// Version is set by the linker in a release; otherwise the build info names the
+// commit.
 var Version string
 
 func version() string {

@@ -56,7 +56,7 @@ func newMeter(cfg *config, log *logger, stdin, stdout *os.File, stderr io.Writer
 	return m
 }
 
-// setActivity sets the words for what the run is doing.
+// setActivity sets the words for the run's present activity.
 func (m *meter) setActivity(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	m.activity.Store(&text)
@@ -92,7 +92,7 @@ func (m *meter) logConnect(role string, remote, local net.Addr) {
 
 func (m *meter) connClosed() { m.clients.Add(-1) }
 
-// connJoined takes back what connOpened has counted, for a connection that turns
+// connJoined takes back the count of connOpened, for a connection that turns
 // out to belong to another conversation. It has no connClosed.
 func (m *meter) connJoined() {
 	m.clients.Add(-1)
@@ -142,7 +142,7 @@ func (m *meter) logOnSignal(ctx context.Context) {
 	})
 }
 
-// logStatus logs what the run is doing and what it has moved.
+// logStatus logs the activity of the run and its counters.
 func (m *meter) logStatus() {
 	activity := "starting"
 	if a := m.activity.Load(); a != nil {

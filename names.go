@@ -43,8 +43,8 @@ var services = sync.OnceValue(func() map[string]string {
 	return names
 })
 
-// serviceName is what nc prints in brackets: "tcp/http", or "tcp/*" where the
-// port has no name or names are not wanted.
+// serviceName returns nc's words in brackets: "tcp/http", or "tcp/*" where the
+// port has no name or under -n.
 func (o *netOptions) serviceName(port int) string {
 	if !o.numeric {
 		if name := services()[strconv.Itoa(port)+"/"+o.network]; name != "" {

@@ -7,5 +7,5 @@ import (
 	"syscall"
 )
 
-// statusSignals ask for a line of status: SIGINFO is what Ctrl-T sends.
+// statusSignals ask for a line of status: Ctrl-T sends SIGINFO.
 var statusSignals = []os.Signal{syscall.SIGINFO, syscall.SIGUSR1}

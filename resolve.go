@@ -23,8 +23,8 @@ func (o *netOptions) socketOptions() *sock.Options {
 	return &options
 }
 
-// keepaliveSwitch is what net.Dialer and net.ListenConfig want beside their
-// KeepAliveConfig: a negative period switches keepalive off.
+// keepaliveSwitch returns the period that net.Dialer and net.ListenConfig take
+// beside their KeepAliveConfig: a negative one switches keepalive off.
 func keepaliveSwitch(on bool) time.Duration {
 	if on {
 		return 0

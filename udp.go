@@ -31,8 +31,8 @@ type packets struct {
 	removeAtExit func(path string)
 }
 
-// dialPackets sends stdin to one peer, a datagram for each read, and prints
-// what comes back.
+// dialPackets sends stdin to one peer, a datagram for each read, and prints the
+// replies.
 func (p *packets) dialPackets(ctx context.Context) error {
 	if p.unix {
 		return p.dialUnixgram(ctx)
@@ -88,8 +88,8 @@ func (p *packets) dialUDP(ctx context.Context, port int) error {
 	return err
 }
 
-// listenPackets hears datagrams: without -k those of the first sender, which
-// stdin answers; with -k everybody's, and stdin answers the last one.
+// listenPackets receives datagrams: without -k those of the first sender, which
+// stdin answers; with -k those of all, and stdin answers the last sender.
 func (p *packets) listenPackets(ctx context.Context) error {
 	conn, err := p.openPackets(ctx)
 	if err != nil {
@@ -99,8 +99,8 @@ func (p *packets) listenPackets(ctx context.Context) error {
 	return talkDatagrams(ctx, p.talk, p.datagramEnd(conn, ""))
 }
 
-// datagramEnd returns what a conversation has to know of a socket. peer is the
-// dialled one, empty for a listener.
+// datagramEnd describes a socket to a conversation. peer is the dialled one, empty
+// for a listener.
 func (p *packets) datagramEnd(conn datagram.Conn, peer string) datagramEnd {
 	return datagramEnd{conn: conn, peer: peer, name: p.ownName(conn), accepted: p.logSender}
 }
@@ -154,7 +154,7 @@ func (p *packets) peerFound(role string, remote, local net.Addr) {
 	p.meter.peerFound(role, remote, local)
 }
 
-// logSender prints nc's line about the first sender.
+// logSender counts the first sender of a listener and prints nc's line about it.
 func (p *packets) logSender(ctx context.Context, from netip.AddrPort, local net.Addr) {
 	var remote net.Addr
 	if from.IsValid() {

@@ -12,23 +12,22 @@ import (
 	"purr/internal/sys"
 )
 
-// This file is --wait-for and --retry: trying again until somebody answers, and
-// the command that is run then.
+// This file is --wait-for and --retry: attempts until a server answers.
 
-// The pause between two tries begins short, because what is waited for is often
-// just starting, and doubles.
+// The pause between two attempts begins short, because the server is often just
+// starting, and doubles.
 const (
 	firstPause = 100 * time.Millisecond
 	mostPause  = 2 * time.Second
-	lastTry    = 200 * time.Millisecond // what is left of --wait-for when the last try begins, at least
+	lastTry    = 200 * time.Millisecond // the least that is left of --wait-for for the last attempt
 )
 
-// waits says whether a failure is tried again.
+// waits reports whether an attempt that failed is repeated.
 func (o waitOptions) waits() bool { return o.waitFor > 0 || o.retries >= 0 }
 
-// retry calls try until it succeeds, or --wait-for is over or --retry used
-// up; then it returns the last error. limit is what is left, 0 if that is no
-// matter. Without these options it calls try once.
+// retry calls try until it succeeds, or until --wait-for is over or --retry used
+// up, and then returns the last error. limit is the rest of --wait-for, 0 without
+// it. Without these options it calls try once.
 func (d *dialer) retry(ctx context.Context, try func(ctx context.Context, limit time.Duration) error) error {
 	if !d.waits() {
 		return try(ctx, 0)
@@ -70,7 +69,8 @@ func (d *dialer) retry(ctx context.Context, try func(ctx context.Context, limit 
 	}
 }
 
-// gaveUp is the last error, with its status, and how long it took.
+// gaveUp adds the time and the number of tries to the last error, and keeps its
+// status.
 func gaveUp(err error, took time.Duration, tries int) error {
 	if tries == 1 {
 		return err
@@ -83,9 +83,9 @@ func gaveUp(err error, took time.Duration, tries int) error {
 	return errors.Join(err, why)
 }
 
-// dialPatiently connects to one port, trying again as --wait-for and --retry
-// say. A try that may be followed by another takes no longer than a port check.
-func (d *dialer) dialPatiently(ctx context.Context, port int) (conn net.Conn, err error) {
+// dialRetry connects to one port, with the attempts of --wait-for and --retry. An
+// attempt that may be followed by another takes no longer than a port check.
+func (d *dialer) dialRetry(ctx context.Context, port int) (conn net.Conn, err error) {
 	err = d.retry(ctx, func(ctx context.Context, limit time.Duration) (err error) {
 		conn, err = d.dialWithin(ctx, port, limit)
 		return err
