@@ -186,8 +186,8 @@ func (s *portScan) run(ctx context.Context, hosts []string) error {
 	return s.verdict()
 }
 
-// lookUp makes the queries, with the addresses of the hosts. With a source address only addresses of its family
-// count.
+// lookUp makes the queries, with the addresses of the hosts. With a source
+// address only addresses of its family count.
 func (s *portScan) lookUp(ctx context.Context, hosts []string) {
 	const atOnce = 16
 	addrs, errs := make([][]netip.Addr, len(hosts)), make([]error, len(hosts))
@@ -372,7 +372,8 @@ func (c *checker) ping(ctx context.Context) error {
 	return nil
 }
 
-// pingStatus returns the exit status for a ping: statusOK with any answer in time.
+// pingStatus returns the exit status for a ping: statusOK with any answer in
+// time.
 func pingStatus(s *scan.PingStats) exitStatus {
 	switch {
 	case s.Answered > 0:

@@ -139,8 +139,8 @@ func (d *dialer) connectError(remote netip.AddrPort, err error) error {
 	return fmt.Errorf("%s failed: %s", where, sys.Strerror(err))
 }
 
-// isDialTimeout reports whether err is our own time limit, which net reports by an
-// unexported type, and not the kernel's ETIMEDOUT, which carries an errno.
+// isDialTimeout reports whether err is our own time limit, which net reports by
+// an unexported type, and not the kernel's ETIMEDOUT, which carries an errno.
 func isDialTimeout(err error) bool {
 	var timeout net.Error
 	return errors.As(err, &timeout) && timeout.Timeout() && !sys.IsErrno(err)
@@ -148,8 +148,8 @@ func isDialTimeout(err error) bool {
 
 // race connects to addrs by RFC 8305, section 5: an attempt starts when the one
 // before has failed or has taken attemptDelay. The first connection wins, the
-// other attempts are cancelled, and the caller closes it. Under -v each failure is
-// logged at once, as in nc; otherwise the error holds all of them.
+// other attempts are cancelled, and the caller closes it. Under -v each failure
+// is logged at once, as in nc; otherwise the error holds all of them.
 func (d *dialer) race(ctx context.Context, addrs []netip.Addr, dial func(context.Context, netip.Addr) (net.Conn, error)) (net.Conn, error) {
 	type attempt struct {
 		conn net.Conn

@@ -14,9 +14,9 @@ import (
 	"purr/internal/display"
 )
 
-// This file is --json: every message on stderr is an object on a line of its own.
-// Its first member, "event", names the occurrence. The names are a promise;
-// purr.1 lists them.
+// This file is --json: every message on stderr is an object on a line of its
+// own. Its first member, "event", names the occurrence. The names are a
+// promise; purr.1 lists them.
 
 // A field is one member of an event. Its value is anything that encoding/json
 // takes, or an error.

@@ -184,8 +184,8 @@ func (m *mover) dialAgain(ctx context.Context, conn net.Conn) (net.Conn, error) 
 	return m.countConn(again), nil
 }
 
-// A countedConn counts the bytes of a connection, for the run and for its own last
-// line.
+// A countedConn counts the bytes of a connection, for the run and for its own
+// last line.
 type countedConn struct {
 	net.Conn
 	meter          *meter

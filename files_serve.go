@@ -60,9 +60,9 @@ func (m *mover) serveFiles(ctx context.Context) error {
 	}}))
 }
 
-// holdExit keeps a signal from ending the process before release is called, for up
-// to 2 s: a receiver has to keep or remove partial files, and a sender to name the
-// files that are not confirmed.
+// holdExit keeps a signal from ending the process before release is called, for
+// up to 2 s: a receiver has to keep or remove partial files, and a sender to
+// name the files that are not confirmed.
 func (m *mover) holdExit() (release func()) {
 	done := make(chan struct{})
 	m.atExit(func() {
@@ -87,8 +87,8 @@ func (m *mover) warnOfClearText(ln net.Listener) {
 	m.log.warnf("clear text on %s: whoever reaches this port can take part, and others can listen in; --key-new makes a key", where)
 }
 
-// interfaceName returns the name of the interface that has the address, with the
-// address.
+// interfaceName returns the name of the interface that has the address, with
+// the address.
 func interfaceName(addr netip.Addr) string {
 	interfaces, err := net.Interfaces()
 	if err != nil {
@@ -150,8 +150,8 @@ func (s *fileServer) prepare(ctx context.Context, conn net.Conn) (net.Conn, erro
 	return nil, failure
 }
 
-// worst returns the end of the run: of several failures the one with the highest
-// status. The others are reported here.
+// worst returns the end of the run: of several failures the one with the
+// highest status. The others are reported here.
 func (s *fileServer) worst(err error) error {
 	several, ok := err.(interface{ Unwrap() []error })
 	if !ok {

@@ -128,8 +128,8 @@ func readKeyLine(r io.Reader) (string, error) {
 // about the key in use and, when dialling, a new one. It is called before a
 // socket is opened.
 //
-// catchSignals is called before the key is read from stdin, and atExit registers
-// how a terminal is put back.
+// catchSignals is called before the key is read from stdin, and atExit
+// registers how a terminal is put back.
 func (e *encryption) prepareKey(ctx context.Context, stdin *os.File, catchSignals func(context.Context), atExit func(func())) error {
 	k := e.keyConfig
 	if !k.on {

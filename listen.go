@@ -100,8 +100,8 @@ func (l *listener) acceptOne(ctx context.Context, ln net.Listener) (net.Conn, er
 }
 
 // serve accepts clients and serves them at the same time until the run is
-// stopped, and returns when all of them have ended. The failure of one is a line
-// on stderr and nothing more.
+// stopped, and returns when all of them have ended. The failure of one is a
+// line on stderr and nothing more.
 func (l *listener) serve(ctx context.Context, ln net.Listener, talk handler) error {
 	talk = l.encryption.secured(talk)
 	slots := make(chan struct{}, l.clientLimit)
@@ -197,8 +197,8 @@ func (l *listener) listenName(port int) string {
 	return fmt.Sprintf("%s %d", host, port)
 }
 
-// logListen prints nc's line under -v. A port that the kernel chose appears at any
-// verbosity: no client could connect otherwise.
+// logListen prints nc's line under -v. A port that the kernel chose appears at
+// any verbosity: no client could connect otherwise.
 func (l *listener) logListen(addr net.Addr) {
 	at := verbose
 	if l.ports[0] == 0 {

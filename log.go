@@ -150,9 +150,9 @@ func (l *logger) write(line []byte, last bool) {
 	_, _ = l.out.Write(line)
 }
 
-// redirect sends later messages to w, and returns the function that ends it. The
-// owner of a terminal's last line uses it: a plain write would land in the middle
-// of that line.
+// redirect sends later messages to w, and returns the function that ends it.
+// The owner of a terminal's last line uses it: a plain write would land in the
+// middle of that line.
 func (l *logger) redirect(w io.Writer) (restore func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -165,8 +165,8 @@ func (l *logger) redirect(w io.Writer) (restore func()) {
 	}
 }
 
-// A reportedError was written to stderr in full already; only its exit status is
-// left.
+// A reportedError was written to stderr in full already; only its exit status
+// is left.
 type reportedError struct{ error }
 
 func (e reportedError) Unwrap() error { return e.error }

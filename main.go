@@ -11,8 +11,9 @@
 //	purr --wait-for 30s HOST PORT -- CMD run CMD once the port is open
 //	purr -l --key-new PORT               the same encrypted, with one shared key
 //
-// It takes OpenBSD nc's letters and Ncat's long names, writes the peer's bytes and
-// nothing else to stdout, and ends with status 0 only if every byte arrived:
+// It takes OpenBSD nc's letters and Ncat's long names, writes the peer's bytes
+// and nothing else to stdout, and ends with status 0 only if every byte
+// arrived:
 //
 //	0      all went well
 //	1      an operation failed, or bytes were lost; stderr has the cause
@@ -28,8 +29,8 @@
 // and picks a mode; dial.go, listen.go or udp.go opens the socket; handler.go
 // picks the kind of conversation; transfer.go copies both ways and teardown.go
 // decides when that is over; with a key (key.go, secure.go) the connection is
-// encrypted first. sendfile.go and recvfile.go are the raw files, udp_session.go
-// and the two echoes the other conversations.
+// encrypted first. sendfile.go and recvfile.go are the raw files,
+// udp_session.go and the two echoes the other conversations.
 //
 // A file's way: files.go (which has dialled) or files_serve.go (which listens)
 // hands an offer or a store to internal/push, between two purrs, or to
@@ -40,9 +41,9 @@
 // report all of it.
 //
 // The libraries below internal know nothing of options, messages and statuses:
-// fdio and sock wait for descriptors and sockets, copier and datagram move bytes,
-// tlsconn encrypts, scan and payload ask ports, offer and store read and write
-// files, push and web carry them.
+// fdio and sock wait for descriptors and sockets, copier and datagram move
+// bytes, tlsconn encrypts, scan and payload ask ports, offer and store read and
+// write files, push and web carry them.
 package main
 
 import (
@@ -142,8 +143,8 @@ func printed(cfg *config) string {
 	return ""
 }
 
-// newRun prepares a run and opens nothing. stop ends it with an error; the files
-// stay the caller's.
+// newRun prepares a run and opens nothing. stop ends it with an error; the
+// files stay the caller's.
 func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, stop context.CancelCauseFunc) *run {
 	r := &run{cfg: cfg, stdin: stdin, stdout: stdout, log: log, stop: stop}
 	r.meter = newMeter(cfg, log, stdin, stdout, stderr)
@@ -169,8 +170,9 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 }
 
 // mode runs the part that the command line asks for. Dialling over TCP or to a
-// Unix socket leaves signals alone until there is a connection: there is nothing
-// to end in order before, and to catch them takes as long as to be refused.
+// Unix socket leaves signals alone until there is a connection: there is
+// nothing to end in order before, and to catch them takes as long as to be
+// refused.
 func (r *run) mode(ctx context.Context) error {
 	if r.cfg.listen || r.cfg.udp || r.cfg.zero || r.log.json {
 		r.catchSignals(ctx)
@@ -223,8 +225,9 @@ func (r *run) converse(ctx context.Context, c net.Conn) error {
 	return r.encryption.secured(talk)(ctx, c)
 }
 
-// awaitAndExec waits for the ports and replaces the process by the command, which
-// has purr's descriptors and signals, and the status of which is the run's.
+// awaitAndExec waits for the ports and replaces the process by the command,
+// which has purr's descriptors and signals, and the status of which is the
+// run's.
 func (r *run) awaitAndExec(ctx context.Context) error {
 	await := r.dialer.await
 	if r.cfg.zero {
@@ -256,8 +259,8 @@ func (r *run) closeStdout() error {
 }
 
 // end reports how the run ended and returns the exit status. Both runArgs and
-// catchSignals call it; the report is the first call's, and the second waits for
-// it.
+// catchSignals call it; the report is the first call's, and the second waits
+// for it.
 func (r *run) end(err error) exitStatus {
 	r.endMu.Lock()
 	defer r.endMu.Unlock()
@@ -276,8 +279,8 @@ const statusAfter = 20 * time.Millisecond
 
 // catchSignals stops the run on the signals that ask a program to end.
 // Conversations then get a moment to end in order, so that a transfer which is
-// cut short is cut for its peer too; one that hangs is left behind. SIGHUP stays
-// ignored if it was at the start: nohup(1).
+// cut short is cut for its peer too; one that hangs is left behind. SIGHUP
+// stays ignored if it was at the start: nohup(1).
 //
 // SIGPIPE is caught and dropped: a write to a broken pipe must return an error,
 // which is reported and becomes a status, and Go would let the signal end the
@@ -301,8 +304,9 @@ func (r *run) catchSignals(ctx context.Context) {
 			r.stop(signalError{s.(syscall.Signal)})
 		case <-ctx.Done():
 		}
-		// In parts: after a SIGSTOP or on a busy machine the conversations run between
-		// two of them and reset their connections, which an exit would end in order.
+		// In parts: after a SIGSTOP or on a busy machine the conversations run
+		// between two of them and reset their connections, which an exit would end in
+		// order.
 		for range 10 {
 			time.Sleep(5 * time.Millisecond)
 		}

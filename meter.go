@@ -18,8 +18,8 @@ import (
 	"purr/internal/sock"
 )
 
-// A meter counts what a run moves, shows the progress of transfers, and logs both
-// when a signal asks for it. Any goroutine may use it.
+// A meter counts what a run moves, shows the progress of transfers, and logs
+// both when a signal asks for it. Any goroutine may use it.
 type meter struct {
 	log     *logger
 	network string
@@ -81,8 +81,8 @@ func (m *meter) peerFound(role string, remote, local net.Addr) {
 	m.logConnect(role, remote, local)
 }
 
-// logConnect logs the event of a connection that belongs to a conversation which
-// is counted already.
+// logConnect logs the event of a connection that belongs to a conversation
+// which is counted already.
 func (m *meter) logConnect(role string, remote, local net.Addr) {
 	if m.log.json { // the fields cost something
 		fields := append([]field{{"role", role}, {"network", m.network}}, addressFields("", remote)...)
@@ -121,8 +121,8 @@ func (m *meter) style(plain bool) progress.Style {
 	return progress.Hidden
 }
 
-// logOnSignal logs the status for every signal that asks for it, until ctx ends.
-// Calls after the first do nothing.
+// logOnSignal logs the status for every signal that asks for it, until ctx
+// ends. Calls after the first do nothing.
 func (m *meter) logOnSignal(ctx context.Context) {
 	m.onSignal.Do(func() {
 		asked := make(chan os.Signal, 1)

@@ -53,8 +53,8 @@ func checkReplaceable(path string) error {
 }
 
 // become replaces the process by another program, which has its descriptors,
-// signals and terminal, and the status of which is the process's own. It returns
-// only on failure.
+// signals and terminal, and the status of which is the process's own. It
+// returns only on failure.
 func become(_, _ *os.File, path string, args []string) error {
 	err := syscall.Exec(path, args, os.Environ())
 	return fmt.Errorf("run %s: %w", path, err)

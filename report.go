@@ -45,8 +45,8 @@ func fileName(role push.Role, path string) string {
 	return strconv.Quote(path)
 }
 
-// storedFields are those of a stored file. "path" is the sender's own name at the
-// sender, and the stored one at the receiver.
+// storedFields are those of a stored file. "path" is the sender's own name at
+// the sender, and the stored one at the receiver.
 func storedFields(role push.Role, e push.FileEvent) []field {
 	path, status := e.As, "stored"
 	if role == push.Sender && !e.Identical {
@@ -120,8 +120,8 @@ func (l *logger) logFileFailed(path, outcome, cause, format string, args ...any)
 	l.report(always, "file", failedFields(path, outcome, cause, "", 0), format, args...)
 }
 
-// logRawFailed writes the event of a raw file that failed; the line is that of the
-// error. kept bytes of it are in partial, none if that is empty.
+// logRawFailed writes the event of a raw file that failed; the line is that of
+// the error. kept bytes of it are in partial, none if that is empty.
 func (l *logger) logRawFailed(path string, err error, partial string, kept int64) {
 	outcome := "failed"
 	if s := new(statusError); errors.As(err, s) && s.status == statusMismatch {

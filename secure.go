@@ -17,7 +17,8 @@ import (
 
 // This file encrypts connections if there is a key, and words their failures.
 
-// An encryption is the part of a run that encrypts connections, if there is a key.
+// An encryption is the part of a run that encrypts connections, if there is a
+// key.
 type encryption struct {
 	keyConfig
 	server   bool                  // whether this end listens

@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// An exitStatus is how the process ends. The numbers are a promise to scripts and
-// stand in this file alone.
+// An exitStatus is how the process ends. The numbers are a promise to scripts
+// and stand in this file alone.
 type exitStatus int
 
 const (

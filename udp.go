@@ -99,8 +99,8 @@ func (p *packets) listenPackets(ctx context.Context) error {
 	return talkDatagrams(ctx, p.talk, p.datagramEnd(conn, ""))
 }
 
-// datagramEnd describes a socket to a conversation. peer is the dialled one, empty
-// for a listener.
+// datagramEnd describes a socket to a conversation. peer is the dialled one,
+// empty for a listener.
 func (p *packets) datagramEnd(conn datagram.Conn, peer string) datagramEnd {
 	return datagramEnd{conn: conn, peer: peer, name: p.ownName(conn), accepted: p.logSender}
 }
@@ -154,7 +154,8 @@ func (p *packets) peerFound(role string, remote, local net.Addr) {
 	p.meter.peerFound(role, remote, local)
 }
 
-// logSender counts the first sender of a listener and prints nc's line about it.
+// logSender counts the first sender of a listener and prints nc's line about
+// it.
 func (p *packets) logSender(ctx context.Context, from netip.AddrPort, local net.Addr) {
 	var remote net.Addr
 	if from.IsValid() {

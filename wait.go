@@ -25,9 +25,9 @@ const (
 // waits reports whether an attempt that failed is repeated.
 func (o waitOptions) waits() bool { return o.waitFor > 0 || o.retries >= 0 }
 
-// retry calls try until it succeeds, or until --wait-for is over or --retry used
-// up, and then returns the last error. limit is the rest of --wait-for, 0 without
-// it. Without these options it calls try once.
+// retry calls try until it succeeds, or until --wait-for is over or --retry
+// used up, and then returns the last error. limit is the rest of --wait-for, 0
+// without it. Without these options it calls try once.
 func (d *dialer) retry(ctx context.Context, try func(ctx context.Context, limit time.Duration) error) error {
 	if !d.waits() {
 		return try(ctx, 0)
@@ -83,8 +83,8 @@ func gaveUp(err error, took time.Duration, tries int) error {
 	return errors.Join(err, why)
 }
 
-// dialRetry connects to one port, with the attempts of --wait-for and --retry. An
-// attempt that may be followed by another takes no longer than a port check.
+// dialRetry connects to one port, with the attempts of --wait-for and --retry.
+// An attempt that may be followed by another takes no longer than a port check.
 func (d *dialer) dialRetry(ctx context.Context, port int) (conn net.Conn, err error) {
 	err = d.retry(ctx, func(ctx context.Context, limit time.Duration) (err error) {
 		conn, err = d.dialWithin(ctx, port, limit)
@@ -110,8 +110,8 @@ func (d *dialer) dialWithin(ctx context.Context, port int, limit time.Duration) 
 	return conn, err
 }
 
-// await waits until every port has accepted a connection, or a server listens on
-// the Unix socket.
+// await waits until every port has accepted a connection, or a server listens
+// on the Unix socket.
 func (d *dialer) await(ctx context.Context) error {
 	left := d.ports
 	return d.retry(ctx, func(ctx context.Context, limit time.Duration) error {
