@@ -18,8 +18,8 @@ import (
 	"purr/internal/sys"
 )
 
-// BatchSize is how many datagrams one system call may take. Memory is touched
-// as far as datagrams fill it, so the size costs address space only.
+// BatchSize is the number of datagrams that one system call may take. Only memory
+// that datagrams fill is touched, so the size costs address space.
 const BatchSize = 64
 
 // An mmsghdr is struct mmsghdr of recvmmsg(2).
@@ -28,25 +28,26 @@ type mmsghdr struct {
 	len uint32
 }
 
-// A Batch holds datagrams as recvmmsg(2) fills them in and sendmmsg(2) takes
-// them: an answer goes out of the same memory, with the sender's address in
-// the place it arrived in. Nothing is allocated after newBatch. golang.org/x/net
-// has these calls too, but makes a net.Addr of every address.
+// A Batch holds datagrams in the form of recvmmsg(2) and sendmmsg(2): an answer is
+// sent from the same memory, to the sender's address in its place. Nothing is
+// allocated after NewBatch. (golang.org/x/net has these calls too, but makes a
+// net.Addr of every address.) It is for one goroutine.
 type Batch struct {
 	msgs    []mmsghdr
 	iovs    []unix.Iovec
 	names   []unix.RawSockaddrAny
 	control [][64]byte
 	slot    int
-	views   [][]byte // for writeTo
+	views   [][]byte // for WriteTo
 
-	// What reply sends: datagrams gathered from msgs.
+	// Messages of Reply, gathered from msgs.
 	out        []mmsghdr
 	outIovs    []unix.Iovec
 	outControl [][64]byte
 }
 
-// NewBatch returns a batch of at most n.
+// NewBatch returns a batch of at most n datagrams for sockets of a network of
+// package net.
 func NewBatch(network string, n int) *Batch {
 	slot := datagramSlot(network)
 	if network == "unixgram" {
@@ -70,7 +71,7 @@ func NewBatch(network string, n int) *Batch {
 	return b
 }
 
-// reset makes the first n slots ready to receive again.
+// reset prepares the first n slots for receiving.
 func (b *Batch) reset(n int) {
 	for i := range b.msgs[:n] {
 		h := &b.msgs[i].hdr
@@ -81,21 +82,22 @@ func (b *Batch) reset(n int) {
 	}
 }
 
-// Data is datagram i, valid until the next receive.
+// Data returns datagram i, which is valid until the next Receive.
 func (b *Batch) Data(i int) []byte {
 	return unsafe.Slice(b.msgs[i].hdr.Iov.Base, b.msgs[i].len)
 }
 
-// name is the raw address that datagram i came from.
+// name returns the raw address of the sender of datagram i.
 func (b *Batch) name(i int) []byte {
 	h := &b.msgs[i].hdr
 	return unsafe.Slice(h.Name, h.Namelen)
 }
 
-// Sender is where datagram i came from; the zero value for a Unix socket.
+// Sender returns the address of the sender of datagram i; the zero value for a Unix
+// socket.
 func (b *Batch) Sender(i int) netip.AddrPort { return rawAddrPort(b.name(i)) }
 
-// rawAddrPort reads a struct sockaddr_in or sockaddr_in6.
+// rawAddrPort parses a struct sockaddr_in or sockaddr_in6.
 func rawAddrPort(name []byte) netip.AddrPort {
 	if len(name) < unix.SizeofSockaddrInet4 {
 		return netip.AddrPort{}
@@ -110,7 +112,7 @@ func rawAddrPort(name []byte) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// Size is how many bytes the first n datagrams have.
+// Size returns the bytes in the first n datagrams.
 func (b *Batch) Size(n int) int {
 	size := 0
 	for i := range b.msgs[:n] {
@@ -119,14 +121,15 @@ func (b *Batch) Size(n int) int {
 	return size
 }
 
-// Apply calls f with each of the first n datagrams, to change it in place.
+// Apply calls f with each of the first n datagrams, which it may change in place.
 func (b *Batch) Apply(n int, f func([]byte)) {
 	for i := range n {
 		f(b.Data(i))
 	}
 }
 
-// WriteTo writes the first n datagrams one behind the other.
+// WriteTo writes the first n datagrams to out one behind the other, with writev(2).
+// It returns fdio.ErrInterrupted if the interrupt of out fires first.
 func (b *Batch) WriteTo(out *fdio.File, n int) error {
 	b.views = b.views[:0]
 	for i := range n {
@@ -156,28 +159,27 @@ func (b *Batch) WriteTo(out *fdio.File, n int) error {
 	return nil
 }
 
-// A Socket receives and sends batches on a datagram socket. It is used
-// by one receiving and one sending goroutine at most; setPeer and the deadline
-// belong to the former.
+// A Socket receives and sends batches on a datagram socket. It is for one receiving
+// and one sending goroutine; Deadline, SetPeer and KeepPeer belong to the former.
 //
-// Its descriptor is not in Go's poller, which asks to hear of every socket
-// that can be written to again: with UDP that is each time a datagram has been
-// taken at the other end, and it wakes a thread for nothing. It waits in
-// poll(2) with the alarm instead.
+// Its descriptor is not in Go's poller, which registers for EPOLLOUT: with UDP that
+// fires each time the other end has taken a datagram, and wakes a thread for
+// nothing. It waits in poll(2) together with an interrupt.
 type Socket struct {
-	Local, Remote net.Addr // remote is nil for a listener
-	fd            int
-	alarm         *fdio.Interrupt
-	Deadline      time.Time // for receive; zero: none
-	peer          atomic.Pointer[rawPeer]
-	noSegments    bool // whether the kernel has refused UDP_SEGMENT
+	Local, Remote net.Addr  // Remote is nil for a listener
+	Deadline      time.Time // of Receive; zero: none
+
+	fd         int
+	interrupt  *fdio.Interrupt
+	peer       atomic.Pointer[rawPeer]
+	noSegments bool // whether the kernel has refused UDP_SEGMENT
 }
 
-// Open takes conn over: it is closed, and the socket lives on until
-// close.
-func Open(conn Conn, a *fdio.Interrupt) (*Socket, error) {
+// Open takes conn over, also on failure: it closes conn, and the caller closes the
+// Socket. All waits end with ErrInterrupted when i has fired.
+func Open(conn Conn, i *fdio.Interrupt) (*Socket, error) {
 	defer conn.Close()
-	s := &Socket{Local: conn.LocalAddr(), Remote: conn.RemoteAddr(), alarm: a}
+	s := &Socket{Local: conn.LocalAddr(), Remote: conn.RemoteAddr(), interrupt: i}
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return nil, err
@@ -188,7 +190,7 @@ func Open(conn Conn, a *fdio.Interrupt) (*Socket, error) {
 	if controlErr != nil || err != nil {
 		return nil, errors.Join(controlErr, err)
 	}
-	// More room for bursts, as far as the system allows; root may exceed
+	// A larger buffer for bursts, as far as the system allows; root may exceed
 	// net.core.rmem_max.
 	const room = 4 << 20
 	if unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, room) != nil {
@@ -197,25 +199,25 @@ func Open(conn Conn, a *fdio.Interrupt) (*Socket, error) {
 	return s, nil
 }
 
-// AskForDestination makes a socket that will listen on every address learn
-// with each datagram which of them it was sent to, so that the answer comes
-// from there: a client of a host with several addresses would drop it
-// otherwise. The kernel notes it as a datagram arrives, so it must be asked
-// before the socket is bound.
+// AskForDestination lets a socket that will listen on every address receive the
+// destination address of each datagram (IP_PKTINFO, IPV6_RECVPKTINFO), so that the
+// answer is sent from there: a client of a host with several addresses would drop
+// another. It must be called before the socket is bound, because the kernel records
+// the address when a datagram arrives.
 func AskForDestination(raw syscall.RawConn) {
 	_ = raw.Control(func(fd uintptr) {
-		// Each fails on a socket of the other family, which has no use for it.
+		// Each fails on a socket of the other family.
 		if unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1) != nil {
 			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
 		}
 	})
 }
 
-// Close frees the descriptor, once the alarm has gone off and nobody uses it.
+// Close frees the descriptor. No other method may be running.
 func (s *Socket) Close() { _ = unix.Close(s.fd) }
 
-// ReportErrors makes a socket without a fixed peer report what ICMP says about
-// its datagrams (ip(7), IP_RECVERR).
+// ReportErrors makes a socket without a fixed peer report ICMP errors about its
+// datagrams, such as ECONNREFUSED (IP_RECVERR in ip(7)).
 func (s *Socket) ReportErrors() {
 	_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
 	_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1)
@@ -224,7 +226,8 @@ func (s *Socket) ReportErrors() {
 // Arrived reports whether a datagram waits to be received.
 func (s *Socket) Arrived() bool { return sys.Readable(s.fd) }
 
-// Receive waits for datagrams and returns how many there are in b.
+// Receive waits for datagrams and returns their number in b. It returns
+// os.ErrDeadlineExceeded after the Deadline, and errors of the system as they are.
 func (s *Socket) Receive(b *Batch) (int, error) {
 	b.reset(len(b.msgs))
 	n, err := s.call(unix.SYS_RECVMMSG, b.msgs, unix.POLLIN, s.Deadline)
@@ -239,8 +242,7 @@ func (s *Socket) Receive(b *Batch) (int, error) {
 	return n, nil
 }
 
-// call makes one of the calls for many datagrams, waiting as long as there is
-// nothing to receive or no room to send.
+// call calls recvmmsg or sendmmsg and waits as long as that returns EAGAIN.
 func (s *Socket) call(number uintptr, msgs []mmsghdr, events int16, deadline time.Time) (int, error) {
 	for {
 		n, _, errno := unix.Syscall6(number, uintptr(s.fd), uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), unix.MSG_DONTWAIT, 0, 0)
@@ -249,7 +251,7 @@ func (s *Socket) call(number uintptr, msgs []mmsghdr, events int16, deadline tim
 			return int(n), nil
 		case unix.EINTR:
 		case unix.EAGAIN:
-			if err := s.alarm.Wait(s.fd, events, deadline); err != nil {
+			if err := s.interrupt.Wait(s.fd, events, deadline); err != nil {
 				return 0, err
 			}
 		default:
@@ -258,9 +260,8 @@ func (s *Socket) call(number uintptr, msgs []mmsghdr, events int16, deadline tim
 	}
 }
 
-// Reply sends the first n datagrams of b back to where each came from. What
-// cannot be sent to one peer is told to lost, and the rest goes on; an error
-// is the socket's own.
+// Reply sends each of the first n datagrams of b back to its sender. It calls lost
+// for one that cannot be sent and goes on; its own error is that of the socket.
 func (s *Socket) Reply(b *Batch, n int, lost func(to string, err error)) error {
 	for i := range n {
 		h := &b.msgs[i].hdr
@@ -275,11 +276,11 @@ func (s *Socket) Reply(b *Batch, n int, lost func(to string, err error)) error {
 		switch {
 		case err == nil:
 		case errors.Is(err, unix.ECONNREFUSED):
-			// The refusal of an earlier datagram; this one has not left yet.
+			// An ICMP error about an earlier datagram; this one is not sent yet.
 		case fdio.ClosedHere(err):
 			return err
 		case out[sent].hdr.Iovlen > 1:
-			// The route cannot take segments after all (udp(7), UDP_SEGMENT).
+			// The route does not take segments (UDP_SEGMENT in udp(7)).
 			s.noSegments = true
 			done := 0
 			for _, m := range out[:sent] {
@@ -294,14 +295,13 @@ func (s *Socket) Reply(b *Batch, n int, lost func(to string, err error)) error {
 	return nil
 }
 
-// maxSegments is the most datagrams that the kernel cuts out of one
+// maxSegments is the most datagrams that the kernel makes of one message
 // (UDP_MAX_SEGMENTS in older kernels).
 const maxSegments = 64
 
-// gather makes the messages that send the first n datagrams back. With
-// segments, those that follow each other to the same peer with the same size
-// become one message, which goes through the kernel's stack once and is cut
-// there (udp(7), UDP_SEGMENT).
+// gather returns the messages that send the first n datagrams back. With segments,
+// consecutive datagrams of one size to one peer become one message, which passes
+// the kernel's stack once and is cut there (UDP_SEGMENT in udp(7)).
 func (b *Batch) gather(n int, segments bool) []mmsghdr {
 	b.out = b.out[:0]
 	for i := range n {
@@ -324,8 +324,8 @@ func (b *Batch) gather(n int, segments bool) []mmsghdr {
 	return b.out
 }
 
-// run is how many datagrams from i on can go as one: those with the same
-// addresses and the size of the first, the last of which may be shorter.
+// run returns the number of datagrams from i on that can be one message: those with
+// the same addresses and the size of the first; the last may be shorter.
 func (b *Batch) run(i, n int) int {
 	first, total := &b.msgs[i], int(b.msgs[i].len)
 	if first.len == 0 || rawFamily(b.name(i)) == unix.AF_UNIX {
@@ -345,8 +345,7 @@ func (b *Batch) run(i, n int) int {
 	return min(n-i, maxSegments)
 }
 
-// segment adds the size of the segments to the control messages of h, in
-// memory of their own.
+// segment adds the segment size to the control messages of h, in other memory.
 func (b *Batch) segment(h *unix.Msghdr, control *[64]byte, size uint16) {
 	used := copy(control[:], controlOf(h))
 	used = (used + unix.SizeofPtr - 1) &^ (unix.SizeofPtr - 1)
@@ -367,10 +366,10 @@ func rawFamily(name []byte) uint16 {
 	return (*unix.RawSockaddr)(unsafe.Pointer(&name[0])).Family
 }
 
-// answerFrom turns the control message of a received datagram, which says
-// where it was sent to, into one that sends the answer from there (ip(7),
-// ipv6(7): struct in_pktinfo, in6_pktinfo). The interface is left to routing,
-// except for a link-local peer, whose address means nothing without it.
+// answerFrom turns the control message of a received datagram, which holds its
+// destination, into one that sends the answer from there (struct in_pktinfo in
+// ip(7), in6_pktinfo in ipv6(7)). The interface is left to routing, except for a
+// link-local peer, whose address needs it.
 func answerFrom(h *unix.Msghdr) {
 	n := int(h.Controllen)
 	if n < unix.SizeofCmsghdr {
@@ -394,14 +393,14 @@ func answerFrom(h *unix.Msghdr) {
 	}
 }
 
-// A rawPeer is whom a listener answers: the address, and the control message
-// that sends from the address it wrote to.
+// A rawPeer is the peer of a listener: its address, and the control message that
+// sends from the address that it has sent to.
 type rawPeer struct {
 	name, control []byte
-	received      []byte // the control message as it came
+	received      []byte // the control message as received
 }
 
-// SetPeer makes the sender of datagram i the one that sendToPeer answers.
+// SetPeer makes the sender of datagram i the peer of SendToPeer.
 func (s *Socket) SetPeer(b *Batch, i int) {
 	h := b.msgs[i].hdr
 	received := unsafe.Slice(h.Control, h.Controllen)
@@ -417,8 +416,8 @@ func (s *Socket) SetPeer(b *Batch, i int) {
 	s.peer.Store(&rawPeer{name: bytes.Clone(b.name(i)), control: control[:h.Controllen], received: received})
 }
 
-// KeepPeer moves the peer's datagrams among the first n to the front and
-// returns how many there are.
+// KeepPeer moves the peer's datagrams among the first n to the front and returns
+// their number. SetPeer must have been called.
 func (s *Socket) KeepPeer(b *Batch, n int) int {
 	kept, peer := 0, s.peer.Load().name
 	for i := range n {
@@ -430,7 +429,7 @@ func (s *Socket) KeepPeer(b *Batch, n int) int {
 	return kept
 }
 
-// PeerName names the peer in messages.
+// PeerName returns the name of the peer in messages.
 func (s *Socket) PeerName() string {
 	if peer := s.peer.Load(); peer != nil {
 		return senderName(peer.name)
@@ -438,7 +437,7 @@ func (s *Socket) PeerName() string {
 	return "the peer"
 }
 
-// senderName names a raw address in messages.
+// senderName returns the name of a raw address in messages.
 func senderName(name []byte) string {
 	if ap := rawAddrPort(name); ap.IsValid() {
 		return sock.PeerName(net.UDPAddrFromAddrPort(ap))
@@ -446,8 +445,7 @@ func senderName(name []byte) string {
 	return "the peer"
 }
 
-// SendToPeer sends one datagram to the dialled peer, or to the one that setPeer
-// named.
+// SendToPeer sends one datagram to the dialled peer, or to that of SetPeer.
 func (s *Socket) SendToPeer(d []byte) error {
 	iov := unix.Iovec{Base: unsafe.SliceData(d)}
 	iov.SetLen(len(d))

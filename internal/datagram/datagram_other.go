@@ -14,36 +14,36 @@ import (
 	"purr/internal/sys"
 )
 
-// A Batch holds the one datagram that a call receives here.
+// A Batch holds one datagram.
 type Batch struct {
 	buf  []byte
 	n    int
 	from net.Addr
 }
 
-// BatchSize is how many datagrams one call takes.
+// BatchSize is the number of datagrams that one call takes.
 const BatchSize = 1
 
-// NewBatch returns a batch of one, whatever was asked for.
+// NewBatch returns a batch of one datagram for sockets of a network of package net.
 func NewBatch(network string, _ int) *Batch { return &Batch{buf: make([]byte, datagramSlot(network))} }
 
-// Data is the datagram, valid until the next receive.
+// Data returns the datagram, which is valid until the next Receive.
 func (b *Batch) Data(int) []byte { return b.buf[:b.n] }
 
-// Sender is where it came from; the zero value for a Unix socket.
+// Sender returns the address of its sender; the zero value for a Unix socket.
 func (b *Batch) Sender(int) netip.AddrPort { return sock.AddrPort(b.from) }
 
-// Size is how many bytes the first n datagrams have.
+// Size returns the bytes in the first n datagrams.
 func (b *Batch) Size(n int) int { return n * b.n }
 
-// Apply calls f with each of the first n datagrams, to change it in place.
+// Apply calls f with each of the first n datagrams, which it may change in place.
 func (b *Batch) Apply(n int, f func([]byte)) {
 	for i := range n {
 		f(b.Data(i))
 	}
 }
 
-// WriteTo writes the first n datagrams.
+// WriteTo writes the first n datagrams to out.
 func (b *Batch) WriteTo(out *fdio.File, n int) error {
 	for i := range n {
 		if _, err := out.Write(b.Data(i)); err != nil {
@@ -55,37 +55,37 @@ func (b *Batch) WriteTo(out *fdio.File, n int) error {
 
 // A Socket receives and sends datagrams one by one.
 type Socket struct {
-	conn          Conn
-	Local, Remote net.Addr  // remote is nil for a listener
-	Deadline      time.Time // for receive; zero: none
-	peer          atomic.Pointer[net.Addr]
+	Local, Remote net.Addr  // Remote is nil for a listener
+	Deadline      time.Time // of Receive; zero: none
+
+	conn Conn
+	peer atomic.Pointer[net.Addr]
 }
 
-// Open takes conn over. The alarm closes it, which ends what waits
-// for it.
-func Open(conn Conn, a *fdio.Interrupt) (*Socket, error) {
+// Open takes conn over. i closes it, which ends all waits.
+func Open(conn Conn, i *fdio.Interrupt) (*Socket, error) {
 	go func() {
-		<-a.Done()
+		<-i.Done()
 		_ = conn.Close()
 	}()
 	return &Socket{conn: conn, Local: conn.LocalAddr(), Remote: conn.RemoteAddr()}, nil
 }
 
-// Close does nothing: the alarm has closed the socket.
+// Close does nothing: the interrupt has closed the socket.
 func (s *Socket) Close() {}
 
-// AskForDestination has no counterpart here: the kernel chooses the address
-// that an answer comes from.
+// AskForDestination does nothing: the kernel chooses the source address of an
+// answer.
 func AskForDestination(syscall.RawConn) {}
 
-// ReportErrors has no counterpart here: a refusal stays unheard on a socket
-// without a fixed peer.
+// ReportErrors does nothing: a socket without a fixed peer gets no ICMP errors.
 func (s *Socket) ReportErrors() {}
 
 // Arrived reports whether a datagram waits to be received.
 func (s *Socket) Arrived() bool { return sys.Arrived(s.conn) }
 
-// Receive waits for a datagram; it returns 1.
+// Receive waits for a datagram and returns 1. It returns os.ErrDeadlineExceeded
+// after the Deadline.
 func (s *Socket) Receive(b *Batch) (n int, err error) {
 	if err := s.conn.SetReadDeadline(s.Deadline); err != nil {
 		return 0, err
@@ -100,8 +100,8 @@ func (s *Socket) Receive(b *Batch) (n int, err error) {
 	return 1, nil
 }
 
-// Reply sends the first n datagrams of b back to where they came from. What
-// cannot be sent to a peer is told to lost; an error is the socket's own.
+// Reply sends each of the first n datagrams of b back to its sender. It calls lost
+// for one that cannot be sent; its own error is that of the socket.
 func (s *Socket) Reply(b *Batch, n int, lost func(to string, err error)) error {
 	for i := range n {
 		var err error
@@ -120,13 +120,14 @@ func (s *Socket) Reply(b *Batch, n int, lost func(to string, err error)) error {
 	return nil
 }
 
-// SetPeer makes the sender of the datagram the one that sendToPeer answers.
+// SetPeer makes the sender of the datagram the peer of SendToPeer.
 func (s *Socket) SetPeer(b *Batch, _ int) {
 	from := b.from
 	s.peer.Store(&from)
 }
 
-// KeepPeer returns n if the datagram is the peer's, else 0.
+// KeepPeer returns n if the datagram is the peer's, else 0. SetPeer must have been
+// called.
 func (s *Socket) KeepPeer(b *Batch, n int) int {
 	if b.from == nil || b.from.String() != (*s.peer.Load()).String() {
 		return 0
@@ -134,7 +135,7 @@ func (s *Socket) KeepPeer(b *Batch, n int) int {
 	return n
 }
 
-// PeerName names the peer in messages.
+// PeerName returns the name of the peer in messages.
 func (s *Socket) PeerName() string {
 	if peer := s.peer.Load(); peer != nil {
 		return sock.PeerName(*peer)
@@ -142,8 +143,7 @@ func (s *Socket) PeerName() string {
 	return "the peer"
 }
 
-// SendToPeer sends one datagram to the dialled peer, or to the one that setPeer
-// named.
+// SendToPeer sends one datagram to the dialled peer, or to that of SetPeer.
 func (s *Socket) SendToPeer(d []byte) error {
 	if peer := s.peer.Load(); peer != nil && s.Remote == nil {
 		_, err := s.conn.WriteTo(d, *peer)

@@ -1,4 +1,5 @@
-// Package rate is a token bucket that many senders share.
+// Package rate limits the bytes a second that several senders send together: a
+// token bucket.
 package rate
 
 import (
@@ -10,19 +11,18 @@ import (
 	"purr/internal/sys"
 )
 
-// A bucket is the arithmetic of a limiter, without a clock: a token bucket
-// that counts in time. Every byte costs a moment, and what has been taken is
-// paid for at due.
+// A bucket is a token bucket without a clock. It counts in time: each byte takes
+// 1/rate seconds, and all bytes taken so far are sent at due.
 type bucket struct {
 	rate int64         // bytes a second
-	due  time.Duration // on the clock that take is told
+	due  time.Duration // on the clock of take
 }
 
-// bucketDepth is how far a sender that was held up, by its source or by a late
-// timer, may catch up. It is also all that can go out at once.
+// bucketDepth is how far a sender may catch up after a slow source or a late timer.
+// It is also the longest burst.
 const bucketDepth = 50 * time.Millisecond
 
-// take books n bytes at the time now and returns how long they have to wait.
+// take takes n bytes at the time now and returns how long they have to wait.
 func (b *bucket) take(now time.Duration, n int) time.Duration {
 	b.due = max(b.due, now-bucketDepth)
 	wait := max(0, b.due-now)
@@ -30,8 +30,8 @@ func (b *bucket) take(now time.Duration, n int) time.Duration {
 	return wait
 }
 
-// A Limiter is one bucket for everybody who sends. Its methods may be called
-// from many goroutines; nil is no limit.
+// A Limiter is a token bucket for several senders. Any goroutine may use it; nil is
+// no limit.
 type Limiter struct {
 	begun time.Time
 
@@ -39,7 +39,7 @@ type Limiter struct {
 	bucket bucket
 }
 
-// New returns a limiter for rate bytes a second, nil if rate is 0.
+// New returns a Limiter of rate bytes a second, nil if rate is 0.
 func New(rate int64) *Limiter {
 	if rate == 0 {
 		return nil
@@ -47,7 +47,8 @@ func New(rate int64) *Limiter {
 	return &Limiter{begun: time.Now(), bucket: bucket{rate: rate}}
 }
 
-// Book takes n bytes and returns how long to wait before they are sent.
+// Book takes n bytes and returns how long the caller has to wait before it sends
+// them.
 func (l *Limiter) Book(n int) time.Duration {
 	if l == nil {
 		return 0
@@ -57,7 +58,8 @@ func (l *Limiter) Book(n int) time.Duration {
 	return l.bucket.take(time.Since(l.begun), n)
 }
 
-// Wait returns when n more bytes may be sent; ctx's cause if it ends first.
+// Wait waits until n more bytes may be sent. It returns the cause of ctx if that ends
+// first.
 func (l *Limiter) Wait(ctx context.Context, n int) error {
 	if d := l.Book(n); d > 0 && !sys.Sleep(ctx, d) {
 		return context.Cause(ctx)
@@ -65,11 +67,12 @@ func (l *Limiter) Wait(ctx context.Context, n int) error {
 	return nil
 }
 
-// sliceTime is how much of the rate is sent at once: little enough to be
-// smooth, enough to keep system calls rare.
+// sliceTime is the time that the bytes of one slice take: short enough to be smooth,
+// long enough for few system calls.
 const sliceTime = 20 * time.Millisecond
 
-// Slice returns the most to send at once: max without a limit, and at least 1.
+// Slice returns the most bytes to send at once: max without a limit, and at least
+// 1.
 func (l *Limiter) Slice(max int) int {
 	if l == nil {
 		return max
@@ -77,19 +80,19 @@ func (l *Limiter) Slice(max int) int {
 	return int(min(int64(max), 1+l.bucket.rate/int64(time.Second/sliceTime)))
 }
 
-// Chunk is slice for what is sent in frames that have a head of their own: not
-// so small that the heads would be most of it.
+// Chunk is Slice for frames with a header: large enough that the headers are a
+// small part.
 func (l *Limiter) Chunk(most int) int { return max(l.Slice(most), min(most, 1<<10)) }
 
-// A Writer passes bytes on in slices, each once admit has let it. A way
-// that knows how many bytes are coming asks admit by itself, and writes to the
-// Writer inside: a wrapped connection would lose zero-copy.
+// A Writer writes in slices, each after Admit. A copier inside the kernel, which
+// needs the connection itself, calls Admit and uses the inner Writer.
 type Writer struct {
 	io.Writer
 	Limit *Limiter
 	Admit func(n int) error // waits until n bytes may be sent
 }
 
+// Write writes b. It returns the error of Admit or of the inner Writer.
 func (w *Writer) Write(b []byte) (int, error) {
 	written := 0
 	for written < len(b) {

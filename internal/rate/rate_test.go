@@ -3,6 +3,8 @@ package rate
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,7 +43,7 @@ func TestBucket(t *testing.T) {
 	}
 }
 
-// Whoever waits as long as he is told sends no more than the rate and the
+// A sender that waits as long as take returns sends no more than the rate and the
 // depth, and no less than the rate.
 func TestBucketKeepsRate(t *testing.T) {
 	t.Parallel()
@@ -81,7 +83,7 @@ func TestLimiterSlice(t *testing.T) {
 	}
 }
 
-// A TestLimiterWait ends with its context, and without a limit there is none.
+// A wait ends with its context, and without a limit there is none.
 func TestLimiterWait(t *testing.T) {
 	t.Parallel()
 	ctx, stop := context.WithCancelCause(t.Context())
@@ -90,7 +92,7 @@ func TestLimiterWait(t *testing.T) {
 		t.Error(err)
 	}
 	l := New(1)
-	if err := l.Wait(ctx, 1000); err != nil { // the first is not kept waiting
+	if err := l.Wait(ctx, 1000); err != nil { // the first does not wait
 		t.Error(err)
 	}
 	why := errors.New("stopped by the test")
@@ -101,5 +103,25 @@ func TestLimiterWait(t *testing.T) {
 	}
 	if took := time.Since(begun); took > testkit.Patience {
 		t.Errorf("took %v", took)
+	}
+}
+
+// A Writer asks for each slice before it writes it, and stops at the first error.
+func TestWriter(t *testing.T) {
+	t.Parallel()
+	refused := errors.New("refused")
+	var out strings.Builder
+	var asked []int
+	w := &Writer{Writer: &out, Limit: New(100), Admit: func(n int) error {
+		if asked = append(asked, n); len(asked) == 4 {
+			return refused
+		}
+		return nil
+	}}
+	if n, err := w.Write([]byte("123456")); n != 6 || err != nil || !slices.Equal(asked, []int{3, 3}) {
+		t.Errorf("%d bytes, %v, asked for %v", n, err, asked)
+	}
+	if n, err := w.Write([]byte("789xyz")); n != 3 || err != refused || out.String() != "123456789" {
+		t.Errorf("%d bytes, %v, wrote %q", n, err, out.String())
 	}
 }
