@@ -374,7 +374,12 @@ func (r *receiving) finishable(st *stream) bool {
 // of files are already.
 func (r *receiving) sync() {
 	if err := r.dir.Sync(); err != nil {
-		r.count.failed(Failed)
-		r.o.Events.Failed(FileEvent{Kind: Failed, Reason: err.Error()})
+		kind := Failed
+		var unsynced *store.Error
+		if errors.As(err, &unsynced) {
+			kind = storeKind(unsynced.Kind)
+		}
+		r.count.failed(kind)
+		r.o.Events.Failed(FileEvent{Kind: kind, Reason: err.Error()})
 	}
 }

@@ -5,13 +5,12 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io/fs"
-	"os"
 )
 
 // Begin prepares for the content of a file. It returns either an Upload, which
 // the caller ends by Commit, Suspend or Abort; or the Stored file if size and
-// digest show that the same file is there already, also with Options.Force; or
-// an *Error.
+// digest show that the same file is there already, also with Options.Force, and
+// it is on stable storage; or an *Error.
 func (s *Store) Begin(f File) (*Upload, *Stored, error) {
 	if err := s.checkName(f.Path); err != nil {
 		return nil, nil, err
@@ -63,29 +62,41 @@ func (u *Upload) lookup(d *dirHandle) (*Stored, error) {
 		return nil, errExists()
 	case !info.Mode().IsRegular():
 		return nil, errorf(Conflict, "not a regular file there")
-	case u.want.Digest != nil && u.want.Size == info.Size() && u.isIdentical(d):
-		return &Stored{Path: u.want.Path, Size: u.want.Size, Digest: u.want.Digest, Identical: true}, nil
-	case u.store.options.Force || u.store.options.Rename:
+	}
+	if u.want.Digest != nil && u.want.Size == info.Size() {
+		if same, err := u.identical(d); same != nil || err != nil {
+			return same, err
+		}
+	}
+	if u.store.options.Force || u.store.options.Rename {
 		return nil, nil
 	}
 	return nil, errExists()
 }
 
-// isIdentical reports whether the file under the final name has the announced
-// size and digest. A peer learns nothing else about files that it has not sent.
-func (u *Upload) isIdentical(d *dirHandle) bool {
-	f, err := openEntry(d, u.base, os.O_RDONLY)
+// identical returns the file under the final name if it has the announced size
+// and digest, after a sync: an earlier one may have failed, or not have come
+// about. A peer learns nothing else about files that it has not sent.
+func (u *Upload) identical(d *dirHandle) (*Stored, error) {
+	f, err := openSyncable(d, u.base)
 	if err != nil {
-		return false
+		return nil, nil
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() {
-		return false
+		return nil, nil
 	}
 	h := sha256.New()
-	n, err := hashFile(h, f, u.want.Size+1)
-	return err == nil && n == u.want.Size && bytes.Equal(h.Sum(nil), u.want.Digest)
+	if n, err := hashFile(h, f, u.want.Size+1); err != nil || n != u.want.Size || !bytes.Equal(h.Sum(nil), u.want.Digest) {
+		return nil, nil
+	}
+	u.store.distrustDirs(u.dir)
+	found := &Upload{want: u.want, store: u.store, dir: u.dir, base: u.base, file: f, info: info, received: u.want.Size}
+	if err := u.store.commit(&commit{upload: found, identical: true}); err != nil {
+		return nil, diskError(err)
+	}
+	return &Stored{Path: u.want.Path, Size: u.want.Size, Digest: u.want.Digest, Identical: true}, nil
 }
 
 // prepare opens the partial file and reserves the space for it. d is the

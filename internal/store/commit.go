@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"fmt"
 	"sync"
 	"time"
 )
@@ -23,12 +22,10 @@ func (u *Upload) Commit(digest []byte) (*Stored, error) {
 		u.Abort()
 		return nil, writeError(err)
 	}
-	c := &commit{upload: u, done: make(chan struct{})}
-	u.store.commits.add(u.store, c)
-	<-c.done
-	if c.err != nil {
+	c := &commit{upload: u}
+	if err := u.store.commit(c); err != nil {
 		u.Abort()
-		return nil, diskError(c.err)
+		return nil, diskError(err)
 	}
 	u.closeFile()
 	u.store.unclaim(u.want.Path)
@@ -49,9 +46,7 @@ func (u *Upload) verify(digest []byte) error {
 	return nil
 }
 
-// complete gives the partial file its size, permissions and time. Files of at
-// least minSuspended bytes are synced here, smaller ones together by
-// commitBatch.
+// complete gives the partial file its size, permissions and time.
 func (u *Upload) complete() error {
 	if u.dataEnd < u.received { // it ends in a hole
 		if err := u.file.Truncate(u.received); err != nil {
@@ -66,12 +61,7 @@ func (u *Upload) complete() error {
 		return err
 	}
 	if !u.want.ModTime.IsZero() {
-		if err := u.setTime(); err != nil {
-			return err
-		}
-	}
-	if u.received >= minSuspended {
-		return u.file.Sync()
+		return u.setTime()
 	}
 	return nil
 }
@@ -96,10 +86,34 @@ var errMoved = errorf(Conflict, "moved or replaced by somebody else while it was
 
 // A commit is a complete file that waits for its final name.
 type commit struct {
-	upload *Upload
-	path   string // the final name, once the file has it
-	err    error
-	done   chan struct{} // closed when path or err is set
+	upload    *Upload
+	identical bool   // it has its final name already, and is only synced
+	path      string // the final name, once the file has it
+	err       error
+	done      chan struct{} // closed when path or err is set
+}
+
+// commit brings c onto stable storage, under its final name, and returns its
+// error. Files of at least minSuspended bytes are synced here, smaller ones
+// together by commitBatch.
+func (s *Store) commit(c *commit) error {
+	if c.upload.received >= minSuspended {
+		if err := s.syncFile(c.upload.file); err != nil {
+			return c.contentError(err)
+		}
+	}
+	c.done = make(chan struct{})
+	s.commits.add(s, c)
+	<-c.done
+	return c.err
+}
+
+// contentError returns err, which syncing the content has returned, as an Error.
+func (c *commit) contentError(err error) error {
+	if c.identical {
+		return unsynced(err)
+	}
+	return writeError(err)
 }
 
 // A commitQueue collects complete files while earlier ones are being synced,
@@ -141,16 +155,16 @@ func (q *commitQueue) run(s *Store) {
 // commitBatch syncs the content of the files, renames them, and syncs their
 // directories.
 func (s *Store) commitBatch(batch []*commit) {
-	var unsynced []*commit
+	var small []*commit
 	for _, c := range batch {
 		if c.upload.received < minSuspended {
-			unsynced = append(unsynced, c)
+			small = append(small, c)
 		}
 	}
-	syncContents(unsynced)
-	for _, c := range unsynced {
+	s.syncContents(small)
+	for _, c := range small {
 		if c.err != nil {
-			c.err = writeError(c.err)
+			c.err = c.contentError(c.err)
 		}
 	}
 
@@ -166,15 +180,17 @@ func (s *Store) commitBatch(batch []*commit) {
 			}
 			dirs[c.upload.dir] = d
 		}
-		c.err = c.rename(d)
+		if !c.identical {
+			c.err = c.rename(d)
+		}
 	}
-	err := s.syncNames(dirs)
+	err := unsynced(s.syncNames(dirs))
 	for _, d := range dirs {
 		d.close()
 	}
 	for _, c := range batch {
-		if c.err == nil && err != nil {
-			c.err = &Error{Unsynced, fmt.Sprintf("stored, but perhaps not on the disk: %v", err)}
+		if c.err == nil {
+			c.err = err
 		}
 		close(c.done)
 	}

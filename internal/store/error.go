@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"purr/internal/relpath"
+	"purr/internal/sys"
 )
 
 // Kind classifies an Error.
@@ -51,6 +52,15 @@ func (s *Store) checkTarget(name, target string) error {
 
 // errOutside returns the error for a symbolic link that leads outside.
 func errOutside() *Error { return errorf(Forbidden, "leads outside by a symbolic link") }
+
+// unsynced returns the error for names that are in place, but that err kept
+// from stable storage. It is nil if err is.
+func unsynced(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errorf(Unsynced, "stored, but perhaps not on the disk: %v", sys.Cause(err))
+}
 
 // nameError returns an error of package relpath as an Error.
 func nameError(err error) error {

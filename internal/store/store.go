@@ -45,12 +45,18 @@ type Store struct {
 	umask     fs.FileMode // permissions that files created here lack
 	unnamed   bool        // small files have no name until they are complete
 	seed      maphash.Seed
-	dirs      dirCache
-	commits   commitQueue
+
+	// The system calls, except in tests:
+	syncFile    func(*os.File) error // syncFile
+	syncEntries func(*os.File) error // syncDir
+
+	dirs    dirCache
+	commits commitQueue
 
 	mu           sync.Mutex
 	receiving    map[uint64]struct{}   // hashed paths of the uploads
 	createdDirs  map[uint64]struct{}   // hashed paths of directories created here
+	checkedDirs  map[uint64]struct{}   // hashed paths that distrustDirs has seen
 	unsynced     map[string]struct{}   // directories whose new names may not be on stable storage
 	emptyDirs    map[string]struct{}   // created for files that did not arrive; Close removes them if empty
 	suspended    map[string]int64      // bytes of charged that belong to suspended uploads, by path
@@ -99,9 +105,9 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, errors.Unwrap(err)
 	}
 	s := &Store{
-		options: o, path: dir, root: root, seed: maphash.MakeSeed(),
+		options: o, path: dir, root: root, seed: maphash.MakeSeed(), syncFile: syncFile, syncEntries: syncDir,
 		receiving: map[uint64]struct{}{}, createdDirs: map[uint64]struct{}{},
-		unsynced: map[string]struct{}{}, emptyDirs: map[string]struct{}{},
+		checkedDirs: map[uint64]struct{}{}, unsynced: map[string]struct{}{}, emptyDirs: map[string]struct{}{},
 		suspended: map[string]int64{}, reserved: map[uint64]int64{}, prefixHashes: map[string]prefixHash{},
 	}
 	if s.probeInfo, err = probe(root); err != nil {

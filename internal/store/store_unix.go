@@ -97,6 +97,15 @@ func setMode(f *os.File, mode fs.FileMode) error {
 	return err
 }
 
+// openSyncable opens the entry name of d as openEntry does, so that syncFile can
+// sync it.
+func openSyncable(d *dirHandle, name string) (*os.File, error) {
+	return openEntry(d, name, os.O_RDONLY)
+}
+
+// syncFile brings the content of f onto stable storage.
+func syncFile(f *os.File) error { return f.Sync() }
+
 // syncDir syncs the names in an open directory. It ignores the errors of file
 // systems that do not support this.
 func syncDir(dir *os.File) error {

@@ -47,6 +47,25 @@ func unlock(*os.File) {}
 // would keep the file from being renamed or removed.
 func setMode(*os.File, fs.FileMode) error { return nil }
 
+// openSyncable opens the entry name of d as openEntry does, for writing if that
+// is permitted: FlushFileBuffers needs it.
+func openSyncable(d *dirHandle, name string) (*os.File, error) {
+	f, err := openEntry(d, name, os.O_RDWR)
+	if errors.Is(err, fs.ErrPermission) {
+		f, err = openEntry(d, name, os.O_RDONLY)
+	}
+	return f, err
+}
+
+// syncFile brings the content of f onto stable storage. Windows writes a file
+// that this user cannot write by itself.
+func syncFile(f *os.File) error {
+	if err := f.Sync(); !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return nil
+}
+
 // syncDir does nothing: NTFS writes names with its log.
 func syncDir(*os.File) error { return nil }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"path"
 	"slices"
 	"sync"
 )
@@ -13,13 +14,13 @@ import (
 const syncTogetherFrom = 16
 
 // syncContents syncs the content of the files, and sets the err of each.
-func syncContents(files []*commit) {
+func (s *Store) syncContents(files []*commit) {
 	if len(files) >= syncTogetherFrom && syncFilesystem(files[0].upload.file) {
 		for _, c := range files {
 			if sameDevice(c.upload.info, files[0].upload.info) {
 				c.err = writebackError(c.upload.file)
 			} else {
-				c.err = c.upload.file.Sync()
+				c.err = s.syncFile(c.upload.file)
 			}
 		}
 		return
@@ -29,7 +30,7 @@ func syncContents(files []*commit) {
 	for _, c := range files {
 		slots <- struct{}{}
 		all.Go(func() {
-			c.err = c.upload.file.Sync()
+			c.err = s.syncFile(c.upload.file)
 			<-slots
 		})
 	}
@@ -37,12 +38,28 @@ func syncContents(files []*commit) {
 }
 
 // Sync brings the names of directories and links, which no Commit has covered,
-// onto stable storage.
+// onto stable storage. The error is an *Error of the kind Unsynced.
 func (s *Store) Sync() error {
 	s.mu.Lock()
 	dirs := slices.Collect(maps.Keys(s.unsynced))
 	s.mu.Unlock()
-	return s.syncDirs(dirs, nil)
+	return unsynced(s.syncDirs(dirs, nil))
+}
+
+// distrustDirs records the names of dir and of the directories above it as
+// unsynced, once: an earlier run may have created them, and have failed to sync
+// them.
+func (s *Store) distrustDirs(dir string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ; dir != "."; dir = path.Dir(dir) {
+		key := s.hashPath(dir)
+		if _, ok := s.checkedDirs[key]; ok {
+			return
+		}
+		s.checkedDirs[key] = struct{}{}
+		s.unsynced[path.Dir(dir)] = struct{}{}
+	}
 }
 
 // syncNames syncs the names in the directories, and the names of the
@@ -99,5 +116,5 @@ func (s *Store) syncDir(dir string, d *dirHandle, together bool) error {
 	if info, err := d.dir.Stat(); together && err == nil && sameDevice(info, s.info) {
 		return nil
 	}
-	return syncDir(d.dir)
+	return s.syncEntries(d.dir)
 }
