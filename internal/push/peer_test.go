@@ -546,15 +546,18 @@ func TestResume(t *testing.T) {
 	testkit.NoLeaks(t)
 	content := testkit.Noise(3_000_000)
 	for name, c := range map[string]struct {
-		part string
-		not  string // which end does not want it
-		at   int
+		part  string
+		not   string // which end does not want it
+		at    int
+		taken int // size of the file that is replaced
 	}{
-		"the same":         {content[:2_000_000], "", 2_000_000},
-		"all of it":        {content, "", 3_000_000},
-		"another":          {"x" + content[1:2_000_000], "", 0},
-		"not the sender":   {content[:2_000_000], "sender", 0},
-		"not the receiver": {content[:2_000_000], "receiver", 0},
+		"the same":             {content[:2_000_000], "", 2_000_000, 0},
+		"all of it":            {content, "", 3_000_000, 0},
+		"another":              {"x" + content[1:2_000_000], "", 0, 0},
+		"not the sender":       {content[:2_000_000], "sender", 0, 0},
+		"not the receiver":     {content[:2_000_000], "receiver", 0, 0},
+		"replacing":            {content[:2_000_000], "", 2_000_000, 3},
+		"replacing, same size": {content[:2_000_000], "", 2_000_000, len(content)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bothWays(t, func(t *testing.T, listens Role) {
@@ -573,6 +576,10 @@ func TestResume(t *testing.T) {
 					t.Fatalf("%d bytes kept", kept)
 				}
 				_ = dir.Close()
+				if c.taken > 0 {
+					testkit.WriteFile(t, filepath.Join(x.into, "f"), strings.Repeat("x", c.taken))
+					x.store.Force = true
+				}
 				x.sender.o.NoResume = c.not == "sender"
 				x.store.NoResume = c.not == "receiver"
 				x.run()

@@ -230,13 +230,10 @@ func (r *receiving) take(st *stream, u *upload) (s *store.Stored, offset int64, 
 }
 
 // complete completes f by what is here already: for a file of the same size the
-// digest of the sender's, for the beginning of one the offset behind it, of which
-// it returns the digest.
+// digest of the sender's, and for the beginning of one the offset behind it, of
+// which it returns the digest.
 func (r *receiving) complete(st *stream, u *upload, f *store.File) (prefix []byte, err error) {
-	if size, ok := r.dir.Existing(u.path); ok {
-		if size != f.Size {
-			return nil, nil
-		}
+	if size, ok := r.dir.Existing(u.path); ok && size == f.Size {
 		r.become(u, uploadAsked)
 		st.out.line(&message{Op: opSame, ID: u.offer.ID})
 		proof, err := r.await(u)
@@ -244,7 +241,6 @@ func (r *receiving) complete(st *stream, u *upload, f *store.File) (prefix []byt
 			return nil, r.cutShort(u, err)
 		}
 		f.Digest = proof.Digest
-		return nil, nil
 	}
 	offset, prefix, err := r.dir.Partial(u.path)
 	if err != nil || offset == 0 || offset > f.Size {

@@ -28,7 +28,8 @@ const maxPrefixHashes = 64
 
 // Partial returns the size in bytes of a suspended upload of path, from which
 // File.Offset may continue, and its SHA-256. The offset is 0 if there is none,
-// or if another process writes it. The error is an *Error about the name.
+// if another process writes it, or if the name is taken and stays so. The error
+// is an *Error about the name.
 func (s *Store) Partial(path string) (offset int64, digest []byte, err error) {
 	if err := s.checkName(path); err != nil {
 		return 0, nil, err
@@ -36,12 +37,17 @@ func (s *Store) Partial(path string) (offset int64, digest []byte, err error) {
 	if s.options.NoResume {
 		return 0, nil, nil
 	}
-	dir, _ := splitPath(path)
+	dir, base := splitPath(path)
 	d, err := s.openDir(dir)
 	if err != nil {
 		return 0, nil, nil
 	}
 	defer d.close()
+	if !s.options.Force && !s.options.Rename {
+		if _, err := d.root.Lstat(base); !errors.Is(err, fs.ErrNotExist) {
+			return 0, nil, nil
+		}
+	}
 	f, info := s.openPartial(d, partialName(path), false)
 	if f == nil {
 		return 0, nil, nil

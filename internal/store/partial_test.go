@@ -303,3 +303,30 @@ func TestRenameByLink(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A suspended upload continues although its name is taken, if the taken name
+// does not refuse it.
+func TestResumeTaken(t *testing.T) {
+	t.Parallel()
+	content := testkit.Noise(3 << 20)
+	for want, o := range map[string]Options{"f.txt": {Force: true}, "f.1.txt": {Rename: true}, "": {}} {
+		s, dir := openStoreTest(t, o)
+		leave(t, s, "f.txt", content, 2<<20)
+		lay(t, dir, "f.txt")
+		offset, digest, err := s.Partial("f.txt")
+		if want == "" {
+			if offset != 0 || digest != nil || err != nil {
+				t.Errorf("refused, but told: %d bytes, %x, %v", offset, digest, err)
+			}
+			continue
+		}
+		if offset != 2<<20 || !bytes.Equal(digest, testkit.SHA256(content[:offset])) || err != nil {
+			t.Errorf("%d bytes, %x, %v", offset, digest, err)
+		}
+		got, err := put(s, File{Path: "f.txt", Size: 3 << 20, Digest: testkit.SHA256(content), Offset: offset}, content)
+		if err != nil || got.Path != want {
+			t.Errorf("%+v, %v", got, err)
+		}
+		testkit.HasContent(t, filepath.Join(dir, want), content)
+	}
+}

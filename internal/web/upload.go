@@ -58,11 +58,11 @@ func (u *uploadHandler) serve(w http.ResponseWriter, r *http.Request, c *client)
 // head answers with the size of a partial upload, and the digest of that
 // prefix. It reveals nothing about files that were not received by this server.
 func (u *uploadHandler) head(w http.ResponseWriter, name string) {
-	if _, exists := u.store.Existing(name); exists {
+	offset, sum, err := u.store.Partial(name)
+	if _, exists := u.store.Existing(name); exists && offset == 0 {
 		w.WriteHeader(http.StatusForbidden)
 		return
 	}
-	offset, sum, err := u.store.Partial(name)
 	var refused *store.Error
 	switch {
 	case errors.As(err, &refused):

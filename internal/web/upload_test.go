@@ -120,6 +120,23 @@ func TestResume(t *testing.T) {
 	testkit.HasContent(t, r.path("f"), content)
 }
 
+// With Force a cut upload is continued although there is a file to replace.
+func TestResumeForce(t *testing.T) {
+	t.Parallel()
+	r := receiver(t, Options{Keep: true}, store.Options{Force: true})
+	content := testkit.Noise(3_000_000)
+	testkit.WriteFile(t, r.path("f"), "old")
+	c := r.dial()
+	testkit.WriteString(t, c, fmt.Sprintf("PUT /f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\n\r\n%s", content[:2_000_000]))
+	_ = c.Close()
+	r.waitFor(t, fmt.Sprintf("failed f (%d): the other end closed the connection, kept 2000000 of 3000000", push.Cut))
+	if resp := r.answers(request("HEAD", "/f", ""), http.StatusNoContent, ""); resp.Header.Get(headerOffset) != "2000000" {
+		t.Errorf("fields %v", resp.Header)
+	}
+	r.answers(request("PATCH", "/f", content[2_000_000:], "Content-Type: application/partial-upload", "Upload-Offset: 2000000", "Repr-Digest: "+field(content)), http.StatusCreated, "")
+	testkit.HasContent(t, r.path("f"), content)
+}
+
 // A digest may follow the body in a trailer.
 func TestDigestTrailer(t *testing.T) {
 	t.Parallel()
