@@ -186,10 +186,11 @@ func (u *Upload) open(d *dirHandle) error {
 	return nil
 }
 
-// allocate cuts the partial file off at the offset and preallocates the rest.
+// allocate cuts the partial file off at the offset, also what was preallocated
+// behind it for a longer file, and preallocates the rest.
 func (u *Upload) allocate(d *dirHandle) error {
 	offset, rest := u.want.Offset, u.want.Size-u.want.Offset
-	if u.info.Size() != offset {
+	if u.info.Size() != offset || allocated(u.info) > offset {
 		if err := u.file.Truncate(offset); err != nil {
 			return err
 		}

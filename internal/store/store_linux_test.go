@@ -304,3 +304,37 @@ func TestRemovedDir(t *testing.T) {
 		testkit.HasContent(t, filepath.Join(dir, "d", "f"), testkit.Noise(size))
 	}
 }
+
+// A file that is shorter than the one for which its partial file was
+// preallocated takes no more than its own space.
+func TestShorterThanPartial(t *testing.T) {
+	t.Parallel()
+	content := testkit.Noise(3 << 20)
+	for _, offset := range []int64{0, 2 << 20} {
+		s, dir := openStoreTest(t, Options{})
+		kept, _ := leave(t, s, "f", content, 2<<20)
+		if kept == "" {
+			t.Fatal("nothing kept")
+		}
+		if offset == 0 {
+			if err := os.Truncate(kept, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f, err := os.OpenFile(kept, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done, err := preallocate(f, offset, 40<<20) // as an end that was killed leaves it
+		_ = f.Close()
+		if !done || err != nil {
+			t.Skipf("no preallocation here: %v", err)
+		}
+		if _, err := put(s, File{Path: "f", Size: 3 << 20, Digest: testkit.SHA256(content), Offset: offset}, content); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(filepath.Join(dir, "f")); err != nil || allocated(info) > 4<<20 {
+			t.Errorf("from %d: takes %d bytes: %v", offset, allocated(info), err)
+		}
+	}
+}
