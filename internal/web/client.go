@@ -83,12 +83,16 @@ func (c *client) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Write sends b at the server's rate. Package push, which has keep-alives that
-// the rate does not hold up, limits its own writes.
+// Write sends b at the server's rate, and fails if the client accepts nothing
+// for too long. Package push, which has keep-alives that the rate does not hold
+// up, limits its own writes.
 func (c *client) Write(b []byte) (int, error) {
 	var out io.Writer = c.Conn
-	if limit := c.s.o.Rate; limit != nil && !c.upgraded.Load() {
-		out = &rate.Writer{Writer: c.Conn, Limit: limit, Admit: func(n int) error { return limit.Wait(c.ctx, n) }}
+	if !c.upgraded.Load() {
+		out = timedWriter{c.Conn, c.Conn.SetWriteDeadline, unreadSilences * c.s.o.Silence}
+		if limit := c.s.o.Rate; limit != nil {
+			out = &rate.Writer{Writer: out, Limit: limit, Admit: func(n int) error { return limit.Wait(c.ctx, n) }}
+		}
 	}
 	n, err := out.Write(b)
 	if sys.IsReset(err) { // net/http closes the connection then, without another read

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -234,11 +233,10 @@ func (d *downloadHandler) ended(e Download, c *client) {
 	d.s.finish(c, failure)
 }
 
-// An answer counts what is written of it, and limits the time of each write.
+// An answer counts what is written of it.
 type answer struct {
 	http.ResponseWriter
 	rc       *http.ResponseController
-	limit    time.Duration
 	buffer   int // bytes to write at once
 	progress Progress
 	bodiless bool // HEAD
@@ -254,7 +252,7 @@ type answer struct {
 // that is not known. The caller ends its progress.
 func (d *downloadHandler) newAnswer(w http.ResponseWriter, r *http.Request, name string, size int64) *answer {
 	return &answer{
-		ResponseWriter: w, rc: http.NewResponseController(w), limit: 4 * d.s.o.Silence,
+		ResponseWriter: w, rc: http.NewResponseController(w),
 		buffer: d.s.o.Rate.Chunk(256 << 10), progress: d.s.o.Events.Began(name, size), wanted: -1,
 		bodiless: r.Method == http.MethodHead, endless: r.ProtoMajor == 2 && r.Method != http.MethodHead,
 	}
@@ -288,7 +286,6 @@ func (a *answer) Write(b []byte) (int, error) {
 			return 0, a.failed
 		}
 	}
-	_ = a.rc.SetWriteDeadline(time.Now().Add(a.limit))
 	n, err := a.ResponseWriter.Write(b)
 	a.written += int64(n)
 	a.progress.Moved(n)

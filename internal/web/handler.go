@@ -3,13 +3,11 @@ package web
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"strings"
-	"time"
 
 	"purr/internal/push"
 )
@@ -19,6 +17,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	s.requests.Add(1)
 	defer s.requests.Done()
 	c := clientOf(r)
+	w = limitTimes(w, r, s.o.Silence)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if !s.isOwnName(r.Host, c.LocalAddr()) {
 		refuse(w, http.StatusMisdirectedRequest, fmt.Sprintf("this machine does not know itself as %q: use its address, or its name as it has it", r.Host))
@@ -129,20 +128,4 @@ func (s *Server) notUpgraded(c *client, err error) {
 		s.release(c)
 	}
 	c.upgraded.Store(false)
-}
-
-// A timedReader limits the time of each read.
-type timedReader struct {
-	r     io.Reader
-	rc    *http.ResponseController
-	limit time.Duration
-}
-
-func (t *timedReader) Read(b []byte) (int, error) {
-	_ = t.rc.SetReadDeadline(time.Now().Add(t.limit))
-	n, err := t.r.Read(b)
-	if err == io.EOF { // the connection may serve for more
-		_ = t.rc.SetReadDeadline(time.Time{})
-	}
-	return n, err
 }

@@ -1,0 +1,70 @@
+package web
+
+import (
+	"io"
+	"net/http"
+	"time"
+)
+
+// This file has the deadlines of requests. Every phase of a connection has one:
+//
+//   - HelloTimeout: the first bytes, and the head of each request
+//   - Silence: each piece of a body; all of a body that no handler reads, which
+//     net/http does before the answer and behind it; the pause between requests
+//   - unreadSilences times Silence: each write
+
+// unreadSilences is how many times Options.Silence a client may accept nothing.
+const unreadSilences = 4
+
+// limitTimes sets the deadline for a body that stays unread, and returns a
+// ResponseWriter that limits the time of each write. Without a body there must
+// be no deadline: it would end the read by which net/http notices the end of a
+// client during the answer.
+func limitTimes(w http.ResponseWriter, r *http.Request, silence time.Duration) http.ResponseWriter {
+	rc := http.NewResponseController(w)
+	if r.Body != http.NoBody {
+		_ = rc.SetReadDeadline(time.Now().Add(silence))
+	}
+	if r.ProtoMajor == 2 { // a client can hold up one stream, and accept all others
+		return &streamWriter{w, timedWriter{w, rc.SetWriteDeadline, unreadSilences * silence}}
+	}
+	return w
+}
+
+// A timedWriter limits the time of each write.
+type timedWriter struct {
+	io.Writer
+	setDeadline func(time.Time) error
+	limit       time.Duration
+}
+
+func (t timedWriter) Write(b []byte) (int, error) {
+	_ = t.setDeadline(time.Now().Add(t.limit))
+	return t.Writer.Write(b)
+}
+
+// A streamWriter is the answer on a stream of HTTP/2.
+type streamWriter struct {
+	http.ResponseWriter
+	timed timedWriter
+}
+
+func (s *streamWriter) Write(b []byte) (int, error) { return s.timed.Write(b) }
+
+func (s *streamWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+// A timedReader limits the time of each read.
+type timedReader struct {
+	r     io.Reader
+	rc    *http.ResponseController
+	limit time.Duration
+}
+
+func (t *timedReader) Read(b []byte) (int, error) {
+	_ = t.rc.SetReadDeadline(time.Now().Add(t.limit))
+	n, err := t.r.Read(b)
+	if err == io.EOF { // the connection may serve for more
+		_ = t.rc.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
