@@ -51,13 +51,13 @@ func TestBucketKeepsRate(t *testing.T) {
 		l := New(rate)
 		n := l.Slice(1 << 20)
 		var now time.Duration
-		sent := 0
+		sent := int64(0)
 		for i := range 10_000 {
 			now += l.bucket.take(now, n)
 			if i%7 == 0 {
 				now += 3 * time.Millisecond // a late timer
 			}
-			sent += n
+			sent += int64(n)
 		}
 		exact := float64(rate) * now.Seconds()
 		if over := float64(sent) - exact; over > float64(rate)*bucketDepth.Seconds()+float64(n)+1 {

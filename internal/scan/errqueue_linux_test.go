@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 	"testing"
@@ -34,10 +35,15 @@ func extendedErr(origin, kind, code byte, data uint32, offender netip.Addr) []by
 	return append(append(b, offender.AsSlice()...), make([]byte, 4)...)
 }
 
+// timespec returns a struct timespec, whose size depends on the processor.
+func timespec(sec, nsec int64) []byte {
+	ts := unix.NsecToTimespec(sec*1e9 + nsec)
+	return bytes.Clone(unsafe.Slice((*byte)(unsafe.Pointer(&ts)), unsafe.Sizeof(ts)))
+}
+
 var (
 	queueTarget = netip.MustParseAddrPort("10.0.2.2:53")
-	queueStamp  = controlMessage(unix.SOL_SOCKET, unix.SCM_TIMESTAMPING,
-		binary.NativeEndian.AppendUint64(binary.NativeEndian.AppendUint64(nil, 1_700_000_000), 5))
+	queueStamp  = controlMessage(unix.SOL_SOCKET, unix.SCM_TIMESTAMPING, timespec(1_700_000_000, 5))
 )
 
 func TestErrorQueue(t *testing.T) {

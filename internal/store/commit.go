@@ -2,6 +2,8 @@ package store
 
 import (
 	"bytes"
+	"math"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -68,7 +70,8 @@ func (u *Upload) complete() error {
 
 // setTime sets the time of the last modification, but not of the last access.
 func (u *Upload) setTime() error {
-	if setOpenTime(u.file, u.want.ModTime) {
+	modTime := representable(u.want.ModTime)
+	if setOpenTime(u.file, modTime) {
 		return nil
 	}
 	d, err := u.store.openDir(u.dir)
@@ -79,7 +82,16 @@ func (u *Upload) setTime() error {
 	if !d.refersTo(u.partial, u.info) {
 		return errMoved
 	}
-	return d.root.Chtimes(u.partial, time.Time{}, u.want.ModTime)
+	return d.root.Chtimes(u.partial, time.Time{}, modTime)
+}
+
+// representable returns t, or on 32-bit processors the nearest time that a
+// timespec of utimensat(2) holds there: the conversion would wrap around.
+func representable(t time.Time) time.Time {
+	if strconv.IntSize == 64 {
+		return t
+	}
+	return time.Unix(max(math.MinInt32, min(math.MaxInt32, t.Unix())), int64(t.Nanosecond()))
 }
 
 var errMoved = errorf(Conflict, "moved or replaced by somebody else while it was received")

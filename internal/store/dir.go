@@ -90,7 +90,7 @@ func (s *Store) Mkdir(path string, mode fs.FileMode, modTime time.Time) error {
 		}
 	}
 	if !modTime.IsZero() {
-		if err := d.root.Chtimes(".", time.Time{}, modTime); err != nil {
+		if err := d.root.Chtimes(".", time.Time{}, representable(modTime)); err != nil {
 			return diskError(err)
 		}
 	}

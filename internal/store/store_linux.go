@@ -58,7 +58,11 @@ func linkUnnamed(f, dir *os.File, name string) error {
 // it costs as much as writing. It fails only if there is no space.
 func preallocate(f *os.File, offset, n int64) (done bool, err error) {
 	var st unix.Statfs_t
-	if sys.OnFD(f, func(fd int) error { return unix.Fstatfs(fd, &st) }) != nil || st.Type == unix.TMPFS_MAGIC || st.Type == unix.RAMFS_MAGIC {
+	if sys.OnFD(f, func(fd int) error { return unix.Fstatfs(fd, &st) }) != nil {
+		return false, nil
+	}
+	switch uint32(st.Type) { // an int32 on 32-bit processors, where RAMFS_MAGIC is negative
+	case unix.TMPFS_MAGIC, unix.RAMFS_MAGIC:
 		return false, nil
 	}
 	err = sys.OnFD(f, func(fd int) error { return unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, offset, n) })
