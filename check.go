@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"purr/internal/eyeballs"
 	"purr/internal/scan"
 	"purr/internal/sys"
 )
@@ -197,7 +198,7 @@ func (s *portScan) lookUp(ctx context.Context, hosts []string) {
 		group.Go(func() error {
 			addrs[i], errs[i] = s.dialer.resolve(ctx, host, s.ports[0])
 			if errs[i] == nil && s.sourceAddr.IsValid() {
-				if addrs[i] = sameFamily(addrs[i], s.sourceAddr); len(addrs[i]) == 0 {
+				if addrs[i] = eyeballs.SameFamily(addrs[i], s.sourceAddr); len(addrs[i]) == 0 {
 					errs[i] = fmt.Errorf("connect to %s port %d from %s: Address family for hostname not supported", host, s.ports[0], s.sourceAddr)
 				}
 			}

@@ -9,13 +9,10 @@ import (
 	"os"
 	"time"
 
+	"purr/internal/eyeballs"
 	"purr/internal/sock"
 	"purr/internal/sys"
 )
-
-// attemptDelay is how long one address may keep the next one waiting: the
-// Connection Attempt Delay of RFC 8305, section 5.
-const attemptDelay = 250 * time.Millisecond
 
 // A dialer opens connections to the peer of the command line.
 type dialer struct {
@@ -78,20 +75,32 @@ func (d *dialer) dial(ctx context.Context, port int) (net.Conn, error) {
 		return nil, err
 	}
 	if local.Addr().IsValid() {
-		addrs = sameFamily(addrs, local.Addr())
+		addrs = eyeballs.SameFamily(addrs, local.Addr())
 		if len(addrs) == 0 {
 			return nil, fmt.Errorf("connect to %s port %d from %s: Address family for hostname not supported", d.host, port, local.Addr())
 		}
 	}
-	conn, err := d.race(ctx, addrs, func(ctx context.Context, addr netip.Addr) (net.Conn, error) {
-		return d.connect(ctx, local, netip.AddrPortFrom(addr, uint16(port)))
-	})
+	conn, err := d.race(ctx, addrs, local, port)
 	if err != nil {
 		return nil, err
 	}
 	d.opened(ctx) // from here on there is something to lose
 	d.log.ncLinef(verbose, "Connection to %s %d port [%s] succeeded!", d.target(sock.AddrPort(conn.RemoteAddr()).Addr()), port, d.serviceName(port))
 	return conn, nil
+}
+
+// race connects to the first of addrs that answers. Under -v each failure of
+// several attempts is logged at once, as in nc; otherwise the error holds all of
+// them.
+func (d *dialer) race(ctx context.Context, addrs []netip.Addr, local netip.AddrPort, port int) (net.Conn, error) {
+	return eyeballs.Race(ctx, addrs, func(ctx context.Context, addr netip.Addr) (net.Conn, error) {
+		conn, err := d.connect(ctx, local, netip.AddrPortFrom(addr, uint16(port)))
+		if err != nil && len(addrs) > 1 && d.log.level > 0 && ctx.Err() == nil {
+			d.log.fail(err)
+			err = reportedError{err}
+		}
+		return conn, err
+	})
 }
 
 // target is the host as the user typed it, with the address it stands for
@@ -144,68 +153,6 @@ func (d *dialer) connectError(remote netip.AddrPort, err error) error {
 func isDialTimeout(err error) bool {
 	var timeout net.Error
 	return errors.As(err, &timeout) && timeout.Timeout() && !sys.IsErrno(err)
-}
-
-// race connects to addrs by RFC 8305, section 5: an attempt starts when the one
-// before has failed or has taken attemptDelay. The first connection wins, the
-// other attempts are cancelled, and the caller closes it. Under -v each failure
-// is logged at once, as in nc; otherwise the error holds all of them.
-func (d *dialer) race(ctx context.Context, addrs []netip.Addr, dial func(context.Context, netip.Addr) (net.Conn, error)) (net.Conn, error) {
-	type attempt struct {
-		conn net.Conn
-		err  error
-	}
-	if len(addrs) == 1 {
-		return dial(ctx, addrs[0])
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	results := make(chan attempt, len(addrs))
-	next := time.NewTimer(0)
-	defer next.Stop()
-
-	var failures []error
-	started := 0
-	for len(failures) < len(addrs) {
-		select {
-		case <-next.C:
-			addr := addrs[started]
-			started++
-			go func() {
-				conn, err := dial(ctx, addr)
-				results <- attempt{conn, err}
-			}()
-			if started < len(addrs) {
-				next.Reset(attemptDelay)
-			}
-		case r := <-results:
-			if r.err == nil {
-				cancel()
-				go func(pending int) { // cancelled attempts may still have connected
-					for range pending {
-						if late := <-results; late.conn != nil {
-							late.conn.Close()
-						}
-					}
-				}(started - len(failures) - 1)
-				return r.conn, nil
-			}
-			if d.log.level > 0 {
-				d.log.fail(r.err)
-				r.err = reportedError{r.err}
-			}
-			failures = append(failures, r.err)
-			if started < len(addrs) {
-				next.Reset(0)
-			}
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-	if len(failures) == 1 {
-		return nil, failures[0]
-	}
-	return nil, errors.Join(failures...)
 }
 
 // dialUnix talks over a Unix stream socket.

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"purr/internal/eyeballs"
 	"purr/internal/sock"
 	"purr/internal/testkit"
 )
@@ -517,10 +517,7 @@ func TestRaceFallsBack(t *testing.T) {
 	testkit.Fairly(t, 50*time.Millisecond, func(tb testing.TB) {
 		p, _ := testRun(t, nil, nil, "-v", "-n", "127.0.0.1", portOf(t, ln.Addr()))
 		begun := time.Now()
-		conn, err := p.dialer.race(t.Context(), []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.1")},
-			func(ctx context.Context, addr netip.Addr) (net.Conn, error) {
-				return p.dialer.connect(ctx, netip.AddrPort{}, netip.AddrPortFrom(addr, uint16(port)))
-			})
+		conn, err := p.dialer.race(t.Context(), []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.1")}, netip.AddrPort{}, port)
 		if err != nil {
 			tb.Fatal(err)
 		}
@@ -528,7 +525,7 @@ func TestRaceFallsBack(t *testing.T) {
 		if got := sock.AddrPort(conn.RemoteAddr()).Addr().String(); got != "127.0.0.1" {
 			tb.Errorf("connected to %s", got)
 		}
-		if took := testkit.Since(begun); took > attemptDelay {
+		if took := testkit.Since(begun); took > eyeballs.AttemptDelay {
 			tb.Errorf("a refused address cost %v", took)
 		}
 		if got := p.log.out.(*testkit.Output).String(); !strings.Contains(got, "connect to 127.0.0.1 (::1) port") || !strings.Contains(got, "failed: Connection refused\n") {
@@ -543,10 +540,7 @@ func TestRaceFails(t *testing.T) {
 	closed := closedPorts(t, 1)[0]
 	port := netip.MustParseAddrPort("127.0.0.1:" + closed).Port()
 	p, _ := testRun(t, nil, nil, "-n", "127.0.0.1", closed)
-	_, err := p.dialer.race(t.Context(), []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.1")},
-		func(ctx context.Context, addr netip.Addr) (net.Conn, error) {
-			return p.dialer.connect(ctx, netip.AddrPort{}, netip.AddrPortFrom(addr, port))
-		})
+	_, err := p.dialer.race(t.Context(), []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.1")}, netip.AddrPort{}, int(port))
 	if err == nil || strings.Count(err.Error(), "Connection refused") != 2 {
 		t.Errorf("got %v", err)
 	}

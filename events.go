@@ -2,14 +2,8 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
-	"fmt"
-	"math"
 	"net"
 	"time"
-	"unicode"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	"purr/internal/display"
 )
@@ -31,45 +25,12 @@ func (l *logger) event(name string, fields ...field) {
 	if !l.json {
 		return
 	}
-	b := appendJSON([]byte(`{"event":`), name)
+	b := display.AppendJSON([]byte(`{"event":`), name)
 	for _, f := range fields {
-		b = appendJSON(append(b, ','), f.name)
-		b = appendJSON(append(b, ':'), f.value)
+		b = display.AppendJSON(append(b, ','), f.name)
+		b = display.AppendJSON(append(b, ':'), f.value)
 	}
 	l.write(append(b, "}\n"...), name == "end")
-}
-
-// appendJSON appends a value. Characters that could act on a terminal and bytes
-// that are no UTF-8 are escaped, as in display.Escape.
-func appendJSON(b []byte, value any) []byte {
-	switch v := value.(type) {
-	case error:
-		value = v.Error()
-	case float64:
-		value = math.Round(v*1000) / 1000
-	}
-	if s, ok := value.(string); ok && !utf8.ValidString(s) {
-		value = display.Escape(s)
-	}
-	var out bytes.Buffer
-	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(value); err != nil { // such as a NaN
-		out.Reset()
-		_ = encoder.Encode(fmt.Sprint(value))
-	}
-	for _, r := range string(bytes.TrimSuffix(out.Bytes(), []byte("\n"))) {
-		switch {
-		case r < utf8.RuneSelf && r != 0x7f || unicode.IsPrint(r):
-			b = utf8.AppendRune(b, r)
-		case r > 0xffff:
-			high, low := utf16.EncodeRune(r)
-			b = fmt.Appendf(b, `\u%04x\u%04x`, high, low)
-		default:
-			b = fmt.Appendf(b, `\u%04x`, r)
-		}
-	}
-	return b
 }
 
 // logListening writes the event of a socket that clients can reach.

@@ -13,9 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"unicode/utf8"
 
-	"purr/internal/display"
 	"purr/internal/push"
 	"purr/internal/testkit"
 )
@@ -55,27 +53,6 @@ func TestEvent(t *testing.T) {
 	if out.String() != "" {
 		t.Errorf("got %q", out.String())
 	}
-}
-
-// Whatever is in a text, its event is one line, JSON, and cannot act on a
-// terminal; and valid UTF-8 comes back as it was.
-func FuzzEvent(f *testing.F) {
-	for _, seed := range []string{"", "a", "\x1b[2J\n", "\xff", "é\u202e\u2028", "\u009b31m", "\U000e0041\U0001f600", "\\u0041"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		b := appendJSON(nil, s)
-		var got string
-		if err := json.Unmarshal(b, &got); err != nil {
-			t.Fatalf("%q: %q: %v", s, b, err)
-		}
-		if utf8.ValidString(s) && got != s {
-			t.Errorf("%q: %q comes back as %q", s, b, got)
-		}
-		if display.Escape(string(b)) != string(b) {
-			t.Errorf("%q: %q could act on a terminal", s, b)
-		}
-	})
 }
 
 // parseEvents checks that every line is an object, and that only the last one

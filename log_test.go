@@ -7,31 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"unicode/utf8"
-
-	"purr/internal/display"
 )
-
-// Nothing of what printable returns can move a cursor.
-func FuzzPrintable(f *testing.F) {
-	for _, seed := range []string{"", "a", "\x1b[2J", "\xff", "é\u202e", "\u009b31m"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		got := display.Escape(s)
-		if !utf8.ValidString(got) {
-			t.Errorf("%q: %q is no UTF-8", s, got)
-		}
-		for _, r := range got {
-			if r < ' ' || r >= 0x7f && r < 0xa0 || r == utf8.RuneError {
-				t.Errorf("%q: %q holds %q", s, got, r)
-			}
-		}
-		if again := display.Escape(got); again != got {
-			t.Errorf("%q: %q, and once more %q", s, got, again)
-		}
-	})
-}
 
 func TestLogger(t *testing.T) {
 	t.Parallel()

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"reflect"
 	"syscall"
@@ -56,31 +55,6 @@ func TestCause(t *testing.T) {
 	}
 	if got := sys.Strerror(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}); got != "Connection refused" {
 		t.Errorf("strerror: %q", got)
-	}
-}
-
-// The families alternate, each in its order, the first address first: RFC 8305,
-// section 4.
-func TestInterleave(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct{ in, want string }{
-		{"1.1.1.1", "1.1.1.1"},
-		{"::1 ::2 1.1.1.1 2.2.2.2", "::1 1.1.1.1 ::2 2.2.2.2"},
-		{"1.1.1.1 2.2.2.2 ::1 ::2", "1.1.1.1 ::1 2.2.2.2 ::2"},
-		{"::1 ::2 ::3 1.1.1.1", "::1 1.1.1.1 ::2 ::3"},
-		{"::1 1.1.1.1 2.2.2.2 3.3.3.3", "::1 1.1.1.1 2.2.2.2 3.3.3.3"},
-		{"1.1.1.1 2.2.2.2", "1.1.1.1 2.2.2.2"},
-		{"1.1.1.1 ::1 2.2.2.2 ::2", "1.1.1.1 ::1 2.2.2.2 ::2"},
-	} {
-		parse := func(s string) (out []netip.Addr) {
-			for _, w := range words(s) {
-				out = append(out, netip.MustParseAddr(w))
-			}
-			return out
-		}
-		if got := interleave(parse(test.in)); !reflect.DeepEqual(got, parse(test.want)) {
-			t.Errorf("%s: %v, want %s", test.in, got, test.want)
-		}
 	}
 }
 

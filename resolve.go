@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"purr/internal/eyeballs"
 	"purr/internal/sock"
 	"purr/internal/sys"
 )
@@ -71,43 +72,13 @@ func (o *netOptions) resolve(ctx context.Context, host string, port int) ([]neti
 	if len(addrs) == 0 {
 		return nil, wrong("Address family for hostname not supported")
 	}
-	return interleave(addrs), nil
+	return eyeballs.Interleave(addrs), nil
 }
 
 // wants reports whether -4 and -6 allow the address.
 func (o *netOptions) wants(addr netip.Addr) bool {
 	is4 := addr.Unmap().Is4()
 	return is4 && !o.ipv6 || !is4 && !o.ipv4
-}
-
-// interleave keeps the order within each family and the first address first,
-// and alternates the families from there.
-func interleave(addrs []netip.Addr) []netip.Addr {
-	same := sameFamily(addrs, addrs[0])
-	var other, out []netip.Addr
-	for _, addr := range addrs {
-		if addr.Is4() != addrs[0].Is4() {
-			other = append(other, addr)
-		}
-	}
-	for i := range max(len(same), len(other)) {
-		if i < len(same) {
-			out = append(out, same[i])
-		}
-		if i < len(other) {
-			out = append(out, other[i])
-		}
-	}
-	return out
-}
-
-func sameFamily(addrs []netip.Addr, as netip.Addr) (out []netip.Addr) {
-	for _, addr := range addrs {
-		if addr.Is4() == as.Is4() {
-			out = append(out, addr)
-		}
-	}
-	return out
 }
 
 // localAddr is where -s and -p bind a dialer; an invalid address or a zero

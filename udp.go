@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"purr/internal/datagram"
+	"purr/internal/eyeballs"
 	"purr/internal/sock"
 	"purr/internal/sys"
 )
@@ -64,7 +65,7 @@ func (p *packets) dialUDP(ctx context.Context, port int) error {
 	dialer := net.Dialer{Control: p.socketOptions().Control}
 	if local.Addr().IsValid() {
 		dialer.LocalAddr = net.UDPAddrFromAddrPort(local)
-		addrs = sameFamily(addrs, local.Addr())
+		addrs = eyeballs.SameFamily(addrs, local.Addr())
 	} else if local.Port() != 0 {
 		dialer.LocalAddr = &net.UDPAddr{Port: int(local.Port())}
 	}
