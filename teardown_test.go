@@ -392,18 +392,24 @@ func TestPeerStopsReading(t *testing.T) {
 		server.ends(1)
 		server.complains("idle for 2s", "not taken by the peer")
 	})
-	t.Run("unix", func(t *testing.T) {
-		t.Parallel()
-		socket := filepath.Join(testkit.SocketDir(t), "s")
-		server := startPurr(t, opts{stdin: opened(t, path)}, "-v", "-l", "-w", "1", "-U", socket)
-		server.waitErr(listeningOn)
-		c := dialTest(t, "unix", socket)
-		testkit.ReadN(t, c, 10)
-		server.endsWithin(1, 10*time.Second)
-		if !strings.Contains(server.said(), "idle for 1s") {
-			t.Errorf("said %q", server.said())
-		}
-	})
+	for _, stdin := range []string{"file", "pipe"} {
+		t.Run("unix, "+stdin, func(t *testing.T) {
+			t.Parallel()
+			socket := filepath.Join(testkit.SocketDir(t), "s")
+			o := opts{stdin: opened(t, path)}
+			if stdin == "pipe" {
+				o.stdin = strings.NewReader(testkit.Noise(eight))
+			}
+			server := startPurr(t, o, "-v", "-l", "-w", "1", "-U", socket)
+			server.waitErr(listeningOn)
+			c := dialTest(t, "unix", socket)
+			testkit.ReadN(t, c, 10)
+			server.endsWithin(1, 10*time.Second)
+			if said := server.said(); !strings.Contains(said, "idle for 1s with bytes not taken by the peer") {
+				t.Errorf("said %q", said)
+			}
+		})
+	}
 }
 
 // A slow reader is no idle one: -w counts from the last byte.
