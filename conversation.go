@@ -12,8 +12,8 @@ import (
 )
 
 // A conversation is what conversations of every kind share: counters, progress,
-// the time of the last activity, the pace of --rate and -i, and the last line in
-// the log.
+// the time of the last activity, the pace of --rate and -i, and the last line
+// in the log.
 type conversation struct {
 	t    *talker
 	peer string // as messages name it; empty: a socket of datagrams with many peers
@@ -128,7 +128,8 @@ func hasReader(out fdio.Kind) bool {
 }
 
 // drain waits for the results of goroutines that are about to end. One that is
-// stuck in a write to a pipe without a reader is left to the end of the process.
+// stuck in a write to a pipe without a reader is left to the end of the
+// process.
 func drain(results <-chan outcome, running int) {
 	patience := time.NewTimer(100 * time.Millisecond)
 	defer patience.Stop()

@@ -65,7 +65,8 @@ func echo(ctx context.Context, t *talker, c net.Conn) error {
 	return err
 }
 
-// run echoes until the conversation is over, and returns the reason for its end.
+// run echoes until the conversation is over, and returns the reason for its
+// end.
 func (s *echoSession) run(r *sock.Reader) (reason string, err error) {
 	for {
 		s.idle.extend()

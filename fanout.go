@@ -18,8 +18,8 @@ import (
 // would lose its bytes silently, to wait would stop the others.
 var slowClient = 10 * time.Second // a variable for the tests
 
-// A fanout is stdin under -l -k: it broadcasts each chunk to every client that is
-// connected then. Without clients, stdin is not read.
+// A fanout is stdin under -l -k: it broadcasts each chunk to every client that
+// is connected then. Without clients, stdin is not read.
 type fanout struct {
 	t       *talker
 	once    sync.Once // for start
@@ -98,8 +98,8 @@ func (f *fanout) start(ctx context.Context) {
 	})
 }
 
-// subscribe adds the client of a session. It returns nil if stdin has ended: the
-// client is then served as one of a listener without input.
+// subscribe adds the client of a session. It returns nil if stdin has ended:
+// the client is then served as one of a listener without input.
 func (f *fanout) subscribe(client *session) *subscriber {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -148,8 +148,8 @@ func (f *fanout) run(ctx context.Context) {
 	}
 }
 
-// waitForClient waits until a client is connected. It returns false when the run
-// is over.
+// waitForClient waits until a client is connected. It returns false when the
+// run is over.
 func (f *fanout) waitForClient(ctx context.Context) bool {
 	for len(f.connected()) == 0 {
 		select {
@@ -171,8 +171,8 @@ func (f *fanout) connected() []*subscriber {
 	return all
 }
 
-// broadcast gives one chunk to every client. A chunk that no client has taken is
-// kept for the next one. It returns false when the run is over.
+// broadcast gives one chunk to every client. A chunk that no client has taken
+// is kept for the next one. It returns false when the run is over.
 func (f *fanout) broadcast(ctx context.Context, chunk []byte) bool {
 	for taken := false; !taken; {
 		if !f.waitForClient(ctx) {
@@ -187,8 +187,8 @@ func (f *fanout) broadcast(ctx context.Context, chunk []byte) bool {
 	return true
 }
 
-// put waits until the queue has room for a chunk, and reports whether the client
-// has got it.
+// put waits until the queue has room for a chunk, and reports whether the
+// client has got it.
 func (s *subscriber) put(chunk []byte) bool {
 	subscribed, full := s.tryPut(chunk)
 	if !full {
@@ -233,8 +233,8 @@ func (s *subscriber) tryPut(chunk []byte) (subscribed, full bool) {
 	}
 }
 
-// detach ends the subscription if nothing is queued, and reports whether that was
-// so.
+// detach ends the subscription if nothing is queued, and reports whether that
+// was so.
 func (s *subscriber) detach() bool {
 	s.fan.mu.Lock()
 	defer s.fan.mu.Unlock()

@@ -129,8 +129,8 @@ func stdio(ctx context.Context, t *talker, c net.Conn) error {
 }
 
 // hasInput reports whether stdin is worth reading. A listener that was started
-// with /dev/null or a closed stdin has no input: a half-close at once would make
-// many clients stop sending.
+// with /dev/null or a closed stdin has no input: a half-close at once would
+// make many clients stop sending.
 func (t *talker) hasInput(stdin fdio.Kind) bool {
 	return !t.noStdin && !(t.listen && stdin == fdio.Null)
 }

@@ -26,8 +26,8 @@ func (p *process) stop() {
 	})
 }
 
-// What has come while purr itself was held up for longer than -w is not lost: it
-// finds the bytes and the end of its patience together.
+// What has come while purr itself was held up for longer than -w is not lost:
+// it finds the bytes and the end of its patience together.
 func TestHeldUp(t *testing.T) {
 	t.Parallel()
 	const held = 1300 * time.Millisecond
@@ -165,8 +165,8 @@ func TestHeldUpEnd(t *testing.T) {
 	}
 }
 
-// Of a stdout that is a socket nobody knows what its reader has left, and so its
-// end is a failure at once; a listener with -k ends with its reader, too.
+// Of a stdout that is a socket nobody knows what its reader has left, and so
+// its end is a failure at once; a listener with -k ends with its reader, too.
 func TestStdoutReaderUnknown(t *testing.T) {
 	t.Parallel()
 	t.Run("socket", func(t *testing.T) {

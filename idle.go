@@ -11,10 +11,10 @@ import (
 	"purr/internal/sys"
 )
 
-// This file is the one rule of every timer that can end a conversation: one that
-// fires late (SIGSTOP, suspend, a busy machine), or while input is pending,
-// re-arms once, so that the input is read first. All times are monotonic: setting
-// the clock changes nothing.
+// This file is the one rule of every timer that can end a conversation: one
+// that fires late (SIGSTOP, suspend, a busy machine), or while input is
+// pending, re-arms once, so that the input is read first. All times are
+// monotonic: setting the clock changes nothing.
 
 // lateness is the most by which a timer fires late on a process that runs, and
 // the time that one which was stopped gets for its pending input.
@@ -63,9 +63,9 @@ func (t *idleTimer) fired() <-chan time.Time {
 	return t.timer.C
 }
 
-// expired reports whether the period is over, and re-arms the timer if it is not.
-// check returns the rest of the period after later activity, and whether input is
-// pending; nil stands for neither.
+// expired reports whether the period is over, and re-arms the timer if it is
+// not. check returns the rest of the period after later activity, and whether
+// input is pending; nil stands for neither.
 func (t *idleTimer) expired(check func() (left time.Duration, pending bool)) bool {
 	if time.Since(t.due) > lateness {
 		t.arm(lateness)

@@ -112,8 +112,8 @@ func deliveryText(acknowledged, closed bool) string {
 	return "the other end had not closed when this end did; nothing acknowledges bytes here, and a plain peer cannot confirm that it read or stored them"
 }
 
-// openPatiently opens a file for reading. While the process is out of descriptors
-// it waits for one, because the client is not to blame.
+// openPatiently opens a file for reading. While the process is out of
+// descriptors it waits for one, because the client is not to blame.
 func openPatiently(ctx context.Context, name string) (*os.File, error) {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		f, err := os.Open(name)

@@ -44,9 +44,9 @@ const (
 // leaves before the peer's FIN.
 const lingerTime = time.Second
 
-// A teardown decides when a session ends, with which result, and what becomes of
-// stdin and stdout. Each method records one event and returns the next step; it
-// does no I/O.
+// A teardown decides when a session ends, with which result, and what becomes
+// of stdin and stdout. Each method records one event and returns the next step;
+// it does no I/O.
 type teardown struct {
 	c          *conversation
 	stdinName  string // as messages name it
@@ -91,7 +91,8 @@ func (d *teardown) fail(o outcome) step {
 	return goOn
 }
 
-// describe returns the error of a direction with the name of the end that failed.
+// describe returns the error of a direction with the name of the end that
+// failed.
 func (d *teardown) describe(o outcome) error {
 	var copying *fdio.CopyError
 	if !errors.As(o.err, &copying) {
@@ -168,14 +169,14 @@ func (d *teardown) peerEnded(err error, stdinUnused func() bool) step {
 }
 
 // stdinHasNoEnd reports whether stdin may be held open by a process that writes
-// nothing: a shell, ssh, a service manager. A FIFO is named to be written to, and
-// a file ends.
+// nothing: a shell, ssh, a service manager. A FIFO is named to be written to,
+// and a file ends.
 func (d *teardown) stdinHasNoEnd() bool {
 	return d.stdin == fdio.Pipe || d.stdin == fdio.Socket || d.stdin == fdio.Other
 }
 
-// stdoutBroken records the end of the wait for the end of stdout's reader. unread
-// returns the bytes that the reader has left in the pipe, -1 if unknown.
+// stdoutBroken records the end of the wait for the end of stdout's reader.
+// unread returns the bytes that the reader has left in the pipe, -1 if unknown.
 func (d *teardown) stdoutBroken(err error, unread func() int) step {
 	switch {
 	case !d.receiveOpen:
@@ -210,8 +211,9 @@ func (d *teardown) readerGone() step {
 	return d.fail(outcome{watching, &fdio.CopyError{Reading: false, Err: syscall.EPIPE}})
 }
 
-// idleExpired ends the session after -w. It is an error if bytes were not taken:
-// by the peer, whose system has not acknowledged unacked of them, or by stdout.
+// idleExpired ends the session after -w. It is an error if bytes were not
+// taken: by the peer, whose system has not acknowledged unacked of them, or by
+// stdout.
 func (d *teardown) idleExpired(unacked int, sendBlocked, receiveBlocked bool) step {
 	limit := d.c.t.idleTimeout
 	switch {
@@ -242,7 +244,8 @@ func (d *teardown) interruptedBy(cause error) step {
 }
 
 // unackedError returns the error for bytes that the peer's system has not
-// acknowledged although both directions have ended; nil while it may still do so.
+// acknowledged although both directions have ended; nil while it may still do
+// so.
 func (d *teardown) unackedError(unacked int) error {
 	switch {
 	case d.c.t.idleTimeout > 0 && d.c.idle() >= d.c.t.idleTimeout:
@@ -253,9 +256,9 @@ func (d *teardown) unackedError(unacked int) error {
 	return nil
 }
 
-// apply lets onDone replace the result. cause is that of a run which was stopped:
-// an error also where both ends had finished. A success that becomes an error
-// resets the connection.
+// apply lets onDone replace the result. cause is that of a run which was
+// stopped: an error also where both ends had finished. A success that becomes
+// an error resets the connection.
 func (d *teardown) apply(onDone func(*teardown) error, cause error) {
 	if d.failed == nil {
 		d.failed = cause
@@ -273,8 +276,8 @@ func (d *teardown) resets(stdout fdio.Kind) bool {
 	return d.failed != nil && (cut || d.localFailed)
 }
 
-// endReason returns the reason for the log. Bytes that were lost count more than
-// that both ends had finished.
+// endReason returns the reason for the log. Bytes that were lost count more
+// than that both ends had finished.
 func (d *teardown) endReason() string {
 	if d.failed != nil && (d.reason == "" || d.reason == bothFinished || d.reason == peerFinished) {
 		return "failed"
@@ -380,8 +383,8 @@ func (v *supervisor) take(next step) {
 }
 
 // closeStdout closes a pipe that belongs to this session alone, so that its
-// reader finds the end of its input. A poll keeps the pipe open in the kernel, so
-// it is ended first; its outcome leads here again.
+// reader finds the end of its input. A poll keeps the pipe open in the kernel,
+// so it is ended first; its outcome leads here again.
 func (v *supervisor) closeStdout() {
 	if !v.ownStdout || v.out == nil || v.out.Kind() != fdio.Pipe && v.out.Kind() != fdio.FIFO {
 		return
@@ -393,9 +396,9 @@ func (v *supervisor) closeStdout() {
 	_ = v.out.File.Close()
 }
 
-// stdinUnused reports whether the peer has sent something while stdin has carried
-// nothing, and has nothing now. The subscriber of a shared stdin gets nothing
-// from then on.
+// stdinUnused reports whether the peer has sent something while stdin has
+// carried nothing, and has nothing now. The subscriber of a shared stdin gets
+// nothing from then on.
 func (v *supervisor) stdinUnused() bool {
 	if v.sent.bytes.Load() > 0 || v.received.bytes.Load() == 0 {
 		return false
@@ -409,8 +412,9 @@ func (v *supervisor) stdinUnused() bool {
 	return !v.in.Ready()
 }
 
-// checkIdle returns the rest of the idle timeout, and whether a pump has not come
-// to pending input yet. Bytes that the peer's system acknowledges are activity.
+// checkIdle returns the rest of the idle timeout, and whether a pump has not
+// come to pending input yet. Bytes that the peer's system acknowledges are
+// activity.
 func (v *supervisor) checkIdle() (left time.Duration, pending bool) {
 	unacked, err := sock.Unacked(v.conn)
 	if err != nil { // reported once: to the pumps this looks like an orderly end
@@ -432,8 +436,8 @@ func (v *supervisor) checkIdle() (left time.Duration, pending bool) {
 // arrived reports whether bytes or the end of the peer wait to be received.
 func (v *supervisor) arrived() bool { return sys.Arrived(sock.Under(v.conn)) }
 
-// awaitAck waits until the peer's system has acknowledged all bytes, for as long
-// as an idle connection may last.
+// awaitAck waits until the peer's system has acknowledged all bytes, for as
+// long as an idle connection may last.
 func (v *supervisor) awaitAck(ctx context.Context) error {
 	if v.sent.bytes.Load() == 0 {
 		return nil

@@ -15,7 +15,8 @@ import (
 	"purr/internal/lineedit"
 )
 
-// testTeardown returns the teardown of a session whose both directions are open.
+// testTeardown returns the teardown of a session whose both directions are
+// open.
 func testTeardown(o talkOptions, stdin fdio.Kind) *teardown {
 	return &teardown{c: newConversation(&talker{talkOptions: o}, "PEER"), stdinName: "stdin", stdoutName: "stdout",
 		stdin: stdin, hasInput: true, sendOpen: true, receiveOpen: true}
@@ -163,8 +164,8 @@ func TestTeardown(t *testing.T) {
 	}
 }
 
-// Bytes that are not acknowledged after the end are waited for as long as -w and
-// -q allow.
+// Bytes that are not acknowledged after the end are waited for as long as -w
+// and -q allow.
 func TestTeardownUnacked(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -172,8 +172,8 @@ func TestPeerHalfClosesWhilePipeIsBusy(t *testing.T) {
 	client.ends(0)
 }
 
-// What was taken from the pipe and is still on its way counts: here it waits for
-// the interval of -i when the peer finishes.
+// What was taken from the pipe and is still on its way counts: here it waits
+// for the interval of -i when the peer finishes.
 func TestPeerHalfClosesWhileLinesWait(t *testing.T) {
 	t.Parallel()
 	ln := listenTest(t)

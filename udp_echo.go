@@ -14,8 +14,9 @@ import (
 	"purr/internal/sys"
 )
 
-// A datagramEcho answers every datagram to its sender, a batch at a time; without
-// -k only the first sender's. A copy of what is received goes to stdout.
+// A datagramEcho answers every datagram to its sender, a batch at a time;
+// without -k only the first sender's. A copy of what is received goes to
+// stdout.
 type datagramEcho struct {
 	*conversation
 	end       datagramEnd

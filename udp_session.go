@@ -35,8 +35,8 @@ type datagramEnd struct {
 }
 
 // A datagramSession is one run with -u: a socket, and stdin and stdout. One
-// goroutine sends, one receives. A timeout, a limit, an error or a signal ends it,
-// for datagrams have no end of their own.
+// goroutine sends, one receives. A timeout, a limit, an error or a signal ends
+// it, for datagrams have no end of their own.
 type datagramSession struct {
 	*conversation
 	end       datagramEnd
@@ -128,8 +128,8 @@ func (s *datagramSession) run(ctx context.Context) error {
 	return failed
 }
 
-// A datagramState is the part of a session's state that its idle timeout depends
-// on.
+// A datagramState is the part of a session's state that its idle timeout
+// depends on.
 type datagramState struct {
 	sendOpen bool // whether stdin goes on
 	hasPeer  bool // whether there is a peer to send to
@@ -218,8 +218,8 @@ func (s *datagramSession) watchStdout() error {
 	return fmt.Errorf("write to stdout: %w", syscall.EPIPE)
 }
 
-// send makes a datagram of each read of stdin: a pipe's write, a terminal's line.
-// A listener begins once it has a peer.
+// send makes a datagram of each read of stdin: a pipe's write, a terminal's
+// line. A listener begins once it has a peer.
 func (s *datagramSession) send() error {
 	select {
 	case <-s.first:
@@ -273,8 +273,8 @@ func (s *datagramSession) sendError(err error) error {
 	return fmt.Errorf("send to %s: %w", name, sys.Cause(err))
 }
 
-// receive prints datagrams. An empty one is a message like any other, and prints
-// nothing.
+// receive prints datagrams. An empty one is a message like any other, and
+// prints nothing.
 func (s *datagramSession) receive(ctx context.Context) error {
 	b := datagram.NewBatch(s.t.network, datagram.BatchSize)
 	s.out.EnlargePipe()

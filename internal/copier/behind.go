@@ -11,9 +11,9 @@ import (
 	"purr/internal/sys"
 )
 
-// A behindCopier copies bytes into a file inside the kernel and hashes the file in
-// a goroutine behind the copy. Reading the bytes again from the page cache costs
-// less than copying them through a buffer.
+// A behindCopier copies bytes into a file inside the kernel and hashes the file
+// in a goroutine behind the copy. Reading the bytes again from the page cache
+// costs less than copying them through a buffer.
 type behindCopier struct {
 	Copier
 	Sum
@@ -28,8 +28,8 @@ type behindCopier struct {
 	done   chan struct{} // closed when the goroutine has ended
 }
 
-// behindLag is the most by which the hashing may be behind, in bytes: few enough
-// to be still in the page cache.
+// behindLag is the most by which the hashing may be behind, in bytes: few
+// enough to be still in the page cache.
 const behindLag = 64 << 20
 
 // newBehind starts the goroutine, which Close ends. c writes into file from its
@@ -88,8 +88,8 @@ func (b *behindCopier) Copy(max int) (int, error) {
 	return n, err
 }
 
-// store records n bytes in the file. It waits while the hashing is too far behind,
-// and returns its error, or a LimitError.
+// store records n bytes in the file. It waits while the hashing is too far
+// behind, and returns its error, or a LimitError.
 func (b *behindCopier) store(n int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -8,7 +8,8 @@ import (
 )
 
 // A bufferCopier copies through a buffer. It works for every pair, and from a
-// regular file to a socket it is also the fastest: sendfile(2) passes single pages.
+// regular file to a socket it is also the fastest: sendfile(2) passes single
+// pages.
 type bufferCopier struct {
 	dst     io.Writer
 	src     io.Reader
@@ -17,8 +18,9 @@ type bufferCopier struct {
 	writing atomic.Bool
 }
 
-// NewBuffer returns a copier through a buffer of size bytes. Each Copy makes one
-// read of at most size bytes and at most one write, so that datagrams stay apart.
+// NewBuffer returns a copier through a buffer of size bytes. Each Copy makes
+// one read of at most size bytes and at most one write, so that datagrams stay
+// apart.
 func NewBuffer(dst io.Writer, src io.Reader, size int, filters ...Filter) Copier {
 	created("buffer")
 	return &bufferCopier{dst: dst, src: src, filters: filters, buf: make([]byte, size)}

@@ -1,6 +1,6 @@
 // Package copier copies bytes from a source to a destination in the fastest way
-// that was measured for their kinds: inside the kernel where that wins (splice(2),
-// MSG_TRUNC), else through a buffer.
+// that was measured for their kinds: inside the kernel where that wins
+// (splice(2), MSG_TRUNC), else through a buffer.
 package copier
 
 import (
@@ -9,13 +9,13 @@ import (
 	"purr/internal/fdio"
 )
 
-// A Copier copies bytes from a source to a destination. It is for one goroutine,
-// except for Blocked.
+// A Copier copies bytes from a source to a destination. It is for one
+// goroutine, except for Blocked.
 type Copier interface {
 	// Copy waits for bytes, writes at most max of them and returns the number
 	// taken from the source. The error is io.EOF at the end of the source, else a
-	// *fdio.CopyError, which may wrap a LimitError. Bytes that were taken are never
-	// kept back for a later call.
+	// *fdio.CopyError, which may wrap a LimitError. Bytes that were taken are
+	// never kept back for a later call.
 	Copy(max int) (int, error)
 	// Blocked reports whether the destination does not take bytes that the source
 	// has. Any goroutine may call it.
@@ -43,12 +43,12 @@ func New(dst io.Writer, src io.Reader, filters ...Filter) Copier {
 }
 
 // MaxSlice is the most that one Copy should take, in bytes. Callers count bytes
-// and check timeouts between two slices, so a slice must not last long on a slow
-// link either.
+// and check timeouts between two slices, so a slice must not last long on a
+// slow link either.
 const MaxSlice = 1 << 20
 
-// Run calls Copy(max) until the source ends, which is nil, or an error. moved is
-// called after each slice with its size; its error ends the copying and is
+// Run calls Copy(max) until the source ends, which is nil, or an error. moved
+// is called after each slice with its size; its error ends the copying and is
 // returned.
 func Run(c Copier, max int, moved func(int) error) error {
 	for {
@@ -67,8 +67,8 @@ func Run(c Copier, max int, moved func(int) error) error {
 	}
 }
 
-// bufferSize returns the size that measured fastest (see bench/): large enough for
-// few system calls, small enough for the processor's cache.
+// bufferSize returns the size that measured fastest (see bench/): large enough
+// for few system calls, small enough for the processor's cache.
 func bufferSize(dst io.Writer, src io.Reader, filters []Filter) int {
 	in, fromFile := src.(fdio.Source)
 	out, toFile := dst.(*fdio.File)
@@ -81,9 +81,9 @@ func bufferSize(dst io.Writer, src io.Reader, filters []Filter) int {
 	return 64 << 10
 }
 
-// TestHook, if set, is called with the kind of each new copier: "splice", "splice
-// to file", "discard", "buffer" or "digest". Tests check by it that a pair is still
-// copied inside the kernel.
+// TestHook, if set, is called with the kind of each new copier: "splice",
+// "splice to file", "discard", "buffer" or "digest". Tests check by it that a
+// pair is still copied inside the kernel.
 var TestHook func(kind string)
 
 // created calls the TestHook.

@@ -39,7 +39,8 @@ type end struct {
 	all   func(n int) (b []byte) // everything that has arrived at a destination, once that is n bytes
 }
 
-// newEnd makes a source or destination of some kind. content is what a file has.
+// newEnd makes a source or destination of some kind. content is what a file
+// has.
 func newEnd(t *testing.T, kind, content string, i *fdio.Interrupt) end {
 	t.Helper()
 	dir := t.TempDir()
@@ -316,8 +317,8 @@ func TestUrgent(t *testing.T) {
 	}
 }
 
-// A hashing copier has the sum of the written bytes, whichever way they took, and
-// writes nothing beyond its limit.
+// A hashing copier has the sum of the written bytes, whichever way they took,
+// and writes nothing beyond its limit.
 func TestHashing(t *testing.T) {
 	content := testkit.Noise(1<<20 + 77)
 	sum := sha256.Sum256([]byte(content))

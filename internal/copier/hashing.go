@@ -9,8 +9,8 @@ import (
 	"purr/internal/fdio"
 )
 
-// A Sum is the size and digest of the bytes that a hashing copier has written. It
-// is complete once the copier is closed.
+// A Sum is the size and digest of the bytes that a hashing copier has written.
+// It is complete once the copier is closed.
 type Sum struct {
 	Size   int64  // bytes
 	SHA256 []byte // nil if Err is set
@@ -44,11 +44,11 @@ type hashingCopier struct {
 	writing  atomic.Bool
 }
 
-// NewHashing is New with a SHA-256 of the written bytes. More than limit bytes are a
-// LimitError and are not written; a negative limit is none. If a socket is spliced
-// into a regular file, the file is hashed behind the copy: it must be readable, and
-// nothing else may write to it. Close waits for the hashing, for a few
-// milliseconds, and completes the Sum.
+// NewHashing is New with a SHA-256 of the written bytes. More than limit bytes
+// are a LimitError and are not written; a negative limit is none. If a socket
+// is spliced into a regular file, the file is hashed behind the copy: it must
+// be readable, and nothing else may write to it. Close waits for the hashing,
+// for a few milliseconds, and completes the Sum.
 func NewHashing(dst io.Writer, src io.Reader, limit int64, filters ...Filter) (Copier, *Sum) {
 	if out, ok := dst.(*fdio.File); ok && out.Kind() == fdio.Regular && len(filters) == 0 {
 		if fast := kernelCopier(dst, src); fast != nil {

@@ -15,8 +15,8 @@ import (
 	"purr/internal/sys"
 )
 
-// kernelCopier returns a copier that keeps the bytes inside the kernel, or nil if
-// a buffer is faster for the pair.
+// kernelCopier returns a copier that keeps the bytes inside the kernel, or nil
+// if a buffer is faster for the pair.
 func kernelCopier(dst io.Writer, src io.Reader) Copier {
 	if conn, ok := sock.RawStream(src); ok {
 		switch out, _ := dst.(*fdio.File); {
@@ -45,8 +45,8 @@ func kernelCopier(dst io.Writer, src io.Reader) Copier {
 	return nil
 }
 
-// splice moves up to max bytes between two descriptors, one of which is a pipe. It
-// does not wait: EAGAIN if either end is not ready.
+// splice moves up to max bytes between two descriptors, one of which is a pipe.
+// It does not wait: EAGAIN if either end is not ready.
 func splice(out, in, max int) (int, error) {
 	for {
 		n, err := unix.Splice(in, nil, out, nil, max, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
@@ -58,15 +58,15 @@ func splice(out, in, max int) (int, error) {
 
 // A spliceOut moves bytes from a socket into a pipe.
 //
-// EAGAIN may mean either end, so both are waited for in turn: the socket in Go's
-// poller, by returning false from the callback, and the pipe in poll(2), outside
-// the callback, because a callback that blocks keeps Close from finishing. io.Copy
-// would spin on a full pipe instead (golang/go#75304).
+// EAGAIN may mean either end, so both are waited for in turn: the socket in
+// Go's poller, by returning false from the callback, and the pipe in poll(2),
+// outside the callback, because a callback that blocks keeps Close from
+// finishing. io.Copy would spin on a full pipe instead (golang/go#75304).
 //
-// splice does not pass an urgent byte (RFC 6093): it stops there with EAGAIN, or as
-// if the peer had finished. A plain read goes on past it and finds the real end.
-// EPIPE is returned whether or not there is anything to move; a plain read finds
-// out.
+// splice does not pass an urgent byte (RFC 6093): it stops there with EAGAIN,
+// or as if the peer had finished. A plain read goes on past it and finds the
+// real end. EPIPE is returned whether or not there is anything to move; a plain
+// read finds out.
 type spliceOut struct {
 	conn    syscall.RawConn
 	out     *fdio.File
@@ -208,8 +208,9 @@ func (c *spliceIn) Copy(max int) (n int, err error) {
 	}
 }
 
-// awaitAdmission waits until some bytes of the pipe may be sent and returns their
-// number, at most max. If the pipe is empty it returns 1, enough to find the end.
+// awaitAdmission waits until some bytes of the pipe may be sent and returns
+// their number, at most max. If the pipe is empty it returns 1, enough to find
+// the end.
 func (c *spliceIn) awaitAdmission(max int) (int, error) {
 	here, err := unix.IoctlGetInt(c.in.FD(), unix.TIOCINQ)
 	if err != nil || here == 0 {
@@ -228,8 +229,8 @@ func (c *spliceIn) awaitAdmission(max int) (int, error) {
 func (c *spliceIn) Blocked() bool { return c.waiting.Load() }
 func (c *spliceIn) Close()        {}
 
-// A spliceFile moves bytes from a socket into a regular file, through a pipe of its
-// own, because splice needs one at one end.
+// A spliceFile moves bytes from a socket into a regular file, through a pipe of
+// its own, because splice needs one at one end.
 type spliceFile struct {
 	conn  syscall.RawConn
 	plain *plainCopy
@@ -247,8 +248,8 @@ func newSpliceFile(conn syscall.RawConn, out *fdio.File) Copier {
 	return &spliceFile{conn, &plainCopy{conn: conn, out: out}, ends}
 }
 
-// Copy leaves the pipe empty, so EAGAIN of the socket means that there is nothing to
-// read yet, or that splice is stuck.
+// Copy leaves the pipe empty, so EAGAIN of the socket means that there is
+// nothing to read yet, or that splice is stuck.
 func (c *spliceFile) Copy(max int) (n int, err error) {
 	stuck := false
 	readErr := c.conn.Read(func(fd uintptr) bool {
@@ -303,11 +304,12 @@ func (c *spliceFile) Close() {
 	_ = unix.Close(c.pipe[1])
 }
 
-// A discard drops the bytes of a TCP socket. With MSG_TRUNC the kernel does not copy
-// them (tcp(7)).
+// A discard drops the bytes of a TCP socket. With MSG_TRUNC the kernel does not
+// copy them (tcp(7)).
 type discard struct{ conn syscall.RawConn }
 
-// newDiscard returns nil for a Unix socket, where MSG_TRUNC has another meaning.
+// newDiscard returns nil for a Unix socket, where MSG_TRUNC has another
+// meaning.
 func newDiscard(conn syscall.RawConn, src io.Reader) Copier {
 	if _, tcp := src.(*net.TCPConn); !tcp {
 		return nil
@@ -335,8 +337,8 @@ func (c *discard) Copy(max int) (n int, err error) {
 func (c *discard) Blocked() bool { return false }
 func (c *discard) Close()        {}
 
-// truncate takes up to max bytes from a TCP socket without copying them. The kernel
-// does not touch the buffer, so it is nil.
+// truncate takes up to max bytes from a TCP socket without copying them. The
+// kernel does not touch the buffer, so it is nil.
 func truncate(fd, max int) (int, error) {
 	for {
 		n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(fd), 0, uintptr(max), unix.MSG_TRUNC|unix.MSG_DONTWAIT, 0, 0)

@@ -8,7 +8,8 @@ import (
 	"purr/internal/testkit"
 )
 
-// A wrapped connection is not the socket: no kernel copier goes past the wrapper.
+// A wrapped connection is not the socket: no kernel copier goes past the
+// wrapper.
 func TestWrappedIsNotSpliced(t *testing.T) {
 	ours, _ := testkit.TcpPair(t)
 	type wrapped struct{ net.Conn }

@@ -18,8 +18,8 @@ import (
 	"purr/internal/sys"
 )
 
-// BatchSize is the number of datagrams that one system call may take. Only memory
-// that datagrams fill is touched, so the size costs address space.
+// BatchSize is the number of datagrams that one system call may take. Only
+// memory that datagrams fill is touched, so the size costs address space.
 const BatchSize = 64
 
 // An mmsghdr is struct mmsghdr of recvmmsg(2).
@@ -28,10 +28,10 @@ type mmsghdr struct {
 	len uint32
 }
 
-// A Batch holds datagrams in the form of recvmmsg(2) and sendmmsg(2): an answer is
-// sent from the same memory, to the sender's address in its place. Nothing is
-// allocated after NewBatch. (golang.org/x/net has these calls too, but makes a
-// net.Addr of every address.) It is for one goroutine.
+// A Batch holds datagrams in the form of recvmmsg(2) and sendmmsg(2): an answer
+// is sent from the same memory, to the sender's address in its place. Nothing
+// is allocated after NewBatch. (golang.org/x/net has these calls too, but makes
+// a net.Addr of every address.) It is for one goroutine.
 type Batch struct {
 	msgs    []mmsghdr
 	iovs    []unix.Iovec
@@ -93,8 +93,8 @@ func (b *Batch) name(i int) []byte {
 	return unsafe.Slice(h.Name, h.Namelen)
 }
 
-// Sender returns the address of the sender of datagram i; the zero value for a Unix
-// socket.
+// Sender returns the address of the sender of datagram i; the zero value for a
+// Unix socket.
 func (b *Batch) Sender(i int) netip.AddrPort { return rawAddrPort(b.name(i)) }
 
 // rawAddrPort parses a struct sockaddr_in or sockaddr_in6.
@@ -121,15 +121,17 @@ func (b *Batch) Size(n int) int {
 	return size
 }
 
-// Apply calls f with each of the first n datagrams, which it may change in place.
+// Apply calls f with each of the first n datagrams, which it may change in
+// place.
 func (b *Batch) Apply(n int, f func([]byte)) {
 	for i := range n {
 		f(b.Data(i))
 	}
 }
 
-// WriteTo writes the first n datagrams to out one behind the other, with writev(2).
-// It returns fdio.ErrInterrupted if the interrupt of out fires first.
+// WriteTo writes the first n datagrams to out one behind the other, with
+// writev(2). It returns fdio.ErrInterrupted if the interrupt of out fires
+// first.
 func (b *Batch) WriteTo(out *fdio.File, n int) error {
 	b.views = b.views[:0]
 	for i := range n {
@@ -159,12 +161,13 @@ func (b *Batch) WriteTo(out *fdio.File, n int) error {
 	return nil
 }
 
-// A Socket receives and sends batches on a datagram socket. It is for one receiving
-// and one sending goroutine; Deadline, SetPeer and KeepPeer belong to the former.
+// A Socket receives and sends batches on a datagram socket. It is for one
+// receiving and one sending goroutine; Deadline, SetPeer and KeepPeer belong to
+// the former.
 //
-// Its descriptor is not in Go's poller, which registers for EPOLLOUT: with UDP that
-// fires each time the other end has taken a datagram, and wakes a thread for
-// nothing. It waits in poll(2) together with an interrupt.
+// Its descriptor is not in Go's poller, which registers for EPOLLOUT: with UDP
+// that fires each time the other end has taken a datagram, and wakes a thread
+// for nothing. It waits in poll(2) together with an interrupt.
 type Socket struct {
 	Local, Remote net.Addr  // Remote is nil for a listener
 	Deadline      time.Time // of Receive; zero: none
@@ -175,8 +178,8 @@ type Socket struct {
 	noSegments bool // whether the kernel has refused UDP_SEGMENT
 }
 
-// Open takes conn over, also on failure: it closes conn, and the caller closes the
-// Socket. All waits end with ErrInterrupted when i has fired.
+// Open takes conn over, also on failure: it closes conn, and the caller closes
+// the Socket. All waits end with ErrInterrupted when i has fired.
 func Open(conn Conn, i *fdio.Interrupt) (*Socket, error) {
 	defer conn.Close()
 	s := &Socket{Local: conn.LocalAddr(), Remote: conn.RemoteAddr(), interrupt: i}
@@ -200,10 +203,10 @@ func Open(conn Conn, i *fdio.Interrupt) (*Socket, error) {
 }
 
 // AskForDestination lets a socket that will listen on every address receive the
-// destination address of each datagram (IP_PKTINFO, IPV6_RECVPKTINFO), so that the
-// answer is sent from there: a client of a host with several addresses would drop
-// another. It must be called before the socket is bound, because the kernel records
-// the address when a datagram arrives.
+// destination address of each datagram (IP_PKTINFO, IPV6_RECVPKTINFO), so that
+// the answer is sent from there: a client of a host with several addresses
+// would drop another. It must be called before the socket is bound, because the
+// kernel records the address when a datagram arrives.
 func AskForDestination(raw syscall.RawConn) {
 	_ = raw.Control(func(fd uintptr) {
 		// Each fails on a socket of the other family.
@@ -227,7 +230,8 @@ func (s *Socket) ReportErrors() {
 func (s *Socket) Arrived() bool { return sys.Readable(s.fd) }
 
 // Receive waits for datagrams and returns their number in b. It returns
-// os.ErrDeadlineExceeded after the Deadline, and errors of the system as they are.
+// os.ErrDeadlineExceeded after the Deadline, and errors of the system as they
+// are.
 func (s *Socket) Receive(b *Batch) (int, error) {
 	b.reset(len(b.msgs))
 	n, err := s.call(unix.SYS_RECVMMSG, b.msgs, unix.POLLIN, s.Deadline)
@@ -260,8 +264,9 @@ func (s *Socket) call(number uintptr, msgs []mmsghdr, events int16, deadline tim
 	}
 }
 
-// Reply sends each of the first n datagrams of b back to its sender. It calls lost
-// for one that cannot be sent and goes on; its own error is that of the socket.
+// Reply sends each of the first n datagrams of b back to its sender. It calls
+// lost for one that cannot be sent and goes on; its own error is that of the
+// socket.
 func (s *Socket) Reply(b *Batch, n int, lost func(to string, err error)) error {
 	for i := range n {
 		h := &b.msgs[i].hdr
@@ -299,9 +304,10 @@ func (s *Socket) Reply(b *Batch, n int, lost func(to string, err error)) error {
 // (UDP_MAX_SEGMENTS in older kernels).
 const maxSegments = 64
 
-// gather returns the messages that send the first n datagrams back. With segments,
-// consecutive datagrams of one size to one peer become one message, which passes
-// the kernel's stack once and is cut there (UDP_SEGMENT in udp(7)).
+// gather returns the messages that send the first n datagrams back. With
+// segments, consecutive datagrams of one size to one peer become one message,
+// which passes the kernel's stack once and is cut there (UDP_SEGMENT in
+// udp(7)).
 func (b *Batch) gather(n int, segments bool) []mmsghdr {
 	b.out = b.out[:0]
 	for i := range n {
@@ -324,8 +330,8 @@ func (b *Batch) gather(n int, segments bool) []mmsghdr {
 	return b.out
 }
 
-// run returns the number of datagrams from i on that can be one message: those with
-// the same addresses and the size of the first; the last may be shorter.
+// run returns the number of datagrams from i on that can be one message: those
+// with the same addresses and the size of the first; the last may be shorter.
 func (b *Batch) run(i, n int) int {
 	first, total := &b.msgs[i], int(b.msgs[i].len)
 	if first.len == 0 || rawFamily(b.name(i)) == unix.AF_UNIX {
@@ -368,8 +374,8 @@ func rawFamily(name []byte) uint16 {
 
 // answerFrom turns the control message of a received datagram, which holds its
 // destination, into one that sends the answer from there (struct in_pktinfo in
-// ip(7), in6_pktinfo in ipv6(7)). The interface is left to routing, except for a
-// link-local peer, whose address needs it.
+// ip(7), in6_pktinfo in ipv6(7)). The interface is left to routing, except for
+// a link-local peer, whose address needs it.
 func answerFrom(h *unix.Msghdr) {
 	n := int(h.Controllen)
 	if n < unix.SizeofCmsghdr {
@@ -393,8 +399,8 @@ func answerFrom(h *unix.Msghdr) {
 	}
 }
 
-// A rawPeer is the peer of a listener: its address, and the control message that
-// sends from the address that it has sent to.
+// A rawPeer is the peer of a listener: its address, and the control message
+// that sends from the address that it has sent to.
 type rawPeer struct {
 	name, control []byte
 	received      []byte // the control message as received
@@ -416,8 +422,8 @@ func (s *Socket) SetPeer(b *Batch, i int) {
 	s.peer.Store(&rawPeer{name: bytes.Clone(b.name(i)), control: control[:h.Controllen], received: received})
 }
 
-// KeepPeer moves the peer's datagrams among the first n to the front and returns
-// their number. SetPeer must have been called.
+// KeepPeer moves the peer's datagrams among the first n to the front and
+// returns their number. SetPeer must have been called.
 func (s *Socket) KeepPeer(b *Batch, n int) int {
 	kept, peer := 0, s.peer.Load().name
 	for i := range n {

@@ -24,7 +24,8 @@ type Batch struct {
 // BatchSize is the number of datagrams that one call takes.
 const BatchSize = 1
 
-// NewBatch returns a batch of one datagram for sockets of a network of package net.
+// NewBatch returns a batch of one datagram for sockets of a network of package
+// net.
 func NewBatch(network string, _ int) *Batch { return &Batch{buf: make([]byte, datagramSlot(network))} }
 
 // Data returns the datagram, which is valid until the next Receive.
@@ -36,7 +37,8 @@ func (b *Batch) Sender(int) netip.AddrPort { return sock.AddrPort(b.from) }
 // Size returns the bytes in the first n datagrams.
 func (b *Batch) Size(n int) int { return n * b.n }
 
-// Apply calls f with each of the first n datagrams, which it may change in place.
+// Apply calls f with each of the first n datagrams, which it may change in
+// place.
 func (b *Batch) Apply(n int, f func([]byte)) {
 	for i := range n {
 		f(b.Data(i))
@@ -100,8 +102,8 @@ func (s *Socket) Receive(b *Batch) (n int, err error) {
 	return 1, nil
 }
 
-// Reply sends each of the first n datagrams of b back to its sender. It calls lost
-// for one that cannot be sent; its own error is that of the socket.
+// Reply sends each of the first n datagrams of b back to its sender. It calls
+// lost for one that cannot be sent; its own error is that of the socket.
 func (s *Socket) Reply(b *Batch, n int, lost func(to string, err error)) error {
 	for i := range n {
 		var err error
@@ -126,8 +128,8 @@ func (s *Socket) SetPeer(b *Batch, _ int) {
 	s.peer.Store(&from)
 }
 
-// KeepPeer returns n if the datagram is the peer's, else 0. SetPeer must have been
-// called.
+// KeepPeer returns n if the datagram is the peer's, else 0. SetPeer must have
+// been called.
 func (s *Socket) KeepPeer(b *Batch, n int) int {
 	if b.from == nil || b.from.String() != (*s.peer.Load()).String() {
 		return 0

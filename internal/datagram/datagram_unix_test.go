@@ -19,8 +19,8 @@ import (
 	"purr/internal/testkit"
 )
 
-// bound returns the Socket of a listener, and a way to dial it. host is empty for
-// every address.
+// bound returns the Socket of a listener, and a way to dial it. host is empty
+// for every address.
 func bound(t *testing.T, host string) (s *Socket, i *fdio.Interrupt, port int) {
 	t.Helper()
 	i, err := fdio.NewInterrupt()
@@ -68,7 +68,8 @@ func read(t *testing.T, c net.Conn) string {
 	return string(b[:n])
 }
 
-// receiveAll receives until b has had n datagrams, and calls each with its batch.
+// receiveAll receives until b has had n datagrams, and calls each with its
+// batch.
 func receiveAll(t *testing.T, s *Socket, b *Batch, n int, each func(n int)) {
 	t.Helper()
 	for n > 0 {

@@ -32,7 +32,8 @@ const (
 	Socket               // as inetd(8) and some shells hand down
 )
 
-// ErrInterrupted is returned by a read, write or wait whose Interrupt has fired.
+// ErrInterrupted is returned by a read, write or wait whose Interrupt has
+// fired.
 var ErrInterrupted = errors.New("stopped")
 
 // A Source is where bytes to be sent come from: a *File or a reader on top of
@@ -48,8 +49,8 @@ type Source interface {
 	Ready() bool
 }
 
-// A File is an open file whose reads and writes can be interrupted. It is for one
-// reading and one writing goroutine.
+// A File is an open file whose reads and writes can be interrupted. It is for
+// one reading and one writing goroutine.
 //
 // os.File cannot do this for an inherited blocking descriptor, and setting
 // O_NONBLOCK would change the open file description, which belongs to other
@@ -65,8 +66,8 @@ type File struct {
 	used atomic.Bool
 }
 
-// New returns a File for f, which stays the caller's to close. A File with a nil
-// interrupt must not wait: only its queries can be called.
+// New returns a File for f, which stays the caller's to close. A File with a
+// nil interrupt must not wait: only its queries can be called.
 func New(f *os.File, i *Interrupt) *File {
 	file := &File{File: f, fd: -1, kind: KindOf(f), Interrupt: i}
 	if raw, err := f.SyscallConn(); err == nil {
@@ -79,8 +80,8 @@ func New(f *os.File, i *Interrupt) *File {
 // Kind returns the kind of the file.
 func (f *File) Kind() Kind { return f.kind }
 
-// FD returns the descriptor, -1 where there are none. It is valid as long as the
-// file is open.
+// FD returns the descriptor, -1 where there are none. It is valid as long as
+// the file is open.
 func (f *File) FD() int { return f.fd }
 
 // MarkUsed records that input was taken from the descriptor by other means than
@@ -112,8 +113,8 @@ func (f *File) Write(b []byte) (int, error) {
 	return f.File.Write(b)
 }
 
-// canWait reports whether poll(2) can wait for the descriptor: regular files and
-// the null device are always ready.
+// canWait reports whether poll(2) can wait for the descriptor: regular files
+// and the null device are always ready.
 func (f *File) canWait() bool {
 	return f.fd >= 0 && f.kind != Regular && f.kind != Append && f.kind != Null
 }
@@ -193,8 +194,8 @@ func (e *CopyError) Error() string { return sys.Cause(e.Err).Error() }
 // Unwrap returns the error of the end that failed.
 func (e *CopyError) Unwrap() error { return e.Err }
 
-// ClosedHere reports whether err only means that this process has closed the file
-// or connection, or has interrupted the wait.
+// ClosedHere reports whether err only means that this process has closed the
+// file or connection, or has interrupted the wait.
 func ClosedHere(err error) bool {
 	return errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) || errors.Is(err, ErrInterrupted)
 }

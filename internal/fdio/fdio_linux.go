@@ -6,7 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isAnonymous reports whether f is a pipe without a name, which lives in pipefs.
+// isAnonymous reports whether f is a pipe without a name, which lives in
+// pipefs.
 func isAnonymous(f *os.File, _ os.FileInfo) bool {
 	var fs unix.Statfs_t
 	err := error(unix.EBADF)
@@ -16,8 +17,8 @@ func isAnonymous(f *os.File, _ os.FileInfo) bool {
 	return err == nil && fs.Type == unix.PIPEFS_MAGIC
 }
 
-// Unread returns the bytes in a pipe that its reader has not read; -1 if that is
-// unknown.
+// Unread returns the bytes in a pipe that its reader has not read; -1 if that
+// is unknown.
 func (f *File) Unread() int {
 	if f.kind != Pipe && f.kind != FIFO {
 		return -1

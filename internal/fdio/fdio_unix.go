@@ -13,17 +13,17 @@ import (
 	"purr/internal/sys"
 )
 
-// An Interrupt ends waits: those in poll(2) through a pipe, which poll waits for
-// beside the file, and those in a select through a channel. Any goroutine may use
-// it.
+// An Interrupt ends waits: those in poll(2) through a pipe, which poll waits
+// for beside the file, and those in a select through a channel. Any goroutine
+// may use it.
 type Interrupt struct {
 	r, w  *os.File
 	fired chan struct{}
 	once  sync.Once
 }
 
-// NewInterrupt returns an Interrupt that has not fired. It holds two descriptors
-// until it is closed.
+// NewInterrupt returns an Interrupt that has not fired. It holds two
+// descriptors until it is closed.
 func NewInterrupt() (*Interrupt, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -46,10 +46,10 @@ func (i *Interrupt) Close() {
 	_ = i.r.Close()
 }
 
-// Wait waits in poll(2) until fd has one of the events, or has failed or was hung
-// up, which the next read or write reports. It returns ErrInterrupted if the
-// interrupt fires first, and os.ErrDeadlineExceeded if the deadline passes first;
-// a zero deadline is none.
+// Wait waits in poll(2) until fd has one of the events, or has failed or was
+// hung up, which the next read or write reports. It returns ErrInterrupted if
+// the interrupt fires first, and os.ErrDeadlineExceeded if the deadline passes
+// first; a zero deadline is none.
 func (i *Interrupt) Wait(fd int, events int16, deadline time.Time) error {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: events}, {Fd: -1}}
 	raw, err := i.r.SyscallConn()
@@ -89,8 +89,8 @@ func milliseconds(deadline time.Time) int {
 	return int(min(max(0, (left+time.Millisecond-1)/time.Millisecond), 1<<30))
 }
 
-// WaitReadable waits until a read would return at once. It returns ErrInterrupted
-// if the interrupt fires first.
+// WaitReadable waits until a read would return at once. It returns
+// ErrInterrupted if the interrupt fires first.
 func (f *File) WaitReadable() error { return f.wait(unix.POLLIN) }
 
 // WaitWritable waits until a write would make progress at once. It returns
@@ -98,8 +98,8 @@ func (f *File) WaitReadable() error { return f.wait(unix.POLLIN) }
 func (f *File) WaitWritable() error { return f.wait(unix.POLLOUT) }
 
 // WaitBroken waits until the other end of a pipe or socket is gone: poll(2)
-// reports POLLERR also if no event is asked for. It returns ErrInterrupted if the
-// interrupt fires first.
+// reports POLLERR also if no event is asked for. It returns ErrInterrupted if
+// the interrupt fires first.
 func (f *File) WaitBroken() error { return f.wait(0) }
 
 func (f *File) wait(events int16) error {

@@ -148,8 +148,8 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// A descriptor that its owner has made non-blocking is waited for, too: EAGAIN is
-// not an error of its reader.
+// A descriptor that its owner has made non-blocking is waited for, too: EAGAIN
+// is not an error of its reader.
 func TestNonblocking(t *testing.T) {
 	t.Parallel()
 	i := newInterrupt(t)

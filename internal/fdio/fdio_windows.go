@@ -33,14 +33,15 @@ func (f *File) WaitWritable() error { return nil }
 // gone.
 func (f *File) WaitBroken() error { return ErrInterrupted }
 
-// Broken returns true: the reader may be gone, and only a write would report it.
+// Broken returns true: the reader may be gone, and only a write would report
+// it.
 func (f *File) Broken() bool { return true }
 
 // Unread returns -1: it is unknown.
 func (f *File) Unread() int { return -1 }
 
-// Ready returns false: only a read would tell. A pipe that has carried nothing so
-// far counts as empty.
+// Ready returns false: only a read would tell. A pipe that has carried nothing
+// so far counts as empty.
 func (f *File) Ready() bool { return false }
 
 // IsTerminal reports whether f is a terminal.
@@ -48,5 +49,6 @@ func IsTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 func appends(*os.File) bool { return false }
 
-// isAnonymous returns true: Windows' named pipes are not FIFOs that a shell opens.
+// isAnonymous returns true: Windows' named pipes are not FIFOs that a shell
+// opens.
 func isAnonymous(*os.File, os.FileInfo) bool { return true }

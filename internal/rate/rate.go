@@ -11,15 +11,15 @@ import (
 	"purr/internal/sys"
 )
 
-// A bucket is a token bucket without a clock. It counts in time: each byte takes
-// 1/rate seconds, and all bytes taken so far are sent at due.
+// A bucket is a token bucket without a clock. It counts in time: each byte
+// takes 1/rate seconds, and all bytes taken so far are sent at due.
 type bucket struct {
 	rate int64         // bytes a second
 	due  time.Duration // on the clock of take
 }
 
-// bucketDepth is how far a sender may catch up after a slow source or a late timer.
-// It is also the longest burst.
+// bucketDepth is how far a sender may catch up after a slow source or a late
+// timer. It is also the longest burst.
 const bucketDepth = 50 * time.Millisecond
 
 // take takes n bytes at the time now and returns how long they have to wait.
@@ -30,8 +30,8 @@ func (b *bucket) take(now time.Duration, n int) time.Duration {
 	return wait
 }
 
-// A Limiter is a token bucket for several senders. Any goroutine may use it; nil is
-// no limit.
+// A Limiter is a token bucket for several senders. Any goroutine may use it;
+// nil is no limit.
 type Limiter struct {
 	begun time.Time
 
@@ -47,8 +47,8 @@ func New(rate int64) *Limiter {
 	return &Limiter{begun: time.Now(), bucket: bucket{rate: rate}}
 }
 
-// Book takes n bytes and returns how long the caller has to wait before it sends
-// them.
+// Book takes n bytes and returns how long the caller has to wait before it
+// sends them.
 func (l *Limiter) Book(n int) time.Duration {
 	if l == nil {
 		return 0
@@ -58,8 +58,8 @@ func (l *Limiter) Book(n int) time.Duration {
 	return l.bucket.take(time.Since(l.begun), n)
 }
 
-// Wait waits until n more bytes may be sent. It returns the cause of ctx if that ends
-// first.
+// Wait waits until n more bytes may be sent. It returns the cause of ctx if
+// that ends first.
 func (l *Limiter) Wait(ctx context.Context, n int) error {
 	if d := l.Book(n); d > 0 && !sys.Sleep(ctx, d) {
 		return context.Cause(ctx)
@@ -67,12 +67,12 @@ func (l *Limiter) Wait(ctx context.Context, n int) error {
 	return nil
 }
 
-// sliceTime is the time that the bytes of one slice take: short enough to be smooth,
-// long enough for few system calls.
+// sliceTime is the time that the bytes of one slice take: short enough to be
+// smooth, long enough for few system calls.
 const sliceTime = 20 * time.Millisecond
 
-// Slice returns the most bytes to send at once: max without a limit, and at least
-// 1.
+// Slice returns the most bytes to send at once: max without a limit, and at
+// least 1.
 func (l *Limiter) Slice(max int) int {
 	if l == nil {
 		return max
@@ -84,8 +84,8 @@ func (l *Limiter) Slice(max int) int {
 // small part.
 func (l *Limiter) Chunk(most int) int { return max(l.Slice(most), min(most, 1<<10)) }
 
-// A Writer writes in slices, each after Admit. A copier inside the kernel, which
-// needs the connection itself, calls Admit and uses the inner Writer.
+// A Writer writes in slices, each after Admit. A copier inside the kernel,
+// which needs the connection itself, calls Admit and uses the inner Writer.
 type Writer struct {
 	io.Writer
 	Limit *Limiter

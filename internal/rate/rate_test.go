@@ -43,8 +43,8 @@ func TestBucket(t *testing.T) {
 	}
 }
 
-// A sender that waits as long as take returns sends no more than the rate and the
-// depth, and no less than the rate.
+// A sender that waits as long as take returns sends no more than the rate and
+// the depth, and no less than the rate.
 func TestBucketKeepsRate(t *testing.T) {
 	t.Parallel()
 	for _, rate := range []int64{1, 1 << 10, 20 << 20, 5 << 30} {
@@ -106,7 +106,8 @@ func TestLimiterWait(t *testing.T) {
 	}
 }
 
-// A Writer asks for each slice before it writes it, and stops at the first error.
+// A Writer asks for each slice before it writes it, and stops at the first
+// error.
 func TestWriter(t *testing.T) {
 	t.Parallel()
 	refused := errors.New("refused")

@@ -10,9 +10,9 @@ import (
 // acknowledged. known is false if that is unknown: on a Unix socket, and on a
 // wrapped or multipath connection that has failed.
 //
-// The kernel's count (RFC 4898, tcpEStatsAppHCThruOctetsAcked) includes the SYN of
-// the end that dialled, but not that of the end that accepted. It includes an
-// acknowledged FIN, which comes last and so is cut off by max.
+// The kernel's count (RFC 4898, tcpEStatsAppHCThruOctetsAcked) includes the SYN
+// of the end that dialled, but not that of the end that accepted. It includes
+// an acknowledged FIN, which comes last and so is cut off by max.
 func Acked(c net.Conn, dialled bool, max int64) (n int64, known bool) {
 	tcp, ok := Under(c).(*net.TCPConn)
 	if !ok {
@@ -42,8 +42,8 @@ func Acked(c net.Conn, dialled bool, max int64) (n int64, known bool) {
 	return min(n, max), true
 }
 
-// unsent returns the same from the length of the send queue, which is unknown once
-// the connection has failed.
+// unsent returns the same from the length of the send queue, which is unknown
+// once the connection has failed.
 func unsent(c net.Conn, max int64) (n int64, known bool) {
 	left, err := Unacked(c)
 	if err != nil {

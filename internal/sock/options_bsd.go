@@ -2,8 +2,8 @@
 
 package sock
 
-// dualStackOptions reports whether an IPv6 socket takes the IPv4 options too: only
-// on Linux.
+// dualStackOptions reports whether an IPv6 socket takes the IPv4 options too:
+// only on Linux.
 const dualStackOptions = false
 
 // setMinTTL returns ErrNotHere.

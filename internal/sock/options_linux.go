@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dualStackOptions reports whether an IPv6 socket takes the IPv4 options too, for
-// the IPv4 peers of a dual-stack listener.
+// dualStackOptions reports whether an IPv6 socket takes the IPv4 options too,
+// for the IPv4 peers of a dual-stack listener.
 const dualStackOptions = true
 
 // setMinTTL drops packets whose TTL or hop limit is below ttl (RFC 5082, the

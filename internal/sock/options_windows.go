@@ -7,8 +7,8 @@ import (
 
 // Control sets the options on a socket before it is bound or connected, because
 // the handshake announces the window scale (RFC 7323, section 2). It is for the
-// Control of net.Dialer and net.ListenConfig. Windows takes the buffer sizes and
-// SO_BROADCAST; others are ErrNotHere.
+// Control of net.Dialer and net.ListenConfig. Windows takes the buffer sizes
+// and SO_BROADCAST; others are ErrNotHere.
 func (o *Options) Control(_, _ string, raw syscall.RawConn) error {
 	if o.TTL > 0 || o.MinTTL > 0 || o.TOS != nil {
 		return ErrNotHere

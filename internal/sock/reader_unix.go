@@ -15,9 +15,9 @@ const replySize = 64 << 10
 
 var replyBuffers = sync.Pool{New: func() any { return new([replySize]byte) }}
 
-// A Reader reads from a connection. It takes a buffer once there is something to
-// read and gives it back afterwards: 10,000 idle connections hold none. It is for
-// one goroutine.
+// A Reader reads from a connection. It takes a buffer once there is something
+// to read and gives it back afterwards: 10,000 idle connections hold none. It
+// is for one goroutine.
 type Reader struct {
 	// Waiting reports whether the last error of Next came from reading, not from
 	// handle.

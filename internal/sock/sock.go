@@ -1,5 +1,5 @@
-// Package sock is about one socket: its options, the names of its ends, half-close
-// and reset, and the bytes that its peer has acknowledged.
+// Package sock is about one socket: its options, the names of its ends,
+// half-close and reset, and the bytes that its peer has acknowledged.
 package sock
 
 import (
@@ -25,8 +25,8 @@ func AddrPort(a net.Addr) netip.AddrPort {
 }
 
 // PeerName returns the name of an address in messages, as nc words it:
-// "127.0.0.1 port 80", or the path of a Unix socket. An address without a name is
-// "the peer".
+// "127.0.0.1 port 80", or the path of a Unix socket. An address without a name
+// is "the peer".
 func PeerName(a net.Addr) string {
 	if ap := AddrPort(a); ap.IsValid() {
 		return ap.Addr().String() + " port " + strconv.Itoa(int(ap.Port()))
@@ -37,8 +37,8 @@ func PeerName(a net.Addr) string {
 	return a.String()
 }
 
-// Under returns the socket under a connection that wraps one by a NetConn method,
-// as *tls.Conn does, or c itself.
+// Under returns the socket under a connection that wraps one by a NetConn
+// method, as *tls.Conn does, or c itself.
 func Under(c net.Conn) net.Conn {
 	for {
 		over, ok := c.(interface{ NetConn() net.Conn })
@@ -66,8 +66,8 @@ func HalfClose(c net.Conn) error {
 	return nil
 }
 
-// Reset closes c with RST instead of FIN (SO_LINGER of 0 seconds in socket(7)), so
-// that a transfer which failed here does not look complete to the peer.
+// Reset closes c with RST instead of FIN (SO_LINGER of 0 seconds in socket(7)),
+// so that a transfer which failed here does not look complete to the peer.
 func Reset(c net.Conn) {
 	socket := Under(c)
 	if tcp, ok := socket.(*net.TCPConn); ok {
@@ -76,11 +76,11 @@ func Reset(c net.Conn) {
 	_ = socket.Close()
 }
 
-// AwaitAck waits until the peer's system has acknowledged all bytes sent to c. It
-// returns the error that ended the connection meanwhile. gaveUp is called every
-// 20 ms at most with the bytes still unacknowledged; its error ends the wait.
-// Without the wait a process could end in success while its last bytes are on
-// their way to a peer that resets the connection.
+// AwaitAck waits until the peer's system has acknowledged all bytes sent to c.
+// It returns the error that ended the connection meanwhile. gaveUp is called
+// every 20 ms at most with the bytes still unacknowledged; its error ends the
+// wait. Without the wait a process could end in success while its last bytes
+// are on their way to a peer that resets the connection.
 func AwaitAck(c net.Conn, gaveUp func(unacked int) error) error {
 	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 20*time.Millisecond) {
 		unacked, err := Unacked(c)
@@ -95,8 +95,8 @@ func AwaitAck(c net.Conn, gaveUp func(unacked int) error) error {
 }
 
 // RawStream returns the raw connection of a *net.TCPConn or *net.UnixConn. It
-// returns false for anything else: the bytes of a wrapped connection are not the
-// socket's.
+// returns false for anything else: the bytes of a wrapped connection are not
+// the socket's.
 func RawStream(end any) (syscall.RawConn, bool) {
 	var raw syscall.RawConn
 	var err error

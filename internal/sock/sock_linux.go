@@ -7,8 +7,8 @@ import (
 )
 
 // Unacked returns the bytes, FIN included, that the peer's system has not
-// acknowledged (SIOCOUTQ in tcp(7)), or the error that has ended the connection. A
-// Unix socket delivers at once: always 0.
+// acknowledged (SIOCOUTQ in tcp(7)), or the error that has ended the
+// connection. A Unix socket delivers at once: always 0.
 func Unacked(c net.Conn) (n int, err error) {
 	tcp, ok := Under(c).(*net.TCPConn)
 	if !ok {
@@ -42,8 +42,8 @@ func Unacked(c net.Conn) (n int, err error) {
 	return n, err
 }
 
-// PeerClosed reports whether the FIN of the peer has arrived on a TCP connection
-// that this end has not closed; false for any other connection.
+// PeerClosed reports whether the FIN of the peer has arrived on a TCP
+// connection that this end has not closed; false for any other connection.
 func PeerClosed(c net.Conn) (closed bool) {
 	raw, ok := RawStream(c)
 	if !ok {

@@ -73,8 +73,8 @@ func TestReset(t *testing.T) {
 	}
 }
 
-// AwaitAck returns once the peer's system has everything, and can be given up; a
-// reset meanwhile is its error.
+// AwaitAck returns once the peer's system has everything, and can be given up;
+// a reset meanwhile is its error.
 func TestAwaitAck(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {
@@ -120,8 +120,8 @@ func TestPeerClosed(t *testing.T) {
 	testkit.Eventually(t, "the FIN arrives", func() bool { return PeerClosed(ours) })
 }
 
-// A Reader returns each read whole and gives its buffer back; an error of handle
-// is not one of the connection.
+// A Reader returns each read whole and gives its buffer back; an error of
+// handle is not one of the connection.
 func TestReader(t *testing.T) {
 	t.Parallel()
 	for _, wrap := range []func(net.Conn) net.Conn{func(c net.Conn) net.Conn { return c }, func(c net.Conn) net.Conn { return wrapper{c} }} {
