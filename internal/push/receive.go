@@ -32,7 +32,9 @@ type inbox struct {
 	large    int // without a result or an abort
 	small    int // without a result, links and directories included
 	content  int64
-	busy     int        // files that are being stored
+	busy     int         // files that are not answered
+	files    []smallFile // that wait for a worker
+	workers  int
 	queue    []*message // links and directories
 	tailing  bool       // whether the queue is being worked on
 	end      *totals    // the sender's; nil: not come yet
@@ -161,14 +163,41 @@ func (r *receiving) accept(st *stream, m *message) error {
 		return err
 	}
 	r.o.Events.Moved(len(content))
-	r.locked(func() bool { st.busy++; return true })
-	r.running.Go(func() {
-		s, err := r.keep(m, path, content)
-		r.locked(func() bool { r.releaseSmall(st, m); return true }) // before the sender can know
-		r.answer(st, m.ID, path, s, 0, time.Time{}, err)
-		r.done(st)
-	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	st.busy++
+	st.files = append(st.files, smallFile{m, path, content})
+	if st.workers < cap(slots()) {
+		st.workers++
+		r.running.Go(func() { r.work(st) })
+	}
 	return nil
+}
+
+// A smallFile has arrived and is not stored yet.
+type smallFile struct {
+	line    *message
+	path    string
+	content []byte
+}
+
+// work stores small files until there are none.
+func (r *receiving) work(st *stream) {
+	for {
+		r.mu.Lock()
+		if len(st.files) == 0 {
+			st.workers--
+			r.mu.Unlock()
+			return
+		}
+		f := st.files[0]
+		st.files = st.files[1:]
+		r.mu.Unlock()
+		s, err := r.keep(f.line, f.path, f.content)
+		r.locked(func() bool { r.releaseSmall(st, f.line); return true }) // before the sender can know
+		r.answer(st, f.line.ID, f.path, s, 0, time.Time{}, err)
+		r.done(st)
+	}
 }
 
 // done ends the storing of a file, behind its answer.

@@ -23,14 +23,11 @@ type sending struct {
 	count counters
 	set   *offer.Set
 	large chan struct{}       // holds one for each large file under way
-	small *semaphore.Weighted // the small files without a result
+	small *semaphore.Weighted // the small files, links and directories without a result
+	bytes *semaphore.Weighted // and the bytes of those files
 	files sync.WaitGroup      // what sends them
 	batch batch
 }
-
-// smallCost is what a small file counts for beside its bytes, so that at most
-// maxSmall of them are under way.
-const smallCost = maxContent / maxSmall
 
 // An outbox is what a sender has sent over one stream and has no result of.
 type outbox struct {
@@ -39,7 +36,7 @@ type outbox struct {
 	lastID int64
 	sent   map[int64]*sent
 	gone   map[int64]bool // aborted ids, whose result may be on its way
-	load   int            // large files; under the transfer's mu
+	load   int            // large files with blocks to send; under the transfer's mu
 	totals bool           // ours were sent
 	ending bool           // the receiver's have come; its reader's
 }
@@ -109,7 +106,7 @@ func (b *outbox) update(change func()) {
 // themselves are in the Summary.
 func (c *Conn) Send(ctx context.Context, set *offer.Set) (Summary, error) {
 	defer c.watch(ctx)()
-	s := &sending{Conn: c, set: set, large: make(chan struct{}, maxLarge), small: semaphore.NewWeighted(maxContent)}
+	s := &sending{Conn: c, set: set, large: make(chan struct{}, maxLarge), small: semaphore.NewWeighted(maxSmall), bytes: semaphore.NewWeighted(maxContent)}
 	c.run(s.start)
 	links, err := set.Walk(offer.Files, s.file)
 	if err == nil {
@@ -203,7 +200,7 @@ func (s *sending) handle(st *stream, m *message) error {
 	case f == nil:
 		return errorf(Violation, "an answer about a file that was not sent")
 	case f.answers == nil && m.Op == opResult:
-		s.small.Release(smallCost + f.Size)
+		s.release(f.Size)
 		s.result(f, m, 0)
 		return nil
 	case f.answers == nil:
@@ -297,7 +294,7 @@ func (s *sending) sendBatch() error {
 		return context.Cause(s.ctx)
 	}
 	s.files.Go(func() {
-		s.small.Release(smallCost)
+		s.release(0)
 		for _, e := range files {
 			if s.sendSmall(e) != nil {
 				return
@@ -308,7 +305,21 @@ func (s *sending) sendBatch() error {
 }
 
 // acquire waits until a small file of so many bytes may be under way.
-func (s *sending) acquire(size int64) error { return s.small.Acquire(s.ctx, smallCost+size) }
+func (s *sending) acquire(size int64) error {
+	err := s.small.Acquire(s.ctx, 1)
+	if err == nil {
+		if err = s.bytes.Acquire(s.ctx, size); err != nil {
+			s.small.Release(1)
+		}
+	}
+	return err
+}
+
+// release ends what acquire has begun.
+func (s *sending) release(size int64) {
+	s.bytes.Release(size)
+	s.small.Release(1)
+}
 
 // sendSmall sends a small file behind its line, read once more if it changed
 // meanwhile. An error means that the transfer has ended.
@@ -318,7 +329,7 @@ func (s *sending) sendSmall(listed offer.Entry) error {
 	}
 	e, content, sum, err := s.readTwice(listed.Path)
 	if err != nil || content == nil || e.Size != listed.Size {
-		s.small.Release(smallCost + listed.Size)
+		s.release(listed.Size)
 		switch {
 		case err != nil:
 			s.leave(listed.Path, err)
@@ -406,12 +417,10 @@ func (s *sending) startLarge(path string) error {
 	}
 	s.files.Go(func() {
 		defer func() { <-s.large }()
-		st := s.pick()
-		defer s.drop(st)
 		defer openSlot()()
-		err := s.sendLarge(st, path)
+		err := s.sendLarge(path)
 		if errors.As(err, new(offer.ChangedError)) {
-			err = s.sendLarge(st, path)
+			err = s.sendLarge(path)
 		}
 		if err != nil {
 			s.leave(path, err)
@@ -424,8 +433,9 @@ func (s *sending) startLarge(path string) error {
 // opened before it goes over one that others use.
 const patience = time.Second
 
-// pick returns the stream with the fewest large files. If each of them has one,
-// a further one is opened first, if possible.
+// pick returns a stream that has no large file to send, and marks it as having
+// one. If each has one, a further one is opened. A file waits for a stream rather
+// than sharing one, which may be the slowest; but a single stream takes all.
 func (s *sending) pick() *stream {
 	c := s.Conn
 	c.mu.Lock()
@@ -436,7 +446,7 @@ func (s *sending) pick() *stream {
 		if st.load > 0 && !late {
 			c.growLocked()
 		}
-		if st.load == 0 || late || c.opening == 0 || c.ctx.Err() != nil {
+		if st.load == 0 || c.ctx.Err() != nil || len(c.streams) == 1 && (late || c.opening == 0) {
 			st.load++
 			return st
 		}
@@ -451,25 +461,28 @@ func (s *sending) pick() *stream {
 	}
 }
 
-// drop ends the use of a stream.
+// drop lets a stream have another large file.
 func (s *sending) drop(st *stream) {
 	s.Conn.mu.Lock()
 	defer s.Conn.mu.Unlock()
 	st.load--
+	s.changed.Broadcast()
 }
 
 // sendLarge offers a large file and sends what the receiver has not. The error
 // is why the file cannot be sent; nil where its outcome was reported, and where
 // the transfer has ended.
-func (s *sending) sendLarge(st *stream, path string) error {
+func (s *sending) sendLarge(path string) error {
+	st := s.pick()
+	t := &transmission{s: s, st: st, free: sync.OnceFunc(func() { s.drop(st) })}
+	defer t.free()
 	file, err := s.set.OpenListed(path)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	f := &sent{Entry: file.Entry, answers: make(chan *message, 3)}
-	t := &transmission{s: s, st: st, file: file, f: f}
-	t.id = st.sendLine(fileMessage(opOffer, f.Entry), f)
+	t.file, t.f = file, &sent{Entry: file.Entry, answers: make(chan *message, 3)}
+	t.id = st.sendLine(fileMessage(opOffer, file.Entry), t.f)
 	if err = t.run(); err == nil || s.ctx.Err() != nil {
 		return nil
 	}
@@ -485,6 +498,7 @@ type transmission struct {
 	file *offer.File
 	f    *sent
 	id   int64
+	free func() // lets the stream have another one
 }
 
 // run returns nil once the outcome was reported, or the transfer has ended; else
@@ -600,6 +614,7 @@ func (t *transmission) blocks(offset int64, d *digest.Hasher) error {
 	}
 	t.st.update(func() { t.f.sum = sum })
 	t.st.out.line(&message{Op: opDone, ID: t.id, At: t.f.Size, Digest: sum})
+	t.free()
 	if m := t.answer(); m != nil {
 		t.conclude(m, offset)
 	}

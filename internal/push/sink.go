@@ -14,8 +14,9 @@ import (
 // A sink writes to one connection. Lines are collected, and go before blocks.
 type sink struct {
 	conn net.Conn
-	out  io.Writer // conn, slowed down by the rate
-	wake chan struct{}
+	out  io.Writer     // conn, slowed down by the rate
+	wake chan struct{} // what is pending is to leave
+	soon chan struct{} // with what comes in a moment
 	done chan struct{} // closed when run has ended
 
 	socket sync.Mutex // held while something is written
@@ -33,7 +34,7 @@ const sinkBuffer = 256 << 10
 
 // newSink prepares writing; ctx ends what the rate keeps waiting. run does it.
 func newSink(ctx context.Context, conn net.Conn, limit *rate.Limiter) *sink {
-	s := &sink{conn: conn, out: conn, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	s := &sink{conn: conn, out: conn, wake: make(chan struct{}, 1), soon: make(chan struct{}, 1), done: make(chan struct{})}
 	if limit != nil {
 		s.out = &rate.Writer{Writer: conn, Limit: limit, Admit: func(n int) error { return limit.Wait(ctx, n) }}
 	}
@@ -48,17 +49,30 @@ func (s *sink) run(pause time.Duration) {
 	defer close(s.done)
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
+	var later <-chan time.Time
 	for {
 		select {
-		case <-s.wake:
-			if s.drain() {
-				return
+		case <-s.soon:
+			if later == nil {
+				later = time.After(moment)
 			}
+			continue
+		case <-later:
+		case <-s.wake:
 		case <-tick.C:
 			s.keepAlive()
+			continue
+		}
+		later = nil
+		if s.drain() {
+			return
 		}
 	}
 }
+
+// moment is how long a small file or a result waits for others, to leave in one
+// segment with them.
+const moment = 2 * time.Millisecond
 
 // drain writes what is pending, and reports whether that was the last.
 func (s *sink) drain() (last bool) {
@@ -101,12 +115,16 @@ func (s *sink) line(m *message) {
 		s.pending = append(s.pending, line...)
 	}
 	s.mu.Unlock()
-	s.wakeUp()
+	if m.Op == opResult || m.Op == opLink || m.Op == opDir {
+		signal(s.soon)
+	} else {
+		signal(s.wake)
+	}
 }
 
-func (s *sink) wakeUp() {
+func signal(c chan struct{}) {
 	select {
-	case s.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -131,7 +149,11 @@ func (s *sink) file(m *message, content []byte) error {
 		return s.err
 	}
 	s.pending = append(append(s.pending, line...), content...)
-	s.wakeUp()
+	if len(s.pending) > sinkBuffer/4 {
+		signal(s.wake)
+	} else {
+		signal(s.soon)
+	}
 	return nil
 }
 
@@ -188,7 +210,7 @@ func (s *sink) fail(err error) {
 	}
 	s.mu.Unlock()
 	s.drained.Broadcast()
-	s.wakeUp()
+	signal(s.wake)
 }
 
 // stop ends a write under way, and all later ones.
@@ -203,7 +225,7 @@ func (s *sink) finish() {
 	s.mu.Lock()
 	s.over = true
 	s.mu.Unlock()
-	s.wakeUp()
+	signal(s.wake)
 }
 
 // halfClose ends this end's direction of a connection, or of the one that it

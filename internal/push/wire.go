@@ -52,7 +52,7 @@ const (
 	maxBlock = digest.BlockSize - blockRoom // half of it takes 4 % more time
 
 	maxLarge   = 4
-	maxSmall   = 256
+	maxSmall   = 2048 // as many as a line with 50 ms of delay needs
 	maxContent = 9 << 20
 )
 
