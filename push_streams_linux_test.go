@@ -117,8 +117,8 @@ func TestPushFewConnections(t *testing.T) {
 	for _, most := range []int{1, 2} {
 		bothWays(t, func(t *testing.T, listening push.Role) {
 			x := newTransfer(t, listening)
-			want := x.several(5, 2_000_000)
-			x.take = []string{"--hello-timeout", "3"}
+			want := x.several(5, 1_200_000)
+			x.take = []string{"--hello-timeout", "2"}
 			x.send = append([]string{"--rate", "2M"}, x.take...) // for longer than the timeout
 			listener, dialer := x.relayed(func(r *relay) { r.most.Store(int32(most)) }, "-vv")
 			x.ends(0)
@@ -152,15 +152,15 @@ func TestPushStreamSilent(t *testing.T) {
 	bothWays(t, func(t *testing.T, listening push.Role) {
 		x := newTransfer(t, listening)
 		x.several(2, 3_000_000)
-		x.send = []string{"--idle-timeout", "3"}
+		x.send = []string{"--idle-timeout", "2"}
 		x.take = x.send
 		_, dialer := x.relayed(func(r *relay) { r.mute.Store(true) })
 		x.ends(3)
-		if dialer.took < 2800*time.Millisecond {
+		if dialer.took < 1800*time.Millisecond {
 			t.Errorf("gave up after %v%s", dialer.took, dialer.heard())
 		}
 		// Either end may be the first to know, and closes the connections.
-		if heard := x.sender.err.String() + x.receiver.err.String(); !strings.Contains(heard, "lost contact for 3s") && !strings.Contains(heard, "nothing heard for 3s") {
+		if heard := x.sender.err.String() + x.receiver.err.String(); !strings.Contains(heard, "lost contact for 2s") && !strings.Contains(heard, "nothing heard for 2s") {
 			t.Errorf("neither end names the silence%s%s", x.sender.heard(), x.receiver.heard())
 		}
 		names, _ := filepath.Glob(filepath.Join(x.into, "[ab]"))

@@ -126,8 +126,8 @@ func TestWaitForGivesUp(t *testing.T) {
 			}
 		})
 	}
-	p := startPurr(t, opts{}, "--wait-for", "60", "127.0.0.1", port)
-	time.Sleep(100 * time.Millisecond)
+	p := startPurr(t, opts{}, "-v", "--wait-for", "60", "127.0.0.1", port)
+	p.waitErr(regexpRefused)
 	p.signal(syscall.SIGTERM)
 	p.endsWithin(143, testkit.Promptly())
 }
@@ -163,23 +163,22 @@ func TestReady(t *testing.T) {
 				t.Fatal(err)
 			}
 			p := shell(t, opts{openStdin: true}, `exec purr --ready-fd 5 --port-file "$1" `+args+` 5>"$2"`, file, ready)
-			said, err := os.ReadFile(ready) // to its end: purr has closed it
-			if err != nil {
-				t.Fatal(err)
-			}
+			reader := start(t, opts{}, "cat", ready) // to its end: purr has closed it
+			reader.ends(0)
+			said := reader.out.String()
 			written, err := os.ReadFile(file)
-			if err != nil || string(written) != string(said) {
+			if err != nil || string(written) != said {
 				t.Fatalf("ready %q, file %q %v", said, written, err)
 			}
 			if strings.Contains(mode, "-U") {
-				if string(said) != path+"\n" {
+				if said != path+"\n" {
 					t.Errorf("said %q", said)
 				}
-			} else if _, port := p.bound(); string(said) != port+"\n" {
+			} else if _, port := p.bound(); said != port+"\n" {
 				t.Errorf("said %q, bound %s", said, port)
 			}
 			if strings.HasPrefix(mode, "-l 1") {
-				c := dialTest(t, "tcp", "127.0.0.1:"+strings.TrimSpace(string(said)))
+				c := dialTest(t, "tcp", "127.0.0.1:"+strings.TrimSpace(said))
 				_ = c.Close()
 				_ = p.stdin.Close()
 				p.ends(0)
