@@ -143,8 +143,8 @@ func vast(t testing.TB, path string) {
 	}
 }
 
-// A client that is killed in the middle leaves a receiver, and is told by a
-// sender, with a status of its own.
+// A client that is killed in the middle ends a receiver with a status of its
+// own; a sender reports it and goes on.
 func TestClientKilled(t *testing.T) {
 	t.Parallel()
 	curl := testkit.Program(t, "curl", "curl")
@@ -170,10 +170,8 @@ func TestClientKilled(t *testing.T) {
 			return err == nil && info.Size() > 0
 		})
 		c.kill()
-		if s := p.status(); s == 0 {
-			t.Errorf("status 0%s", p.heard())
-		}
-		said(p, `^purr: f: not sent to `)
+		p.waitErr(regexp.MustCompile(`(?m)^purr: f: not sent to `))
+		p.runs() // the client may come back
 	})
 }
 

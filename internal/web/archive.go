@@ -26,13 +26,24 @@ func (d *downloadHandler) tar(w http.ResponseWriter, r *http.Request, dir string
 	if r.Method == http.MethodHead {
 		return
 	}
+	if !d.s.enter() {
+		refuse(w, http.StatusServiceUnavailable, served)
+		return
+	}
+	defer d.s.leave()
 	a := d.newAnswer(w, r, name, -1)
 	defer a.progress.End()
-	if err := writeArchive(a, d.set, dir); err != nil {
-		d.ended(Download{Path: name, Client: c.name, Size: a.written, Err: err}, c)
+	err := writeArchive(a, d.set, dir)
+	if err == nil {
+		err = a.arrived(c)
+	}
+	e := Download{Path: name, Client: c.name, Size: a.written, Err: err}
+	if err != nil {
+		d.failed(e, a, c)
 		panic(http.ErrAbortHandler)
 	}
-	d.delivered(a, name, c)
+	d.s.o.Events.Downloaded(e)
+	d.s.finish(c, nil)
 }
 
 // archivable returns an error if an archive of dir would lack something, before

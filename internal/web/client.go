@@ -24,6 +24,7 @@ type client struct {
 	net.Conn // as Prepare has returned it
 	s        *Server
 	name     string
+	host     string          // the address without the port; of IPv6 its network
 	ctx      context.Context // ends with the connection
 	cancel   context.CancelFunc
 	replay   []byte       // was read to recognise the protocol
@@ -49,7 +50,7 @@ func clientOf(r *http.Request) *client { return r.Context().Value(clientKey{}).(
 
 // newClient takes over a connection. onClose is called before it is closed.
 func newClient(s *Server, conn net.Conn, onClose func()) *client {
-	c := &client{Conn: conn, s: s, name: peerName(conn), onClose: onClose}
+	c := &client{Conn: conn, s: s, name: peerName(conn), host: peerHost(conn), onClose: onClose}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.heard.Store(time.Now().UnixNano())
 	return c
@@ -62,6 +63,28 @@ func peerName(c net.Conn) string {
 		return name
 	}
 	return "the client of " + sock.PeerName(c.LocalAddr())
+}
+
+// peerHost returns what tells the machines of clients apart: the address, of
+// IPv6 the network of 64 bits, of which one machine may have every address.
+func peerHost(c net.Conn) string {
+	addr := sock.AddrPort(c.RemoteAddr()).Addr().Unmap()
+	if prefix, err := addr.WithZone("").Prefix(64); err == nil && addr.Is6() {
+		return prefix.String()
+	}
+	return addr.String()
+}
+
+// pageVisit begins the visits that have a name.
+const pageVisit = "visit "
+
+// visit returns what the uploads of one visit have in common: a name that the
+// page gives them, or else the client's address.
+func (c *client) visit(r *http.Request) string {
+	if name := r.Header.Get(headerVisit); name != "" {
+		return pageVisit + name
+	}
+	return c.host
 }
 
 // NetConn returns the connection underneath, as a tls.Conn does.
@@ -167,12 +190,15 @@ func (c *client) join() {
 	c.joining.Do(func() { c.s.o.Events.Joined(c.Conn) })
 }
 
-// awaitAck waits until the client's system has acknowledged everything, for as
-// long as it may be silent.
+// awaitAck waits until the client's system has acknowledged everything, as long
+// as more is acknowledged within the time that it may be silent.
 func (c *client) awaitAck() error {
-	begun := time.Now()
-	err := sock.AwaitAck(c.Conn, func(int) error {
-		if time.Since(begun) > c.s.o.Silence {
+	least, progress := -1, time.Now()
+	err := sock.AwaitAck(c.Conn, func(unacked int) error {
+		if least < 0 || unacked < least {
+			least, progress = unacked, time.Now()
+		}
+		if time.Since(progress) > c.s.o.Silence {
 			return errNotAcknowledged
 		}
 		return nil

@@ -140,3 +140,20 @@ func (f frames) read() (kind, flags byte, payload string, err error) {
 	_, err = io.ReadFull(f.Conn, b)
 	return head[3], head[4], string(b), err
 }
+
+// A client that takes the end of an answer slowly has had it, whatever the time
+// that the system's buffers hold it for.
+func TestSlowEnd(t *testing.T) {
+	t.Parallel()
+	r := offering(t, Options{Silence: 300 * time.Millisecond}, map[string]string{"f": testkit.Noise(4 << 20)})
+	c := r.dial()
+	_ = c.SetReadBuffer(64 << 10)
+	testkit.WriteString(t, c, request("GET", "/f", ""))
+	for range 8 {
+		time.Sleep(100 * time.Millisecond)
+		if _, err := io.CopyN(io.Discard, c, 512<<10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.served()
+}

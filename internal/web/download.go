@@ -22,8 +22,9 @@ import (
 
 // A downloadHandler sends what is offered.
 type downloadHandler struct {
-	s   *Server
-	set *offer.Set
+	s     *Server
+	set   *offer.Set
+	parts deliveries
 }
 
 func (d *downloadHandler) serve(w http.ResponseWriter, r *http.Request, c *client) {
@@ -120,6 +121,11 @@ func (d *downloadHandler) file(w http.ResponseWriter, r *http.Request, name stri
 		return
 	}
 	defer f.Close()
+	if !d.s.enter() {
+		refuse(w, http.StatusServiceUnavailable, served)
+		return
+	}
+	defer d.s.leave()
 	w.Header().Set("Content-Disposition", attachment(name))
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("ETag", fmt.Sprintf(`"%x-%x"`, f.ModTime.UnixNano(), f.Size)) // strong: If-Range needs it
@@ -144,19 +150,41 @@ func headDigest(w http.ResponseWriter, r *http.Request, f *offer.File) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// send answers with a file, or ranges of it. Its last byte ends a server
-// without Keep; whether the client stores it is not known.
+// send answers with a file, or ranges of it; whether the client stores it is
+// not known.
 func (d *downloadHandler) send(w http.ResponseWriter, r *http.Request, f *offer.File, c *client) {
 	a := d.newAnswer(w, r, f.Path, f.Size)
 	defer a.progress.End()
 	a.check = f.Check
-	http.ServeContent(a, r, "", f.ModTime, f.Content())
-	if r.Method != http.MethodHead && a.code < 300 && reachesEnd(a.Header(), f.Size) {
-		d.delivered(a, f.Path, c)
+	content := &partReader{ReadSeeker: f.Content()}
+	http.ServeContent(a, r, "", f.ModTime, content)
+	if r.Method != http.MethodHead && a.code < 300 {
+		d.delivered(a, f, c, d.sent(a, r, f, content))
 	}
 	if a.short() {
 		panic(http.ErrAbortHandler) // an answer that ends in order would look whole
 	}
+}
+
+// An extent is what an answer was to deliver of a file.
+type extent struct {
+	spans   []span
+	written int64 // of the one span, see deliveries.add
+	tail    bool
+}
+
+// sent returns what an answer has delivered, or was to deliver if it is short.
+func (d *downloadHandler) sent(a *answer, r *http.Request, f *offer.File, content *partReader) extent {
+	one, isPart := contentRange(a.Header().Get("Content-Range"))
+	switch {
+	case isPart:
+		return extent{[]span{one}, a.written, asksForTail(r.Header.Get("Range"))}
+	case a.code == http.StatusOK:
+		return extent{[]span{{0, f.Size}}, a.written, false}
+	case a.short():
+		return extent{[]span{{0, f.Size}}, -1, false}
+	}
+	return extent{content.spans(), -1, false}
 }
 
 // sendDigested answers with a file and its digest in a trailer (RFC 9530,
@@ -190,47 +218,64 @@ func (d *downloadHandler) sendDigested(w http.ResponseWriter, r *http.Request, f
 	if a.failed == nil {
 		a.Header().Set(headerDigest, digest.Field(sum))
 	}
-	if d.delivered(a, f.Path, c); a.failed != nil {
+	whole := extent{[]span{{0, f.Size}}, a.written, false}
+	if d.delivered(a, f, c, whole); a.failed != nil {
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// reachesEnd reports whether an answer holds the file's last byte: a part from
-// the middle is not what a server without Keep is started for.
-func reachesEnd(h http.Header, size int64) bool {
-	part := h.Get("Content-Range")
-	return part == "" || strings.HasSuffix(part, fmt.Sprintf("-%d/%d", size-1, size))
+// delivered waits until the client's system has an answer, and reports the
+// outcome. A server without Keep ends when one client has had every byte of a
+// file, in however many parts, or if a file cannot be sent. A client that breaks
+// off may come back.
+func (d *downloadHandler) delivered(a *answer, f *offer.File, c *client, o extent) {
+	err := a.arrived(c)
+	key := deliveryKey{c.host, f.Path, a.Header().Get("ETag")}
+	complete := !d.s.o.Keep && d.parts.add(key, f.Size, o.spans, o.written, err != nil, o.tail)
+	e := Download{Path: f.Path, Client: c.name, Size: a.written, Err: err}
+	last := o.spans[len(o.spans)-1:]
+	switch {
+	case err != nil:
+		d.failed(e, a, c)
+	case complete:
+		d.s.o.Events.Downloaded(e)
+		d.s.finish(c, nil)
+	case len(last) == 1 && last[0].to == f.Size:
+		d.s.o.Events.Downloaded(e)
+	}
 }
 
-// delivered waits until the client's system has an answer, reports the outcome,
-// and ends a server without Keep.
-func (d *downloadHandler) delivered(a *answer, name string, c *client) {
+// arrived waits until the client's system has acknowledged an answer.
+func (a *answer) arrived(c *client) error {
 	err := a.failed
 	if err == nil && a.wanted >= 0 && a.written < a.wanted {
 		err = io.ErrUnexpectedEOF
 	}
-	if err == nil {
-		err = a.rc.Flush()
+	if err != nil {
+		return err
 	}
-	if err == nil {
+	if err = a.rc.Flush(); err == nil {
 		err = c.awaitAck()
 	}
-	d.ended(Download{Path: name, Client: c.name, Size: a.written, Err: err}, c)
+	a.brokenOff = err != nil
+	return err
 }
 
-// ended reports the end of a download, and ends a server without Keep.
-func (d *downloadHandler) ended(e Download, c *client) {
-	var failure error
-	if e.Err != nil {
-		worst := push.Cut
-		if errors.As(e.Err, new(offer.ChangedError)) {
-			worst = push.Abandoned
-		}
-		failure = &ClientError{c.name, &FilesError{Worst: worst, Download: true}}
-		e.Err = sys.Cause(e.Err)
+// failed reports a download that was cut. If the client has broken it off, a
+// server without Keep goes on.
+func (d *downloadHandler) failed(e Download, a *answer, c *client) {
+	worst := push.Cut
+	if errors.As(e.Err, new(offer.ChangedError)) {
+		worst = push.Abandoned
 	}
+	e.Err = sys.Cause(e.Err)
 	d.s.o.Events.Downloaded(e)
-	d.s.finish(c, failure)
+	failure := &ClientError{c.name, &FilesError{Worst: worst, Download: true}}
+	if a.brokenOff {
+		d.s.brokeOff(failure)
+	} else {
+		d.s.finish(c, failure)
+	}
 }
 
 // An answer counts what is written of it.
@@ -246,6 +291,8 @@ type answer struct {
 	check    func() error // called before the last byte; nil: nothing is
 	written  int64
 	failed   error
+
+	brokenOff bool // by the client
 }
 
 // newAnswer prepares the answer that holds the file name of size bytes, -1 if
@@ -290,7 +337,7 @@ func (a *answer) Write(b []byte) (int, error) {
 	a.written += int64(n)
 	a.progress.Moved(n)
 	if err != nil && a.failed == nil {
-		a.failed = err
+		a.failed, a.brokenOff = err, true
 	}
 	return n, err
 }

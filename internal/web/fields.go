@@ -17,6 +17,7 @@ import (
 const (
 	headerMode   = "Purr-Mode"        // permission bits, octal
 	headerMore   = "Purr-More"        // ?1: another upload follows this one
+	headerVisit  = "Purr-Visit"       // the same text in each upload of one visit
 	headerMtime  = "X-Oc-Mtime"       // of Nextcloud and rclone: seconds since 1970
 	headerDigest = "Repr-Digest"      // RFC 9530, section 3
 	headerWant   = "Want-Repr-Digest" // RFC 9530, section 4

@@ -14,16 +14,17 @@ import (
 // form stores the files of a page's form (RFC 7578), which a browser sends that
 // runs no script.
 func (u *uploadHandler) form(w http.ResponseWriter, r *http.Request, c *client) {
-	r.Body = io.NopCloser(u.body(w, r.Body))
+	r.Body = io.NopCloser(&formReader{Reader: u.body(w, r.Body)})
 	parts, err := r.MultipartReader()
 	if err != nil {
 		refuse(w, http.StatusBadRequest, "POST takes the form of this page; PUT /NAME stores a file")
 		return
 	}
-	if !u.s.acquire(c) {
+	if !u.s.acquire(c, c.host) {
 		refuse(w, http.StatusServiceUnavailable, busy)
 		return
 	}
+	defer u.s.leave()
 	var results []pageResult
 	worst, code := push.OK, http.StatusCreated
 	for {
@@ -78,4 +79,31 @@ func (u *uploadHandler) receivePart(part *multipart.Part, c *client) (*store.Sto
 		return nil, u.broken(in, -1, err, c)
 	}
 	return in.Commit(nil)
+}
+
+// A formReader is the body of a form. package multipart takes an end within the
+// head of a part for the end of the form, so the end of the body is an error,
+// behind a line's end that the last line may lack.
+type formReader struct {
+	io.Reader
+	rest string // before the error; "" until the body has ended
+	over bool
+}
+
+func (f *formReader) Read(b []byte) (int, error) {
+	if !f.over {
+		n, err := f.Reader.Read(b)
+		if err != io.EOF {
+			return n, err
+		}
+		f.rest, f.over = "\r\n", true
+		if n > 0 {
+			return n, nil
+		}
+	}
+	n := copy(b, f.rest)
+	if f.rest = f.rest[n:]; n == 0 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return n, nil
 }

@@ -43,9 +43,6 @@ func refuse(w http.ResponseWriter, code int, text string) {
 	_, _ = fmt.Fprintln(w, text)
 }
 
-// busy is the answer to a client that cannot acquire the server.
-const busy = "busy with another client: listen with -k to serve several"
-
 var errBusy = errors.New(busy)
 
 // isOwnName reports whether a Host field names this machine: by an address, its
@@ -86,12 +83,18 @@ type lateEvents struct{ push.Events }
 // package push takes over.
 func (s *Server) transfer(w http.ResponseWriter, r *http.Request, c *client) {
 	events := &lateEvents{}
+	admitted := false
+	defer func() {
+		if admitted {
+			s.leave()
+		}
+	}()
 	c.upgraded.Store(true)
 	conn, err := push.Upgrade(w, r, s.role, push.Options{
 		Silence: s.o.Silence, HelloTimeout: s.o.HelloTimeout, Rate: s.o.Rate, NoResume: s.o.NoResume,
 		Events: events, Streams: s.o.Streams,
 		Admit: func() error {
-			if !s.acquire(c) {
+			if admitted = s.acquire(c, c.host); !admitted {
 				return errBusy
 			}
 			return nil

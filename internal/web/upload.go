@@ -79,10 +79,11 @@ func (u *uploadHandler) head(w http.ResponseWriter, name string) {
 
 // put stores the body of a request as a file.
 func (u *uploadHandler) put(w http.ResponseWriter, r *http.Request, name string, c *client) {
-	if !u.s.acquire(c) {
+	if !u.s.acquire(c, c.visit(r)) {
 		refuse(w, http.StatusServiceUnavailable, busy)
 		return
 	}
+	defer u.s.leave()
 	begun := time.Now()
 	f, err := uploadOf(r, name)
 	var stored *store.Stored

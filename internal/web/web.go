@@ -31,8 +31,9 @@ import (
 // Options are the same for both kinds of servers. The zero value works.
 type Options struct {
 	// Keep serves any number of clients until the context of Serve ends. Without
-	// it Serve returns after the transfer of one purr, the upload of one client,
-	// or the download of one file to its last byte.
+	// it Serve returns after the transfer of one purr, the uploads of one client,
+	// or when one client has had every byte of a file, once no other is in the
+	// middle.
 	Keep bool
 
 	// HelloTimeout is how long a client may take to send the head of a request.
@@ -86,9 +87,13 @@ type Server struct {
 	requests sync.WaitGroup
 	clients  sync.WaitGroup // accept, and connections that are open
 
-	mu    sync.Mutex
-	owner *client // the only one that a server without Keep serves now
-	errs  []error // of clients, in a server without Keep
+	mu       sync.Mutex
+	owner    *client     // the only one that may upload to a server without Keep now
+	visit    string      // by which the owner may use another connection
+	pause    *time.Timer // ends the owner's visit; nil while it uploads
+	underWay int         // uploads, downloads and transfers of a server without Keep
+	served   bool        // a server without Keep ends when nothing is under way
+	errs     []error     // of clients, in a server without Keep
 }
 
 // A handler answers the requests of clients that are no purr. Host and Origin
@@ -115,7 +120,7 @@ func NewReceiver(s *store.Store, o Options) *Server {
 // after Serve has returned.
 func NewOffer(s *offer.Set, o Options) *Server {
 	srv := newServer(push.Sender, o)
-	srv.handler = &downloadHandler{srv, s}
+	srv.handler = &downloadHandler{s: srv, set: s}
 	srv.move = func(ctx context.Context, c *push.Conn) (push.Summary, error) { return c.Send(ctx, s) }
 	return srv
 }
@@ -262,59 +267,5 @@ func (s *Server) accept(ctx context.Context, ln net.Listener) error {
 			slots.Release(1)
 			s.clients.Done()
 		})
-	}
-}
-
-// acquire makes c the only client that a server without Keep serves until
-// release, and reports whether it is.
-func (s *Server) acquire(c *client) bool {
-	if s.o.Keep {
-		return true
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.owner == nil {
-		s.owner = c
-	}
-	return s.owner == c
-}
-
-func (s *Server) release(c *client) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.owner == c {
-		s.owner = nil
-	}
-}
-
-// finish ends a server without Keep, unless another client owns it. The error
-// is nil, or the client's failure; c is nil for a client that Prepare has
-// rejected.
-func (s *Server) finish(c *client, err error) {
-	s.mu.Lock()
-	counts := !s.o.Keep && (s.owner == nil || s.owner == c)
-	if counts && err != nil {
-		s.errs = append(s.errs, err)
-	}
-	s.mu.Unlock()
-	switch {
-	case counts:
-		select {
-		case s.finished <- struct{}{}:
-		default:
-		}
-	case err != nil:
-		s.o.Events.ClientFailed(err)
-	}
-}
-
-// goOn records the failure of a client that will send more, and lets any client
-// own the server again.
-func (s *Server) goOn(c *client, err error) {
-	s.release(c)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err != nil {
-		s.errs = append(s.errs, err)
 	}
 }
