@@ -165,8 +165,8 @@ func TestHeldUpEnd(t *testing.T) {
 	}
 }
 
-// Of a stdout that is a socket nobody knows what its reader has left, and so
-// its end is a failure at once; a listener with -k ends with its reader, too.
+// The bytes that the reader of a socket has left unread are unknown, so its end is
+// an error at once; a listener with -k ends with its reader, too.
 func TestStdoutReaderUnknown(t *testing.T) {
 	t.Parallel()
 	t.Run("socket", func(t *testing.T) {
@@ -198,8 +198,8 @@ func TestStdoutReaderUnknown(t *testing.T) {
 	})
 }
 
-// A sender that was held up for longer than a peer may be silent does not take
-// what the receiver then said for a refusal.
+// A sender that is stopped for longer than the receiver's idle timeout does not
+// take the receiver's error for a refusal.
 func TestPushSenderHeldUp(t *testing.T) {
 	t.Parallel()
 	for range 3 {

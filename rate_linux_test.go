@@ -39,8 +39,8 @@ func taken(t testing.TB, r io.Reader, n int64) {
 	}
 }
 
-// --rate limits every way of sending. The bounds are wide, because other tests
-// run at the same time; over 10 s without them it keeps within 3 %.
+// --rate limits every kind of conversation. The bounds are wide, because other
+// tests run at the same time; alone, over 10 s, the rate is within 3 %.
 func TestRate(t *testing.T) {
 	t.Parallel()
 	const rate, lasts = 2 << 20, time.Second

@@ -17,7 +17,7 @@ import (
 	"purr/internal/testkit"
 )
 
-// What --send-file knows of the bytes it has sent, and says.
+// What the last line of --send-file claims about the sent bytes.
 
 const (
 	allAcknowledged = "the other end's system acknowledged all of them and closed; a plain peer cannot confirm that it stored them"
@@ -27,7 +27,7 @@ const (
 // sumOf is the SHA-256 of content as messages have it.
 func sumOf(content string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(content))) }
 
-// fewer checks that an ended process has said that the peer acknowledged only a
+// fewer checks the message of an ended process that the peer acknowledged only a
 // part of its file.
 func fewer(t testing.TB, p *process, size int) {
 	t.Helper()
@@ -133,8 +133,8 @@ func TestSendFileNotAcknowledged(t *testing.T) {
 	})
 }
 
-// A peer that takes everything and does not finish: the wait can be limited,
-// and the line does not say more than is known.
+// If the peer takes all bytes and does not finish, the wait can be limited, and
+// the line claims no more than is known.
 func TestSendFilePeerStays(t *testing.T) {
 	t.Parallel()
 	for _, limit := range [][]string{{"-q", "1"}, {"-w", "1"}, {"--send-only"}} {
@@ -225,7 +225,7 @@ func TestSendFileManyClients(t *testing.T) {
 	}
 }
 
-// A Unix socket has no acknowledgements, and nothing is said of any.
+// A Unix socket has no acknowledgements, and the line claims none.
 func TestSendFileUnix(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(testkit.SocketDir(t), "s")

@@ -21,9 +21,9 @@ type streamConn interface {
 	CloseWrite() error
 }
 
-// Each pair of descriptors takes the way that was measured to be the fastest
-// for it, and every byte passes.
-func TestWays(t *testing.T) {
+// Each pair of descriptors has the copier that was measured to be the fastest for
+// it, and every byte passes.
+func TestCopiers(t *testing.T) {
 	content := strings.ReplaceAll(testkit.Noise(3<<20+4321), "\xff", "\xfe") // nothing for -t to find
 	for _, test := range []struct {
 		args            string
@@ -120,8 +120,8 @@ func TestWays(t *testing.T) {
 				stdout = open(name, flags)
 				printed = func() string { b, _ := os.ReadFile(name); return string(b) }
 			}
-			var ways []string
-			copier.TestHook = func(name string) { ways = append(ways, name) }
+			var kinds []string
+			copier.TestHook = func(name string) { kinds = append(kinds, name) }
 			defer func() { copier.TestHook = nil }()
 
 			p, ctx := testRun(t, stdin, stdout, words(strings.ReplaceAll(test.args, "FILE", path))...)
@@ -163,8 +163,8 @@ func TestWays(t *testing.T) {
 			if err := ends(t, result); err != nil && !strings.Contains(test.args, "--send-only") {
 				t.Error(err)
 			}
-			if wantWays := []string{test.sends, test.receives}; !reflect.DeepEqual(ways, wantWays) {
-				t.Errorf("the ways out and in are %q, want %q", ways, wantWays)
+			if wantKinds := []string{test.sends, test.receives}; !reflect.DeepEqual(kinds, wantKinds) {
+				t.Errorf("the copiers out and in are %q, want %q", kinds, wantKinds)
 			}
 			out := printed()
 			switch {

@@ -18,7 +18,7 @@ import (
 
 // What stdin and stdout can be, and what can go wrong with them.
 
-// A file system that runs full in the middle, through each way into a file.
+// A file system that runs full in the middle, with each copier into a file.
 func TestDiskRunsFull(t *testing.T) {
 	t.Parallel()
 	rootOnly(t)
@@ -47,7 +47,7 @@ func TestDiskRunsFull(t *testing.T) {
 	}
 }
 
-// A limit on the size of files is said like a full disk.
+// A limit on the size of files is an error like a full disk.
 func TestFileSizeLimit(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -144,7 +144,7 @@ func TestStdinKinds(t *testing.T) {
 	}
 }
 
-// plainCRLF is the plain way to say what -C does.
+// plainCRLF is a simple -C.
 func plainCRLF(s string) string {
 	var b strings.Builder
 	for i := range len(s) {
@@ -259,8 +259,7 @@ func TestStdioStaysBlocking(t *testing.T) {
 	}
 }
 
-// A silent client with a stalled stdin and a busy machine: nobody spins. Each
-// mode waits for a while and has then used next to nothing.
+// No mode spins while it waits for a silent client and a silent stdin.
 func TestWaitingCostsNothing(t *testing.T) {
 	t.Parallel()
 	for _, mode := range [][]string{

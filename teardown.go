@@ -60,7 +60,7 @@ type teardown struct {
 	quitting              bool   // whether -q has expired
 	reason                string // for the end, where nothing failed
 	failed                error
-	localFailed           bool // whether stdin or stdout failed: a reset tells the peer
+	localFailed           bool // whether stdin or stdout failed: the connection is reset
 	stdoutFailed          bool // whether a write to stdout failed
 }
 

@@ -18,8 +18,8 @@ import (
 	"purr/internal/testkit"
 )
 
-// How conversations end, as whole programs see it: what must arrive arrives,
-// and what does not is said, with status 1.
+// How conversations end, with whole programs: every byte arrives, or there is a
+// message and status 1.
 
 const (
 	eight = 8 << 20 // more than all buffers between two processes hold
@@ -119,8 +119,8 @@ func TestServerBehindFIFO(t *testing.T) {
 	p.quiet()
 }
 
-// The peer closes while stdin is a pipe that somebody holds open and says
-// nothing into: nothing can be lost, so the session ends.
+// The peer closes while stdin is a silent pipe that another process holds open:
+// nothing can be lost, so the session ends.
 func TestPeerClosesWhileStdinIsSilent(t *testing.T) {
 	t.Parallel()
 	ln := listenTest(t)
@@ -172,8 +172,8 @@ func TestPeerHalfClosesWhilePipeIsBusy(t *testing.T) {
 	client.ends(0)
 }
 
-// What was taken from the pipe and is still on its way counts: here it waits
-// for the interval of -i when the peer finishes.
+// Bytes that were read from the pipe and not yet sent keep the session open: here
+// they wait for the interval of -i when the peer finishes.
 func TestPeerHalfClosesWhileLinesWait(t *testing.T) {
 	t.Parallel()
 	ln := listenTest(t)
@@ -192,8 +192,7 @@ func TestPeerHalfClosesWhileLinesWait(t *testing.T) {
 	client.ends(0)
 }
 
-// A peer that closes with bytes still to be sent to it: they are lost, which is
-// said.
+// If the peer closes before all bytes are sent, the loss is an error.
 func TestPeerClosesBeforeAllIsSent(t *testing.T) {
 	t.Parallel()
 	ln := listenTest(t)
@@ -330,7 +329,7 @@ func TestReset(t *testing.T) {
 	})
 }
 
-// What the peer said before it reset the connection is still printed.
+// Bytes that the peer sent before its reset are printed.
 func TestLastWordsBeforeReset(t *testing.T) {
 	t.Parallel()
 	ln := listenTest(t)
@@ -343,7 +342,7 @@ func TestLastWordsBeforeReset(t *testing.T) {
 	client.printed("413 too large\n")
 }
 
-// -w 1 with a peer that stopped reading: status 1, and it says so.
+// -w 1 with a peer that stops reading: an error with status 1.
 func TestPeerStopsReading(t *testing.T) {
 	t.Parallel()
 	path := testkit.TempFile(t, testkit.Noise(eight))
@@ -372,8 +371,8 @@ func TestPeerStopsReading(t *testing.T) {
 	}
 	t.Run("small, acknowledged by the system", func(t *testing.T) {
 		t.Parallel()
-		// What fits into the peer's buffer has arrived as far as anybody can
-		// tell; silence then is no failure.
+		// The peer's system has acknowledged all bytes; silence then is no
+		// failure.
 		ln := listenTest(t)
 		client := startPurr(t, opts{stdin: strings.NewReader("small")}, "-w", "1", "127.0.0.1", portOf(t, ln.Addr()))
 		acceptTest(t, ln)
@@ -584,10 +583,9 @@ func TestClosedStdout(t *testing.T) {
 	p.ends(0)
 	p.quiet()
 
-	// What is received is dropped as by >/dev/null, which is what Go's runtime
-	// puts in the place of a closed descriptor before main runs. Another one
-	// that is opened so, as by Python's subprocess.DEVNULL, cannot be told from
-	// it; the manual says so.
+	// Received bytes are dropped as by >/dev/null, which Go's runtime opens in
+	// the place of a closed descriptor before main runs. It looks like one that
+	// the parent has opened, as Python's subprocess.DEVNULL does.
 	p = shell(t, opts{}, `exec purr -l 127.0.0.1 0 >&-`)
 	d = dialTest(t, "tcp", p.addr())
 	writeAll(t, d, "lost")
@@ -612,7 +610,7 @@ func TestNullStdinInBackground(t *testing.T) {
 	}
 }
 
-// A stdout that nobody reads costs no processor time, and the connection can be
+// A stdout without a reader costs no processor time, and the connection can be
 // closed meanwhile.
 func TestStalledStdout(t *testing.T) {
 	t.Parallel()
@@ -739,7 +737,7 @@ type endless struct{}
 
 func (endless) Read(b []byte) (int, error) { return len(b), nil }
 
-// -q does not wait for a stdout that nobody reads, and says what was lost.
+// -q does not wait for a stdout without a reader, and the loss is an error.
 func TestQuitTimeWhileStdoutIsStalled(t *testing.T) {
 	t.Parallel()
 	ln := listenTest(t)

@@ -89,8 +89,8 @@ func TestSessionLeavesNothing(t *testing.T) {
 	}
 }
 
-// A conversation can be ended from outside, or by the peer, while stdin has
-// nothing to say and stdout takes nothing; and nothing is left of it.
+// A stop of the run, or a reset of the peer's, ends a conversation while stdin is
+// silent and stdout takes nothing. It leaves no goroutine.
 func TestSessionEndsWhileStdioStalls(t *testing.T) {
 	testkit.NoLeaks(t)
 	t.Run("each", func(t *testing.T) { // it ends with the last of them
@@ -127,7 +127,7 @@ func TestSessionEndsWhileStdioStalls(t *testing.T) {
 					case "closed here":
 						_ = ours.Close()
 					}
-					stuck := strings.Contains(args, "echo") || how != "stopped" // it is the reader of stdout who must move
+					stuck := strings.Contains(args, "echo") || how != "stopped" // only the end of stdout's reader ends the write
 					if stuck {
 						_ = drain.Close()
 					}

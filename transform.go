@@ -14,7 +14,7 @@ func upperFilter(b []byte) []byte {
 }
 
 // newCRLF returns a filter that ends every line with CR LF (-C). A line that
-// ends so already stays as it is, also where CR and LF come in two reads.
+// ends so already stays unchanged, also if CR and LF are in two reads.
 func newCRLF() copier.Filter {
 	var out []byte
 	last := byte(0)
@@ -37,7 +37,7 @@ func newCRLF() copier.Filter {
 	}
 }
 
-// The Telnet commands that matter to a peer which refuses every option: RFC
+// The Telnet commands that a peer which refuses every option has to know: RFC
 // 854, "TELNET Command Structure".
 const (
 	telnetSE   = 240
@@ -50,9 +50,9 @@ const (
 )
 
 // newTelnet returns a filter for received bytes that refuses every option
-// that the peer offers or asks for (-t): the answers go to reply, and the
-// commands are taken out of the stream. An error of reply's is the
-// connection's, and the next read or write will tell.
+// which the peer offers or asks for (-t): it writes the answers to reply, and
+// removes the commands from the stream. An error of reply is the connection's,
+// and the next read or write returns it.
 func newTelnet(reply io.Writer) copier.Filter {
 	const (
 		data = iota
@@ -85,8 +85,8 @@ func newTelnet(reply io.Writer) copier.Filter {
 					state = data
 				}
 			case option:
-				// A refusal needs no answer: answering one could go on for
-				// ever (RFC 854, "General Considerations").
+				// A refusal is not answered, because that could go on for ever
+				// (RFC 854, "General Considerations").
 				switch verb {
 				case telnetWILL:
 					_, _ = reply.Write([]byte{telnetIAC, telnetDONT, c})
@@ -109,9 +109,8 @@ func newTelnet(reply io.Writer) copier.Filter {
 	}
 }
 
-// upper turns ASCII a-z into A-Z in place and leaves every other byte as it
-// is, those from 0x80 up included, so that UTF-8 text and binary data pass
-// unharmed. It works on eight bytes at a time without a branch.
+// upper turns ASCII a-z into A-Z in place and changes no other byte, so that
+// UTF-8 text stays valid. It works on eight bytes at a time without a branch.
 func upper(b []byte) {
 	const (
 		ones = 0x0101010101010101
@@ -119,9 +118,9 @@ func upper(b []byte) {
 	)
 	for len(b) >= 8 {
 		x := binary.LittleEndian.Uint64(b)
-		// The high bit of each byte of the sums says whether its low seven
-		// bits are at least 'a', and whether they are beyond 'z'. No sum
-		// carries into the next byte: 0x7f + 0x1f < 0x100.
+		// In the sums, the high bit of each byte is set if its low seven bits
+		// are at least 'a', and if they are beyond 'z'. No sum carries into
+		// the next byte: 0x7f + 0x1f < 0x100.
 		low := x &^ high
 		fromA := low + (0x80-'a')*ones
 		beyondZ := low + (0x7f-'z')*ones
@@ -136,14 +135,16 @@ func upper(b []byte) {
 	}
 }
 
-// A pacedWriter passes lines on one by one with an interval between them (-i).
-// The first goes out at once, as in nc.
+// A pacedWriter writes line by line with an interval between two lines (-i).
+// The first is written at once, as in nc.
 type pacedWriter struct {
 	io.Writer
 	pause func() error // waits for the interval
-	begun bool
+	begun bool         // whether a line was written
 }
 
+// Write writes all lines of b. It returns the error of the pause or of the inner
+// Writer.
 func (w *pacedWriter) Write(b []byte) (int, error) {
 	written := 0
 	for written < len(b) {

@@ -162,12 +162,12 @@ func TestUDPEmptyDatagram(t *testing.T) {
 	p.printed("reply")
 }
 
-// purr -u -l answers the first sender and hears nobody else.
+// purr -u -l answers the first sender and ignores others.
 func TestUDPFirstSender(t *testing.T) {
 	t.Parallel()
 	p := startPurr(t, opts{openStdin: true}, "-u", "-l", "127.0.0.1", "0")
 	first, second := dialTest(t, "udp", p.addr()), dialTest(t, "udp", p.addr())
-	writeAll(t, p.stdin, "early answer") // said before anybody was there to hear it
+	writeAll(t, p.stdin, "early answer") // before there is a peer to send it to
 	writeAll(t, first, "from first ")
 	p.waitOut("from first ")
 	if got := pkt(t, first); got != "early answer" {
@@ -187,7 +187,7 @@ func TestUDPFirstSender(t *testing.T) {
 	p.runs()
 }
 
-// purr -u -l -k hears everybody and answers the last one.
+// purr -u -l -k prints the datagrams of all senders and answers the last one.
 func TestUDPLastSender(t *testing.T) {
 	t.Parallel()
 	p := startPurr(t, opts{openStdin: true}, "-u", "-l", "-k", "127.0.0.1", "0")
@@ -210,7 +210,7 @@ func TestUDPLastSender(t *testing.T) {
 	p.runs()
 }
 
-// Nobody listens: that is said, and status 1, in both directions.
+// A closed port is an error with status 1, in both directions.
 func TestUDPRefused(t *testing.T) {
 	t.Parallel()
 	port := freePort(t, "udp")
@@ -256,7 +256,7 @@ func TestUDPQuitWord(t *testing.T) {
 	silent(t, c, 20*time.Millisecond)
 }
 
-// With -k one peer that has gone is nobody's end.
+// With -k a peer that has gone does not end the run.
 func TestUDPKeepSurvivesRefusal(t *testing.T) {
 	t.Parallel()
 	for _, mode := range [][]string{{}, {"--echo"}} {
@@ -274,7 +274,7 @@ func TestUDPKeepSurvivesRefusal(t *testing.T) {
 		if len(mode) == 0 {
 			writeAll(t, p.stdin, "hello")
 		}
-		for { // the answer to the one who has gone may come first
+		for { // the answer to the peer that has gone may come first
 			if got := pkt(t, c); strings.HasSuffix(got, "hello") {
 				break
 			} else if got != "still there?" {
