@@ -15,3 +15,6 @@ func isAnonymous(_ *os.File, info os.FileInfo) bool {
 
 // Unread returns -1: the writing end of a pipe does not tell here.
 func (f *File) Unread() int { return -1 }
+
+// EnlargePipe does nothing: the system sizes its pipes itself.
+func (f *File) EnlargePipe() {}

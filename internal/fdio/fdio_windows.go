@@ -52,3 +52,6 @@ func appends(*os.File) bool { return false }
 // isAnonymous returns true: Windows' named pipes are not FIFOs that a shell
 // opens.
 func isAnonymous(*os.File, os.FileInfo) bool { return true }
+
+// EnlargePipe does nothing: the system sizes its pipes itself.
+func (f *File) EnlargePipe() {}
