@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"purr/internal/fdio"
+	"purr/internal/filter"
 	"purr/internal/progress"
 	"purr/internal/rate"
 )
@@ -87,7 +88,7 @@ func (c *conversation) byLine(w io.Writer) io.Writer {
 	if c.t.interval == 0 {
 		return w
 	}
-	return &pacedWriter{Writer: w, pause: func() error { return c.wait(c.t.interval) }}
+	return &filter.LineWriter{Writer: w, Pause: func() error { return c.wait(c.t.interval) }}
 }
 
 // admit waits until --rate allows n more bytes.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"purr/internal/fdio"
+	"purr/internal/filter"
 	"purr/internal/rate"
 	"purr/internal/sock"
 	"purr/internal/sys"
@@ -100,7 +101,7 @@ func (s *echoSession) reply(b []byte) error {
 		return err
 	}
 	if s.t.upper {
-		upper(b)
+		filter.Upper(b)
 	}
 	s.idle.extend() // the process may have been stopped since the read
 	if _, err := s.replies.Write(b); err != nil {

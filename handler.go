@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"purr/internal/copier"
 	"purr/internal/fdio"
+	"purr/internal/filter"
+	"purr/internal/lineedit"
 	"purr/internal/progress"
 	"purr/internal/rate"
 )
@@ -96,10 +99,10 @@ func (t *talker) newSession(c net.Conn) (*session, error) {
 	}
 	s.sendFilters = t.sendFilters()
 	if t.telnet {
-		s.receiveFilters = append(s.receiveFilters, newTelnet(c))
+		s.receiveFilters = append(s.receiveFilters, filter.NewTelnet(c))
 	}
 	if t.upper {
-		s.receiveFilters = append(s.receiveFilters, upperFilter)
+		s.receiveFilters = append(s.receiveFilters, filter.Upper)
 	}
 	return s, nil
 }
@@ -107,10 +110,10 @@ func (t *talker) newSession(c net.Conn) (*session, error) {
 // sendFilters returns the filters for bytes that are sent, in order.
 func (t *talker) sendFilters() (filters []copier.Filter) {
 	if t.crlf {
-		filters = append(filters, newCRLF())
+		filters = append(filters, filter.NewCRLF())
 	}
 	if t.upper {
-		filters = append(filters, upperFilter)
+		filters = append(filters, filter.Upper)
 	}
 	return filters
 }
@@ -133,4 +136,40 @@ func stdio(ctx context.Context, t *talker, c net.Conn) error {
 // make many clients stop sending.
 func (t *talker) hasInput(stdin fdio.Kind) bool {
 	return !t.noStdin && !(t.listen && stdin == fdio.Null)
+}
+
+// talkByLine is the handler of --interactive and --quit-word: stdin is read
+// line by line.
+func talkByLine(ctx context.Context, t *talker, c net.Conn) error {
+	s, err := t.newSession(c)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	lines, err := newLineReader(t, s.interrupt)
+	if err != nil {
+		return err
+	}
+	defer lines.Close()
+	s.in, s.display = lines, lines.Output()
+	err = s.relay(ctx)
+	if lines.Interrupted() { // Ctrl-C is how a person quits: nothing failed
+		return signalError{syscall.SIGINT}
+	}
+	return err
+}
+
+// newLineReader returns stdin's lines, with an editor under --interactive. The
+// caller closes it; if a signal ends the run, cleanUp does.
+func newLineReader(t *talker, i *fdio.Interrupt) (*lineedit.Reader, error) {
+	o := lineedit.Options{QuitWord: t.quitWord, Redirect: t.log.redirect}
+	if t.interactive {
+		o.Screen = t.stdout
+	}
+	lines, err := lineedit.New(fdio.New(t.stdin, i), o)
+	if err != nil {
+		return nil, err
+	}
+	t.atExit(lines.Close)
+	return lines, nil
 }

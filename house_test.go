@@ -19,7 +19,7 @@ import (
 // rungs are the libraries under internal/: each may import those of earlier
 // rungs, and only the root imports all.
 var rungs = [][]string{
-	{"sys", "display", "flags", "digest", "eyeballs"},
+	{"sys", "display", "flags", "digest", "eyeballs", "filter"},
 	{"relpath", "rate", "fdio", "sock", "payload"},
 	{"copier", "datagram", "tlsconn", "scan", "store", "offer", "progress", "lineedit"},
 	{"push"},

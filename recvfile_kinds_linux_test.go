@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"purr/internal/copier"
+	"purr/internal/filter"
 	"purr/internal/testkit"
 )
 
@@ -94,7 +95,7 @@ func TestRecvFileWays(t *testing.T) {
 			want := content
 			if test.args != "" {
 				b := []byte(content)
-				upper(b)
+				filter.Upper(b)
 				want = string(b)
 			}
 			hasContent(t, dir+"/f", want)

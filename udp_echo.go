@@ -10,6 +10,7 @@ import (
 
 	"purr/internal/datagram"
 	"purr/internal/fdio"
+	"purr/internal/filter"
 	"purr/internal/payload"
 	"purr/internal/sys"
 )
@@ -110,7 +111,7 @@ func (e *datagramEcho) answer(ctx context.Context, n int) (reason string, err er
 		}
 	}
 	if e.t.upper {
-		e.batch.Apply(n, upper)
+		e.batch.Apply(n, filter.Upper)
 	}
 	if err := e.t.limit.Wait(ctx, size); err != nil {
 		return "", err

@@ -15,6 +15,7 @@ import (
 	"purr/internal/copier"
 	"purr/internal/datagram"
 	"purr/internal/fdio"
+	"purr/internal/filter"
 	"purr/internal/lineedit"
 	"purr/internal/sys"
 )
@@ -322,7 +323,7 @@ func (s *datagramSession) print(b *datagram.Batch, n int) error {
 	n = s.withinLimit(n)
 	limit := s.countReceived(b.Size(n), n)
 	if s.t.upper {
-		b.Apply(n, upper)
+		b.Apply(n, filter.Upper)
 	}
 	s.printing.Store(true)
 	defer func() {

@@ -203,10 +203,11 @@ func TestBatch(t *testing.T) {
 	size := 0
 	receiveAll(t, s, b, 4, func(n int) {
 		size += b.Size(n)
-		b.Apply(n, func(d []byte) {
+		b.Apply(n, func(d []byte) []byte {
 			if len(d) > 0 {
 				d[0] -= 'a' - 'A'
 			}
+			return d
 		})
 		if err := b.WriteTo(out, n); err != nil {
 			t.Fatal(err)

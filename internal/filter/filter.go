@@ -1,21 +1,18 @@
-package main
+// Package filter changes the bytes of a stream on their way: upper case, CR LF at
+// the end of lines, Telnet options refused, a pause between lines. A filter gets
+// the bytes of one direction in order, cut anywhere, and returns bytes that are
+// valid until its next call.
+package filter
 
 import (
 	"bytes"
 	"encoding/binary"
 	"io"
-
-	"purr/internal/copier"
 )
 
-func upperFilter(b []byte) []byte {
-	upper(b)
-	return b
-}
-
-// newCRLF returns a filter that ends every line with CR LF (-C). A line that
+// NewCRLF returns a filter that ends every line with CR LF (-C). A line that
 // ends so already stays unchanged, also if CR and LF are in two reads.
-func newCRLF() copier.Filter {
+func NewCRLF() func([]byte) []byte {
 	var out []byte
 	last := byte(0)
 	return func(b []byte) []byte {
@@ -49,11 +46,11 @@ const (
 	telnetIAC  = 255
 )
 
-// newTelnet returns a filter for received bytes that refuses every option
+// NewTelnet returns a filter for received bytes that refuses every option
 // which the peer offers or asks for (-t): it writes the answers to reply, and
 // removes the commands from the stream. An error of reply is the connection's,
 // and the next read or write returns it.
-func newTelnet(reply io.Writer) copier.Filter {
+func NewTelnet(reply io.Writer) func([]byte) []byte {
 	const (
 		data = iota
 		command
@@ -109,9 +106,11 @@ func newTelnet(reply io.Writer) copier.Filter {
 	}
 }
 
-// upper turns ASCII a-z into A-Z in place and changes no other byte, so that
-// UTF-8 text stays valid. It works on eight bytes at a time without a branch.
-func upper(b []byte) {
+// Upper turns ASCII a-z into A-Z in place, changes no other byte, so that UTF-8
+// text stays valid, and returns b. It works on eight bytes at a time without a
+// branch.
+func Upper(b []byte) []byte {
+	whole := b
 	const (
 		ones = 0x0101010101010101
 		high = 0x80 * ones
@@ -133,23 +132,24 @@ func upper(b []byte) {
 			b[i] = c - 0x20
 		}
 	}
+	return whole
 }
 
-// A pacedWriter writes line by line with an interval between two lines (-i).
-// The first is written at once, as in nc.
-type pacedWriter struct {
+// A LineWriter writes line by line with a pause between two lines. The first is
+// written at once, as in nc -i.
+type LineWriter struct {
 	io.Writer
-	pause func() error // waits for the interval
+	Pause func() error // waits; its error ends the Write
 	begun bool         // whether a line was written
 }
 
-// Write writes all lines of b. It returns the error of the pause or of the inner
+// Write writes all lines of b. It returns the error of Pause or of the inner
 // Writer.
-func (w *pacedWriter) Write(b []byte) (int, error) {
+func (w *LineWriter) Write(b []byte) (int, error) {
 	written := 0
 	for written < len(b) {
 		if w.begun {
-			if err := w.pause(); err != nil {
+			if err := w.Pause(); err != nil {
 				return written, err
 			}
 		}

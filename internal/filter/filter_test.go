@@ -1,15 +1,14 @@
-package main
+package filter
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
-
-	"purr/internal/copier"
 )
 
 // inPieces runs a filter over s cut into pieces of n bytes.
-func inPieces(f copier.Filter, s string, n int) string {
+func inPieces(f func([]byte) []byte, s string, n int) string {
 	var out strings.Builder
 	for b := []byte(s); len(b) > 0; {
 		m := min(n, len(b))
@@ -35,12 +34,12 @@ func TestCRLF(t *testing.T) {
 	} {
 		// However the reads cut it.
 		for n := 1; n <= len(in)+1; n++ {
-			if got := inPieces(newCRLF(), in, n); got != want {
+			if got := inPieces(NewCRLF(), in, n); got != want {
 				t.Errorf("%q in pieces of %d: %q, want %q", in, n, got, want)
 			}
 		}
 	}
-	f := newCRLF()
+	f := NewCRLF()
 	if got := string(f([]byte("a\r"))) + string(f(nil)) + string(f([]byte("\n"))); got != "a\r\n" {
 		t.Errorf("with an empty read between: %q", got)
 	}
@@ -59,7 +58,7 @@ func FuzzCRLF(f *testing.F) {
 			}
 			want.WriteByte(c)
 		}
-		if got := inPieces(newCRLF(), string(in), n); got != want.String() {
+		if got := inPieces(NewCRLF(), string(in), n); got != want.String() {
 			t.Errorf("%q in pieces of %d: %q, want %q", in, n, got, want.String())
 		}
 	})
@@ -83,7 +82,7 @@ func TestTelnet(t *testing.T) {
 	} {
 		for n := 1; n <= len(test.in); n++ {
 			var answer bytes.Buffer
-			if got := inPieces(newTelnet(&answer), test.in, n); got != test.out || answer.String() != test.answer {
+			if got := inPieces(NewTelnet(&answer), test.in, n); got != test.out || answer.String() != test.answer {
 				t.Errorf("%s, in pieces of %d: %q and the answer %q, want %q and %q", test.name, n, got, answer.String(), test.out, test.answer)
 			}
 		}
@@ -111,7 +110,7 @@ func TestUpper(t *testing.T) {
 					b := bytes.Repeat([]byte{around}, size)
 					b[place] = byte(c)
 					want := plainUpper(b)
-					if upper(b); !bytes.Equal(b, want) {
+					if Upper(b); !bytes.Equal(b, want) {
 						t.Fatalf("size %d, place %d, %#x among %#x: %x, want %x", size, place, c, around, b, want)
 					}
 				}
@@ -119,7 +118,7 @@ func TestUpper(t *testing.T) {
 		}
 	}
 	b := []byte("straße é, zäöü")
-	if upper(b); string(b) != "STRAßE é, ZäöüZ"[:len("STRAßE é, Zäöü")] {
+	if Upper(b); string(b) != "STRAßE é, ZäöüZ"[:len("STRAßE é, Zäöü")] {
 		t.Errorf("%s", b)
 	}
 }
@@ -135,7 +134,7 @@ func FuzzUpper(f *testing.F) {
 		// around it stays.
 		whole := bytes.Clone(b)
 		want := append(bytes.Clone(b[:skip]), plainUpper(b[skip:])...)
-		if upper(whole[skip:]); !bytes.Equal(whole, want) {
+		if Upper(whole[skip:]); !bytes.Equal(whole, want) {
 			t.Errorf("%x from %d: %x, want %x", b, skip, whole, want)
 		}
 	})
@@ -145,6 +144,30 @@ func BenchmarkUpper(b *testing.B) {
 	buf := bytes.Repeat([]byte("The quick brown fox. "), 64<<10/21)
 	b.SetBytes(int64(len(buf)))
 	for b.Loop() {
-		upper(buf)
+		Upper(buf)
+	}
+}
+
+// A LineWriter pauses between two lines, however they are cut, and not before the
+// first or after the last.
+func TestLineWriter(t *testing.T) {
+	t.Parallel()
+	for n := 1; n <= 12; n++ {
+		var out strings.Builder
+		w := &LineWriter{Writer: &out, Pause: func() error { out.WriteString("|"); return nil }}
+		for b := []byte("one\ntwo\n\nend"); len(b) > 0; b = b[min(n, len(b)):] {
+			if m, err := w.Write(b[:min(n, len(b))]); m != min(n, len(b)) || err != nil {
+				t.Fatal(m, err)
+			}
+		}
+		if got := out.String(); got != "one\n|two\n|\n|end" {
+			t.Errorf("in pieces of %d: %q", n, got)
+		}
+	}
+	over := errors.New("over")
+	var out strings.Builder
+	w := &LineWriter{Writer: &out, Pause: func() error { return over }}
+	if n, err := w.Write([]byte("one\ntwo\n")); n != 4 || err != over || out.String() != "one\n" {
+		t.Errorf("%d bytes, %v, wrote %q", n, err, out.String())
 	}
 }
