@@ -167,12 +167,16 @@ func (r *receiving) accept(st *stream, m *message) error {
 	defer r.mu.Unlock()
 	st.busy++
 	st.files = append(st.files, smallFile{m, path, content})
-	if st.workers < cap(slots()) {
+	if st.workers < min(maxWorkers, cap(slots())) {
 		st.workers++
 		r.running.Go(func() { r.work(st) })
 	}
 	return nil
 }
+
+// maxWorkers is how many goroutines store the small files of one stream: those
+// that wait for the disk are brought there together.
+const maxWorkers = 256
 
 // A smallFile has arrived and is not stored yet.
 type smallFile struct {

@@ -1,0 +1,226 @@
+package push
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"purr/internal/digest"
+	"purr/internal/offer"
+	"slices"
+	"sync"
+	"time"
+)
+
+// startLarge sends a large file in the background, as soon as not too many are
+// under way.
+func (s *sending) startLarge(path string) error {
+	select {
+	case s.large <- struct{}{}:
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
+	}
+	s.files.Go(func() {
+		defer func() { <-s.large }()
+		defer openSlot()()
+		err := s.sendLarge(path)
+		if errors.As(err, new(offer.ChangedError)) {
+			err = s.sendLarge(path)
+		}
+		if err != nil {
+			s.leave(path, err)
+		}
+	})
+	return nil
+}
+
+// patience is how long a large file waits for a further connection to be
+// opened before it goes over one that others use.
+const patience = time.Second
+
+// pick returns a stream that has no large file to send, and marks it as having
+// one. If each has one, a further one is opened. A file waits for a stream rather
+// than sharing one, which may be the slowest; but a single stream takes all.
+func (s *sending) pick() *stream {
+	c := s.Conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	late := false
+	for {
+		st := slices.MinFunc(c.streams, func(a, b *stream) int { return a.load - b.load })
+		if st.load > 0 && !late {
+			c.growLocked()
+		}
+		if st.load == 0 || c.ctx.Err() != nil || len(c.streams) == 1 && (late || c.opening == 0) {
+			st.load++
+			return st
+		}
+		timer := time.AfterFunc(patience, func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			late = true
+			c.changed.Broadcast()
+		})
+		c.changed.Wait()
+		timer.Stop()
+	}
+}
+
+// drop lets a stream have another large file.
+func (s *sending) drop(st *stream) {
+	s.Conn.mu.Lock()
+	defer s.Conn.mu.Unlock()
+	st.load--
+	s.changed.Broadcast()
+}
+
+// sendLarge offers a large file and sends what the receiver has not. The error
+// is why the file cannot be sent; nil where its outcome was reported, and where
+// the transfer has ended.
+func (s *sending) sendLarge(path string) error {
+	st := s.pick()
+	t := &transmission{s: s, st: st, free: sync.OnceFunc(func() { s.drop(st) })}
+	defer t.free()
+	file, err := s.set.OpenListed(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	t.file, t.f = file, &sent{Entry: file.Entry, answers: make(chan *message, 3)}
+	t.id = st.sendLine(fileMessage(opOffer, file.Entry), t.f)
+	if err = t.run(); err == nil || s.ctx.Err() != nil {
+		return nil
+	}
+	st.abort(t.id)
+	st.out.line(&message{Op: opAbort, ID: t.id})
+	return err
+}
+
+// A transmission is a large file on its way.
+type transmission struct {
+	s    *sending
+	st   *stream
+	file *offer.File
+	f    *sent
+	id   int64
+	free func() // lets the stream have another one
+}
+
+// run returns nil once the outcome was reported, or the transfer has ended; else
+// why the file cannot be sent.
+func (t *transmission) run() error {
+	m := t.answer()
+	if m != nil && m.Op == opSame {
+		d, err := t.hash(t.f.Size)
+		if err != nil {
+			return err
+		}
+		sum := d.Sum()
+		t.st.update(func() { t.f.sum = sum })
+		t.st.out.line(&message{Op: opProof, ID: t.id, Digest: sum})
+		m = t.answer()
+	}
+	switch {
+	case m == nil:
+		return nil
+	case m.Op == opResult:
+		t.conclude(m, 0)
+		return nil
+	case m.Op == opSame:
+		t.s.fail(errNoLine)
+		return nil
+	}
+	offset, d, err := t.compare(m)
+	if err != nil {
+		return err
+	}
+	return t.blocks(offset, d)
+}
+
+// hash hashes the beginning of the file, unless the transfer ends.
+func (t *transmission) hash(n int64) (*digest.Hasher, error) {
+	return t.file.Hash(n, func(int) error { return context.Cause(t.s.ctx) })
+}
+
+// answer waits for the receiver's next line about the file; nil if the transfer
+// ends.
+func (t *transmission) answer() *message {
+	select {
+	case m := <-t.f.answers:
+		return m
+	case <-t.s.ctx.Done():
+	}
+	select {
+	case m := <-t.f.answers:
+		return m
+	default:
+		return nil
+	}
+}
+
+// conclude reports the result, of which the transfer began at an offset. The
+// receiver drops what else comes of the file up to its abort or end.
+func (t *transmission) conclude(m *message, offset int64) {
+	t.st.take(t.id)
+	t.s.result(t.f, m, offset)
+}
+
+// compare returns the offset to go on from: behind what the receiver has if
+// that is how the file begins, which d has hashed then, else 0.
+func (t *transmission) compare(want *message) (offset int64, d *digest.Hasher, err error) {
+	if want.At == 0 || want.At > t.f.Size || t.s.o.NoResume {
+		return 0, nil, nil
+	}
+	if d, err = t.hash(want.At); err != nil {
+		return 0, nil, err
+	}
+	if bytes.Equal(d.Mark(), want.Digest) {
+		t.s.o.Events.Resuming(t.f.Path, want.At, t.f.Size)
+		return want.At, d, nil
+	}
+	d.Sum()
+	return 0, nil, nil
+}
+
+// blocks sends the file from an offset on, and waits for the result.
+func (t *transmission) blocks(offset int64, d *digest.Hasher) error {
+	body, err := t.file.Body(offset, d, blockRoom)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	t.st.update(func() { t.f.begun = time.Now() })
+	most := t.s.o.Rate.Chunk(maxBlock)
+	for at := offset; ; {
+		block, err := body.Next(most)
+		if err != nil {
+			break
+		}
+		err = t.st.out.block(&message{Op: opBlock, ID: t.id, At: at}, block)
+		body.Put(block)
+		if err != nil {
+			<-t.s.ctx.Done() // the reader finds out why
+			return nil
+		}
+		n := len(block) - blockRoom
+		at += int64(n)
+		t.s.o.Events.Moved(n)
+		select {
+		case m := <-t.f.answers: // before the end: it is stored nowhere
+			t.conclude(m, offset)
+			t.st.out.line(&message{Op: opAbort, ID: t.id})
+			return nil
+		default:
+		}
+	}
+	sum, err := body.Sum()
+	if err != nil {
+		return err
+	}
+	t.st.update(func() { t.f.sum = sum })
+	t.st.out.line(&message{Op: opDone, ID: t.id, At: t.f.Size, Digest: sum})
+	t.free()
+	if m := t.answer(); m != nil {
+		t.conclude(m, offset)
+	}
+	return nil
+}
