@@ -22,6 +22,8 @@ type Conn struct {
 	name string // by which further connections join; "": there are none
 	peer string // the Host field of a hello, at the end that dialled
 
+	first *stream // read without mu: it stays the same
+
 	ctx    context.Context // ends with the first failure, which is its cause
 	cancel context.CancelCauseFunc
 
@@ -29,7 +31,7 @@ type Conn struct {
 
 	mu      sync.Mutex
 	changed *sync.Cond
-	streams []*stream     // the first one first
+	streams []*stream     // first is its first
 	begin   func(*stream) // starts a stream, once Send or Receive runs
 	opening int           // further connections that are being opened
 	single  bool          // no further one can be opened
@@ -125,7 +127,7 @@ func (c *Conn) growLocked() {
 	}
 	if c.role == Sender && c.o.Streams != nil {
 		c.opening++
-		c.streams[0].out.line(&message{Op: opMore})
+		c.first.out.line(&message{Op: opMore})
 		return
 	}
 	c.single = true
@@ -153,7 +155,7 @@ func (c *Conn) dialFurther() {
 		}
 		c.single = true
 		if c.role == Receiver { // the sender has asked for it
-			c.streams[0].out.line(&message{Op: opSingle})
+			c.first.out.line(&message{Op: opSingle})
 		}
 	case c.ctx.Err() != nil || c.ended:
 		c.unused = append(c.unused, conn)

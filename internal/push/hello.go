@@ -115,7 +115,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request, as Role, o Options) (*Conn,
 		return nil, refuse(w, http.StatusInternalServerError, errorf(Violation, "%v", err))
 	}
 	st.first = true
-	c.streams = []*stream{st} // before a further one can join
+	c.first, c.streams = st, []*stream{st} // before a further one can join
 	o.Streams.add(c)
 	if err := st.answer(as, c.name); err != nil {
 		o.Streams.remove(c)
@@ -200,7 +200,7 @@ func Dial(ctx context.Context, conn net.Conn, as Role, o Options) (*Conn, error)
 	}
 	c.name = name
 	st.first = true
-	c.streams = []*stream{st}
+	c.first, c.streams = st, []*stream{st}
 	return c, nil
 }
 

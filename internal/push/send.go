@@ -281,7 +281,7 @@ func (s *sending) file(e offer.Entry, skipped error) error {
 func (s *sending) leave(path string, why error) {
 	s.count.failed(Abandoned)
 	s.o.Events.Failed(FileEvent{Path: path, Kind: Abandoned, Reason: why.Error()})
-	s.streams[0].out.line(&message{Op: opLeft, Path: relpath.Escape(path), Kind: kindNames[Abandoned], Error: why.Error()})
+	s.first.out.line(&message{Op: opLeft, Path: relpath.Escape(path), Kind: kindNames[Abandoned], Error: why.Error()})
 }
 
 // sendBatch sends the small files that were found so far.
@@ -346,7 +346,7 @@ func (s *sending) sendSmall(listed offer.Entry) error {
 	}
 	m := fileMessage(opFile, e)
 	m.Digest = sum
-	err = s.streams[0].sendFile(m, content, &sent{Entry: e, sum: sum, begun: time.Now()})
+	err = s.first.sendFile(m, content, &sent{Entry: e, sum: sum, begun: time.Now()})
 	if err == nil {
 		s.o.Events.Moved(len(content))
 	}
@@ -398,7 +398,7 @@ func (s *sending) tail(links bool) error {
 		if !e.Mode.IsDir() {
 			m = &message{Op: opLink, Path: m.Path, Target: relpath.Escape(e.Target)}
 		}
-		s.streams[0].sendLine(m, &sent{Entry: e})
+		s.first.sendLine(m, &sent{Entry: e})
 		return nil
 	}
 	if links {
