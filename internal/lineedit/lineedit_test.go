@@ -123,6 +123,8 @@ func TestOutput(t *testing.T) {
 			}
 			time.Sleep(wait)
 			synctest.Wait()
+			o.mu.Lock()
+			defer o.mu.Unlock()
 			if got := screen.String(); got != want {
 				t.Errorf("after %q: the screen shows %q, want %q", text, got, want)
 			}
