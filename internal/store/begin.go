@@ -30,16 +30,14 @@ func (s *Store) Begin(f File) (*Upload, *Stored, error) {
 	if !s.claim(f.Path) {
 		return nil, nil, errorf(Conflict, "being received already")
 	}
-	err = u.prepare(d)
-	if d != nil && errors.Is(err, fs.ErrNotExist) { // the directory was removed while it was open
-		s.dirs.evict(u.dir)
-		s.refund(u.charged)
-		err = u.prepare(nil)
-	}
-	if err != nil {
+	if err := u.prepare(d); err != nil {
 		u.release()
 		return nil, nil, diskError(err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u.charged += s.suspended[f.Path]
+	delete(s.suspended, f.Path)
 	return u, nil, nil
 }
 
@@ -99,36 +97,72 @@ func (u *Upload) identical(d *dirHandle) (*Stored, error) {
 	return &Stored{Path: u.want.Path, Size: u.want.Size, Digest: u.want.Digest, Identical: true}, nil
 }
 
-// prepare opens the partial file and reserves the space for it. d is the
-// directory, nil if it does not exist.
+// prepare checks the limits, and opens the partial file in d. If the directory
+// does not exist (nil), write or Commit create it when content has come.
 func (u *Upload) prepare(d *dirHandle) error {
 	s := u.store
-	s.mu.Lock()
-	already := s.suspended[u.want.Path] // charged when it was received
-	s.mu.Unlock()
-	u.charged = max(u.want.Size, u.want.Offset) - already
-	if err := s.charge(u.charged); err != nil {
-		u.charged = 0
+	if err := u.chargeKept(); err != nil {
 		return err
 	}
-	if d == nil {
-		// The check comes before the directory, which an error would leave
-		// behind.
-		if err := u.checkSpace(s.top, deviceOf(s.info)); err != nil {
+	if d != nil {
+		err := u.open(d)
+		if err == nil || d.exists() { // ext4 has EPERM for a directory that was removed
 			return err
 		}
-		var err error
-		if d, err = s.makeDirs(u.dir); err != nil {
-			return err
-		}
-		defer d.close()
+		s.dirs.evict(u.dir)
 	}
-	if err := u.open(d); err != nil {
+	if u.want.Offset > 0 {
+		return u.errNoPartial()
+	}
+	r, _, err := s.nearest(u.dir)
+	if err != nil {
 		return err
 	}
+	above, err := newDirHandle(r)
+	if err != nil {
+		return err
+	}
+	defer above.close()
+	if err := canCreate(above.dir); err != nil {
+		return err
+	}
+	info, err := above.dir.Stat()
+	if err != nil {
+		return err
+	}
+	u.hash = sha256.New()
+	return u.checkSpace(above, deviceOf(info))
+}
+
+// chargeKept charges the bytes before the offset, unless they were charged when
+// they were received. It fails if the rest would exceed Options.MaxSize; write
+// charges that as it comes.
+func (u *Upload) chargeKept() error {
+	s := u.store
 	s.mu.Lock()
-	u.charged += s.suspended[u.want.Path]
-	delete(s.suspended, u.want.Path)
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	already := s.suspended[u.want.Path]
+	if err := s.checkMaxSizeLocked(max(u.want.Size, u.want.Offset)-already, 0); err != nil {
+		return err
+	}
+	u.charged = max(0, u.want.Offset-already)
+	s.charged += u.charged
 	return nil
+}
+
+// ensureOpen opens the partial file, unless it is open, in its directory, which
+// it creates if it does not exist.
+func (u *Upload) ensureOpen() error {
+	if u.file != nil {
+		return nil
+	}
+	s := u.store
+	s.dirMu.RLock()
+	defer s.dirMu.RUnlock()
+	d, err := s.makeDirs(u.dir)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	return u.open(d)
 }

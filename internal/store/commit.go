@@ -2,6 +2,8 @@ package store
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"math"
 	"strconv"
 	"sync"
@@ -13,19 +15,18 @@ import (
 // it returns nil, content and name are on stable storage. The error is an
 // *Error: nothing is stored, except for the kind Unsynced.
 func (u *Upload) Commit(digest []byte) (*Stored, error) {
-	if u.file == nil {
+	if u.ended {
 		return nil, errorf(Conflict, "given up before")
 	}
-	if err := u.verify(digest); err != nil {
-		u.Abort()
-		return nil, err
-	}
-	if err := u.complete(); err != nil {
-		u.Abort()
-		return nil, writeError(err)
-	}
 	c := &commit{upload: u}
-	if err := u.store.commit(c); err != nil {
+	err := u.verify(digest)
+	if err == nil {
+		err = u.complete()
+	}
+	if err == nil {
+		err = u.store.commit(c)
+	}
+	if err != nil {
 		u.Abort()
 		return nil, diskError(err)
 	}
@@ -50,6 +51,25 @@ func (u *Upload) verify(digest []byte) error {
 
 // complete gives the partial file its size, permissions and time.
 func (u *Upload) complete() error {
+	if u.received == 0 {
+		if err := u.store.charge(0, 1); err != nil {
+			return err
+		}
+		u.entries = 1
+	}
+	u.store.refund(u.charged-u.received, 0) // of a longer partial file
+	u.charged = u.received
+	if err := u.ensureOpen(); err != nil {
+		return err
+	}
+	if err := u.setAttributes(); err != nil {
+		return writeError(err)
+	}
+	return nil
+}
+
+// setAttributes gives the partial file its size, permissions and time.
+func (u *Upload) setAttributes() error {
 	if u.dataEnd < u.received { // it ends in a hole
 		if err := u.file.Truncate(u.received); err != nil {
 			return err
@@ -182,18 +202,8 @@ func (s *Store) commitBatch(batch []*commit) {
 
 	dirs := map[string]*dirHandle{}
 	for _, c := range batch {
-		if c.err != nil {
-			continue
-		}
-		d := dirs[c.upload.dir]
-		if d == nil {
-			if d, c.err = s.openDir(c.upload.dir); c.err != nil {
-				continue
-			}
-			dirs[c.upload.dir] = d
-		}
-		if !c.identical {
-			c.err = c.rename(d)
+		if c.err == nil {
+			c.err = s.place(c, dirs)
 		}
 	}
 	err := unsynced(s.syncNames(dirs))
@@ -206,4 +216,30 @@ func (s *Store) commitBatch(batch []*commit) {
 		}
 		close(c.done)
 	}
+}
+
+// place gives the file of c its final name, unless it has it. dirs holds the
+// directories of the batch, to which it may add one.
+func (s *Store) place(c *commit, dirs map[string]*dirHandle) error {
+	s.dirMu.RLock()
+	defer s.dirMu.RUnlock()
+	u := c.upload
+	d := dirs[u.dir]
+	if d == nil || !d.exists() {
+		opened, err := s.openDir(u.dir)
+		if u.partial == "" && errors.Is(err, fs.ErrNotExist) {
+			opened, err = s.makeDirs(u.dir) // removed while it was empty
+		}
+		if err != nil {
+			return err
+		}
+		if d != nil {
+			d.close()
+		}
+		d, dirs[u.dir] = opened, opened
+	}
+	if c.identical {
+		return nil
+	}
+	return c.rename(d)
 }

@@ -3,65 +3,178 @@ package store
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
 	"purr/internal/display"
 )
 
-// obstacle returns the error for the first component of dir that is no
-// directory, nil if there is none.
-func (s *Store) obstacle(dir string) error {
-	for i := range len(dir) + 1 {
-		if i < len(dir) && dir[i] != '/' {
-			continue
-		}
-		info, err := s.root.Lstat(dir[:i])
-		switch {
-		case err != nil:
-			return nil
-		case info.Mode()&fs.ModeSymlink != 0:
-			if at, err := s.root.Stat(dir[:i]); err != nil || !at.IsDir() {
-				return errorf(Forbidden, "symbolic link in the way: %s", display.Quote(dir[:i]))
-			}
-		case !info.IsDir():
-			return errorf(Conflict, "not a directory: %s", display.Quote(dir[:i]))
-		}
+// nearest opens the deepest existing directory on the way to dir. rest is the
+// missing path below it, "" if dir exists. The error is an *Error if another
+// entry is in the way.
+func (s *Store) nearest(dir string) (r *os.Root, rest string, err error) {
+	if r, err = s.root.OpenRoot("."); err != nil {
+		return nil, "", diskError(err)
 	}
-	return nil
+	for rest = dir; rest != "" && rest != "."; {
+		name, below, _ := strings.Cut(rest, "/")
+		next, err := r.OpenRoot(name)
+		if err != nil {
+			next, err = s.passEntry(r, name, strings.TrimSuffix(dir[:len(dir)-len(below)], "/"), err)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return r, rest, nil
+		}
+		_ = r.Close()
+		if err != nil {
+			return nil, "", diskError(err)
+		}
+		r, rest = next, below
+	}
+	return r, "", nil
+}
+
+// passEntry opens the directory p of the Store, the entry name of r, which
+// OpenRoot could not open for the reason err: a symbolic link may lead to a
+// directory that is inside the Store but outside r. The error is
+// fs.ErrNotExist if there is no such entry.
+func (s *Store) passEntry(r *os.Root, name, p string, err error) (*os.Root, error) {
+	info, statErr := r.Lstat(name)
+	switch {
+	case statErr != nil:
+		return nil, statErr
+	case info.Mode()&fs.ModeSymlink != 0:
+		if next, err := s.root.OpenRoot(p); err == nil {
+			return next, nil
+		}
+		return nil, errorf(Forbidden, "symbolic link in the way: %s", display.Quote(p))
+	case !info.IsDir():
+		return nil, errorf(Conflict, "not a directory: %s", display.Quote(p))
+	}
+	return nil, diskError(err)
 }
 
 // makeDirs opens the directory dir of the Store, and creates what is missing.
+// The caller holds dirMu for reading until the directory has an entry.
 func (s *Store) makeDirs(dir string) (*dirHandle, error) {
 	for range 3 { // another process may remove it meanwhile
-		d, err := s.openDir(dir)
-		if !errors.Is(err, fs.ErrNotExist) {
-			return d, err
+		r, rest, err := s.nearest(dir)
+		if err != nil {
+			return nil, err
 		}
-		for i := range len(dir) + 1 {
-			if i < len(dir) && dir[i] != '/' {
-				continue
+		for rest != "" && err == nil {
+			name, below, _ := strings.Cut(rest, "/")
+			var next *os.Root
+			err = s.makeDir(r, name, strings.TrimSuffix(dir[:len(dir)-len(below)], "/"))
+			if err == nil || errors.Is(err, fs.ErrExist) { // another upload may be faster
+				var openErr error
+				if next, openErr = r.OpenRoot(name); openErr == nil {
+					err = nil
+				} else if err == nil {
+					err = openErr
+				}
 			}
-			if err := s.makeDir(dir[:i]); err != nil && !errors.Is(err, fs.ErrExist) {
-				return nil, diskError(err)
-			}
+			_ = r.Close()
+			r, rest = next, below
+		}
+		if err == nil {
+			return newDirHandle(r)
+		}
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
+			return nil, diskError(err)
 		}
 	}
 	return nil, errorf(Conflict, "directory removed by somebody else: %s", display.Quote(dir))
 }
 
-// makeDir creates one directory, and records it as created here and its name as
-// unsynced.
-func (s *Store) makeDir(dir string) error {
-	if err := s.root.Mkdir(dir, 0o777); err != nil {
+// makeDir creates the directory p of the Store, the entry name of r, and
+// records it as created here and its name as unsynced.
+func (s *Store) makeDir(r *os.Root, name, p string) error {
+	if err := s.charge(0, 1); err != nil {
+		return err
+	}
+	if err := r.Mkdir(name, 0o777); err != nil {
+		s.refund(0, 1)
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.createdDirs[s.hashPath(dir)] = struct{}{}
-	s.unsynced[path.Dir(dir)] = struct{}{}
+	s.createdDirs[s.hashPath(p)] = struct{}{}
+	s.unsynced[path.Dir(p)] = struct{}{}
 	return nil
+}
+
+// removeEmpty removes dir and the directories above it that were created here,
+// as far as they are empty and Mkdir was not called for them.
+func (s *Store) removeEmpty(dir string) {
+	names := s.createdOnTheWay(dir)
+	if len(names) == 0 {
+		return
+	}
+	s.dirMu.Lock()
+	defer s.dirMu.Unlock()
+	chain := make([]*os.Root, 0, len(names)) // the parents of the names
+	defer func() {
+		for _, r := range chain {
+			_ = r.Close()
+		}
+	}()
+	r, err := s.root.OpenRoot(path.Dir(names[0]))
+	for _, name := range names {
+		if err != nil {
+			break
+		}
+		chain = append(chain, r)
+		r, err = r.OpenRoot(path.Base(name))
+	}
+	if err == nil {
+		_ = r.Close()
+	}
+	for i := len(chain) - 1; i >= 0; i-- {
+		if !removeDir(chain[i], path.Base(names[i])) {
+			return
+		}
+		s.forgetDir(names[i])
+	}
+}
+
+// createdOnTheWay returns the paths of the directories that were created here
+// on the way to dir, without those above one that was not.
+func (s *Store) createdOnTheWay(dir string) (paths []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for end := len(dir); end > 0 && dir != "."; end = strings.LastIndexByte(dir[:end], '/') {
+		if _, ok := s.createdDirs[s.hashPath(dir[:end])]; ok {
+			paths = append(paths, dir[:end])
+		} else if paths != nil {
+			break
+		}
+	}
+	slices.Reverse(paths)
+	return paths
+}
+
+// forgetDir undoes makeDir for a directory that was removed.
+func (s *Store) forgetDir(dir string) {
+	s.dirs.evict(dir)
+	s.refund(0, 1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.createdDirs, s.hashPath(dir))
+	delete(s.unsynced, dir)
+}
+
+// removeDir removes an empty directory, but no other entry that has replaced
+// it. It reports whether there is none any more.
+func removeDir(r *os.Root, name string) bool {
+	info, err := r.Lstat(name)
+	if err == nil && info.IsDir() {
+		err = r.Remove(name)
+	}
+	return err == nil && info.IsDir() || errors.Is(err, fs.ErrNotExist)
 }
 
 // Mkdir creates the directory path and those above it, unless they exist. If
@@ -73,6 +186,16 @@ func (s *Store) Mkdir(path string, mode fs.FileMode, modTime time.Time) error {
 	if err := s.checkName(path); err != nil {
 		return err
 	}
+	err := s.mkdir(path, mode, modTime)
+	if err != nil {
+		s.removeEmpty(path)
+	}
+	return err
+}
+
+func (s *Store) mkdir(path string, mode fs.FileMode, modTime time.Time) error {
+	s.dirMu.RLock()
+	defer s.dirMu.RUnlock()
 	d, err := s.makeDirs(path)
 	if err != nil {
 		return err
@@ -98,7 +221,6 @@ func (s *Store) Mkdir(path string, mode fs.FileMode, modTime time.Time) error {
 	defer s.mu.Unlock()
 	s.unsynced[path] = struct{}{}
 	delete(s.createdDirs, s.hashPath(path)) // it stays, even if empty
-	delete(s.emptyDirs, path)
 	return nil
 }
 
@@ -113,6 +235,16 @@ func (s *Store) Symlink(p, target string) error {
 		return err
 	}
 	dir, base := splitPath(p)
+	err := s.symlink(dir, base, target)
+	if err != nil {
+		s.removeEmpty(dir)
+	}
+	return err
+}
+
+func (s *Store) symlink(dir, base, target string) error {
+	s.dirMu.RLock()
+	defer s.dirMu.RUnlock()
 	d, err := s.makeDirs(dir)
 	if err != nil {
 		return err
@@ -133,7 +265,11 @@ func (s *Store) Symlink(p, target string) error {
 	if _, err := s.root.Stat(path.Join(dir, target)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return errOutside()
 	}
+	if err := s.charge(0, 1); err != nil {
+		return err
+	}
 	if err := d.root.Symlink(target, base); err != nil {
+		s.refund(0, 1)
 		return diskError(err)
 	}
 	s.mu.Lock()

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 	"sync"
@@ -72,11 +71,13 @@ func (s *Store) openDir(dir string) (*dirHandle, error) {
 		return nil, diskError(err)
 	}
 	// A symbolic link to nothing is in the way of a directory as well.
-	if obstacle := s.obstacle(dir); obstacle != nil {
+	r, rest, obstacle := s.nearest(dir)
+	if obstacle != nil {
 		return nil, obstacle
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+	_ = r.Close()
+	if rest != "" {
+		return nil, fs.ErrNotExist
 	}
 	return nil, diskError(err)
 }

@@ -153,7 +153,7 @@ func (u *Upload) open(d *dirHandle) error {
 	f, info := u.store.openPartial(d, name, true)
 	if u.want.Offset > 0 && (u.store.options.NoResume || f == nil || info.Size() < u.want.Offset || u.want.Size >= 0 && u.want.Size < u.want.Offset) {
 		discard(d, name, f)
-		return errorf(Conflict, "no partial upload of %d bytes here", u.want.Offset)
+		return u.errNoPartial()
 	}
 	u.resumable = f != nil && !u.store.options.NoResume && u.store.isOwn(info)
 	if f == nil {
@@ -168,7 +168,7 @@ func (u *Upload) open(d *dirHandle) error {
 		}
 	}
 	err := u.reserve(d, deviceOf(info), allocated(info))
-	if err == nil {
+	if err == nil && u.hash == nil {
 		u.hash, err = u.store.resumeHash(u.want.Path, f, info, u.want.Offset)
 	}
 	if err != nil {
@@ -184,6 +184,10 @@ func (u *Upload) open(d *dirHandle) error {
 		return err
 	}
 	return nil
+}
+
+func (u *Upload) errNoPartial() error {
+	return errorf(Conflict, "no partial upload of %d bytes here", u.want.Offset)
 }
 
 // allocate cuts the partial file off at the offset, also what was preallocated
@@ -223,7 +227,10 @@ func (u *Upload) openUnnamed(d *dirHandle) (handled bool, err error) {
 		_ = f.Close()
 		return true, err
 	}
-	u.file, u.partial, u.info, u.hash = f, "", info, sha256.New()
+	u.file, u.partial, u.info = f, "", info
+	if u.hash == nil {
+		u.hash = sha256.New()
+	}
 	return true, nil
 }
 

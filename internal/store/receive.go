@@ -21,7 +21,8 @@ type Upload struct {
 	dir, base string   // of want.Path
 	resumable bool     // the partial file has the name that Partial looks for
 	partial   string   // name of the partial file; "" while it has none
-	file      *os.File // the partial file, locked; nil after the end
+	file      *os.File // the partial file, locked; nil before it is needed, and after the end
+	ended     bool
 	info      fs.FileInfo
 	hash      hash.Hash // of the first received bytes, except during Receive
 	received  int64     // bytes, with those before the offset
@@ -29,6 +30,7 @@ type Upload struct {
 
 	preallocated bool
 	charged      int64  // bytes counted against Options.MaxSize
+	entries      int64  // counted against it: 1 for an empty file
 	device       uint64 // of the reserved bytes
 	reserved     int64  // bytes that are neither written nor preallocated yet
 }
@@ -67,9 +69,8 @@ func (u *Upload) receiveSmall(src io.Reader, moved func(n int)) error {
 	buf := getBuffer(u.want.Size - u.want.Offset)
 	defer putBuffer(buf)
 	for u.received-u.want.Offset < SmallFile {
-		n, err := src.Read(buf)
-		if n > 0 {
-			moved(n)
+		n, err := fill(buf, src, moved)
+		if n > 0 && !u.isLost(err) {
 			if err := u.write(buf[:n]); err != nil {
 				return err
 			}
@@ -85,6 +86,25 @@ func (u *Upload) receiveSmall(src io.Reader, moved func(n int)) error {
 	return errNotSmall
 }
 
+// fill reads until b is full, and calls moved after each read. The error is that
+// of the last read.
+func fill(b []byte, src io.Reader, moved func(n int)) (n int, err error) {
+	for n < len(b) && err == nil {
+		var got int
+		if got, err = src.Read(b[n:]); got > 0 {
+			moved(got)
+			n += got
+		}
+	}
+	return n, err
+}
+
+// isLost reports whether src has failed with err before anything was written:
+// then no file and no directories are created for the little that has come.
+func (u *Upload) isLost(err error) bool {
+	return err != nil && err != io.EOF && u.file == nil
+}
+
 // receiveLarge receives a file of any size in blocks.
 func (u *Upload) receiveLarge(src io.Reader, moved func(n int)) (err error) {
 	b := u.Blocks()
@@ -98,6 +118,7 @@ func (u *Upload) receiveLarge(src io.Reader, moved func(n int)) (err error) {
 		moved(n)
 		b.Filled(n)
 	}
+	b.ended = err == io.EOF
 	if writeErr := b.close(); writeErr != nil {
 		return writeErr
 	}
@@ -117,12 +138,14 @@ type Blocks struct {
 	writer *blockWriter
 	block  []byte // nil: none is being filled
 	n      int    // bytes of block that are filled
+	opened bool   // the file is open, or will be for an earlier block
+	ended  bool   // the source has come to its end
 }
 
 // Blocks begins to receive.
 func (u *Upload) Blocks() *Blocks {
 	d := digest.New(u.hash)
-	return &Blocks{u: u, hasher: d, writer: u.newBlockWriter(d)}
+	return &Blocks{u: u, hasher: d, opened: u.file != nil, writer: u.newBlockWriter(d)}
 }
 
 // Next returns where the next bytes of the content belong. It waits while the
@@ -148,7 +171,7 @@ func (b *Blocks) Filled(n int) {
 
 func (b *Blocks) flush() {
 	b.writer.full <- b.block[:b.n]
-	b.block = nil
+	b.block, b.opened = nil, true
 }
 
 // Close waits until everything is written and hashed. An *Error means that the
@@ -164,6 +187,9 @@ func (b *Blocks) Close() error {
 
 func (b *Blocks) close() error {
 	if b.block != nil {
+		if !b.opened && !b.ended && int64(b.n) < b.u.want.Size { // a cut: see isLost
+			b.n = 0
+		}
 		b.flush()
 	}
 	err := b.writer.close()
@@ -206,15 +232,21 @@ func (w *blockWriter) close() error {
 
 // write adds b to the partial file.
 func (u *Upload) write(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
 	next := u.received + int64(len(b))
 	if u.want.Size >= 0 && next > u.want.Size {
 		return errorf(Mismatch, "more than the %d bytes announced", u.want.Size)
 	}
 	if next > u.charged {
-		if err := u.store.charge(next - u.charged); err != nil {
+		if err := u.store.charge(next-u.charged, 0); err != nil {
 			return err
 		}
 		u.charged = next
+	}
+	if err := u.ensureOpen(); err != nil {
+		return diskError(err)
 	}
 	if err := u.writeSparse(b); err != nil {
 		return writeError(err)
@@ -231,11 +263,11 @@ func (u *Upload) sum() []byte { return u.hash.Sum(nil) }
 // continued and has at least 1 MiB. It returns the path and size in bytes of
 // that file, or "" and 0.
 func (u *Upload) Suspend() (kept string, size int64) {
-	if u.file == nil {
+	if u.ended {
 		return "", 0
 	}
 	// Truncate also releases space that was preallocated behind the data.
-	if !u.resumable || u.received < minSuspended || u.file.Truncate(u.received) != nil {
+	if u.file == nil || !u.resumable || u.received < minSuspended || u.file.Truncate(u.received) != nil {
 		u.Abort()
 		return "", 0
 	}
@@ -253,7 +285,7 @@ func (u *Upload) Suspend() (kept string, size int64) {
 // Abort ends the transfer and removes the partial file. After the end it does
 // nothing.
 func (u *Upload) Abort() {
-	if u.file == nil {
+	if u.ended {
 		return
 	}
 	u.removePartial()
@@ -276,21 +308,18 @@ func (u *Upload) removePartial() {
 }
 
 // release frees everything that the upload holds: its path can be received
-// again.
+// again. It removes directories that it leaves empty.
 func (u *Upload) release() {
 	s := u.store
 	u.closeFile()
-	s.unclaim(u.want.Path)
-	s.refund(u.charged)
+	s.refund(u.charged, u.entries)
 	u.unreserve(u.reserved)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, ok := s.createdDirs[s.hashPath(u.dir)]; ok {
-		s.emptyDirs[u.dir] = struct{}{}
-	}
+	s.removeEmpty(u.dir)
+	s.unclaim(u.want.Path)
 }
 
 func (u *Upload) closeFile() {
+	u.ended = true
 	if u.file == nil {
 		return
 	}

@@ -26,7 +26,6 @@ import (
 	"hash/maphash"
 	"io/fs"
 	"os"
-	"path"
 	"sync"
 	"time"
 
@@ -53,14 +52,18 @@ type Store struct {
 	dirs    dirCache
 	commits commitQueue
 
+	// dirMu is held for reading from the creation of directories to that of
+	// their first entry, and for writing while empty ones are removed.
+	dirMu sync.RWMutex
+
 	mu           sync.Mutex
 	receiving    map[uint64]struct{}   // hashed paths of the uploads
 	createdDirs  map[uint64]struct{}   // hashed paths of directories created here
 	checkedDirs  map[uint64]struct{}   // hashed paths that distrustDirs has seen
 	unsynced     map[string]struct{}   // directories whose new names may not be on stable storage
-	emptyDirs    map[string]struct{}   // created for files that did not arrive; Close removes them if empty
 	suspended    map[string]int64      // bytes of charged that belong to suspended uploads, by path
 	charged      int64                 // bytes that count against Options.MaxSize
+	entries      int64                 // entries without content that were created here
 	reserved     map[uint64]int64      // bytes that uploads still have to write, by device
 	prefixHashes map[string]prefixHash // by path; at most maxPrefixHashes
 }
@@ -72,7 +75,7 @@ type Options struct {
 	Rename   bool  // give a file whose name is taken a number, as in "a.1.txt"
 	NoResume bool  // neither keep partial files nor continue them
 	Hidden   bool  // accept components that begin with a dot
-	MaxSize  int64 // limit of the bytes of all files together; 0: none
+	MaxSize  int64 // limit of the bytes of all files together, with 256 for each empty file, directory and link after the first hundred; 0: none
 }
 
 // A File is the announcement of a file, before its content.
@@ -107,7 +110,7 @@ func Open(dir string, o Options) (*Store, error) {
 	s := &Store{
 		options: o, path: dir, root: root, seed: maphash.MakeSeed(), syncFile: syncFile, syncEntries: syncDir,
 		receiving: map[uint64]struct{}{}, createdDirs: map[uint64]struct{}{},
-		checkedDirs: map[uint64]struct{}{}, unsynced: map[string]struct{}{}, emptyDirs: map[string]struct{}{},
+		checkedDirs: map[uint64]struct{}{}, unsynced: map[string]struct{}{},
 		suspended: map[string]int64{}, reserved: map[uint64]int64{}, prefixHashes: map[string]prefixHash{},
 	}
 	if s.probeInfo, err = probe(root); err != nil {
@@ -145,28 +148,14 @@ func probe(root *os.Root) (fs.FileInfo, error) {
 
 func randomPartial() string { return relpath.PartialPrefix + rand.Text()[:16] }
 
-// Close removes directories that were created for files that did not arrive,
-// and closes the Store. An error means that names may not be on stable storage.
+// Close closes the Store. An error means that names may not be on stable
+// storage.
 func (s *Store) Close() error {
 	s.commits.idle.Wait()
-	for dir := range s.emptyDirs {
-		for ; dir != "."; dir = path.Dir(dir) {
-			if _, ok := s.createdDirs[s.hashPath(dir)]; !ok || !s.removeDir(dir) {
-				break
-			}
-		}
-	}
 	err := s.Sync()
 	s.dirs.evictAll()
 	s.top.close()
 	return errors.Join(err, s.root.Close())
-}
-
-// removeDir removes an empty directory, but no other entry that has replaced
-// it. It reports whether the directory is gone.
-func (s *Store) removeDir(dir string) bool {
-	info, err := s.root.Lstat(dir)
-	return err == nil && info.IsDir() && s.root.Remove(dir) == nil
 }
 
 // hashPath returns the key of path in a set, so that a million paths stay
@@ -192,22 +181,46 @@ func (s *Store) unclaim(path string) {
 	delete(s.receiving, s.hashPath(path))
 }
 
-// charge counts n bytes against Options.MaxSize, or none if they exceed it.
-func (s *Store) charge(n int64) error {
+// Empty files, directories and links count against Options.MaxSize as well,
+// except the first ones: a limit in bytes would not limit them otherwise.
+const (
+	freeEntries = 100
+	entrySize   = 256 // bytes, about an inode
+)
+
+// sizeOf returns the bytes that count against Options.MaxSize for so many bytes
+// of content, and entries without content.
+func sizeOf(bytes, entries int64) int64 { return bytes + entrySize*max(0, entries-freeEntries) }
+
+// charge counts bytes, and entries without content, against Options.MaxSize, or
+// nothing if they exceed it.
+func (s *Store) charge(bytes, entries int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if left := s.options.MaxSize - s.charged; s.options.MaxSize > 0 && n > left {
+	if err := s.checkMaxSizeLocked(bytes, entries); err != nil {
+		return err
+	}
+	s.charged += bytes
+	s.entries += entries
+	return nil
+}
+
+// checkMaxSizeLocked returns an error if so many bytes, and entries without
+// content, would exceed Options.MaxSize. The caller holds the mutex.
+func (s *Store) checkMaxSizeLocked(bytes, entries int64) error {
+	left := s.options.MaxSize - sizeOf(s.charged, s.entries)
+	if s.options.MaxSize > 0 && sizeOf(s.charged+bytes, s.entries+entries) > s.options.MaxSize {
 		return errorf(TooLarge, "over --max-size %d: %d bytes left", s.options.MaxSize, left)
 	}
-	s.charged += n
 	return nil
 }
 
 // refund undoes charge.
-func (s *Store) refund(n int64) {
+func (s *Store) refund(bytes, entries int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.charged -= n
+	s.charged -= bytes
+	s.entries -= entries
 }
 
 // Existing returns the size in bytes of the regular file path. ok is false if

@@ -56,6 +56,15 @@ func sameOwner(a, b fs.FileInfo) bool {
 	return okX && okY && x.Uid == y.Uid
 }
 
+// canCreate returns an error if this user may not create files in dir.
+func canCreate(dir *os.File) error {
+	err := sys.OnFD(dir, func(fd int) error { return unix.Faccessat(fd, ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS) })
+	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EROFS) {
+		return err
+	}
+	return nil
+}
+
 // allocated returns the bytes that a file occupies on disk.
 func allocated(info fs.FileInfo) int64 {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {

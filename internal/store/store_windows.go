@@ -23,6 +23,9 @@ func sameOwner(_, _ fs.FileInfo) bool { return true }
 // isUnlinked returns false: a FileInfo of Windows does not show it.
 func isUnlinked(fs.FileInfo) bool { return false }
 
+// canCreate returns nil: only an attempt shows it.
+func canCreate(*os.File) error { return nil }
+
 // allocated returns the size: holes are not visible.
 func allocated(info fs.FileInfo) int64 { return info.Size() }
 

@@ -14,6 +14,7 @@ func TestUnnamed(t *testing.T) {
 	t.Parallel()
 	for _, unnamed := range []bool{true, false} {
 		s, dir := openStoreTest(t, Options{})
+		lay(t, dir, "d/")
 		if !s.unnamed {
 			t.Fatal("no file without a name on this file system")
 		}
