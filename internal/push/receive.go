@@ -237,7 +237,7 @@ func (r *receiving) releaseSmall(st *stream, m *message) {
 
 // file is what a line says of a file.
 func (m *message) file(path string) store.File {
-	return store.File{Path: path, Size: m.Size, Mode: fs.FileMode(m.Mode) | store.ModeGiven, ModTime: m.modTime(), Digest: m.Digest}
+	return store.File{Path: path, Size: m.Size, Mode: fs.FileMode(m.Mode) | store.ModeGiven, ModTime: m.modTime(), Digest: m.Digest, DirsFollow: true}
 }
 
 // keep stores a small file.

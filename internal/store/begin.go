@@ -159,7 +159,7 @@ func (u *Upload) ensureOpen() error {
 	s := u.store
 	s.dirMu.RLock()
 	defer s.dirMu.RUnlock()
-	d, err := s.makeDirs(u.dir)
+	d, err := s.makeDirs(u.dir, u.want.DirsFollow)
 	if err != nil {
 		return err
 	}

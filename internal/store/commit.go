@@ -228,7 +228,7 @@ func (s *Store) place(c *commit, dirs map[string]*dirHandle) error {
 	if d == nil || !d.exists() {
 		opened, err := s.openDir(u.dir)
 		if u.partial == "" && errors.Is(err, fs.ErrNotExist) {
-			opened, err = s.makeDirs(u.dir) // removed while it was empty
+			opened, err = s.makeDirs(u.dir, u.want.DirsFollow) // removed while it was empty
 		}
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"purr/internal/display"
+	"purr/internal/sys"
 )
 
 // nearest opens the deepest existing directory on the way to dir. rest is the
@@ -57,9 +58,10 @@ func (s *Store) passEntry(r *os.Root, name, p string, err error) (*os.Root, erro
 	return nil, diskError(err)
 }
 
-// makeDirs opens the directory dir of the Store, and creates what is missing.
-// The caller holds dirMu for reading until the directory has an entry.
-func (s *Store) makeDirs(dir string) (*dirHandle, error) {
+// makeDirs opens the directory dir of the Store, and creates what is missing,
+// marked as incomplete if Mkdir follows. The caller holds dirMu for reading
+// until the directory has an entry.
+func (s *Store) makeDirs(dir string, mkdirFollows bool) (*dirHandle, error) {
 	for range 3 { // another process may remove it meanwhile
 		r, rest, err := s.nearest(dir)
 		if err != nil {
@@ -68,7 +70,7 @@ func (s *Store) makeDirs(dir string) (*dirHandle, error) {
 		for rest != "" && err == nil {
 			name, below, _ := strings.Cut(rest, "/")
 			var next *os.Root
-			err = s.makeDir(r, name, strings.TrimSuffix(dir[:len(dir)-len(below)], "/"))
+			err = s.makeDir(r, name, strings.TrimSuffix(dir[:len(dir)-len(below)], "/"), mkdirFollows)
 			if err == nil || errors.Is(err, fs.ErrExist) { // another upload may be faster
 				var openErr error
 				if next, openErr = r.OpenRoot(name); openErr == nil {
@@ -90,21 +92,59 @@ func (s *Store) makeDirs(dir string) (*dirHandle, error) {
 	return nil, errorf(Conflict, "directory removed by somebody else: %s", display.Quote(dir))
 }
 
+// incomplete is the mode of a directory until Mkdir is called for it. A later
+// run recognises by it that Mkdir is still to come after a cut: nobody else
+// makes a sticky directory to which others have no access.
+const incomplete = fs.ModeSticky | 0o700
+
+// isIncomplete reports whether a directory was created for files of which Mkdir
+// is still to come.
+func (s *Store) isIncomplete(info fs.FileInfo) bool {
+	return info.IsDir() && info.Mode()&(fs.ModePerm|fs.ModeSticky) == incomplete && sameOwner(info, s.probeInfo)
+}
+
 // makeDir creates the directory p of the Store, the entry name of r, and
 // records it as created here and its name as unsynced.
-func (s *Store) makeDir(r *os.Root, name, p string) error {
+func (s *Store) makeDir(r *os.Root, name, p string, mkdirFollows bool) error {
 	if err := s.charge(0, 1); err != nil {
 		return err
 	}
-	if err := r.Mkdir(name, 0o777); err != nil {
+	mode := fs.ModePerm
+	if mkdirFollows {
+		mode = incomplete.Perm()
+	}
+	if err := r.Mkdir(name, mode); err != nil {
 		s.refund(0, 1)
 		return err
+	}
+	if mkdirFollows {
+		if err := setDirMode(r, name, incomplete); err != nil {
+			return err
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.createdDirs[s.hashPath(p)] = struct{}{}
 	s.unsynced[path.Dir(p)] = struct{}{}
 	return nil
+}
+
+// setDirMode sets the permissions and the sticky bit of the directory name of r.
+// It keeps the set-group-ID bit, which a new directory inherits.
+func setDirMode(r *os.Root, name string, mode fs.FileMode) error {
+	f, err := r.OpenFile(name, os.O_RDONLY|sys.OpenNonblock, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return errorf(Conflict, "not a directory: %s", display.Quote(name))
+	}
+	return setMode(f, mode|info.Mode()&fs.ModeSetgid)
 }
 
 // removeEmpty removes dir and the directories above it that were created here,
@@ -178,8 +218,9 @@ func removeDir(r *os.Root, name string) bool {
 }
 
 // Mkdir creates the directory path and those above it, unless they exist. If
-// this Store has created the directory, for a file or now, it gets the
-// permissions and the time, where they are not zero. So a directory comes after
+// this Store has created the directory, for a file or now, or an earlier one for
+// files that were cut, it gets the permissions and the time, where they are not
+// zero. So a directory comes after
 // its entries: a later entry would change its time, and the permissions may
 // forbid it. The error is an *Error.
 func (s *Store) Mkdir(path string, mode fs.FileMode, modTime time.Time) error {
@@ -196,21 +237,26 @@ func (s *Store) Mkdir(path string, mode fs.FileMode, modTime time.Time) error {
 func (s *Store) mkdir(path string, mode fs.FileMode, modTime time.Time) error {
 	s.dirMu.RLock()
 	defer s.dirMu.RUnlock()
-	d, err := s.makeDirs(path)
+	d, err := s.makeDirs(path, true)
 	if err != nil {
 		return err
 	}
 	defer d.close()
+	info, err := d.dir.Stat()
+	if err != nil {
+		return diskError(err)
+	}
 	s.mu.Lock()
 	_, created := s.createdDirs[s.hashPath(path)]
 	s.mu.Unlock()
-	if !created {
+	if !created && !s.isIncomplete(info) {
 		return nil
 	}
-	if mode != 0 {
-		if err := setMode(d.dir, permissions(mode, s.umask)); err != nil {
-			return diskError(err)
-		}
+	if mode == 0 {
+		mode = fs.ModePerm
+	}
+	if err := setDirMode(d.root, ".", permissions(mode, s.umask)); err != nil {
+		return diskError(err)
 	}
 	if !modTime.IsZero() {
 		if err := d.root.Chtimes(".", time.Time{}, representable(modTime)); err != nil {
@@ -245,7 +291,7 @@ func (s *Store) Symlink(p, target string) error {
 func (s *Store) symlink(dir, base, target string) error {
 	s.dirMu.RLock()
 	defer s.dirMu.RUnlock()
-	d, err := s.makeDirs(dir)
+	d, err := s.makeDirs(dir, true)
 	if err != nil {
 		return err
 	}

@@ -86,6 +86,11 @@ type File struct {
 	ModTime time.Time   // zero: now
 	Digest  []byte      // SHA-256 of the whole file; nil: unknown
 	Offset  int64       // in bytes, where the content begins; see Partial
+
+	// DirsFollow announces a call of Mkdir for each directory on the way, as the
+	// end of its entries. Until then, a directory that is created for the file
+	// is closed to other users.
+	DirsFollow bool
 }
 
 // ModeGiven marks File.Mode as given, so that it can be without permissions.
