@@ -131,7 +131,7 @@ func (u *Upload) prepare(d *dirHandle) error {
 		return err
 	}
 	u.hash = sha256.New()
-	return u.checkSpace(above, deviceOf(info))
+	return u.checkSpace(above.dir, deviceOf(info), 0)
 }
 
 // chargeKept charges the bytes before the offset, unless they were charged when

@@ -167,7 +167,7 @@ func (u *Upload) open(d *dirHandle) error {
 			return err
 		}
 	}
-	err := u.reserve(d, deviceOf(info), allocated(info))
+	err := u.checkSpace(d.dir, deviceOf(info), max(allocated(info), u.want.Offset))
 	if err == nil && u.hash == nil {
 		u.hash, err = u.store.resumeHash(u.want.Path, f, info, u.want.Offset)
 	}
@@ -175,8 +175,8 @@ func (u *Upload) open(d *dirHandle) error {
 		discard(d, name, f)
 		return err
 	}
-	u.file, u.partial, u.info = f, name, info
-	u.received, u.dataEnd = u.want.Offset, u.want.Offset
+	u.file, u.partial, u.info, u.device = f, name, info, deviceOf(info)
+	u.received, u.dataEnd, u.secured = u.want.Offset, u.want.Offset, u.want.Offset
 	if err := u.allocate(d); err != nil {
 		_ = f.Truncate(u.want.Offset)
 		discard(d, name, f)
@@ -191,25 +191,16 @@ func (u *Upload) errNoPartial() error {
 }
 
 // allocate cuts the partial file off at the offset, also what was preallocated
-// behind it for a longer file, and preallocates the rest.
+// behind it for a longer file, and secures the first step of the rest.
 func (u *Upload) allocate(d *dirHandle) error {
-	offset, rest := u.want.Offset, u.want.Size-u.want.Offset
+	offset := u.want.Offset
 	if u.info.Size() != offset || allocated(u.info) > offset {
 		if err := u.file.Truncate(offset); err != nil {
 			return err
 		}
 	}
-	if rest < minSuspended {
-		return nil
-	}
-	var err error
-	if u.preallocated, err = preallocate(u.file, offset, rest); u.preallocated {
-		u.unreserve(u.reserved)
-	} else if noSpace(err) {
-		free, _ := freeSpace(d.dir)
-		return errNoSpace(free, rest)
-	}
-	return err
+	u.preallocates = u.want.Size-offset >= minSuspended
+	return u.secure(d.dir, offset)
 }
 
 // openUnnamed opens a file without a name in the file system of d. handled is

@@ -28,7 +28,9 @@ type Upload struct {
 	received  int64     // bytes, with those before the offset
 	dataEnd   int64     // offset behind the last byte written; zeros behind it are a hole
 
-	preallocated bool
+	preallocates bool   // the file system may support it
+	preallocated bool   // space was preallocated
+	secured      int64  // offset up to which space is reserved or preallocated
 	charged      int64  // bytes counted against Options.MaxSize
 	entries      int64  // counted against it: 1 for an empty file
 	device       uint64 // of the reserved bytes
@@ -247,6 +249,9 @@ func (u *Upload) write(b []byte) error {
 	}
 	if err := u.ensureOpen(); err != nil {
 		return diskError(err)
+	}
+	if err := u.secure(u.file, next); err != nil {
+		return writeError(err)
 	}
 	if err := u.writeSparse(b); err != nil {
 		return writeError(err)

@@ -1,31 +1,29 @@
 package store
 
-// unallocated returns the bytes still to be allocated once have are on disk. A
-// small file counts as 0: it has arrived before the answer could be of use.
-func (u *Upload) unallocated(have int64) int64 {
-	if u.want.Size <= SmallFile {
-		return 0
-	}
-	return max(0, u.want.Size-have)
-}
+import "os"
 
-// checkSpace returns an error if the file system of d has no space for the file
-// beside the reservations on its device.
-func (u *Upload) checkSpace(d *dirHandle, device uint64) error {
-	u.store.mu.Lock()
-	defer u.store.mu.Unlock()
-	return u.checkSpaceLocked(d, device, 0)
-}
+// reserveStep is the least number of bytes for which an upload reserves space
+// ahead. With more content it reserves as much again as has come: an announced
+// size alone keeps space from no other upload.
+const reserveStep = 4 << 20
 
-// checkSpaceLocked is checkSpace for a file of which have bytes are on disk.
-// The caller holds the mutex of the Store.
-func (u *Upload) checkSpaceLocked(d *dirHandle, device uint64, have int64) error {
-	needed := u.unallocated(have)
-	if needed == 0 {
+// checkSpace returns an error if the file system of f has no space for a file of
+// which have bytes are on disk, beside the reservations on its device. A small
+// file needs none: it has arrived before the answer could be of use.
+func (u *Upload) checkSpace(f *os.File, device uint64, have int64) error {
+	if u.want.Size <= SmallFile || u.want.Size <= have {
 		return nil
 	}
-	free, ok := freeSpace(d.dir)
-	if free -= u.store.reserved[device]; ok && needed > free {
+	u.store.mu.Lock()
+	defer u.store.mu.Unlock()
+	return u.store.checkSpaceLocked(f, device, u.want.Size-have)
+}
+
+// checkSpaceLocked returns an error if the file system of f has not needed bytes
+// beside the reservations on its device. The caller holds the mutex.
+func (s *Store) checkSpaceLocked(f *os.File, device uint64, needed int64) error {
+	free, ok := freeSpace(f)
+	if free -= s.reserved[device]; ok && needed > free {
 		return errNoSpace(max(0, free), needed)
 	}
 	return nil
@@ -36,24 +34,44 @@ func errNoSpace(free, needed int64) *Error {
 	return errorf(NoSpace, "not enough space: %d bytes free, %d needed", free, needed)
 }
 
-// reserve checks the space as checkSpace does, and keeps it from the uploads
-// that begin later. It is called once; unreserve ends the reservation step by
-// step, release all at once.
-func (u *Upload) reserve(d *dirHandle, device uint64, have int64) error {
+// secure preallocates or reserves the next step of space if the file, which is
+// open, is to have end bytes. f is open in its file system.
+func (u *Upload) secure(f *os.File, end int64) error {
+	if u.want.Size <= SmallFile || end < u.secured {
+		return nil
+	}
+	to := min(u.want.Size, end+max(reserveStep, u.received))
+	n := to - u.secured
+	if n <= 0 {
+		return nil
+	}
+	if u.preallocates {
+		done, err := preallocate(u.file, u.secured, n)
+		if noSpace(err) {
+			free, _ := freeSpace(f)
+			return errNoSpace(free, n)
+		}
+		if err != nil {
+			return err
+		}
+		if u.preallocates = done; done {
+			u.preallocated, u.secured = true, to
+			return nil
+		}
+	}
 	s := u.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := u.checkSpaceLocked(d, device, max(have, u.want.Offset)); err != nil {
+	if err := s.checkSpaceLocked(f, u.device, n); err != nil {
 		return err
 	}
-	// Bytes behind the offset are cut off, so they are written again.
-	u.device, u.reserved = device, u.unallocated(u.want.Offset)
-	s.reserved[device] += u.reserved
+	s.reserved[u.device] += n
+	u.reserved += n
+	u.secured = to
 	return nil
 }
 
-// unreserve ends the reservation of n bytes, which are written, preallocated,
-// or not needed.
+// unreserve ends the reservation of n bytes, which are written or not needed.
 func (u *Upload) unreserve(n int64) {
 	if n = min(n, u.reserved); n <= 0 {
 		return

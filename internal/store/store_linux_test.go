@@ -3,11 +3,13 @@ package store
 import (
 	"crypto/rand"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -276,7 +278,7 @@ func TestReservation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if in.reserved != int64(len(content)) {
+	if in.reserved != reserveStep {
 		t.Errorf("reserved %d of %d bytes", in.reserved, len(content))
 	}
 	in.Abort()
@@ -336,5 +338,55 @@ func TestShorterThanPartial(t *testing.T) {
 		if info, err := os.Stat(filepath.Join(dir, "f")); err != nil || allocated(info) > 4<<20 {
 			t.Errorf("from %d: takes %d bytes: %v", offset, allocated(info), err)
 		}
+	}
+}
+
+// What is announced keeps space from no other upload, beyond one step; what has
+// come does.
+func TestAnnouncedSize(t *testing.T) {
+	t.Parallel()
+	for what, dir := range map[string]string{"memory": testkit.InMemory(t), "disk": t.TempDir()} {
+		s := openStoreIn(t, dir, Options{})
+		free, ok := freeSpace(s.top.dir)
+		if !ok {
+			t.Fatal("free space unknown")
+		}
+		var uploads []*Upload
+		for i := range 8 { // each is half of what is free
+			in, _, err := s.Begin(File{Path: fmt.Sprint("d/f", i), Size: free / 2})
+			if err != nil {
+				t.Fatalf("%s, upload %d: %v", what, i, err)
+			}
+			uploads = append(uploads, in)
+			src := io.MultiReader(strings.NewReader(testkit.Noise(SmallFile*4)), iotest.ErrReader(io.ErrUnexpectedEOF))
+			if err := in.Receive(src, nil); err != io.ErrUnexpectedEOF {
+				t.Fatal(err)
+			}
+			if info, err := in.file.Stat(); err != nil || allocated(info)+in.reserved > 2*reserveStep {
+				t.Errorf("%s: %d bytes allocated and %d reserved", what, allocated(info), in.reserved)
+			}
+		}
+		for _, in := range uploads {
+			in.Abort()
+		}
+		if len(s.reserved) > 0 {
+			t.Errorf("still reserved: %v", s.reserved)
+		}
+	}
+
+	s, _ := openStoreTest(t, Options{MaxSize: 2 << 20})
+	content := testkit.Noise(2 << 20)
+	slow, _, err := s.Begin(File{Path: "slow", Size: 2 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Abort()
+	if _, err := put(s, File{Path: "fast", Size: 1 << 20}, content[:1<<20]); err != nil {
+		t.Error(err)
+	}
+	err = slow.Receive(strings.NewReader(content), nil)
+	refuses(t, err, TooLarge, "over --max-size 2097152: ")
+	if s.charged != 1<<20 {
+		t.Errorf("%d bytes counted", s.charged)
 	}
 }
