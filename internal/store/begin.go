@@ -27,17 +27,20 @@ func (s *Store) Begin(f File) (*Upload, *Stored, error) {
 			return nil, same, err
 		}
 	}
-	if !s.claim(f.Path) {
+	u.claimed = s.claim(f.Path)
+	if !u.claimed && (!s.options.Rename || f.Offset > 0) {
 		return nil, nil, errorf(Conflict, "being received already")
 	}
 	if err := u.prepare(d); err != nil {
 		u.release()
 		return nil, nil, diskError(err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	u.charged += s.suspended[f.Path]
-	delete(s.suspended, f.Path)
+	if u.claimed {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		u.charged += s.suspended[f.Path]
+		delete(s.suspended, f.Path)
+	}
 	return u, nil, nil
 }
 
@@ -141,7 +144,10 @@ func (u *Upload) chargeKept() error {
 	s := u.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	already := s.suspended[u.want.Path]
+	var already int64
+	if u.claimed {
+		already = s.suspended[u.want.Path]
+	}
 	if err := s.checkMaxSizeLocked(max(u.want.Size, u.want.Offset)-already, 0); err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func (u *Upload) Commit(digest []byte) (*Stored, error) {
 		return nil, diskError(err)
 	}
 	u.closeFile()
-	u.store.unclaim(u.want.Path)
+	u.unclaim()
 	return &Stored{Path: c.path, Size: u.received, Digest: u.sum()}, nil
 }
 

@@ -54,6 +54,8 @@ func (s *Store) passEntry(r *os.Root, name, p string, err error) (*os.Root, erro
 		return nil, errorf(Forbidden, "symbolic link in the way: %s", display.Quote(p))
 	case !info.IsDir():
 		return nil, errorf(Conflict, "not a directory: %s", display.Quote(p))
+	case errors.Is(err, fs.ErrNotExist): // another upload has created it since
+		return r.OpenRoot(name)
 	}
 	return nil, diskError(err)
 }

@@ -63,23 +63,22 @@ func (d *dirHandle) refersTo(name string, info fs.FileInfo) bool {
 // way.
 func (s *Store) openDir(dir string) (*dirHandle, error) {
 	root, err := s.root.OpenRoot(dir)
-	if err == nil {
-		var d *dirHandle
-		if d, err = newDirHandle(root); err == nil {
-			return d, nil
+	if err != nil {
+		// A symbolic link to nothing is in the way of a directory as well.
+		var rest string
+		if root, rest, err = s.nearest(dir); err != nil {
+			return nil, err
 		}
+		if rest != "" {
+			_ = root.Close()
+			return nil, fs.ErrNotExist
+		}
+	}
+	d, err := newDirHandle(root)
+	if err != nil {
 		return nil, diskError(err)
 	}
-	// A symbolic link to nothing is in the way of a directory as well.
-	r, rest, obstacle := s.nearest(dir)
-	if obstacle != nil {
-		return nil, obstacle
-	}
-	_ = r.Close()
-	if rest != "" {
-		return nil, fs.ErrNotExist
-	}
-	return nil, diskError(err)
+	return d, nil
 }
 
 // A dirCache keeps the handles of directories into which files arrive one after

@@ -19,6 +19,7 @@ type Upload struct {
 	want      File
 	store     *Store
 	dir, base string   // of want.Path
+	claimed   bool     // no other upload has the path; false only with Options.Rename
 	resumable bool     // the partial file has the name that Partial looks for
 	partial   string   // name of the partial file; "" while it has none
 	file      *os.File // the partial file, locked; nil before it is needed, and after the end
@@ -320,7 +321,7 @@ func (u *Upload) release() {
 	s.refund(u.charged, u.entries)
 	u.unreserve(u.reserved)
 	s.removeEmpty(u.dir)
-	s.unclaim(u.want.Path)
+	u.unclaim()
 }
 
 func (u *Upload) closeFile() {

@@ -180,10 +180,16 @@ func (s *Store) claim(path string) bool {
 	return true
 }
 
-func (s *Store) unclaim(path string) {
+// unclaim undoes claim.
+func (u *Upload) unclaim() {
+	if !u.claimed {
+		return
+	}
+	u.claimed = false
+	s := u.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.receiving, s.hashPath(path))
+	delete(s.receiving, s.hashPath(u.want.Path))
 }
 
 // Empty files, directories and links count against Options.MaxSize as well,

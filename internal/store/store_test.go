@@ -392,3 +392,45 @@ func TestOpen(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// With Options.Rename several files of one name arrive at the same time, large
+// and small ones, and one that continues a suspended upload.
+func TestRenameAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{3, minSuspended + 1} {
+		s, dir := openStoreTest(t, Options{Rename: true})
+		content := testkit.Noise(size)
+		var uploads []*Upload
+		for range 4 {
+			in, _, err := s.Begin(File{Path: "d/f.txt", Size: int64(size)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := in.Receive(strings.NewReader(content), nil); err != nil {
+				t.Fatal(err)
+			}
+			uploads = append(uploads, in)
+		}
+		uploads[0].Abort()
+		_, _, err := s.Begin(File{Path: "d/f.txt", Size: int64(size), Offset: 1})
+		refuses(t, err, Conflict, "no partial upload of 1 bytes here")
+		var got []string
+		for _, in := range uploads[1:] {
+			f, err := in.Commit(testkit.SHA256(content))
+			if err != nil {
+				t.Fatal(err)
+			}
+			testkit.HasContent(t, filepath.Join(dir, f.Path), content)
+			got = append(got, f.Path)
+		}
+		if want := "[d/f.txt d/f.1.txt d/f.2.txt]"; fmt.Sprint(got) != want {
+			t.Errorf("stored %v, want %s", got, want)
+		}
+		if files, err := os.ReadDir(filepath.Join(dir, "d")); err != nil || len(files) != 3 {
+			t.Errorf("%v, %v", files, err)
+		}
+		if len(s.receiving) > 0 || s.charged != 3*int64(size) {
+			t.Errorf("%d paths claimed, %d bytes counted", len(s.receiving), s.charged)
+		}
+	}
+}
