@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -56,11 +57,23 @@ func (m *mover) openStore() (*store.Store, error) {
 		NoResume: m.noResume,
 		Hidden:   m.encryption.on, // a peer with the key is trusted with hidden names
 		MaxSize:  m.maxSize,
+		TimeLost: m.timeLost(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("pull into %s: %w", m.dir, err)
 	}
 	return s, nil
+}
+
+// timeLost returns a function that warns of the first file or directory whose
+// time the file system does not permit.
+func (m *mover) timeLost() func(path string, err error) {
+	var first sync.Once
+	return func(path string, err error) {
+		first.Do(func() {
+			m.log.warnf("%s: stored without its time: %v; further ones are not named", display.Quote(path), err)
+		})
+	}
 }
 
 // pushTo sends the files of --push to a receiver that listens, and returns nil

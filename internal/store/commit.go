@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // Commit gives the file its final name, after Receive has returned nil. digest
@@ -88,12 +90,31 @@ func (u *Upload) setAttributes() error {
 	return nil
 }
 
-// setTime sets the time of the last modification, but not of the last access.
+// setTime sets the time of the last modification, but not of the last access,
+// unless the file system does not permit it.
 func (u *Upload) setTime() error {
-	modTime := representable(u.want.ModTime)
-	if setOpenTime(u.file, modTime) {
-		return nil
+	err := setOpenTime(u.file, representable(u.want.ModTime))
+	if err != nil && u.partial != "" {
+		err = u.setNamedTime()
 	}
+	return u.store.timeSet(u.want.Path, err)
+}
+
+// timeSet returns err, which setting the time of a path has returned, unless it
+// means that the file system does not permit it: some of phones and of Windows
+// servers do not. Then it calls Options.TimeLost.
+func (s *Store) timeSet(path string, err error) error {
+	if !errors.Is(err, fs.ErrPermission) && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	if s.options.TimeLost != nil {
+		s.options.TimeLost(path, sys.Cause(err))
+	}
+	return nil
+}
+
+// setNamedTime is setTime for systems where it needs a name.
+func (u *Upload) setNamedTime() error {
 	d, err := u.store.openDir(u.dir)
 	if err != nil {
 		return err
@@ -102,7 +123,7 @@ func (u *Upload) setTime() error {
 	if !d.refersTo(u.partial, u.info) {
 		return errMoved
 	}
-	return d.root.Chtimes(u.partial, time.Time{}, modTime)
+	return d.root.Chtimes(u.partial, time.Time{}, representable(u.want.ModTime))
 }
 
 // representable returns t, or on 32-bit processors the nearest time that a

@@ -261,7 +261,7 @@ func (s *Store) mkdir(path string, mode fs.FileMode, modTime time.Time) error {
 		return diskError(err)
 	}
 	if !modTime.IsZero() {
-		if err := d.root.Chtimes(".", time.Time{}, representable(modTime)); err != nil {
+		if err := s.timeSet(path, d.root.Chtimes(".", time.Time{}, representable(modTime))); err != nil {
 			return diskError(err)
 		}
 	}

@@ -234,7 +234,7 @@ func (d *dirHandle) supportsUnnamed() bool {
 	}
 	defer f.Close()
 	name := randomPartial()
-	if !setOpenTime(f, time.Now()) || linkUnnamed(f, d.dir, name) != nil {
+	if setOpenTime(f, time.Now()) != nil || linkUnnamed(f, d.dir, name) != nil {
 		return false
 	}
 	return d.root.Remove(name) == nil

@@ -76,6 +76,11 @@ type Options struct {
 	NoResume bool  // neither keep partial files nor continue them
 	Hidden   bool  // accept components that begin with a dot
 	MaxSize  int64 // limit of the bytes of all files together, with 256 for each empty file, directory and link after the first hundred; 0: none
+
+	// TimeLost, if not nil, is called for a file or directory that keeps another
+	// time of modification because the file system does not permit its own. It
+	// may be called by several goroutines.
+	TimeLost func(path string, err error)
 }
 
 // A File is the announcement of a file, before its content.

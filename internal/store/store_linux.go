@@ -79,15 +79,15 @@ func punchHole(f *os.File, offset, n int64) {
 	})
 }
 
-// setOpenTime sets the modification time of an open file. It reports false if
-// that needs a name: before Linux 5.8.
-func setOpenTime(f *os.File, modTime time.Time) bool {
+// setOpenTime sets the modification time of an open file. Before Linux 5.8 it
+// fails, for that needs a name.
+func setOpenTime(f *os.File, modTime time.Time) error {
 	last, err := unix.TimeToTimespec(modTime)
 	if err != nil {
-		return false
+		return err
 	}
 	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, last}
-	return sys.OnFD(f, func(fd int) error { return unix.UtimesNanoAt(fd, "", times, unix.AT_EMPTY_PATH) }) == nil
+	return sys.OnFD(f, func(fd int) error { return unix.UtimesNanoAt(fd, "", times, unix.AT_EMPTY_PATH) })
 }
 
 // syncFilesystem syncs the file system of f, at about the cost of one fsync(2).

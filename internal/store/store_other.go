@@ -18,6 +18,6 @@ func linkUnnamed(_, _ *os.File, _ string) error { return errors.ErrUnsupported }
 
 func preallocate(*os.File, int64, int64) (bool, error) { return false, nil }
 func punchHole(*os.File, int64, int64)                 {}
-func setOpenTime(*os.File, time.Time) bool             { return false }
+func setOpenTime(*os.File, time.Time) error            { return errors.ErrUnsupported }
 func syncFilesystem(*os.File) bool                     { return false }
 func writebackError(*os.File) error                    { return nil }
