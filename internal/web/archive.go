@@ -26,11 +26,10 @@ func (d *downloadHandler) tar(w http.ResponseWriter, r *http.Request, dir string
 	if r.Method == http.MethodHead {
 		return
 	}
-	if !d.s.enter() {
-		refuse(w, http.StatusServiceUnavailable, served)
+	if !d.begin(w, r, c) {
 		return
 	}
-	defer d.s.leave()
+	defer d.end(c)
 	a := d.newAnswer(w, r, name, -1)
 	defer a.progress.End()
 	err := writeArchive(a, d.set, dir)

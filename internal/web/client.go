@@ -30,11 +30,15 @@ type client struct {
 	replay   []byte       // was read to recognise the protocol
 	heard    atomic.Int64 // when something was last read, in Unix nanoseconds
 	upgraded atomic.Bool  // package push owns the connection
+	answers  atomic.Bool  // a request of HTTP/1 is served, so its head has been read
 	onClose  func()       // called once
 
 	mu       sync.Mutex
 	err      error // the first of Read or Write, or errInterrupted
 	requests int   // under way
+	closed   bool
+	memory   int64 // of the server's budget
+	head     int64 // of it, for the head of a request
 	broken   bool  // an upload was cut, or the client was rejected
 	moved    bool  // a transfer of package push has ended, with moveErr
 	moveErr  error
@@ -97,6 +101,9 @@ func (c *client) Read(b []byte) (int, error) {
 		return n, nil
 	}
 	n, err := c.Conn.Read(b)
+	if n > 0 && !c.answers.Load() && !c.upgraded.Load() && !c.takeHead(n) {
+		return 0, errFull
+	}
 	if n > 0 {
 		c.heard.Store(time.Now().UnixNano())
 	}
@@ -134,13 +141,55 @@ func (c *client) Close() error {
 		}
 		c.mu.Lock()
 		c.unacked = err
+		memory := c.memory
+		c.memory, c.closed = 0, true
 		c.mu.Unlock()
+		c.s.memory.give(c.host, memory)
 		c.onClose()
 	})
 	return c.Conn.Close()
 }
 
+// take charges the connection with n bytes of memory, until it is closed, and
+// reports whether there is room.
+func (c *client) take(n int64) bool {
+	if !c.s.memory.take(c.host, n) {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		c.s.memory.give(c.host, n)
+		return false
+	}
+	c.memory += n
+	return true
+}
+
+// takeHead charges the connection with n bytes of a request's head.
+func (c *client) takeHead(n int) bool {
+	charge := headFactor * int64(n)
+	if !c.take(charge) {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.head += charge
+	return true
+}
+
+// giveHead undoes takeHead for a request that has ended.
+func (c *client) giveHead() {
+	c.mu.Lock()
+	charge := min(c.head, c.memory)
+	c.head = 0
+	c.memory -= charge
+	c.mu.Unlock()
+	c.s.memory.give(c.host, charge)
+}
+
 var (
+	errFull            = errors.New(full)
 	errNotAcknowledged = errors.New("not acknowledged")
 	errInterrupted     = errors.New("interrupted")
 )
@@ -237,11 +286,11 @@ func (c *client) lost() bool {
 	return c.err != nil
 }
 
-// silent reports whether the client sent nothing for too long.
+// silent reports whether the client sent nothing, or too little, for too long.
 func (c *client) silent() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return errors.Is(c.err, os.ErrDeadlineExceeded)
+	return errors.Is(c.err, os.ErrDeadlineExceeded) || errors.Is(c.err, errTooSlow)
 }
 
 // reason words the end of the connection in the middle of an upload.
@@ -251,6 +300,8 @@ func (c *client) reason() string {
 	switch {
 	case errors.Is(c.err, os.ErrDeadlineExceeded):
 		return fmt.Sprintf("nothing heard for %v", c.s.o.Silence)
+	case errors.Is(c.err, errTooSlow):
+		return c.err.Error()
 	case c.err == nil, errors.Is(c.err, net.ErrClosed):
 		// HTTP/2 closes the connection when a PING is not answered in time, of
 		// which the second half of the silence is left.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -12,6 +13,8 @@ import (
 //   - Silence: each piece of a body; all of a body that no handler reads, which
 //     net/http does before the answer and behind it; the pause between requests
 //   - unreadSilences times Silence: each write
+//
+// A body must also reach leastRate.
 
 // unreadSilences is how many times Options.Silence a client may accept nothing.
 const unreadSilences = 4
@@ -53,18 +56,32 @@ func (s *streamWriter) Write(b []byte) (int, error) { return s.timed.Write(b) }
 
 func (s *streamWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
-// A timedReader limits the time of each read.
+// A timedReader limits the time of each read of a body, and all of it by the
+// least rate.
 type timedReader struct {
 	r     io.Reader
 	rc    *http.ResponseController
 	limit time.Duration
+	pace  pacer
 }
 
+func newTimedReader(w http.ResponseWriter, r io.Reader, limit time.Duration) *timedReader {
+	return &timedReader{r, http.NewResponseController(w), limit, pacer{grace: graceSilences * limit}}
+}
+
+// errTooSlow is the end of a body that is below the least rate.
+var errTooSlow = fmt.Errorf("less than %d bytes per second", leastRate)
+
 func (t *timedReader) Read(b []byte) (int, error) {
-	_ = t.rc.SetReadDeadline(time.Now().Add(t.limit))
+	begun := time.Now()
+	_ = t.rc.SetReadDeadline(begun.Add(t.limit))
 	n, err := t.r.Read(b)
-	if err == io.EOF { // the connection may serve for more
+	switch {
+	case err == io.EOF: // the connection may serve for more
 		_ = t.rc.SetReadDeadline(time.Time{})
+	case err == nil && !t.pace.add(n, time.Since(begun)):
+		_ = t.rc.SetReadDeadline(begun) // net/http reads no rest
+		err = errTooSlow
 	}
 	return n, err
 }

@@ -121,11 +121,10 @@ func (d *downloadHandler) file(w http.ResponseWriter, r *http.Request, name stri
 		return
 	}
 	defer f.Close()
-	if !d.s.enter() {
-		refuse(w, http.StatusServiceUnavailable, served)
+	if !d.begin(w, r, c) {
 		return
 	}
-	defer d.s.leave()
+	defer d.end(c)
 	w.Header().Set("Content-Disposition", attachment(name))
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("ETag", fmt.Sprintf(`"%x-%x"`, f.ModTime.UnixNano(), f.Size)) // strong: If-Range needs it
@@ -138,6 +137,26 @@ func (d *downloadHandler) file(w http.ResponseWriter, r *http.Request, name stri
 	default:
 		d.send(w, r, f, c)
 	}
+}
+
+// begin reports whether a client may download something, or answers. The caller
+// calls end.
+func (d *downloadHandler) begin(w http.ResponseWriter, r *http.Request, c *client) bool {
+	if !c.s.memory.take(c.host, downloadMemory) {
+		refuseFull(w, r)
+		return false
+	}
+	if !d.s.enter() {
+		c.s.memory.give(c.host, downloadMemory)
+		refuse(w, http.StatusServiceUnavailable, served)
+		return false
+	}
+	return true
+}
+
+func (d *downloadHandler) end(c *client) {
+	d.s.leave()
+	c.s.memory.give(c.host, downloadMemory)
 }
 
 // headDigest answers HEAD with the digest of a file.

@@ -20,6 +20,11 @@ func (u *uploadHandler) form(w http.ResponseWriter, r *http.Request, c *client) 
 		refuse(w, http.StatusBadRequest, "POST takes the form of this page; PUT /NAME stores a file")
 		return
 	}
+	if !u.admit(c) {
+		refuseFull(w, r)
+		return
+	}
+	defer u.leave(c)
 	if !u.s.acquire(c, c.host) {
 		refuse(w, http.StatusServiceUnavailable, busy)
 		return
@@ -67,8 +72,6 @@ func (u *uploadHandler) part(part *multipart.Part, c *client) (pageResult, push.
 }
 
 func (u *uploadHandler) receivePart(part *multipart.Part, c *client) (*store.Stored, error) {
-	u.files <- struct{}{}
-	defer func() { <-u.files }()
 	in, same, err := u.store.Begin(store.File{Path: part.FileName(), Size: -1})
 	if same != nil || err != nil {
 		return same, err

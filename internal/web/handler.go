@@ -17,6 +17,13 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	s.requests.Add(1)
 	defer s.requests.Done()
 	c := clientOf(r)
+	if r.ProtoMajor == 1 {
+		c.answers.Store(true)
+		defer func() {
+			c.giveHead()
+			c.answers.Store(false)
+		}()
+	}
 	w = limitTimes(w, r, s.o.Silence)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if !s.isOwnName(r.Host, c.LocalAddr()) {
@@ -86,6 +93,7 @@ func (s *Server) transfer(w http.ResponseWriter, r *http.Request, c *client) {
 	admitted := false
 	defer func() {
 		if admitted {
+			s.memory.give(c.host, transferMemory)
 			s.leave()
 		}
 	}()
@@ -94,7 +102,11 @@ func (s *Server) transfer(w http.ResponseWriter, r *http.Request, c *client) {
 		Silence: s.o.Silence, HelloTimeout: s.o.HelloTimeout, Rate: s.o.Rate, NoResume: s.o.NoResume,
 		Events: events, Streams: s.o.Streams,
 		Admit: func() error {
+			if !s.memory.take(c.host, transferMemory) {
+				return errFull
+			}
 			if admitted = s.acquire(c, c.host); !admitted {
+				s.memory.give(c.host, transferMemory)
 				return errBusy
 			}
 			return nil

@@ -47,8 +47,10 @@ func (s *Server) welcome(ctx context.Context, conn net.Conn, gone func()) {
 		s.o.Events.Silent(c.name)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			// A netcat that waits must not take an orderly end for an empty file.
-			s.reject(c, false)
+			s.reject(c, "400 Bad Request", s.notHTTP(), false)
 		}
+	case speaksHTTP(first) && !c.admit(first):
+		s.reject(c, "503 Service Unavailable", full, true)
 	case speaksHTTP(first):
 		select {
 		case s.conns <- c:
@@ -93,30 +95,44 @@ func speaksHTTP(first string) bool {
 	return ok && len(method) >= 3 && isMethod([]byte(method)) && (rest == "" || rest[0] == '/' || rest[0] == '*' || rest[0] == 'h')
 }
 
+// admit reports whether there is room for a connection that begins like this.
+// The head's first bytes were charged for by Read.
+func (c *client) admit(first string) bool {
+	if strings.HasPrefix(first, "PRI ") {
+		c.answers.Store(true) // heads of HTTP/2 are in http2Memory
+		return c.take(http2Memory)
+	}
+	return c.take(connMemory)
+}
+
 // rejectProtocol ends the connection of a client that does not speak HTTP.
 func (s *Server) rejectProtocol(c *client, first string) {
 	err := &ClientError{c.name, ErrNotHTTP}
 	if strings.HasPrefix(first, "\x16\x03") { // a TLS handshake: RFC 8446, section 5.1
 		err.Err = ErrTLS
 	}
-	s.reject(c, true)
+	s.reject(c, "400 Bad Request", s.notHTTP(), true)
 	s.finish(c, err)
 }
 
 // rejectTime is how long a client may go on sending after it was rejected.
 const rejectTime = time.Second
 
+// notHTTP is the answer to a client that does not speak HTTP.
+func (s *Server) notHTTP() string {
+	if s.role == push.Sender {
+		return "not a purr receiver, curl or browser: nothing is sent; at this end, for a plain netcat: purr -l PORT --send-file FILE"
+	}
+	return "not a purr sender, curl or browser: nothing was stored; at this end, for a plain netcat: purr -l PORT --recv-file FILE"
+}
+
 // reject answers in a way that netcat shows and a program understands, and
 // resets the connection. A client that is sending gets a moment first: a reset
 // behind unread bytes would overtake the answer, and an orderly end would look
 // as if they had been received.
-func (s *Server) reject(c *client, sending bool) {
-	answer := "not a purr sender, curl or browser: nothing was stored; at this end, for a plain netcat: purr -l PORT --recv-file FILE"
-	if s.role == push.Sender {
-		answer = "not a purr receiver, curl or browser: nothing is sent; at this end, for a plain netcat: purr -l PORT --send-file FILE"
-	}
+func (s *Server) reject(c *client, status, text string, sending bool) {
 	_ = c.Conn.SetDeadline(time.Now().Add(s.o.HelloTimeout))
-	_, _ = fmt.Fprintf(c.Conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n400 Bad Request: %s\n", answer)
+	_, _ = fmt.Fprintf(c.Conn, "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n%s: %s\n", status, status, text)
 	if sending {
 		_ = sock.HalfClose(c.Conn)
 		_ = c.Conn.SetReadDeadline(time.Now().Add(rejectTime))

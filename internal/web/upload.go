@@ -21,16 +21,34 @@ import (
 type uploadHandler struct {
 	s     *Server
 	store *store.Store
-	files chan struct{} // holds one for each file that is open to be written
+	files budget // files that are open to be written
 }
 
 func newUploadHandler(s *Server, dir *store.Store) *uploadHandler {
 	const perFile = 8 // descriptors, with the directories on the way to it
-	most := 512
+	most := maxUploads
 	if n := sys.DescriptorLimit(); n > 0 {
 		most = min(most, max(1, n/perFile))
 	}
-	return &uploadHandler{s, dir, make(chan struct{}, most)}
+	return &uploadHandler{s: s, store: dir, files: budget{most: int64(most)}}
+}
+
+// admit reports whether there is room for one more upload of a client, which
+// leave ends.
+func (u *uploadHandler) admit(c *client) bool {
+	if !u.files.take(c.host, 1) {
+		return false
+	}
+	if !c.s.memory.take(c.host, uploadMemory) {
+		u.files.give(c.host, 1)
+		return false
+	}
+	return true
+}
+
+func (u *uploadHandler) leave(c *client) {
+	u.files.give(c.host, 1)
+	c.s.memory.give(c.host, uploadMemory)
 }
 
 func (u *uploadHandler) serve(w http.ResponseWriter, r *http.Request, c *client) {
@@ -79,6 +97,11 @@ func (u *uploadHandler) head(w http.ResponseWriter, name string) {
 
 // put stores the body of a request as a file.
 func (u *uploadHandler) put(w http.ResponseWriter, r *http.Request, name string, c *client) {
+	if !u.admit(c) {
+		refuseFull(w, r)
+		return
+	}
+	defer u.leave(c)
 	if !u.s.acquire(c, c.visit(r)) {
 		refuse(w, http.StatusServiceUnavailable, busy)
 		return
@@ -111,8 +134,6 @@ func (u *uploadHandler) put(w http.ResponseWriter, r *http.Request, name string,
 
 // receive stores the body of a request.
 func (u *uploadHandler) receive(w http.ResponseWriter, r *http.Request, f store.File, c *client) (*store.Stored, error) {
-	u.files <- struct{}{}
-	defer func() { <-u.files }()
 	in, same, err := u.store.Begin(f)
 	if same != nil || err != nil {
 		return same, err
@@ -142,7 +163,7 @@ func (u *uploadHandler) receive(w http.ResponseWriter, r *http.Request, f store.
 
 // body limits the time between two pieces of a request's body.
 func (u *uploadHandler) body(w http.ResponseWriter, r io.Reader) io.Reader {
-	return &timedReader{r, http.NewResponseController(w), u.s.o.Silence}
+	return newTimedReader(w, r, u.s.o.Silence)
 }
 
 // A cutError is the end of a connection in the middle of an upload.
@@ -165,7 +186,7 @@ func (u *uploadHandler) broken(in *store.Upload, size int64, err error, c *clien
 		in.Abort()
 		return err
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, errTooSlow) {
 		c.ended(err)
 	}
 	if !c.lost() && isCancelled(err) {

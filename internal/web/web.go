@@ -81,6 +81,7 @@ type Server struct {
 	handler handler
 	move    func(context.Context, *push.Conn) (push.Summary, error) // Send or Receive
 
+	memory   *budget // of all clients in the process
 	origins  *http.CrossOriginProtection
 	conns    chan net.Conn // of clients that speak HTTP
 	finished chan struct{} // full once a server without Keep has served
@@ -140,6 +141,7 @@ func newServer(role push.Role, o Options) *Server {
 	}
 	return &Server{
 		o: o, role: role,
+		memory:   clientBudget,
 		origins:  http.NewCrossOriginProtection(),
 		conns:    make(chan net.Conn),
 		finished: make(chan struct{}, 1),
@@ -192,13 +194,13 @@ func (s *Server) httpServer(ctx context.Context) *http.Server {
 		Handler:           http.HandlerFunc(s.serveHTTP),
 		ReadHeaderTimeout: s.o.HelloTimeout,
 		IdleTimeout:       s.o.Silence,
-		MaxHeaderBytes:    64 << 10,
+		MaxHeaderBytes:    maxHead,
 		Protocols:         new(http.Protocols),
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams:          100,
+			MaxConcurrentStreams:          20, // with those below, http2Memory
 			MaxReadFrameSize:              256 << 10,
-			MaxReceiveBufferPerConnection: 4<<20 - 1,
-			MaxReceiveBufferPerStream:     4<<20 - 1,
+			MaxReceiveBufferPerConnection: 1 << 20,
+			MaxReceiveBufferPerStream:     1 << 20,
 			SendPingTimeout:               s.o.Silence / 3,
 			PingTimeout:                   s.o.Silence - s.o.Silence/3,
 		},
