@@ -23,6 +23,12 @@ type prefixHash struct {
 	modTime time.Time
 }
 
+// isOf reports whether p is the hash of the first size bytes of a file, which
+// has no more.
+func (p prefixHash) isOf(info fs.FileInfo, size int64) bool {
+	return p.size == size && info.Size() == size && p.modTime.Equal(info.ModTime()) && os.SameFile(p.info, info)
+}
+
 // maxPrefixHashes bounds the memory that a peer can occupy by queries.
 const maxPrefixHashes = 64
 
@@ -53,18 +59,31 @@ func (s *Store) Partial(path string) (offset int64, digest []byte, err error) {
 		return 0, nil, nil
 	}
 	defer f.Close()
-	defer unlock(f)
+	unlock(f) // queries must not keep an upload from going on
 	if info.Size() == 0 {
 		return 0, nil, nil
+	}
+	s.mu.Lock()
+	p, ok := s.prefixHashes[path]
+	if ok && p.isOf(info, info.Size()) {
+		digest = p.hash.Sum(nil)
+	}
+	s.mu.Unlock()
+	if digest != nil {
+		return info.Size(), digest, nil
 	}
 	h := sha256.New()
 	if n, err := hashFile(h, f, info.Size()); err != nil || n != info.Size() {
 		return 0, nil, nil
 	}
+	p = prefixHash{h, info, info.Size(), info.ModTime()}
+	if now, err := f.Stat(); err != nil || !p.isOf(now, info.Size()) { // an upload has gone on
+		return 0, nil, nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.prefixHashes) < maxPrefixHashes {
-		s.prefixHashes[path] = prefixHash{h, info, info.Size(), info.ModTime()}
+		s.prefixHashes[path] = p
 	}
 	return info.Size(), h.Sum(nil), nil
 }
@@ -76,7 +95,7 @@ func (s *Store) resumeHash(path string, f *os.File, info fs.FileInfo, size int64
 	p, ok := s.prefixHashes[path]
 	delete(s.prefixHashes, path)
 	s.mu.Unlock()
-	if ok && p.size == size && info.Size() == size && p.modTime.Equal(info.ModTime()) && os.SameFile(p.info, info) {
+	if ok && p.isOf(info, size) {
 		return p.hash, nil
 	}
 	h := sha256.New()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/iotest"
@@ -328,5 +329,61 @@ func TestResumeTaken(t *testing.T) {
 			t.Errorf("%+v, %v", got, err)
 		}
 		testkit.HasContent(t, filepath.Join(dir, want), content)
+	}
+}
+
+// Queries about a partial file do not keep it from being continued, and read it
+// once.
+func TestPartialQueries(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	content := testkit.Noise(32 << 20)
+	u, _, err := s.Begin(File{Path: "f", Size: int64(len(content) + 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Receive(strings.NewReader(content), nil); err != nil {
+		t.Fatal(err)
+	}
+	if part, _ := u.Suspend(); part == "" {
+		t.Fatal("nothing is kept")
+	}
+	done, asking := make(chan struct{}), make(chan struct{}, 4)
+	var queries sync.WaitGroup
+	for range 4 {
+		queries.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				case asking <- struct{}{}:
+				default:
+				}
+				_, _, _ = s.Partial("f")
+			}
+		})
+	}
+	<-asking
+	for range 20 {
+		u, _, err := s.Begin(File{Path: "f", Size: int64(len(content) + 1), Offset: int64(len(content))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.Suspend()
+	}
+	close(done)
+	queries.Wait()
+	n, sum, err := s.Partial("f")
+	if n != int64(len(content)) || !bytes.Equal(sum, testkit.SHA256(content)) || err != nil {
+		t.Errorf("%d bytes, %x, %v", n, sum, err)
+	}
+	again, same, _ := s.Partial("f")
+	if again != n || !bytes.Equal(same, sum) {
+		t.Errorf("again: %d bytes, %x", again, same)
 	}
 }
