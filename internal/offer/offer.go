@@ -20,6 +20,7 @@ import (
 type Set struct {
 	roots []*root
 	live  bool
+	sums  sums
 }
 
 // A root is one operand: a directory, or the one that holds a single file.

@@ -131,7 +131,7 @@ func (d *downloadHandler) file(w http.ResponseWriter, r *http.Request, name stri
 	wanted := r.Header.Get(headerWant) != ""
 	switch {
 	case wanted && r.Method == http.MethodHead:
-		headDigest(w, r, f)
+		d.headDigest(w, r, f)
 	case wanted && r.Header.Get("Range") == "":
 		d.sendDigested(w, r, f, c)
 	default:
@@ -160,10 +160,9 @@ func (d *downloadHandler) end(c *client) {
 }
 
 // headDigest answers HEAD with the digest of a file.
-func headDigest(w http.ResponseWriter, r *http.Request, f *offer.File) {
-	h, err := f.Hash(f.Size, func(int) error { return r.Context().Err() })
-	if err == nil {
-		w.Header().Set(headerDigest, digest.Field(h.Sum()))
+func (d *downloadHandler) headDigest(w http.ResponseWriter, r *http.Request, f *offer.File) {
+	if sum, err := d.set.Digest(r.Context(), f); err == nil {
+		w.Header().Set(headerDigest, digest.Field(sum))
 	}
 	w.Header().Set("Content-Length", strconv.FormatInt(f.Size, 10))
 	w.WriteHeader(http.StatusOK)
