@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"strings"
 
@@ -30,7 +31,8 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusMisdirectedRequest, fmt.Sprintf("this machine does not know itself as %q: use its address, or its name as it has it", r.Host))
 		return
 	}
-	if err := s.origins.Check(r); err != nil {
+	w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
+	if err := s.origins.Check(r); err != nil || isForeign(r) {
 		refuse(w, http.StatusForbidden, "a page of another site may not do this")
 		return
 	}
@@ -41,6 +43,26 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	c.begin()
 	defer c.end()
 	s.handler.serve(w, r, c)
+}
+
+// isForeign reports whether a page of another site has made a browser fetch
+// something, which could end a server without Keep. To follow a link is the
+// user's own deed. Browsers send Sec-Fetch fields to encrypted and local
+// addresses only; elsewhere Referer has the site of the page, unless that hides
+// it.
+func isForeign(r *http.Request) bool {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return false // http.CrossOriginProtection has checked it
+	}
+	switch site := r.Header.Get("Sec-Fetch-Site"); site {
+	case "cross-site", "same-site":
+		return r.Header.Get("Sec-Fetch-Mode") != "navigate" || r.Header.Get("Sec-Fetch-Dest") != "document"
+	case "":
+		page, err := url.Parse(r.Header.Get("Referer"))
+		return err == nil && page.Host != "" && !strings.EqualFold(page.Host, r.Host) &&
+			r.Header.Get("Upgrade-Insecure-Requests") != "1" // which browsers send when they navigate
+	}
+	return false
 }
 
 // refuse answers with one line of text.

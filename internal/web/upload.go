@@ -74,13 +74,9 @@ func (u *uploadHandler) serve(w http.ResponseWriter, r *http.Request, c *client)
 }
 
 // head answers with the size of a partial upload, and the digest of that
-// prefix. It reveals nothing about files that were not received by this server.
+// prefix. It reveals nothing else, nor whether there is a file of the name.
 func (u *uploadHandler) head(w http.ResponseWriter, name string) {
 	offset, sum, err := u.store.Partial(name)
-	if _, exists := u.store.Existing(name); exists && offset == 0 {
-		w.WriteHeader(http.StatusForbidden)
-		return
-	}
 	var refused *store.Error
 	switch {
 	case errors.As(err, &refused):

@@ -255,6 +255,37 @@ func TestHostAndOrigin(t *testing.T) {
 	}
 }
 
+// A page of another site cannot make a browser fetch a file, which would end the
+// server; a link can be followed.
+func TestForeignPage(t *testing.T) {
+	t.Parallel()
+	r := offering(t, Options{Keep: true}, map[string]string{"f": "content"})
+	const other = "Referer: http://evil.example/page"
+	for fields, code := range map[string]int{
+		"Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: image":                 403,
+		"Sec-Fetch-Site: same-site\r\nSec-Fetch-Mode: cors\r\nSec-Fetch-Dest: empty":                     403,
+		"Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: iframe":               403,
+		"Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n" + other: 200,
+		"Sec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: no-cors":                                         200,
+		"Sec-Fetch-Site: none":                     200,
+		other:                                      403,
+		"Referer: http://localhost:1/":             403, // another port is another site
+		other + "\r\nAccept: text/html":            403, // a page can ask for that
+		other + "\r\nUpgrade-Insecure-Requests: 1": 200,
+		"Referer: http://LOCALHOST/":               200,
+		"Referer: about:blank":                     200,
+		"X: curl":                                  200,
+		"Sec-Fetch-Site: same-origin\r\nReferer: http://x": 200,
+	} {
+		for _, method := range []string{"GET", "HEAD"} {
+			resp := r.answers(request(method, "/f", "", fields), code, "")
+			if resp.Header.Get("Cross-Origin-Resource-Policy") != "same-origin" {
+				t.Errorf("fields %v", resp.Header)
+			}
+		}
+	}
+}
+
 // On a Unix socket no name is another site's.
 func TestUnixSocket(t *testing.T) {
 	t.Parallel()
