@@ -36,14 +36,14 @@ var limits = struct {
 	wideComments             int // above 80 columns, with tests
 	undocumented             int // libraries, and their exported declarations
 }{
-	rootFiles:     44,   // aim: 40
-	rootLines:     8400, // aim: 7500
+	rootFiles:     40,   // aim: 40
+	rootLines:     8250, // aim: 7500
 	fileLines:     610,
 	functionLines: 70,
 	methodFiles:   3,
 	scattered: map[string]int{ // types above methodFiles; aim: none
 
-		"internal/web.Server": 4, "internal/push.Conn": 4, "internal/push.stream": 4, "internal/store.Store": 8, "internal/store.Upload": 7,
+		"internal/web.Server": 4, "internal/push.Conn": 4, "internal/push.stream": 4, "internal/store.Store": 9, "internal/store.Upload": 8, "internal/offer.Set": 4,
 	},
 	wideComments: 222, // aim: 0
 	undocumented: 27,  // aim: 0
