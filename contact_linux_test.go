@@ -95,8 +95,8 @@ func TestPushParting(t *testing.T) {
 	})
 }
 
-// finished checks that the transfer has ended in order at both ends, and that none of
-// its connections has failed.
+// finished checks that the transfer has ended in order at both ends, and that
+// none of its connections has failed.
 func finished(x *transfer) {
 	x.t.Helper()
 	for _, p := range []*process{x.sender, x.receiver} {
@@ -196,7 +196,8 @@ func TestPushPartingStrangers(t *testing.T) {
 		got := d.status()
 		said := d.err.String()
 		met, left := strings.Count(said, `"event":"connect"`), strings.Count(said, `"event":"disconnect"`)
-		// The reset may also come before the connection is known here, or behind the beginning of an transfer.
+		// The reset may also come before the connection is known here, or behind the
+		// beginning of a transfer.
 		if want := map[int]int{1: 0, 3: 1, 6: 1}; met != left || want[got] != met || got == 0 || strings.Contains(said, "->") {
 			t.Errorf("status %d, %d connections, %d partings%s", got, met, left, d.heard())
 		}
@@ -211,8 +212,8 @@ func TestPushPartingStrangers(t *testing.T) {
 	})
 }
 
-// Whoever is connected when a listener without -k has done what it was there for
-// is parted with, too, and does not hold it up.
+// Whoever is connected when a listener without -k has done what it was there
+// for is parted with, too, and does not hold it up.
 func TestPushPartingSilent(t *testing.T) {
 	t.Parallel()
 	bothWays(t, func(t *testing.T, listening push.Role) {

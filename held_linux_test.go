@@ -208,7 +208,7 @@ func TestPushSenderHeldUp(t *testing.T) {
 			testkit.Fairly(t, 300*time.Millisecond, func(t testing.TB) {
 				x := newTransfer(t, push.Receiver, "s.bin")
 				x.file("s.bin", eightMB())
-				x.take = []string{"--idle-timeout", "2"} // two thirds of it are for the answer to a PING
+				x.take = []string{"--idle-timeout", "2"}
 				x.send = []string{"--rate", "2M"}
 				x.start()
 				x.arrives(2 << 20)

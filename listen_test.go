@@ -361,7 +361,8 @@ func TestListenFamilies(t *testing.T) {
 	} {
 		t.Run(strings.Join(test.args, " "), func(t *testing.T) {
 			t.Parallel()
-			// Of one that the system chooses, somebody else could have the other family's.
+			// Of one that the system chooses, somebody else could have the other
+			// family's.
 			args, free := []string{"-v", "-n", "-l", "-k"}, freePort(t, "tcp")
 			for _, a := range test.args {
 				args = append(args, strings.ReplaceAll(a, "PORT", free))

@@ -76,8 +76,8 @@ func sha256Of(content string) string {
 	return fmt.Sprintf("%x", sha256.Sum256([]byte(content)))
 }
 
-// A browser is a dozen of processes: one for all, a window at a time, leaves the
-// other tests something of the machine.
+// A browser is a dozen of processes: one for all, a window at a time, leaves
+// the other tests something of the machine.
 func TestBrowser(t *testing.T) {
 	t.Parallel()
 	b := startBrowser(t, machine)

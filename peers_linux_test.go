@@ -72,8 +72,8 @@ func (n netcat) command(t testing.TB, words, port string) string {
 	return n.program + " " + strings.ReplaceAll(words, "PORT", port)
 }
 
-// oddTree makes a tree of a few megabytes: names with everything in them, links,
-// modes, empty files, a file that is larger than all buffers.
+// oddTree makes a tree of a few megabytes: names with everything in them,
+// links, modes, empty files, a file that is larger than all buffers.
 func oddTree(t testing.TB) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "tree")

@@ -406,8 +406,8 @@ func acceptTest(t testing.TB, ln *net.TCPListener) *net.TCPConn {
 	return c
 }
 
-// The ports that freePort hands out lie below those that systems choose from for
-// ":0" and for clients, so that nobody else takes one before it is bound.
+// The ports that freePort hands out lie below those that systems choose from
+// for ":0" and for clients, so that nobody else takes one before it is bound.
 const firstPort, lastPort, portsOfOne = 10000, 32000, 1000
 
 // ownPorts is the first of the ports that this process hands out. It is bound

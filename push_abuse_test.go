@@ -214,7 +214,8 @@ func TestPullEmptyForm(t *testing.T) {
 	p.ends(0)
 }
 
-// What went wrong before the end, or beside it, counts at a listener without -k.
+// What went wrong before the end, or beside it, counts at a listener without
+// -k.
 func TestPushWorstCounts(t *testing.T) {
 	t.Parallel()
 	t.Run("an upload before the last", func(t *testing.T) {
@@ -300,8 +301,9 @@ func TestDownloadChangedFile(t *testing.T) {
 	said(p, `^purr: large: not sent to 127\.0\.0\.1 port \d+: changed while being read \(8000000 bytes, now 8000000\)$`)
 }
 
-// A netcat that waits for what comes is told what this is, and does not take the
-// end for that of a file. It ends no listener: a browser connects in advance, too.
+// A netcat that waits for what comes is told what this is, and does not take
+// the end for that of a file. It ends no listener: a browser connects in
+// advance, too.
 func TestSilentNetcat(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -321,8 +323,8 @@ func TestSilentNetcat(t *testing.T) {
 	p.ends(0)
 }
 
-// Behind -l -p PORT the numbers of a host are an address, and not a directory or
-// a file to push.
+// Behind -l -p PORT the numbers of a host are an address, and not a directory
+// or a file to push.
 func TestPushListenAddress(t *testing.T) {
 	t.Parallel()
 	into := t.TempDir()

@@ -175,8 +175,8 @@ func TestClientKilled(t *testing.T) {
 	})
 }
 
-// A file that becomes shorter while a client takes it does not look whole there,
-// whatever the protocol tells of its length.
+// A file that becomes shorter while a client takes it does not look whole
+// there, whatever the protocol tells of its length.
 func TestDownloadShrinks(t *testing.T) {
 	t.Parallel()
 	curl := testkit.Program(t, "curl", "curl")

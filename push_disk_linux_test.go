@@ -14,9 +14,9 @@ import (
 
 // What can go wrong with the receiver's disk.
 
-// inMount starts the receiver in a file system of its own, of so many bytes, and
-// prints what is left there. prepare is a command for the shell that is run in
-// it first.
+// inMount starts the receiver in a file system of its own, of so many bytes,
+// and prints what is left there. prepare is a command for the shell that is run
+// in it first.
 func (x *transfer) inMount(size, prepare string, address ...string) {
 	x.t.Helper()
 	script := `dir=$1 size=$2 prepare=$3; shift 3

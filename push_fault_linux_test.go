@@ -470,8 +470,8 @@ func TestPushInterrupted(t *testing.T) {
 	})
 }
 
-// With too few descriptors a push or pull does not begin; with the fewest that it
-// takes, all of it works.
+// With too few descriptors a push or pull does not begin; with the fewest that
+// it takes, all of it works.
 func TestPushFewDescriptors(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -174,7 +174,8 @@ func TestHostileSender(t *testing.T) {
 	}
 }
 
-// Bytes that begin like HTTP/2 and are none end the connection, not the listener.
+// Bytes that begin like HTTP/2 and are none end the connection, not the
+// listener.
 func TestPullGarbage(t *testing.T) {
 	t.Parallel()
 	p, addr, into := startPull(t, "-k", "--hello-timeout", "5")

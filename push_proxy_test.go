@@ -101,8 +101,8 @@ func newRelay(t testing.TB, to string, fromDialer, fromListener harm) *relay {
 	return r
 }
 
-// muted passes on what a dialer says up to the listener's first answer, and that;
-// what is said later it takes, and leaves alone.
+// muted passes on what a dialer says up to the listener's first answer, and
+// that; what is said later it takes, and leaves alone.
 func muted(listener, dialer *net.TCPConn) {
 	var mute atomic.Bool
 	var both sync.WaitGroup
@@ -232,7 +232,8 @@ func (r *relay) harmed(dst, src *net.TCPConn, kind harmKind) {
 	case harmStall:
 		r.state.Store(int32(kind))
 	case harmFIN:
-		// What comes after is thrown away: a close with bytes unread would be a reset.
+		// What comes after is thrown away: a close with bytes unread would be a
+		// reset.
 		r.state.Store(int32(kind))
 		_, _ = dst.CloseWrite(), src.CloseWrite()
 	case harmRST:

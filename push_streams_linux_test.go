@@ -22,7 +22,8 @@ func connections(p *process) int {
 	return len(regexp.MustCompile(`(?m)^Connection received on `).FindAllString(p.err.String(), -1))
 }
 
-// several makes n large files for the sender, and returns their content by name.
+// several makes n large files for the sender, and returns their content by
+// name.
 func (x *transfer) several(n, size int) map[string]string {
 	x.t.Helper()
 	want := make(map[string]string)
@@ -110,8 +111,8 @@ func TestPushOneStream(t *testing.T) {
 	})
 }
 
-// A middlebox lets a number of connections through, and keeps the others without
-// a word: the files go over those that there are.
+// A middlebox lets a number of connections through, and keeps the others
+// without a word: the files go over those that there are.
 func TestPushFewConnections(t *testing.T) {
 	t.Parallel()
 	for _, most := range []int{1, 2} {

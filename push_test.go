@@ -36,7 +36,8 @@ type transfer struct {
 	sender, receiver *process
 }
 
-// newTransfer prepares to push the paths, which are in a directory of their own.
+// newTransfer prepares to push the paths, which are in a directory of their
+// own.
 func newTransfer(t testing.TB, listening push.Role, paths ...string) *transfer {
 	t.Helper()
 	return &transfer{t: t, listening: listening, from: t.TempDir(), paths: paths, into: t.TempDir()}

@@ -13,8 +13,8 @@ import (
 	"purr/internal/testkit"
 )
 
-// listenAfterRefusal listens on port as soon as the process has been refused and
-// said so, under -v.
+// listenAfterRefusal listens on port as soon as the process has been refused
+// and said so, under -v.
 func listenAfterRefusal(t *testing.T, p *process, network, addr, says string) {
 	t.Helper()
 	p.waitErr(regexpRefused)
