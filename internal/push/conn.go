@@ -27,6 +27,8 @@ type Conn struct {
 	ctx    context.Context // ends with the first failure, which is its cause
 	cancel context.CancelCauseFunc
 
+	first *stream // carries everything but large files, and the summary
+
 	running sync.WaitGroup // readers, sinks, and what opens further connections
 
 	mu      sync.Mutex
