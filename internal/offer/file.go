@@ -91,9 +91,9 @@ func (f *File) ReadAll(b []byte) (sum []byte, err error) {
 // and report that as verified would be wrong.
 var errNoSize = errors.New("holds more than its size says: to send what it shows now, say \"purr HOST PORT <PATH\"")
 
-// Hash hashes the first n bytes, and leaves the file behind them, for Body to go
-// on. moved is called after each block with its length; its error is returned.
-// The caller ends the Hasher.
+// Hash hashes the first n bytes, and leaves the file behind them, for Body to
+// go on. moved is called after each block with its length; its error is
+// returned. The caller ends the Hasher.
 func (f *File) Hash(n int64, moved func(int) error) (*digest.Hasher, error) {
 	if _, err := f.f.Seek(0, io.SeekStart); err != nil {
 		return nil, sys.Cause(err)
@@ -130,8 +130,8 @@ type Body struct {
 }
 
 // Body begins at the given offset, up to which h has hashed the file; at 0 with
-// a nil h. Each block has room bytes in front of the content, for the use of the
-// caller. The caller closes the Body, which takes over h.
+// a nil h. Each block has room bytes in front of the content, for the use of
+// the caller. The caller closes the Body, which takes over h.
 func (f *File) Body(offset int64, h *digest.Hasher, room int) (*Body, error) {
 	if h == nil {
 		h = digest.New(nil)
@@ -173,7 +173,7 @@ func (b *Body) Next(max int) ([]byte, error) {
 func (b *Body) Put(block []byte) { b.hasher.PutFrom(b.room, block) }
 
 // WriteTo writes the rest of the file to w, without room. Its error is w's own;
-// whether the file was read to its end is told by Sum.
+// Sum reports whether the file was read to its end.
 func (b *Body) WriteTo(w io.Writer) (n int64, err error) {
 	for {
 		block, err := b.Next(digest.BlockSize)

@@ -71,8 +71,8 @@ func openRoot(p string) (*root, error) {
 // ErrNotAFile is the error for a path that is neither a file nor a directory.
 var ErrNotAFile = errors.New("neither a file nor a directory: for a pipe or a device, say \"purr HOST PORT <PATH\"")
 
-// NameOf returns the name under which Open offers the path p, its last component;
-// "" if p has no name of its own, so that its contents have theirs.
+// NameOf returns the name under which Open offers the path p, its last
+// component; "" if p has no name of its own, so that its contents have theirs.
 func NameOf(p string) string {
 	switch name := filepath.Base(p); name {
 	case ".", "..", string(filepath.Separator):
@@ -146,9 +146,9 @@ func (s *Set) Open(name string) (*File, error) {
 	return f, err
 }
 
-// OpenListed is Open for a path that Walk has returned just now, at fewer system
-// calls. A link that has taken the file's place since is followed, but never
-// outside of what is offered.
+// OpenListed is Open for a path that Walk has returned just now, at fewer
+// system calls. A link that has taken the file's place since is followed, but
+// never outside of the offered trees.
 func (s *Set) OpenListed(name string) (*File, error) {
 	r, inside := s.find(name)
 	if r == nil || inside == "." {

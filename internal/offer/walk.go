@@ -29,8 +29,9 @@ func newEntry(name string, info fs.FileInfo) Entry {
 	return e
 }
 
-// A Part is what one walk visits. A receiver sets the mode and time of a
-// directory when everything in it has its name, so directories come last.
+// A Part selects the entries that one walk visits. A receiver sets the mode and
+// time of a directory when everything in it has its name, so directories come
+// last.
 type Part int
 
 // The parts, in the order in which a receiver needs them.
@@ -41,9 +42,9 @@ const (
 )
 
 // Walk calls visit for each entry of one part, and, in the walk of Files, for
-// each path that must be left out: with the path alone, and the reason. An error
-// of visit ends the walk and is returned. links reports whether there are any
-// links, which saves the walk for them.
+// each path that must be left out: with the path alone, and the reason. An
+// error of visit ends the walk and is returned. links reports whether there are
+// any links, which saves the walk for them.
 func (s *Set) Walk(part Part, visit func(e Entry, skipped error) error) (links bool, err error) {
 	for _, r := range s.roots {
 		w := &walker{root: r, part: part, visit: visit}
@@ -158,7 +159,8 @@ func (w *walker) link(name, inside string) error {
 	return w.visit(e, nil)
 }
 
-// skip reports what is left out, once: in the walk of Files, which is the first.
+// skip reports an entry that is left out, once: in the walk of Files, which is
+// the first.
 func (w *walker) skip(name string, err error) error {
 	if w.part != Files {
 		return nil

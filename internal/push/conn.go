@@ -29,7 +29,7 @@ type Conn struct {
 
 	first *stream // carries everything but large files, and the summary
 
-	running sync.WaitGroup // readers, sinks, and what opens further connections
+	running sync.WaitGroup // readers, sinks, and the opening of further connections
 
 	mu      sync.Mutex
 	changed *sync.Cond
@@ -177,7 +177,7 @@ func (c *Conn) watch(ctx context.Context) (stop func() bool) {
 func (c *Conn) fail(err error) { c.cancel(err) }
 
 // lingering is how long a receiver whose transfer was cut on one connection
-// reads what has come over the others, for a resume.
+// reads the input of the others, for a resume.
 const lingering = time.Second
 
 // unblock ends all reads and writes once the transfer has failed.
@@ -188,7 +188,7 @@ func (c *Conn) unblock() {
 	} else {
 		c.stopAll()
 	}
-	c.mu.Lock() // else what is about to wait would miss it
+	c.mu.Lock() // so that no Wait that begins now misses it
 	defer c.mu.Unlock()
 	c.changed.Broadcast()
 }
@@ -225,7 +225,7 @@ func (c *Conn) read(st *stream, handle func(*message) error, ended, idle func() 
 			e = cut(err, c.role, c.o.Silence)
 		}
 		if e.Kind != Cut && !e.remote {
-			c.tell(st, e)
+			c.sendFailure(st, e)
 		}
 		c.fail(e)
 		st.err = context.Cause(c.ctx)
@@ -251,12 +251,13 @@ func (c *Conn) readAll(st *stream, handle func(*message) error) error {
 	}
 }
 
-// tell sends the peer why this end ends the transfer, and takes in what comes
-// meanwhile: unread input would reset the line away.
-func (c *Conn) tell(st *stream, e *Error) {
+// sendFailure sends the peer the reason why this end ends the transfer, and
+// reads on for a moment: unread input would cause a reset that discards the
+// line.
+func (c *Conn) sendFailure(st *stream, e *Error) {
 	st.out.line(&message{Op: opFail, Kind: kindNames[e.Kind], Error: e.Text})
-	st.out.finish()
-	st.in.hello(lingering)
+	st.out.shutdown()
+	st.in.limit(lingering)
 	st.in.left = 64 << 20
 	_, _ = io.Copy(io.Discard, st.in)
 }

@@ -83,10 +83,10 @@ func IsHello(r *http.Request) bool {
 }
 
 // Upgrade answers the hello of a purr that dialled, and takes the connection
-// over from the HTTP server (http.Hijacker). The Conn reads and writes what the
-// server's listener accepted, and closes it. Every error was answered already:
-// ErrJoined, ErrNotJoined, or an *Error of the kind SameRole (409), OldVersion
-// (426), Refused (503, by Options.Admit) or Cut.
+// over from the HTTP server (http.Hijacker). The Conn uses and closes the
+// connection that the server's listener accepted. Every error was answered
+// already: ErrJoined, ErrNotJoined, or an *Error of the kind SameRole (409),
+// OldVersion (426), Refused (503, by Options.Admit) or Cut.
 func Upgrade(w http.ResponseWriter, r *http.Request, as Role, o Options) (*Conn, error) {
 	w.Header().Set(fieldRole, string(as))
 	asked := Role(r.Header.Get(fieldRole))
@@ -184,10 +184,10 @@ func (c *Conn) hasRoom() bool {
 	return !c.closed && !c.ended && len(c.streams) < maxStreams
 }
 
-// Dial says hello on a connection that it takes over, also if it fails. It
-// returns once the other end has shown that it is a purr in the other role; until
-// then no name and no byte of a file is sent. The error is an *Error, or the
-// context's cause.
+// Dial sends a hello on a connection that it takes over, also if it fails. It
+// returns once the other end has shown that it is a purr in the other role;
+// until then no name and no byte of a file is sent. The error is an *Error, or
+// the context's cause.
 func Dial(ctx context.Context, conn net.Conn, as Role, o Options) (*Conn, error) {
 	c := newConn(as, o)
 	c.peer = host(conn)
@@ -214,12 +214,12 @@ func host(conn net.Conn) string {
 	return netip.AddrPortFrom(remote.Addr().Unmap().WithZone(""), remote.Port()).String()
 }
 
-// hello says hello on a connection: the first one if name is empty, else a
+// hello sends a hello on a connection: the first one if name is empty, else a
 // further one. It returns the name by which further ones can join. The caller
 // closes the connection if it fails.
 func (c *Conn) hello(ctx context.Context, conn net.Conn, name string) (*stream, string, error) {
 	st := c.newStream(conn)
-	st.in.hello(c.o.HelloTimeout)
+	st.in.limit(c.o.HelloTimeout)
 	_ = conn.SetWriteDeadline(time.Now().Add(c.o.HelloTimeout))
 	stop := context.AfterFunc(ctx, st.in.stop)
 	req := fmt.Sprintf("POST / HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %s\r\n%s: %s\r\nContent-Length: 0\r\n",
@@ -243,7 +243,7 @@ func (c *Conn) hello(ctx context.Context, conn net.Conn, name string) (*stream, 
 		return nil, "", err
 	}
 	_ = conn.SetWriteDeadline(time.Time{})
-	st.in.begin()
+	st.in.unlimit()
 	return st, resp.Header.Get(fieldStream), nil
 }
 

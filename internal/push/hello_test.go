@@ -208,8 +208,8 @@ func FuzzHello(f *testing.F) {
 	})
 }
 
-// FuzzLine: no line does more than fail, and what is read is the same when it is
-// written and read again.
+// FuzzLine: no line does more than fail, and what is read is the same when it
+// is written and read again.
 func FuzzLine(f *testing.F) {
 	for _, m := range []*message{
 		{Op: opOffer, ID: 1, Path: "a%20b", Size: 3, Mode: 0o644, Mtime: &[2]int64{1, 5}}, {Op: opBlock, ID: 1, At: 1 << 40, N: 7},

@@ -19,8 +19,8 @@ import (
 	"purr/internal/testkit"
 )
 
-// A peer is the other end of a transfer, in the hands of a test: it listens, and
-// says line by line what the test wants.
+// A peer is the other end of a transfer, in the hands of a test: it listens,
+// and says line by line what the test wants.
 type peer struct {
 	t    testing.TB
 	as   Role
@@ -632,8 +632,8 @@ func TestExists(t *testing.T) {
 	})
 }
 
-// One of several connections is lost: the transfer ends, and what came over each
-// of them is kept.
+// One of several connections is lost: the transfer ends, and what came over
+// each of them is kept.
 func TestOneStreamLost(t *testing.T) {
 	testkit.NoLeaks(t)
 	p := newPeer(t, Sender, Options{}, nil) // its Dial is missing: single

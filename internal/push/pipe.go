@@ -40,7 +40,7 @@ func (p *pipe) receive(b *store.Blocks) error {
 	return p.err
 }
 
-// close makes fill drop what else comes.
+// close makes fill drop all further content.
 func (p *pipe) close() { close(p.gone) }
 
 // fill passes on the next n bytes of in. It waits while the store is slow, and
@@ -83,8 +83,8 @@ func closed(c chan struct{}) bool {
 	}
 }
 
-// end tells the store that nothing more comes: io.EOF, or why not. Calls after
-// the first do nothing.
+// end marks the end of the content: io.EOF, or the reason why it is cut. Calls
+// after the first do nothing.
 func (p *pipe) end(err error) {
 	if !closed(p.ended) {
 		p.err = err

@@ -1,10 +1,11 @@
 // Package push moves checked files between two programs over one to three
 // connections: Send and Receive do the same whichever end dialled. Each file is
-// hashed (SHA-256) at both ends, and has been stored when the receiver says so.
+// hashed (SHA-256) at both ends, and is on stable storage when its result is
+// sent.
 //
 // A transfer begins as an HTTP/1.1 request that is upgraded (RFC 9110, section
-// 7.8), so that one port serves strangers, too. Afterwards both directions carry
-// lines and blocks, see wire.go.
+// 7.8), so that one port serves strangers, too. Afterwards both directions
+// carry lines and blocks, see wire.go.
 package push
 
 import (
@@ -16,7 +17,7 @@ import (
 	"purr/internal/rate"
 )
 
-// A Role is what one end of a transfer does.
+// A Role is the direction of the files as one end sees it.
 type Role string
 
 // The roles, as they stand in the hello.
@@ -47,22 +48,22 @@ type Options struct {
 	// a further connection to become part of the transfer. Zero: 5 s.
 	HelloTimeout time.Duration
 
-	// Rate limits what this end sends, but for keep-alives; nil: no limit.
+	// Rate limits this end's output, except keep-alives; nil: no limit.
 	Rate *rate.Limiter
 
 	// NoResume makes a sender begin every file at its first byte. A receiver's
 	// store has an option of its own.
 	NoResume bool
 
-	// Events hears of each file; nil: nothing does.
+	// Events receives the outcome of each file; nil: they are dropped.
 	Events Events
 
 	// Dial opens a further connection to the listener that the first one was
 	// made to. Nil: the transfer has one connection. For Dial only.
 	Dial func(context.Context) (net.Conn, error)
 
-	// Streams finds the transfer that a further connection belongs to. Nil: each
-	// transfer has one connection. For Upgrade only.
+	// Streams finds the transfer that a further connection belongs to. Nil:
+	// each transfer has one connection. For Upgrade only.
 	Streams *Streams
 
 	// Admit is called before the answer to a hello, unless the connection is a
@@ -76,11 +77,11 @@ type Options struct {
 	Closed func(conn net.Conn, err error)
 }
 
-// Events hears of the files of a transfer, from several goroutines, but never
-// twice at once of one file.
+// Events receives the outcomes and the progress of a transfer. Its methods are
+// called from several goroutines, but not concurrently for one file.
 type Events interface {
 	// Stored reports a file that is on stable storage at the receiver, under
-	// its name and with the digest of what was sent.
+	// its name, with the digest of the sender's bytes.
 	Stored(FileEvent)
 	// Failed reports a file that is not, and why.
 	Failed(FileEvent)
@@ -95,7 +96,7 @@ type Events interface {
 	Single(err error)
 }
 
-// noEvents is for those who do not ask.
+// noEvents drops all events.
 type noEvents struct{}
 
 func (noEvents) Stored(FileEvent)              {}
@@ -152,14 +153,14 @@ const (
 )
 
 // An Error is the end of a transfer. Text is the reason, without the peer's
-// name; it may hold bytes of the peer's. Unwrap returns the connection's error, if
-// there is one that is not worded by Text alone.
+// name; it may hold bytes of the peer's. Unwrap returns the connection's error,
+// if there is one that is not worded by Text alone.
 type Error struct {
 	Kind  Kind
 	Text  string
 	cause error
 
-	remote bool // the peer has said so, and knows
+	remote bool // it came from the peer
 }
 
 func (e *Error) Error() string { return e.Text }

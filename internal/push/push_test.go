@@ -238,7 +238,8 @@ func (x *transfer) kinds(sender, receiver Kind) {
 	}
 }
 
-// inOrder checks that the transfer ended in order, with the worst kind of a file.
+// inOrder checks that the transfer ended in order, with the worst kind of a
+// file.
 func (x *transfer) inOrder(worst Kind) {
 	x.t.Helper()
 	x.kinds(OK, OK)

@@ -18,12 +18,12 @@ type receiving struct {
 	*Conn
 	count  counters
 	dir    *store.Store
-	came   pathSet                  // what was stored, or is on its way
+	came   pathSet                  // paths that are stored, or on their way
 	turns  map[string]chan struct{} // the large files on their way, by path; under mu
 	wanted int                      // the sender's streams; 0: not known yet; under mu
 }
 
-// An inbox is what a receiver has not answered of one stream. Its fields are
+// An inbox is the part of one stream without an answer yet. Its fields are
 // under the transfer's mu.
 type inbox struct {
 	last     int64 // the highest id
@@ -41,7 +41,8 @@ type inbox struct {
 	answered bool       // our totals were sent
 }
 
-// Receive stores what the sender offers. It returns as Send does.
+// Receive stores the files that the sender offers. Its results are those of
+// Send.
 func (c *Conn) Receive(ctx context.Context, dir *store.Store) (Summary, error) {
 	defer c.watch(ctx)()
 	r := &receiving{Conn: c, dir: dir, turns: make(map[string]chan struct{})}
@@ -76,7 +77,7 @@ func (r *receiving) locked(check func() bool) bool {
 }
 
 // handle deals with a line of the sender's, and with the content behind it. It
-// never waits for the stream's writing; what stores a file may hold it up.
+// never waits for the stream's writing; a slow disk may stall it.
 func (r *receiving) handle(st *stream, m *message) error {
 	r.mu.Lock()
 	ended := st.end != nil
@@ -108,7 +109,7 @@ func (r *receiving) handle(st *stream, m *message) error {
 	return errNoLine
 }
 
-// more opens a further connection, or tells the sender that there is none.
+// more opens a further connection, or answers that there is none.
 func (r *receiving) more(st *stream) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -197,7 +198,7 @@ func (r *receiving) work(st *stream) {
 		f := st.files[0]
 		st.files = st.files[1:]
 		r.mu.Unlock()
-		s, err := r.keep(f.line, f.path, f.content)
+		s, err := r.receiveSmall(f.line, f.path, f.content)
 		r.locked(func() bool { r.releaseSmall(st, f.line); return true }) // before the sender can know
 		r.answer(st, f.line.ID, f.path, s, 0, time.Time{}, err)
 		r.done(st)
@@ -235,13 +236,13 @@ func (r *receiving) releaseSmall(st *stream, m *message) {
 	st.content -= m.Size
 }
 
-// file is what a line says of a file.
+// file returns the description of a file in a line.
 func (m *message) file(path string) store.File {
 	return store.File{Path: path, Size: m.Size, Mode: fs.FileMode(m.Mode) | store.ModeGiven, ModTime: m.modTime(), Digest: m.Digest, DirsFollow: true}
 }
 
-// keep stores a small file.
-func (r *receiving) keep(m *message, path string, content []byte) (*store.Stored, error) {
+// receiveSmall stores a small file.
+func (r *receiving) receiveSmall(m *message, path string, content []byte) (*store.Stored, error) {
 	if !r.came.add(path) {
 		return nil, errTwice
 	}
@@ -372,7 +373,7 @@ func (r *receiving) finish(st *stream, end *totals) {
 		}
 		st.answered = true
 		st.out.line(&message{End: totals})
-		st.out.finish()
+		st.out.shutdown()
 		r.changed.Broadcast()
 		for _, other := range r.streams {
 			if st.first && !other.used { // the sender has no use for it
@@ -383,8 +384,8 @@ func (r *receiving) finish(st *stream, end *totals) {
 }
 
 // finishable reports whether everything that came over a stream is answered,
-// and for the first one whether all others of the sender's are. The caller holds
-// mu.
+// and for the first one whether all others of the sender's are. The caller
+// holds mu.
 func (r *receiving) finishable(st *stream) bool {
 	if st.busy > 0 || st.tailing || len(st.uploads) > 0 {
 		return false

@@ -24,13 +24,13 @@ type sending struct {
 	large chan struct{}       // holds one for each large file under way
 	small *semaphore.Weighted // the small files, links and directories without a result
 	bytes *semaphore.Weighted // and the bytes of those files
-	files sync.WaitGroup      // what sends them
+	files sync.WaitGroup      // the senders of batches and large files
 
 	batches chan struct{} // holds one for each batch of small files that is read
 	batch   batch
 }
 
-// An outbox is what a sender has sent over one stream and has no result of.
+// An outbox holds the files sent over one stream that have no result yet.
 type outbox struct {
 	order  sync.Mutex // held while a line with a new id is added: ids rise
 	boxMu  sync.Mutex
@@ -50,7 +50,7 @@ type sent struct {
 	answers chan *message // to a large file; nil: the reader deals with the result
 }
 
-// add remembers what is going to be sent and returns its id.
+// add registers a file before it is sent, and returns its id.
 func (b *outbox) add(f *sent) int64 {
 	b.boxMu.Lock()
 	defer b.boxMu.Unlock()
@@ -63,7 +63,7 @@ func (b *outbox) add(f *sent) int64 {
 }
 
 // take forgets a file of which no more is expected.
-func (b *outbox) take(id int64) {
+func (b *outbox) remove(id int64) {
 	b.boxMu.Lock()
 	defer b.boxMu.Unlock()
 	delete(b.sent, id)
@@ -94,17 +94,17 @@ func (b *outbox) complete() bool {
 	return b.totals && len(b.sent) == 0
 }
 
-// update changes what is known of a file.
+// update changes a registered file.
 func (b *outbox) update(change func()) {
 	b.boxMu.Lock()
 	defer b.boxMu.Unlock()
 	change()
 }
 
-// Send offers everything in set to the receiver, and returns when the outcome of
-// each file is known. The error is an *Error, or the context's cause; until then
-// every file that was under way has been reported as Cut. Files that failed by
-// themselves are in the Summary.
+// Send offers everything in set to the receiver, and returns when the outcome
+// of each file is known. The error is an *Error, or the context's cause; until
+// then every file that was under way has been reported as Cut. Files that
+// failed by themselves are in the Summary.
 func (c *Conn) Send(ctx context.Context, set *offer.Set) (Summary, error) {
 	defer c.watch(ctx)()
 	s := &sending{Conn: c, set: set, large: make(chan struct{}, maxLarge), batches: make(chan struct{}, 32), small: semaphore.NewWeighted(maxSmall), bytes: semaphore.NewWeighted(maxContent)}
@@ -177,7 +177,7 @@ func (s *sending) handle(st *stream, m *message) error {
 		}
 		st.ending = true
 		s.count.add(m.End)
-		st.out.finish()
+		st.out.shutdown()
 		return nil
 	case m.Op == opSingle:
 		s.Conn.mu.Lock()
@@ -215,7 +215,8 @@ func (s *sending) handle(st *stream, m *message) error {
 	}
 }
 
-// errNotSent is a result whose digest is not that of what was sent.
+// errNotSent is the failure of a result whose digest differs from the sent
+// bytes.
 var errNotSent = errorf(Damaged, "digest mismatch: what is stored there is not what was sent")
 
 // result reports and counts an outcome. The transfer of the file began at
@@ -318,7 +319,7 @@ func (s *sending) acquire(size int64) error {
 	return err
 }
 
-// release ends what acquire has begun.
+// release gives back the share of a file that acquire has admitted.
 func (s *sending) release(size int64) {
 	s.bytes.Release(size)
 	s.small.Release(1)
@@ -375,7 +376,8 @@ func (st *stream) sendFile(m *message, content []byte, f *sent) error {
 	return st.out.file(m, content)
 }
 
-// sendLine writes a message about something new; ids are written in their order.
+// sendLine writes a message about something new; ids are written in their
+// order.
 func (st *stream) sendLine(m *message, f *sent) (id int64) {
 	st.order.Lock()
 	defer st.order.Unlock()

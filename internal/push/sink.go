@@ -15,8 +15,8 @@ import (
 type sink struct {
 	conn net.Conn
 	out  io.Writer     // conn, slowed down by the rate
-	wake chan struct{} // what is pending is to leave
-	soon chan struct{} // with what comes in a moment
+	wake chan struct{} // pending is to be written now
+	soon chan struct{} // pending is to be written after a moment
 	done chan struct{} // closed when run has ended
 
 	socket sync.Mutex // held while something is written
@@ -25,14 +25,15 @@ type sink struct {
 	mu      sync.Mutex
 	drained *sync.Cond // pending was taken, or writing has failed
 	pending []byte     // lines, and small files behind theirs
-	over    bool       // finish was called: nothing is added
+	over    bool       // shutdown was called: nothing is added
 	err     error      // of the first failed write: later ones are dropped
 }
 
 // sinkBuffer is how much may be pending before a small file waits.
 const sinkBuffer = 256 << 10
 
-// newSink prepares writing; ctx ends what the rate keeps waiting. run does it.
+// newSink returns a sink whose run is still to be started; ctx ends a wait for
+// the rate.
 func newSink(ctx context.Context, conn net.Conn, limit *rate.Limiter) *sink {
 	s := &sink{conn: conn, out: conn, wake: make(chan struct{}, 1), soon: make(chan struct{}, 1), done: make(chan struct{})}
 	if limit != nil {
@@ -42,8 +43,8 @@ func newSink(ctx context.Context, conn net.Conn, limit *rate.Limiter) *sink {
 	return s
 }
 
-// run writes what is pending, and a keep-alive in each pause, until writing has
-// failed or everything is written after finish: then it half-closes the
+// run writes pending lines, and a keep-alive in each pause, until writing has
+// failed or everything is written after shutdown: then it half-closes the
 // connection.
 func (s *sink) run(pause time.Duration) {
 	defer close(s.done)
@@ -74,7 +75,7 @@ func (s *sink) run(pause time.Duration) {
 // segment with them.
 const moment = 2 * time.Millisecond
 
-// drain writes what is pending, and reports whether that was the last.
+// drain writes the pending lines, and reports whether they were the last.
 func (s *sink) drain() (last bool) {
 	s.socket.Lock()
 	defer s.socket.Unlock()
@@ -90,8 +91,8 @@ func (s *sink) drain() (last bool) {
 	return last
 }
 
-// keepAlive writes an empty line, which is no part of the rate, unless something
-// is being written.
+// keepAlive writes an empty line, which is no part of the rate, unless
+// something is being written.
 func (s *sink) keepAlive() {
 	if !s.socket.TryLock() {
 		return
@@ -107,7 +108,7 @@ func (s *sink) keepAlive() {
 	}
 }
 
-// line adds a message. It never waits; the flow limits bound what is pending.
+// line adds a message. It never waits; the flow limits bound pending.
 func (s *sink) line(m *message) {
 	line := encode(m)
 	s.mu.Lock()
@@ -175,7 +176,7 @@ func (s *sink) block(m *message, block []byte) error {
 	return s.write(block[begin:])
 }
 
-// flush writes what is pending. The caller holds socket.
+// flush writes the pending lines. The caller holds socket.
 func (s *sink) flush() error {
 	for {
 		s.mu.Lock()
@@ -201,8 +202,8 @@ func (s *sink) write(b []byte) error {
 	return err
 }
 
-// fail ends the writing. The connection's reader finds out why, and first reads
-// what the peer has sent before.
+// fail ends the writing. The connection's reader finds the reason, after all
+// input that came before it.
 func (s *sink) fail(err error) {
 	s.mu.Lock()
 	if s.err == nil {
@@ -219,9 +220,9 @@ func (s *sink) stop() {
 	_ = s.conn.SetWriteDeadline(time.Unix(1, 0))
 }
 
-// finish lets run write what is pending, and half-close the connection. Nothing
-// can be written afterwards. It does not wait.
-func (s *sink) finish() {
+// shutdown lets run write the pending lines, and half-close the connection.
+// Nothing can be written afterwards. It does not wait.
+func (s *sink) shutdown() {
 	s.mu.Lock()
 	s.over = true
 	s.mu.Unlock()

@@ -74,7 +74,7 @@ func (c *counters) failed(kind Kind) {
 	c.sum.Worst = max(c.sum.Worst, kind)
 }
 
-// summary returns what was counted so far.
+// summary returns the counts so far.
 func (c *counters) summary() Summary {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -87,7 +87,7 @@ func (c *counters) totals() *totals {
 	return &totals{Files: sum.Files, Bytes: sum.Bytes, Worst: kindNames[sum.Worst]}
 }
 
-// add counts what the peer has counted.
+// add includes the peer's worst failure.
 func (c *counters) add(t *totals) {
 	if t.Worst != "" {
 		c.failed(namedKind(t.Worst))

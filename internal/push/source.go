@@ -13,7 +13,7 @@ import (
 	"purr/internal/sys"
 )
 
-// A source reads what the peer sends on one connection.
+// A source reads one connection's lines and blocks.
 type source struct {
 	*bufio.Reader
 	conn    net.Conn
@@ -38,9 +38,9 @@ func newSource(conn net.Conn, silence time.Duration) *source {
 // A socket is the connection under a source's buffer.
 type socket struct{ of *source }
 
-// Read sets its deadline first, so that a stall at this end is no silence of the
-// peer's. A process that was stopped may wake up with input and the deadline
-// together, so a last look goes before the verdict.
+// Read sets its deadline first, so that a stall at this end is no silence of
+// the peer's. A process that was stopped may wake up with input and the
+// deadline together, so a last look goes before the verdict.
 func (r socket) Read(b []byte) (int, error) {
 	s := r.of
 	if len(s.replay) > 0 {
@@ -79,13 +79,13 @@ var errTooLong = errors.New("an answer without an end")
 // helloHead is the most, in bytes, of the answer to a hello.
 const helloHead = 64 << 10
 
-// hello limits the time and the bytes until the next call of begin.
-func (s *source) hello(limit time.Duration) {
+// limit bounds the time and the bytes until the call of unlimit.
+func (s *source) limit(limit time.Duration) {
 	s.until, s.left, s.first = time.Now().Add(limit), helloHead, make([]byte, 0, 16)
 }
 
-// begin ends the limits of the hello.
-func (s *source) begin() { s.until = time.Time{} }
+// unlimit ends the bounds of the hello.
+func (s *source) unlimit() { s.until = time.Time{} }
 
 // stop ends a read under way, and all later ones.
 func (s *source) stop() {
@@ -93,8 +93,8 @@ func (s *source) stop() {
 	_ = s.conn.SetReadDeadline(time.Unix(1, 0))
 }
 
-// next returns the next message; an *Error for a line that is none, io.EOF at an
-// orderly end, and the connection's error.
+// next returns the next message; an *Error for a line that is none, io.EOF at
+// an orderly end, and the connection's error.
 func (s *source) next() (*message, error) {
 	for {
 		line, err := s.line()
@@ -129,7 +129,7 @@ func (s *source) line() ([]byte, error) {
 	return line[:len(line)-1], nil
 }
 
-// cut returns the end of a connection in words: err is what reading returned.
+// cut words the end of a connection; err is the error of its reads.
 func cut(err error, as Role, silence time.Duration) *Error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded) && as == Sender:

@@ -38,8 +38,9 @@ func (s *sending) startLarge(path string) error {
 const patience = time.Second
 
 // pick returns a stream that has no large file to send, and marks it as having
-// one. If each has one, a further one is opened. A file waits for a stream rather
-// than sharing one, which may be the slowest; but a single stream takes all.
+// one. If each has one, a further one is opened. A file waits for a stream
+// rather than sharing one, which may be the slowest; but a single stream takes
+// all.
 func (s *sending) pick() *stream {
 	c := s.Conn
 	c.mu.Lock()
@@ -73,9 +74,9 @@ func (s *sending) drop(st *stream) {
 	s.changed.Broadcast()
 }
 
-// sendLarge offers a large file and sends what the receiver has not. The error
-// is why the file cannot be sent; nil where its outcome was reported, and where
-// the transfer has ended.
+// sendLarge offers a large file and sends the bytes that the receiver lacks.
+// The error is why the file cannot be sent; nil where its outcome was reported,
+// and where the transfer has ended.
 func (s *sending) sendLarge(path string) error {
 	st := s.pick()
 	t := &transmission{s: s, st: st, free: sync.OnceFunc(func() { s.drop(st) })}
@@ -105,8 +106,8 @@ type transmission struct {
 	free func() // lets the stream have another one
 }
 
-// run returns nil once the outcome was reported, or the transfer has ended; else
-// why the file cannot be sent.
+// run returns nil once the outcome was reported, or the transfer has ended;
+// else why the file cannot be sent.
 func (t *transmission) run() error {
 	m := t.answer()
 	if m != nil && m.Op == opSame {
@@ -158,13 +159,13 @@ func (t *transmission) answer() *message {
 }
 
 // conclude reports the result, of which the transfer began at an offset. The
-// receiver drops what else comes of the file up to its abort or end.
+// receiver drops further blocks of the file up to its abort or end.
 func (t *transmission) conclude(m *message, offset int64) {
-	t.st.take(t.id)
+	t.st.remove(t.id)
 	t.s.result(t.f, m, offset)
 }
 
-// compare returns the offset to go on from: behind what the receiver has if
+// compare returns the offset to go on from: behind the receiver's part if
 // that is how the file begins, which d has hashed then, else 0.
 func (t *transmission) compare(want *message) (offset int64, d *digest.Hasher, err error) {
 	if want.At == 0 || want.At > t.f.Size || t.s.o.NoResume {

@@ -10,7 +10,7 @@ import (
 )
 
 // An upload is a large file on its way, at the receiver. A goroutine of its own
-// stores it; the stream's reader hands it what comes.
+// stores it; the stream's reader hands it lines and content.
 type upload struct {
 	*pipe
 	offer *message
@@ -18,15 +18,15 @@ type upload struct {
 	lines chan *message // proof, and the first block or done
 
 	// Of the stream's reader, but for state.
-	state   uploadState // under the transfer's mu
-	offset  int64       // what was asked for
-	at      int64       // what comes next; -1: the first block tells
-	digest  []byte      // from done; read by the storing goroutine after io.EOF
-	stopped bool        // done or abort has come; under the transfer's mu
-	settled bool        // it counts no longer as under way; under the transfer's mu
+	state      uploadState // under the transfer's mu
+	offset     int64       // that the want named
+	at         int64       // of the next block; -1: not known before the first
+	digest     []byte      // from done; read by the storing goroutine after io.EOF
+	stopped    bool        // done or abort has come; under the transfer's mu
+	discounted bool        // it counts no longer as under way; under the transfer's mu
 }
 
-// An uploadState is what may come next of an upload.
+// An uploadState determines which lines may come next.
 type uploadState int
 
 const (
@@ -81,7 +81,7 @@ func (r *receiving) continued(st *stream, m *message) error {
 	}
 	switch m.Op {
 	case opProof:
-		return u.tell(m)
+		return u.pass(m)
 	case opAbort:
 		r.stop(st, u, errAborted)
 		return nil
@@ -91,7 +91,7 @@ func (r *receiving) continued(st *stream, m *message) error {
 			return errorf(Violation, "a file that begins at an offset that was not asked for")
 		}
 		u.at = m.At
-		if err := u.tell(m); err != nil {
+		if err := u.pass(m); err != nil {
 			return err
 		}
 	}
@@ -107,8 +107,8 @@ func (r *receiving) continued(st *stream, m *message) error {
 	return u.fill(st.in.Reader, m.N, r.o.Events.Moved)
 }
 
-// tell hands a line to the goroutine that stores the file.
-func (u *upload) tell(m *message) error {
+// pass hands a line to the goroutine that stores the file.
+func (u *upload) pass(m *message) error {
 	select {
 	case u.lines <- m:
 		return nil
@@ -117,8 +117,8 @@ func (u *upload) tell(m *message) error {
 	}
 }
 
-// errAborted is the end of a file that the sender gave up. It tells why in a line
-// of its own.
+// errAborted is the end of a file that the sender gave up. The reason follows
+// in a line of its own.
 var errAborted = errors.New("aborted")
 
 // stop ends the content of an upload by done or abort.
@@ -126,7 +126,7 @@ func (r *receiving) stop(st *stream, u *upload, err error) {
 	r.mu.Lock()
 	u.stopped = true
 	if err == errAborted || u.state == uploadFailed {
-		st.settle(u)
+		st.discount(u)
 	}
 	if u.state == uploadFailed {
 		delete(st.uploads, u.offer.ID)
@@ -136,10 +136,10 @@ func (r *receiving) stop(st *stream, u *upload, err error) {
 	u.end(err)
 }
 
-// settle ends the part of an upload in the flow limits. The caller holds mu.
-func (b *inbox) settle(u *upload) {
-	if !u.settled {
-		u.settled = true
+// discount ends the part of an upload in the flow limits. The caller holds mu.
+func (b *inbox) discount(u *upload) {
+	if !u.discounted {
+		u.discounted = true
 		b.large--
 	}
 }
@@ -158,7 +158,7 @@ func (r *receiving) upload(st *stream, u *upload, earlier, own chan struct{}) {
 		<-earlier
 	}
 	begun := time.Now()
-	s, offset, err := r.take(st, u)
+	s, offset, err := r.receiveLarge(st, u)
 	u.close()
 	r.mu.Lock()
 	if r.turns[u.path] == own {
@@ -170,7 +170,7 @@ func (r *receiving) upload(st *stream, u *upload, earlier, own chan struct{}) {
 	if u.state == uploadWanted && !u.stopped && !aborted {
 		u.state = uploadFailed
 	} else {
-		st.settle(u)
+		st.discount(u)
 		delete(st.uploads, u.offer.ID)
 	}
 	r.mu.Unlock()
@@ -183,9 +183,9 @@ func (r *receiving) upload(st *stream, u *upload, earlier, own chan struct{}) {
 // errCut is the end of a file whose transfer has ended, which was reported.
 var errCut = errors.New("cut")
 
-// take stores a large file: it finds out what is here of it, and asks for the
-// rest. offset is where that began.
-func (r *receiving) take(st *stream, u *upload) (s *store.Stored, offset int64, err error) {
+// receiveLarge stores a large file: it looks for a part that is here, and asks
+// for the rest. offset is where that began.
+func (r *receiving) receiveLarge(st *stream, u *upload) (s *store.Stored, offset int64, err error) {
 	if !r.came.add(u.path) {
 		return nil, 0, errTwice
 	}
@@ -229,9 +229,9 @@ func (r *receiving) take(st *stream, u *upload) (s *store.Stored, offset int64, 
 	return s, f.Offset, err
 }
 
-// complete completes f by what is here already: for a file of the same size the
-// digest of the sender's, and for the beginning of one the offset behind it, of
-// which it returns the digest.
+// complete completes f from the files that are here already: for a file of the
+// same size the digest of the sender's, and for the beginning of one the offset
+// behind it, of which it returns the digest.
 func (r *receiving) complete(st *stream, u *upload, f *store.File) (prefix []byte, err error) {
 	if size, ok := r.dir.Existing(u.path); ok && size == f.Size {
 		r.become(u, uploadAsked)

@@ -13,8 +13,9 @@ import (
 )
 
 // Each direction of a connection is a sequence of lines, some of them followed
-// by content. A line is one JSON object, a tab, the first 8 hexadecimal digits of
-// the object's SHA-256, and a newline. An empty line keeps the connection alive.
+// by content. A line is one JSON object, a tab, the first 8 hexadecimal digits
+// of the object's SHA-256, and a newline. An empty line keeps the connection
+// alive.
 //
 // The sender's lines, of which each new id is higher than the last:
 //
@@ -44,9 +45,10 @@ import (
 // The further connections of a transfer carry offers only.
 //
 // Every id gets exactly one result, unless it is aborted first. An offered file
-// that was wanted ends with done or abort, also behind a result that has come too
-// early: until then its blocks are dropped. Without a result or an abort, at most maxLarge offers, and maxSmall other ids with
-// maxContent bytes, may be under way.
+// that was wanted ends with done or abort, also behind a result that has come
+// too early: until then its blocks are dropped. Without a result or an abort,
+// at most maxLarge offers, and maxSmall other ids with maxContent bytes, may be
+// under way.
 const (
 	maxLine  = 64 << 10
 	maxBlock = digest.BlockSize - blockRoom // half of it takes 4 % more time
@@ -56,7 +58,7 @@ const (
 	maxContent = 9 << 20
 )
 
-// An op says what a line is about.
+// An op is the kind of a line.
 type op string
 
 const (
@@ -103,7 +105,7 @@ const (
 	resultFailed    = "failed"
 )
 
-// totals are what one end adds up.
+// totals are one end's sums.
 type totals struct {
 	Files int64  `json:"files"`
 	Bytes int64  `json:"bytes"`
@@ -115,8 +117,8 @@ type totals struct {
 // kindNames are the kinds that stand on the wire.
 var kindNames = map[Kind]string{Cut: "cut", Unsynced: "unsynced", Abandoned: "abandoned", Failed: "failed", Refused: "refused", Damaged: "damaged", Violation: "violation"}
 
-// namedKind returns the kind that a peer names; Refused for an unknown name, for
-// a failure is never a success.
+// namedKind returns the kind that a peer names; Refused for an unknown name,
+// for a failure is never a success.
 func namedKind(name string) Kind {
 	for kind, known := range kindNames {
 		if name == known {
