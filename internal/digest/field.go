@@ -17,7 +17,7 @@ func Parse(values []string) ([]byte, error) {
 	for _, value := range values {
 		for member := range strings.SplitSeq(value, ",") {
 			name, text, _ := strings.Cut(strings.Trim(member, " \t"), "=")
-			if name != "sha-256" {
+			if !strings.EqualFold(name, "sha-256") { // RFC 9651 has lower case, other programs do not
 				continue
 			}
 			text, _, _ = strings.Cut(text, ";") // parameters mean nothing here

@@ -20,6 +20,8 @@ func TestDigestField(t *testing.T) {
 		{[]string{""}, false, false},
 		{[]string{whole}, true, false},
 		{[]string{whole + ";p=1"}, true, false},
+		{[]string{"SHA-256" + whole[7:]}, true, false},
+		{[]string{"SHA-256=::"}, false, true},
 		{[]string{"sha-512=:AAAA:, " + whole}, true, false},
 		{[]string{"md5=:AAAA:", whole}, true, false},
 		{[]string{"sha-512=:AAAA:"}, false, false},

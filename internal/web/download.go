@@ -128,6 +128,7 @@ func (d *downloadHandler) file(w http.ResponseWriter, r *http.Request, name stri
 	w.Header().Set("Content-Disposition", attachment(name))
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("ETag", fmt.Sprintf(`"%x-%x"`, f.ModTime.UnixNano(), f.Size)) // strong: If-Range needs it
+	dropOddRange(r.Header)
 	wanted := r.Header.Get(headerWant) != ""
 	switch {
 	case wanted && r.Method == http.MethodHead:

@@ -46,6 +46,7 @@ func TestRanges(t *testing.T) {
 		{[]string{"Range: bytes=10-19", "If-Range: " + tag}, 206, content[10:20]},
 		{[]string{"Range: bytes=100000-"}, 416, "invalid range"},
 		{[]string{"If-None-Match: " + tag}, 304, ""},
+		{[]string{"Range: Bytes=10-19"}, 206, content[10:20]},
 	} {
 		resp, body := r.ask(request("GET", "/f", "", test.fields...))
 		if resp.StatusCode != test.code || !strings.HasPrefix(body, test.want) {
@@ -221,4 +222,27 @@ func TestAttachment(t *testing.T) {
 			t.Errorf("%q: %s, want %s", name, got, want)
 		}
 	}
+}
+
+// A range in another unit is ignored.
+func TestOddRange(t *testing.T) {
+	t.Parallel()
+	r := offering(t, Options{}, map[string]string{"f": "content"})
+	r.answers(request("GET", "/f", "", "Range: lines=0-5"), http.StatusOK, "content")
+	r.served()
+}
+
+// A client of HTTP/1.0 needs no Host field.
+func TestWithoutHost(t *testing.T) {
+	t.Parallel()
+	r := offering(t, Options{}, map[string]string{"f": "content"})
+	r.answers("GET /f HTTP/1.1\r\nHost:\r\n\r\n", http.StatusMisdirectedRequest, "")
+	c := r.dial()
+	testkit.WriteString(t, c, "GET /f HTTP/1.0\n\n")
+	_ = c.CloseWrite()
+	answer, err := io.ReadAll(c)
+	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.0 200 ") || !strings.HasSuffix(string(answer), "\r\n\r\ncontent") {
+		t.Errorf("%q, %v", answer, err)
+	}
+	r.served()
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"mime/multipart"
 	"net/http"
 	"strconv"
 	"strings"
@@ -30,8 +31,15 @@ const (
 // formatMtime writes a time as X-OC-Mtime, with the fraction of a second that
 // Nextcloud omits.
 func formatMtime(t time.Time) string {
-	text := strconv.FormatInt(t.Unix(), 10)
-	if ns := t.Nanosecond(); ns != 0 {
+	seconds, ns, sign := t.Unix(), t.Nanosecond(), ""
+	if seconds < 0 && ns > 0 { // the fraction of a negative number counts down
+		seconds, ns = seconds+1, 1e9-ns
+		if seconds == 0 {
+			sign = "-"
+		}
+	}
+	text := sign + strconv.FormatInt(seconds, 10)
+	if ns != 0 {
 		text += strings.TrimRight(fmt.Sprintf(".%09d", ns), "0")
 	}
 	return text
@@ -49,6 +57,9 @@ func parseMtime(text string) (time.Time, error) {
 		return time.Time{}, errors.New("malformed modification time")
 	}
 	ns, _ := strconv.ParseInt((fraction + "000000000")[:9], 10, 64)
+	if strings.HasPrefix(whole, "-") {
+		ns = -ns
+	}
 	return time.Unix(seconds, ns), nil
 }
 
@@ -107,3 +118,39 @@ func uploadOf(r *http.Request, path string) (store.File, error) {
 	}
 	return f, err
 }
+
+// checkPreconditions returns an error if the fields If-Match or If-None-Match of
+// an upload (RFC 9110, section 13.1) demand that name is taken, or free, and it
+// is not. A receiver gives no entity tags, so none matches.
+func checkPreconditions(r *http.Request, exists bool) error {
+	if match := r.Header.Get("If-Match"); match != "" && (match != "*" || !exists) {
+		return &store.Error{Kind: store.Exists, Text: "not the file that If-Match demands"}
+	}
+	if r.Header.Get("If-None-Match") == "*" && exists {
+		return &store.Error{Kind: store.Exists, Text: "exists"}
+	}
+	return nil
+}
+
+// lacksLength reports whether a request of HTTP/1 gives its body no length, and
+// so has none (RFC 9112, section 6.3).
+func lacksLength(r *http.Request) bool {
+	return r.ProtoMajor == 1 && len(r.TransferEncoding) == 0 && r.Header.Get("Content-Length") == ""
+}
+
+// dropOddRange removes a Range field of an unknown unit, which a server ignores
+// (RFC 9110, section 14.2), and writes the known one in lower case.
+func dropOddRange(h http.Header) {
+	unit, ranges, _ := strings.Cut(h.Get("Range"), "=")
+	switch {
+	case unit == "":
+	case strings.EqualFold(unit, "bytes"):
+		h.Set("Range", "bytes="+ranges)
+	default:
+		h.Del("Range")
+	}
+}
+
+// formName returns the last component of a file's name in a form. Browsers and
+// curl escape a quote in it, and nothing else that a name may hold.
+func formName(p *multipart.Part) string { return strings.ReplaceAll(p.FileName(), "%22", `"`) }

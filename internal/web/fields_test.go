@@ -24,6 +24,16 @@ func TestMtimeField(t *testing.T) {
 			t.Errorf("%v became %q, and then %v (%v)", when, formatMtime(when), got, err)
 		}
 	}
+	for text, want := range map[string]time.Time{
+		"-1.500": time.Unix(-2, 5e8), "-0.5": time.Unix(-1, 5e8), "-1": time.Unix(-1, 0), "0.5": time.Unix(0, 5e8), "-0.000000001": time.Unix(-1, 999_999_999),
+	} {
+		if got, err := parseMtime(text); err != nil || !got.Equal(want) {
+			t.Errorf("%q was taken as %v, %v", text, got, err)
+		}
+	}
+	if got := formatMtime(time.Unix(-1, 5e8)); got != "-0.5" {
+		t.Error(got)
+	}
 	for _, text := range []string{"x", "1.x", ".5", "1.0123456789", "99999999999999999999", "1 2"} {
 		if got, err := parseMtime(text); err == nil {
 			t.Errorf("%q was taken as %v", text, got)

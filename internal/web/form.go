@@ -62,8 +62,8 @@ func (u *uploadHandler) form(w http.ResponseWriter, r *http.Request, c *client) 
 
 // part stores one file of a form.
 func (u *uploadHandler) part(part *multipart.Part, c *client) (pageResult, push.Kind) {
-	name, begun := part.FileName(), time.Now()
-	f, err := u.receivePart(part, c)
+	name, begun := formName(part), time.Now()
+	f, err := u.receivePart(part, name, c)
 	if err != nil {
 		return pageResult{name: name, refusal: err.Error()}, u.reportFailure(name, err)
 	}
@@ -71,12 +71,12 @@ func (u *uploadHandler) part(part *multipart.Part, c *client) (pageResult, push.
 	return pageResult{name: f.Path, size: f.Size, digest: fmt.Sprintf("%x", f.Digest)}, push.OK
 }
 
-func (u *uploadHandler) receivePart(part *multipart.Part, c *client) (*store.Stored, error) {
-	in, same, err := u.store.Begin(store.File{Path: part.FileName(), Size: -1})
+func (u *uploadHandler) receivePart(part *multipart.Part, name string, c *client) (*store.Stored, error) {
+	in, same, err := u.store.Begin(store.File{Path: name, Size: -1})
 	if same != nil || err != nil {
 		return same, err
 	}
-	progress := u.s.o.Events.Began(part.FileName(), -1)
+	progress := u.s.o.Events.Began(name, -1)
 	defer progress.End()
 	if err := in.Receive(part, progress.Moved); err != nil {
 		return nil, u.broken(in, -1, err, c)

@@ -27,7 +27,8 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w = limitTimes(w, r, s.o.Silence)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	if !s.isOwnName(r.Host, c.LocalAddr()) {
+	anonymous := r.Host == "" && !r.ProtoAtLeast(1, 1) // HTTP/1.0 has no Host field, and no browser speaks it
+	if !anonymous && !s.isOwnName(r.Host, c.LocalAddr()) {
 		refuse(w, http.StatusMisdirectedRequest, fmt.Sprintf("this machine does not know itself as %q: use its address, or its name as it has it", r.Host))
 		return
 	}

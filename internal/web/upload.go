@@ -93,6 +93,10 @@ func (u *uploadHandler) head(w http.ResponseWriter, name string) {
 
 // put stores the body of a request as a file.
 func (u *uploadHandler) put(w http.ResponseWriter, r *http.Request, name string, c *client) {
+	if lacksLength(r) {
+		refuse(w, http.StatusLengthRequired, "a body needs a Content-Length, or Transfer-Encoding: chunked")
+		return
+	}
 	if !u.admit(c) {
 		refuseFull(w, r)
 		return
@@ -130,9 +134,17 @@ func (u *uploadHandler) put(w http.ResponseWriter, r *http.Request, name string,
 
 // receive stores the body of a request.
 func (u *uploadHandler) receive(w http.ResponseWriter, r *http.Request, f store.File, c *client) (*store.Stored, error) {
+	if err := u.checkPreconditions(r, f.Path); err != nil {
+		return nil, err
+	}
 	in, same, err := u.store.Begin(f)
 	if same != nil || err != nil {
 		return same, err
+	}
+	// Now no other upload takes the name, but one may have just before.
+	if err := u.checkPreconditions(r, f.Path); err != nil {
+		in.Abort()
+		return nil, err
 	}
 	if f.Offset > 0 {
 		u.s.o.Events.Resuming(f.Path, f.Offset, f.Size)
@@ -155,6 +167,11 @@ func (u *uploadHandler) receive(w http.ResponseWriter, r *http.Request, f store.
 		return nil, err
 	}
 	return in.Commit(sum)
+}
+
+func (u *uploadHandler) checkPreconditions(r *http.Request, name string) error {
+	_, exists := u.store.Existing(name)
+	return checkPreconditions(r, exists)
 }
 
 // body limits the time between two pieces of a request's body.

@@ -215,3 +215,51 @@ func TestStoredDigest(t *testing.T) {
 		t.Errorf("%x, %v", sum, err)
 	}
 }
+
+// A request can demand that its name is free, or taken, also with Force.
+func TestPreconditions(t *testing.T) {
+	t.Parallel()
+	r := receiver(t, Options{Keep: true}, store.Options{Force: true})
+	testkit.WriteFile(t, r.path("there"), "old")
+	for _, test := range []struct {
+		name, field string
+		code        int
+	}{
+		{"there", "If-None-Match: *", 412}, {"free", "If-None-Match: *", 201}, {"free", "If-None-Match: *", 412},
+		{"there", `If-Match: "tag"`, 412}, {"none", "If-Match: *", 412}, {"there", `If-None-Match: "tag"`, 201}, {"there", "If-Match: *", 201},
+	} {
+		r.answers(request("PUT", "/"+test.name, test.field, test.field), test.code, "")
+	}
+	testkit.HasContent(t, r.path("there"), "If-Match: *")
+	testkit.Absent(t, r.path("none"))
+	r = receiver(t, Options{Keep: true}, store.Options{Rename: true})
+	r.answers(request("PUT", "/f", "x", "If-None-Match: *"), 201, "")
+	r.answers(request("PUT", "/f", "x", "If-None-Match: *"), 412, "exists")
+}
+
+// An upload without a length is no empty file; a chunked one, and one of length
+// 0, are files.
+func TestLengthRequired(t *testing.T) {
+	t.Parallel()
+	r := receiver(t, Options{Keep: true}, store.Options{})
+	const head = " HTTP/1.1\r\nHost: localhost\r\n"
+	r.answers("PUT /f"+head+"\r\n", http.StatusLengthRequired, "Content-Length")
+	r.answers("PATCH /f"+head+"Content-Type: application/partial-upload\r\nUpload-Offset: 0\r\n\r\n", http.StatusLengthRequired, "Content-Length")
+	r.answers("PUT /f HTTP/1.0\r\n\r\n", http.StatusLengthRequired, "Content-Length")
+	testkit.Absent(t, r.path("f"))
+	r.answers("PUT /chunked"+head+"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", http.StatusCreated, "")
+	r.answers(request("PUT", "/empty", ""), http.StatusCreated, "")
+	r.goesOn()
+}
+
+// A digest in capitals counts, and a quote in a form's file name is itself.
+func TestOddSpellings(t *testing.T) {
+	t.Parallel()
+	r := receiver(t, Options{Keep: true}, store.Options{})
+	r.answers(request("PUT", "/f", "x", "Repr-Digest: SHA-256"+field("other")[7:]), http.StatusUnprocessableEntity, "digest")
+	if os.PathSeparator == '\\' { // Windows has no such names
+		return
+	}
+	r.answers(form("a%22b 50%25", "quoted"), http.StatusCreated, "1 of 1")
+	testkit.HasContent(t, r.path(`a"b 50%25`), "quoted")
+}
