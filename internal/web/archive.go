@@ -49,8 +49,8 @@ func (d *downloadHandler) tar(w http.ResponseWriter, r *http.Request, dir string
 // its first byte is sent.
 func (d *downloadHandler) archivable(dir string) error {
 	return d.set.WalkTree(dir, offer.Files, func(e offer.Entry, skipped error) error {
-		if skipped != nil {
-			return fmt.Errorf("%s: %w: no archive without it", display.Quote(e.Path), skipped)
+		if why := missing(e, skipped); why != nil {
+			return fmt.Errorf("%s: %w: no archive without it", display.Quote(e.Path), why)
 		}
 		return nil
 	})

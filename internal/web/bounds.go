@@ -17,6 +17,7 @@ const (
 	headFactor     = 16        // times the bytes of a head, for many short fields
 	http2Memory    = 2 << 20   // of a connection of HTTP/2: frames, heads and unread bodies
 	downloadMemory = 256 << 10 // the buffer of a download
+	listMemory     = 1 << 20   // of the JSON list or the page: the entries that are sorted
 	uploadMemory   = 96 << 10  // of an upload: buffers, and modest blocks of package digest
 	transferMemory = 256 << 10 // of a purr's transfer at rest
 

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +15,6 @@ import (
 	"purr/internal/digest"
 	"purr/internal/offer"
 	"purr/internal/push"
-	"purr/internal/relpath"
 	"purr/internal/sys"
 )
 
@@ -33,76 +31,11 @@ func (d *downloadHandler) serve(w http.ResponseWriter, r *http.Request, c *clien
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", "GET, HEAD")
 		refuse(w, http.StatusMethodNotAllowed, "this end sends: nothing is stored here")
-	case name == "" && strings.Contains(r.Header.Get("Accept"), "application/json"):
-		d.list(w)
 	case name == "":
-		writeOfferPage(w, r, machineName(), d.pageFiles)
+		d.overview(w, r, c)
 	default:
 		d.file(w, r, name, c)
 	}
-}
-
-// pageFiles are the entries of the page.
-func (d *downloadHandler) pageFiles(yield func(pageFile) bool) {
-	stop := errors.New("enough")
-	visit := func(e offer.Entry, skipped error) error {
-		if skipped == nil && !yield(pageFile{path: e.Path, size: e.Size, modTime: e.ModTime, dir: e.Mode.IsDir()}) {
-			return stop
-		}
-		return nil
-	}
-	if _, err := d.set.Walk(offer.Files, visit); err == nil {
-		_, _ = d.set.Walk(offer.Dirs, visit)
-	}
-}
-
-// A listEntry is one element of the offer in JSON.
-type listEntry struct {
-	Href   string `json:"href"`           // the path, escaped as in a URL: a name may be any bytes
-	Type   string `json:"type,omitempty"` // "" for a file, "link" or "dir"
-	Size   int64  `json:"size,omitempty"`
-	Mode   string `json:"mode,omitempty"`  // permission bits, octal
-	Mtime  string `json:"mtime,omitempty"` // seconds since 1970
-	Target string `json:"target,omitempty"`
-}
-
-func newListEntry(e offer.Entry) listEntry {
-	l := listEntry{Href: relpath.Escape(e.Path), Size: e.Size, Mtime: formatMtime(e.ModTime)}
-	switch e.Mode.Type() {
-	case fs.ModeSymlink:
-		l.Type, l.Target = "link", relpath.Escape(e.Target)
-		return l
-	case fs.ModeDir:
-		l.Type = "dir"
-	}
-	l.Mode = formatMode(e.Mode)
-	return l
-}
-
-// list writes the offer as one JSON array: files, links, then directories.
-func (d *downloadHandler) list(w http.ResponseWriter) {
-	w.Header().Set("Content-Type", "application/json")
-	separator := "[\n"
-	visit := func(e offer.Entry, skipped error) error {
-		if skipped != nil {
-			return nil
-		}
-		line, err := json.Marshal(newListEntry(e))
-		if err == nil {
-			_, err = fmt.Fprintf(w, "%s%s", separator, line)
-		}
-		separator = ",\n"
-		return err
-	}
-	for _, part := range []offer.Part{offer.Files, offer.Links, offer.Dirs} {
-		if _, err := d.set.Walk(part, visit); err != nil {
-			return
-		}
-	}
-	if separator == "[\n" {
-		_, _ = io.WriteString(w, separator)
-	}
-	_, _ = io.WriteString(w, "\n]\n")
 }
 
 // file answers with one file, or with a directory as a tar archive.

@@ -1,0 +1,153 @@
+package web
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+
+	"purr/internal/offer"
+	"purr/internal/relpath"
+)
+
+// This file answers with what is offered, as JSON or as a page: only what can be
+// fetched.
+
+// maxSorted is the number of entries of one kind up to which they are sorted.
+const maxSorted = 5000
+
+// overview answers with the JSON list, or with the page.
+func (d *downloadHandler) overview(w http.ResponseWriter, r *http.Request, c *client) {
+	if !d.s.memory.take(c.host, listMemory) {
+		refuseFull(w, r)
+		return
+	}
+	defer d.s.memory.give(c.host, listMemory)
+	if strings.Contains(r.Header.Get("Accept"), "application/json") {
+		d.list(w)
+		return
+	}
+	writeOfferPage(w, r, machineName(), d.pageFiles)
+}
+
+// walk visits the entries of one part whose names can be asked for, sorted by
+// path if they are not too many.
+func (d *downloadHandler) walk(part offer.Part, visit func(offer.Entry) error) error {
+	var first []offer.Entry
+	many := false
+	visitSorted := func() error {
+		slices.SortFunc(first, func(a, b offer.Entry) int { return strings.Compare(a.Path, b.Path) })
+		for _, e := range first {
+			if err := visit(e); err != nil {
+				return err
+			}
+		}
+		first = nil
+		return nil
+	}
+	_, err := d.set.Walk(part, func(e offer.Entry, skipped error) error {
+		switch {
+		case skipped != nil || relpath.Check(e.Path, true) != nil:
+			return nil
+		case many:
+			return visit(e)
+		}
+		first = append(first, e)
+		if many = len(first) > maxSorted; many {
+			return visitSorted()
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return visitSorted()
+}
+
+// incomplete returns the directories of which there is no archive.
+func (d *downloadHandler) incomplete() map[string]bool {
+	dirs := map[string]bool{}
+	_, _ = d.set.Walk(offer.Files, func(e offer.Entry, skipped error) error {
+		if missing(e, skipped) != nil {
+			for dir := e.Path; dir != "." && !dirs[dir]; dir = path.Dir(dir) {
+				dirs[dir] = true
+			}
+		}
+		return nil
+	})
+	return dirs
+}
+
+// missing returns the reason why an archive cannot hold a file.
+func missing(e offer.Entry, skipped error) error {
+	if skipped != nil {
+		return skipped
+	}
+	return relpath.Check(e.Path, true)
+}
+
+// pageFiles are the entries of the page, folders first.
+func (d *downloadHandler) pageFiles(yield func(pageFile) bool) {
+	stop := errors.New("enough")
+	incomplete := d.incomplete()
+	visit := func(e offer.Entry) error {
+		if !incomplete[e.Path] && !yield(pageFile{path: e.Path, size: e.Size, modTime: e.ModTime, dir: e.Mode.IsDir()}) {
+			return stop
+		}
+		return nil
+	}
+	if d.walk(offer.Dirs, visit) == nil {
+		_ = d.walk(offer.Files, visit)
+	}
+}
+
+// A listEntry is one element of the offer in JSON.
+type listEntry struct {
+	Href   string `json:"href"`           // the path, escaped as in a URL: a name may be any bytes
+	Type   string `json:"type,omitempty"` // "" for a file, "link" or "dir"
+	Size   int64  `json:"size,omitempty"`
+	Mode   string `json:"mode,omitempty"`  // permission bits, octal
+	Mtime  string `json:"mtime,omitempty"` // seconds since 1970
+	Target string `json:"target,omitempty"`
+}
+
+func newListEntry(e offer.Entry) listEntry {
+	l := listEntry{Href: relpath.Escape(e.Path), Size: e.Size, Mtime: formatMtime(e.ModTime)}
+	switch e.Mode.Type() {
+	case fs.ModeSymlink:
+		l.Type, l.Target = "link", relpath.Escape(e.Target)
+		return l
+	case fs.ModeDir:
+		l.Type = "dir"
+	}
+	l.Mode = formatMode(e.Mode)
+	return l
+}
+
+// list writes the offer as one JSON array: files, links, then directories.
+func (d *downloadHandler) list(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	separator := "[\n"
+	for _, part := range []offer.Part{offer.Files, offer.Links, offer.Dirs} {
+		err := d.walk(part, func(e offer.Entry) error {
+			line, err := json.Marshal(newListEntry(e))
+			if err == nil {
+				_, err = fmt.Fprintf(w, "%s%s", separator, line)
+			}
+			separator = ",\n"
+			return err
+		})
+		if err != nil {
+			return
+		}
+	}
+	if separator == "[\n" {
+		_, _ = io.WriteString(w, separator)
+	}
+	_, _ = io.WriteString(w, "\n]\n")
+}
