@@ -22,12 +22,10 @@ type Conn struct {
 	name string // by which further connections join; "": there are none
 	peer string // the Host field of a hello, at the end that dialled
 
-	first *stream // read without mu: it stays the same
-
 	ctx    context.Context // ends with the first failure, which is its cause
 	cancel context.CancelCauseFunc
 
-	first *stream // carries everything but large files, and the summary
+	first *stream // carries everything but large files, and the summary; never changes
 
 	running sync.WaitGroup // readers, sinks, and the opening of further connections
 
