@@ -10,6 +10,8 @@ import (
 	"purr/internal/filter"
 	"purr/internal/progress"
 	"purr/internal/rate"
+
+	"purr/internal/idle"
 )
 
 // A conversation is what conversations of every kind share: counters, progress,
@@ -18,7 +20,7 @@ import (
 type conversation struct {
 	t    *talker
 	peer string // as messages name it; empty: a socket of datagrams with many peers
-	activity
+	idle.Activity
 	sleep func(time.Duration) error // fails once the conversation is over
 
 	sent, received volume
@@ -31,7 +33,7 @@ type conversation struct {
 type volume struct{ bytes, units atomic.Int64 }
 
 func newConversation(t *talker, peer string) *conversation {
-	return &conversation{t: t, peer: peer, activity: activity{begun: time.Now()}, inProgress: inAndOut}
+	return &conversation{t: t, peer: peer, Activity: idle.Activity{Begun: time.Now()}, inProgress: inAndOut}
 }
 
 // showProgress begins to show a conversation that is not about a file, if
@@ -99,7 +101,7 @@ func (c *conversation) wait(d time.Duration) error {
 	if d <= 0 {
 		return nil
 	}
-	c.extend(d)
+	c.Extend(d)
 	return c.sleep(d)
 }
 
@@ -107,7 +109,7 @@ func (c *conversation) wait(d time.Duration) error {
 // what it has moved, in the terms of its kind.
 func (c *conversation) end(reason, moved string) {
 	c.progress.End() // the last line comes after the bar
-	c.t.log.logDisconnect(connStats{peer: c.peer, reason: reason, sent: c.sent.bytes.Load(), received: c.received.bytes.Load(), moved: moved, begun: c.begun})
+	c.t.log.logDisconnect(connStats{peer: c.peer, reason: reason, sent: c.sent.bytes.Load(), received: c.received.bytes.Load(), moved: moved, begun: c.Begun})
 }
 
 // An idleError is an idle timeout that lost bytes.

@@ -16,6 +16,8 @@ import (
 	"purr/internal/rate"
 	"purr/internal/sock"
 	"purr/internal/sys"
+
+	"purr/internal/idle"
 )
 
 // An echoSession sends the bytes of a connection back: one reply per read,
@@ -26,7 +28,7 @@ type echoSession struct {
 	*conversation
 	conn    net.Conn
 	replies io.Writer // conn, with the limit of --rate
-	idle    idleDeadline
+	idle    idle.Deadline
 }
 
 // echo makes the connection its own other end. A copy of what is received goes
@@ -35,7 +37,7 @@ func echo(ctx context.Context, t *talker, c net.Conn) error {
 	t.copies.watch(ctx)
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
-	s := &echoSession{conversation: newConversation(t, connName(c)), conn: c, replies: c, idle: idleDeadline{c, t.idleTimeout}}
+	s := &echoSession{conversation: newConversation(t, connName(c)), conn: c, replies: c, idle: idle.NewDeadline(c, t.idleTimeout)}
 	s.inProgress = sending
 	r, err := sock.NewReader(c)
 	if err != nil {
@@ -44,7 +46,7 @@ func echo(ctx context.Context, t *talker, c net.Conn) error {
 	if t.limit != nil {
 		s.replies = &rate.Writer{Writer: c, Limit: t.limit, Admit: func(n int) error {
 			err := t.limit.Wait(ctx, n)
-			s.idle.extend() // our own wait is not the peer's silence
+			s.idle.Extend() // our own wait is not the peer's silence
 			return err
 		}}
 	}
@@ -70,7 +72,7 @@ func echo(ctx context.Context, t *talker, c net.Conn) error {
 // end.
 func (s *echoSession) run(r *sock.Reader) (reason string, err error) {
 	for {
-		s.idle.extend()
+		s.idle.Extend()
 		n, err := r.Next(s.reply)
 		limit := s.countReceived(n, 1)
 		switch {
@@ -82,7 +84,7 @@ func (s *echoSession) run(r *sock.Reader) (reason string, err error) {
 			return "", err
 		case err == io.EOF:
 			return peerFinished, nil
-		case s.idle.expired(err):
+		case s.idle.Expired(err):
 			return fmt.Sprintf("idle for %v", s.t.idleTimeout), nil
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return "", s.receiveError(err)
@@ -103,7 +105,7 @@ func (s *echoSession) reply(b []byte) error {
 	if s.t.upper {
 		filter.Upper(b)
 	}
-	s.idle.extend() // the process may have been stopped since the read
+	s.idle.Extend() // the process may have been stopped since the read
 	if _, err := s.replies.Write(b); err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return s.idleError(0)

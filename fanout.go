@@ -11,6 +11,8 @@ import (
 
 	"purr/internal/fdio"
 	"purr/internal/sock"
+
+	"purr/internal/idle"
 )
 
 // slowClient is how long one client may keep the others waiting for stdin. A
@@ -194,13 +196,13 @@ func (s *subscriber) put(chunk []byte) bool {
 	if !full {
 		return subscribed
 	}
-	patience := newIdleTimer(slowClient)
-	defer patience.stop()
+	patience := idle.New(slowClient)
+	defer patience.Stop()
 	for full {
 		select {
 		case <-s.room:
-		case <-patience.fired():
-			if !patience.expired(nil) {
+		case <-patience.Fired():
+			if !patience.Expired(nil) {
 				continue
 			}
 			s.slow.Store(true)

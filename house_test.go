@@ -21,7 +21,7 @@ import (
 var rungs = [][]string{
 	{"sys", "display", "flags", "digest", "eyeballs", "filter"},
 	{"relpath", "rate", "fdio", "sock", "payload"},
-	{"copier", "datagram", "tlsconn", "scan", "store", "offer", "progress", "lineedit"},
+	{"idle", "copier", "datagram", "tlsconn", "scan", "store", "offer", "progress", "lineedit"},
 	{"push"},
 	{"web"},
 }

@@ -11,6 +11,8 @@ import (
 	"purr/internal/lineedit"
 	"purr/internal/sock"
 	"purr/internal/sys"
+
+	"purr/internal/idle"
 )
 
 // The directions of a conversation.
@@ -248,7 +250,7 @@ func (d *teardown) interruptedBy(cause error) step {
 // so.
 func (d *teardown) unackedError(unacked int) error {
 	switch {
-	case d.c.t.idleTimeout > 0 && d.c.idle() >= d.c.t.idleTimeout:
+	case d.c.t.idleTimeout > 0 && d.c.Idle() >= d.c.t.idleTimeout:
 		return d.c.idleError(unacked)
 	case d.quitting:
 		return idleError{fmt.Errorf("send to %s: %d bytes not taken by the peer %v after the end of %s", d.c.peer, unacked, d.c.t.quitAfter, d.stdinName)}
@@ -294,7 +296,7 @@ type supervisor struct {
 	running             int  // goroutines whose outcome is still to come
 	watched             bool // whether one of them waits for the end of stdout's reader
 	unacked             int  // at the last check
-	timer, quit, linger *idleTimer
+	timer, quit, linger *idle.Timer
 }
 
 func newSupervisor(s *session) *supervisor {
@@ -323,28 +325,28 @@ func (v *supervisor) start() {
 // reached.
 func (v *supervisor) run(ctx context.Context) {
 	if limit := v.t.idleTimeout; limit > 0 {
-		v.timer = newIdleTimer(limit)
+		v.timer = idle.New(limit)
 	}
 	defer func() {
-		v.timer.stop()
-		v.quit.stop()
-		v.linger.stop()
+		v.timer.Stop()
+		v.quit.Stop()
+		v.linger.Stop()
 	}()
 	for !v.done && (v.sendOpen || v.receiveOpen) {
 		select {
 		case o := <-v.results:
 			v.running--
 			v.take(v.ended(o))
-		case <-v.timer.fired():
-			if v.timer.expired(v.checkIdle) && !v.done {
+		case <-v.timer.Fired():
+			if v.timer.Expired(v.checkIdle) && !v.done {
 				v.take(v.idleExpired(v.unacked, v.sendCopier != nil && v.sendCopier.Blocked(), v.receiveCopier.Blocked()))
 			}
-		case <-v.quit.fired():
-			if v.quit.expired(nil) {
+		case <-v.quit.Fired():
+			if v.quit.Expired(nil) {
 				v.take(v.quitExpired(v.receiveCopier.Blocked()))
 			}
-		case <-v.linger.fired():
-			if v.linger.expired(nil) {
+		case <-v.linger.Fired():
+			if v.linger.Expired(nil) {
 				v.take(v.lingerExpired(v.arrived(), v.out.Broken()))
 			}
 		case <-ctx.Done():
@@ -359,7 +361,7 @@ func (v *supervisor) ended(o outcome) step {
 	case sending:
 		return v.stdinEnded(o.err)
 	case receiving:
-		v.linger.stop()
+		v.linger.Stop()
 		v.linger = nil
 		return v.peerEnded(o.err, v.stdinUnused)
 	}
@@ -370,9 +372,9 @@ func (v *supervisor) ended(o outcome) step {
 func (v *supervisor) take(next step) {
 	switch next {
 	case startQuitTimer:
-		v.quit = newIdleTimer(v.t.quitAfter)
+		v.quit = idle.New(v.t.quitAfter)
 	case startLinger:
-		v.linger = newIdleTimer(lingerTime)
+		v.linger = idle.New(lingerTime)
 	case watchStdout:
 		v.running++
 		v.watched = true
@@ -423,10 +425,10 @@ func (v *supervisor) checkIdle() (left time.Duration, pending bool) {
 	}
 	if unacked != v.unacked {
 		if v.unacked = unacked; unacked > 0 {
-			v.touch()
+			v.Touch()
 		}
 	}
-	if left = v.t.idleTimeout - v.idle(); left > 0 || unacked > 0 {
+	if left = v.t.idleTimeout - v.Idle(); left > 0 || unacked > 0 {
 		return left, false
 	}
 	return left, v.receiveOpen && !v.receiveCopier.Blocked() && v.arrived() ||
@@ -446,7 +448,7 @@ func (v *supervisor) awaitAck(ctx context.Context) error {
 	err := sock.AwaitAck(v.conn, func(unacked int) error {
 		if unacked != last {
 			last = unacked
-			v.touch()
+			v.Touch()
 		}
 		if err := v.unackedError(unacked); err != nil {
 			return err

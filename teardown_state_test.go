@@ -177,7 +177,7 @@ func TestTeardownUnacked(t *testing.T) {
 		if err := d.unackedError(5); err == nil || !strings.Contains(err.Error(), "idle for 3s with 5 bytes not taken") {
 			t.Errorf("got %v", err)
 		}
-		d.c.touch()
+		d.c.Touch()
 		if err := d.unackedError(5); err != nil {
 			t.Error(err)
 		}
@@ -224,7 +224,7 @@ func TestSupervisorTimers(t *testing.T) {
 		{"-w", talkOptions{idleTimeout: w, quitAfter: -1}, false, func(*supervisor) {}, w, "idle for 5s"},
 		{"-w after activity", talkOptions{idleTimeout: w, quitAfter: -1}, false, func(v *supervisor) {
 			time.Sleep(3 * time.Second)
-			v.touch()
+			v.Touch()
 		}, 3*time.Second + w, "idle for 5s"},
 		{"-w during a wait of -i", talkOptions{idleTimeout: w, quitAfter: -1}, false, func(v *supervisor) {
 			v.sleep = func(d time.Duration) error { time.Sleep(d); return nil }
@@ -257,7 +257,7 @@ func TestSupervisorTimers(t *testing.T) {
 				v := newSupervisor(s)
 				go test.events(v)
 				v.run(t.Context())
-				if took := time.Since(s.begun); took != test.ends || v.endReason() != test.reason || v.failed != nil {
+				if took := time.Since(s.Begun); took != test.ends || v.endReason() != test.reason || v.failed != nil {
 					t.Errorf("ended after %v: %q, %v; want %v: %q", took, v.endReason(), v.failed, test.ends, test.reason)
 				}
 			})

@@ -60,7 +60,7 @@ type copierFunc func(dst io.Writer, src io.Reader, filters ...copier.Filter) cop
 //   - Both pumps are waited for, except one that hangs in a write to a stdout
 //     without a reader: only the end of the process ends that.
 func (s *session) relay(ctx context.Context) error {
-	s.restart()
+	s.Restart()
 	s.startProgress()
 	defer s.progress.End()
 	s.newCopiers()
@@ -151,7 +151,7 @@ func (s *session) newCopiers() {
 func (s *session) send(results chan<- outcome) {
 	err := copier.Run(s.sendCopier, s.t.limit.Slice(copier.MaxSlice), func(n int) error {
 		s.countSent(n, 1)
-		s.touch()
+		s.Touch()
 		return nil
 	})
 	s.sendCopier.Close()
@@ -166,7 +166,7 @@ func (s *session) send(results chan<- outcome) {
 // receive pumps the connection into stdout.
 func (s *session) receive(results chan<- outcome) {
 	err := copier.Run(s.receiveCopier, copier.MaxSlice, func(n int) error {
-		s.touch()
+		s.Touch()
 		return s.countReceived(n, 1)
 	})
 	s.receiveCopier.Close()

@@ -18,6 +18,8 @@ import (
 	"purr/internal/filter"
 	"purr/internal/lineedit"
 	"purr/internal/sys"
+
+	"purr/internal/idle"
 )
 
 // replyWait is how long a dialer waits for a reply after the last datagram once
@@ -98,7 +100,7 @@ func (s *datagramSession) openInput() (closeInput func(), err error) {
 
 // run moves datagrams both ways until the end.
 func (s *datagramSession) run(ctx context.Context) error {
-	s.restart()
+	s.Restart()
 	s.showProgress(s.end.name, -1)
 	defer s.progress.End()
 	results := make(chan outcome, 3)
@@ -156,16 +158,16 @@ func (d datagramState) idleTimeout(o *talkOptions, dialled bool) time.Duration {
 func (s *datagramSession) supervise(ctx context.Context, results <-chan outcome) (reason string, ended int, failed error) {
 	d := datagramState{sendOpen: s.in != nil, hasPeer: s.peer != ""}
 	limit := func() time.Duration { return d.idleTimeout(&s.t.talkOptions, s.peer != "") }
-	timer := newIdleTimer(limit())
-	defer timer.stop()
-	var quit *idleTimer
-	defer func() { quit.stop() }()
+	timer := idle.New(limit())
+	defer timer.Stop()
+	var quit *idle.Timer
+	defer func() { quit.Stop() }()
 	first := s.first
 	for {
 		select {
 		case <-first:
 			first, d.hasPeer = nil, true
-			timer.restart(limit())
+			timer.Restart(limit())
 		case o := <-results:
 			ended++
 			switch {
@@ -176,19 +178,19 @@ func (s *datagramSession) supervise(ctx context.Context, results <-chan outcome)
 			case s.t.sendOnly:
 				return "stdin finished", ended, nil
 			case s.t.quitAfter >= 0:
-				quit = newIdleTimer(s.t.quitAfter)
+				quit = idle.New(s.t.quitAfter)
 			}
 			d.sendOpen = false
-			timer.restart(limit())
-		case <-timer.fired():
-			if timer.expired(func() (time.Duration, bool) { return s.checkIdle(timer.period, d.sendOpen) }) {
+			timer.Restart(limit())
+		case <-timer.Fired():
+			if timer.Expired(func() (time.Duration, bool) { return s.checkIdle(timer.Period, d.sendOpen) }) {
 				if s.printing.Load() {
-					return "", ended, fmt.Errorf("write to stdout: idle for %v with datagrams not taken", timer.period)
+					return "", ended, fmt.Errorf("write to stdout: idle for %v with datagrams not taken", timer.Period)
 				}
-				return fmt.Sprintf("idle for %v", timer.period), ended, nil
+				return fmt.Sprintf("idle for %v", timer.Period), ended, nil
 			}
-		case <-quit.fired():
-			if quit.expired(nil) {
+		case <-quit.Fired():
+			if quit.Expired(nil) {
 				return fmt.Sprintf("%v after the end of stdin", s.t.quitAfter), ended, nil
 			}
 		case <-ctx.Done():
@@ -200,7 +202,7 @@ func (s *datagramSession) supervise(ctx context.Context, results <-chan outcome)
 // checkIdle returns the rest of the idle timeout, and whether input is pending.
 // Without -w, datagrams that have arrived are not lost for a slow stdout.
 func (s *datagramSession) checkIdle(limit time.Duration, sendOpen bool) (left time.Duration, pending bool) {
-	left = limit - s.idle()
+	left = limit - s.Idle()
 	if s.printing.Load() {
 		if left <= 0 && s.t.idleTimeout == 0 {
 			left = limit
@@ -257,7 +259,7 @@ func (w datagramWriter) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	w.s.countSent(len(b), 1)
-	w.s.touch()
+	w.s.Touch()
 	return len(b), nil
 }
 
@@ -319,7 +321,7 @@ func (s *datagramSession) print(b *datagram.Batch, n int) error {
 	if n == 0 {
 		return nil
 	}
-	s.touch()
+	s.Touch()
 	n = s.withinLimit(n)
 	limit := s.countReceived(b.Size(n), n)
 	if s.t.upper {
@@ -328,7 +330,7 @@ func (s *datagramSession) print(b *datagram.Batch, n int) error {
 	s.printing.Store(true)
 	defer func() {
 		s.printing.Store(false)
-		s.touch()
+		s.Touch()
 	}()
 	var err error
 	switch {

@@ -1,4 +1,4 @@
-package main
+package idle
 
 import (
 	"testing"
@@ -34,8 +34,8 @@ func TestIdleTimer(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				begun := time.Now()
-				timer := newIdleTimer(period)
-				defer timer.stop()
+				timer := New(period)
+				defer timer.Stop()
 				var check func() (time.Duration, bool)
 				if test.checks != nil {
 					check = func() (time.Duration, bool) {
@@ -46,8 +46,8 @@ func TestIdleTimer(t *testing.T) {
 				}
 				for i, stopped := range test.stopped {
 					time.Sleep(time.Until(timer.due) + stopped)
-					<-timer.fired()
-					if last := i == len(test.stopped)-1; timer.expired(check) != last {
+					<-timer.Fired()
+					if last := i == len(test.stopped)-1; timer.Expired(check) != last {
 						t.Fatalf("after %d looks: expired is %v", i+1, !last)
 					}
 				}
@@ -64,22 +64,22 @@ func TestIdleTimer(t *testing.T) {
 func TestIdleTimerRestart(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		timer := newIdleTimer(0)
-		defer timer.stop()
-		var none *idleTimer
-		none.stop()
+		timer := New(0)
+		defer timer.Stop()
+		var none *Timer
+		none.Stop()
 		select {
-		case <-timer.fired():
+		case <-timer.Fired():
 			t.Error("a timer without a period fired")
-		case <-none.fired():
+		case <-none.Fired():
 			t.Error("no timer fired")
 		case <-time.After(1000 * time.Hour):
 		}
 		begun := time.Now()
-		timer.restart(time.Minute)
+		timer.Restart(time.Minute)
 		time.Sleep(time.Second)
-		timer.restart(time.Hour)
-		if <-timer.fired(); !timer.expired(nil) || time.Since(begun) != time.Hour+time.Second {
+		timer.Restart(time.Hour)
+		if <-timer.Fired(); !timer.Expired(nil) || time.Since(begun) != time.Hour+time.Second {
 			t.Errorf("fired after %v", time.Since(begun))
 		}
 	})
@@ -88,19 +88,19 @@ func TestIdleTimerRestart(t *testing.T) {
 func TestActivity(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := activity{begun: time.Now()}
+		a := Activity{Begun: time.Now()}
 		time.Sleep(time.Second)
-		if d := a.idle(); d != time.Second {
+		if d := a.Idle(); d != time.Second {
 			t.Errorf("idle for %v since the beginning", d)
 		}
-		a.touch()
+		a.Touch()
 		time.Sleep(time.Minute)
-		if d := a.idle(); d != time.Minute {
+		if d := a.Idle(); d != time.Minute {
 			t.Errorf("idle for %v", d)
 		}
-		a.extend(time.Hour)
+		a.Extend(time.Hour)
 		time.Sleep(time.Minute)
-		if d := a.idle(); d != -59*time.Minute {
+		if d := a.Idle(); d != -59*time.Minute {
 			t.Errorf("idle for %v while an activity lasts", d)
 		}
 	})
@@ -110,20 +110,20 @@ func TestActivity(t *testing.T) {
 func TestIdleDeadline(t *testing.T) {
 	t.Parallel()
 	ours, theirs := testkit.TcpPair(t)
-	d := idleDeadline{ours, time.Millisecond}
+	d := Deadline{ours, time.Millisecond}
 	read := func() error {
-		d.extend()
+		d.Extend()
 		_, err := ours.Read(make([]byte, 1))
 		return err
 	}
-	if err := read(); !d.expired(err) {
+	if err := read(); !d.Expired(err) {
 		t.Errorf("a silent connection: %v", err)
 	}
 	testkit.WriteString(t, theirs, "x")
 	_ = ours.SetDeadline(time.Now().Add(-time.Second)) // as after SIGCONT: both are due
 	testkit.Eventually(t, "a byte arrives", func() bool {
 		_, err := ours.Read(make([]byte, 1))
-		return !d.expired(err)
+		return !d.Expired(err)
 	})
 	if err := read(); err != nil {
 		t.Errorf("the byte is not read: %v", err)
