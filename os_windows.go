@@ -12,12 +12,6 @@ func checkInherited(int) error {
 	return errors.New("descriptors are not inherited by number on Windows: say --port-file")
 }
 
-// checkWritable, checkWritableFile and checkReplaceable return nil: access
-// lists are not evaluated here, and the operation itself will fail.
-func checkWritable(string) error     { return nil }
-func checkWritableFile(string) error { return nil }
-func checkReplaceable(string) error  { return nil }
-
 // become runs another program in place of this one, as far as Windows can: it
 // has purr's descriptors and console, and its status becomes the run's.
 func become(stdin, stdout *os.File, path string, args []string) error {

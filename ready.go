@@ -88,20 +88,5 @@ func checkPortFile(path string) error {
 	case err != nil && !errors.Is(err, os.ErrNotExist):
 		return err
 	}
-	return checkStore(filepath.Dir(path))
-}
-
-// checkDirectory returns an error if no file can be created in a directory.
-func checkDirectory(dir string) error {
-	info, err := os.Stat(dir)
-	if err != nil {
-		return err
-	}
-	if !info.IsDir() {
-		return fmt.Errorf("%s is not a directory", dir)
-	}
-	if err := checkWritable(dir); err != nil {
-		return fmt.Errorf("directory %s: %w", dir, err)
-	}
-	return nil
+	return store.CheckDir(filepath.Dir(path))
 }

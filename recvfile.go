@@ -256,25 +256,12 @@ func (c *config) checkRecvFile() error {
 		if strings.HasSuffix(path, "/") {
 			return fmt.Errorf("%s is a directory that does not exist: name the file in it", path)
 		}
-		return checkStore(filepath.Dir(path))
+		return store.CheckDir(filepath.Dir(path))
 	}
 	if err != nil {
 		return err
 	}
 	return c.checkExisting(path)
-}
-
-// checkStore returns an error if no file can be stored in a directory: files
-// cannot be created, or the directory cannot be opened to sync it.
-func checkStore(dir string) error {
-	if err := checkDirectory(dir); err != nil {
-		return err
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	return root.Close()
 }
 
 // checkExisting returns an error if the existing entry path cannot be replaced
@@ -295,12 +282,12 @@ func (c *config) checkExisting(path string) error {
 		return fmt.Errorf("%s is a socket: name a file", path)
 	case !mode.IsRegular():
 		c.file.direct = true
-		return checkWritableFile(path)
+		return store.CheckWritable(path)
 	case !c.file.force:
 		return fmt.Errorf("%s exists: choose another name, or say --force to replace it", path)
 	}
-	if err := checkStore(filepath.Dir(path)); err != nil {
+	if err := store.CheckDir(filepath.Dir(path)); err != nil {
 		return err
 	}
-	return checkReplaceable(path)
+	return store.CheckReplaceable(path)
 }
