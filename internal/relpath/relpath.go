@@ -85,30 +85,59 @@ func actsOnTerminal(r rune) bool {
 }
 
 // CheckTarget returns nil if a symbolic link at path may have the relative
-// target, which must stay inside the directory whatever links it passes. So
-// ".." is accepted only at the beginning, where it climbs real directories.
-// hidden is that of Check. The error is an *Error.
+// target, which must stay inside the directory. Empty components and "." stand
+// for nothing, as in every path. A ".." behind another component leaves a
+// directory only if that component is no link: RealDirs returns those. hidden is
+// that of Check. The error is an *Error.
 func CheckTarget(path, target string, hidden bool) error {
-	down := target
-	up := 0
-	for strings.HasPrefix(down, "../") {
-		down = down[len("../"):]
-		up++
+	outside := &Error{Outside, "leads outside by a symbolic link"}
+	if len(target) > MaxLen {
+		return outside
 	}
-	if down == ".." {
-		down, up = "", up+1
+	unsafe := &Error{Outside, "unsafe target of a symbolic link"}
+	if target == "" || target[0] == '/' {
+		return unsafe
 	}
 	depth := strings.Count(path, "/")
-	switch {
-	case len(target) > MaxLen, up > depth:
-		return &Error{Outside, "leads outside by a symbolic link"}
-	case down == "" && up > 0, down == ".":
-		return nil
-	}
-	if Check(down, hidden) != nil {
-		return &Error{Outside, "unsafe target of a symbolic link"}
+	for component := range strings.SplitSeq(target, "/") {
+		switch component {
+		case "", ".":
+			continue
+		case "..":
+			if depth--; depth < 0 {
+				return outside
+			}
+			continue
+		}
+		if depth++; depth > MaxDepth || Check(component, hidden) != nil {
+			return unsafe
+		}
 	}
 	return nil
+}
+
+// RealDirs returns the paths, below the directory of the link at path, that its
+// target leaves by "..": they must be no symbolic links, behind which ".." would
+// lead elsewhere. CheckTarget has accepted the target.
+func RealDirs(path, target string) (dirs []string) {
+	at := strings.Split(path, "/")
+	at = at[:len(at)-1]
+	named := 0 // components of at that target has named
+	for component := range strings.SplitSeq(target, "/") {
+		switch component {
+		case "", ".":
+		case "..":
+			if named > 0 {
+				named--
+				dirs = append(dirs, strings.Join(at, "/"))
+			}
+			at = at[:len(at)-1]
+		default:
+			named++
+			at = append(at, component)
+		}
+	}
+	return dirs
 }
 
 // Escape returns path as the path of a URL (RFC 3986, section 3.3), with every

@@ -88,7 +88,9 @@ func TestCheckTarget(t *testing.T) {
 	}{
 		{"l", "a", true}, {"l", "a/b", true}, {"d/l", "../a", true}, {"d/l", "..", true}, {"d/e/l", "../../a", true}, {"l", ".", true},
 		{"l", "..", false}, {"l", "../a", false}, {"d/l", "../../a", false}, {"l", "/etc/passwd", false}, {"d/l", "a/../../..", false},
-		{"d/l", "a/../b", false}, {"l", "", false}, {"l", "a\nb", false}, {"l", ".ssh", false}, {"d/l", "../.ssh/x", false}, {"d/l", "..//a", false},
+		{"l", "", false}, {"l", "a\nb", false}, {"l", ".ssh", false}, {"d/l", "../.ssh/x", false},
+		{"d/l", "a/../b", true}, {"d/l", "..//a", true}, {"l", "./a", true}, {"l", "a/", true}, {"l", "a//b/.", true}, {"l", "a/b/../../c", true}, {"d/l", "./../a", true},
+		{"l", "a/../..", false}, {"l", "./..", false}, {"d/l", "a/../../../b", false}, {"l", "a/../.ssh", false}, {"l", "//a", false}, {"l", "a/../../a", false},
 	} {
 		if err := CheckTarget(c.path, c.target, false); (err == nil) != c.safe {
 			t.Errorf("%s -> %s: %v", c.path, c.target, err)
@@ -99,9 +101,22 @@ func TestCheckTarget(t *testing.T) {
 	}
 }
 
+// RealDirs are those behind which ".." would lead elsewhere if they were links.
+func TestRealDirs(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ path, target, want string }{
+		{"l", "a/b", ""}, {"d/l", "../a", ""}, {"d/l", "./..//a/", ""}, {"l", "a/../b", "a"}, {"d/l", "a/../b", "d/a"},
+		{"d/e/l", "a/../../b", "d/e/a"}, {"d/l", "a/b/../../c/../x", "d/a/b d/a d/c"}, {"d/l", "../a/./../b", "a"},
+	} {
+		if got := strings.Join(RealDirs(c.path, c.target), " "); got != c.want {
+			t.Errorf("%s -> %s: %q, want %q", c.path, c.target, got, c.want)
+		}
+	}
+}
+
 // FuzzCheckTarget checks that an accepted link does not lead outside lexically.
 func FuzzCheckTarget(f *testing.F) {
-	for _, seed := range [][2]string{{"l", "a"}, {"d/l", "../a"}, {"d/l", ".."}, {"l", ".."}, {"d/e/l", "../../../x"}, {"l", "/etc"}, {"d/l", "a/../../.."}} {
+	for _, seed := range [][2]string{{"l", "a"}, {"d/l", "../a"}, {"d/l", ".."}, {"l", ".."}, {"d/e/l", "../../../x"}, {"l", "/etc"}, {"d/l", "a/../../.."}, {"l", "./a//b/../"}} {
 		f.Add(seed[0], seed[1], true)
 	}
 	f.Fuzz(func(t *testing.T, path, target string, hidden bool) {
@@ -110,6 +125,11 @@ func FuzzCheckTarget(f *testing.F) {
 		}
 		if to := slashpath.Join(slashpath.Dir(path), target); slashpath.IsAbs(target) || !filepath.IsLocal(to) {
 			t.Errorf("%q -> %q leads to %q", path, target, to)
+		}
+		for _, dir := range RealDirs(path, target) {
+			if !filepath.IsLocal(dir) || dir == "" {
+				t.Errorf("%q -> %q leaves %q", path, target, dir)
+			}
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"purr/internal/display"
+	"purr/internal/relpath"
 	"purr/internal/sys"
 )
 
@@ -309,6 +310,10 @@ func (s *Store) symlink(dir, base, target string) error {
 		}
 		return errExists()
 	}
+	left := relpath.RealDirs(path.Join(dir, base), target)
+	if slices.ContainsFunc(left, s.passesLink) {
+		return errOutside()
+	}
 	// The links that the target passes must not lead outside, either.
 	if _, err := s.root.Stat(path.Join(dir, target)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return errOutside()
@@ -321,12 +326,16 @@ func (s *Store) symlink(dir, base, target string) error {
 		return diskError(err)
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.unsynced[dir] = struct{}{}
-	s.mu.Unlock()
+	for _, dir := range left { // these stay, even if empty, so that no link takes their place
+		delete(s.createdDirs, s.hashPath(dir))
+	}
 	return nil
 }
 
-// passesLink reports whether a component of dir is a symbolic link.
+// passesLink reports whether a component of dir is a symbolic link, or does not
+// exist.
 func (s *Store) passesLink(dir string) bool {
 	for dir != "." {
 		if info, err := s.root.Lstat(dir); err != nil || info.Mode()&fs.ModeSymlink != 0 {

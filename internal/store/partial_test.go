@@ -253,7 +253,7 @@ func TestStoreLink(t *testing.T) {
 	top := t.TempDir()
 	lay(t, top, "dst/d/e/", "dst/file", "dst/in -> d/e", "dst/esc -> ../out", "dst/up/here -> ..", "out/victim")
 	s := openStoreIn(t, filepath.Join(top, "dst"), Options{Force: true})
-	for path, target := range map[string]string{"a": "file", "d/b": "../file", "d/c": "e/nowhere", "new/l": "../new"} {
+	for path, target := range map[string]string{"a": "file", "d/b": "../file", "d/c": "e/nowhere", "new/l": "../new", "s": "./file", "t": "d/e/", "u": "d/../file", "v": "d//e", "d/w": "e/./../../file"} {
 		for range 2 { // the same link is there already
 			if err := s.Symlink(path, target); err != nil {
 				t.Errorf("%s -> %s: %v", path, target, err)
@@ -272,6 +272,9 @@ func TestStoreLink(t *testing.T) {
 		{"file", "d", Exists, "exists"},
 		{"a", "d", Exists, "exists"},
 		{"x", "../out", Forbidden, "leads outside"},
+		{"x", "in/../file", Forbidden, "leads outside"},      // in is a link: ".." climbs from its target
+		{"x", "missing/../file", Forbidden, "leads outside"}, // may become a link
+		{"x", "d/../../out", Forbidden, "leads outside"},
 		{"x", "/etc", Forbidden, "unsafe target"},
 		{"x", "esc/victim", Forbidden, "leads outside"},
 		{"in/x", "../../../out", Forbidden, "leads outside"}, // lexically
@@ -385,5 +388,27 @@ func TestPartialQueries(t *testing.T) {
 	again, same, _ := s.Partial("f")
 	if again != n || !bytes.Equal(same, sum) {
 		t.Errorf("again: %d bytes, %x", again, same)
+	}
+}
+
+// A directory that a link leaves by ".." is not removed, or another link could
+// take its place and lead outside.
+func TestLinkKeepsDir(t *testing.T) {
+	t.Parallel()
+	s, dir := openStoreTest(t, Options{})
+	in, _, err := s.Begin(File{Path: "d/f", Size: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := in.Receive(strings.NewReader("new"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Symlink("l", "d/../f"); err != nil {
+		t.Fatal(err)
+	}
+	in.Abort()
+	refuses(t, s.Symlink("d", "."), Exists, "exists")
+	if got := filepath.ToSlash(tree(t, dir)); got != "d d---------\nl -> d/../f\n" {
+		t.Error(got)
 	}
 }
