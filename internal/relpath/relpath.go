@@ -44,8 +44,8 @@ func malformed(format string, args ...any) error {
 }
 
 // Check returns nil if a peer may name a file by path: its components only lead
-// down, and contain no control characters, which would act on a terminal. With
-// hidden, components may begin with a dot. Invalid UTF-8 is accepted; the file
+// down, and contain no control characters, which would act on a terminal, and no
+// invisible marks and fillers, which make two names look alike. With hidden, components may begin with a dot. Invalid UTF-8 is accepted; the file
 // system may reject it. Windows' devices, drives and streams are rejected on
 // Windows. The error is an *Error.
 func Check(path string, hidden bool) error {
@@ -65,6 +65,8 @@ func Check(path string, hidden bool) error {
 			return malformed(PartialPrefix + " begins the names of partial files")
 		case strings.ContainsFunc(component, actsOnTerminal):
 			return malformed("a control character")
+		case strings.ContainsFunc(component, isInvisible):
+			return malformed("an invisible character")
 		}
 	}
 	if !isLocal(path) {
@@ -82,6 +84,18 @@ func actsOnTerminal(r rune) bool {
 	return unicode.IsControl(r) || // C0, DEL, C1
 		r == 0x2028 || r == 0x2029 || // line and paragraph separators
 		0x202a <= r && r <= 0x202e || 0x2066 <= r && r <= 0x2069 // bidirectional overrides
+}
+
+// isInvisible reports whether r is a mark of direction or a filler, which takes
+// no or empty space. The joiners and the zero-width space are none: words of
+// many languages need them.
+func isInvisible(r rune) bool {
+	switch r {
+	case 0x061c, 0x200e, 0x200f, // Arabic letter mark, left-to-right and right-to-left mark
+		0x115f, 0x1160, 0x3164, 0xffa0: // fillers of Hangul
+		return true
+	}
+	return false
 }
 
 // CheckTarget returns nil if a symbolic link at path may have the relative

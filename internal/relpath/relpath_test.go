@@ -16,7 +16,7 @@ func TestCheck(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{
 		"a", "a/b", "a b", "ä/ö", "a..b", "\xff\xfe", strings.Repeat("x", 255),
-		strings.Repeat("a/", 127) + "a", strings.Repeat(strings.Repeat("x", 31)+"/", 127) + "x",
+		"می\u200cخواهم", "👨\u200d👩\u200d👧", "ខ\u200bខ", strings.Repeat("a/", 127) + "a", strings.Repeat(strings.Repeat("x", 31)+"/", 127) + "x",
 	} {
 		if err := Check(name, false); err != nil {
 			t.Errorf("%.40q refused: %v", name, err)
@@ -25,6 +25,7 @@ func TestCheck(t *testing.T) {
 	for why, names := range map[string][]string{
 		"a component that is empty, . or ..":            {"", ".", "..", "/", "/a", "a/", "a//b", "./a", "a/.", "../x", "a/../b", "/tmp/x", "a/.."},
 		"a control character":                           {"a\x00b", "a\nb", "a\x1b[1A\rharmless", "\x7f", "a\u0085b", "\u2028", "a\u202eb", "a\u2066b"},
+		"an invisible character":                        {"a\u200eb", "\u200f", "a/\u061c", "\u115f", "a\u1160", "\u3164", "x\uffa0/y"},
 		"a component longer than 255 bytes":             {strings.Repeat("x", 256), "a/" + strings.Repeat("x", 256) + "/b"},
 		"more than 128 components":                      {strings.Repeat("a/", 128) + "a"},
 		"longer than 4096 bytes":                        {strings.Repeat(strings.Repeat("x", 254)+"/", 17)},
