@@ -57,12 +57,29 @@ func (m *mover) openStore() (*store.Store, error) {
 		NoResume: m.noResume,
 		Hidden:   m.encryption.on, // a peer with the key is trusted with hidden names
 		MaxSize:  m.maxSize,
+		Word:     wordRefusal,
 		TimeLost: m.timeLost(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("pull into %s: %w", m.dir, err)
 	}
 	return s, nil
+}
+
+// wordRefusal adds to a store's error what the receiver's command line, or both,
+// would have to be.
+func wordRefusal(e *store.Error) string {
+	switch e.Way {
+	case store.ByLimit:
+		return fmt.Sprintf("over --max-size %d: %d bytes left", e.Limit, e.Left)
+	case store.ByHidden:
+		return e.Text + " needs a key at both ends"
+	case store.ByForce:
+		return e.Text + ": only with --force"
+	case store.ByRemovedLink:
+		return e.Text + ": --force replaces files only"
+	}
+	return e.Text
 }
 
 // timeLost returns a function that warns of the first file or directory whose

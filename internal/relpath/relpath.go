@@ -73,7 +73,7 @@ func Check(path string, hidden bool) error {
 		return malformed("a device, drive or stream here")
 	}
 	if !hidden && (path[0] == '.' || strings.Contains(path, "/.")) {
-		return &Error{Hidden, "hidden name: a component that begins with a dot needs a key at both ends"}
+		return &Error{Hidden, "hidden name: a component that begins with a dot"}
 	}
 	return nil
 }

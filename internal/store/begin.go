@@ -58,7 +58,7 @@ func (u *Upload) lookup(d *dirHandle) (*Stored, error) {
 		case u.store.options.Rename:
 			return nil, nil
 		case u.store.options.Force:
-			return nil, errorf(Exists, "exists, as a symbolic link: --force replaces files only")
+			return nil, u.store.avoidable(&Error{Kind: Exists, Text: "exists, as a symbolic link", Way: ByRemovedLink})
 		}
 		return nil, errExists()
 	case !info.Mode().IsRegular():

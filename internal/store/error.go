@@ -25,17 +25,39 @@ const (
 	Unsynced              // the file is stored, but may not be on stable storage
 )
 
+// A Way is what would have an Error not occur, where an option or the user of
+// the Store has the choice.
+type Way int
+
+const (
+	NoWay         Way = iota
+	ByLimit           // a larger Options.MaxSize
+	ByHidden          // Options.Hidden
+	ByForce           // Options.Force: the file system can only replace
+	ByRemovedLink     // the removal of a symbolic link, which Options.Force does not replace
+)
+
 // An Error is the reason why a file was not stored. Text names no path of the
 // receiving system, and may be sent to the peer.
 type Error struct {
-	Kind Kind
-	Text string
+	Kind        Kind
+	Text        string
+	Way         Way
+	Limit, Left int64 // bytes, with ByLimit: Options.MaxSize, and what is left of it
 }
 
 func (e *Error) Error() string { return e.Text }
 
 func errorf(kind Kind, format string, args ...any) *Error {
-	return &Error{kind, fmt.Sprintf(format, args...)}
+	return &Error{Kind: kind, Text: fmt.Sprintf(format, args...)}
+}
+
+// avoidable returns e, which has a Way, in the words of Options.Word.
+func (s *Store) avoidable(e *Error) *Error {
+	if s.options.Word != nil {
+		e.Text = s.options.Word(e)
+	}
+	return e
 }
 
 // errExists returns the error for a name that is taken by a file or by a
@@ -43,11 +65,13 @@ func errorf(kind Kind, format string, args ...any) *Error {
 func errExists() *Error { return errorf(Exists, "exists") }
 
 // checkName returns nil if a file may have the relative path name.
-func (s *Store) checkName(name string) error { return nameError(relpath.Check(name, s.options.Hidden)) }
+func (s *Store) checkName(name string) error {
+	return s.nameError(relpath.Check(name, s.options.Hidden))
+}
 
 // checkTarget returns nil if a symbolic link at name may lead to target.
 func (s *Store) checkTarget(name, target string) error {
-	return nameError(relpath.CheckTarget(name, target, s.options.Hidden))
+	return s.nameError(relpath.CheckTarget(name, target, s.options.Hidden))
 }
 
 // errOutside returns the error for a symbolic link that leads outside.
@@ -63,15 +87,18 @@ func unsynced(err error) error {
 }
 
 // nameError returns an error of package relpath as an Error.
-func nameError(err error) error {
+func (s *Store) nameError(err error) error {
 	var e *relpath.Error
 	if !errors.As(err, &e) {
 		return err
 	}
-	if e.Kind == relpath.Malformed {
-		return &Error{Invalid, e.Text}
+	switch e.Kind {
+	case relpath.Malformed:
+		return &Error{Kind: Invalid, Text: e.Text}
+	case relpath.Hidden:
+		return s.avoidable(&Error{Kind: Forbidden, Text: e.Text, Way: ByHidden})
 	}
-	return &Error{Forbidden, e.Text}
+	return &Error{Kind: Forbidden, Text: e.Text}
 }
 
 // diskError returns err, an error of the file system, as an Error. An Error is

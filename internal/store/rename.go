@@ -54,7 +54,9 @@ func (u *Upload) rename(d *dirHandle, name string) error {
 	}
 	handled, err := d.renameNew(u.partial, name)
 	if !handled {
-		return errorf(Forbidden, "the file system cannot rename without replacing (%v): only with --force", errors.Unwrap(err))
+		e := errorf(Forbidden, "the file system cannot rename without replacing (%v)", errors.Unwrap(err))
+		e.Way = ByForce
+		return u.store.avoidable(e)
 	}
 	return err
 }

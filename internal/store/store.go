@@ -77,6 +77,10 @@ type Options struct {
 	Hidden   bool  // accept components that begin with a dot
 	MaxSize  int64 // limit of the bytes of all files together, with 256 for each empty file, directory and link after the first hundred; 0: none
 
+	// Word, if not nil, returns the text of an Error that has a Way, in place of
+	// its Text. It may be called by several goroutines.
+	Word func(*Error) string
+
 	// TimeLost, if not nil, is called for a file or directory that keeps another
 	// time of modification because the file system does not permit its own. It
 	// may be called by several goroutines.
@@ -226,7 +230,9 @@ func (s *Store) charge(bytes, entries int64) error {
 func (s *Store) checkMaxSizeLocked(bytes, entries int64) error {
 	left := s.options.MaxSize - sizeOf(s.charged, s.entries)
 	if s.options.MaxSize > 0 && sizeOf(s.charged+bytes, s.entries+entries) > s.options.MaxSize {
-		return errorf(TooLarge, "over --max-size %d: %d bytes left", s.options.MaxSize, left)
+		e := errorf(TooLarge, "over the limit of %d bytes: %d bytes left", s.options.MaxSize, left)
+		e.Way, e.Limit, e.Left = ByLimit, s.options.MaxSize, left
+		return s.avoidable(e)
 	}
 	return nil
 }

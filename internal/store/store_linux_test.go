@@ -385,7 +385,7 @@ func TestAnnouncedSize(t *testing.T) {
 		t.Error(err)
 	}
 	err = slow.Receive(strings.NewReader(content), nil)
-	refuses(t, err, TooLarge, "over --max-size 2097152: ")
+	refuses(t, err, TooLarge, "over the limit of 2097152 bytes: ")
 	if s.charged != 1<<20 {
 		t.Errorf("%d bytes counted", s.charged)
 	}

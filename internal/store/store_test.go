@@ -159,9 +159,9 @@ func TestStoreRefuses(t *testing.T) {
 		{"exists", []string{"f"}, Options{}, File{Path: "f", Size: 3}, "new", Exists, "exists"},
 		{"exists, other digest", []string{"f"}, Options{}, File{Path: "f", Size: 3, Digest: testkit.SHA256("new")}, "new", Exists, "exists"},
 		{"link to outside", []string{"f -> ../out/victim"}, Options{}, File{Path: "f", Size: 3}, "new", Exists, "exists"},
-		{"link to outside, force", []string{"f -> ../out/victim"}, Options{Force: true}, File{Path: "f", Size: 3}, "new", Exists, "exists, as a symbolic link: --force replaces files only"},
+		{"link to outside, force", []string{"f -> ../out/victim"}, Options{Force: true}, File{Path: "f", Size: 3}, "new", Exists, "exists, as a symbolic link"},
 		{"link to the same content", []string{"g", "f -> g"}, Options{}, File{Path: "f", Size: 3, Digest: testkit.SHA256("old")}, "old", Exists, "exists"},
-		{"link to nowhere", []string{"f -> ../out/new"}, Options{Force: true}, File{Path: "f", Size: 3}, "new", Exists, "exists, as a symbolic link: --force replaces files only"},
+		{"link to nowhere", []string{"f -> ../out/new"}, Options{Force: true}, File{Path: "f", Size: 3}, "new", Exists, "exists, as a symbolic link"},
 		{"directory by a link to outside", []string{"d -> ../out"}, Options{Force: true}, File{Path: "d/victim", Size: 3}, "new", Forbidden, "symbolic link in the way: d"},
 		{"new file by a link to outside", []string{"d -> ../out"}, Options{}, File{Path: "d/e/new", Size: 3}, "new", Forbidden, "symbolic link in the way: d"},
 		{"directory by an absolute link", []string{"d -> /tmp"}, Options{}, File{Path: "d/new", Size: 3}, "new", Forbidden, "symbolic link in the way: d"},
@@ -171,9 +171,9 @@ func TestStoreRefuses(t *testing.T) {
 		{"a directory", []string{"f/"}, Options{Force: true}, File{Path: "f", Size: 3}, "new", Conflict, "not a regular file there"},
 		{"a file in the way", []string{"d"}, Options{}, File{Path: "d/e/f", Size: 3}, "new", Conflict, "not a directory: d"},
 		{"name", nil, Options{}, File{Path: "../f", Size: 3}, "new", Invalid, "unsafe name"},
-		{"hidden", nil, Options{}, File{Path: ".ssh/f", Size: 3}, "new", Forbidden, "hidden name: a component that begins with a dot needs a key at both ends"},
-		{"max-size", nil, Options{MaxSize: 2}, File{Path: "d/f", Size: 3}, "new", TooLarge, "over --max-size 2: 2 bytes left"},
-		{"max-size, size not known", nil, Options{MaxSize: 1 << 20}, File{Path: "d/f", Size: -1}, big, TooLarge, "over --max-size"},
+		{"hidden", nil, Options{}, File{Path: ".ssh/f", Size: 3}, "new", Forbidden, "hidden name: a component that begins with a dot"},
+		{"max-size", nil, Options{MaxSize: 2}, File{Path: "d/f", Size: 3}, "new", TooLarge, "over the limit of 2 bytes: 2 bytes left"},
+		{"max-size, size not known", nil, Options{MaxSize: 1 << 20}, File{Path: "d/f", Size: -1}, big, TooLarge, "over the limit of "},
 		{"more than announced", nil, Options{}, File{Path: "d/f", Size: 2}, "new", Mismatch, "more than the 2 bytes announced"},
 		{"much more than announced", nil, Options{}, File{Path: "d/f", Size: 2<<20 - 1}, big, Mismatch, "more than the 2097151 bytes announced"},
 		{"fewer than announced", nil, Options{}, File{Path: "d/f", Size: 4}, "new", Mismatch, "3 of 4 bytes came"},
@@ -290,12 +290,12 @@ func TestStoreMaxSize(t *testing.T) {
 		t.Fatalf("kept %d bytes in %q", size, kept)
 	}
 	_, err = put(s, File{Path: "b", Size: 3 << 20}, content)
-	refuses(t, err, TooLarge, "over --max-size 4194304: 2097152 bytes left")
+	refuses(t, err, TooLarge, "over the limit of 4194304 bytes: 2097152 bytes left")
 	if _, err := put(s, File{Path: "a", Size: 3 << 20, Offset: 2 << 20}, content); err != nil {
 		t.Error(err)
 	}
 	_, err = put(s, File{Path: "b", Size: -1}, content[:1<<20+1])
-	refuses(t, err, TooLarge, "over --max-size 4194304: ")
+	refuses(t, err, TooLarge, "over the limit of 4194304 bytes: ")
 	if _, err := put(s, File{Path: "b", Size: -1}, content[:1<<20]); err != nil {
 		t.Error(err)
 	}
@@ -432,5 +432,28 @@ func TestRenameAtOnce(t *testing.T) {
 		if len(s.receiving) > 0 || s.charged != 3*int64(size) {
 			t.Errorf("%d paths claimed, %d bytes counted", len(s.receiving), s.charged)
 		}
+	}
+}
+
+// An Error that an option would avoid is typed, and worded by Options.Word.
+func TestWord(t *testing.T) {
+	t.Parallel()
+	var worded []Way
+	s, dir := openStoreTest(t, Options{Force: true, MaxSize: 10, Word: func(e *Error) string {
+		worded = append(worded, e.Way)
+		return fmt.Sprintf("%s, %d of %d", e.Text, e.Left, e.Limit)
+	}})
+	lay(t, dir, "l -> f")
+	if _, err := put(s, File{Path: "f", Size: 3}, "new"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := put(s, File{Path: "g", Size: 8}, "newer...")
+	refuses(t, err, TooLarge, "over the limit of 10 bytes: 7 bytes left, 7 of 10")
+	_, err = put(s, File{Path: "l", Size: 3}, "new")
+	refuses(t, err, Exists, "exists, as a symbolic link, 0 of 0")
+	_, err = put(s, File{Path: ".f", Size: 3}, "new")
+	refuses(t, err, Forbidden, "hidden name: a component that begins with a dot, 0 of 0")
+	if want := []Way{ByLimit, ByRemovedLink, ByHidden}; fmt.Sprint(worded) != fmt.Sprint(want) {
+		t.Errorf("worded %v, want %v", worded, want)
 	}
 }

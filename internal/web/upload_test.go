@@ -44,7 +44,7 @@ func TestUploadRefused(t *testing.T) {
 		{request("PUT", "/../x", "evil"), 400, "unsafe name: "},
 		{request("PUT", "/a%00b", "evil"), 400, "unsafe name: "},
 		{request("PUT", "/.ssh/x", "evil"), 403, "hidden name"},
-		{request("PUT", "/large", strings.Repeat("x", 1001)), 413, "--max-size"},
+		{request("PUT", "/large", strings.Repeat("x", 1001)), 413, "over the limit of 1000 bytes"},
 		{request("PUT", "/there/f", "x"), 409, ""},
 		{request("PUT", "/f", "x", "Repr-Digest: "+field("other")), 422, "digest"},
 		{request("PUT", "/f", "x", "Repr-Digest: sha-256=:AAAA:"), 400, ""},
