@@ -45,9 +45,10 @@ func malformed(format string, args ...any) error {
 
 // Check returns nil if a peer may name a file by path: its components only lead
 // down, and contain no control characters, which would act on a terminal, and no
-// invisible marks and fillers, which make two names look alike. With hidden, components may begin with a dot. Invalid UTF-8 is accepted; the file
-// system may reject it. Windows' devices, drives and streams are rejected on
-// Windows. The error is an *Error.
+// invisible marks and fillers, which make two names look alike. With hidden,
+// components may begin with a dot. Invalid UTF-8 is accepted; the file system
+// may reject it. Windows' devices, drives and streams are rejected on Windows.
+// The error is an *Error.
 func Check(path string, hidden bool) error {
 	switch {
 	case len(path) > MaxLen:

@@ -176,8 +176,17 @@ func (s *Store) removeEmpty(dir string) {
 	if err == nil {
 		_ = r.Close()
 	}
-	for i := len(chain) - 1; i >= 0; i-- {
-		if !removeDir(chain[i], path.Base(names[i])) {
+	for i := len(names) - 1; i >= 0; i-- {
+		s.dirs.evict(names[i]) // Windows removes no directory that is open
+		var gone bool
+		if i < len(chain) {
+			gone = removeDir(chain[i], path.Base(names[i]))
+			_ = chain[i].Close()
+			chain = chain[:i]
+		} else { // out of descriptors, or gone
+			gone = removeDir(s.root, names[i])
+		}
+		if !gone {
 			return
 		}
 		s.forgetDir(names[i])
@@ -202,7 +211,6 @@ func (s *Store) createdOnTheWay(dir string) (paths []string) {
 
 // forgetDir undoes makeDir for a directory that was removed.
 func (s *Store) forgetDir(dir string) {
-	s.dirs.evict(dir)
 	s.refund(0, 1)
 	s.mu.Lock()
 	defer s.mu.Unlock()

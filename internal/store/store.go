@@ -71,11 +71,14 @@ type Store struct {
 // Options changes what a Store accepts. The zero value accepts every file whose
 // name is free.
 type Options struct {
-	Force    bool  // replace a regular file of the same name
-	Rename   bool  // give a file whose name is taken a number, as in "a.1.txt"
-	NoResume bool  // neither keep partial files nor continue them
-	Hidden   bool  // accept components that begin with a dot
-	MaxSize  int64 // limit of the bytes of all files together, with 256 for each empty file, directory and link after the first hundred; 0: none
+	Force    bool // replace a regular file of the same name
+	Rename   bool // give a file whose name is taken a number, as in "a.1.txt"
+	NoResume bool // neither keep partial files nor continue them
+	Hidden   bool // accept components that begin with a dot
+
+	// MaxSize limits the bytes of all files together; 0: no limit. An empty file,
+	// a directory and a link count as 256 bytes each after the first hundred.
+	MaxSize int64
 
 	// Word, if not nil, returns the text of an Error that has a Way, in place of
 	// its Text. It may be called by several goroutines.
