@@ -54,12 +54,11 @@ func (s *Store) Partial(path string) (offset int64, digest []byte, err error) {
 			return 0, nil, nil
 		}
 	}
-	f, info := s.openPartial(d, partialName(path), false)
+	f, info := s.peekPartial(d, partialName(path))
 	if f == nil {
 		return 0, nil, nil
 	}
 	defer f.Close()
-	unlock(f) // queries must not keep an upload from going on
 	if info.Size() == 0 {
 		return 0, nil, nil
 	}
@@ -117,6 +116,19 @@ func hashFile(h hash.Hash, f *os.File, n int64) (int64, error) {
 	return io.CopyBuffer(struct{ io.Writer }{h}, io.NewSectionReader(struct{ io.ReaderAt }{f}, 0, n), b)
 }
 
+// peekPartial is openPartial for a query, which must not keep an upload from
+// going on: the file is not locked when it returns, and no upload of this
+// process finds it locked meanwhile.
+func (s *Store) peekPartial(d *dirHandle, name string) (*os.File, fs.FileInfo) {
+	s.lockMu.Lock()
+	defer s.lockMu.Unlock()
+	f, info := s.openPartial(d, name, false)
+	if f != nil {
+		unlock(f)
+	}
+	return f, info
+}
+
 // openPartial opens and locks the partial file name in d, with create also a
 // new one. It returns nil if there is none, if another process has locked it,
 // or if it is no regular file of this user with a single name: the content
@@ -169,7 +181,9 @@ func (u *Upload) open(d *dirHandle) error {
 			}
 		}
 	}
+	u.store.lockMu.Lock()
 	f, info := u.store.openPartial(d, name, true)
+	u.store.lockMu.Unlock()
 	if u.want.Offset > 0 && (u.store.options.NoResume || f == nil || info.Size() < u.want.Offset || u.want.Size >= 0 && u.want.Size < u.want.Offset) {
 		discard(d, name, f)
 		return u.errNoPartial()

@@ -56,6 +56,8 @@ type Store struct {
 	// their first entry, and for writing while empty ones are removed.
 	dirMu sync.RWMutex
 
+	lockMu sync.Mutex // held while partial files are locked, and by queries until they are unlocked
+
 	mu           sync.Mutex
 	receiving    map[uint64]struct{}   // hashed paths of the uploads
 	createdDirs  map[uint64]struct{}   // hashed paths of directories created here

@@ -43,8 +43,11 @@ func tryLock(f *os.File) bool {
 	return windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, &at) == nil
 }
 
-// unlock does nothing: the lock ends when the file is closed.
-func unlock(*os.File) {}
+// unlock ends tryLock.
+func unlock(f *os.File) {
+	at := windows.Overlapped{OffsetHigh: 1 << 30}
+	_ = windows.UnlockFileEx(windows.Handle(f.Fd()), 0, 1, 0, &at)
+}
 
 // setMode does nothing: os maps permissions to the read-only attribute, which
 // would keep the file from being renamed or removed.
