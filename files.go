@@ -152,7 +152,7 @@ func (m *mover) offerSize(set *offer.Set) (bytes int64) {
 	if m.meter.style(false) == progress.Hidden {
 		return -1
 	}
-	_, _ = set.Walk(offer.Files, func(e offer.Entry, skipped error) error {
+	_, _ = set.Walk(func(e offer.Entry, skipped error) error {
 		if skipped == nil {
 			bytes += e.Size
 		}

@@ -206,16 +206,6 @@ var changes = map[string]func(path string) error{
 		}
 		return err
 	},
-	"is replaced": func(path string) error {
-		b, err := os.ReadFile(path)
-		if err == nil {
-			err = os.WriteFile(path+".new", append(b[1:len(b):len(b)], 'x'), 0o644)
-		}
-		if err == nil {
-			err = os.Rename(path+".new", path)
-		}
-		return err
-	},
 }
 
 // changing prepares a transfer of a file that is paused in the middle of it.

@@ -29,11 +29,11 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer set.Close()
-	_, err = set.Walk(offer.Files, func(e offer.Entry, skipped error) error {
+	_, err = set.Walk(func(e offer.Entry, skipped error) error {
 		if skipped != nil {
 			return skipped
 		}
-		_, content, sum, err := set.Read(e.Path)
+		_, content, sum, err := set.Read(e)
 		fmt.Printf("%s, %d bytes: %s, sha256 %.4x\n", e.Path, e.Size, content, sum)
 		return err
 	})

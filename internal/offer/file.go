@@ -37,6 +37,27 @@ type state struct {
 	changed time.Time // st_ctime, which cannot be set back; zero where there is none
 }
 
+// newFile returns a File that owns f unless there is an error: about a file
+// that is not regular, or whose size is not that of its content.
+func newFile(name string, f *os.File, live bool) (*File, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, ErrNotOffered
+	}
+	opened, err := stateOf(f)
+	if err != nil {
+		return nil, err
+	}
+	file := &File{Entry: newEntry(name, info), f: f, info: info, opened: opened, live: live}
+	if file.Size == 0 { // as of most files in /proc, and a reader of no bytes checks nothing
+		err = file.Check()
+	}
+	return file, err
+}
+
 // Close closes the file.
 func (f *File) Close() error { return f.f.Close() }
 
@@ -50,12 +71,16 @@ func (e ChangedError) Error() string {
 	return fmt.Sprintf("changed while being read (%d bytes, now %d)", e.Was, e.Is)
 }
 
-// Check returns a ChangedError if the file is not as it was when it was opened.
+// Check returns a ChangedError if the file is not as it was when it was opened,
+// and another error if it holds more than its size, which is the system's then.
 func (f *File) Check() error {
+	more, _ := f.f.ReadAt(make([]byte, 1), f.Size)
 	now, err := stateOf(f.f)
 	switch {
 	case err != nil:
 		return sys.Cause(err)
+	case more > 0 && now.size == f.Size:
+		return errTooLong
 	case f.live && now.size >= f.Size:
 		return nil
 	case now.size != f.Size || !now.modTime.Equal(f.ModTime) || !now.changed.Equal(f.opened.changed):
@@ -64,32 +89,35 @@ func (f *File) Check() error {
 	return nil
 }
 
+// ended returns why the file ended after n bytes, fewer than its size.
+func (f *File) ended(n int64) error {
+	if now, err := stateOf(f.f); err == nil && now.size == f.Size {
+		return errTooShort
+	}
+	return ChangedError{f.Size, n}
+}
+
+// Files of the system's, as in /proc and /sys, have sizes that say nothing. To
+// send nothing of them, or zeros, and report that as verified would be wrong.
+var (
+	errTooLong  = errors.New("holds more than its size says: to send what it shows now, say \"purr HOST PORT <PATH\"")
+	errTooShort = errors.New("holds less than its size says: to send what it shows now, say \"purr HOST PORT <PATH\"")
+)
+
 // ReadAll reads and checks the whole file, and returns its SHA-256. b holds at
 // least Size bytes.
 func (f *File) ReadAll(b []byte) (sum []byte, err error) {
-	if _, err := f.f.ReadAt(b[:f.Size], 0); err == io.EOF || err == io.ErrUnexpectedEOF {
-		if err := f.Check(); err != nil {
-			return nil, err
-		}
+	if n, err := f.f.ReadAt(b[:f.Size], 0); err == io.EOF {
+		return nil, f.ended(int64(n))
 	} else if err != nil {
 		return nil, sys.Cause(err)
 	}
+	if err := f.Check(); err != nil {
+		return nil, err
+	}
 	digest := sha256.Sum256(b[:f.Size])
-	if err := f.Check(); err != nil || f.Size > 0 || f.live {
-		return digest[:], err
-	}
-	if n, _ := f.f.ReadAt(make([]byte, 1), 0); n > 0 {
-		if err := f.Check(); err != nil {
-			return nil, err
-		}
-		return nil, errNoSize
-	}
 	return digest[:], nil
 }
-
-// errNoSize is about a file of the system's, as in /proc. To send nothing of it
-// and report that as verified would be wrong.
-var errNoSize = errors.New("holds more than its size says: to send what it shows now, say \"purr HOST PORT <PATH\"")
 
 // Hash hashes the first n bytes, and leaves the file behind them, for Body to
 // go on. moved is called after each block with its length; its error is
@@ -108,7 +136,7 @@ func (f *File) Hash(n int64, moved func(int) error) (*digest.Hasher, error) {
 			err = moved(got)
 		}
 		if err == io.EOF {
-			err = ChangedError{f.Size, n - left}
+			err = f.ended(n - left)
 		}
 		if err != nil {
 			d.Sum()
@@ -157,11 +185,8 @@ func (b *Body) Next(max int) ([]byte, error) {
 	n, err := b.file.f.Read(block[b.room : b.room+int(min(int64(max), int64(len(block)-b.room), b.left))])
 	if n == 0 {
 		b.hasher.Put(block[:0])
-		if err == io.EOF { // it shrank
-			err = ChangedError{b.file.Size, b.file.Size - b.left}
-			if changed := b.file.Check(); changed != nil {
-				err = changed
-			}
+		if err == io.EOF {
+			err = b.file.ended(b.file.Size - b.left)
 		}
 		return nil, b.finish(sys.Cause(err))
 	}
@@ -220,8 +245,8 @@ func (b *Body) Close() error {
 // Read opens an entry that Walk has returned, and reads it if it is at most
 // SmallFile bytes by now; content is nil if it is larger. sum is the content's
 // SHA-256. The error is a ChangedError if the file was written to meanwhile.
-func (s *Set) Read(name string) (e Entry, content, sum []byte, err error) {
-	f, err := s.OpenListed(name)
+func (s *Set) Read(listed Entry) (e Entry, content, sum []byte, err error) {
+	f, err := s.OpenListed(listed)
 	if err != nil {
 		return Entry{}, nil, nil, err
 	}

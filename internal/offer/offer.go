@@ -6,41 +6,65 @@ package offer
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 
 	"purr/internal/relpath"
 	"purr/internal/sys"
 )
 
 // A Set is the files and trees that are offered, each under the last component
-// of the path that it was named by. They are reached through os.Root, so that
-// no link leads outside. Its methods may be called from many goroutines.
+// of the path that it was named by. What is read is what was there when the Set
+// was opened, by device and inode: a file or directory that takes the place of
+// an operand later is refused, whatever links lead to it. Below a directory,
+// links are not followed. The methods may be called from many goroutines.
 type Set struct {
-	roots []*root
-	live  bool
-	sums  sums
+	roots  []*root
+	byName map[string]*root
+	live   bool
+	sums   sums
+
+	mu     sync.Mutex
+	opened []*root // directories with a descriptor, the last used one last
 }
 
-// A root is one operand: a directory, or the one that holds a single file.
+// A root is one operand.
 type root struct {
 	name string // in front of every path below it; "" for the contents of . or /
-	dir  *os.Root
-	file string // the file's name in dir; "" for a directory
+	path string // without links when the Set was opened
+	info fs.FileInfo
+
+	// Of a directory; under the Set's mu.
+	dir   *os.Root // nil: to be opened
+	users int
 }
+
+// maxOpenDirs is the number of operands whose descriptors are kept although
+// they are not in use.
+const maxOpenDirs = 8
 
 // Open opens every path. With live, a file may grow while it is read. The
 // error names the path that cannot be offered. The caller closes the Set.
 func Open(paths []string, live bool) (*Set, error) {
-	s := &Set{live: live}
+	s := &Set{live: live, byName: make(map[string]*root)}
 	for _, p := range paths {
 		r, err := openRoot(p)
+		if err == nil && r.isDir() {
+			_, err = s.acquire(r)
+		}
 		if err != nil {
 			s.Close()
 			return nil, fmt.Errorf("push %s: %w", p, sys.Cause(err))
 		}
+		if r.isDir() {
+			s.release(r)
+		}
 		s.roots = append(s.roots, r)
+		s.byName[r.name] = r
 	}
 	return s, nil
 }
@@ -52,20 +76,65 @@ func openRoot(p string) (*root, error) {
 	if err != nil {
 		return nil, err
 	}
-	info, err := os.Stat(real)
+	info, err := os.Lstat(real)
 	if err != nil {
 		return nil, err
 	}
-	r := &root{name: NameOf(p)}
-	dir := real
-	if !info.IsDir() {
-		if !info.Mode().IsRegular() {
-			return nil, ErrNotAFile
-		}
-		dir, r.file = filepath.Dir(real), filepath.Base(real)
+	if !info.IsDir() && !info.Mode().IsRegular() {
+		return nil, ErrNotAFile
 	}
-	r.dir, err = os.OpenRoot(dir)
-	return r, err
+	os.SameFile(info, info) // Windows reads the identity at the first comparison
+	return &root{name: NameOf(p), path: real, info: info}, nil
+}
+
+func (r *root) isDir() bool { return r.info.IsDir() }
+
+// errReplaced is about an operand whose name is another file's by now.
+var errReplaced = errors.New("replaced by another file since the start")
+
+// acquire returns the directory of an operand. The caller releases it.
+func (s *Set) acquire(r *root) (*os.Root, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.dir == nil {
+		dir, err := os.OpenRoot(r.path)
+		if err != nil {
+			return nil, err
+		}
+		info, err := dir.Stat(".")
+		if err == nil && !os.SameFile(info, r.info) {
+			err = errReplaced
+		}
+		if err != nil {
+			_ = dir.Close()
+			return nil, err
+		}
+		r.dir = dir
+	}
+	s.opened = append(slices.DeleteFunc(s.opened, func(o *root) bool { return o == r }), r)
+	r.users++
+	return r.dir, nil
+}
+
+// release ends the use of a directory, and closes the one unused for longest if
+// there are too many.
+func (s *Set) release(r *root) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.users--
+	for i := 0; len(s.opened) > maxOpenDirs && i < len(s.opened); {
+		if s.opened[i].users > 0 {
+			i++
+			continue
+		}
+		s.opened[i].close()
+		s.opened = slices.Delete(s.opened, i, i+1)
+	}
+}
+
+func (r *root) close() {
+	_ = r.dir.Close()
+	r.dir = nil
 }
 
 // ErrNotAFile is the error for a path that is neither a file nor a directory.
@@ -82,37 +151,30 @@ func NameOf(p string) string {
 	}
 }
 
-// Close closes the directories. Files that are open stay open.
+// Close closes the directories. Files that are open stay open. The Set is not
+// used any more.
 func (s *Set) Close() {
-	for _, r := range s.roots {
-		_ = r.dir.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.opened {
+		r.close()
 	}
+	s.opened = nil
 }
 
 // find returns the root that a path belongs to, and the path inside it ("." for
-// a directory itself); nil if the path is not offered. A root with a name takes
+// the root itself); nil if the path is not offered. A root with a name takes
 // precedence over an entry of the same name in the contents of ".".
 func (s *Set) find(name string) (*root, string) {
-	var nameless *root
-	for _, r := range s.roots {
-		switch {
-		case r.name == name && r.file != "":
-			return r, r.file
-		case r.file != "":
-		case r.name == name:
-			return r, "."
-		case r.name == "":
-			nameless = r
-		default:
-			if inside, ok := strings.CutPrefix(name, r.name+"/"); ok {
-				return r, inside
-			}
-		}
+	first, inside, deeper := strings.Cut(name, "/")
+	switch r := s.byName[first]; {
+	case r == nil:
+	case !deeper:
+		return r, "."
+	case r.isDir():
+		return r, filepath.FromSlash(inside)
 	}
-	if nameless != nil {
-		return nameless, name
-	}
-	return nil, ""
+	return s.byName[""], filepath.FromSlash(name)
 }
 
 // ErrNotOffered is the error for a path that is not offered, does not exist, or
@@ -126,55 +188,85 @@ func (s *Set) Open(name string) (*File, error) {
 	if relpath.Check(name, true) != nil {
 		return nil, ErrNotOffered
 	}
-	r, inside := s.find(name)
-	if r == nil || inside == "." {
-		return nil, ErrNotOffered
+	return s.openCurrent(name)
+}
+
+// OpenListed is Open for an entry that Walk has returned, at fewer system calls
+// if it is still the same file.
+func (s *Set) OpenListed(e Entry) (*File, error) {
+	if f, err := s.open(e.Path, e.info); err == nil {
+		return f, nil
 	}
-	inside = filepath.FromSlash(inside)
-	info, err := r.dir.Lstat(inside)
+	return s.openCurrent(e.Path)
+}
+
+// openCurrent opens the regular file that has the name now.
+func (s *Set) openCurrent(name string) (*File, error) {
+	info, err := s.lstat(name)
 	if err != nil {
 		return nil, sys.Cause(err)
 	}
 	if !info.Mode().IsRegular() {
 		return nil, ErrNotOffered
 	}
-	f, err := s.open(r, name, inside)
-	if err == nil && !os.SameFile(info, f.info) { // something else has taken its place
-		_ = f.Close()
-		return nil, ErrNotOffered
-	}
-	return f, err
+	return s.open(name, info)
 }
 
-// OpenListed is Open for a path that Walk has returned just now, at fewer
-// system calls. A link that has taken the file's place since is followed, but
-// never outside of the offered trees.
-func (s *Set) OpenListed(name string) (*File, error) {
+// lstat describes a file, link or directory.
+func (s *Set) lstat(name string) (fs.FileInfo, error) {
 	r, inside := s.find(name)
-	if r == nil || inside == "." {
+	if r == nil {
 		return nil, ErrNotOffered
 	}
-	return s.open(r, name, filepath.FromSlash(inside))
+	if !r.isDir() {
+		info, err := os.Lstat(r.path)
+		// A new file or link may have the number of the one that was removed.
+		if err == nil && (!os.SameFile(info, r.info) || !info.Mode().IsRegular()) {
+			err = errReplaced
+		}
+		return info, err
+	}
+	dir, err := s.acquire(r)
+	if err != nil {
+		return nil, err
+	}
+	defer s.release(r)
+	return dir.Lstat(inside)
 }
 
-func (s *Set) open(r *root, name, inside string) (*File, error) {
-	f, err := r.dir.OpenFile(inside, os.O_RDONLY|sys.OpenNonblock, 0)
+// open opens a file that must be the one that want describes: os.Root follows
+// links that stay inside, and those of a path to an operand lead anywhere.
+func (s *Set) open(name string, want fs.FileInfo) (*File, error) {
+	f, err := s.openName(name)
 	if err != nil {
 		return nil, sys.Cause(err)
 	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = ErrNotOffered
-	}
-	var opened state
-	if err == nil {
-		opened, err = stateOf(f)
+	file, err := newFile(name, f, s.live)
+	if err == nil && !os.SameFile(file.info, want) {
+		err = errReplaced
 	}
 	if err != nil {
 		_ = f.Close()
 		return nil, err
 	}
-	return &File{Entry: newEntry(name, info), f: f, info: info, opened: opened, live: s.live}, nil
+	return file, nil
+}
+
+func (s *Set) openName(name string) (*os.File, error) {
+	const flags = os.O_RDONLY | sys.OpenNonblock
+	r, inside := s.find(name)
+	if r == nil {
+		return nil, ErrNotOffered
+	}
+	if !r.isDir() {
+		return os.OpenFile(r.path, flags|noFollow, 0)
+	}
+	dir, err := s.acquire(r)
+	if err != nil {
+		return nil, err
+	}
+	defer s.release(r)
+	return dir.OpenFile(inside, flags, 0)
 }
 
 // IsDir reports whether name is an offered directory.
@@ -182,10 +274,6 @@ func (s *Set) IsDir(name string) bool {
 	if relpath.Check(name, true) != nil {
 		return false
 	}
-	r, inside := s.find(name)
-	if r == nil || r.file != "" {
-		return false
-	}
-	info, err := r.dir.Lstat(inside)
+	info, err := s.lstat(name)
 	return err == nil && info.IsDir()
 }

@@ -11,6 +11,9 @@ import (
 	"purr/internal/sys"
 )
 
+// noFollow is the flag of open(2) that refuses a link in the last component.
+const noFollow = unix.O_NOFOLLOW
+
 // stateOf returns the state of an open file.
 func stateOf(f *os.File) (s state, err error) {
 	var st unix.Stat_t

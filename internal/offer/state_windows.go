@@ -2,6 +2,9 @@ package offer
 
 import "os"
 
+// noFollow is no flag: the identity of the opened file tells.
+const noFollow = 0
+
 // stateOf returns the state of an open file. Windows has no time of the last
 // change that cannot be set back.
 func stateOf(f *os.File) (state, error) {

@@ -71,7 +71,7 @@ func TestDigestWaits(t *testing.T) {
 	}
 	defer set.Close()
 	var name string
-	_, _ = set.Walk(Files, func(e Entry, _ error) error { name = e.Path; return nil })
+	_, _ = set.Walk(func(e Entry, _ error) error { name = e.Path; return nil })
 	f, err := set.Open(name)
 	if err != nil {
 		t.Fatal(err)

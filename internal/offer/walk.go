@@ -1,9 +1,11 @@
 package offer
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"time"
@@ -19,77 +21,90 @@ type Entry struct {
 	Size    int64       // in bytes; of a file
 	ModTime time.Time
 	Target  string // of a link, with slashes
+
+	info fs.FileInfo // of a file: its identity
 }
 
 func newEntry(name string, info fs.FileInfo) Entry {
 	e := Entry{Path: name, Mode: info.Mode(), ModTime: info.ModTime()}
 	if e.Mode.IsRegular() {
-		e.Size = info.Size()
+		e.Size, e.info = info.Size(), info
 	}
 	return e
 }
 
-// A Part selects the entries that one walk visits. A receiver sets the mode and
-// time of a directory when everything in it has its name, so directories come
-// last.
-type Part int
-
-// The parts, in the order in which a receiver needs them.
-const (
-	Files Part = iota
-	Links
-	Dirs // from the deepest up
-)
-
-// Walk calls visit for each entry of one part, and, in the walk of Files, for
-// each path that must be left out: with the path alone, and the reason. An
-// error of visit ends the walk and is returned. links reports whether there are
-// any links, which saves the walk for them.
-func (s *Set) Walk(part Part, visit func(e Entry, skipped error) error) (links bool, err error) {
+// Walk reads each directory once. It calls visit for each file, and for each
+// path that must be left out: with the path alone, and the reason. An error of
+// visit ends the walk and is returned. rest holds the links, then the
+// directories from the deepest up: a receiver sets the mode and time of a
+// directory when everything in it has its name. All are of the same moment: a
+// second walk would find directories by other names, whose files the first one
+// has missed.
+func (s *Set) Walk(visit func(e Entry, skipped error) error) (rest []Entry, err error) {
+	w := &walker{set: s, visit: visit}
 	for _, r := range s.roots {
-		w := &walker{root: r, part: part, visit: visit}
-		if r.file != "" {
-			if part == Files {
-				info, infoErr := r.dir.Lstat(r.file)
-				err = w.file(r.name, info, infoErr)
-			}
+		if r.isDir() {
+			err = w.tree(r, r.name, ".")
 		} else {
-			err = w.dir(r.name, ".", 0)
+			info, infoErr := s.lstat(r.name)
+			err = w.file(r.name, info, infoErr)
 		}
-		links = links || w.links
 		if err != nil {
-			return links, err
+			return nil, err
 		}
 	}
-	return links, nil
+	return w.rest(), nil
 }
 
 // WalkTree is Walk for the directory name and everything below it.
-func (s *Set) WalkTree(name string, part Part, visit func(e Entry, skipped error) error) error {
+func (s *Set) WalkTree(name string, visit func(e Entry, skipped error) error) (rest []Entry, err error) {
 	r, inside := s.find(name)
-	if r == nil || r.file != "" {
-		return ErrNotOffered
+	if r == nil || !r.isDir() {
+		return nil, ErrNotOffered
 	}
-	w := &walker{root: r, part: part, visit: visit}
-	return w.dir(name, inside, 0)
+	w := &walker{set: s, visit: visit}
+	if err := w.tree(r, name, filepath.ToSlash(inside)); err != nil {
+		return nil, err
+	}
+	return w.rest(), nil
 }
 
 type walker struct {
-	root  *root
-	part  Part
+	set   *Set
+	root  *os.Root
 	visit func(Entry, error) error
-	links bool
+	links []Entry
+	dirs  []Entry
 }
 
-// dir visits the entries of a directory in batches, so that a directory of a
-// million names takes no more memory than one of a hundred. name is the
-// directory's path for the peer, inside its path in the root.
+func (w *walker) rest() []Entry { return append(w.links, w.dirs...) }
+
+// tree visits a directory of a root.
+func (w *walker) tree(r *root, name, inside string) (err error) {
+	if w.root, err = w.set.acquire(r); err != nil {
+		return w.skip(name, err)
+	}
+	defer w.set.release(r)
+	return w.dir(name, inside, 0)
+}
+
+// dir visits the files of a directory in batches, so that a million of them take
+// no more memory than a hundred. name is the directory's path for the peer,
+// inside its path in the root.
 func (w *walker) dir(name, inside string, depth int) error {
-	d, err := w.root.dir.Open(filepath.FromSlash(inside))
+	d, err := w.root.Open(filepath.FromSlash(inside))
 	if err != nil {
 		return w.skip(name, err)
 	}
 	defer d.Close()
+	info, err := d.Stat()
+	if err != nil {
+		return w.skip(name, err)
+	}
+	// A link that has taken the directory's place would have been followed.
+	if now, err := w.root.Lstat(filepath.FromSlash(inside)); err != nil || !os.SameFile(now, info) {
+		return w.skip(name, cmp.Or(err, errReplaced))
+	}
 	if depth > relpath.MaxDepth {
 		return w.skip(name, errors.New("nested too deeply"))
 	}
@@ -107,14 +122,10 @@ func (w *walker) dir(name, inside string, depth int) error {
 			return w.skip(name, err)
 		}
 	}
-	if w.part != Dirs || name == "" {
-		return nil
+	if name != "" {
+		w.dirs = append(w.dirs, newEntry(name, info))
 	}
-	info, err := d.Stat()
-	if err != nil {
-		return w.skip(name, err)
-	}
-	return w.visit(newEntry(name, info), nil)
+	return nil
 }
 
 // found visits one name of a directory.
@@ -123,18 +134,12 @@ func (w *walker) found(d fs.DirEntry, name, inside string, depth int) error {
 	case kind.IsDir():
 		return w.dir(name, inside, depth+1)
 	case kind&fs.ModeSymlink != 0:
-		w.links = true
-		if w.part == Links {
-			return w.link(name, inside)
-		}
-	case w.part != Files:
+		return w.link(name, inside)
 	case kind.IsRegular():
 		info, err := d.Info() // it was read with the name, and costs nothing more
 		return w.file(name, info, err)
-	default:
-		return w.skip(name, errors.New("neither a file, a directory nor a link"))
 	}
-	return nil
+	return w.skip(name, errors.New("neither a file, a directory nor a link"))
 }
 
 // file visits a file, or skips it because of the error of its Lstat.
@@ -146,24 +151,21 @@ func (w *walker) file(name string, info fs.FileInfo, err error) error {
 }
 
 func (w *walker) link(name, inside string) error {
-	target, err := w.root.dir.Readlink(filepath.FromSlash(inside))
+	target, err := w.root.Readlink(filepath.FromSlash(inside))
 	if err != nil {
 		return w.skip(name, err)
 	}
-	info, err := w.root.dir.Lstat(filepath.FromSlash(inside))
+	info, err := w.root.Lstat(filepath.FromSlash(inside))
 	if err != nil {
 		return w.skip(name, err)
 	}
 	e := newEntry(name, info)
 	e.Target = filepath.ToSlash(target)
-	return w.visit(e, nil)
+	w.links = append(w.links, e)
+	return nil
 }
 
-// skip reports an entry that is left out, once: in the walk of Files, which is
-// the first.
+// skip reports what is left out.
 func (w *walker) skip(name string, err error) error {
-	if w.part != Files {
-		return nil
-	}
 	return w.visit(Entry{Path: name}, sys.Cause(err))
 }

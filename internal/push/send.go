@@ -109,13 +109,13 @@ func (c *Conn) Send(ctx context.Context, set *offer.Set) (Summary, error) {
 	defer c.watch(ctx)()
 	s := &sending{Conn: c, set: set, large: make(chan struct{}, maxLarge), batches: make(chan struct{}, 32), small: semaphore.NewWeighted(maxSmall), bytes: semaphore.NewWeighted(maxContent)}
 	c.run(s.start)
-	links, err := set.Walk(offer.Files, s.file)
+	rest, err := set.Walk(s.file)
 	if err == nil {
 		err = s.sendBatch()
 	}
 	s.files.Wait() // large files have their results then
 	if err == nil {
-		err = s.tail(links)
+		err = s.tail(rest)
 	}
 	if err == nil {
 		s.end()
@@ -270,7 +270,7 @@ func (s *sending) file(e offer.Entry, skipped error) error {
 		s.leave(e.Path, skipped)
 		return nil
 	case e.Size > offer.SmallFile:
-		return s.startLarge(e.Path)
+		return s.startLarge(e)
 	}
 	if full := s.batch.add(e); !full {
 		return nil
@@ -331,7 +331,7 @@ func (s *sending) sendSmall(listed offer.Entry) error {
 	if err := s.acquire(listed.Size); err != nil {
 		return err
 	}
-	e, content, sum, err := s.readTwice(listed.Path)
+	e, content, sum, err := s.readTwice(listed)
 	if err != nil || content == nil || e.Size != listed.Size {
 		s.release(listed.Size)
 		switch {
@@ -339,7 +339,7 @@ func (s *sending) sendSmall(listed offer.Entry) error {
 			s.leave(listed.Path, err)
 			return nil
 		case content == nil: // it has grown
-			return s.startLarge(listed.Path)
+			return s.startLarge(listed)
 		}
 		if err := s.acquire(e.Size); err != nil {
 			return err
@@ -355,10 +355,10 @@ func (s *sending) sendSmall(listed offer.Entry) error {
 }
 
 // readTwice reads a small file, and once more if it changes meanwhile.
-func (s *sending) readTwice(path string) (e offer.Entry, content, sum []byte, err error) {
+func (s *sending) readTwice(listed offer.Entry) (e offer.Entry, content, sum []byte, err error) {
 	defer openSlot()()
 	for range 2 {
-		if e, content, sum, err = s.set.Read(path); !errors.As(err, new(offer.ChangedError)) {
+		if e, content, sum, err = s.set.Read(listed); !errors.As(err, new(offer.ChangedError)) {
 			break
 		}
 	}
@@ -390,9 +390,9 @@ func fileMessage(what op, e offer.Entry) *message {
 	return &message{Op: what, Path: relpath.Escape(e.Path), Size: e.Size, Mode: uint32(e.Mode & fs.ModePerm), Mtime: mtime(e.ModTime)}
 }
 
-// tail sends the links, if there are any, and the directories.
-func (s *sending) tail(links bool) error {
-	visit := func(e offer.Entry, _ error) error {
+// tail sends the links and the directories.
+func (s *sending) tail(rest []offer.Entry) error {
+	for _, e := range rest {
 		if err := s.acquire(0); err != nil {
 			return err
 		}
@@ -401,13 +401,6 @@ func (s *sending) tail(links bool) error {
 			m = &message{Op: opLink, Path: m.Path, Target: relpath.Escape(e.Target)}
 		}
 		s.first.sendLine(m, &sent{Entry: e})
-		return nil
 	}
-	if links {
-		if _, err := s.set.Walk(offer.Links, visit); err != nil {
-			return err
-		}
-	}
-	_, err := s.set.Walk(offer.Dirs, visit)
-	return err
+	return nil
 }

@@ -13,7 +13,7 @@ import (
 
 // startLarge sends a large file in the background, as soon as not too many are
 // under way.
-func (s *sending) startLarge(path string) error {
+func (s *sending) startLarge(e offer.Entry) error {
 	select {
 	case s.large <- struct{}{}:
 	case <-s.ctx.Done():
@@ -22,12 +22,12 @@ func (s *sending) startLarge(path string) error {
 	s.files.Go(func() {
 		defer func() { <-s.large }()
 		defer openSlot()()
-		err := s.sendLarge(path)
+		err := s.sendLarge(e)
 		if errors.As(err, new(offer.ChangedError)) {
-			err = s.sendLarge(path)
+			err = s.sendLarge(e)
 		}
 		if err != nil {
-			s.leave(path, err)
+			s.leave(e.Path, err)
 		}
 	})
 	return nil
@@ -77,11 +77,11 @@ func (s *sending) drop(st *stream) {
 // sendLarge offers a large file and sends the bytes that the receiver lacks.
 // The error is why the file cannot be sent; nil where its outcome was reported,
 // and where the transfer has ended.
-func (s *sending) sendLarge(path string) error {
+func (s *sending) sendLarge(listed offer.Entry) error {
 	st := s.pick()
 	t := &transmission{s: s, st: st, free: sync.OnceFunc(func() { s.drop(st) })}
 	defer t.free()
-	file, err := s.set.OpenListed(path)
+	file, err := s.set.OpenListed(listed)
 	if err != nil {
 		return err
 	}

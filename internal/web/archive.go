@@ -48,20 +48,25 @@ func (d *downloadHandler) tar(w http.ResponseWriter, r *http.Request, dir string
 // archivable returns an error if an archive of dir would lack something, before
 // its first byte is sent.
 func (d *downloadHandler) archivable(dir string) error {
-	return d.set.WalkTree(dir, offer.Files, func(e offer.Entry, skipped error) error {
+	_, err := d.set.WalkTree(dir, func(e offer.Entry, skipped error) error {
 		if why := missing(e, skipped); why != nil {
 			return fmt.Errorf("%s: %w: no archive without it", display.Quote(e.Path), why)
 		}
 		return nil
 	})
+	return err
 }
 
 // writeArchive writes an offered directory as a tar stream. The names in it
 // begin with the last component of dir.
 func writeArchive(w io.Writer, set *offer.Set, dir string) error {
 	a := &archive{tar.NewWriter(w), set, strings.LastIndexByte(dir, '/') + 1}
-	for _, part := range []offer.Part{offer.Files, offer.Links, offer.Dirs} {
-		if err := set.WalkTree(dir, part, a.add); err != nil {
+	rest, err := set.WalkTree(dir, a.add)
+	if err != nil {
+		return err
+	}
+	for _, e := range rest {
+		if err := a.add(e, nil); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,13 +36,13 @@ func (d *downloadHandler) overview(w http.ResponseWriter, r *http.Request, c *cl
 	writeOfferPage(w, r, machineName(), d.pageFiles)
 }
 
-// walk visits the entries of one part whose names can be asked for, sorted by
-// path if they are not too many.
-func (d *downloadHandler) walk(part offer.Part, visit func(offer.Entry) error) error {
+// walk visits the files whose names can be asked for, sorted by path if they are
+// not too many, and returns the links and then the directories, sorted each.
+func (d *downloadHandler) walk(visit func(offer.Entry) error) (rest []offer.Entry, err error) {
 	var first []offer.Entry
 	many := false
 	visitSorted := func() error {
-		slices.SortFunc(first, func(a, b offer.Entry) int { return strings.Compare(a.Path, b.Path) })
+		slices.SortFunc(first, byPath)
 		for _, e := range first {
 			if err := visit(e); err != nil {
 				return err
@@ -50,7 +51,7 @@ func (d *downloadHandler) walk(part offer.Part, visit func(offer.Entry) error) e
 		first = nil
 		return nil
 	}
-	_, err := d.set.Walk(part, func(e offer.Entry, skipped error) error {
+	found, err := d.set.Walk(func(e offer.Entry, skipped error) error {
 		switch {
 		case skipped != nil || relpath.Check(e.Path, true) != nil:
 			return nil
@@ -63,16 +64,26 @@ func (d *downloadHandler) walk(part offer.Part, visit func(offer.Entry) error) e
 		}
 		return nil
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = visitSorted()
 	}
-	return visitSorted()
+	for _, e := range found {
+		if relpath.Check(e.Path, true) == nil {
+			rest = append(rest, e)
+		}
+	}
+	slices.SortFunc(rest, func(a, b offer.Entry) int {
+		return cmp.Or(cmp.Compare(a.Mode.Type(), b.Mode.Type()), byPath(a, b)) // ModeSymlink is less than ModeDir
+	})
+	return rest, err
 }
+
+func byPath(a, b offer.Entry) int { return strings.Compare(a.Path, b.Path) }
 
 // incomplete returns the directories of which there is no archive.
 func (d *downloadHandler) incomplete() map[string]bool {
 	dirs := map[string]bool{}
-	_, _ = d.set.Walk(offer.Files, func(e offer.Entry, skipped error) error {
+	_, _ = d.set.Walk(func(e offer.Entry, skipped error) error {
 		if missing(e, skipped) != nil {
 			for dir := e.Path; dir != "." && !dirs[dir]; dir = path.Dir(dir) {
 				dirs[dir] = true
@@ -101,8 +112,14 @@ func (d *downloadHandler) pageFiles(yield func(pageFile) bool) {
 		}
 		return nil
 	}
-	if d.walk(offer.Dirs, visit) == nil {
-		_ = d.walk(offer.Files, visit)
+	rest, err := d.walk(func(offer.Entry) error { return nil })
+	for _, e := range rest {
+		if e.Mode.IsDir() && err == nil {
+			err = visit(e)
+		}
+	}
+	if err == nil {
+		_, _ = d.walk(visit)
 	}
 }
 
@@ -133,18 +150,22 @@ func newListEntry(e offer.Entry) listEntry {
 func (d *downloadHandler) list(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/json")
 	separator := "[\n"
-	for _, part := range []offer.Part{offer.Files, offer.Links, offer.Dirs} {
-		err := d.walk(part, func(e offer.Entry) error {
-			line, err := json.Marshal(newListEntry(e))
-			if err == nil {
-				_, err = fmt.Fprintf(w, "%s%s", separator, line)
-			}
-			separator = ",\n"
-			return err
-		})
-		if err != nil {
-			return
+	visit := func(e offer.Entry) error {
+		line, err := json.Marshal(newListEntry(e))
+		if err == nil {
+			_, err = fmt.Fprintf(w, "%s%s", separator, line)
 		}
+		separator = ",\n"
+		return err
+	}
+	rest, err := d.walk(visit)
+	for _, e := range rest {
+		if err == nil {
+			err = visit(e)
+		}
+	}
+	if err != nil {
+		return
 	}
 	if separator == "[\n" {
 		_, _ = io.WriteString(w, separator)
