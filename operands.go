@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,6 +29,9 @@ func (c *config) setOperands(words []string) error {
 	if err := c.setCommand(words); err != nil {
 		return err
 	}
+	if err := c.misplaced(words); err != nil {
+		return err
+	}
 	if c.push.moves() {
 		var err error
 		if words, err = c.setPaths(words); err != nil {
@@ -42,12 +44,22 @@ func (c *config) setOperands(words []string) error {
 	case c.listen:
 		return c.setListenAddress(words)
 	}
+	return c.setDialAddress(words)
+}
+
+// setDialAddress reads HOST PORT... or HOST:PORT, and the address to dial from.
+func (c *config) setDialAddress(words []string) error {
 	switch {
 	case len(words) == 0:
 		return usageErrorf("no host and port: say \"purr HOST PORT\", or \"purr -l PORT\" to listen")
 	case len(words) == 1:
 		host, port, err := net.SplitHostPort(words[0])
-		if err != nil || host == "" {
+		switch {
+		case isPort(words[0]):
+			return usageErrorf("no host in %s: say \"purr HOST %s\", or \"purr -l %s\" to listen", words[0], words[0], words[0])
+		case err != nil && !strings.Contains(words[0], "]:"):
+			return usageErrorf("no port in %s: say \"purr %s PORT\"", words[0], unbracketed(words[0]))
+		case err != nil || host == "":
 			return usageErrorf("no host and port in %s: say \"purr HOST PORT\", \"purr HOST:PORT\" or \"purr [IPV6]:PORT\"", words[0])
 		}
 		words = []string{host, port}
@@ -56,11 +68,17 @@ func (c *config) setOperands(words []string) error {
 	if c.host == "" {
 		return usageErrorf("the host is empty: say \"purr HOST PORT\"")
 	}
+	if err := c.checkNumeric(c.host); err != nil {
+		return err
+	}
 	if err := c.setHosts(); err != nil {
 		return err
 	}
 	for _, word := range words[1:] {
 		ports, err := flags.ParsePorts(c.network, word)
+		if err != nil && isPort(c.host) && len(words) == 2 {
+			return usageErrorf("%w (the host comes first: \"purr %s %s\")", err, word, c.host)
+		}
 		if err != nil {
 			return usageError{err}
 		}
@@ -73,6 +91,9 @@ func (c *config) setOperands(words []string) error {
 		return usageErrorf("option -c takes one host and one port: leave the other ports out")
 	}
 	c.source = c.sourceText
+	if err := c.checkNumeric(c.source); err != nil {
+		return err
+	}
 	if c.portText == "" {
 		return nil
 	}
@@ -122,6 +143,12 @@ func (c *config) setListenAddress(words []string) error {
 		c.host = c.sourceText
 	}
 	c.host = unbracketed(c.host)
+	if c.host != "0" && c.host != "" && strings.Trim(c.host, "0123456789") == "" {
+		return usageErrorf("option -l takes one port, and %s is no address: say \"purr -l %s\" or \"purr -l HOST %s\"", c.host, c.host, port)
+	}
+	if err := c.checkNumeric(c.host); err != nil {
+		return err
+	}
 	n, err := flags.ParsePort(c.network, port, 0)
 	if err != nil {
 		return usageError{err}
@@ -209,7 +236,7 @@ func checkContents(names map[string]string) error {
 
 // isNumericHost reports whether a word is an IP address and no name of a file.
 func isNumericHost(word string) bool {
-	if _, err := netip.ParseAddr(unbracketed(word)); err != nil {
+	if _, numeric := flags.ParseAddr(unbracketed(word)); !numeric || isPort(word) {
 		return false
 	}
 	_, err := os.Lstat(word)

@@ -79,8 +79,8 @@ func (l *commandLine) addressFlags() []option {
 		toggle(&c.unix, "unixsock", "U"),
 		toggle(&c.listen, "listen", "l"),
 		toggle(&c.keep, "keep-open", "k"),
-		text(&c.portText, "source-port", "p"),
-		text(&c.sourceText, "source", "s"),
+		text(l, &c.portText, "port", "source-port", "p"),
+		text(l, &c.sourceText, "address", "source", "s"),
 		toggle(&c.numeric, "nodns", "n"),
 		toggle(&c.shuffle, "r"),
 	}
@@ -100,7 +100,7 @@ func (l *commandLine) talkFlags() []option {
 		toggle(&c.crlf, "crlf", "C"),
 		toggle(&c.telnet, "telnet", "t"),
 		toggle(&c.interactive, "interactive"),
-		text(&c.quitWord, "quit-word"),
+		text(l, &c.quitWord, "word", "quit-word"),
 	}
 }
 
@@ -145,7 +145,7 @@ func (l *commandLine) waitFlags() []option {
 		value(l, &c.waitFor, flags.ParseSeconds, "wait-for"),
 		value(l, &c.retries, number("number of retries", 0, math.MaxInt32), "retry"),
 		value(l, &c.readyFD, number("file descriptor", 3, 1<<20), "ready-fd"),
-		text(&c.portFile, "port-file"),
+		text(l, &c.portFile, "name of the file", "port-file"),
 	}
 }
 
@@ -161,7 +161,7 @@ func (l *commandLine) checkFlags() []option {
 		toggle(&l.config.listPayloads, "list-payloads"),
 		l.setter(c.payload.Set, "payload"),
 		l.setter(c.expect.Set, "expect"),
-		text(&l.secretFile, "secret-file"),
+		text(l, &l.secretFile, "name of the file", "secret-file"),
 		toggle(&c.thorough, "thorough"),
 		value(l, &c.pings, pingCount, "count", "c"),
 		value(l, &c.maxLoss, flags.ParsePercent, "max-loss"),
@@ -182,9 +182,9 @@ func pingCount(text string) (int, error) {
 func (l *commandLine) fileFlags() []option {
 	c := &l.config.file
 	return []option{
-		value(l, &l.config.sendFile, flags.ParseFileName, "send-file"),
+		text(l, &l.config.sendFile, "name of the file", "send-file"),
 		toggle(&c.sum, "sum"),
-		value(l, &c.recv, flags.ParseFileName, "recv-file"),
+		text(l, &c.recv, "name of the file", "recv-file"),
 		value(l, &c.expectSize, flags.ParseFileSize, "expect-size"),
 		value(l, &c.expectSHA256, flags.ParseSHA256, "expect-sha256"),
 		toggle(&c.keepPartial, "keep-partial"),
@@ -196,7 +196,7 @@ func (l *commandLine) fileFlags() []option {
 func (l *commandLine) keyFlags() []option {
 	c := &l.config.key
 	return []option{
-		text(&c.file, "key-file"),
+		text(l, &c.file, "name of the file", "key-file"),
 		toggle(&c.fresh, "key-new"),
 	}
 }
@@ -237,9 +237,17 @@ func counter(to *int, names ...string) option {
 	return option{flags.Option{Names: names}, &cli.BoolFlag{Name: names[0], Count: to}}
 }
 
-// text declares an option whose value is stored in to as it is.
-func text(to *string, names ...string) option {
-	return option{flags.Option{Names: names, TakesValue: true}, &cli.StringFlag{Name: names[0], Destination: to}}
+// text declares an option whose value is stored in to as it is. An empty one
+// comes from an unset variable in a script: it does not mean that the option was
+// left out. what names the value in the error.
+func text(l *commandLine, to *string, what string, names ...string) option {
+	return l.setter(func(text string) error {
+		if text == "" {
+			return fmt.Errorf("the %s is empty", what)
+		}
+		*to = text
+		return nil
+	}, names...)
 }
 
 // value declares an option whose parsed value is stored in to.
@@ -342,7 +350,7 @@ func (l *commandLine) parse(args []string) (operands []string, behind int, err e
 		options[i] = o.Option
 		byName[o.Names[0]] = o.flag
 	}
-	args, behind, err = flags.Getopt(options, args)
+	args, behind, err = flags.Getopt(options, args, isForeign)
 	if unknown, ok := errors.AsType[*flags.UnknownError](err); ok {
 		return nil, 0, explain(unknown)
 	}

@@ -130,7 +130,7 @@ func TestConfigValues(t *testing.T) {
 		{"--keepalive 0 h 80", func(c *config) bool { return !c.keepalive.Enable }},
 		{"-i 0.5 h 80", func(c *config) bool { return c.interval == time.Second/2 }},
 		{"--max-conns 7 -lk 80", func(c *config) bool { return c.maxConns == 7 }},
-		{"-b -D -r -n -C h 80", func(c *config) bool { return c.socket.Broadcast && c.shuffle && c.numeric && c.crlf }},
+		{"-b -D -r -n -C ::1 80", func(c *config) bool { return c.socket.Broadcast && c.shuffle && c.numeric && c.crlf }},
 		{"--send-file go.mod h 80", func(c *config) bool { return c.sendFile == "go.mod" }},
 		{"--send-file go.mod --sum h 80", func(c *config) bool { return c.file.sum }},
 		{"--recv-file new h 80", func(c *config) bool {
@@ -254,8 +254,8 @@ func TestWrongCommandLines(t *testing.T) {
 
 		// Operands.
 		{"-v", `no host and port: say "purr HOST PORT", or "purr -l PORT" to listen`},
-		{"h", `no host and port in h: say "purr HOST PORT", "purr HOST:PORT" or "purr [IPV6]:PORT"`},
-		{"80", `no host and port in 80: say "purr HOST PORT", "purr HOST:PORT" or "purr [IPV6]:PORT"`},
+		{"h", `no port in h: say "purr h PORT"`},
+		{"80", `no host in 80: say "purr HOST 80", or "purr -l 80" to listen`},
 		{":80", `no host and port in :80: say "purr HOST PORT", "purr HOST:PORT" or "purr [IPV6]:PORT"`},
 		{"'' 80", `the host is empty: say "purr HOST PORT"`},
 		{"-l", `no port: say "purr -l PORT" (-l 0 takes a free one and says which)`},

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"purr/internal/eyeballs"
+	"purr/internal/flags"
 	"purr/internal/sock"
 	"purr/internal/sys"
 )
@@ -40,8 +41,8 @@ func (o *netOptions) resolve(ctx context.Context, host string, port int) ([]neti
 	wrong := func(why string) error {
 		return fmt.Errorf("getaddrinfo for host \"%s\" port %d: %s", host, port, why)
 	}
-	if literal, err := netip.ParseAddr(host); err == nil {
-		if literal = literal.Unmap(); !o.wants(literal) {
+	if literal, ok := flags.ParseAddr(host); ok {
+		if !o.wants(literal) {
 			return nil, wrong("Address family for hostname not supported")
 		}
 		return []netip.Addr{literal}, nil

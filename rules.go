@@ -220,8 +220,22 @@ var foreign = map[string]string{
 	"broker": "--broker is not supported: -l -k sends stdin to every client, but not one client's bytes to another", "chat": "broker",
 	"allow": "access lists are not supported: bind to one address with -s, or use the firewall", "deny": "allow",
 	"allowfile": "allow", "denyfile": "allow",
-	"delay": "--delay is not supported: -i waits between lines",
-	"sctp":  "SCTP is not supported: leave --sctp out", "vsock": "AF_VSOCK is not supported: leave --vsock out",
+	"delay":      "--delay is not supported: -i waits between lines",
+	"port":       "the peer's port is an operand: say \"purr HOST PORT\" or \"purr -l PORT\"; for the port to send from, say --source-port (-p)",
+	"local-port": "-p is --source-port here: say -p PORT", "tunnel-port": "L", "tunnel": "L", "tunnel-source": "L",
+	"tcp": "TCP is what purr uses without -u or -U: leave --tcp out", "zero": "the option has no long name: say -z",
+	"randomize": "the option has no long name: say -r", "interval": "the option has no long name: say -i",
+	"dont-resolve": "-n is --nodns here: say -n", "close": "--close is not supported: say -N, -q or --send-only for the end of stdin",
+	"hexdump": "x", "gateway": "g", "pointer": "g", "timeout": "-w is --wait here: say -w TIME",
+	"ssl-trustfile": "ssl", "ssl-ciphers": "ssl", "ssl-servername": "ssl", "ssl-alpn": "ssl",
+	"sctp": "SCTP is not supported: leave --sctp out", "vsock": "AF_VSOCK is not supported: leave --vsock out",
+}
+
+// isForeign reports whether foreign explains a long option: it is then no
+// abbreviation of one of purr's.
+func isForeign(name string) bool {
+	_, known := foreign[name]
+	return known
 }
 
 // explain words the error for an option that purr lacks.

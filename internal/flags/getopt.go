@@ -43,9 +43,12 @@ type table map[string]Option
 // --name=value with its canonical name, and the operands follow "--": package
 // flag reads this form without guessing.
 //
+// reserved reports whether a long name is an option of another program's, for
+// which no longer name may be taken; nil reserves none.
+//
 // The last behind operands followed a "--" in args. An error is an
 // *UnknownError, or a plain one whose text names the option as it was typed.
-func Getopt(options []Option, args []string) (out []string, behind int, err error) {
+func Getopt(options []Option, args []string, reserved func(name string) bool) (out []string, behind int, err error) {
 	t := make(table)
 	for _, o := range options {
 		for _, name := range o.Names {
@@ -63,9 +66,12 @@ func Getopt(options []Option, args []string) (out []string, behind int, err erro
 		case arg == "-" || !strings.HasPrefix(arg, "-"):
 			operands = append(operands, arg)
 		case strings.HasPrefix(arg, "--"):
-			expanded, rest, err = t.expandLong(arg, rest)
+			expanded, rest, err = t.expandLong(arg, rest, reserved)
 		default:
 			expanded, rest, err = t.expandBundle(arg, rest)
+			if name, _, _ := strings.Cut(arg[1:], "="); err != nil && len(name) > 1 && t[name].Names != nil {
+				err = fmt.Errorf("option -%s: a long option has two dashes: say --%s", name, name)
+			}
 		}
 		if err != nil {
 			return nil, 0, err
@@ -77,9 +83,9 @@ func Getopt(options []Option, args []string) (out []string, behind int, err erro
 
 // expandLong reads --name, --name=value and --name value. It returns the
 // canonical option and the arguments of rest that are still to be read.
-func (t table) expandLong(arg string, rest []string) (out, left []string, err error) {
+func (t table) expandLong(arg string, rest []string, reserved func(string) bool) (out, left []string, err error) {
 	name, value, attached := strings.Cut(arg[2:], "=")
-	o, err := t.findLong(name)
+	o, err := t.findLong(name, reserved)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -98,12 +104,15 @@ func (t table) expandLong(arg string, rest []string) (out, left []string, err er
 }
 
 // findLong finds a long option by its name or by an unambiguous beginning.
-func (t table) findLong(name string) (Option, error) {
+func (t table) findLong(name string, reserved func(string) bool) (Option, error) {
 	if len(name) < 2 {
 		return Option{}, &UnknownError{"--" + name}
 	}
 	if o, ok := t[name]; ok {
 		return o, nil
+	}
+	if reserved != nil && reserved(name) {
+		return Option{}, &UnknownError{"--" + name}
 	}
 	var matches []string
 	for full := range t {

@@ -19,6 +19,9 @@ func testOptions() (options []Option) {
 	return options
 }
 
+// reserved are the long options of other programs.
+func reserved(name string) bool { return name == "idle" }
+
 // Each form of a command line that a netcat accepts, as Getopt rewrites it.
 func TestGetopt(t *testing.T) {
 	t.Parallel()
@@ -83,7 +86,7 @@ func TestGetopt(t *testing.T) {
 		{"--lis 80", "--listen -- 80"},
 		{"--wa=3", "--wait=3 --"},
 		{"--source-p 3", "--source-port=3 --"},
-		{"--idle 3", "--idle-timeout=3 --"},
+		{"--idle-t 3", "--idle-timeout=3 --"},
 		{"--send-f x", "--send-file=x --"},
 		// The end of options.
 		{"-l -- -v", "--listen -- -v"},
@@ -95,7 +98,7 @@ func TestGetopt(t *testing.T) {
 		{"", "--"},
 		{"--", "--"},
 	} {
-		got, _, err := Getopt(options, words(test.args))
+		got, _, err := Getopt(options, words(test.args), reserved)
 		if err != nil {
 			t.Errorf("%s: %v", test.args, err)
 			continue
@@ -115,6 +118,10 @@ func TestGetopt(t *testing.T) {
 		{"--listen=", `option --listen takes no value: leave out "="`},
 		{"--send", "option --send is ambiguous: --send-file, --send-only"},
 		{"--no", "option --no is ambiguous: --no-shutdown, --nodns"},
+		{"--idle 3", `unknown option --idle`}, // of another program
+		{"--idle=3", `unknown option --idle`},
+		{"-udp", "option -udp: a long option has two dashes: say --udp"},
+		{"-verbose=2", "option -verbose: a long option has two dashes: say --verbose"},
 		{"--nosuch", `unknown option --nosuch`},
 		{"--nosuch=5", `unknown option --nosuch`},
 		{"-l?", `unknown option -?`},
@@ -123,7 +130,7 @@ func TestGetopt(t *testing.T) {
 		{"--=x", `unknown option --`},
 		{"---", `unknown option ---`},
 	} {
-		got, _, err := Getopt(options, words(test.args))
+		got, _, err := Getopt(options, words(test.args), reserved)
 		if err == nil {
 			t.Errorf("%s: got %q, want an error", test.args, got)
 		} else if err.Error() != test.want {
@@ -157,7 +164,7 @@ func FuzzGetopt(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, line string) {
 		args := strings.Split(line, " ")
-		got, behind, err := Getopt(testOptions(), args)
+		got, behind, err := Getopt(testOptions(), args, reserved)
 		if err != nil {
 			return
 		}
@@ -186,7 +193,7 @@ func FuzzGetopt(f *testing.F) {
 func TestUnknownError(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{"-le": "-e e", "--exec x": "--exec exec", "--exec=x": "--exec exec", "---exec": "---exec -exec", "--e": "--e e"} {
-		_, _, err := Getopt(testOptions(), words(args))
+		_, _, err := Getopt(testOptions(), words(args), reserved)
 		unknown, ok := errors.AsType[*UnknownError](err)
 		if !ok {
 			t.Errorf("%s: %v", args, err)

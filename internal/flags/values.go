@@ -3,7 +3,6 @@ package flags
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -48,15 +47,6 @@ func ParseSHA256(text string) ([]byte, error) {
 		return nil, fmt.Errorf("SHA-256 invalid: %s (%d hexadecimal digits)", text, 2*sha256.Size)
 	}
 	return sum, nil
-}
-
-// ParseFileName refuses the empty name: it comes from an unset variable in a
-// script and does not mean that the option was left out.
-func ParseFileName(text string) (string, error) {
-	if text == "" {
-		return "", errors.New("the name of the file is empty")
-	}
-	return text, nil
 }
 
 // tosKeywords are the names in <netinet/ip.h> and RFC 2474, 2597 and 3246.

@@ -100,13 +100,3 @@ func TestParseSHA256(t *testing.T) {
 		}
 	}
 }
-
-func TestParseFileName(t *testing.T) {
-	t.Parallel()
-	if name, err := ParseFileName("a"); err != nil || name != "a" {
-		t.Errorf("got %q (%v)", name, err)
-	}
-	if _, err := ParseFileName(""); err == nil {
-		t.Error("the empty name is accepted")
-	}
-}

@@ -45,6 +45,8 @@ func (c *Choice) Set(s string) error {
 	case s == "auto":
 	case s == "-":
 		n.stdin, n.label = true, "stdin"
+	case value == "" && (kind == "text" || kind == "hex") && prefixed: // of an unset variable
+		return fmt.Errorf("the payload behind %s is empty: for an empty datagram, say none", s)
 	case kind == "text" && prefixed:
 		n.custom, n.label = []byte(value), kind
 	case kind == "hex" && prefixed:
@@ -98,8 +100,12 @@ func readAll(r io.Reader, name string) ([]byte, error) {
 func parseHex(s string) ([]byte, error) {
 	s = strings.NewReplacer(" ", "", ":", "", ",", "").Replace(s)
 	b, err := hex.DecodeString(s)
-	if err != nil {
-		return nil, fmt.Errorf("payload hex invalid: %w", err)
+	var odd hex.InvalidByteError
+	switch {
+	case errors.As(err, &odd):
+		return nil, fmt.Errorf("hex invalid: %q is no hexadecimal digit: say hex:0aff", byte(odd))
+	case err != nil:
+		return nil, errors.New("hex invalid: the number of digits is odd: say hex:0aff")
 	}
 	return b, nil
 }
@@ -155,6 +161,8 @@ func (e *Expect) Set(s string) error {
 		if n.prefix, err = parseHex(value); err == nil && len(n.prefix) == 0 {
 			err = errors.New("prefix-hex: needs at least one byte")
 		}
+	case s == "regex:": // of an unset variable: it would hold for every reply
+		err = errors.New("regex: needs a pattern")
 	case kind == "regex" && prefixed:
 		n.pattern, err = regexp.Compile(value)
 	default:

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"net"
+	"os"
+	"strconv"
+	"strings"
+
+	"purr/internal/flags"
+)
+
+// This file words errors about operands that are of a wrong form or in the wrong
+// place: it names the command line that was meant.
+
+// misplaced returns an error that says what to type instead of operands that
+// are in the wrong place, or of a form that another program takes; nil if they
+// may be right.
+func (c *config) misplaced(words []string) error {
+	if c.unix || len(words) == 0 {
+		return nil
+	}
+	first := words[0]
+	if _, rest, isURL := strings.Cut(first, "://"); isURL {
+		host, _, _ := strings.Cut(rest, "/")
+		form := "HOST PORT"
+		if _, _, err := net.SplitHostPort(host); err == nil {
+			form = host
+		} else if host != "" {
+			form = host + " PORT"
+		}
+		return usageErrorf("%s is a URL: say \"purr %s\"", first, form)
+	}
+	if len(words) < 2 {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(first)
+	switch {
+	case err == nil && isPort(port) && isPort(words[1]) && !c.push.moves():
+		return usageErrorf("%s and %s both name a port: say \"purr %s\" or \"purr %s %s\"", first, words[1], first, host, words[1])
+	case c.push.moves() && isPath(first) && (c.listen && len(words) == 2 || !isPort(words[1])) && isPort(words[len(words)-1]):
+		return usageErrorf("%s is a path, and the address comes first: say %s", first, c.pushForm())
+	}
+	return nil
+}
+
+// isPort reports whether a word is a decimal number that a port may have.
+func isPort(word string) bool {
+	n, err := strconv.ParseUint(word, 10, 16)
+	return err == nil && n > 0
+}
+
+// isPath reports whether a word names a file, and no address.
+func isPath(word string) bool {
+	if _, numeric := flags.ParseAddr(word); numeric || word == "localhost" || isPort(word) {
+		return false
+	}
+	_, err := os.Lstat(word)
+	return err == nil
+}
+
+// checkNumeric refuses the name of a host under -n; an empty one is none.
+func (c *config) checkNumeric(host string) error {
+	if _, numeric := flags.ParseAddr(host); !c.numeric || numeric || host == "" || c.zero && (host == "-" || host[0] == '@') {
+		return nil
+	}
+	return usageErrorf("option -n looks no names up, and %s is no IP address: leave -n out", host)
+}
