@@ -8,11 +8,14 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"purr/internal/display"
 	"purr/internal/eyeballs"
+	"purr/internal/flags"
 	"purr/internal/scan"
 	"purr/internal/sys"
 )
@@ -86,10 +89,20 @@ type portScan struct {
 	begun      time.Time
 	each       func(*query) // called with every query, in the order of the command line
 
+	// Of the block of hosts that is asked.
 	queries []*query
 	passed  int // queries that each was called with
+
+	kept    []*query // all, with --wait-for or --retry: only the last scan is printed
+	highest exitStatus
+	worst   query // the first with the highest status
+	open    bool  // whether any is
 	limits  []scan.ICMPLimit
 }
+
+// blockSize is the number of queries that are asked before the next ones are
+// made, so that memory is bounded by it and not by the number of hosts.
+const blockSize = 8192
 
 // newPortScan returns a scan with the options of the command line.
 func (c *checker) newPortScan(ctx context.Context, limit time.Duration, each func(*query)) (*portScan, error) {
@@ -148,7 +161,7 @@ func (c *checker) check(ctx context.Context) error {
 		return err
 	}
 	if c.waits() {
-		for _, q := range last.queries {
+		for _, q := range last.kept {
 			out.print(q)
 		}
 	}
@@ -160,57 +173,101 @@ func (c *checker) check(ctx context.Context) error {
 }
 
 // hosts returns the hosts of the command line, or those on stdin.
-func (c *checker) hosts() ([]string, error) {
-	if !c.opts.hostsOnStdin {
-		return c.opts.hosts, nil
+func (c *checker) hosts() (*flags.HostList, error) {
+	hosts := c.opts.hosts
+	if c.opts.hostsOnStdin {
+		var err error
+		if hosts, err = flags.ReadHosts(bufio.NewReader(c.stdin)); err != nil {
+			return nil, fmt.Errorf("hosts on stdin: %w", sys.Cause(err))
+		}
 	}
-	hosts, err := readHosts(bufio.NewReader(c.stdin))
-	if err != nil {
-		return nil, fmt.Errorf("hosts on stdin: %w", err)
+	if hosts.HasRanges() {
+		all := int64(hosts.Len()) * int64(len(c.ports))
+		c.log.warnf("%s, %s: %d to ask", display.Plural(int64(hosts.Len()), "host"), display.Plural(int64(len(c.ports)), "port"), all)
 	}
 	return hosts, nil
 }
 
-// run queries all ports of all hosts. Its error is nil if enough of them are
-// open; otherwise it holds the status and the cause.
-func (s *portScan) run(ctx context.Context, hosts []string) error {
-	s.lookUp(ctx, hosts)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if err := s.ask(ctx); err != nil {
-		return err
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+// run queries all ports of all hosts, in blocks. Its error is nil if enough of
+// them are open; otherwise it holds the status and the cause.
+func (s *portScan) run(ctx context.Context, hosts *flags.HostList) error {
+	most := max(1, blockSize/len(s.ports))
+	block := make([]string, 0, min(most, hosts.Len()))
+	left := hosts.Len()
+	for host := range hosts.All() {
+		block = append(block, host)
+		if left--; len(block) < most && left > 0 {
+			continue
+		}
+		found := s.lookUp(ctx, block)
+		for ports := range slices.Chunk(s.ports, s.portsAtOnce()) {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			s.prepare(found, ports)
+			if err := s.ask(ctx); err != nil {
+				return err
+			}
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		block = block[:0]
 	}
 	return s.verdict()
 }
 
-// lookUp makes the queries, with the addresses of the hosts. With a source
-// address only addresses of its family count.
-func (s *portScan) lookUp(ctx context.Context, hosts []string) {
+// portsAtOnce returns the number of ports of a block: all over TCP, whose
+// results are small and whose order may be random. Over UDP several blocks have
+// about the same size: one port alone would be asked in another way.
+func (s *portScan) portsAtOnce() int {
+	n := len(s.ports)
+	if !s.udp {
+		return n
+	}
+	blocks := (n + blockSize - 1) / blockSize
+	return (n + blocks - 1) / blocks
+}
+
+// A lookup is a host and its addresses.
+type lookup struct {
+	host  string
+	addrs []netip.Addr
+	err   error // why there are none
+}
+
+// lookUp returns the addresses of the hosts. With a source address only
+// addresses of its family count.
+func (s *portScan) lookUp(ctx context.Context, hosts []string) []lookup {
 	const atOnce = 16
-	addrs, errs := make([][]netip.Addr, len(hosts)), make([]error, len(hosts))
+	found := make([]lookup, len(hosts))
 	var group errgroup.Group
 	group.SetLimit(atOnce)
 	for i, host := range hosts {
 		group.Go(func() error {
-			addrs[i], errs[i] = s.dialer.resolve(ctx, host, s.ports[0])
-			if errs[i] == nil && s.sourceAddr.IsValid() {
-				if addrs[i] = eyeballs.SameFamily(addrs[i], s.sourceAddr); len(addrs[i]) == 0 {
-					errs[i] = fmt.Errorf("connect to %s port %d from %s: Address family for hostname not supported", host, s.ports[0], s.sourceAddr)
+			l := &found[i]
+			l.host = host
+			l.addrs, l.err = s.dialer.resolve(ctx, host, s.ports[0])
+			if l.err == nil && s.sourceAddr.IsValid() {
+				if l.addrs = eyeballs.SameFamily(l.addrs, s.sourceAddr); len(l.addrs) == 0 {
+					l.err = fmt.Errorf("connect to %s port %d from %s: Address family for hostname not supported", host, s.ports[0], s.sourceAddr)
 				}
 			}
 			return nil
 		})
 	}
 	_ = group.Wait()
-	all := make([]query, len(hosts)*len(s.ports))
-	for i, host := range hosts {
-		for _, port := range s.ports {
+	return found
+}
+
+// prepare makes the queries of a block.
+func (s *portScan) prepare(hosts []lookup, ports []int) {
+	all := make([]query, len(hosts)*len(ports))
+	s.queries, s.passed = make([]*query, 0, len(all)), 0
+	for _, l := range hosts {
+		for _, port := range ports {
 			q := &all[len(s.queries)]
-			*q = query{host: host, port: port, addrs: addrs[i], err: errs[i]}
+			*q = query{host: l.host, port: port, addrs: l.addrs, err: l.err}
 			s.queries = append(s.queries, q)
 		}
 	}
@@ -254,7 +311,16 @@ func (s *portScan) ask(ctx context.Context) error {
 // finish passes q on as soon as it and all before it have their results.
 func (s *portScan) finish(q *query) {
 	for q.done = true; s.passed < len(s.queries) && s.queries[s.passed].done; s.passed++ {
-		s.each(s.queries[s.passed])
+		q := s.queries[s.passed]
+		status := q.status()
+		s.open = s.open || status == statusOK
+		if status > s.highest {
+			s.highest, s.worst = status, *q
+		}
+		if s.waits() {
+			s.kept = append(s.kept, q)
+		}
+		s.each(q)
 	}
 }
 
@@ -275,7 +341,9 @@ func (s *portScan) scan(ctx context.Context, targets []scan.Target, each func(*s
 		if s.connectTimeout > 0 || s.limit > 0 {
 			s.udpOptions.Wait = s.timeout(scan.DefaultUDPWait)
 		}
-		s.limits = append(s.limits, scan.UDP(ctx, targets, s.udpOptions, each)...)
+		for _, l := range scan.UDP(ctx, targets, s.udpOptions, each) {
+			s.addLimit(l)
+		}
 		return nil
 	}
 	s.tcpOptions.Timeout = s.timeout(scan.DefaultTimeout)
@@ -293,24 +361,27 @@ func (s *portScan) scan(ctx context.Context, targets []scan.Target, each func(*s
 	return nil
 }
 
+// addLimit adds what a block has shown of a host's limit.
+func (s *portScan) addLimit(l scan.ICMPLimit) {
+	for i := range s.limits {
+		if have := &s.limits[i]; have.Host == l.Host {
+			have.Silent += l.Silent
+			have.Thorough += l.Thorough
+			return
+		}
+	}
+	s.limits = append(s.limits, l)
+}
+
 // verdict returns the error of the query with the highest status, or nil if
 // enough are open: over TCP one, as in nc, over UDP all, unless --all or --any
 // is given.
 func (s *portScan) verdict() error {
 	all := s.opts.all || s.udp && !s.opts.any
-	highest, open := statusOK, false
-	var worst *query
-	for _, q := range s.queries {
-		status := q.status()
-		open = open || status == statusOK
-		if status > highest {
-			highest, worst = status, q
-		}
-	}
-	if highest == statusOK || open && !all {
+	if s.highest == statusOK || s.open && !all {
 		return nil
 	}
-	return statusError{highest, worst.cause(s.waits())}
+	return statusError{s.highest, s.worst.cause(s.waits())}
 }
 
 // checkUnix connects to a Unix socket.
@@ -390,7 +461,7 @@ func pingStatus(s *scan.PingStats) exitStatus {
 // pingAddr returns the address to ping: of several the first that answers one
 // datagram, or the first of all if none does.
 func (s *portScan) pingAddr(ctx context.Context) (netip.Addr, error) {
-	s.lookUp(ctx, s.opts.hosts)
+	s.prepare(s.lookUp(ctx, []string{s.host}), s.ports)
 	q := s.queries[0]
 	if q.err != nil {
 		return netip.Addr{}, q.err

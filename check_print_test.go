@@ -139,13 +139,14 @@ func TestVerdict(t *testing.T) {
 		{[]*scan.Result{closed, silent, open}, false, 3}, {[]*scan.Result{filtered, silent}, true, 4}, {[]*scan.Result{wrong, open}, false, 5},
 		{[]*scan.Result{wrong, open}, true, 0}, {[]*scan.Result{wrong}, true, 5},
 	} {
-		s := &portScan{checker: &checker{dialer: &dialer{netOptions: &netOptions{udp: true}}, opts: checkConfig{any: c.any}}}
+		s := &portScan{checker: &checker{dialer: &dialer{netOptions: &netOptions{udp: true}}, opts: checkConfig{any: c.any}}, each: func(*query) {}}
 		for _, r := range c.results {
 			q := &query{err: errors.New("not resolved")}
 			if r != nil {
 				q.results, q.err = []*scan.Result{r}, nil
 			}
 			s.queries = append(s.queries, q)
+			s.finish(q)
 		}
 		got, err := 0, s.verdict()
 		if failed := (statusError{}); errors.As(err, &failed) {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"time"
 
+	"purr/internal/flags"
 	"purr/internal/payload"
 	"purr/internal/sock"
 	"purr/internal/tlsconn"
@@ -87,7 +88,7 @@ type waitOptions struct {
 
 // A checkConfig is the options of -z.
 type checkConfig struct {
-	hosts        []string
+	hosts        *flags.HostList
 	hostsOnStdin bool // the hosts are still to be read
 	all, any     bool
 	banner       bool

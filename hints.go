@@ -9,8 +9,8 @@ import (
 	"purr/internal/flags"
 )
 
-// This file words errors about operands that are of a wrong form or in the wrong
-// place: it names the command line that was meant.
+// This file words errors about operands of a wrong form or in the wrong place:
+// they name the command line that was meant.
 
 // misplaced returns an error that says what to type instead of operands that
 // are in the wrong place, or of a form that another program takes; nil if they
@@ -60,8 +60,11 @@ func isPath(word string) bool {
 
 // checkNumeric refuses the name of a host under -n; an empty one is none.
 func (c *config) checkNumeric(host string) error {
-	if _, numeric := flags.ParseAddr(host); !c.numeric || numeric || host == "" || c.zero && (host == "-" || host[0] == '@') {
+	if _, numeric := flags.ParseAddr(host); !c.numeric || numeric || host == "" {
 		return nil
+	}
+	if hosts := c.check.hosts; c.zero && host == c.host && (hosts == nil || hosts.HasRanges() || host[0] == '@') {
+		return nil // the lines of a list are looked at when they are due
 	}
 	return usageErrorf("option -n looks no names up, and %s is no IP address: leave -n out", host)
 }

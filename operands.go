@@ -1,22 +1,18 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
 	"purr/internal/flags"
 	"purr/internal/offer"
+	"purr/internal/payload"
 	"purr/internal/sys"
 )
 
@@ -68,10 +64,10 @@ func (c *config) setDialAddress(words []string) error {
 	if c.host == "" {
 		return usageErrorf("the host is empty: say \"purr HOST PORT\"")
 	}
-	if err := c.checkNumeric(c.host); err != nil {
+	if err := c.setHosts(); err != nil {
 		return err
 	}
-	if err := c.setHosts(); err != nil {
+	if err := c.checkNumeric(c.host); err != nil {
 		return err
 	}
 	for _, word := range words[1:] {
@@ -319,7 +315,13 @@ func (c *config) setHosts() error {
 		k.hostsOnStdin = true
 		return nil
 	case !isFile:
-		k.hosts = []string{c.host}
+		k.hosts = new(flags.HostList)
+		if err := k.hosts.Add(c.host); err != nil {
+			return usageErrorf("hosts: %w", err)
+		}
+		if k.ping && k.hosts.HasRanges() {
+			return usageErrorf("option -c takes one host and one port, and %s is a range", c.host)
+		}
 		return nil
 	}
 	f, err := os.Open(path)
@@ -327,33 +329,10 @@ func (c *config) setHosts() error {
 		return usageErrorf("hosts: %w", err)
 	}
 	defer f.Close()
-	if k.hosts, err = readHosts(f); err != nil {
-		return usageErrorf("hosts in %s: %w", path, err)
+	if k.hosts, err = flags.ReadHosts(f); err != nil {
+		return usageErrorf("hosts in %s: %w", path, sys.Cause(err))
 	}
 	return nil
-}
-
-// readHosts reads one host per line. Blank lines and comments, which begin with
-// a #, are skipped.
-func readHosts(r io.Reader) ([]string, error) {
-	var hosts []string
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		host, _, _ := strings.Cut(lines.Text(), "#")
-		switch fields := strings.Fields(host); {
-		case len(fields) > 1:
-			return nil, fmt.Errorf("one host per line, and not %q", strings.TrimSpace(host))
-		case len(fields) == 1 && !slices.Contains(hosts, fields[0]):
-			hosts = append(hosts, fields[0])
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return nil, sys.Cause(err)
-	}
-	if len(hosts) == 0 {
-		return nil, errors.New("there is none")
-	}
-	return hosts, nil
 }
 
 // setCommand looks the command up in PATH, so that a misspelt name is an error
@@ -377,7 +356,7 @@ func (c *config) setCommand(words []string) error {
 func (l *commandLine) checkFiles() error {
 	c := l.config
 	if l.secretFile != "" {
-		secret, err := readSecret(l.secretFile)
+		secret, err := payload.ReadSecret(l.secretFile)
 		if err != nil {
 			return usageErrorf("option --secret-file: %w", err)
 		}
@@ -402,26 +381,6 @@ func (l *commandLine) checkFiles() error {
 		return err
 	}
 	return c.checkFile()
-}
-
-// readSecret reads a file whose only content is a secret. A newline at its end
-// comes from an editor and is dropped.
-func readSecret(path string) ([]byte, error) {
-	const most = 4096
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err != nil {
-		return nil, err
-	}
-	b = bytes.TrimRight(b, "\r\n")
-	if len(b) == 0 || len(b) > most {
-		return nil, fmt.Errorf("%s holds no secret of 1 to %d bytes", path, most)
-	}
-	return b, nil
 }
 
 // checkFile refuses a --send-file that cannot be sent. Only a regular file is

@@ -9,8 +9,8 @@ import (
 
 // ParseAddr reads an IP address in a form that getaddrinfo(3) takes for one.
 // Beside the usual forms these are those of inet_aton(3): 127.1, 0x7f.0.0.1,
-// 2130706433 and 0. It reports false for anything else, and returns an IPv4 address
-// as such.
+// 2130706433 and 0. It reports false for anything else. An IPv4 address in an
+// IPv6 one is returned as such.
 func ParseAddr(text string) (netip.Addr, bool) {
 	if addr, err := netip.ParseAddr(text); err == nil {
 		return addr.Unmap(), true

@@ -151,8 +151,8 @@ func replace(t testing.TB, from, to string) {
 	}
 }
 
-// A file operand is the file that was there when the set was opened; a link or a
-// file that takes its place is refused however it is asked for.
+// A file operand is the file that was there when the set was opened; a link or
+// a file that takes its place is refused however it is asked for.
 func TestReplacedFile(t *testing.T) {
 	t.Parallel()
 	for _, by := range []string{"link", "file", "directory on the way"} {

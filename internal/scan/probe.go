@@ -124,7 +124,8 @@ func probePort(ctx context.Context, target Target, o *UDPOptions, pace *pacer) *
 		p.res.State, p.res.Err = LocalError, err
 	}
 	p.complete()
-	return &p.res
+	res := p.res // a pointer into the probe would keep its requests and buffers
+	return &res
 }
 
 // complete fills in the fields that every result has.

@@ -1,0 +1,158 @@
+package flags
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// A HostList is a list of hosts, in which networks and ranges of addresses are
+// not expanded. The zero value is empty.
+type HostList struct {
+	entries []hostEntry
+	seen    map[string]bool
+	count   int
+	ranges  bool
+}
+
+// A hostEntry is a name or address as it was written, or a range.
+type hostEntry struct {
+	text        string
+	first, last netip.Addr // of a range; both are included
+}
+
+// maxHosts is the most hosts of a list: a /8 of IPv4.
+const maxHosts = 1 << 24
+
+// Add adds a host: a name, an address, a network (10.0.0.0/24, of which every
+// address is a host) or a range (10.0.0.1-10.0.0.9, 10.0.0.1-9). What is in the
+// list already is not added again.
+func (h *HostList) Add(text string) error {
+	if h.seen[text] {
+		return nil
+	}
+	entry, err := parseHost(text)
+	if err != nil {
+		return err
+	}
+	n := 1
+	if entry.first.IsValid() {
+		h.ranges = true
+		if n = distance(entry.first, entry.last); n == 0 {
+			return fmt.Errorf("%s is more than %d addresses", text, maxHosts)
+		}
+	}
+	if h.count += n; h.count > maxHosts {
+		return fmt.Errorf("there are more than %d", maxHosts)
+	}
+	if h.seen == nil {
+		h.seen = make(map[string]bool)
+	}
+	h.seen[text] = true
+	h.entries = append(h.entries, entry)
+	return nil
+}
+
+// parseHost reads one host, network or range.
+func parseHost(text string) (hostEntry, error) {
+	if strings.Contains(text, "/") {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return hostEntry{}, fmt.Errorf("%s is no network: say 10.0.0.0/24", text)
+		}
+		first := network.Masked().Addr()
+		last := first.AsSlice()
+		for bit := network.Bits(); bit < 8*len(last); bit++ {
+			last[bit/8] |= 0x80 >> (bit % 8)
+		}
+		addr, _ := netip.AddrFromSlice(last)
+		return hostEntry{text, first, addr}, nil
+	}
+	low, high, _ := strings.Cut(text, "-")
+	first, err := netip.ParseAddr(low)
+	if err != nil || high == "" {
+		return hostEntry{text: text}, nil
+	}
+	last, err := netip.ParseAddr(high)
+	if n, notNumber := strconv.ParseUint(high, 10, 8); notNumber == nil && first.Is4() {
+		b := first.As4()
+		b[3] = byte(n)
+		last, err = netip.AddrFrom4(b), nil
+	}
+	if err != nil || first.Is4() != last.Is4() || first.Zone() != last.Zone() || last.Less(first) {
+		return hostEntry{}, fmt.Errorf("%s is no range: say 10.0.0.1-10.0.0.9 or 10.0.0.1-9", text)
+	}
+	return hostEntry{text, first, last}, nil
+}
+
+// distance returns the number of addresses from first to last, 0 if there are
+// more than maxHosts.
+func distance(first, last netip.Addr) int {
+	a, b := first.As16(), last.As16()
+	n := 0
+	for i := range a {
+		n = n<<8 + int(b[i]) - int(a[i])
+		if n >= maxHosts {
+			return 0
+		}
+	}
+	return n + 1
+}
+
+// Len returns the number of hosts.
+func (h *HostList) Len() int { return h.count }
+
+// HasRanges reports whether a network or range was added.
+func (h *HostList) HasRanges() bool { return h.ranges }
+
+// All returns the hosts in the order of the list.
+func (h *HostList) All() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, e := range h.entries {
+			if !e.first.IsValid() {
+				if !yield(e.text) {
+					return
+				}
+				continue
+			}
+			for addr := e.first; ; addr = addr.Next() {
+				if !yield(addr.String()) {
+					return
+				}
+				if addr == e.last {
+					break
+				}
+			}
+		}
+	}
+}
+
+// ReadHosts reads a list with one host per line. Blank lines and comments,
+// which begin with a #, are skipped.
+func ReadHosts(r io.Reader) (*HostList, error) {
+	hosts := new(HostList)
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		host, _, _ := strings.Cut(lines.Text(), "#")
+		switch fields := strings.Fields(host); {
+		case len(fields) > 1:
+			return nil, fmt.Errorf("one host per line, and not %q", strings.TrimSpace(host))
+		case len(fields) == 1:
+			if err := hosts.Add(fields[0]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, err
+	}
+	if hosts.Len() == 0 {
+		return nil, errors.New("there is none")
+	}
+	return hosts, nil
+}
