@@ -106,7 +106,11 @@ const blockSize = 8192
 
 // newPortScan returns a scan with the options of the command line.
 func (c *checker) newPortScan(ctx context.Context, limit time.Duration, each func(*query)) (*portScan, error) {
-	source, err := c.localAddr(ctx)
+	var peers []netip.Addr
+	if c.source != "" {
+		peers, _ = c.resolve(ctx, c.host, c.ports[0]) // an error is the scan's to report
+	}
+	source, err := c.localAddr(ctx, peers)
 	if err != nil {
 		return nil, err
 	}

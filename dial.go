@@ -70,7 +70,7 @@ func (d *dialer) dial(ctx context.Context, port int) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	local, err := d.localAddr(ctx)
+	local, err := d.localAddr(ctx, addrs)
 	if err != nil {
 		return nil, err
 	}

@@ -3,8 +3,6 @@ package main
 import (
 	"net"
 	"os"
-	"strconv"
-	"strings"
 
 	"purr/internal/flags"
 )
@@ -20,14 +18,7 @@ func (c *config) misplaced(words []string) error {
 		return nil
 	}
 	first := words[0]
-	if _, rest, isURL := strings.Cut(first, "://"); isURL {
-		host, _, _ := strings.Cut(rest, "/")
-		form := "HOST PORT"
-		if _, _, err := net.SplitHostPort(host); err == nil {
-			form = host
-		} else if host != "" {
-			form = host + " PORT"
-		}
+	if form, isURL := flags.AddressOfURL(first); isURL {
 		return usageErrorf("%s is a URL: say \"purr %s\"", first, form)
 	}
 	if len(words) < 2 {
@@ -35,23 +26,17 @@ func (c *config) misplaced(words []string) error {
 	}
 	host, port, err := net.SplitHostPort(first)
 	switch {
-	case err == nil && isPort(port) && isPort(words[1]) && !c.push.moves():
+	case err == nil && flags.IsPort(port) && flags.IsPort(words[1]) && !c.push.moves():
 		return usageErrorf("%s and %s both name a port: say \"purr %s\" or \"purr %s %s\"", first, words[1], first, host, words[1])
-	case c.push.moves() && isPath(first) && (c.listen && len(words) == 2 || !isPort(words[1])) && isPort(words[len(words)-1]):
+	case c.push.moves() && isPath(first) && (c.listen && len(words) == 2 || !flags.IsPort(words[1])) && flags.IsPort(words[len(words)-1]):
 		return usageErrorf("%s is a path, and the address comes first: say %s", first, c.pushForm())
 	}
 	return nil
 }
 
-// isPort reports whether a word is a decimal number that a port may have.
-func isPort(word string) bool {
-	n, err := strconv.ParseUint(word, 10, 16)
-	return err == nil && n > 0
-}
-
 // isPath reports whether a word names a file, and no address.
 func isPath(word string) bool {
-	if _, numeric := flags.ParseAddr(word); numeric || word == "localhost" || isPort(word) {
+	if _, numeric := flags.ParseAddr(word); numeric || word == "localhost" || flags.IsPort(word) {
 		return false
 	}
 	_, err := os.Lstat(word)

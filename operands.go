@@ -51,7 +51,7 @@ func (c *config) setDialAddress(words []string) error {
 	case len(words) == 1:
 		host, port, err := net.SplitHostPort(words[0])
 		switch {
-		case isPort(words[0]):
+		case flags.IsPort(words[0]):
 			return usageErrorf("no host in %s: say \"purr HOST %s\", or \"purr -l %s\" to listen", words[0], words[0], words[0])
 		case err != nil && !strings.Contains(words[0], "]:"):
 			return usageErrorf("no port in %s: say \"purr %s PORT\"", words[0], unbracketed(words[0]))
@@ -72,7 +72,7 @@ func (c *config) setDialAddress(words []string) error {
 	}
 	for _, word := range words[1:] {
 		ports, err := flags.ParsePorts(c.network, word)
-		if err != nil && isPort(c.host) && len(words) == 2 {
+		if err != nil && flags.IsPort(c.host) && len(words) == 2 {
 			return usageErrorf("%w (the host comes first: \"purr %s %s\")", err, word, c.host)
 		}
 		if err != nil {
@@ -81,7 +81,7 @@ func (c *config) setDialAddress(words []string) error {
 		c.ports = append(c.ports, ports...)
 	}
 	if c.zero {
-		c.ports = unique(c.ports)
+		c.ports = flags.Unique(c.ports)
 	}
 	if c.check.ping && len(c.ports) > 1 {
 		return usageErrorf("option -c takes one host and one port: leave the other ports out")
@@ -99,18 +99,6 @@ func (c *config) setDialAddress(words []string) error {
 	}
 	c.sourcePort = port
 	return nil
-}
-
-// unique returns the ports without repetitions, each where it comes first.
-func unique(ports []int) (out []int) {
-	seen := make(map[int]bool, len(ports))
-	for _, port := range ports {
-		if !seen[port] {
-			seen[port] = true
-			out = append(out, port)
-		}
-	}
-	return out
 }
 
 // setListenAddress reads -l PORT, -l HOST PORT, -l HOST:PORT, -l -p PORT [HOST]
@@ -232,7 +220,7 @@ func checkContents(names map[string]string) error {
 
 // isNumericHost reports whether a word is an IP address and no name of a file.
 func isNumericHost(word string) bool {
-	if _, numeric := flags.ParseAddr(unbracketed(word)); !numeric || isPort(word) {
+	if _, numeric := flags.ParseAddr(unbracketed(word)); !numeric || flags.IsPort(word) {
 		return false
 	}
 	_, err := os.Lstat(word)

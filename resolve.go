@@ -50,13 +50,25 @@ func (o *netOptions) resolve(ctx context.Context, host string, port int) ([]neti
 	if o.numeric {
 		return nil, wrong("Name or service not known")
 	}
-	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	limited, stop := ctx, context.CancelFunc(func() {})
+	if o.connectTimeout > 0 {
+		limited, stop = context.WithTimeout(ctx, o.connectTimeout)
+	}
+	defer stop()
+	found, err := net.DefaultResolver.LookupNetIP(limited, "ip", host)
+	if err != nil { // a name that the resolver has missed in its copy, which it keeps for 5 s
+		if added := sys.HostsFile(host); len(added) > 0 {
+			found, err = added, nil
+		}
+	}
 	if err != nil {
 		var dns *net.DNSError
 		var none *net.AddrError
 		switch {
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
+		case limited.Err() != nil:
+			return nil, wrong(fmt.Sprintf("no answer within %v", o.connectTimeout))
 		case errors.As(err, &dns) && dns.IsNotFound, errors.As(err, &none):
 			return nil, wrong("Name or service not known")
 		case errors.As(err, &dns) && (dns.IsTemporary || dns.IsTimeout):
@@ -82,9 +94,10 @@ func (o *netOptions) wants(addr netip.Addr) bool {
 	return is4 && !o.ipv6 || !is4 && !o.ipv4
 }
 
-// localAddr is where -s and -p bind a dialer; an invalid address or a zero
-// port leaves the choice to the kernel.
-func (o *netOptions) localAddr(ctx context.Context) (netip.AddrPort, error) {
+// localAddr is where -s and -p bind a dialer to peers; an invalid address or a
+// zero port leaves the choice to the kernel. If the name behind -s has several
+// addresses, it is one of the first peer's family, if possible.
+func (o *netOptions) localAddr(ctx context.Context, peers []netip.Addr) (netip.AddrPort, error) {
 	var addr netip.Addr
 	if o.source != "" {
 		addrs, err := o.resolve(ctx, o.source, o.sourcePort)
@@ -92,6 +105,12 @@ func (o *netOptions) localAddr(ctx context.Context) (netip.AddrPort, error) {
 			return netip.AddrPort{}, err
 		}
 		addr = addrs[0]
+		for _, peer := range peers {
+			if same := eyeballs.SameFamily(addrs, peer); len(same) > 0 {
+				addr = same[0]
+				break
+			}
+		}
 	}
 	return netip.AddrPortFrom(addr, uint16(o.sourcePort)), nil
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
+	"strings"
 	"testing"
 
 	"purr/internal/flags"
@@ -86,4 +87,22 @@ func TestScanRange(t *testing.T) {
 	p := startPurr(t, opts{}, "-z", "10.0.0.0/7", "80")
 	p.ends(2)
 	p.complains("10.0.0.0/7 is more than 16777216 addresses")
+}
+
+// The forms of inet_aton are addresses to dial.
+func TestDialNumericForms(t *testing.T) {
+	t.Parallel()
+	for _, host := range []string{"0", "127.1", "2130706433", "0x7f.1"} {
+		ln, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		_, port, _ := net.SplitHostPort(ln.Addr().String())
+		p := startPurr(t, opts{}, "-z", "-v", "-n", host, port)
+		p.ends(0)
+		if got, want := p.err.String(), "Connection to "+host+" ("; !strings.HasPrefix(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
 }

@@ -58,7 +58,7 @@ func (p *packets) dialUDP(ctx context.Context, port int) error {
 	if err != nil {
 		return err
 	}
-	local, err := p.localAddr(ctx)
+	local, err := p.localAddr(ctx, addrs)
 	if err != nil {
 		return err
 	}

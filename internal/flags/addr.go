@@ -2,6 +2,7 @@ package flags
 
 import (
 	"encoding/binary"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -43,4 +44,21 @@ func parseAddrPart(text string, bits int) (uint64, error) {
 		digits, base = text[1:], 8
 	}
 	return strconv.ParseUint(digits, base, bits)
+}
+
+// AddressOfURL returns the operands that name the address in a URL, with PORT
+// for a port that is not in it. It reports false if text is no URL.
+func AddressOfURL(text string) (operands string, ok bool) {
+	_, rest, ok := strings.Cut(text, "://")
+	host, _, _ := strings.Cut(rest, "/")
+	_, _, err := net.SplitHostPort(host)
+	switch {
+	case !ok:
+		return "", false
+	case err == nil:
+		return host, true
+	case host == "":
+		return "HOST PORT", true
+	}
+	return host + " PORT", true
 }

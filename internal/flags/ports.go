@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -56,4 +57,22 @@ func ParsePorts(network, text string) ([]int, error) {
 		}
 	}
 	return ports, nil
+}
+
+// Unique returns the ports without repetitions, each where it comes first.
+func Unique(ports []int) (out []int) {
+	seen := make(map[int]bool, len(ports))
+	for _, port := range ports {
+		if !seen[port] {
+			seen[port] = true
+			out = append(out, port)
+		}
+	}
+	return out
+}
+
+// IsPort reports whether a word is a decimal number from 1 to 65535.
+func IsPort(word string) bool {
+	n, err := strconv.ParseUint(word, 10, 16)
+	return err == nil && n > 0
 }
