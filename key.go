@@ -48,7 +48,7 @@ func (cfg *config) loadKey() error {
 	c := &cfg.key
 	text, set := os.LookupEnv(keyVariable)
 	switch {
-	case !cfg.exchangesData():
+	case !exchangesData(cfg):
 		return nil
 	case c.fresh:
 		c.secret = tlsconn.NewKey()
@@ -83,7 +83,7 @@ func (c keyConfig) given() bool { return c.on }
 
 // exchangesData reports whether there is anything to encrypt: -z and the wait
 // for a command only connect.
-func (c *config) exchangesData() bool { return !c.zero && len(c.command) == 0 }
+func exchangesData(c *config) bool { return !c.zero && len(c.command) == 0 }
 
 // readKeyFile returns the first line of a key file, and the file's mode if
 // users other than its owner may read or change it.
@@ -207,7 +207,7 @@ func (e *encryption) logNewKey(port int) {
 
 // otherEnd returns the command line of the other end. port is the one that a
 // listener has bound.
-func (c *config) otherEnd(port int) string {
+func otherEnd(c *config, port int) string {
 	purr, what := "purr", ""
 	switch {
 	case c.push.push:

@@ -172,7 +172,7 @@ func TestOtherEnd(t *testing.T) {
 		c, err := newConfig(words(args))
 		if err != nil {
 			t.Errorf("%s: %v", args, err)
-		} else if got := c.otherEnd(9000); got != want {
+		} else if got := otherEnd(c, 9000); got != want {
 			t.Errorf("%s: the other end is %q, want %q", args, got, want)
 		}
 	}

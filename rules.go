@@ -149,7 +149,7 @@ func (l *commandLine) keyRules() []rule {
 		{asked && c.zero, "options --key-file or --key-new and -z exclude each other: -z exchanges no data, leave the key out"},
 		{asked && len(c.command) > 0, "options --key-file or --key-new and \"-- CMD\" exclude each other: purr exchanges no data then, give the key to CMD"},
 		{asked && c.udp, "options --key-file or --key-new and -u exclude each other: datagrams cannot be encrypted, use TCP"},
-		{variable && c.udp && c.exchangesData(), "option -u and the variable PURR_KEY exclude each other: datagrams cannot be encrypted; use TCP, or unset PURR_KEY to send clear text"},
+		{variable && c.udp && exchangesData(c), "option -u and the variable PURR_KEY exclude each other: datagrams cannot be encrypted; use TCP, or unset PURR_KEY to send clear text"},
 		{variable && k.fresh, "option --key-new and the variable PURR_KEY exclude each other: there is a key already, leave --key-new out or unset PURR_KEY"},
 		{k.fresh && !c.listen && !c.waits(), "option --key-new needs -l, or --wait-for: nobody who listens already can hold a key that is made now"},
 	}

@@ -61,7 +61,6 @@ func TestVerboseLikeNC(t *testing.T) {
 		{"-v", "-n", "127.0.0.1", openPort},
 		{"-nv", "-4", "127.0.0.1", openPort},
 		{"-v", "127.0.0.1", closedPort},
-		{"-v", "-n", "localhost", closedPort},
 		{"-v", "-n", "::1", closedPort},
 		{"-v", "-6", "127.0.0.1", closedPort},
 		{"-v", "-4", "::1", closedPort},
