@@ -13,7 +13,7 @@ import (
 // misplaced returns an error that says what to type instead of operands that
 // are in the wrong place, or of a form that another program takes; nil if they
 // may be right.
-func (c *config) misplaced(words []string) error {
+func misplaced(c *config, words []string) error {
 	if c.unix || len(words) == 0 {
 		return nil
 	}
@@ -44,7 +44,7 @@ func isPath(word string) bool {
 }
 
 // checkNumeric refuses the name of a host under -n; an empty one is none.
-func (c *config) checkNumeric(host string) error {
+func checkNumeric(c *config, host string) error {
 	if _, numeric := flags.ParseAddr(host); !c.numeric || numeric || host == "" {
 		return nil
 	}

@@ -25,7 +25,7 @@ func (c *config) setOperands(words []string) error {
 	if err := c.setCommand(words); err != nil {
 		return err
 	}
-	if err := c.misplaced(words); err != nil {
+	if err := misplaced(c, words); err != nil {
 		return err
 	}
 	if c.push.moves() {
@@ -67,7 +67,7 @@ func (c *config) setDialAddress(words []string) error {
 	if err := c.setHosts(); err != nil {
 		return err
 	}
-	if err := c.checkNumeric(c.host); err != nil {
+	if err := checkNumeric(c, c.host); err != nil {
 		return err
 	}
 	for _, word := range words[1:] {
@@ -87,7 +87,7 @@ func (c *config) setDialAddress(words []string) error {
 		return usageErrorf("option -c takes one host and one port: leave the other ports out")
 	}
 	c.source = c.sourceText
-	if err := c.checkNumeric(c.source); err != nil {
+	if err := checkNumeric(c, c.source); err != nil {
 		return err
 	}
 	if c.portText == "" {
@@ -130,7 +130,7 @@ func (c *config) setListenAddress(words []string) error {
 	if c.host != "0" && c.host != "" && strings.Trim(c.host, "0123456789") == "" {
 		return usageErrorf("option -l takes one port, and %s is no address: say \"purr -l %s\" or \"purr -l HOST %s\"", c.host, c.host, port)
 	}
-	if err := c.checkNumeric(c.host); err != nil {
+	if err := checkNumeric(c, c.host); err != nil {
 		return err
 	}
 	n, err := flags.ParsePort(c.network, port, 0)
