@@ -24,6 +24,7 @@ type sending struct {
 	large chan struct{}       // holds one for each large file under way
 	small *semaphore.Weighted // the small files, links and directories without a result
 	bytes *semaphore.Weighted // and the bytes of those files
+	held  *semaphore.Weighted // and those that are in memory until they are pending
 	files sync.WaitGroup      // the senders of batches and large files
 
 	batches chan struct{} // holds one for each batch of small files that is read
@@ -107,7 +108,7 @@ func (b *outbox) update(change func()) {
 // failed by themselves are in the Summary.
 func (c *Conn) Send(ctx context.Context, set *offer.Set) (Summary, error) {
 	defer c.watch(ctx)()
-	s := &sending{Conn: c, set: set, large: make(chan struct{}, maxLarge), batches: make(chan struct{}, 32), small: semaphore.NewWeighted(maxSmall), bytes: semaphore.NewWeighted(maxContent)}
+	s := &sending{Conn: c, set: set, large: make(chan struct{}, maxLarge), batches: make(chan struct{}, 32), small: semaphore.NewWeighted(maxSmall), bytes: semaphore.NewWeighted(maxContent), held: semaphore.NewWeighted(maxHeld)}
 	c.run(s.start)
 	rest, err := set.Walk(s.file)
 	if err == nil {
@@ -308,6 +309,10 @@ func (s *sending) sendBatch() error {
 	return nil
 }
 
+// maxHeld is how many bytes of small files are in memory until the connection
+// takes them: a receiver that reads nothing occupies no more.
+const maxHeld = offer.SmallFile
+
 // acquire waits until a small file of so many bytes may be under way.
 func (s *sending) acquire(size int64) error {
 	err := s.small.Acquire(s.ctx, 1)
@@ -331,6 +336,10 @@ func (s *sending) sendSmall(listed offer.Entry) error {
 	if err := s.acquire(listed.Size); err != nil {
 		return err
 	}
+	if err := s.held.Acquire(s.ctx, listed.Size); err != nil {
+		return err
+	}
+	defer s.held.Release(listed.Size)
 	e, content, sum, err := s.readTwice(listed)
 	if err != nil || content == nil || e.Size != listed.Size {
 		s.release(listed.Size)
@@ -369,7 +378,7 @@ func (s *sending) readTwice(listed offer.Entry) (e offer.Entry, content, sum []b
 func (st *stream) sendFile(m *message, content []byte, f *sent) error {
 	st.order.Lock()
 	defer st.order.Unlock()
-	if err := st.out.room(); err != nil {
+	if err := st.out.room(len(content)); err != nil {
 		return err
 	}
 	m.ID = st.add(f)

@@ -29,7 +29,8 @@ type sink struct {
 	err     error      // of the first failed write: later ones are dropped
 }
 
-// sinkBuffer is how much may be pending before a small file waits.
+// sinkBuffer is how much may be pending: beyond it a small file waits, unless
+// nothing is pending.
 const sinkBuffer = 256 << 10
 
 // newSink returns a sink whose run is still to be started; ctx ends a wait for
@@ -130,11 +131,11 @@ func signal(c chan struct{}) {
 	}
 }
 
-// room waits until there is room for a small file.
-func (s *sink) room() error {
+// room waits until there is room for a small file of n bytes.
+func (s *sink) room(n int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.pending) > sinkBuffer && s.err == nil {
+	for len(s.pending) > 0 && len(s.pending)+n > sinkBuffer && s.err == nil {
 		s.drained.Wait()
 	}
 	return s.err

@@ -19,7 +19,7 @@ const (
 	downloadMemory = 256 << 10 // the buffer of a download
 	listMemory     = 1 << 20   // of the JSON list or the page: the entries that are sorted
 	uploadMemory   = 96 << 10  // of an upload: buffers, and modest blocks of package digest
-	transferMemory = 256 << 10 // of a purr's transfer at rest
+	transferMemory = 512 << 10 // of a purr's transfer that stalls
 
 	maxHead     = 12 << 10 // bytes of a request's head; net/http adds 4 KiB
 	maxPartHead = 16 << 10 // bytes of the head of a form's part
