@@ -2,8 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -66,9 +64,9 @@ func (s *scanPrinter) write(q *query) error {
 	}
 	switch {
 	case s.json && s.udp:
-		return writeUDPJSON(s.stdout, r, s.opts.expect.Given())
+		return scan.WriteUDPJSON(s.stdout, r, silentReason(r.UDP), s.opts.expect.Given())
 	case s.json:
-		return writeTCPJSON(s.stdout, r)
+		return scan.WriteTCPJSON(s.stdout, r)
 	case s.udp && r.Addr.Addr().IsValid():
 		return writeUDP(s.stdout, r)
 	case s.opts.banner && r.State == scan.Open:
@@ -177,107 +175,6 @@ func silentReason(u *scan.Probe) string {
 		return u.Silent + ": give it with --secret-file"
 	}
 	return u.Silent
-}
-
-// The objects of --json. Their member names are a promise.
-type (
-	tcpJSON struct {
-		V       int        `json:"v"`
-		Host    string     `json:"host"`
-		Address string     `json:"address,omitempty"` // where host is a name
-		Port    uint16     `json:"port"`
-		State   scan.State `json:"state"`
-		RTT     *int64     `json:"rtt_us"` // null without an answer
-		Banner  string     `json:"banner,omitempty"`
-		ICMP    *icmpJSON  `json:"icmp,omitempty"`
-		Error   string     `json:"error,omitempty"`
-	}
-	udpJSON struct {
-		V        int        `json:"v"`
-		Host     string     `json:"host"`
-		Address  string     `json:"address,omitempty"` // where host is a name
-		Port     uint16     `json:"port"`
-		State    scan.State `json:"state"`
-		Payload  string     `json:"payload"`
-		Sent     int        `json:"sent"`
-		RTT      *int64     `json:"rtt_us"` // null without an answer
-		Clock    string     `json:"clock,omitempty"`
-		ICMP     *icmpJSON  `json:"icmp"`
-		Reply    *replyJSON `json:"reply"`
-		Expected *bool      `json:"expected,omitempty"` // only with --expect
-		Note     string     `json:"note,omitempty"`
-		Error    string     `json:"error,omitempty"`
-	}
-	icmpJSON struct {
-		Type int        `json:"type"`
-		Code int        `json:"code"`
-		From netip.Addr `json:"from"`
-	}
-	replyJSON struct {
-		Bytes int    `json:"bytes"`
-		From  string `json:"from"` // address and port
-		Fact  string `json:"fact,omitempty"`
-		Hex   string `json:"hex"`
-	}
-)
-
-// hostAndAddress returns the members "host", as the user wrote it, and
-// "address", which is empty if it is the same or not known.
-func hostAndAddress(t scan.Target) (host, address string) {
-	address = t.Addr.Addr().String()
-	switch {
-	case t.Host == "":
-		return address, ""
-	case t.Host == address || !t.Addr.Addr().IsValid():
-		return t.Host, ""
-	}
-	return t.Host, address
-}
-
-func newICMPJSON(i *scan.ICMP) *icmpJSON {
-	if i == nil {
-		return nil
-	}
-	return &icmpJSON{i.Type, i.Code, i.From}
-}
-
-// writeTCPJSON writes the object of one TCP port and a newline. The banner is
-// escaped as for a terminal.
-func writeTCPJSON(w io.Writer, r *scan.Result) error {
-	o := tcpJSON{V: 1, Port: r.Addr.Port(), State: r.State, ICMP: newICMPJSON(r.ICMP), Banner: display.Payload(r.Reply, scan.MaxBanner)}
-	o.Host, o.Address = hostAndAddress(r.Target)
-	if r.State == scan.Open || r.State == scan.Closed {
-		us := r.RTT.Microseconds()
-		o.RTT = &us
-	}
-	if r.Err != nil {
-		o.Error = r.Err.Error()
-	}
-	return json.NewEncoder(w).Encode(o)
-}
-
-// writeUDPJSON writes the object of one UDP port and a newline.
-func writeUDPJSON(w io.Writer, r *scan.Result, expect bool) error {
-	o := udpJSON{V: 1, Port: r.Addr.Port(), State: r.State, Payload: r.UDP.Payload, Sent: r.UDP.Sent, ICMP: newICMPJSON(r.ICMP), Note: silentReason(r.UDP)}
-	o.Host, o.Address = hostAndAddress(r.Target)
-	if r.State == scan.Open || r.State == scan.Closed || r.State == scan.Filtered {
-		us := r.RTT.Microseconds()
-		o.RTT, o.Clock = &us, "user"
-		if r.UDP.KernelRTT {
-			o.Clock = "kernel"
-		}
-	}
-	if r.State == scan.Open {
-		o.Reply = &replyJSON{Bytes: len(r.Reply), From: r.UDP.From.String(), Fact: r.UDP.Fact, Hex: hex.EncodeToString(r.Reply)}
-		if expect {
-			expected := !r.UDP.Unexpected
-			o.Expected = &expected
-		}
-	}
-	if r.Err != nil {
-		o.Error = r.Err.Error()
-	}
-	return json.NewEncoder(w).Encode(o)
 }
 
 // writePing writes the line of one event: "seq=3 0.42 ms".

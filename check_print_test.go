@@ -78,9 +78,9 @@ func TestScanJSON(t *testing.T) {
 			`{"v":1,"host":"gw.example","address":"10.0.2.2","port":53,"state":"no-answer","payload":"wireguard","sent":3,"rtt_us":null,"icmp":null,"reply":null,"note":"by design"}`},
 	} {
 		var out strings.Builder
-		write := func() error { return writeTCPJSON(&out, c.r) }
+		write := func() error { return scan.WriteTCPJSON(&out, c.r) }
 		if c.r.UDP != nil {
-			write = func() error { return writeUDPJSON(&out, c.r, c.expect) }
+			write = func() error { return scan.WriteUDPJSON(&out, c.r, silentReason(c.r.UDP), c.expect) }
 		}
 		if err := write(); err != nil || out.String() != c.want+"\n" {
 			t.Errorf("%v\n got %swant %s", err, out.String(), c.want)

@@ -8,10 +8,9 @@ import (
 
 	"purr/internal/fdio"
 	"purr/internal/filter"
+	"purr/internal/idle"
 	"purr/internal/progress"
 	"purr/internal/rate"
-
-	"purr/internal/idle"
 )
 
 // A conversation is what conversations of every kind share: counters, progress,

@@ -13,11 +13,10 @@ import (
 
 	"purr/internal/fdio"
 	"purr/internal/filter"
+	"purr/internal/idle"
 	"purr/internal/rate"
 	"purr/internal/sock"
 	"purr/internal/sys"
-
-	"purr/internal/idle"
 )
 
 // An echoSession sends the bytes of a connection back: one reply per read,

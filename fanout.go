@@ -10,9 +10,8 @@ import (
 	"time"
 
 	"purr/internal/fdio"
-	"purr/internal/sock"
-
 	"purr/internal/idle"
+	"purr/internal/sock"
 )
 
 // slowClient is how long one client may keep the others waiting for stdin. A

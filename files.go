@@ -214,35 +214,15 @@ func (m *mover) dialAgain(ctx context.Context, conn net.Conn) (net.Conn, error) 
 	return m.countConn(again), nil
 }
 
-// A countedConn counts the bytes of a connection, for the run and for its own
-// last line.
+// A countedConn is a connection with what its last line shows.
 type countedConn struct {
-	net.Conn
-	meter          *meter
-	begun          time.Time
-	sent, received atomic.Int64 // bytes
-	joined         atomic.Bool  // whether it is a further one of a transfer
+	*sock.Counted
+	begun  time.Time
+	joined atomic.Bool // whether it is a further one of a transfer
 }
 
 func (m *mover) countConn(c net.Conn) *countedConn {
-	return &countedConn{Conn: c, meter: m.meter, begun: time.Now()}
-}
-
-// NetConn returns the connection underneath, as a tls.Conn does.
-func (c *countedConn) NetConn() net.Conn { return c.Conn }
-
-func (c *countedConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	c.received.Add(int64(n))
-	c.meter.received.Add(int64(n))
-	return n, err
-}
-
-func (c *countedConn) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
-	c.sent.Add(int64(n))
-	c.meter.sent.Add(int64(n))
-	return n, err
+	return &countedConn{Counted: &sock.Counted{Conn: c, TotalSent: &m.meter.sent, TotalReceived: &m.meter.received}, begun: time.Now()}
 }
 
 // closed logs the end of a connection that this end dialled.
@@ -252,7 +232,7 @@ func (t *fileTransfer) closed(conn net.Conn, err error) {
 
 // stats are those of the last line of the connection, which has ended so.
 func (c *countedConn) stats(reason string) connStats {
-	sent, received := c.sent.Load(), c.received.Load()
+	sent, received := c.Sent.Load(), c.Received.Load()
 	return connStats{peer: connName(c), reason: reason, sent: sent, received: received, begun: c.begun,
 		moved: fmt.Sprintf("sent %d bytes, received %d bytes", sent, received)}
 }

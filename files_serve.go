@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"time"
 
 	"purr/internal/display"
@@ -82,27 +81,9 @@ func (m *mover) warnOfClearText(ln net.Listener) {
 	}
 	where := "every interface"
 	if !bound.IsUnspecified() {
-		where = interfaceName(bound)
+		where = sock.InterfaceName(bound)
 	}
 	m.log.warnf("clear text on %s: whoever reaches this port can take part, and others can listen in; --key-new makes a key", where)
-}
-
-// interfaceName returns the name of the interface that has the address, with
-// the address.
-func interfaceName(addr netip.Addr) string {
-	interfaces, err := net.Interfaces()
-	if err != nil {
-		return addr.String()
-	}
-	for _, i := range interfaces {
-		own, _ := i.Addrs()
-		for _, a := range own {
-			if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr().Unmap() == addr.WithZone("") {
-				return fmt.Sprintf("%s (%s)", i.Name, addr)
-			}
-		}
-	}
-	return addr.String()
 }
 
 // A fileServer words the events of a listener. It implements web.Events.

@@ -9,7 +9,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"purr/internal/sock"
@@ -239,33 +238,20 @@ func (l *listener) logAccept(ctx context.Context, conn net.Conn) {
 	}
 }
 
-// accept waits for one client. While the process or the system is out of
-// descriptors it waits for one to become free, and the client waits in the
-// backlog.
+// accept waits for one client.
 func (l *listener) accept(ctx context.Context, ln net.Listener) (net.Conn, error) {
-	said := false
-	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		conn, err := ln.Accept()
-		switch {
-		case err == nil:
-			return conn, nil
-		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			return nil, fmt.Errorf("accept on %s: nobody connected within %v", l.boundName(ln), l.acceptTimeout)
-		case errors.Is(err, syscall.ECONNABORTED):
-			continue // that client has gone again before its turn came
-		case !sys.OutOfDescriptors(err):
-			return nil, fmt.Errorf("accept on %s: %w", l.boundName(ln), sys.Cause(err))
-		}
-		if !said {
-			l.log.warnf("accept on %s: %v: the next clients wait until some have gone", l.boundName(ln), sys.Cause(err))
-			said = true
-		}
-		if !sys.Sleep(ctx, pause) {
-			return nil, context.Cause(ctx)
-		}
+	conn, err := sock.Accept(ctx, ln, func(err error) {
+		l.log.warnf("accept on %s: %v: the next clients wait until some have gone", l.boundName(ln), sys.Cause(err))
+	})
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return nil, context.Cause(ctx)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, fmt.Errorf("accept on %s: nobody connected within %v", l.boundName(ln), l.acceptTimeout)
+	case err != nil:
+		return nil, fmt.Errorf("accept on %s: %w", l.boundName(ln), sys.Cause(err))
 	}
+	return conn, nil
 }
 
 func (l *listener) boundName(ln net.Listener) string {
@@ -278,7 +264,7 @@ func (l *listener) boundName(ln net.Listener) string {
 // openUnix listens on a Unix stream socket. A socket file without a listener is
 // replaced; a live one, and any other file, is not touched.
 func (l *listener) openUnix(ctx context.Context, config net.ListenConfig) (net.Listener, error) {
-	if err := clearPath(ctx, l.network, l.path); err != nil {
+	if err := sock.ClearPath(ctx, l.network, l.path); err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", l.path, err)
 	}
 	ln, err := config.Listen(ctx, l.network, l.path)
@@ -296,30 +282,4 @@ func (l *listener) openUnix(ctx context.Context, config net.ListenConfig) (net.L
 		return nil, err
 	}
 	return ln, nil
-}
-
-// clearPath removes a dead socket from path: one that refuses a connection. It
-// fails if something else is there.
-func clearPath(ctx context.Context, network, path string) error {
-	if path[0] == '@' {
-		return nil
-	}
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil
-	case err != nil:
-		return sys.Cause(err)
-	case info.Mode()&os.ModeSocket == 0:
-		return errors.New("a file that is not a socket is there: it stays, choose another path")
-	}
-	dialer := net.Dialer{Timeout: time.Second}
-	conn, err := dialer.DialContext(ctx, network, path)
-	if err == nil {
-		_ = conn.Close()
-	}
-	if !errors.Is(err, syscall.ECONNREFUSED) {
-		return syscall.EADDRINUSE
-	}
-	return sys.Cause(os.Remove(path))
 }

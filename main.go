@@ -47,6 +47,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -136,7 +137,7 @@ func printed(cfg *config) string {
 	case cfg.help:
 		return help
 	case cfg.version:
-		return "purr " + version() + "\n"
+		return "purr " + cmp.Or(Version, sys.BuildVersion()) + "\n"
 	case cfg.listPayloads:
 		return payloadList()
 	}
@@ -362,34 +363,6 @@ func (c *cleanups) removeFile(path string) {
 // Version is set by the linker in a release; otherwise the build info names the
 // commit.
 var Version string
-
-func version() string {
-	if Version != "" {
-		return Version
-	}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "(unknown version)"
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	var revision, modified string
-	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			revision = s.Value
-		case "vcs.modified":
-			if s.Value == "true" {
-				modified = "+modified"
-			}
-		}
-	}
-	if revision == "" {
-		return "(devel)"
-	}
-	return revision[:min(12, len(revision))] + modified
-}
 
 // tuneRuntime prepares Go's runtime for the moving of files.
 func tuneRuntime() {

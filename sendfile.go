@@ -40,7 +40,7 @@ func sendFile(ctx context.Context, t *talker, c net.Conn) error {
 			return fmt.Errorf("send to %s: %w", s.peer, err)
 		}
 		if info.Size() > 0 { // a file in /proc has the size 0, whatever it holds
-			r.file = &exactFile{File: in, size: info.Size(), left: info.Size()}
+			r.file = fdio.NewExact(in, info.Size())
 			s.in = r.file
 		}
 	}
@@ -68,7 +68,7 @@ func sendFile(ctx context.Context, t *talker, c net.Conn) error {
 // An ackReport is the result of a --send-file.
 type ackReport struct {
 	*session
-	file   *exactFile  // nil: a pipe, or another file of no size
+	file   *fdio.Exact // nil: a pipe, or another file of no size
 	digest *copier.Sum // nil without --sum
 	text   string      // of a success
 }
@@ -78,7 +78,7 @@ type ackReport struct {
 func (r *ackReport) onDone(d *teardown) error {
 	size := r.sent.bytes.Load()
 	if r.file != nil {
-		size = r.file.size
+		size = r.file.Size
 	}
 	acked, known := sock.Acked(r.conn, !r.t.listen, size)
 	switch {
@@ -124,29 +124,4 @@ func openPatiently(ctx context.Context, name string) (*os.File, error) {
 			return nil, context.Cause(ctx)
 		}
 	}
-}
-
-// An exactFile is a regular file of a known size. Bytes that are appended to it
-// meanwhile are not sent, and one that shrinks is an error.
-type exactFile struct {
-	*fdio.File
-	size, left int64
-}
-
-// Read reads at most to the size of the file.
-func (f *exactFile) Read(b []byte) (int, error) {
-	if f.left == 0 {
-		return 0, io.EOF
-	}
-	select {
-	case <-f.Interrupt.Done(): // reads of a regular file do not wait, so nothing else ends them
-		return 0, fdio.ErrInterrupted
-	default:
-	}
-	n, err := f.File.Read(b[:min(int64(len(b)), f.left)])
-	f.left -= int64(n)
-	if err == io.EOF {
-		err = fmt.Errorf("file shrank while it was sent: %d of %d bytes", f.size-f.left, f.size)
-	}
-	return n, err
 }

@@ -8,11 +8,10 @@ import (
 	"time"
 
 	"purr/internal/fdio"
+	"purr/internal/idle"
 	"purr/internal/lineedit"
 	"purr/internal/sock"
 	"purr/internal/sys"
-
-	"purr/internal/idle"
 )
 
 // The directions of a conversation.

@@ -99,8 +99,8 @@ func (s *session) startProgress() {
 		size = s.t.file.expectSize // -1: any
 	}
 	switch in := s.in.(type) {
-	case *exactFile:
-		size = in.size
+	case *fdio.Exact:
+		size = in.Size
 	case *fdio.File:
 		size = in.Remaining()
 	}

@@ -2,13 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"runtime"
 	"syscall"
 	"time"
 
@@ -117,7 +113,7 @@ func (p *packets) openPackets(ctx context.Context) (datagram.Conn, error) {
 	network, addr := p.network, p.path
 	name := p.path
 	if p.unix {
-		if err := clearPath(ctx, network, addr); err != nil {
+		if err := sock.ClearPath(ctx, network, addr); err != nil {
 			return nil, fmt.Errorf("bind to %s: %w", name, err)
 		}
 	} else {
@@ -192,30 +188,19 @@ func (p *packets) ownName(conn datagram.Conn) string {
 func (p *packets) dialUnixgram(ctx context.Context) error {
 	own := p.source
 	if own == "" {
-		own = temporarySocketName()
+		own = sock.TemporaryName()
 	}
-	if err := clearPath(ctx, "unixgram", own); err != nil {
+	if err := sock.ClearPath(ctx, "unixgram", own); err != nil {
 		return fmt.Errorf("bind to %s: %w", own, err)
 	}
 	dialer := net.Dialer{Control: p.socketOptions().Control, LocalAddr: &net.UnixAddr{Name: own, Net: "unixgram"}}
 	conn, err := dialer.DialContext(ctx, "unixgram", p.path)
 	if err != nil {
-		_ = clearPath(ctx, "unixgram", own)
+		_ = sock.ClearPath(ctx, "unixgram", own)
 		return fmt.Errorf("connect to %s failed: %s", p.path, sys.Strerror(err))
 	}
 	defer conn.Close()
 	p.removeAtExit(own)
 	p.peerFound("dial", conn.RemoteAddr(), conn.LocalAddr())
 	return talkDatagrams(ctx, p.talk, p.datagramEnd(conn.(datagram.Conn), p.path))
-}
-
-// temporarySocketName is a name for a Unix datagram client to get its replies
-// at: abstract where there is such a thing, else a file that is removed at
-// exit.
-func temporarySocketName() string {
-	name := "purr-" + rand.Text()[:12]
-	if runtime.GOOS == "linux" {
-		return "@" + name
-	}
-	return filepath.Join(os.TempDir(), name)
 }

@@ -16,10 +16,9 @@ import (
 	"purr/internal/datagram"
 	"purr/internal/fdio"
 	"purr/internal/filter"
+	"purr/internal/idle"
 	"purr/internal/lineedit"
 	"purr/internal/sys"
-
-	"purr/internal/idle"
 )
 
 // replyWait is how long a dialer waits for a reply after the last datagram once

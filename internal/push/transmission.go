@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"purr/internal/digest"
-	"purr/internal/offer"
 	"slices"
 	"sync"
 	"time"
+
+	"purr/internal/digest"
+	"purr/internal/offer"
 )
 
 // startLarge sends a large file in the background, as soon as not too many are

@@ -101,7 +101,7 @@ func TestHTTP2Cancelled(t *testing.T) {
 	r := receiver(t, Options{Keep: true}, store.Options{})
 	from := t.TempDir()
 	testkit.WriteFile(t, filepath.Join(from, "f"), testkit.Noise(20<<20))
-	cmd := exec.CommandContext(t.Context(), testkit.Program(t, "curl", "curl"), "-sS", "--http2-prior-knowledge", "--limit-rate", "4M", "--max-time", "1", "-T", "f", "http://"+r.addr+"/f")
+	cmd := exec.CommandContext(t.Context(), testkit.Program(t, "curl", "curl"), "-sS", "--http2-prior-knowledge", "--limit-rate", "4M", "--max-time", "3", "-T", "f", "http://"+r.addr+"/f")
 	cmd.Dir, cmd.WaitDelay = from, testkit.Patience
 	if cmd.Run() == nil {
 		t.Error("curl has uploaded everything")

@@ -1,0 +1,31 @@
+package sock
+
+import (
+	"net"
+	"sync/atomic"
+)
+
+// A Counted is a connection that counts its bytes, also into totals that several
+// connections share.
+type Counted struct {
+	net.Conn
+	Sent, Received           atomic.Int64
+	TotalSent, TotalReceived *atomic.Int64
+}
+
+// NetConn returns the connection underneath, as a tls.Conn does.
+func (c *Counted) NetConn() net.Conn { return c.Conn }
+
+func (c *Counted) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.Received.Add(int64(n))
+	c.TotalReceived.Add(int64(n))
+	return n, err
+}
+
+func (c *Counted) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.Sent.Add(int64(n))
+	c.TotalSent.Add(int64(n))
+	return n, err
+}
