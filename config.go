@@ -128,7 +128,6 @@ type keyConfig struct {
 // A paceConfig is the options of progress, pace and the form of messages.
 type paceConfig struct {
 	progress, noProgress bool
-	bar                  bool  // whether stderr can show one
 	quiet                bool  // no bar, and no last lines of file transfers
 	json                 bool  // results (-z) and events (everything else) are JSON
 	rate                 int64 // bytes sent a second, all peers together; 0: no limit

@@ -15,7 +15,7 @@ import (
 )
 
 // What can go wrong with a push or pull, what each end says and comes to, and
-// what is on the receiver's disk (PUSH.md, A8).
+// what is on the receiver's disk.
 
 // eightMB is the file of most of these tests.
 func eightMB() string { return testkit.Noise(8_000_000) }

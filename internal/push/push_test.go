@@ -267,14 +267,6 @@ func (x *transfer) same(name, content string) {
 	}
 }
 
-// nothing checks that no file is at the receiver, not even a partial one.
-func (x *transfer) nothing() {
-	x.t.Helper()
-	if found, _ := os.ReadDir(x.into); len(found) > 0 {
-		x.t.Errorf("left at the receiver: %v", found)
-	}
-}
-
 // bothWays runs a test with either end listening.
 func bothWays(t *testing.T, test func(t *testing.T, listens Role)) {
 	testkit.NoLeaks(t)
