@@ -37,16 +37,15 @@ var limits = struct {
 	undocumented             int // libraries, and their exported declarations
 }{
 	rootFiles:     40,   // aim: 40
-	rootLines:     7700, // aim: 7500
-	fileLines:     610,
+	rootLines:     7660, // aim: 7500
+	fileLines:     500,
 	functionLines: 70,
 	methodFiles:   3,
 	scattered: map[string]int{ // types above methodFiles; aim: none
-
-		"internal/web.Server": 4, "internal/push.Conn": 4, "internal/push.stream": 4, "internal/store.Store": 9, "internal/store.Upload": 8, "internal/offer.Set": 4,
+		"internal/store.Store": 9, "internal/store.Upload": 8,
 	},
-	wideComments: 222, // aim: 0
-	undocumented: 27,  // aim: 0
+	wideComments: 0, // aim: 0
+	undocumented: 0, // aim: 0
 }
 
 // A sourceFile is one parsed file. Its directory is "." or internal/NAME.

@@ -241,20 +241,3 @@ func (b *Body) Close() error {
 	}
 	return nil
 }
-
-// Read opens an entry that Walk has returned, and reads it if it is at most
-// SmallFile bytes by now; content is nil if it is larger. sum is the content's
-// SHA-256. The error is a ChangedError if the file was written to meanwhile.
-func (s *Set) Read(listed Entry) (e Entry, content, sum []byte, err error) {
-	f, err := s.OpenListed(listed)
-	if err != nil {
-		return Entry{}, nil, nil, err
-	}
-	defer f.Close()
-	if f.Size > SmallFile {
-		return f.Entry, nil, nil, nil
-	}
-	content = make([]byte, f.Size)
-	sum, err = f.ReadAll(content)
-	return f.Entry, content, sum, err
-}

@@ -277,3 +277,20 @@ func (s *Set) IsDir(name string) bool {
 	info, err := s.lstat(name)
 	return err == nil && info.IsDir()
 }
+
+// Read opens an entry that Walk has returned, and reads it if it is at most
+// SmallFile bytes by now; content is nil if it is larger. sum is the content's
+// SHA-256. The error is a ChangedError if the file was written to meanwhile.
+func (s *Set) Read(listed Entry) (e Entry, content, sum []byte, err error) {
+	f, err := s.OpenListed(listed)
+	if err != nil {
+		return Entry{}, nil, nil, err
+	}
+	defer f.Close()
+	if f.Size > SmallFile {
+		return f.Entry, nil, nil, nil
+	}
+	content = make([]byte, f.Size)
+	sum, err = f.ReadAll(content)
+	return f.Entry, content, sum, err
+}

@@ -3,8 +3,11 @@ package push
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,18 +41,6 @@ type Conn struct {
 	ended   bool          // no further one is needed
 	unused  []net.Conn    // opened too late
 	closed  bool
-}
-
-// A stream is one connection of a transfer.
-type stream struct {
-	conn  net.Conn
-	in    *source
-	out   *sink
-	first bool
-	err   error // how reading ended: nil if in order
-
-	outbox // of a sender
-	inbox  // of a receiver
 }
 
 func newConn(as Role, o Options) *Conn {
@@ -200,12 +191,6 @@ func (c *Conn) stopAll() {
 	c.changed.Broadcast()
 }
 
-// stop ends reading and writing.
-func (st *stream) stop() {
-	st.in.stop()
-	st.out.stop()
-}
-
 // read hands each message of a stream to handle until the stream ends. ended
 // reports whether an end is in order now, and idle whether the stream was of no
 // use so far.
@@ -301,4 +286,72 @@ func (c *Conn) report(conn net.Conn, err error) {
 	if c.o.Closed != nil {
 		c.o.Closed(conn, err)
 	}
+}
+
+// hijack takes the connection of a request over.
+func (c *Conn) hijack(w http.ResponseWriter) (*stream, error) {
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, err
+	}
+	st := c.newStream(conn)
+	ahead, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
+	st.in.replay = slices.Clone(ahead)
+	return st, nil
+}
+
+// hasRoom reports whether a further connection may join.
+func (c *Conn) hasRoom() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.closed && !c.ended && len(c.streams) < maxStreams
+}
+
+// hello sends a hello on a connection: the first one if name is empty, else a
+// further one. It returns the name by which further ones can join. The caller
+// closes the connection if it fails.
+func (c *Conn) hello(ctx context.Context, conn net.Conn, name string) (*stream, string, error) {
+	st := c.newStream(conn)
+	st.in.limit(c.o.HelloTimeout)
+	_ = conn.SetWriteDeadline(time.Now().Add(c.o.HelloTimeout))
+	stop := context.AfterFunc(ctx, st.in.stop)
+	req := fmt.Sprintf("POST / HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %s\r\n%s: %s\r\nContent-Length: 0\r\n",
+		c.peer, Protocol, fieldRole, c.role, fieldDigests, digests)
+	if name != "" {
+		req += fieldStream + ": " + name + "\r\n"
+	}
+	_, err := io.WriteString(conn, req+"\r\n") // an error is not the last word: the peer's may have come
+	var resp *http.Response
+	if read, readErr := http.ReadResponse(st.in.Reader, &http.Request{Method: http.MethodPost}); readErr == nil {
+		resp, err = read, c.welcome(read)
+	} else if err == nil || len(st.in.first) > 0 {
+		err = readErr
+	}
+	if !stop() {
+		err = context.Cause(ctx)
+	} else if err != nil {
+		err = st.notPurr(err)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	_ = conn.SetWriteDeadline(time.Time{})
+	st.in.unlimit()
+	return st, resp.Header.Get(fieldStream), nil
+}
+
+// welcome returns nil if an answer is that of a purr in the other role.
+func (c *Conn) welcome(resp *http.Response) error {
+	role := Role(resp.Header.Get(fieldRole))
+	switch {
+	case resp.StatusCode == http.StatusSwitchingProtocols && resp.Header.Get("Upgrade") == Protocol && role == c.role.Other() && canHash(resp.Header):
+		return nil
+	case role == c.role:
+		return errorf(SameRole, "a %s, too", role)
+	case role != c.role.Other():
+		return errorf(NotPurr, "speaks HTTP")
+	case resp.StatusCode == http.StatusUpgradeRequired || resp.StatusCode == http.StatusSwitchingProtocols:
+		return errorf(OldVersion, "%s", firstLine(resp))
+	}
+	return errorf(Refused, "%s", firstLine(resp))
 }

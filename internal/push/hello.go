@@ -9,13 +9,10 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"purr/internal/sock"
-	"purr/internal/sys"
 )
 
 // The fields of a hello and its answer, beside Upgrade.
@@ -137,28 +134,6 @@ func refuse(w http.ResponseWriter, code int, e *Error) error {
 	return e
 }
 
-// hijack takes the connection of a request over.
-func (c *Conn) hijack(w http.ResponseWriter) (*stream, error) {
-	conn, buffered, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		return nil, err
-	}
-	st := c.newStream(conn)
-	ahead, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
-	st.in.replay = slices.Clone(ahead)
-	return st, nil
-}
-
-// answer accepts a hello.
-func (st *stream) answer(as Role, name string) error {
-	head := fmt.Sprintf("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %s\r\n%s: %s\r\n", Protocol, fieldRole, as, fieldDigests, digests)
-	if name != "" {
-		head += fieldStream + ": " + name + "\r\n"
-	}
-	_, err := io.WriteString(st.conn, head+"\r\n")
-	return err
-}
-
 // join makes the connection of a request part of the transfer that it names.
 func (s *Streams) join(w http.ResponseWriter, name string, as Role) error {
 	c := s.find(name)
@@ -175,13 +150,6 @@ func (s *Streams) join(w http.ResponseWriter, name string, as Role) error {
 		return ErrNotJoined
 	}
 	return ErrJoined
-}
-
-// hasRoom reports whether a further connection may join.
-func (c *Conn) hasRoom() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return !c.closed && !c.ended && len(c.streams) < maxStreams
 }
 
 // Dial sends a hello on a connection that it takes over, also if it fails. It
@@ -214,55 +182,6 @@ func host(conn net.Conn) string {
 	return netip.AddrPortFrom(remote.Addr().Unmap().WithZone(""), remote.Port()).String()
 }
 
-// hello sends a hello on a connection: the first one if name is empty, else a
-// further one. It returns the name by which further ones can join. The caller
-// closes the connection if it fails.
-func (c *Conn) hello(ctx context.Context, conn net.Conn, name string) (*stream, string, error) {
-	st := c.newStream(conn)
-	st.in.limit(c.o.HelloTimeout)
-	_ = conn.SetWriteDeadline(time.Now().Add(c.o.HelloTimeout))
-	stop := context.AfterFunc(ctx, st.in.stop)
-	req := fmt.Sprintf("POST / HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %s\r\n%s: %s\r\nContent-Length: 0\r\n",
-		c.peer, Protocol, fieldRole, c.role, fieldDigests, digests)
-	if name != "" {
-		req += fieldStream + ": " + name + "\r\n"
-	}
-	_, err := io.WriteString(conn, req+"\r\n") // an error is not the last word: the peer's may have come
-	var resp *http.Response
-	if read, readErr := http.ReadResponse(st.in.Reader, &http.Request{Method: http.MethodPost}); readErr == nil {
-		resp, err = read, c.welcome(read)
-	} else if err == nil || len(st.in.first) > 0 {
-		err = readErr
-	}
-	if !stop() {
-		err = context.Cause(ctx)
-	} else if err != nil {
-		err = st.notPurr(err)
-	}
-	if err != nil {
-		return nil, "", err
-	}
-	_ = conn.SetWriteDeadline(time.Time{})
-	st.in.unlimit()
-	return st, resp.Header.Get(fieldStream), nil
-}
-
-// welcome returns nil if an answer is that of a purr in the other role.
-func (c *Conn) welcome(resp *http.Response) error {
-	role := Role(resp.Header.Get(fieldRole))
-	switch {
-	case resp.StatusCode == http.StatusSwitchingProtocols && resp.Header.Get("Upgrade") == Protocol && role == c.role.Other() && canHash(resp.Header):
-		return nil
-	case role == c.role:
-		return errorf(SameRole, "a %s, too", role)
-	case role != c.role.Other():
-		return errorf(NotPurr, "speaks HTTP")
-	case resp.StatusCode == http.StatusUpgradeRequired || resp.StatusCode == http.StatusSwitchingProtocols:
-		return errorf(OldVersion, "%s", firstLine(resp))
-	}
-	return errorf(Refused, "%s", firstLine(resp))
-}
-
 // firstLine is the line of text that an answer carries, or its status.
 func firstLine(resp *http.Response) string {
 	if resp.StatusCode == http.StatusSwitchingProtocols {
@@ -274,25 +193,6 @@ func firstLine(resp *http.Response) string {
 		return resp.Status
 	}
 	return line
-}
-
-// notPurr classifies a peer that has not answered as a purr does, by its first
-// bytes.
-func (st *stream) notPurr(err error) error {
-	var e *Error
-	first := string(st.in.first)
-	closed := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || sys.IsReset(err)
-	switch {
-	case errors.As(err, &e):
-		return err
-	case strings.HasPrefix(first, "purr: this port"):
-		return &Error{Kind: NeedsKey, Text: "expects a key", cause: err}
-	case strings.HasPrefix(first, "HTTP/1"), isHTML(first):
-		return &Error{Kind: NotPurr, Text: "speaks HTTP", cause: err}
-	case first == "" && closed:
-		return &Error{Kind: Mute, Text: "closed the connection without a word", cause: err}
-	}
-	return &Error{Kind: NotHTTP, Text: "does not speak HTTP", cause: err}
 }
 
 // isHTML reports whether a text begins as a page does.

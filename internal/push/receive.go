@@ -130,15 +130,6 @@ func (r *receiving) left(m *message) error {
 	return nil
 }
 
-// checkID reports a new id that is not higher than the last one.
-func (st *stream) checkID(id int64) error {
-	if id <= st.last {
-		return errorf(Violation, "an id that is not new")
-	}
-	st.last = id
-	return nil
-}
-
 // accept takes in a small file, a link or a directory.
 func (r *receiving) accept(st *stream, m *message) error {
 	path, err := m.path()

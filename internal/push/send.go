@@ -374,27 +374,6 @@ func (s *sending) readTwice(listed offer.Entry) (e offer.Entry, content, sum []b
 	return e, content, sum, err
 }
 
-// sendFile writes a small file; ids are written in their order.
-func (st *stream) sendFile(m *message, content []byte, f *sent) error {
-	st.order.Lock()
-	defer st.order.Unlock()
-	if err := st.out.room(len(content)); err != nil {
-		return err
-	}
-	m.ID = st.add(f)
-	return st.out.file(m, content)
-}
-
-// sendLine writes a message about something new; ids are written in their
-// order.
-func (st *stream) sendLine(m *message, f *sent) (id int64) {
-	st.order.Lock()
-	defer st.order.Unlock()
-	m.ID = st.add(f)
-	st.out.line(m)
-	return m.ID
-}
-
 func fileMessage(what op, e offer.Entry) *message {
 	return &message{Op: what, Path: relpath.Escape(e.Path), Size: e.Size, Mode: uint32(e.Mode & fs.ModePerm), Mtime: mtime(e.ModTime)}
 }

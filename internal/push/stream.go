@@ -1,0 +1,88 @@
+package push
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	"purr/internal/sys"
+)
+
+// A stream is one connection of a transfer.
+type stream struct {
+	conn  net.Conn
+	in    *source
+	out   *sink
+	first bool
+	err   error // how reading ended: nil if in order
+
+	outbox // of a sender
+	inbox  // of a receiver
+}
+
+// stop ends reading and writing.
+func (st *stream) stop() {
+	st.in.stop()
+	st.out.stop()
+}
+
+// answer accepts a hello.
+func (st *stream) answer(as Role, name string) error {
+	head := fmt.Sprintf("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %s\r\n%s: %s\r\n", Protocol, fieldRole, as, fieldDigests, digests)
+	if name != "" {
+		head += fieldStream + ": " + name + "\r\n"
+	}
+	_, err := io.WriteString(st.conn, head+"\r\n")
+	return err
+}
+
+// notPurr classifies a peer that has not answered as a purr does, by its first
+// bytes.
+func (st *stream) notPurr(err error) error {
+	var e *Error
+	first := string(st.in.first)
+	closed := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || sys.IsReset(err)
+	switch {
+	case errors.As(err, &e):
+		return err
+	case strings.HasPrefix(first, "purr: this port"):
+		return &Error{Kind: NeedsKey, Text: "expects a key", cause: err}
+	case strings.HasPrefix(first, "HTTP/1"), isHTML(first):
+		return &Error{Kind: NotPurr, Text: "speaks HTTP", cause: err}
+	case first == "" && closed:
+		return &Error{Kind: Mute, Text: "closed the connection without a word", cause: err}
+	}
+	return &Error{Kind: NotHTTP, Text: "does not speak HTTP", cause: err}
+}
+
+// checkID reports a new id that is not higher than the last one.
+func (st *stream) checkID(id int64) error {
+	if id <= st.last {
+		return errorf(Violation, "an id that is not new")
+	}
+	st.last = id
+	return nil
+}
+
+// sendFile writes a small file; ids are written in their order.
+func (st *stream) sendFile(m *message, content []byte, f *sent) error {
+	st.order.Lock()
+	defer st.order.Unlock()
+	if err := st.out.room(len(content)); err != nil {
+		return err
+	}
+	m.ID = st.add(f)
+	return st.out.file(m, content)
+}
+
+// sendLine writes a message about something new; ids are written in their
+// order.
+func (st *stream) sendLine(m *message, f *sent) (id int64) {
+	st.order.Lock()
+	defer st.order.Unlock()
+	m.ID = st.add(f)
+	st.out.line(m)
+	return m.ID
+}
