@@ -68,8 +68,8 @@ func TestCheckNetworks(t *testing.T) {
 	})
 }
 
-// twelve are the targets of README's table: what listens or happens there, and
-// what purr must print.
+// twelve are the targets of README's table: the listener or fault there, and
+// purr's expected output.
 var twelve = []struct {
 	what, host, port string
 	says             string
@@ -164,7 +164,7 @@ func tells(t *testing.T, words, program string, args ...string) string {
 	return fmt.Sprintf("%s: %d", said, cmd.ProcessState.ExitCode())
 }
 
-// startTwelve starts what listens in B, and waits until it does.
+// startTwelve starts the listeners in B, and waits until they listen.
 func startTwelve(t *testing.T) {
 	dir, err := os.MkdirTemp("/tmp", "purr-twelve-")
 	if err != nil {

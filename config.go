@@ -105,7 +105,7 @@ type checkConfig struct {
 
 // A fileConfig is the options of raw files: --send-file and --recv-file.
 type fileConfig struct {
-	sum          bool   // hash what --send-file sends
+	sum          bool   // hash the bytes of --send-file
 	recv         string // --recv-file; empty: none
 	direct       bool   // recv is a pipe or a device: write to it without a temporary file
 	force        bool   // replace an existing file

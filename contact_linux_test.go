@@ -107,7 +107,7 @@ func finished(x *transfer) {
 	}
 }
 
-// The last lines of what was cut.
+// The last lines of cut transfers.
 func TestPushPartingCut(t *testing.T) {
 	t.Parallel()
 	for name, cut := range map[string]func(x *transfer) (left []*process){
@@ -152,7 +152,7 @@ func TestPushPartingCut(t *testing.T) {
 	}
 }
 
-// The last lines of those who are no purr, or none of ours.
+// The last lines for clients that are no purr, or hold another key.
 func TestPushPartingStrangers(t *testing.T) {
 	t.Parallel()
 	t.Run("curl", func(t *testing.T) {
@@ -165,7 +165,7 @@ func TestPushPartingStrangers(t *testing.T) {
 		hasContent(t, filepath.Join(into, "f"), "from curl\n")
 		said(p, `: (the peer finished|closed at this end); `+regexpParting)
 	})
-	t.Run("scan", func(t *testing.T) { // whoever only looks whether the port is open
+	t.Run("scan", func(t *testing.T) { // a client that only probes the port
 		t.Parallel()
 		p, addr, _ := startPull(t, "-v", "-k")
 		_ = dialTest(t, "tcp", addr).Close()
@@ -212,15 +212,16 @@ func TestPushPartingStrangers(t *testing.T) {
 	})
 }
 
-// Whoever is connected when a listener without -k has done what it was there
-// for is parted with, too, and does not hold it up.
+// Once a listener without -k has finished its transfer, it closes its other
+// connections. They do not delay its end.
 func TestPushPartingSilent(t *testing.T) {
 	t.Parallel()
 	bothWays(t, func(t *testing.T, listening push.Role) {
 		x := newTransfer(t, listening, "large")
 		x.file("large", testkit.Noise(1_500_000))
 		path := filepath.Join(testkit.SocketDir(t), "s")
-		// Who says nothing may do so for longer than anything is waited for here.
+		// A silent client may stay so for longer than any other wait
+		// here.
 		listener := x.end(listening, "--json", "--hello-timeout", "60", "-l", "-U", path)
 		listener.waitErr(regexp.MustCompile(`"event":"listen"`))
 		silent := dialTest(t, "unix", path)

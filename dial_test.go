@@ -203,7 +203,7 @@ func TestSeveralPorts(t *testing.T) {
 	}
 }
 
-// What this end says, and when: each option by what the peer sees.
+// The bytes that each option sends, and when, as seen by the peer.
 func TestOptionsOfAConversation(t *testing.T) {
 	t.Parallel()
 	run := func(name string, f func(t *testing.T, ln *net.TCPListener, dial func(o opts, args ...string) *process)) {
@@ -316,7 +316,7 @@ func TestOptionsOfAConversation(t *testing.T) {
 		writeAll(t, c, "x\ny\n")
 		_ = c.Close()
 		p.ends(0)
-		p.printed("x\ny\n") // what is received stays as it is
+		p.printed("x\ny\n") // received bytes stay as they are
 	})
 	run("-t", func(t *testing.T, ln *net.TCPListener, dial dialer) {
 		p := dial(opts{openStdin: true}, "-t")
@@ -409,7 +409,7 @@ func TestOptionsOfAConversation(t *testing.T) {
 	})
 }
 
-// Status 2 says that nothing was opened.
+// Status 2 means that nothing was opened.
 func TestMissingSendFile(t *testing.T) {
 	t.Parallel()
 	missing := t.TempDir() + "/missing"
@@ -540,7 +540,7 @@ func TestRaceFails(t *testing.T) {
 	}
 }
 
-// A wrong command line is told on stderr alone, in one line, with status 2.
+// A usage error prints one line, on stderr alone, and exits with 2.
 func TestUnknownOption(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{

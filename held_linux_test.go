@@ -26,8 +26,8 @@ func (p *process) stop() {
 	})
 }
 
-// What has come while purr itself was held up for longer than -w is not lost:
-// it finds the bytes and the end of its patience together.
+// Input that arrived while purr itself was held up for longer than -w is not
+// lost: the bytes are read before the timeout counts.
 func TestHeldUp(t *testing.T) {
 	t.Parallel()
 	const held = 1300 * time.Millisecond

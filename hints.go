@@ -10,9 +10,9 @@ import (
 // This file words errors about operands of a wrong form or in the wrong place:
 // they name the command line that was meant.
 
-// misplaced returns an error that says what to type instead of operands that
-// are in the wrong place, or of a form that another program takes; nil if they
-// may be right.
+// misplaced returns an error with the words to type instead, if operands are in
+// the wrong place or of a form that another program takes. It returns nil if
+// they may be right.
 func misplaced(c *config, words []string) error {
 	if c.unix || len(words) == 0 {
 		return nil

@@ -277,9 +277,9 @@ func columns(f *sourceFile, comment *ast.Comment) int {
 	return f.fset.Position(comment.Pos()).Column - 1 + utf8.RuneCountInString(comment.Text)
 }
 
-// undocumentedIn returns the exported declarations of a file that have no
-// comment: functions, methods of exported types, types, and constants and
-// variables neither of which nor of whose group there is a word.
+// undocumentedIn returns the exported declarations of a file without a comment:
+// functions, methods of exported types, types, and constants and variables. A
+// comment on a group covers its constants and variables.
 func undocumentedIn(f *sourceFile) (out []string) {
 	add := func(name *ast.Ident) {
 		out = append(out, fmt.Sprintf("%s:%d %s", f.path(), f.line(name.Pos()), name.Name))

@@ -131,7 +131,7 @@ func TestTwoClientsShareStdio(t *testing.T) {
 	if got := testkit.ReadN(t, b, 16); got != "to the one left\n" {
 		t.Errorf("got %q", got)
 	}
-	// The end of stdin is everybody's.
+	// The end of stdin closes towards every client.
 	_ = server.stdin.Close()
 	if got := testkit.ReadAll(t, b); got != "" {
 		t.Errorf("got %q", got)
@@ -139,7 +139,7 @@ func TestTwoClientsShareStdio(t *testing.T) {
 	writeAll(t, b, "last\n")
 	_ = b.Close()
 	server.waitOut("last\n")
-	// And a client that comes later is still heard.
+	// And a later client is still served.
 	c := dialTest(t, "tcp", server.addr())
 	writeAll(t, c, "later\n")
 	_ = c.(*net.TCPConn).CloseWrite()
@@ -173,7 +173,7 @@ func TestClientAfterClient(t *testing.T) {
 	server.runs()
 }
 
-// Without -k there is one client, and who comes next is refused at once.
+// Without -k there is one client, and the next is refused at once.
 func TestOneClientOnly(t *testing.T) {
 	t.Parallel()
 	server := startPurr(t, opts{}, "-l", "127.0.0.1", "0")
@@ -323,7 +323,7 @@ func TestSecondListener(t *testing.T) {
 // An address in TIME_WAIT can be listened on again at once.
 func TestTimeWait(t *testing.T) {
 	t.Parallel()
-	port := freePort(t, "tcp") // which nobody else is given meanwhile
+	port := freePort(t, "tcp") // reserved for this test meanwhile
 	server := startPurr(t, opts{stdin: strings.NewReader("bye")}, "-v", "-n", "-l", "127.0.0.1", port)
 	c := dialTest(t, "tcp", server.addr())
 	testkit.ReadAll(t, c) // purr has closed first: its end goes into TIME_WAIT
@@ -361,8 +361,8 @@ func TestListenFamilies(t *testing.T) {
 	} {
 		t.Run(strings.Join(test.args, " "), func(t *testing.T) {
 			t.Parallel()
-			// Of one that the system chooses, somebody else could have the other
-			// family's.
+			// A port that the system chooses for one family may be
+			// taken in the other.
 			args, free := []string{"-v", "-n", "-l", "-k"}, freePort(t, "tcp")
 			for _, a := range test.args {
 				args = append(args, strings.ReplaceAll(a, "PORT", free))
@@ -512,7 +512,7 @@ func TestUnixPath(t *testing.T) {
 	}
 }
 
-// deadSocket leaves a socket file that nobody is behind.
+// deadSocket leaves a socket file without a listener.
 func deadSocket(t testing.TB, network, path string) {
 	t.Helper()
 	if network == "unixgram" {
@@ -534,14 +534,14 @@ func deadSocket(t testing.TB, network, path string) {
 	}
 }
 
-// A one-shot listener that somebody only tests for being alive should not lose
-// its socket file to the tester, whoever that is.
+// Once another process has replaced a listener's socket file, the listener does
+// not remove it.
 func TestUnixFileOfAnotherIsNotRemoved(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(testkit.SocketDir(t), "s")
 	p := startPurr(t, opts{}, "-v", "-l", "-k", "-U", path)
 	p.waitErr(listeningOn)
-	// Somebody puts another socket into its place.
+	// Another process puts its socket into the place.
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
@@ -605,7 +605,7 @@ func TestEchoBulk(t *testing.T) {
 	client.printed(string(upperASCII([]byte(content))))
 }
 
-// upperASCII is the plain way to say what --upper does.
+// upperASCII is the reference implementation of --upper.
 func upperASCII(b []byte) []byte {
 	b = bytes.Clone(b)
 	for i, c := range b {

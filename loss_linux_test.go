@@ -81,7 +81,7 @@ func TestUrgentByte(t *testing.T) {
 	}
 }
 
-// A file in /proc is regular, says that it is empty, and is not.
+// A file in /proc is regular and has size 0, but also content.
 func TestSendFileOfNoSize(t *testing.T) {
 	t.Parallel()
 	ln := listenTest(t)
@@ -113,7 +113,7 @@ func TestQuitWordBehindALongLine(t *testing.T) {
 	p.ends(0)
 }
 
-// -q limits the wait for a peer that does not take what was sent, and says so.
+// -q limits the wait for a peer that does not read, and prints an error.
 func TestQuitTimeWithUnsentBytes(t *testing.T) {
 	t.Parallel()
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
@@ -147,7 +147,7 @@ func TestEchoSettles(t *testing.T) {
 	p.endsWithin(1, testkit.Promptly()+5*time.Second)
 }
 
-// A stderr that nobody reads does no harm to the transfer.
+// A stderr without a reader does no harm to the transfer.
 func TestNobodyReadsStderr(t *testing.T) {
 	t.Parallel()
 	r, w, err := os.Pipe()
@@ -183,7 +183,7 @@ func TestUDPSlowReader(t *testing.T) {
 			if _, err := server.WriteToUDP([]byte(content[i*20_000:(i+1)*20_000]), client); err != nil {
 				t.Fatal(err)
 			}
-			// What the receive buffer has no room for would be lost.
+			// Bytes beyond the receive buffer would be lost.
 			testkit.Eventually(t, "the datagram is printed", func() bool { return printed.Unread() == (i+1)*20_000 })
 		}
 		time.Sleep(replyWait + 500*time.Millisecond)
@@ -194,7 +194,7 @@ func TestUDPSlowReader(t *testing.T) {
 	})
 }
 
-// What is written to stdin between two clients of -l -k goes to one of them.
+// Bytes written to stdin between two clients of -l -k go to one of them.
 func TestNothingFallsBetweenClients(t *testing.T) {
 	t.Parallel()
 	for range 5 {
@@ -211,7 +211,7 @@ func TestNothingFallsBetweenClients(t *testing.T) {
 		_ = p.stdin.Close()
 		_ = b.(*net.TCPConn).CloseWrite()
 		second := testkit.ReadAll(t, b)
-		// Both, if the second was there before purr came to read the line.
+		// Both, if the second connected before purr read the line.
 		if got := <-first + second; got != "the line\n" && got != "the line\nthe line\n" {
 			t.Errorf("the clients got %q", got)
 		}

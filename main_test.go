@@ -8,9 +8,9 @@ import (
 	"purr/internal/testkit"
 )
 
-// runAsPurr is the variable that makes the test binary be the program: the
-// tests of whole processes start it again with it set, so that what they run is
-// what was compiled, the race detector included.
+// runAsPurr is the variable that turns the test binary into the program. Tests
+// of whole processes start it again with it set, so that they run the compiled
+// code, the race detector included.
 const runAsPurr = "PURR_TEST_RUN"
 
 func TestMain(m *testing.M) {
@@ -30,5 +30,5 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// atEnd is what the tests leave to be undone when all of them are over.
+// atEnd holds the cleanups that run after all tests.
 var atEnd []func()

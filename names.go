@@ -42,7 +42,7 @@ func (o *netOptions) hostName(ctx context.Context, addr netip.Addr) string {
 }
 
 // connName names the other end of c in messages. A Unix client has no name of
-// its own and is called after the socket it came to.
+// its own and gets that of the listening socket.
 func connName(c net.Conn) string {
 	if name := sock.PeerName(c.RemoteAddr()); name != "the peer" {
 		return name

@@ -164,7 +164,7 @@ func (b *browser) shows(pattern string) {
 	}
 }
 
-// messages takes what the browser has to complain of since the last call.
+// messages returns the browser's complaints since the last call.
 func (b *browser) messages() (messages []string) {
 	b.t.Helper()
 	var entries []struct{ Level, Message string }

@@ -62,7 +62,7 @@ func (r *receiver) stored(path, content string) {
 	}
 }
 
-// named makes a file with a name, outside what is served.
+// named makes a file with a name, outside the served directory.
 func named(t testing.TB, name, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
@@ -175,8 +175,8 @@ func receivePage(t testing.TB, host string) (page, policy string) {
 	return strings.Replace(body, own, `data-host="`+host+`"`, 1), resp.Header.Get("Content-Security-Policy")
 }
 
-// What is under way is shown, can be cancelled and tried again; and a receiver
-// that is gone is said to be gone.
+// A transfer in flight is shown, can be cancelled and tried again; and if the
+// receiver is gone, the page shows it.
 func browserUploadEnds(t *testing.T, b *browser) {
 	type arrival struct {
 		what    string        // the path, and "?1" if more files are to come
@@ -231,7 +231,7 @@ func browserUploadEnds(t *testing.T, b *browser) {
 	two := comes("/two.bin ?1")
 	b.click(`button[aria-label="Try again one.bin"]`)
 	b.click(`button[aria-label="Cancel three.bin"]`)
-	// What is stored is not what was sent.
+	// The stored content differs from the sent one.
 	close(two)
 	b.shows(`two\.bin\s+8\.0 MiB\s+stored: 8,388,608 bytes, but with another content than this file's`)
 	close(comes("/one.bin "))
@@ -278,7 +278,7 @@ func browserKeyboard(t *testing.T, b *browser) {
 	}
 }
 
-// A folder that is dropped is sent with what is in it.
+// A dropped folder is sent with its content.
 func browserDrop(t *testing.T, b *browser) {
 	r := startReceiver(t, "-k")
 	dir := filepath.Join(t.TempDir(), "folder")
@@ -303,7 +303,7 @@ func browserDrop(t *testing.T, b *browser) {
 	b.clean()
 }
 
-// A page of somebody else's, open in the same browser, can upload nothing.
+// A page of another origin, open in the same browser, can upload nothing.
 func browserHostilePage(t *testing.T, b *browser) {
 	r := startReceiver(t, "-k")
 	hostile := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {

@@ -15,8 +15,8 @@ import (
 
 // purr and the other netcats, each on both ends.
 
-// A netcat is how another program is told to do what purr does. PORT, PATH and
-// the rest of a command are words for the shell.
+// A netcat holds another program's command lines for purr's features. PORT,
+// PATH and the rest of a command are words for the shell.
 type netcat struct {
 	program, pkg string
 	// Sends stdin to a listener and ends by itself.
@@ -405,7 +405,8 @@ func TestUnixPeers(t *testing.T) {
 		path := filepath.Join(testkit.SocketDir(t), "s")
 		server := startPurr(t, opts{}, "-v", "-u", "-l", "-k", "--echo", "--upper", "-U", path)
 		server.waitErr(boundOn)
-		// A sender without a name cannot be answered, and that is nobody's end.
+		// A sender without a name gets no answer, and the server goes
+		// on.
 		nameless := start(t, opts{stdin: strings.NewReader("nameless")}, program, "-u", "-", "UNIX-SENDTO:"+path)
 		nameless.ends(0)
 		server.waitOut("nameless")

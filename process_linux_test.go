@@ -13,8 +13,8 @@ import (
 	"purr/internal/testkit"
 )
 
-// What /proc tells about sockets: the programs that are not purr do not say
-// when they are ready.
+// The states of sockets in /proc: programs other than purr print nothing when
+// they are ready.
 
 // The states in /proc/net/tcp, <net/tcp_states.h>.
 const (
@@ -95,7 +95,7 @@ func awaitUnix(t testing.TB, path string) {
 }
 
 // deafPort is a port of 127.0.0.1 where a connection is neither made nor
-// refused: the queue of its listener is full, and the system drops what comes.
+// refused: the queue of its listener is full, and the system drops each SYN.
 func deafPort(t testing.TB) string {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)

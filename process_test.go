@@ -24,13 +24,13 @@ import (
 // This file starts programs and watches them. Nothing in it waits by sleeping
 // for something to be ready, and nothing waits for ever.
 
-// opts says how a program is started. The zero value gives it /dev/null as
-// stdin and keeps what it writes.
+// opts sets how a program is started. The zero value gives it /dev/null as
+// stdin and collects its output.
 type opts struct {
 	stdin     io.Reader // nil: /dev/null. A *os.File is handed over as it is, anything else through a pipe
 	openStdin bool      // stdin is a pipe that process.stdin writes to
 	stdout    *os.File  // nil: kept, through a pipe
-	ownStdout bool      // stdout is a pipe that process.stdout reads from, and nobody else does
+	ownStdout bool      // stdout is a pipe that only process.stdout reads from
 	stderr    *os.File  // nil: kept
 	env       []string
 	dir       string
@@ -43,7 +43,7 @@ type process struct {
 	name   string
 	stdin  *os.File        // with openStdin
 	stdout *os.File        // with ownStdout
-	out    *testkit.Output // what it wrote to stdout, nil if that went elsewhere
+	out    *testkit.Output // its stdout, nil if that went elsewhere
 	err    *testkit.Output
 	ended  chan struct{} // closed when it has ended and all it wrote is kept
 	begun  time.Time
@@ -102,9 +102,9 @@ func start(t testing.TB, o opts, program string, args ...string) *process {
 	p := &process{t: t, name: filepath.Base(program) + " " + strings.Join(args, " "), ended: make(chan struct{})}
 	p.cmd = exec.Command(program, args...)
 	p.cmd.Dir = o.dir
-	// The race detector sleeps for a second at exit unless it is told not to.
+	// Unless disabled, the race detector sleeps for a second at exit.
 	p.cmd.Env = append(append(os.Environ(), runAsPurr+"=1", "GORACE=atexit_sleep_ms=0", "LC_ALL=C.UTF-8"), o.env...)
-	// A group of its own, so that what a shell has started ends with it.
+	// A group of its own, so that a shell's children end with it.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 
 	var theirs []*os.File
@@ -266,7 +266,7 @@ func (p *process) runs() {
 	}
 }
 
-// heard is what the process said, for the messages of tests.
+// heard returns the output of the process, for the messages of tests.
 func (p *process) heard() string {
 	s := "\nstderr: " + p.err.String()
 	if p.out != nil {
@@ -286,7 +286,7 @@ func (p *process) busy() time.Duration {
 
 var announcement = regexp.MustCompile(`(?m)^(?:Listening|Bound) on (\S+) (\d+)$`)
 
-// addr waits until purr says where it listens, and returns the address to dial.
+// addr waits until purr prints its address, and returns it for dialing.
 func (p *process) addr() string {
 	p.t.Helper()
 	host, port := p.bound()
@@ -330,16 +330,15 @@ func (p *process) waitOut(pattern string) {
 	}
 }
 
-// said is what an ended process wrote to stderr, less the line that says where
-// it listens.
+// said returns the stderr of an ended process, less the line with its address.
 func (p *process) said() string {
 	p.t.Helper()
 	p.status()
 	return announcement.ReplaceAllString(p.err.String(), "\x00")
 }
 
-// complains checks that an ended process said exactly one line on stderr
-// (beside where it listens) and that it contains each of the words.
+// complains checks that an ended process printed exactly one line on stderr
+// (beside its address) and that it contains each of the words.
 func (p *process) complains(words ...string) {
 	p.t.Helper()
 	said := strings.ReplaceAll(p.said(), "\x00\n", "")
@@ -353,7 +352,7 @@ func (p *process) complains(words ...string) {
 	}
 }
 
-// quiet checks that an ended process said nothing but where it listens.
+// quiet checks that an ended process printed nothing but its address.
 func (p *process) quiet() {
 	p.t.Helper()
 	if said := strings.ReplaceAll(p.said(), "\x00\n", ""); said != "" {
@@ -361,7 +360,7 @@ func (p *process) quiet() {
 	}
 }
 
-// printed checks what an ended process wrote to stdout.
+// printed checks the stdout of an ended process.
 func (p *process) printed(want string) {
 	p.t.Helper()
 	p.status()
@@ -407,7 +406,7 @@ func acceptTest(t testing.TB, ln *net.TCPListener) *net.TCPConn {
 }
 
 // The ports that freePort hands out lie below those that systems choose from
-// for ":0" and for clients, so that nobody else takes one before it is bound.
+// for ":0" and for clients, so that no other socket takes one before its bind.
 const firstPort, lastPort, portsOfOne = 10000, 32000, 1000
 
 // ownPorts is the first of the ports that this process hands out. It is bound
@@ -423,7 +422,7 @@ var ownPorts = sync.OnceValues(func() (int, error) {
 
 var nextPort atomic.Uint32
 
-// freePort is a port that nobody is bound to, on any address.
+// freePort returns a port without a bound socket, on any address.
 func freePort(t testing.TB, proto string) string {
 	t.Helper()
 	kind := syscall.SOCK_STREAM
@@ -449,8 +448,8 @@ func freePort(t testing.TB, proto string) string {
 	return ""
 }
 
-// closedPorts are TCP ports that nobody listens on. They stay bound on every
-// address, so that nobody else begins to.
+// closedPorts returns TCP ports without a listener. They stay bound on every
+// address, so that no other process can listen.
 func closedPorts(t testing.TB, n int) (ports []string) {
 	t.Helper()
 	for range n {
@@ -525,17 +524,17 @@ func opened(t testing.TB, path string) *os.File {
 	return f
 }
 
-// listeningOn is the line that purr -v says when a client may come, whatever
-// the kind of socket.
+// listeningOn is the line that purr -v prints once it accepts clients, for any
+// kind of socket.
 var listeningOn = regexp.MustCompile(`(?m)^Listening on (.*)$`)
 
-// regexpStatus1 is what the tests' shell scripts say of a failed purr.
+// regexpStatus1 is printed by the tests' shell scripts for a failed purr.
 var regexpStatus1 = regexp.MustCompile(`(?m)^status 1$`)
 
 // boundOn is the first line of purr -v -l -U, whether streams or datagrams.
 var boundOn = regexp.MustCompile(`(?m)^Bound on (.*)$`)
 
-// What a program says that finds nobody there: over TCP or a Unix socket, and
+// The messages for a peer without a listener: over TCP or a Unix socket, and
 // over UDP.
 var (
 	regexpRefused = regexp.MustCompile(`(?m)^purr: connect to .* failed: (Connection refused|No such file or directory)$`)

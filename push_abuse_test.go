@@ -20,7 +20,7 @@ import (
 	"purr/internal/testkit"
 )
 
-// Peers that mean harm, or say what no purr would.
+// Peers that are hostile, or send messages that no purr sends.
 
 // startPull starts a receiver that listens, and returns it with its directory.
 func startPull(t testing.TB, args ...string) (p *process, addr, into string) {
@@ -103,7 +103,7 @@ func TestPutHostileNames(t *testing.T) {
 	if found, _ := os.ReadDir(into); len(found) != 0 {
 		t.Errorf("left in the directory: %v", found)
 	}
-	// What is odd but harmless is stored.
+	// An odd but harmless upload is stored.
 	for path, name := range map[string]string{
 		"/a%20b%25%3f%23&+":            "a b%?#&+",
 		"/-rf":                         "-rf",
@@ -120,7 +120,7 @@ func TestPutHostileNames(t *testing.T) {
 	}
 }
 
-// Not everything that can be asked of a listener is for everybody.
+// A listener refuses some requests.
 func TestPullRefusesRequests(t *testing.T) {
 	t.Parallel()
 	p, addr, into := startPull(t, "-k")
@@ -163,7 +163,7 @@ func TestPullRefusesRequests(t *testing.T) {
 	p.runs()
 }
 
-// A sender gives what it offers, whatever is asked for.
+// For any request, a sender sends only offered files.
 func TestPushOffersNothingElse(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -273,7 +273,7 @@ func TestPullMixesNothing(t *testing.T) {
 	(&transfer{t: t, into: into}).leaves()
 }
 
-// A download of a file that changes meanwhile does not come to its end.
+// If a file changes during its download, the download ends early.
 func TestDownloadChangedFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -301,9 +301,9 @@ func TestDownloadChangedFile(t *testing.T) {
 	said(p, `^purr: large: not sent to 127\.0\.0\.1 port \d+: changed while being read \(8000000 bytes, now 8000000\)$`)
 }
 
-// A netcat that waits for what comes is told what this is, and does not take
-// the end for that of a file. It ends no listener: a browser connects in
-// advance, too.
+// A netcat that only reads receives a message that names the protocol, and its
+// connection is reset, so that the end is not taken for that of a file. It ends
+// no listener: a browser connects in advance, too.
 func TestSilentNetcat(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -337,7 +337,7 @@ func TestPushListenAddress(t *testing.T) {
 	hasContent(t, filepath.Join(into, filepath.Base(file)), "content")
 }
 
-// A client that is silent in the middle of its upload is told why that ends.
+// A client that stalls in the middle of its upload gets the reason for the end.
 func TestPullSilentUpload(t *testing.T) {
 	t.Parallel()
 	p, addr, into := startPull(t, "--idle-timeout", "1")

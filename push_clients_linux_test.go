@@ -15,8 +15,8 @@ import (
 
 // Clients that are no purr: curl and wget.
 
-// An upload by curl, in each of its ways: what it prints, the status of purr,
-// and what is stored.
+// An upload by curl, in each of its ways: curl's output, the status of purr,
+// and the stored files.
 func TestCurlUploads(t *testing.T) {
 	t.Parallel()
 	curl := testkit.Program(t, "curl", "curl")
@@ -117,7 +117,7 @@ func TestDownloads(t *testing.T) {
 	}
 }
 
-// curl -OJ stores a file under its own name, whatever the URL makes of it.
+// curl -OJ stores a file under its own name, for any form of the URL.
 func TestDownloadNames(t *testing.T) {
 	t.Parallel()
 	from, into := t.TempDir(), t.TempDir()
@@ -175,8 +175,8 @@ func TestClientKilled(t *testing.T) {
 	})
 }
 
-// A file that becomes shorter while a client takes it does not look whole
-// there, whatever the protocol tells of its length.
+// If a file becomes shorter during a download, it does not look whole to the
+// client, for any framing of its length.
 func TestDownloadShrinks(t *testing.T) {
 	t.Parallel()
 	curl := testkit.Program(t, "curl", "curl")
@@ -205,8 +205,8 @@ func TestDownloadShrinks(t *testing.T) {
 	}
 }
 
-// Clients that connect and say nothing, or say it very slowly, keep nobody else
-// from being served, and are let go.
+// Clients that connect and send nothing, or send very slowly, do not delay
+// other clients, and are disconnected.
 func TestPullSlowClients(t *testing.T) {
 	t.Parallel()
 	p, addr, into := startPull(t, "-k", "--hello-timeout", "2", "--idle-timeout", "2")

@@ -12,11 +12,11 @@ import (
 	"purr/internal/testkit"
 )
 
-// What can go wrong with the receiver's disk.
+// The faults of the receiver's disk.
 
 // inMount starts the receiver in a file system of its own, of so many bytes,
-// and prints what is left there. prepare is a command for the shell that is run
-// in it first.
+// and prints the files left there. prepare is a command for the shell that is
+// run in it first.
 func (x *transfer) inMount(size, prepare string, address ...string) {
 	x.t.Helper()
 	script := `dir=$1 size=$2 prepare=$3; shift 3
@@ -91,7 +91,7 @@ func TestPutFillsDisk(t *testing.T) {
 	x.receiver.printed("")
 }
 
-// confined runs purr as somebody whom file permissions concern, also as root.
+// confined runs purr as a user subject to file permissions, also under root.
 func confined(t testing.TB, o opts, args ...string) *process {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -120,7 +120,7 @@ func TestPushPermissionDenied(t *testing.T) {
 	x.leaves("sub")
 }
 
-// A directory that cannot be written to is found before anybody is let in.
+// A directory without write permission is an error before a client is accepted.
 func TestPullIntoReadOnly(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

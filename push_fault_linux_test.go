@@ -14,8 +14,8 @@ import (
 	"purr/internal/testkit"
 )
 
-// What can go wrong with a push or pull, what each end says and comes to, and
-// what is on the receiver's disk.
+// The faults of a push or pull: each end's message and status, and the files on
+// the receiver's disk.
 
 // eightMB is the file of most of these tests.
 func eightMB() string { return testkit.Noise(8_000_000) }
@@ -86,7 +86,7 @@ func TestPushReceiverKilled(t *testing.T) {
 	})
 }
 
-// A connection that ends in the middle, in whatever way.
+// A connection that ends in the middle, in each way.
 func TestPushCut(t *testing.T) {
 	t.Parallel()
 	for name, kind := range map[string]harmKind{"in order": harmFIN, "reset": harmRST} {
@@ -98,7 +98,7 @@ func TestPushCut(t *testing.T) {
 					x.fromSender.kind = kind
 				}
 				x.start()
-				if kind == harmRST { // which loses what the receiver has not read yet
+				if kind == harmRST { // unread bytes are lost at the receiver
 					x.arrives(2 << 20)
 					x.relay.end(true)
 				}
@@ -112,7 +112,7 @@ func TestPushCut(t *testing.T) {
 	}
 }
 
-// The event of a file that was cut has what was kept of it, and where.
+// The event of a cut file reports the kept part, and its path.
 func TestPushCutEvent(t *testing.T) {
 	t.Parallel()
 	x := midway(t, push.Sender)
@@ -133,7 +133,7 @@ func TestPushCutEvent(t *testing.T) {
 	}
 }
 
-// Nobody is told that the network is gone; the silence tells.
+// If the network stalls without an error, both ends time out.
 func TestPushStalled(t *testing.T) {
 	t.Parallel()
 	for name, kind := range map[string]harmKind{"both ways": harmStall, "one way": harmHalf} {
@@ -151,7 +151,7 @@ func TestPushStalled(t *testing.T) {
 					}
 				}
 				how := "(lost contact for 2s|nothing heard for 2s|the other end closed the connection)"
-				if kind == harmHalf { // something may have been heard a moment before the end
+				if kind == harmHalf { // bytes may have arrived a moment before the end
 					how = strings.Replace(how, " for 2s", "( for 2s)?", 1)
 				}
 				said(x.receiver, fmt.Sprintf(regexpKept, how))
@@ -271,7 +271,7 @@ func TestPushChangedFile(t *testing.T) {
 	}
 }
 
-// With --live, what a growing file held first is what is sent.
+// With --live, the initial content of a growing file is sent.
 func TestPushLive(t *testing.T) {
 	t.Parallel()
 	bothWays(t, func(t *testing.T, listening push.Role) {
@@ -311,7 +311,7 @@ func TestPushNameExists(t *testing.T) {
 	}
 }
 
-// Of a file that is removed while it is sent, both ends say so.
+// If a file is removed while it is sent, both ends print it.
 func TestPushRemoved(t *testing.T) {
 	t.Parallel()
 	bothWays(t, func(t *testing.T, listening push.Role) {
@@ -385,8 +385,8 @@ func TestPushBitFlipped(t *testing.T) {
 	}
 }
 
-// What was stored stays so if the sender does not hear of it, and the next run
-// finds that there is nothing to do.
+// If the sender does not receive a result, the stored file remains, and the
+// next run has nothing to do.
 func TestPushReceiptLost(t *testing.T) {
 	t.Parallel()
 	for name, mark := range map[string]string{"of the file": `"result"`, "of all": `{"end"`} {
@@ -436,7 +436,7 @@ func TestPushSameRole(t *testing.T) {
 	}
 }
 
-// An interrupted end says so to the other one in time.
+// An interrupted end notifies the other one in time.
 func TestPushInterrupted(t *testing.T) {
 	t.Parallel()
 	bothWays(t, func(t *testing.T, listening push.Role) {

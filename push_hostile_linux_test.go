@@ -47,7 +47,8 @@ func hello(t testing.TB, addr string, as push.Role) (net.Conn, *bufio.Reader) {
 	return c, in
 }
 
-// hostile listens, reads the head of a hello, says a text, and goes on reading.
+// hostile listens, reads the head of a hello, sends a text, and goes on
+// reading.
 func hostile(t testing.TB, text string) (host, port string) {
 	t.Helper()
 	ln := listenTest(t)
@@ -71,8 +72,8 @@ func hostile(t testing.TB, text string) (host, port string) {
 	return "127.0.0.1", portOf(t, ln.Addr())
 }
 
-// tame checks that an ended process failed, and that what a peer said does
-// nothing to the terminal.
+// tame checks that an ended process failed, and that the peer's bytes do not
+// control the terminal.
 func tame(p *process) {
 	p.t.Helper()
 	if p.status() == 0 {
@@ -192,7 +193,7 @@ func TestPullGarbage(t *testing.T) {
 	(&transfer{t: t, into: into}).leaves("good")
 }
 
-// A client that begins a transfer and goes, or says what no purr says.
+// A client that begins a transfer and closes, or sends an invalid message.
 func TestHostileClient(t *testing.T) {
 	t.Parallel()
 	t.Run("gone at once", func(t *testing.T) {
@@ -250,7 +251,7 @@ func TestHostileClient(t *testing.T) {
 	})
 }
 
-// A receiver that dials and says to have stored what it was not sent.
+// A receiver that dials and confirms content that it was not sent.
 func TestHostileDigest(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -75,7 +75,7 @@ func TestPushWithKey(t *testing.T) {
 	}
 }
 
-// Strangers neither see nor end what -k serves with a key.
+// Clients without the key neither see the files that -k serves, nor end it.
 func TestPushKeepWithKey(t *testing.T) {
 	t.Parallel()
 	k := tlsconn.NewKey()

@@ -14,8 +14,8 @@ import (
 
 // A plain netcat at the other end.
 
-// plainPeers are the programs that know no purr, and how each listens on a port
-// and writes what comes to a file, and dials and sends a file.
+// plainPeers are programs without purr's protocol, and how each listens on a
+// port and writes its input to a file, and dials and sends a file.
 var plainPeers = []struct{ name, listen, dial string }{
 	{"nc.openbsd", `exec nc.openbsd -n -l 127.0.0.1 "$1" >"$2"`, `exec nc.openbsd -n -N 127.0.0.1 "$1" <"$2"`},
 	{"nc.traditional", `exec nc.traditional -n -l -p "$1" >"$2"`, `exec nc.traditional -n -q 5 127.0.0.1 "$1" <"$2"`},
@@ -56,8 +56,8 @@ func TestPushToNetcat(t *testing.T) {
 	}
 }
 
-// A web server that is no purr is not taken for a netcat, in whatever way it
-// refuses HTTP/2.
+// If a web server that is no purr refuses HTTP/2 in any way, it is not taken
+// for a netcat.
 func TestPushToWebServer(t *testing.T) {
 	t.Parallel()
 	for _, answer := range []string{

@@ -16,7 +16,7 @@ import (
 
 // This file is the network between two purrs when it does harm.
 
-// A harm is what the network does to one direction of a connection.
+// A harm is a fault of the network in one direction of a connection.
 type harm struct {
 	kind harmKind
 	at   int    // the byte that the harm is done at, counted from 0
@@ -29,7 +29,7 @@ const (
 	harmNone  harmKind = iota
 	harmFlip           // one bit is not as it was
 	harmPause          // this direction waits, each time that the mark goes by
-	harmStall          // nothing more goes through, either way, and nobody is told
+	harmStall          // no byte passes either way, and no end is notified
 	harmHalf           // the same for this direction only
 	harmFIN            // both ends see an orderly end
 	harmRST            // both ends see a reset
@@ -52,12 +52,12 @@ type relay struct {
 	conns []*net.TCPConn
 	state atomic.Int32 // the harm that was done to both directions, a harmKind
 
-	dialerHarmed, listenerHarmed atomic.Bool // what each end says, on some connection
+	dialerHarmed, listenerHarmed atomic.Bool // for each end's bytes, on some connection
 }
 
-// newRelay relays to the given address. fromDialer and fromListener are what
-// happens to what each end says, on the first connection that comes so far;
-// others are unharmed.
+// newRelay relays to the given address. fromDialer and fromListener are done to
+// each end's bytes, on the first connection that gets so far; others are
+// unharmed.
 func newRelay(t testing.TB, to string, fromDialer, fromListener harm) *relay {
 	t.Helper()
 	r := &relay{t: t, ln: listenTest(t), to: to, done: make(chan struct{}), over: make(chan struct{}), paused: make(chan struct{}), released: make(chan struct{})}
@@ -101,8 +101,8 @@ func newRelay(t testing.TB, to string, fromDialer, fromListener harm) *relay {
 	return r
 }
 
-// muted passes on what a dialer says up to the listener's first answer, and
-// that; what is said later it takes, and leaves alone.
+// muted passes on a dialer's bytes up to the listener's first answer, and that
+// answer. It reads and drops the later bytes.
 func muted(listener, dialer *net.TCPConn) {
 	var mute atomic.Bool
 	var both sync.WaitGroup
@@ -127,7 +127,7 @@ func muted(listener, dialer *net.TCPConn) {
 	both.Wait()
 }
 
-// addr is what to dial, as two operands.
+// addr returns the relay's address, as two operands.
 func (r *relay) addr() []string {
 	host, port, _ := net.SplitHostPort(r.ln.Addr().String())
 	return []string{host, port}
@@ -146,8 +146,8 @@ func (r *relay) end(reset bool) {
 	r.conns = nil
 }
 
-// pass passes on what src says until it ends or the harm is done, unless that
-// was done to another connection.
+// pass copies from src until src ends or the harm is done, unless that was done
+// to another connection.
 func (r *relay) pass(dst, src *net.TCPConn, h harm, done *atomic.Bool) {
 	if h.kind == harmPause { // which is to find src in the middle, and the system would take tens of megabytes of it
 		_ = src.SetReadBuffer(128 << 10)
@@ -222,7 +222,7 @@ func (r *relay) atPause(do func()) {
 	}
 }
 
-// harmed does to a connection what is not done to single bytes.
+// harmed does the harm to a connection as a whole, not to single bytes.
 func (r *relay) harmed(dst, src *net.TCPConn, kind harmKind) {
 	switch kind {
 	case harmHalf:

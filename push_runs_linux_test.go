@@ -18,7 +18,7 @@ import (
 
 // Pushes and pulls that go well, each way.
 
-// What is pushed: a tree of everything that there can be.
+// The pushed files: a tree of each kind of file.
 func makeTree(t testing.TB, dir string) {
 	t.Helper()
 	for name, content := range map[string]string{
@@ -42,7 +42,7 @@ func makeTree(t testing.TB, dir string) {
 			t.Fatal(err)
 		}
 	}
-	if os.Geteuid() == 0 { // nobody else can read it
+	if os.Geteuid() == 0 { // only root can read it
 		testkit.WriteFile(t, filepath.Join(dir, "closed"), "0000")
 		if err := os.Chmod(filepath.Join(dir, "closed"), 0); err != nil {
 			t.Fatal(err)
@@ -138,7 +138,7 @@ func TestPushTree(t *testing.T) {
 	}
 }
 
-// What cannot be sent or stored is said by both ends, and the rest goes on.
+// If a file cannot be sent or stored, both ends print it, and the rest goes on.
 func TestPushLeavesOut(t *testing.T) {
 	t.Parallel()
 	bothWays(t, func(t *testing.T, listening push.Role) {
@@ -366,7 +366,7 @@ func TestPullSeveralReceivers(t *testing.T) {
 	p.ends(143)
 }
 
-// A file that says it is empty and is not, as in /proc, is nothing to check.
+// A file of size 0 with content, as in /proc, cannot be verified.
 func TestPushProc(t *testing.T) {
 	t.Parallel()
 	bothWays(t, func(t *testing.T, listening push.Role) {

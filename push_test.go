@@ -23,13 +23,13 @@ type transfer struct {
 	t         testing.TB
 	listening push.Role // the end that waits for the other to dial
 	from      string    // the directory in which the sender runs
-	paths     []string  // what the sender offers
+	paths     []string  // the operands of the sender
 	into      string    // where the receiver stores
 	send      []string  // more options of the sender
 	take      []string  // more options of the receiver
 	unix      bool
 	env       []string // of both ends
-	// What each end says is harmed on its way, if there is any harm.
+	// Each end's bytes are harmed on their way, if there is any harm.
 	fromSender, fromReceiver harm
 	relay                    *relay
 
@@ -112,7 +112,7 @@ func (x *transfer) start() *transfer {
 }
 
 // relayed starts both ends, the dialler with more options, with a relay between
-// them that was told what to do.
+// them that tell configures.
 func (x *transfer) relayed(tell func(*relay), options ...string) (listener, dialer *process) {
 	x.t.Helper()
 	address := x.listen()
@@ -130,7 +130,7 @@ func (x *transfer) listener() *process {
 	return x.receiver
 }
 
-// ends waits for both ends, which come to the same status and print nothing.
+// ends waits for both ends, which exit with the same status and print nothing.
 func (x *transfer) ends(status int) *transfer {
 	x.t.Helper()
 	for _, p := range []*process{x.sender, x.receiver} {

@@ -317,7 +317,7 @@ func TestProgressBar(t *testing.T) {
 		t.Errorf("sent %d bytes", n)
 	}
 	s.shows(`(?m)^STATUS 0\n\$ *\n`)
-	// What a terminal has broken when it became narrower stays in the row above.
+	// Text that a narrower terminal has wrapped stays in the row above.
 	if text := s.text(); strings.Count(text, "% [") > 1 {
 		t.Errorf("the bar is not gone:\n%s", text)
 	}

@@ -108,7 +108,7 @@ func TestRecvFileFromStockSenders(t *testing.T) {
 }
 
 // receivings are the ways in which --recv-file fails: act is the sender's next
-// step after half of 300,000 bytes, and says the receiver's message.
+// step after half of 300,000 bytes, and says matches the receiver's message.
 var receivings = []struct {
 	name   string
 	args   []string
@@ -293,7 +293,7 @@ func TestRecvFileRefused(t *testing.T) {
 	hasContent(t, filepath.Join(dir, "exists"), "old")
 }
 
-// Directories of other users, for a user who is not root.
+// Directories of other users, for a user other than root.
 func TestRecvFileNotPermitted(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {

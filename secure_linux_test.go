@@ -293,7 +293,7 @@ func keyedRun(t testing.TB, stdin, stdout *os.File, args ...string) (*run, conte
 	return testRun(t, stdin, stdout, append([]string{"--key-file", file}, args...)...)
 }
 
-// The session's goroutines end with it, as without a key, whatever happens.
+// The session's goroutines end with it, as without a key, in each case.
 func TestSecureSessionLeavesNothing(t *testing.T) {
 	for _, args := range []string{"h 80", "--upper h 80", "-w 5 h 80", "--send-only h 80", "--send-file go.mod h 80", "--quit-word q h 80", "--echo h 80", "-t -C h 80"} {
 		for _, how := range []string{"in order", "stopped", "reset", "cut"} {

@@ -17,7 +17,7 @@ import (
 	"purr/internal/testkit"
 )
 
-// What the last line of --send-file claims about the sent bytes.
+// The claims of --send-file's last line about the sent bytes.
 
 const (
 	allAcknowledged = "the other end's system acknowledged all of them and closed; a plain peer cannot confirm that it stored them"
@@ -41,7 +41,7 @@ func fewer(t testing.TB, p *process, size int) {
 	}
 }
 
-// The last line, with each netcat at the other end, and what it received.
+// The last line, with each netcat at the other end, and its received bytes.
 func TestSendFileSaysWhatIsKnown(t *testing.T) {
 	t.Parallel()
 	content := testkit.Noise(eight/4 + 321)

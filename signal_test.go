@@ -83,7 +83,7 @@ func TestSignals(t *testing.T) {
 }
 
 // checkSignal sends a signal and checks that the process ends at once by it,
-// and says nothing.
+// without output.
 func checkSignal(t *testing.T, p *process, s syscall.Signal) {
 	t.Helper()
 	p.runs()
@@ -171,7 +171,7 @@ func TestSignalsDeafClient(t *testing.T) {
 	}
 }
 
-// A FIFO that nobody writes to cannot either.
+// A FIFO without a writer cannot either.
 func TestSignalWhileFileOpens(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "fifo")
@@ -189,7 +189,7 @@ func TestSignalWhileFileOpens(t *testing.T) {
 	}
 }
 
-// Datagrams into a stdout that nobody reads: no processor time, and an end.
+// Datagrams into a stdout without a reader: no processor time, and an end.
 func TestStalledStdoutDatagrams(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"-u", "-l"}, {"-u", "-l", "-k"}, {"-u", "-l", "-k", "--echo"}} {

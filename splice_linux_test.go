@@ -15,7 +15,7 @@ import (
 	"purr/internal/testkit"
 )
 
-// conn is what both kinds of stream sockets are.
+// conn is the interface of both kinds of stream sockets.
 type streamConn interface {
 	net.Conn
 	CloseWrite() error
@@ -53,7 +53,7 @@ func TestCopiers(t *testing.T) {
 		{"--progress h 80", "tcp", "pipe", "pipe", "splice", "splice"},
 		{"--progress h 80", "tcp", "pipe", "null", "splice", "discard"},
 		{"--progress -l 80", "tcp", "file", "file", "buffer", "splice to file"},
-		// What must see the bytes takes a buffer.
+		// Options that must see the bytes take a buffer.
 		{"--upper h 80", "tcp", "pipe", "pipe", "buffer", "buffer"},
 		{"-C h 80", "tcp", "pipe", "pipe", "buffer", "splice"},
 		{"-t h 80", "tcp", "pipe", "pipe", "splice", "buffer"},

@@ -38,9 +38,9 @@ func TestStatusSignal(t *testing.T) {
 	const moved = `; sent %d bytes, received %d bytes in ` + took + `, \S+ \S+/s`
 	for _, mode := range []struct {
 		args     string
-		listens  string // what it says while nobody is there
+		listens  string // its line while there is no client
 		connects string // and while a client is
-		sent     int    // of what it answers to the client's 5 bytes
+		sent     int    // of its answer to the client's 5 bytes
 	}{
 		{"-l", `listening on 127\.0\.0\.1 \d+, no client yet, after ` + took, `connected to 127\.0\.0\.1 port \d+`, 0},
 		{"-l -k", `listening on 127\.0\.0\.1 \d+, no client yet, after ` + took, `listening on 127\.0\.0\.1 \d+, clients: 1 now, 1 so far`, 0},

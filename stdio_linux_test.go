@@ -16,7 +16,7 @@ import (
 	"purr/internal/testkit"
 )
 
-// What stdin and stdout can be, and what can go wrong with them.
+// The kinds of stdin and stdout, and their faults.
 
 // A file system that runs full in the middle, with each copier into a file.
 func TestDiskRunsFull(t *testing.T) {

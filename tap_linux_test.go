@@ -15,8 +15,8 @@ import (
 
 // An attacker on the path between two purrs that hold a key.
 
-// A tap is an attacker between a dialer and a listener, who sees TLS's
-// records and may change or stop them.
+// A tap is an attacker between a dialer and a listener that sees TLS's records
+// and may change or stop them.
 type tap struct {
 	addr string
 	mu   sync.Mutex
@@ -148,7 +148,7 @@ func TestCut(t *testing.T) {
 			}
 			to.ends(1)
 			to.complains("receive from 127.0.0.1 port", "the connection was cut: it ended without the mark of an orderly end")
-			if test.dialerSends { // the other had heard all it wanted to hear, and its system every byte's receipt
+			if test.dialerSends { // the other end had read all, and its system acknowledged every byte
 				from.ends(1)
 			}
 			if got := to.out.String(); !strings.HasPrefix(payload, got) || len(got) == len(payload) {

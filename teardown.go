@@ -413,9 +413,9 @@ func (v *supervisor) stdinUnused() bool {
 	return !v.in.Ready()
 }
 
-// checkIdle returns the rest of the idle timeout, and whether a pump has not
-// come to pending input yet. Bytes that the peer's system acknowledges are
-// activity.
+// checkIdle returns the rest of the idle timeout, and whether a pump has
+// pending input that it has not read. Bytes that the peer's system acknowledges
+// are activity.
 func (v *supervisor) checkIdle() (left time.Duration, pending bool) {
 	unacked, err := sock.Unacked(v.conn)
 	if err != nil { // reported once: to the pumps this looks like an orderly end

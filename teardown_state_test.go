@@ -22,7 +22,7 @@ func testTeardown(o talkOptions, stdin fdio.Kind) *teardown {
 		stdin: stdin, hasInput: true, sendOpen: true, receiveOpen: true}
 }
 
-// What each event leads to.
+// The result of each event.
 func TestTeardown(t *testing.T) {
 	t.Parallel()
 	broken := &fdio.CopyError{Reading: false, Err: syscall.EPIPE}

@@ -88,7 +88,7 @@ func TestSlowPipeToHalfClosedClient(t *testing.T) {
 	client := startPurr(t, opts{}, "127.0.0.1", server.port())
 	var want string
 	for _, piece := range []string{"first ", "second ", "third"} {
-		time.Sleep(100 * time.Millisecond) // the slowness is what is tested
+		time.Sleep(100 * time.Millisecond) // the test is about a slow source
 		server.runs()
 		client.runs()
 		writeAll(t, server.stdin, piece)
@@ -666,7 +666,7 @@ func TestResetWhileStdoutIsStalled(t *testing.T) {
 	}
 	testkit.Eventually(t, "something is printed", fdio.New(server.stdout, nil).Ready)
 	testkit.Reset(t, c)
-	// What was received before belongs to the reader; then comes the error.
+	// Bytes received before belong to the reader; then comes the error.
 	got := make(chan int64, 1)
 	go func() {
 		n, _ := io.Copy(io.Discard, server.stdout)

@@ -28,7 +28,7 @@ func TestOneShotServerAndClient(t *testing.T) {
 	server.quiet()
 }
 
-// The answer comes at once, also to a client that says nothing and does not
+// The answer is sent at once, also to a client that sends nothing and does not
 // half-close.
 func TestOneShotServerAnswersFirst(t *testing.T) {
 	t.Parallel()
@@ -43,7 +43,7 @@ func TestOneShotServerAnswersFirst(t *testing.T) {
 	server.printed("late")
 }
 
-// purr -l --send-file f 8008: one client, and with -k everybody.
+// purr -l --send-file f 8008: one client, and with -k every client.
 func TestSendFileServer(t *testing.T) {
 	t.Parallel()
 	content := testkit.Noise(300_000)
@@ -128,7 +128,7 @@ func TestUpperServer(t *testing.T) {
 	if strings.Contains(server.err.String(), "goroutine") {
 		t.Errorf("stderr holds a stack: %s", server.err)
 	}
-	// What came in is copied to stdout as it was received.
+	// The input is copied to stdout as it was received.
 	server.waitOut("straße é")
 	if strings.Contains(server.out.String(), "HELLO") {
 		t.Error("the copy on stdout was changed")

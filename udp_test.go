@@ -368,7 +368,7 @@ func TestUDPWaitsForReplies(t *testing.T) {
 	})
 }
 
-// A listener that hears on every address answers from the one that was asked.
+// A listener on every address answers from the address of the request.
 func TestUDPRepliesFromTheAddressAsked(t *testing.T) {
 	t.Parallel()
 	probe, err := net.ListenPacket("udp", "127.0.0.2:0")
@@ -385,7 +385,7 @@ func TestUDPRepliesFromTheAddressAsked(t *testing.T) {
 			port := p.port()
 			for _, asked := range []string{"127.0.0.2", "127.0.0.1", "127.0.0.3"} {
 				if asked != "127.0.0.2" && !strings.Contains(strings.Join(args, " "), "-k") {
-					break // it hears only the first sender
+					break // it receives from the first sender only
 				}
 				// Not connected: the socket takes answers from anywhere, and shows
 				// where they came from.
@@ -484,7 +484,7 @@ func TestUnixDatagramOwnPath(t *testing.T) {
 	if b, err := os.ReadFile(own); err != nil || string(b) != "data" {
 		t.Errorf("the file is %q now (%v)", b, err)
 	}
-	// Nobody at the other end: nothing is left behind.
+	// Without a listener at the other end, no file is left behind.
 	_ = os.Remove(own)
 	client = startPurr(t, opts{stdin: strings.NewReader("x")}, "-u", "-U", "-s", own, filepath.Join(dir, "nobody"))
 	client.ends(1)

@@ -14,19 +14,19 @@ import (
 )
 
 // summary is the line of purr's own that ends a conversation under -v; nc has
-// none. The rest of what -v says is OpenBSD nc's, byte for byte after the
+// none. The other lines of -v are OpenBSD nc's, byte for byte after the
 // program's name.
 var summary = regexp.MustCompile(`(?m)^purr: .*; (sent|echoed) \d+ .*\n|^purr: ended by signal: .*\n`)
 
-// verboseText is what a program said under -v: its name and the ports that the
-// system chose made equal, purr's own lines taken out.
+// verboseText returns a program's output under -v: its name and the ports that
+// the system chose made equal, purr's own lines removed.
 func verboseText(p *process) string {
 	s := summary.ReplaceAllString(p.err.String(), "")
 	s = regexp.MustCompile(`(?m)^(purr|nc\.openbsd): `).ReplaceAllString(s, "NAME: ")
 	return regexp.MustCompile(`(?m)^(Connection received on \S+) \d+$`).ReplaceAllString(s, "$1 EPHEMERAL")
 }
 
-// The same command line, with both programs, says the same.
+// The same command line prints the same with both programs.
 func TestVerboseLikeNC(t *testing.T) {
 	t.Parallel()
 	testkit.Program(t, "nc.openbsd", "netcat-openbsd")
@@ -196,7 +196,7 @@ func TestVerboseLines(t *testing.T) {
 		}
 		p.printed("")
 	}
-	// Without -v a good connection says nothing at all.
+	// Without -v a good connection prints nothing at all.
 	go serve()
 	p := startPurr(t, opts{}, "127.0.0.1", port)
 	p.ends(0)
@@ -213,7 +213,7 @@ func TestVerboseLines(t *testing.T) {
 		!strings.Contains(lines[2], "received 5 bytes") || !strings.Contains(lines[2], "the peer finished") {
 		t.Errorf("said %q", lines)
 	}
-	// A failure is said once, with -v and without.
+	// A failure is printed once, with -v and without.
 	for _, v := range []string{"-n", "-nv", "-nvv"} {
 		server := startPurr(t, opts{}, v, "-l", "127.0.0.1", "0")
 		c := dialTest(t, "tcp", server.addr())
@@ -227,7 +227,7 @@ func TestVerboseLines(t *testing.T) {
 	}
 }
 
-// -w and --connect-timeout limit the time for connecting, and it is said
+// -w and --connect-timeout limit the time for connecting, and print an error
 // without -v too.
 func TestConnectTimeout(t *testing.T) {
 	t.Parallel()

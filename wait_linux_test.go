@@ -14,7 +14,7 @@ import (
 )
 
 // listenAfterRefusal listens on port as soon as the process has been refused
-// and said so, under -v.
+// and has printed it, under -v.
 func listenAfterRefusal(t *testing.T, p *process, network, addr, says string) {
 	t.Helper()
 	p.waitErr(regexpRefused)
@@ -91,7 +91,7 @@ func TestWaitForCommandStdin(t *testing.T) {
 	p.ends(9)
 }
 
-// When the time is over the last cause is said, with the status of the table.
+// After the timeout the last cause is printed, with the status of the table.
 func TestWaitForGivesUp(t *testing.T) {
 	t.Parallel()
 	port, silent := closedPorts(t, 1)[0], silentPort(t)
@@ -146,8 +146,8 @@ func TestWaitForUDP(t *testing.T) {
 	echo.runs()
 }
 
-// --port-file and --ready-fd say where clients may come, for every kind of
-// listener, and the file is gone at the end.
+// --port-file and --ready-fd report the address once clients are accepted, for
+// every kind of listener, and the file is removed at the end.
 func TestReady(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"-l 127.0.0.1 0", "-l -k 127.0.0.1 0", "-u -l 127.0.0.1 0", "-u -l -k --echo 127.0.0.1 0", "-l -U PATH", "-u -l -U PATH"} {
@@ -194,8 +194,8 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// A listener that cannot keep its file binds nothing; one whose descriptor
-// nobody reads fails.
+// A listener that cannot keep its file binds nothing. If its descriptor has no
+// reader, it fails.
 func TestReadyFails(t *testing.T) {
 	t.Parallel()
 	p := shell(t, opts{}, `exec purr -l --ready-fd 5 127.0.0.1 0 5</dev/null`)

@@ -33,7 +33,7 @@ func newInterrupt(t testing.TB) *fdio.Interrupt {
 
 // An end is one side of a copier with the program at its other side.
 type end struct {
-	used  any                    // what the copier gets
+	used  any                    // passed to the copier
 	other io.ReadWriter          // the program's
 	close func()                 // of the program's side, or nil
 	all   func(n int) (b []byte) // everything that has arrived at a destination, once that is n bytes

@@ -85,7 +85,7 @@ func (d *Hasher) Put(b []byte) { d.full <- filled{b, 0} }
 func (d *Hasher) PutFrom(from int, b []byte) { d.full <- filled{b, from} }
 
 // Sum ends the goroutine and returns the digest of all that was put. It is
-// called once, after the last put, also where nobody wants the digest.
+// called once, after the last put, also if the digest is not used.
 func (d *Hasher) Sum() []byte {
 	close(d.full)
 	<-d.done

@@ -46,7 +46,7 @@ func Size(n int64) string {
 	return fmt.Sprintf("%.1f %ciB", size, "KMGTPE"[unit])
 }
 
-// Plural returns how many there are, n >= 0, of what the noun says: "1 file",
+// Plural returns the number n >= 0 with the noun in its form for n: "1 file",
 // "8,000,000 bytes".
 func Plural(n int64, noun string) string {
 	if n == 1 {

@@ -13,7 +13,7 @@ func isAnonymous(_ *os.File, info os.FileInfo) bool {
 	return ok && stat.Nlink == 0
 }
 
-// Unread returns -1: the writing end of a pipe does not tell here.
+// Unread returns -1: the system does not report it for a pipe's writing end.
 func (f *File) Unread() int { return -1 }
 
 // EnlargePipe does nothing: the system sizes its pipes itself.

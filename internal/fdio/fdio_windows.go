@@ -40,8 +40,8 @@ func (f *File) Broken() bool { return true }
 // Unread returns -1: it is unknown.
 func (f *File) Unread() int { return -1 }
 
-// Ready returns false: only a read would tell. A pipe that has carried nothing
-// so far counts as empty.
+// Ready returns false: only a read would show it. A pipe that has carried no
+// bytes so far counts as empty.
 func (f *File) Ready() bool { return false }
 
 // IsTerminal reports whether f is a terminal.

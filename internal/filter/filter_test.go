@@ -89,7 +89,7 @@ func TestTelnet(t *testing.T) {
 	}
 }
 
-// plainUpper is what upper does, a byte at a time.
+// plainUpper is the reference implementation of upper, a byte at a time.
 func plainUpper(b []byte) []byte {
 	out := bytes.Clone(b)
 	for i, c := range out {

@@ -59,7 +59,7 @@ func TestReadManyHosts(t *testing.T) {
 	}
 }
 
-// Whatever is in a list, it has as many hosts as it tells.
+// For any list, the reported number of hosts equals the hosts it yields.
 func FuzzReadHosts(f *testing.F) {
 	for _, seed := range []string{"h", "10.0.0.0/30", "10.0.0.1-3", "::/120\na#b", "1-2", "/", "-"} {
 		f.Add(seed)

@@ -75,7 +75,7 @@ func (r *Reader) Close() {
 // Interrupted reports whether Ctrl-C was typed in the editor.
 func (r *Reader) Interrupted() bool { return r.editor != nil && r.editor.interrupted.Load() }
 
-// Kind returns what the input is.
+// Kind returns the kind of the input.
 func (r *Reader) Kind() fdio.Kind { return r.in.Kind() }
 
 // Ready reports whether Read would return at once.

@@ -97,8 +97,8 @@ func (f *File) ended(n int64) error {
 	return ChangedError{f.Size, n}
 }
 
-// Files of the system's, as in /proc and /sys, have sizes that say nothing. To
-// send nothing of them, or zeros, and report that as verified would be wrong.
+// System files, as in /proc and /sys, have sizes without meaning. To send
+// nothing of them, or zeros, and report that as verified would be wrong.
 var (
 	errTooLong  = errors.New("holds more than its size says: to send what it shows now, say \"purr HOST PORT <PATH\"")
 	errTooShort = errors.New("holds less than its size says: to send what it shows now, say \"purr HOST PORT <PATH\"")

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Files of the system's whose sizes are wrong are no content to verify: not
-// with zeros behind it, and not without its bytes.
+// System files with wrong sizes are refused: they are sent neither padded with
+// zeros nor truncated.
 func TestWrongSizes(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]string{

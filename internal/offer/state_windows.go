@@ -2,7 +2,7 @@ package offer
 
 import "os"
 
-// noFollow is no flag: the identity of the opened file tells.
+// noFollow is no flag: the identity of the opened file shows a link.
 const noFollow = 0
 
 // stateOf returns the state of an open file. Windows has no time of the last

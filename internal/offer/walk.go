@@ -165,7 +165,7 @@ func (w *walker) link(name, inside string) error {
 	return nil
 }
 
-// skip reports what is left out.
+// skip reports a path that is left out.
 func (w *walker) skip(name string, err error) error {
 	return w.visit(Entry{Path: name}, sys.Cause(err))
 }

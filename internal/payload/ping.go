@@ -14,12 +14,12 @@ import (
 //
 // in 16, 8 and 8 hex digits. SESSION is random. COUNT leaves as zeros.
 //
-// A plain echo cannot tell a lost request from a lost answer: in both cases the
-// sender receives nothing. The kernel does not help: Linux sets the IP
-// identification of unfragmentable datagrams to zero, and only raw sockets see
-// it. Therefore a purr that echoes writes into COUNT how many different pings
-// of the session have arrived, like the reflector's sequence number of stateful
-// STAMP (RFC 8762 4.3.1). Other echo servers return the zeros, and the
+// A plain echo cannot distinguish a lost request from a lost answer: in both
+// cases the sender receives nothing. The kernel does not help: Linux sets the
+// IP identification of unfragmentable datagrams to zero, and only raw sockets
+// see it. Therefore a purr that echoes writes into COUNT how many different
+// pings of the session have arrived, like the reflector's sequence number of
+// stateful STAMP (RFC 8762 4.3.1). Other echo servers return the zeros, and the
 // directions stay unknown.
 const (
 	pingPrefix     = "purr-ping "

@@ -57,7 +57,7 @@ func answered(t *testing.T, answer string, silent bool) error {
 	return err
 }
 
-// A peer that does not answer as a purr is told apart, by what it says first.
+// A peer that answers as no purr is identified by its first bytes.
 func TestNoPurr(t *testing.T) {
 	testkit.NoLeaks(t)
 	purr := "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: purr-files/1\r\nPurr: receiver\r\nWant-Repr-Digest: sha-256=10\r\n\r\n"
@@ -147,7 +147,7 @@ func TestUpgradeRefuses(t *testing.T) {
 	}
 }
 
-// A further connection that nobody answers leaves the files to those there are.
+// If a further connection gets no answer, the files use the existing ones.
 func TestNoFurtherConnection(t *testing.T) {
 	bothWays(t, func(t *testing.T, listens Role) {
 		x := newTransfer(t, listens)
@@ -171,8 +171,7 @@ func TestNoFurtherConnection(t *testing.T) {
 	})
 }
 
-// A fakeConn is a connection whose other end has said everything it will ever
-// say.
+// A fakeConn is a connection whose other end has already sent all its bytes.
 type fakeConn struct {
 	net.Conn
 	said *bytes.Reader
@@ -186,8 +185,8 @@ func (c fakeConn) SetDeadline(time.Time) error      { return nil }
 func (c fakeConn) SetReadDeadline(time.Time) error  { return nil }
 func (c fakeConn) SetWriteDeadline(time.Time) error { return nil }
 
-// FuzzHello: no answer to a hello does more than fail, and what succeeds is a
-// purr in the other role.
+// FuzzHello: any answer to a hello at most fails, and one that succeeds is a
+// purr's in the other role.
 func FuzzHello(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: purr-files/1\r\nPurr: receiver\r\nWant-Repr-Digest: sha-256=10\r\nPurr-Stream: x\r\n\r\n"))
 	f.Add([]byte("HTTP/1.1 426 Upgrade Required\r\nPurr: receiver\r\n\r\nold"))
@@ -208,8 +207,8 @@ func FuzzHello(f *testing.F) {
 	})
 }
 
-// FuzzLine: no line does more than fail, and what is read is the same when it
-// is written and read again.
+// FuzzLine: any line at most fails, and a parsed line is the same after it was
+// written and parsed again.
 func FuzzLine(f *testing.F) {
 	for _, m := range []*message{
 		{Op: opOffer, ID: 1, Path: "a%20b", Size: 3, Mode: 0o644, Mtime: &[2]int64{1, 5}}, {Op: opBlock, ID: 1, At: 1 << 40, N: 7},

@@ -19,8 +19,8 @@ import (
 	"purr/internal/testkit"
 )
 
-// A peer is the other end of a transfer, in the hands of a test: it listens,
-// and says line by line what the test wants.
+// A peer is the other end of a transfer, controlled by a test: it listens, and
+// sends the test's messages one by one.
 type peer struct {
 	t    testing.TB
 	as   Role
@@ -110,7 +110,7 @@ func (p *peer) hears(what op) *message {
 	return m
 }
 
-// content reads what stands behind a message.
+// content reads the bytes behind a message.
 func (p *peer) content(m *message) string {
 	p.t.Helper()
 	b := make([]byte, m.N)
@@ -172,15 +172,15 @@ func (p *peer) blocks(id int64, content string, from int) {
 	}
 }
 
-// The sender goes at each stage of a transfer: the receiver knows, and keeps
-// what is worth it.
+// The sender closes at each stage of a transfer: the receiver detects it, and
+// keeps the partial files that are large enough.
 func TestSenderGone(t *testing.T) {
 	testkit.NoLeaks(t)
 	content := testkit.Noise(3_000_000)
 	small := &message{Op: opFile, ID: 1, Path: "s", Size: 5, Digest: testkit.SHA256("small")}
 	for name, c := range map[string]struct {
 		before func(p *peer)
-		failed string // what is reported of the file
+		failed string // the reported failure of the file
 	}{
 		"at once":         {func(p *peer) {}, ""},
 		"behind an offer": {func(p *peer) { p.say(offerOf(1, "f", content), ""); p.hears(opWant) }, "failed f: cut: the other end closed the connection"},
@@ -218,7 +218,7 @@ func TestSenderGone(t *testing.T) {
 	}
 }
 
-// The receiver goes at each stage: the sender reports what it does not know.
+// The receiver closes at each stage: the sender reports the unconfirmed files.
 func TestReceiverGone(t *testing.T) {
 	testkit.NoLeaks(t)
 	for name, c := range map[string]struct {
@@ -288,7 +288,7 @@ func TestDamagedLine(t *testing.T) {
 	p.ends(Damaged, "the other end says: no")
 }
 
-// What no sender says is a violation.
+// A message that no sender sends is a violation.
 func TestSenderViolates(t *testing.T) {
 	testkit.NoLeaks(t)
 	content := testkit.Noise(large)
@@ -350,7 +350,7 @@ func sealLine(text string) []byte {
 	return fmt.Appendf(nil, "%s\t%x\n", text, sum[:4])
 }
 
-// What no receiver says is a violation, too, or the damage of a file.
+// A message that no receiver sends is a violation, too, or damages a file.
 func TestReceiverViolates(t *testing.T) {
 	testkit.NoLeaks(t)
 	result := func(m *message, how string) *message {
@@ -497,7 +497,7 @@ func (p *peer) hearsAny() *message {
 }
 
 // An aborted file leaves nothing, and the same path may be offered again at
-// once; what comes behind a failed result is dropped.
+// once. Blocks behind a failed result are dropped.
 func TestAborted(t *testing.T) {
 	testkit.NoLeaks(t)
 	content := testkit.Noise(3_000_000)
@@ -597,12 +597,12 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// failing ends what is read with an error.
+// failing ends the input with an error.
 type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-// What exists is refused, replaced or proved to be the same.
+// An existing file is refused, replaced or proved to be the same.
 func TestExists(t *testing.T) {
 	bothWays(t, func(t *testing.T, listens Role) {
 		x := newTransfer(t, listens)
@@ -632,8 +632,8 @@ func TestExists(t *testing.T) {
 	})
 }
 
-// One of several connections is lost: the transfer ends, and what came over
-// each of them is kept.
+// If one of several connections is lost, the transfer ends, and the bytes of
+// each connection are kept.
 func TestOneStreamLost(t *testing.T) {
 	testkit.NoLeaks(t)
 	p := newPeer(t, Sender, Options{}, nil) // its Dial is missing: single

@@ -19,7 +19,7 @@ import (
 	"purr/internal/testkit"
 )
 
-// A record is what one end has heard.
+// A record holds the events of one end.
 type record struct {
 	mu     sync.Mutex
 	lines  []string
@@ -181,7 +181,7 @@ func (x *transfer) run() {
 	handlers.Wait()
 }
 
-// half does what one end does after the hello.
+// half runs one end after the hello.
 func (x *transfer) half(c *Conn, as Role, e *end) {
 	defer c.Close()
 	if as == Sender {
@@ -203,7 +203,7 @@ func (x *transfer) half(c *Conn, as Role, e *end) {
 	e.sum, e.err = c.Receive(e.ctx, dir)
 }
 
-// wrapped wraps what a listener accepts.
+// wrapped wraps the connections that a listener accepts.
 type wrapped struct {
 	net.Listener
 	end *end

@@ -267,7 +267,7 @@ func (r *receiving) await(u *upload) (*message, error) {
 	}
 }
 
-// broken ends a file whose content has not come to its end.
+// broken ends a file whose content has ended early.
 func (r *receiving) broken(u *upload, up *store.Upload, err error) error {
 	if err == errAborted || errors.As(err, new(*store.Error)) {
 		up.Abort()

@@ -15,7 +15,7 @@ import (
 	"purr/internal/testkit"
 )
 
-// icmpCases are what A must find out. Type -1: no ICMP.
+// icmpCases are the results that A must report. Type -1: no ICMP.
 var icmpCases = []struct {
 	target string
 	state  State
@@ -39,8 +39,8 @@ var icmpCases = []struct {
 	{"[::1]:9999", Closed, 1, 4, "::1"},
 }
 
-// TestICMP asks through a router that refuses in all ways, as root and as
-// nobody.
+// TestICMP scans through a router that refuses in all ways, as root and as the
+// user nobody.
 func TestICMP(t *testing.T) {
 	t.Parallel()
 	const variable = "PURR_TEST_NOBODY"

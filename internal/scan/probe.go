@@ -69,7 +69,7 @@ func (r *requester) sendBytes(p *payload.Payload, b []byte, to netip.AddrPort) (
 }
 
 // local returns the source address of datagrams to the target, with the port
-// that answers come to.
+// that receives the answers.
 func (r *requester) local() netip.AddrPort {
 	bound := r.sock.conn.LocalAddr().(*net.UDPAddr).AddrPort()
 	if !bound.Addr().IsUnspecified() {

@@ -4,5 +4,5 @@ package sock
 
 import "net"
 
-// Acked returns false: the system does not tell.
+// Acked returns false: the system does not report it.
 func Acked(net.Conn, bool, int64) (n int64, known bool) { return 0, false }

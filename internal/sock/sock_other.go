@@ -4,9 +4,9 @@ package sock
 
 import "net"
 
-// Unacked returns 0: the system does not tell. The next read or write still
-// reports a reset.
+// Unacked returns 0: the system does not report it. The next read or write
+// still reports a reset.
 func Unacked(net.Conn) (int, error) { return 0, nil }
 
-// PeerClosed returns false: only a read would tell.
+// PeerClosed returns false: only a read would show it.
 func PeerClosed(net.Conn) bool { return false }

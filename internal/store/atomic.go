@@ -14,7 +14,7 @@ import (
 	"purr/internal/sys"
 )
 
-// Replace selects what may be replaced by an AtomicFile.
+// Replace selects the files that an AtomicFile may replace.
 type Replace int
 
 const (
@@ -150,7 +150,7 @@ func (a *AtomicFile) end() bool {
 	return first
 }
 
-// Close releases what the file holds, after Abort.
+// Close releases the file's resources, after Abort.
 func (a *AtomicFile) Close() error {
 	a.Abort()
 	a.dir.closeFiles()

@@ -95,9 +95,9 @@ func (s *Store) makeDirs(dir string, mkdirFollows bool) (*dirHandle, error) {
 	return nil, errorf(Conflict, "directory removed by somebody else: %s", display.Quote(dir))
 }
 
-// incomplete is the mode of a directory until Mkdir is called for it. A later
-// run recognises by it that Mkdir is still to come after a cut: nobody else
-// makes a sticky directory to which others have no access.
+// incomplete is the mode of a directory until Mkdir is called for it. After a
+// cut, a later run recognises by it that Mkdir is pending: no other program
+// makes a sticky directory without access for others.
 const incomplete = fs.ModeSticky | 0o700
 
 // isIncomplete reports whether a directory was created for files of which Mkdir

@@ -88,7 +88,7 @@ func TestDirRemovedMeanwhile(t *testing.T) {
 }
 
 // Empty files, directories and links count against Options.MaxSize, also those
-// directories that a file needs. What is removed counts no more.
+// directories that a file needs. Removed files count no more.
 func TestEntriesCount(t *testing.T) {
 	t.Parallel()
 	for what, create := range map[string]func(s *Store, i int) error{

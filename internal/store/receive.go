@@ -142,7 +142,7 @@ type Blocks struct {
 	block  []byte // nil: none is being filled
 	n      int    // bytes of block that are filled
 	opened bool   // the file is open, or will be for an earlier block
-	ended  bool   // the source has come to its end
+	ended  bool   // the source has ended
 }
 
 // Blocks begins to receive.

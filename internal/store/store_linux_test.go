@@ -341,8 +341,8 @@ func TestShorterThanPartial(t *testing.T) {
 	}
 }
 
-// What is announced keeps space from no other upload, beyond one step; what has
-// come does.
+// An announced size keeps space from no other upload, beyond one step; received
+// bytes do.
 func TestAnnouncedSize(t *testing.T) {
 	t.Parallel()
 	for what, dir := range map[string]string{"memory": testkit.InMemory(t), "disk": t.TempDir()} {
@@ -352,7 +352,7 @@ func TestAnnouncedSize(t *testing.T) {
 			t.Fatal("free space unknown")
 		}
 		var uploads []*Upload
-		for i := range 8 { // each is half of what is free
+		for i := range 8 { // each is half of the free space
 			in, _, err := s.Begin(File{Path: fmt.Sprint("d/f", i), Size: free / 2})
 			if err != nil {
 				t.Fatalf("%s, upload %d: %v", what, i, err)

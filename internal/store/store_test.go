@@ -225,7 +225,7 @@ func TestStoreDigestAtTheEnd(t *testing.T) {
 	}
 }
 
-// An identical file is not received again, whatever the options.
+// An identical file is not received again, with any options.
 func TestStoreIdentical(t *testing.T) {
 	t.Parallel()
 	for _, o := range []Options{{}, {Force: true}, {Rename: true}} {

@@ -57,7 +57,7 @@ func TestIdenticalAfterSync(t *testing.T) {
 	}
 }
 
-// What cannot be synced now is synced later.
+// A directory that cannot be synced now is synced later.
 func TestUnsyncedLater(t *testing.T) {
 	t.Parallel()
 	s, _ := openStoreTest(t, Options{})

@@ -1,6 +1,6 @@
 package sys
 
-// Arrived is always false: Windows cannot tell without reading.
+// Arrived returns false: Windows cannot report it without a read.
 func Arrived(any) bool { return false }
 
 // OpenNonblock is no flag: a Windows pipe never takes a file's place.

@@ -24,6 +24,6 @@ func OutOfDescriptors(err error) bool {
 		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
 }
 
-// ModeTellsUsers is true where a file's mode bits tell its owner from other
-// users.
+// ModeTellsUsers is true where a file's mode bits distinguish its owner from
+// other users.
 const ModeTellsUsers = true

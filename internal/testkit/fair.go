@@ -52,7 +52,7 @@ func heldUp(begun time.Time) time.Duration {
 	return after(holdups.all, begun)
 }
 
-// after is what of the holdups was after begun.
+// after returns the holdups after begun.
 func after(all []holdup, begun time.Time) (sum time.Duration) {
 	for i := len(all) - 1; i >= 0 && all[i].end.After(begun); i-- {
 		sum += min(all[i].took, all[i].end.Sub(begun))
@@ -60,10 +60,10 @@ func after(all []holdup, begun time.Time) (sum time.Duration) {
 	return sum
 }
 
-// Since is how long ago begun was, less what this process was held up meanwhile.
+// Since returns the time since begun, less the holdups of this process.
 func Since(begun time.Time) time.Duration { return time.Since(begun) - heldUp(begun) }
 
-// Fairly runs a test that fails where somebody is late. If it has failed and the
+// Fairly runs a test that fails on a missed deadline. If it has failed and the
 // machine was held up for longer than slack meanwhile, it is run again.
 func Fairly(t *testing.T, slack time.Duration, test func(t testing.TB)) {
 	t.Helper()

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// A machine that tests share can hold everybody up, for a second and more. What
-// was then seen of a program that has to be quick says nothing about it. So the
-// times at which this process was held up are known, do not count where
-// something must not take long, and are a reason to look once more.
+// A machine that tests share can hold up every process, for a second and more.
+// A program that misses a deadline then has not failed. So the times at which
+// this process was held up are recorded, do not count as time that a fast
+// operation took, and are a reason to repeat a test.
 
 func TestFairly(t *testing.T) {
 	t.Parallel()

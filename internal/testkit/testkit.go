@@ -168,8 +168,8 @@ func Absent(t testing.TB, path string) {
 	}
 }
 
-// Eventually polls until check holds. It is for states of the system that
-// nobody announces.
+// Eventually polls until check holds. It is for states of the system that have
+// no notification.
 func Eventually(t testing.TB, what string, check func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(Patience); !check(); {
@@ -191,7 +191,7 @@ func WriteFile(t testing.TB, path, content string) {
 	}
 }
 
-// ReadFile is what a file holds.
+// ReadFile returns the content of a file.
 func ReadFile(t testing.TB, path string) string {
 	t.Helper()
 	b, err := os.ReadFile(path)

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// nsVariable tells a re-executed test binary which test it is inside namespaces for.
+// nsVariable names the test that a re-executed test binary runs in namespaces.
 const nsVariable = "PURR_TEST_NAMESPACE"
 
 // InNamespaces runs the calling test in network, mount and process namespaces of its own, so that it can lay out

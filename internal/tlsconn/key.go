@@ -16,13 +16,13 @@ import (
 	"time"
 )
 
-// A Key is the secret that both ends hold: 128 random bits. An attacker who
+// A Key is the secret that both ends hold: 128 random bits. An attacker that
 // connects to a listener can test keys offline against the identity that it
 // presents, so a key must come from NewKey and not from a password.
 type Key [16]byte
 
 // A key is written as 26 characters of base32 (RFC 4648, section 6) and a check
-// character, which tells most typing errors from a wrong key.
+// character, which distinguishes most typing errors from a wrong key.
 const (
 	keyDigits = 26
 	alphabet  = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"

@@ -82,7 +82,7 @@ func TestKeysDiffer(t *testing.T) {
 	}
 }
 
-// Whatever is a key is one in exactly one spelling, and no error quotes it.
+// Every key has exactly one spelling, and no error quotes it.
 func FuzzParseKey(f *testing.F) {
 	f.Add(NewKey().String())
 	f.Add("hunter2")

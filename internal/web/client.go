@@ -69,8 +69,8 @@ func peerName(c net.Conn) string {
 	return "the client of " + sock.PeerName(c.LocalAddr())
 }
 
-// peerHost returns what tells the machines of clients apart: the address, of
-// IPv6 the network of 64 bits, of which one machine may have every address.
+// peerHost returns the key that distinguishes clients' machines: the address,
+// of IPv6 the network of 64 bits, of which one machine may have every address.
 func peerHost(c net.Conn) string {
 	addr := sock.AddrPort(c.RemoteAddr()).Addr().Unmap()
 	if prefix, err := addr.WithZone("").Prefix(64); err == nil && addr.Is6() {

@@ -12,7 +12,7 @@ import (
 	"purr/internal/testkit"
 )
 
-// runProgram runs a program in a directory, and returns what it prints.
+// runProgram runs a program in a directory, and returns its output.
 func runProgram(t testing.TB, dir, program string, args ...string) (output string, err error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), testkit.Program(t, program, program), args...)

@@ -18,7 +18,7 @@ import (
 	"purr/internal/sys"
 )
 
-// A downloadHandler sends what is offered.
+// A downloadHandler sends the offered files.
 type downloadHandler struct {
 	s     *Server
 	set   *offer.Set

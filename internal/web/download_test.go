@@ -157,8 +157,7 @@ func TestTarIncomplete(t *testing.T) {
 	r.goesOn()
 }
 
-// A download that does not come to its end is a failure, and does not look
-// whole.
+// If a download ends early, it is a failure, and does not look whole.
 func TestDownloadCut(t *testing.T) {
 	t.Parallel()
 	content := testkit.Noise(20 << 20)
@@ -211,7 +210,7 @@ func TestDownloadCut(t *testing.T) {
 	})
 }
 
-// A name goes into both forms of a field if it can be told exactly.
+// A name goes into both forms of a field if both represent it exactly.
 func TestAttachment(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{

@@ -7,7 +7,7 @@ import (
 	"purr/internal/store"
 )
 
-// Events hears of the clients and files of a Server, from several goroutines.
+// Events receives the clients and files of a Server, from several goroutines.
 // Texts may hold bytes of the client's.
 type Events interface {
 	// Began reports that a file begins to arrive from a client that is no purr, or
@@ -30,8 +30,8 @@ type Events interface {
 	// Downloaded reports the end of a download.
 	Downloaded(Download)
 
-	// Transfer reports the beginning of a purr's transfer. The result, not nil,
-	// hears of the files and of the end.
+	// Transfer reports the beginning of a purr's transfer. The result, not
+	// nil, receives its files and its end.
 	Transfer(client string) Transfer
 
 	// Joined reports that a connection is a further one of a transfer under way.
@@ -60,7 +60,7 @@ type Progress interface {
 	End()
 }
 
-// A Transfer hears of the transfer of a purr.
+// A Transfer receives the events of a purr's transfer.
 type Transfer interface {
 	push.Events
 	// End is called once, with the results of push.Conn's Send or Receive. It
@@ -100,7 +100,7 @@ func (e *ClientError) Error() string { return e.Client + ": " + e.Err.Error() }
 
 func (e *ClientError) Unwrap() error { return e.Err }
 
-// A FilesError is the failure of files, each of which Events has heard of.
+// A FilesError is the failure of files, each of which Events has received.
 type FilesError struct {
 	Worst    push.Kind // of an upload or a transfer; Cut or Abandoned of a download
 	Download bool      // a client that is no purr did not get what it asked for

@@ -41,8 +41,8 @@ func TestMtimeField(t *testing.T) {
 	}
 }
 
-// What a field's text says is in its range, and means the same when it is
-// written and read again.
+// A parsed field is within its range, and is the same after it was written and
+// parsed again.
 func FuzzFields(f *testing.F) {
 	for _, text := range []string{"", "0644", "7777", "-1", "1.5", "1.", "9223372036854775808"} {
 		f.Add(text)
@@ -62,8 +62,8 @@ func FuzzFields(f *testing.F) {
 	})
 }
 
-// The first bytes of a client are either a request, or more are needed to tell,
-// or they are neither.
+// The first bytes of a client are a request, the incomplete beginning of one,
+// or neither.
 func FuzzHello(f *testing.F) {
 	for _, text := range []string{"", "GET /", "PUT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "SSH-2.0-", "\x16\x03\x01", "GET x", "GE /"} {
 		f.Add(text)
@@ -81,7 +81,7 @@ func FuzzHello(f *testing.F) {
 	})
 }
 
-// pipeClient is a client of whose connection nothing is used.
+// pipeClient returns a client on a connection that is not used.
 func pipeClient(t testing.TB, s *Server) *client {
 	conn, other := net.Pipe()
 	t.Cleanup(func() { _, _ = conn.Close(), other.Close() })
@@ -98,8 +98,8 @@ func fuzzed(raw []byte) *http.Request {
 	return r
 }
 
-// Whatever is uploaded, nothing but whole files with permitted names is in the
-// directory, and what is answered with 201 is there.
+// For any upload, the directory holds only whole files with permitted names,
+// and a file answered with 201 exists.
 func FuzzUpload(f *testing.F) {
 	for _, raw := range []string{
 		request("PUT", "/f", "content"), request("PUT", "/a/b", "x", "Purr-Mode: 7777", "X-OC-Mtime: 1.5", "Repr-Digest: "+field("x")),
@@ -141,8 +141,8 @@ func FuzzUpload(f *testing.F) {
 	})
 }
 
-// Whatever is asked for, an answer with content holds nothing but what is
-// offered, and only one with the last byte of a file counts as a download.
+// For any request, an answer with content holds only offered files, and only
+// one with the last byte of a file counts as a download.
 func FuzzDownload(f *testing.F) {
 	for _, raw := range []string{
 		request("GET", "/d/f", ""), request("GET", "/d/../secret", ""), request("GET", "/d.tar", ""), request("GET", "/", "", "Accept: application/json"),

@@ -92,7 +92,7 @@ func TestPartsBrokenOff(t *testing.T) {
 	testkit.Eventually(t, "the end of the first", func() bool { return strings.Contains(r.String(), "downloaded f: ") })
 	r.ask(get("/f", "20000000-"))
 	r.goesOn()
-	r.ask(get("/f", "500-19999999")) // behind what it has
+	r.ask(get("/f", "500-19999999")) // after the 500 bytes that it has
 	r.served()
 }
 
@@ -122,8 +122,8 @@ func TestDownloadBeside(t *testing.T) {
 	}
 }
 
-// The several files of a page are one visit: between them nobody else's upload
-// is taken, and none ends the server.
+// The several files of a page are one visit: between them no other client's
+// upload is accepted, and none ends the server.
 func TestVisit(t *testing.T) {
 	t.Parallel()
 	for name, visit := range map[string]string{"by name": "Purr-Visit: v1", "by address": "X: y"} {

@@ -35,7 +35,7 @@ type pageFile struct {
 type pageResult struct {
 	name    string
 	size    int64  // bytes stored
-	digest  string // SHA-256 of what is stored, in hexadecimal
+	digest  string // SHA-256 of the stored file, in hexadecimal
 	refusal string // the reason why nothing is stored; "": it is stored
 }
 
@@ -149,8 +149,8 @@ func newPage(w http.ResponseWriter, status int, policy, title string) page {
 	h.Set("Content-Security-Policy", policy)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
-	// With "no-referrer" a browser sends "Origin: null" when it posts our form,
-	// and over plain HTTP there is no Sec-Fetch-Site either to tell it from a
+	// With "no-referrer" a browser sends "Origin: null" when it posts our
+	// form, and over plain HTTP no Sec-Fetch-Site distinguishes it from a
 	// hostile page's: CrossOriginProtection would refuse both.
 	h.Set("Referrer-Policy", "same-origin")
 	w.WriteHeader(status)

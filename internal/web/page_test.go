@@ -62,7 +62,7 @@ var hostileNames = []struct{ path, shown, link string }{
 		"/%3C/bdi%3E%3C/a%3E%3C/li%3E%3C/ul%3E%3Cform%20action=//evil.example%3E"},
 }
 
-// A name is text on the page whatever is in it, and its link leads to it.
+// Any name is text on the page, and its link leads to its file.
 func TestOfferPageNames(t *testing.T) {
 	t.Parallel()
 	plain := pageOfTag.FindAllString(pageLink.ReplaceAllString(offerPage(t, "192.0.2.1:9000", "x"), "<a>"), -1)
@@ -91,8 +91,8 @@ func TestOfferPageNames(t *testing.T) {
 	}
 }
 
-// The Host field is the client's choice. What is not a plain name or address
-// does not get into a command that people copy.
+// The Host field is the client's choice. Unless it is a plain name or address,
+// it does not get into a command that people copy.
 func TestPageHost(t *testing.T) {
 	t.Parallel()
 	for host, want := range map[string]string{

@@ -15,8 +15,8 @@ const (
 	maxSpans   = 1000 // of one of them
 )
 
-// deliveries records which parts of which file a client has had. Clients are
-// told apart by their address: a program may use several connections.
+// deliveries records the parts of each file that a client has received. Clients
+// are distinguished by their address: a program may use several connections.
 type deliveries struct {
 	mu    sync.Mutex
 	files map[deliveryKey]*delivery

@@ -17,7 +17,7 @@ import (
 	"purr/internal/sys"
 )
 
-// An uploadHandler stores what clients send.
+// An uploadHandler stores the files that clients send.
 type uploadHandler struct {
 	s     *Server
 	store *store.Store

@@ -193,7 +193,7 @@ func TestForm(t *testing.T) {
 	testkit.HasContent(t, r.path("up"), "evil") // browsers send the last component; so it is all that is taken
 }
 
-// A form that ends in the middle stores what came before.
+// A form that ends in the middle stores the files before it.
 func TestFormCut(t *testing.T) {
 	t.Parallel()
 	r := receiver(t, Options{Silence: 200 * time.Millisecond}, store.Options{})
@@ -204,7 +204,7 @@ func TestFormCut(t *testing.T) {
 	r.waitFor(t, "form cut")
 }
 
-// The digest that is answered is that of what is stored.
+// The digest in the answer is that of the stored file.
 func TestStoredDigest(t *testing.T) {
 	t.Parallel()
 	r := receiver(t, Options{Keep: true}, store.Options{})

@@ -70,7 +70,7 @@ type Options struct {
 	// failure of the client, see Serve. Nil: the connection is served as it is.
 	Prepare func(context.Context, net.Conn) (net.Conn, error)
 
-	// Events hears of clients and files; nil: nothing does.
+	// Events receives clients and files; nil: there are no events.
 	Events Events
 }
 

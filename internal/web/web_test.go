@@ -84,7 +84,7 @@ type running struct {
 	addr string
 	dir  string // of the store, or of the offer
 	stop context.CancelCauseFunc
-	done chan error // holds what Serve has returned
+	done chan error // holds the result of Serve
 }
 
 func startServer(t testing.TB, o Options, dir string, serve func(o Options) *Server) *running {
@@ -148,7 +148,7 @@ func offering(t testing.TB, o Options, files map[string]string) *running {
 	return r
 }
 
-// wait returns what Serve returns.
+// wait returns the result of Serve.
 func (r *running) wait() error {
 	r.t.Helper()
 	select {
@@ -431,7 +431,7 @@ type prefixed struct {
 func (p *prefixed) Read(b []byte) (int, error) { return p.Reader.Read(b) }
 func (p *prefixed) NetConn() net.Conn          { return p.Conn }
 
-// What ends a connection is reported.
+// The cause of a connection's end is reported.
 func TestEndings(t *testing.T) {
 	t.Parallel()
 	r := receiver(t, Options{Keep: true}, store.Options{})
@@ -481,7 +481,7 @@ func TestBusy(t *testing.T) {
 	testkit.ReadN(t, c, len("HTTP/1.1 100 Continue\r\n\r\n"))
 	r.answers(request("PUT", "/f", "x"), http.StatusServiceUnavailable, busy)
 	r.answers(form("x", "x"), http.StatusServiceUnavailable, busy)
-	// What is no upload is answered, and does not count.
+	// A request that is no upload is answered, and does not count.
 	r.answers(request("GET", "/", ""), http.StatusOK, "Send files to")
 	stranger := r.dial()
 	testkit.WriteString(t, stranger, "no request\n")
