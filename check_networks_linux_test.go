@@ -93,7 +93,8 @@ var twelve = []struct {
 // PURR_TEST_COMPARE=1 nc.openbsd, ncat and nmap are asked as well, and the
 // table is printed:
 //
-//	PURR_TEST_COMPARE=1 go test -count=1 -v -run '^TestTwelveTargets$' . | grep '^ *|'
+//	PURR_TEST_COMPARE=1 go test -count=1 -v -run '^TestTwelveTargets$' . |
+//		grep '^ *|'
 func TestTwelveTargets(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {

@@ -90,8 +90,8 @@ func (d *dialer) dial(ctx context.Context, port int) (net.Conn, error) {
 }
 
 // race connects to the first of addrs that answers. Under -v each failure of
-// several attempts is logged at once, as in nc; otherwise the error holds all of
-// them.
+// several attempts is logged at once, as in nc; otherwise the error holds all
+// of them.
 func (d *dialer) race(ctx context.Context, addrs []netip.Addr, local netip.AddrPort, port int) (net.Conn, error) {
 	return eyeballs.Race(ctx, addrs, func(ctx context.Context, addr netip.Addr) (net.Conn, error) {
 		conn, err := d.connect(ctx, local, netip.AddrPortFrom(addr, uint16(port)))

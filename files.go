@@ -66,8 +66,8 @@ func (m *mover) openStore() (*store.Store, error) {
 	return s, nil
 }
 
-// wordRefusal adds to a store's error what the receiver's command line, or both,
-// would have to be.
+// wordRefusal adds to a store's error what the receiver's command line, or
+// both, would have to be.
 func wordRefusal(e *store.Error) string {
 	switch e.Way {
 	case store.ByLimit:

@@ -165,8 +165,8 @@ func TestHeldUpEnd(t *testing.T) {
 	}
 }
 
-// The bytes that the reader of a socket has left unread are unknown, so its end is
-// an error at once; a listener with -k ends with its reader, too.
+// The bytes that the reader of a socket has left unread are unknown, so its end
+// is an error at once; a listener with -k ends with its reader, too.
 func TestStdoutReaderUnknown(t *testing.T) {
 	t.Parallel()
 	t.Run("socket", func(t *testing.T) {

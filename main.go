@@ -1,15 +1,15 @@
 // Purr is a netcat: it pipes stdin and stdout over TCP, UDP and Unix sockets.
 //
-//	purr HOST PORT                       talk to a server
-//	purr -l PORT                         be one, for one client
-//	purr -l -k --echo --upper PORT       answer every client in upper case
-//	purr -u HOST PORT, purr -u -l PORT   the same with datagrams
-//	purr --pull -l PORT DIR              receive files, checked; at the other end:
-//	purr --push HOST PORT PATH...        send them; status 0: stored there and verified
-//	purr --send-file F HOST PORT         send a file to a peer without purr
-//	purr -z HOST PORTS                   are the ports open? with -u: which service answers
-//	purr --wait-for 30s HOST PORT -- CMD run CMD once the port is open
-//	purr -l --key-new PORT               the same encrypted, with one shared key
+//	purr HOST PORT                      talk to a server
+//	purr -l PORT                        be one, for one client
+//	purr -l -k --echo --upper PORT      answer every client in upper case
+//	purr -u HOST PORT, purr -u -l PORT  the same with datagrams
+//	purr --pull -l PORT DIR             receive checked files; at the other end:
+//	purr --push HOST PORT PATH...       send them; status 0: stored and verified
+//	purr --send-file F HOST PORT        send a file to a peer without purr
+//	purr -z HOST PORTS                  are the ports open? -u: what answers?
+//	purr --wait-for 9s HOST PORT -- CMD run CMD once the port is open
+//	purr -l --key-new PORT              encrypted, with one shared key
 //
 // It takes OpenBSD nc's letters and Ncat's long names, writes the peer's bytes
 // and nothing else to stdout, and ends with status 0 only if every byte

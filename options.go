@@ -238,8 +238,8 @@ func counter(to *int, names ...string) option {
 }
 
 // text declares an option whose value is stored in to as it is. An empty one
-// comes from an unset variable in a script: it does not mean that the option was
-// left out. what names the value in the error.
+// comes from an unset variable in a script: it does not mean that the option
+// was left out. what names the value in the error.
 func text(l *commandLine, to *string, what string, names ...string) option {
 	return l.setter(func(text string) error {
 		if text == "" {

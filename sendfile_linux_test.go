@@ -27,8 +27,8 @@ const (
 // sumOf is the SHA-256 of content as messages have it.
 func sumOf(content string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(content))) }
 
-// fewer checks the message of an ended process that the peer acknowledged only a
-// part of its file.
+// fewer checks the message of an ended process that the peer acknowledged only
+// a part of its file.
 func fewer(t testing.TB, p *process, size int) {
 	t.Helper()
 	m := regexp.MustCompile(`^purr: .*; peer acknowledged (\d+) of (\d+) bytes\n$`).FindStringSubmatch(strings.ReplaceAll(p.said(), "\x00\n", ""))

@@ -21,8 +21,8 @@ type streamConn interface {
 	CloseWrite() error
 }
 
-// Each pair of descriptors has the copier that was measured to be the fastest for
-// it, and every byte passes.
+// Each pair of descriptors has the copier that was measured to be the fastest
+// for it, and every byte passes.
 func TestCopiers(t *testing.T) {
 	content := strings.ReplaceAll(testkit.Noise(3<<20+4321), "\xff", "\xfe") // nothing for -t to find
 	for _, test := range []struct {

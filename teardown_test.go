@@ -172,8 +172,8 @@ func TestPeerHalfClosesWhilePipeIsBusy(t *testing.T) {
 	client.ends(0)
 }
 
-// Bytes that were read from the pipe and not yet sent keep the session open: here
-// they wait for the interval of -i when the peer finishes.
+// Bytes that were read from the pipe and not yet sent keep the session open:
+// here they wait for the interval of -i when the peer finishes.
 func TestPeerHalfClosesWhileLinesWait(t *testing.T) {
 	t.Parallel()
 	ln := listenTest(t)

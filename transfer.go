@@ -54,9 +54,9 @@ type copierFunc func(dst io.Writer, src io.Reader, filters ...copier.Filter) cop
 //     "purr -l PORT <fifo | server >fifo".
 //   - The end of the peer ends the session unless stdin has bytes that would be
 //     lost; see teardown.peerEnded.
-//   - A direction that fails closes both ends, and its error is the one returned,
-//     with its direction. After a failed write to the connection, bytes that the
-//     peer has sent are received first.
+//   - A direction that fails closes both ends, and its error is the one
+//     returned, with its direction. After a failed write to the connection,
+//     bytes that the peer has sent are received first.
 //   - Both pumps are waited for, except one that hangs in a write to a stdout
 //     without a reader: only the end of the process ends that.
 func (s *session) relay(ctx context.Context) error {

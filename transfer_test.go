@@ -89,8 +89,8 @@ func TestSessionLeavesNothing(t *testing.T) {
 	}
 }
 
-// A stop of the run, or a reset of the peer's, ends a conversation while stdin is
-// silent and stdout takes nothing. It leaves no goroutine.
+// A stop of the run, or a reset of the peer's, ends a conversation while stdin
+// is silent and stdout takes nothing. It leaves no goroutine.
 func TestSessionEndsWhileStdioStalls(t *testing.T) {
 	testkit.NoLeaks(t)
 	t.Run("each", func(t *testing.T) { // it ends with the last of them

@@ -121,8 +121,8 @@ func (b *Batch) Size(n int) int {
 	return size
 }
 
-// Apply calls f, which changes bytes in place and returns them, with each of the
-// first n datagrams.
+// Apply calls f, which changes bytes in place and returns them, with each of
+// the first n datagrams.
 func (b *Batch) Apply(n int, f func([]byte) []byte) {
 	for i := range n {
 		f(b.Data(i))

@@ -37,8 +37,8 @@ func (b *Batch) Sender(int) netip.AddrPort { return sock.AddrPort(b.from) }
 // Size returns the bytes in the first n datagrams.
 func (b *Batch) Size(n int) int { return n * b.n }
 
-// Apply calls f, which changes bytes in place and returns them, with each of the
-// first n datagrams.
+// Apply calls f, which changes bytes in place and returns them, with each of
+// the first n datagrams.
 func (b *Batch) Apply(n int, f func([]byte) []byte) {
 	for i := range n {
 		f(b.Data(i))

@@ -1,5 +1,5 @@
-// Package digest computes SHA-256 beside the copying of the same bytes, and reads
-// and writes the Repr-Digest fields of RFC 9530.
+// Package digest computes SHA-256 beside the copying of the same bytes, and
+// reads and writes the Repr-Digest fields of RFC 9530.
 package digest
 
 import (
@@ -25,16 +25,16 @@ type filled struct {
 	from  int
 }
 
-// Six blocks for the goroutines of a receiver, which reads, writes and hashes, were
-// faster than four, and than eight of half the size.
+// Six blocks for the goroutines of a receiver, which reads, writes and hashes,
+// were faster than four, and than eight of half the size.
 const (
 	Blocks    = 6
 	BlockSize = 512 << 10
 )
 
-// fastDigesters bounds the memory of digesters, whatever the peers ask for: so many at
-// once as there can be cores to gain by it have the blocks above, 3 MiB, and others
-// make do with two of modestBlockSize.
+// fastDigesters bounds the memory of digesters, whatever the peers ask for: so
+// many at once as there can be cores to gain by it have the blocks above, 3
+// MiB, and others make do with two of modestBlockSize.
 var fastDigesters = make(chan struct{}, 8)
 
 const modestBlockSize = 32 << 10

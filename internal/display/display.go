@@ -1,5 +1,5 @@
-// Package display turns names, numbers and bytes into text for people, with everything
-// escaped that could act on a terminal.
+// Package display turns names, numbers and bytes into text for people, with
+// everything escaped that could act on a terminal.
 package display
 
 import (
@@ -59,8 +59,9 @@ func Plural(n int64, noun string) string {
 	return s + " " + noun + "s"
 }
 
-// Payload returns at most max bytes of b fit for a terminal: printable ASCII stays, everything else is escaped
-// as in a Go string. What was cut off is marked with "...".
+// Payload returns at most max bytes of b fit for a terminal: printable ASCII
+// stays, everything else is escaped as in a Go string. What was cut off is
+// marked with "...".
 func Payload(b []byte, max int) string {
 	cut := len(b) > max
 	if cut {

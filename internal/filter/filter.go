@@ -1,7 +1,7 @@
-// Package filter changes the bytes of a stream on their way: upper case, CR LF at
-// the end of lines, Telnet options refused, a pause between lines. A filter gets
-// the bytes of one direction in order, cut anywhere, and returns bytes that are
-// valid until its next call.
+// Package filter changes the bytes of a stream on their way: upper case, CR LF
+// at the end of lines, Telnet options refused, a pause between lines. A filter
+// gets the bytes of one direction in order, cut anywhere, and returns bytes
+// that are valid until its next call.
 package filter
 
 import (

@@ -148,8 +148,8 @@ func BenchmarkUpper(b *testing.B) {
 	}
 }
 
-// A LineWriter pauses between two lines, however they are cut, and not before the
-// first or after the last.
+// A LineWriter pauses between two lines, however they are cut, and not before
+// the first or after the last.
 func TestLineWriter(t *testing.T) {
 	t.Parallel()
 	for n := 1; n <= 12; n++ {

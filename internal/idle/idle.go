@@ -95,8 +95,8 @@ type Deadline struct {
 	limit time.Duration // 0: none
 }
 
-// NewDeadline returns the idle timeout of conn, which stays the caller's; a limit
-// of 0 is none.
+// NewDeadline returns the idle timeout of conn, which stays the caller's; a
+// limit of 0 is none.
 func NewDeadline(conn net.Conn, limit time.Duration) Deadline { return Deadline{conn, limit} }
 
 // Extend gives the next read or write the whole limit.

@@ -31,9 +31,9 @@ type knownSum struct {
 	sum  []byte
 }
 
-// Digest returns the SHA-256 of f. It reads the file once, for as long as inode,
-// size and times remain the same. The error is that of ctx, or a reason why the
-// file cannot be read as it was.
+// Digest returns the SHA-256 of f. It reads the file once, for as long as
+// inode, size and times remain the same. The error is that of ctx, or a reason
+// why the file cannot be read as it was.
 func (s *Set) Digest(ctx context.Context, f *File) ([]byte, error) {
 	if sum := s.known(f); sum != nil {
 		return sum, nil

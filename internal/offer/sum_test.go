@@ -63,7 +63,8 @@ func TestDigestKept(t *testing.T) {
 	}
 }
 
-// As many files are hashed at once as there are cores, and a caller can give up.
+// As many files are hashed at once as there are cores, and a caller can give
+// up.
 func TestDigestWaits(t *testing.T) {
 	set, err := Open([]string{testkit.TempFile(t, "content")}, false)
 	if err != nil {

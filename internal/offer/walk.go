@@ -89,8 +89,8 @@ func (w *walker) tree(r *root, name, inside string) (err error) {
 }
 
 // dir visits the files of a directory in batches, so that a million of them
-// take no more memory than a hundred. name is the directory's path for the peer,
-// inside its path in the root.
+// take no more memory than a hundred. name is the directory's path for the
+// peer, inside its path in the root.
 func (w *walker) dir(name, inside string, depth int) error {
 	d, err := w.root.Open(filepath.FromSlash(inside))
 	if err != nil {

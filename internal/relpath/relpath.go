@@ -44,8 +44,8 @@ func malformed(format string, args ...any) error {
 }
 
 // Check returns nil if a peer may name a file by path: its components only lead
-// down, and contain no control characters, which would act on a terminal, and no
-// invisible marks and fillers, which make two names look alike. With hidden,
+// down, and contain no control characters, which would act on a terminal, and
+// no invisible marks and fillers, which make two names look alike. With hidden,
 // components may begin with a dot. Invalid UTF-8 is accepted; the file system
 // may reject it. Windows' devices, drives and streams are rejected on Windows.
 // The error is an *Error.
@@ -102,8 +102,8 @@ func isInvisible(r rune) bool {
 // CheckTarget returns nil if a symbolic link at path may have the relative
 // target, which must stay inside the directory. Empty components and "." stand
 // for nothing, as in every path. A ".." behind another component leaves a
-// directory only if that component is no link: RealDirs returns those. hidden is
-// that of Check. The error is an *Error.
+// directory only if that component is no link: RealDirs returns those. hidden
+// is that of Check. The error is an *Error.
 func CheckTarget(path, target string, hidden bool) error {
 	outside := &Error{Outside, "leads outside by a symbolic link"}
 	if len(target) > MaxLen {
@@ -132,8 +132,8 @@ func CheckTarget(path, target string, hidden bool) error {
 }
 
 // RealDirs returns the paths, below the directory of the link at path, that its
-// target leaves by "..": they must be no symbolic links, behind which ".." would
-// lead elsewhere. CheckTarget has accepted the target.
+// target leaves by "..": they must be no symbolic links, behind which ".."
+// would lead elsewhere. CheckTarget has accepted the target.
 func RealDirs(path, target string) (dirs []string) {
 	at := strings.Split(path, "/")
 	at = at[:len(at)-1]

@@ -9,7 +9,8 @@ import (
 	"purr/internal/display"
 )
 
-// The objects of WriteTCPJSON and WriteUDPJSON. Their member names are a promise.
+// The objects of WriteTCPJSON and WriteUDPJSON. Their member names are a
+// promise.
 type (
 	tcpJSON struct {
 		V       int       `json:"v"`
@@ -71,8 +72,8 @@ func newICMPJSON(i *ICMP) *icmpJSON {
 	return &icmpJSON{i.Type, i.Code, i.From}
 }
 
-// WriteTCPJSON writes a JSON object for one TCP port and a newline. The banner is
-// escaped as for a terminal.
+// WriteTCPJSON writes a JSON object for one TCP port and a newline. The banner
+// is escaped as for a terminal.
 func WriteTCPJSON(w io.Writer, r *Result) error {
 	o := tcpJSON{V: 1, Port: r.Addr.Port(), State: r.State, ICMP: newICMPJSON(r.ICMP), Banner: display.Payload(r.Reply, MaxBanner)}
 	o.Host, o.Address = hostAndAddress(r.Target)

@@ -25,7 +25,7 @@ type PingOptions struct {
 type PingKind string
 
 const (
-	PingAnswer    PingKind = "answer"
+	PingAnswer    PingKind = "answer"    // in time
 	PingDuplicate PingKind = "duplicate" // a further answer
 	PingLate      PingKind = "late"      // after PingOptions.Wait; the request counts as lost
 	PingRejected  PingKind = "rejected"  // by ICMP

@@ -136,8 +136,8 @@ func TestTCPSelf(t *testing.T) {
 	l.Close()
 }
 
-// TestTCPForeignSource binds to an address of no interface. It must fail at once:
-// no finished connection can give it back.
+// TestTCPForeignSource binds to an address of no interface. It must fail at
+// once: no finished connection can give it back.
 func TestTCPForeignSource(t *testing.T) {
 	start := time.Now()
 	target := Target{"", listenTCP(t, "")}

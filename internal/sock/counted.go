@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// A Counted is a connection that counts its bytes, also into totals that several
-// connections share.
+// A Counted is a connection that counts its bytes, also into totals that
+// several connections share.
 type Counted struct {
 	net.Conn
 	Sent, Received           atomic.Int64
@@ -16,6 +16,7 @@ type Counted struct {
 // NetConn returns the connection underneath, as a tls.Conn does.
 func (c *Counted) NetConn() net.Conn { return c.Conn }
 
+// Read counts the bytes that it returns.
 func (c *Counted) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	c.Received.Add(int64(n))
@@ -23,6 +24,7 @@ func (c *Counted) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// Write counts the bytes that were written.
 func (c *Counted) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
 	c.Sent.Add(int64(n))

@@ -16,8 +16,8 @@ import (
 	"purr/internal/sys"
 )
 
-// ClearPath removes a dead Unix socket from path: one that refuses a connection.
-// The error is EADDRINUSE if it is alive, and another file stays.
+// ClearPath removes a dead Unix socket from path: one that refuses a
+// connection. The error is EADDRINUSE if it is alive, and another file stays.
 func ClearPath(ctx context.Context, network, path string) error {
 	if path[0] == '@' {
 		return nil

@@ -34,6 +34,7 @@ var services = sync.OnceValue(func() map[string]string {
 	return names
 })
 
-// ServiceName returns the name that /etc/services gives a port of "tcp" or "udp",
-// or a well-known one where that file is missing; empty if there is none.
+// ServiceName returns the name that /etc/services gives a port of "tcp" or
+// "udp", or a well-known one where that file is missing; empty if there is
+// none.
 func ServiceName(network string, port int) string { return services()[strconv.Itoa(port)+"/"+network] }

@@ -5,8 +5,8 @@ import (
 	"os"
 )
 
-// CheckDir returns an error if no file can be stored in a directory: files cannot
-// be created, or the directory cannot be opened to sync it.
+// CheckDir returns an error if no file can be stored in a directory: files
+// cannot be created, or the directory cannot be opened to sync it.
 func CheckDir(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {

@@ -161,7 +161,8 @@ func (s *Store) commit(c *commit) error {
 	return c.err
 }
 
-// contentError returns err, which syncing the content has returned, as an Error.
+// contentError returns err, which syncing the content has returned, as an
+// Error.
 func (c *commit) contentError(err error) error {
 	if c.identical {
 		return unsynced(err)

@@ -132,8 +132,8 @@ func (s *Store) makeDir(r *os.Root, name, p string, mkdirFollows bool) error {
 	return nil
 }
 
-// setDirMode sets the permissions and the sticky bit of the directory name of r.
-// It keeps the set-group-ID bit, which a new directory inherits.
+// setDirMode sets the permissions and the sticky bit of the directory name of
+// r. It keeps the set-group-ID bit, which a new directory inherits.
 func setDirMode(r *os.Root, name string, mode fs.FileMode) error {
 	f, err := r.OpenFile(name, os.O_RDONLY|sys.OpenNonblock, 0)
 	if err != nil {
@@ -229,11 +229,10 @@ func removeDir(r *os.Root, name string) bool {
 }
 
 // Mkdir creates the directory path and those above it, unless they exist. If
-// this Store has created the directory, for a file or now, or an earlier one for
-// files that were cut, it gets the permissions and the time, where they are not
-// zero. So a directory comes after
-// its entries: a later entry would change its time, and the permissions may
-// forbid it. The error is an *Error.
+// this Store has created the directory, for a file or now, or an earlier one
+// for files that were cut, it gets the permissions and the time, where they are
+// not zero. So a directory comes after its entries: a later entry would change
+// its time, and the permissions may forbid it. The error is an *Error.
 func (s *Store) Mkdir(path string, mode fs.FileMode, modTime time.Time) error {
 	if err := s.checkName(path); err != nil {
 		return err

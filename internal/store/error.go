@@ -30,11 +30,11 @@ const (
 type Way int
 
 const (
-	NoWay         Way = iota
-	ByLimit           // a larger Options.MaxSize
-	ByHidden          // Options.Hidden
-	ByForce           // Options.Force: the file system can only replace
-	ByRemovedLink     // the removal of a symbolic link, which Options.Force does not replace
+	NoWay         Way = iota // no option or user can
+	ByLimit                  // a larger Options.MaxSize
+	ByHidden                 // Options.Hidden
+	ByForce                  // Options.Force: the file system can only replace
+	ByRemovedLink            // the removal of a symbolic link, which Options.Force does not replace
 )
 
 // An Error is the reason why a file was not stored. Text names no path of the

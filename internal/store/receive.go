@@ -89,8 +89,8 @@ func (u *Upload) receiveSmall(src io.Reader, moved func(n int)) error {
 	return errNotSmall
 }
 
-// fill reads until b is full, and calls moved after each read. The error is that
-// of the last read.
+// fill reads until b is full, and calls moved after each read. The error is
+// that of the last read.
 func fill(b []byte, src io.Reader, moved func(n int)) (n int, err error) {
 	for n < len(b) && err == nil {
 		var got int
@@ -131,10 +131,10 @@ func (u *Upload) receiveLarge(src io.Reader, moved func(n int)) (err error) {
 	return err
 }
 
-// Blocks is Receive for a caller that reads the content itself: it fills blocks,
-// which are written and hashed by two other goroutines. The caller calls Close,
-// and then Commit, Suspend or Abort of the Upload. One goroutine at a time uses
-// it.
+// Blocks is Receive for a caller that reads the content itself: it fills
+// blocks, which are written and hashed by two other goroutines. The caller
+// calls Close, and then Commit, Suspend or Abort of the Upload. One goroutine
+// at a time uses it.
 type Blocks struct {
 	u      *Upload
 	hasher *digest.Hasher
@@ -178,8 +178,8 @@ func (b *Blocks) flush() {
 }
 
 // Close waits until everything is written and hashed. An *Error means that the
-// content cannot be stored or exceeds its announced size, and that the Upload has
-// been aborted.
+// content cannot be stored or exceeds its announced size, and that the Upload
+// has been aborted.
 func (b *Blocks) Close() error {
 	err := b.close()
 	if _, ok := err.(*Error); ok {

@@ -7,9 +7,9 @@ import "os"
 // size alone keeps space from no other upload.
 const reserveStep = 4 << 20
 
-// checkSpace returns an error if the file system of f has no space for a file of
-// which have bytes are on disk, beside the reservations on its device. A small
-// file needs none: it has arrived before the answer could be of use.
+// checkSpace returns an error if the file system of f has no space for a file
+// of which have bytes are on disk, beside the reservations on its device. A
+// small file needs none: it has arrived before the answer could be of use.
 func (u *Upload) checkSpace(f *os.File, device uint64, have int64) error {
 	if u.want.Size <= SmallFile || u.want.Size <= have {
 		return nil
@@ -19,8 +19,8 @@ func (u *Upload) checkSpace(f *os.File, device uint64, have int64) error {
 	return u.store.checkSpaceLocked(f, device, u.want.Size-have)
 }
 
-// checkSpaceLocked returns an error if the file system of f has not needed bytes
-// beside the reservations on its device. The caller holds the mutex.
+// checkSpaceLocked returns an error if the file system of f has not needed
+// bytes beside the reservations on its device. The caller holds the mutex.
 func (s *Store) checkSpaceLocked(f *os.File, device uint64, needed int64) error {
 	free, ok := freeSpace(f)
 	if free -= s.reserved[device]; ok && needed > free {

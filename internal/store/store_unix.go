@@ -106,8 +106,8 @@ func setMode(f *os.File, mode fs.FileMode) error {
 	return err
 }
 
-// openSyncable opens the entry name of d as openEntry does, so that syncFile can
-// sync it.
+// openSyncable opens the entry name of d as openEntry does, so that syncFile
+// can sync it.
 func openSyncable(d *dirHandle, name string) (*os.File, error) {
 	return openEntry(d, name, os.O_RDONLY)
 }

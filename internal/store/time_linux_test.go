@@ -12,7 +12,8 @@ import (
 	"purr/internal/testkit"
 )
 
-// forbid runs f in a thread in which a system call fails with EPERM: seccomp(2).
+// forbid runs f in a thread in which a system call fails with EPERM:
+// seccomp(2).
 func forbid(t *testing.T, call uint32, f func()) {
 	t.Helper()
 	done := make(chan error)

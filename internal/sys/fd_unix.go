@@ -31,11 +31,12 @@ func OnFD(file *os.File, f func(fd int) error) error {
 // Readable reports whether a read of the descriptor would return at once.
 func Readable(fd int) bool { return Ready(fd, unix.POLLIN) }
 
-// Writable reports whether a write to the descriptor would take something at once.
+// Writable reports whether a write to the descriptor would take something at
+// once.
 func Writable(fd int) bool { return Ready(fd, unix.POLLOUT) }
 
-// Ready reports whether the descriptor has one of the poll(2) events, has failed
-// or was hung up.
+// Ready reports whether the descriptor has one of the poll(2) events, has
+// failed or was hung up.
 func Ready(fd int, events int16) bool {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: events}}
 	for {
@@ -47,8 +48,8 @@ func Ready(fd int, events int16) bool {
 }
 
 // Arrived reports whether a read of the socket under c would return at once:
-// with bytes, with the end or with an error. It is false for anything that is no
-// syscall.Conn.
+// with bytes, with the end or with an error. It is false for anything that is
+// no syscall.Conn.
 func Arrived(c any) (there bool) {
 	conn, ok := c.(syscall.Conn)
 	if !ok {

@@ -27,8 +27,8 @@ func Sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Cause returns the system's own error inside err: without the operation and the
-// address that Go's net and os packages wrap around it.
+// Cause returns the system's own error inside err: without the operation and
+// the address that Go's net and os packages wrap around it.
 func Cause(err error) error {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {

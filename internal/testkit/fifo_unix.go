@@ -4,4 +4,5 @@ package testkit
 
 import "syscall"
 
+// Mkfifo creates a FIFO.
 func Mkfifo(path string) error { return syscall.Mkfifo(path, 0o600) }

@@ -13,8 +13,8 @@ func HasContent(t testing.TB, path, want string) {
 	}
 }
 
-// QuickDir returns a new directory, in memory where there is such a file system,
-// since syncing many files costs nothing there.
+// QuickDir returns a new directory, in memory where there is such a file
+// system, since syncing many files costs nothing there.
 func QuickDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "purr")

@@ -14,14 +14,14 @@ import (
 	"time"
 )
 
-// Routers is a script for MustRunAll. It lays out A (the calling namespace) - R -
-// B. R prohibits 10.0.9/24, has no route to 10.0.8/24 and drops 10.0.7/24.
+// Routers is a script for MustRunAll. It lays out A (the calling namespace) - R
+// - B. R prohibits 10.0.9/24, has no route to 10.0.8/24 and drops 10.0.7/24.
 // 10.0.2.77 has no host. 10.0.6/24 loops between R and B until its TTL is over.
 //
-// R does not limit ICMP errors by type; with a rate of 0 it would also use up the
-// one error a second that Linux allows for refused routes. Duplicate address
-// detection is off: on a busy machine R, whose link-local address was not settled,
-// reported after three seconds that B was not there.
+// R does not limit ICMP errors by type; with a rate of 0 it would also use up
+// the one error a second that Linux allows for refused routes. Duplicate
+// address detection is off: on a busy machine R, whose link-local address was
+// not settled, reported after three seconds that B was not there.
 const Routers = `
 	sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
 	ip netns add R
@@ -71,8 +71,8 @@ https://10.9.0.2 {
 }
 `
 
-// WriteCert writes a new self-signed certificate, cert.pem, and its key, key.pem,
-// into dir.
+// WriteCert writes a new self-signed certificate, cert.pem, and its key,
+// key.pem, into dir.
 func WriteCert(t *testing.T, dir string) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

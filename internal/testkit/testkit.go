@@ -31,6 +31,7 @@ type Output struct {
 	closed bool
 }
 
+// Write appends b and wakes Wait.
 func (k *Output) Write(b []byte) (int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -40,6 +41,7 @@ func (k *Output) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// Close ends the output: Wait no longer waits.
 func (k *Output) Close() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -47,12 +49,14 @@ func (k *Output) Close() {
 	close(k.More)
 }
 
+// String returns the output so far.
 func (k *Output) String() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.buf.String()
 }
 
+// Len returns the number of bytes written so far.
 func (k *Output) Len() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -103,7 +107,8 @@ var allNoise = sync.OnceValue(func() string {
 	return string(b)
 })
 
-// Missing skips the test and names what is missing; with PURR_TEST_REQUIRE set, as in CI, it fails it.
+// Missing skips the test and names what is missing; with PURR_TEST_REQUIRE set,
+// as in CI, it fails it.
 func Missing(t testing.TB, what string) {
 	t.Helper()
 	if os.Getenv("PURR_TEST_REQUIRE") != "" {
@@ -209,6 +214,7 @@ func NoLeaks(t *testing.T) {
 	t.Cleanup(func() { goleak.VerifyNone(t, existing) })
 }
 
+// WriteString writes s, or fails the test.
 func WriteString(t testing.TB, w io.Writer, s string) {
 	t.Helper()
 	if _, err := io.WriteString(w, s); err != nil {
@@ -216,6 +222,7 @@ func WriteString(t testing.TB, w io.Writer, s string) {
 	}
 }
 
+// SHA256 returns the digest of content.
 func SHA256(content string) []byte {
 	s := sha256.Sum256([]byte(content))
 	return s[:]

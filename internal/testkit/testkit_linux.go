@@ -15,9 +15,11 @@ import (
 // nsVariable names the test that a re-executed test binary runs in namespaces.
 const nsVariable = "PURR_TEST_NAMESPACE"
 
-// InNamespaces runs the calling test in network, mount and process namespaces of its own, so that it can lay out
-// networks and start servers on any port, and nothing of it outlives the test. It returns true inside; outside it has
-// passed on the result and the test must return. Where namespaces are not to be had the test is skipped.
+// InNamespaces runs the calling test in network, mount and process namespaces
+// of its own, so that it can lay out networks and start servers on any port,
+// and nothing of it outlives the test. It returns true inside; outside it has
+// passed on the result and the test must return. Where namespaces are not to be
+// had the test is skipped.
 func InNamespaces(t *testing.T) (inside bool) {
 	t.Helper()
 	if os.Getenv(nsVariable) == t.Name() {

@@ -17,8 +17,8 @@ import (
 	"purr/internal/testkit"
 )
 
-// A client that announces a body and does not send it is let go where no handler
-// reads the body, and during one that is read.
+// A client that announces a body and does not send it is let go where no
+// handler reads the body, and during one that is read.
 func TestUnsentBody(t *testing.T) {
 	t.Parallel()
 	o := Options{Keep: true, Silence: 100 * time.Millisecond}
@@ -99,8 +99,8 @@ func TestUnreadAnswer(t *testing.T) {
 	}
 }
 
-// A client of HTTP/2 that answers every PING, but opens no window for an answer,
-// loses the stream.
+// A client of HTTP/2 that answers every PING, but opens no window for an
+// answer, loses the stream.
 func TestUnreadStream(t *testing.T) {
 	t.Parallel()
 	r := offering(t, Options{Keep: true, Silence: 150 * time.Millisecond}, map[string]string{"f": "content"})

@@ -178,8 +178,8 @@ func (d *downloadHandler) sendDigested(w http.ResponseWriter, r *http.Request, f
 
 // delivered waits until the client's system has an answer, and reports the
 // outcome. A server without Keep ends when one client has had every byte of a
-// file, in however many parts, or if a file cannot be sent. A client that breaks
-// off may come back.
+// file, in however many parts, or if a file cannot be sent. A client that
+// breaks off may come back.
 func (d *downloadHandler) delivered(a *answer, f *offer.File, c *client, o extent) {
 	err := a.arrived(c)
 	key := deliveryKey{c.host, f.Path, a.Header().Get("ETag")}

@@ -119,9 +119,9 @@ func uploadOf(r *http.Request, path string) (store.File, error) {
 	return f, err
 }
 
-// checkPreconditions returns an error if the fields If-Match or If-None-Match of
-// an upload (RFC 9110, section 13.1) demand that name is taken, or free, and it
-// is not. A receiver gives no entity tags, so none matches.
+// checkPreconditions returns an error if the fields If-Match or If-None-Match
+// of an upload (RFC 9110, section 13.1) demand that name is taken, or free, and
+// it is not. A receiver gives no entity tags, so none matches.
 func checkPreconditions(r *http.Request, exists bool) error {
 	if match := r.Header.Get("If-Match"); match != "" && (match != "*" || !exists) {
 		return &store.Error{Kind: store.Exists, Text: "not the file that If-Match demands"}

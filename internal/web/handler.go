@@ -70,7 +70,8 @@ func isForeign(r *http.Request) bool {
 	return false
 }
 
-// refuse answers with one line of text, which no page of another site can frame.
+// refuse answers with one line of text, which no page of another site can
+// frame.
 func refuse(w http.ResponseWriter, code int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")

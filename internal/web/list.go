@@ -16,8 +16,8 @@ import (
 	"purr/internal/relpath"
 )
 
-// This file answers with what is offered, as JSON or as a page: only what can be
-// fetched.
+// This file answers with what is offered, as JSON or as a page: only what can
+// be fetched.
 
 // maxSorted is the number of entries of one kind up to which they are sorted.
 const maxSorted = 5000
@@ -36,8 +36,9 @@ func (d *downloadHandler) overview(w http.ResponseWriter, r *http.Request, c *cl
 	writeOfferPage(w, r, machineName(), d.pageFiles)
 }
 
-// walk visits the files whose names can be asked for, sorted by path if they are
-// not too many, and returns the links and then the directories, sorted each.
+// walk visits the files whose names can be asked for, sorted by path if they
+// are not too many, and returns the links and then the directories, sorted
+// each.
 func (d *downloadHandler) walk(visit func(offer.Entry) error) (rest []offer.Entry, err error) {
 	var first []offer.Entry
 	many := false

@@ -255,8 +255,8 @@ func TestHostAndOrigin(t *testing.T) {
 	}
 }
 
-// A page of another site cannot make a browser fetch a file, which would end the
-// server; a link can be followed.
+// A page of another site cannot make a browser fetch a file, which would end
+// the server; a link can be followed.
 func TestForeignPage(t *testing.T) {
 	t.Parallel()
 	r := offering(t, Options{Keep: true}, map[string]string{"f": "content"})
