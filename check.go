@@ -104,7 +104,9 @@ type portScan struct {
 // made, so that memory is bounded by it and not by the number of hosts.
 const blockSize = 8192
 
-// newPortScan returns a scan with the options of the command line.
+// newPortScan returns a scan of all hosts and ports of the command line. limit
+// is what is left of --wait-for, 0 without it; each is called with every query
+// once it has its results. An error means that no local address fits -s.
 func (c *checker) newPortScan(ctx context.Context, limit time.Duration, each func(*query)) (*portScan, error) {
 	var peers []netip.Addr
 	if c.source != "" {
@@ -115,7 +117,7 @@ func (c *checker) newPortScan(ctx context.Context, limit time.Duration, each fun
 		return nil, err
 	}
 	addr := source.Addr()
-	if !addr.IsValid() && source.Port() != 0 {
+	if !addr.IsValid() && source.Port() != 0 { // -p alone: scan takes the family from each target
 		source = netip.AddrPortFrom(netip.IPv4Unspecified(), source.Port())
 	}
 	k := &c.opts

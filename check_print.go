@@ -117,19 +117,11 @@ func udpFailure(host string, r *scan.Result) error {
 	return errors.New(where)
 }
 
-// roundTrip returns d in the unit that suits it: "0.46 ms", "3.07 s".
-func roundTrip(d time.Duration) string {
-	if d < 999500*time.Microsecond {
-		return fmt.Sprintf("%.2f ms", float64(d)/float64(time.Millisecond))
-	}
-	return fmt.Sprintf("%.2f s", d.Seconds())
-}
-
 // writeUDP writes the line of one UDP port:
 //
 //	10.0.2.2:53/udp   open       0.46 ms  dns    REFUSED
 func writeUDP(w io.Writer, r *scan.Result) error {
-	took, about := roundTrip(r.RTT), ""
+	took, about := display.RoundTrip(r.RTT), ""
 	switch r.State {
 	case scan.Open:
 		about = fmt.Sprintf("%-6s %s", r.UDP.Payload, answerText(r))
@@ -179,7 +171,7 @@ func silentReason(u *scan.Probe) string {
 
 // writePing writes the line of one event: "seq=3 0.42 ms".
 func writePing(w io.Writer, e *scan.PingEvent) error {
-	line := fmt.Sprintf("seq=%d %s", e.Seq, roundTrip(e.RTT))
+	line := fmt.Sprintf("seq=%d %s", e.Seq, display.RoundTrip(e.RTT))
 	switch {
 	case e.Kind == scan.PingRejected && e.ICMP != nil:
 		line += fmt.Sprintf(" %s %v", e.State, e.ICMP)

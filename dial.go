@@ -123,7 +123,7 @@ func (d *dialer) connect(ctx context.Context, local netip.AddrPort, remote netip
 	nd := net.Dialer{
 		Timeout:         d.connectTimeout,
 		KeepAliveConfig: d.keepalive,
-		KeepAlive:       keepaliveSwitch(d.keepalive.Enable),
+		KeepAlive:       sock.KeepAlivePeriod(d.keepalive.Enable),
 		Control:         d.socketOptions().Control,
 	}
 	if local.Addr().IsValid() || local.Port() != 0 {

@@ -188,8 +188,8 @@ func (f *fanout) broadcast(ctx context.Context, chunk []byte) bool {
 	return true
 }
 
-// put waits until the queue has room for a chunk, and reports whether the
-// client has got it.
+// put waits until the queue has room for a chunk, and reports whether the chunk
+// is queued for a client that is still subscribed.
 func (s *subscriber) put(chunk []byte) bool {
 	subscribed, full := s.tryPut(chunk)
 	if !full {

@@ -37,7 +37,7 @@ var limits = struct {
 	undocumented             int // libraries, and their exported declarations
 }{
 	rootFiles:     40,   // aim: 40
-	rootLines:     7660, // aim: 7500
+	rootLines:     7570, // aim: 7500
 	fileLines:     500,
 	functionLines: 70,
 	methodFiles:   3,

@@ -13,6 +13,8 @@ import (
 
 	"purr/internal/sock"
 	"purr/internal/sys"
+
+	"purr/internal/flags"
 )
 
 // A listener binds the socket of the command line and serves its clients.
@@ -142,7 +144,7 @@ func (l *listener) open(ctx context.Context) (net.Listener, error) {
 	config := net.ListenConfig{
 		Control:         l.socketOptions().Control,
 		KeepAliveConfig: l.keepalive,
-		KeepAlive:       keepaliveSwitch(l.keepalive.Enable),
+		KeepAlive:       sock.KeepAlivePeriod(l.keepalive.Enable),
 	}
 	if l.unix {
 		return l.openUnix(ctx, config)
@@ -174,7 +176,7 @@ func (l *listener) listenAddr(ctx context.Context) (network, addr string, err er
 		network += "6"
 	}
 	if l.host == "" {
-		return network, joinPort("", port), nil
+		return network, flags.JoinPort("", port), nil
 	}
 	addrs, err := l.resolve(ctx, l.host, port)
 	if err != nil {

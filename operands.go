@@ -54,13 +54,13 @@ func (c *config) setDialAddress(words []string) error {
 		case flags.IsPort(words[0]):
 			return usageErrorf("no host in %s: say \"purr HOST %s\", or \"purr -l %s\" to listen", words[0], words[0], words[0])
 		case err != nil && !strings.Contains(words[0], "]:"):
-			return usageErrorf("no port in %s: say \"purr %s PORT\"", words[0], unbracketed(words[0]))
+			return usageErrorf("no port in %s: say \"purr %s PORT\"", words[0], flags.Unbracketed(words[0]))
 		case err != nil || host == "":
 			return usageErrorf("no host and port in %s: say \"purr HOST PORT\", \"purr HOST:PORT\" or \"purr [IPV6]:PORT\"", words[0])
 		}
 		words = []string{host, port}
 	}
-	c.host = unbracketed(words[0])
+	c.host = flags.Unbracketed(words[0])
 	if c.host == "" {
 		return usageErrorf("the host is empty: say \"purr HOST PORT\"")
 	}
@@ -126,7 +126,7 @@ func (c *config) setListenAddress(words []string) error {
 		}
 		c.host = c.sourceText
 	}
-	c.host = unbracketed(c.host)
+	c.host = flags.Unbracketed(c.host)
 	if c.host != "0" && c.host != "" && strings.Trim(c.host, "0123456789") == "" {
 		return usageErrorf("option -l takes one port, and %s is no address: say \"purr -l %s\" or \"purr -l HOST %s\"", c.host, c.host, port)
 	}
@@ -220,7 +220,7 @@ func checkContents(names map[string]string) error {
 
 // isNumericHost reports whether a word is an IP address and no name of a file.
 func isNumericHost(word string) bool {
-	if _, numeric := flags.ParseAddr(unbracketed(word)); !numeric || flags.IsPort(word) {
+	if _, numeric := flags.ParseAddr(flags.Unbracketed(word)); !numeric || flags.IsPort(word) {
 		return false
 	}
 	_, err := os.Lstat(word)
@@ -391,13 +391,4 @@ func (c *config) checkFile() error {
 		return usageErrorf("option --send-file: %s is a directory: say \"tar c %s | purr ...\"", c.sendFile, filepath.Clean(c.sendFile))
 	}
 	return nil
-}
-
-// unbracketed removes the brackets of an IPv6 address in the form that precedes
-// a port: "[::1]".
-func unbracketed(host string) string {
-	if inside, ok := strings.CutPrefix(host, "["); ok && strings.HasSuffix(inside, "]") && strings.Contains(inside, ":") {
-		return strings.TrimSuffix(inside, "]")
-	}
-	return host
 }

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"purr/internal/copier"
 	"purr/internal/fdio"
@@ -77,7 +76,7 @@ func openRawFile(ctx context.Context, t *talker) (*rawFile, error) {
 	in := &rawFile{path: t.file.recv}
 	var err error
 	if t.file.direct {
-		in.file, err = openDirect(ctx, in.path, t.idleTimeout)
+		in.file, err = fdio.OpenWriter(ctx, in.path, t.idleTimeout)
 		return in, err
 	}
 	replace := store.ReplaceNothing
@@ -90,45 +89,6 @@ func openRawFile(ctx context.Context, t *talker) (*rawFile, error) {
 	in.file = in.atomic.File
 	t.atExit(func() { in.abort(t) })
 	return in, nil
-}
-
-// openDirect opens a pipe or device. It waits for the reader of a FIFO, at most
-// limit if that is not zero. It fails for a file that has become a regular one
-// since the command line was checked.
-func openDirect(ctx context.Context, path string, limit time.Duration) (*os.File, error) {
-	begun := time.Now()
-	f, err := os.OpenFile(path, os.O_WRONLY|sys.OpenNonblock, 0)
-	for isUnreadFIFO(path, err) {
-		if limit > 0 && time.Since(begun) >= limit {
-			return nil, fmt.Errorf("%s: idle for %v and nobody reads it", path, limit)
-		}
-		if !sys.Sleep(ctx, 10*time.Millisecond) {
-			return nil, context.Cause(ctx)
-		}
-		f, err = os.OpenFile(path, os.O_WRONLY|sys.OpenNonblock, 0)
-	}
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err == nil && info.Mode().IsRegular() {
-		err = fmt.Errorf("%s has become a regular file", path)
-	}
-	if err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-// isUnreadFIFO reports whether err, of opening path, means that it is a FIFO
-// without a reader: fifo(7).
-func isUnreadFIFO(path string, err error) bool {
-	if !errors.Is(err, syscall.ENXIO) {
-		return false
-	}
-	info, statErr := os.Stat(path)
-	return statErr == nil && info.Mode()&os.ModeNamedPipe != 0
 }
 
 // newCopier returns the copier of the session, and takes its digest.

@@ -8,9 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strconv"
-	"strings"
-	"time"
 
 	"purr/internal/eyeballs"
 	"purr/internal/flags"
@@ -23,15 +20,6 @@ func (o *netOptions) socketOptions() *sock.Options {
 	options := o.socket
 	options.ReuseAddr = o.sourcePort > 0 // as nc: a port in TIME_WAIT can be dialled from again
 	return &options
-}
-
-// keepaliveSwitch returns the period that net.Dialer and net.ListenConfig take
-// beside their KeepAliveConfig: a negative one switches keepalive off.
-func keepaliveSwitch(on bool) time.Duration {
-	if on {
-		return 0
-	}
-	return -1
 }
 
 // resolve returns the addresses of host in the order to try them: as the
@@ -120,9 +108,4 @@ func shuffled(ports []int) []int {
 	out := slices.Clone(ports)
 	rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
 	return out
-}
-
-// joinPort writes an address as Go's net package takes it.
-func joinPort(host string, port int) string {
-	return net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(port))
 }

@@ -6,13 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"time"
 
 	"purr/internal/copier"
 	"purr/internal/fdio"
 	"purr/internal/sock"
-	"purr/internal/sys"
 )
 
 // This file is --send-file: exactly the bytes of a file, for any peer.
@@ -20,7 +17,7 @@ import (
 // sendFile sends exactly the bytes of --send-file, opened anew so that every
 // client gets it from the start, and receives to stdout meanwhile.
 func sendFile(ctx context.Context, t *talker, c net.Conn) error {
-	f, err := openPatiently(ctx, t.sendFile)
+	f, err := fdio.OpenRetry(ctx, t.sendFile)
 	if err != nil {
 		return fmt.Errorf("send to %s: %w", connName(c), err)
 	}
@@ -110,18 +107,4 @@ func deliveryText(acknowledged, closed bool) string {
 		return "the other end closed in order; nothing acknowledges bytes here, and a plain peer cannot confirm that it read or stored them"
 	}
 	return "the other end had not closed when this end did; nothing acknowledges bytes here, and a plain peer cannot confirm that it read or stored them"
-}
-
-// openPatiently opens a file for reading. While the process is out of
-// descriptors it waits for one, because the client is not to blame.
-func openPatiently(ctx context.Context, name string) (*os.File, error) {
-	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		f, err := os.Open(name)
-		if !sys.OutOfDescriptors(err) {
-			return f, err
-		}
-		if !sys.Sleep(ctx, pause) {
-			return nil, context.Cause(ctx)
-		}
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,7 +76,7 @@ func TestRace(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				late := make(map[int]*fakeConn)
+				var late [3]atomic.Bool // attempts that were started
 				conns := [3]*fakeConn{}
 				for i := range conns {
 					conns[i] = &fakeConn{closed: make(chan struct{})}
@@ -84,7 +85,7 @@ func TestRace(t *testing.T) {
 				won, err := Race(t.Context(), addrs, func(_ context.Context, addr netip.Addr) (net.Conn, error) {
 					for i, a := range addrs {
 						if a == addr {
-							late[i] = conns[i]
+							late[i].Store(true)
 							time.Sleep(test.outcomes[i].after) // deaf to its cancellation
 							if test.outcomes[i].err != nil {
 								return nil, test.outcomes[i].err
@@ -106,8 +107,8 @@ func TestRace(t *testing.T) {
 				if err != nil || won != net.Conn(conns[test.winner]) {
 					t.Errorf("%v, %v", won, err)
 				}
-				for i, c := range late {
-					if i != test.winner && test.outcomes[i].err == nil {
+				for i, c := range conns {
+					if late[i].Load() && i != test.winner && test.outcomes[i].err == nil {
 						<-c.closed
 					}
 				}

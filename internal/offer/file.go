@@ -214,8 +214,9 @@ func (b *Body) WriteTo(w io.Writer) (n int64, err error) {
 	}
 }
 
-// finish ends the body, with err or another reason why the file may not be
-// stored, and returns io.EOF.
+// finish ends the body. Afterwards Sum returns the digest, or the reason why
+// the content must not be stored: err, or a change of the file while it was
+// read. It returns io.EOF in either case, for Next to return.
 func (b *Body) finish(err error) error {
 	if err == nil {
 		err = b.file.Check()

@@ -54,13 +54,14 @@ func (c *Conn) Receive(ctx context.Context, dir *store.Store) (Summary, error) {
 	return r.count.summary(), nil
 }
 
-// start reads the sender's lines of a stream.
+// start starts the goroutine that reads the sender's lines of a stream. Uploads
+// that are unfinished at its end are cut.
 func (r *receiving) start(st *stream) {
 	st.uploads = make(map[int64]*upload)
+	mayEnd := func() bool { return r.locked(func() bool { return st.answered }) }
+	neverUsed := func() bool { return r.locked(func() bool { return !st.used }) }
 	r.running.Go(func() {
-		r.read(st, func(m *message) error { return r.handle(st, m) },
-			func() bool { return r.locked(func() bool { return st.answered }) },
-			func() bool { return r.locked(func() bool { return !st.used }) })
+		r.read(st, func(m *message) error { return r.handle(st, m) }, mayEnd, neverUsed)
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for _, u := range st.uploads {

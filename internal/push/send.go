@@ -330,16 +330,17 @@ func (s *sending) release(size int64) {
 	s.small.Release(1)
 }
 
-// sendSmall sends a small file behind its line, read once more if it changed
-// meanwhile. An error means that the transfer has ended.
+// sendSmall sends a small file whole: one line with its digest, and its content
+// behind that. A file that cannot be read is left out, and one that has grown
+// is sent as a large one. An error means that the transfer has ended.
 func (s *sending) sendSmall(listed offer.Entry) error {
-	if err := s.acquire(listed.Size); err != nil {
+	if err := s.acquire(listed.Size); err != nil { // released by the file's result
 		return err
 	}
 	if err := s.held.Acquire(s.ctx, listed.Size); err != nil {
 		return err
 	}
-	defer s.held.Release(listed.Size)
+	defer s.held.Release(listed.Size) // the memory of what is not written yet
 	e, content, sum, err := s.readTwice(listed)
 	if err != nil || content == nil || e.Size != listed.Size {
 		s.release(listed.Size)

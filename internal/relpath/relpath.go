@@ -131,9 +131,10 @@ func CheckTarget(path, target string, hidden bool) error {
 	return nil
 }
 
-// RealDirs returns the paths, below the directory of the link at path, that its
-// target leaves by "..": they must be no symbolic links, behind which ".."
-// would lead elsewhere. CheckTarget has accepted the target.
+// RealDirs returns the directories that the target of the link at path enters
+// and leaves again by "..". The caller must check that none of them is a
+// symbolic link, behind which ".." would lead elsewhere. CheckTarget has
+// accepted the target.
 func RealDirs(path, target string) (dirs []string) {
 	at := strings.Split(path, "/")
 	at = at[:len(at)-1]

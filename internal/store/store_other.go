@@ -8,10 +8,12 @@ import (
 	"time"
 )
 
-// Only Linux has files without a name.
+// openUnnamed fails: only Linux can open a file without a name in a directory
+// (O_TMPFILE). The caller creates a named partial file instead.
+func openUnnamed(dir *os.File) (*os.File, error) { return nil, errors.ErrUnsupported }
 
-func openUnnamed(*os.File) (*os.File, error)    { return nil, errors.ErrUnsupported }
-func linkUnnamed(_, _ *os.File, _ string) error { return errors.ErrUnsupported }
+// linkUnnamed fails, as openUnnamed.
+func linkUnnamed(f, dir *os.File, name string) error { return errors.ErrUnsupported }
 
 // The partial file grows as it is written, gets its time by its name, and is
 // synced alone.

@@ -139,6 +139,8 @@ func (h *Handshaker) handshake(ctx context.Context, c net.Conn) (*Conn, error) {
 // payload is sent to a listener that will reject it.
 const confirmation = 1
 
+// confirm sends the byte by which the listener confirms that it has accepted
+// the dialer's certificate.
 func (c *Conn) confirm() error {
 	if _, err := c.tls.Write([]byte{confirmation}); err != nil {
 		_ = c.Conn.Close()
@@ -147,6 +149,9 @@ func (c *Conn) confirm() error {
 	return nil
 }
 
+// awaitConfirmation waits for the listener's confirm. In TLS 1.3 the dialer's
+// handshake ends before the listener has checked the dialer's certificate, so
+// without that byte a wrong key would show in the first read only.
 func (c *Conn) awaitConfirmation() error {
 	var b [1]byte
 	if _, err := io.ReadFull(c.tls, b[:]); err != nil {

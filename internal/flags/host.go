@@ -1,0 +1,21 @@
+package flags
+
+import (
+	"net"
+	"strconv"
+	"strings"
+)
+
+// Unbracketed removes the brackets of an IPv6 address in the form that precedes
+// a port: "[::1]".
+func Unbracketed(host string) string {
+	if inside, ok := strings.CutPrefix(host, "["); ok && strings.HasSuffix(inside, "]") && strings.Contains(inside, ":") {
+		return strings.TrimSuffix(inside, "]")
+	}
+	return host
+}
+
+// JoinPort writes an address as Go's net package takes it.
+func JoinPort(host string, port int) string {
+	return net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(port))
+}
