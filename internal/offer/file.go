@@ -67,6 +67,7 @@ func (f *File) Content() io.ReadSeeker { return f.f }
 // A ChangedError reports that a file was written to while it was read.
 type ChangedError struct{ Was, Is int64 } // sizes in bytes
 
+// Error describes the change, as the reason why the file is left out.
 func (e ChangedError) Error() string {
 	return fmt.Sprintf("changed while being read (%d bytes, now %d)", e.Was, e.Is)
 }

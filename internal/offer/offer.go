@@ -69,8 +69,9 @@ func Open(paths []string, live bool) (*Set, error) {
 	return s, nil
 }
 
-// openRoot follows a link that is named by the user, as cp does; links further
-// down stay links.
+// openRoot describes the operand p without keeping it open. A link that the
+// user names is followed, as cp does; links further down stay links. The error
+// is ErrNotAFile for a pipe, device or socket.
 func openRoot(p string) (*root, error) {
 	real, err := filepath.EvalSymlinks(p)
 	if err != nil {
@@ -87,12 +88,15 @@ func openRoot(p string) (*root, error) {
 	return &root{name: NameOf(p), path: real, info: info}, nil
 }
 
+// isDir reports whether the operand was a directory when the Set was opened.
 func (r *root) isDir() bool { return r.info.IsDir() }
 
 // errReplaced is about an operand whose name is another file's by now.
 var errReplaced = errors.New("replaced by another file since the start")
 
-// acquire returns the directory of an operand. The caller releases it.
+// acquire returns the open directory of an operand, and opens it if release has
+// closed it. The error is errReplaced if its path leads to another directory by
+// now. The caller calls release, and does not close the directory.
 func (s *Set) acquire(r *root) (*os.Root, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,8 +120,8 @@ func (s *Set) acquire(r *root) (*os.Root, error) {
 	return r.dir, nil
 }
 
-// release ends the use of a directory, and closes the one unused for longest if
-// there are too many.
+// release ends one use of an operand's directory, which acquire began. Beyond
+// maxOpenDirs open directories, it closes those unused for longest.
 func (s *Set) release(r *root) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,6 +136,8 @@ func (s *Set) release(r *root) {
 	}
 }
 
+// close closes the directory of an operand; acquire opens it again. The caller
+// holds the Set's mu, and the operand has no users.
 func (r *root) close() {
 	_ = r.dir.Close()
 	r.dir = nil
@@ -200,7 +206,9 @@ func (s *Set) OpenListed(e Entry) (*File, error) {
 	return s.openCurrent(e.Path)
 }
 
-// openCurrent opens the regular file that has the name now.
+// openCurrent opens the regular file that has the name now, even if another one
+// had it during the walk. The error is ErrNotOffered for an entry of another
+// type.
 func (s *Set) openCurrent(name string) (*File, error) {
 	info, err := s.lstat(name)
 	if err != nil {
@@ -212,7 +220,9 @@ func (s *Set) openCurrent(name string) (*File, error) {
 	return s.open(name, info)
 }
 
-// lstat describes a file, link or directory.
+// lstat describes the file, link or directory of an offered path, without
+// following a link. An operand that is a file must be the one that Open found,
+// else the error is errReplaced.
 func (s *Set) lstat(name string) (fs.FileInfo, error) {
 	r, inside := s.find(name)
 	if r == nil {
@@ -234,8 +244,9 @@ func (s *Set) lstat(name string) (fs.FileInfo, error) {
 	return dir.Lstat(inside)
 }
 
-// open opens a file that must be the one that want describes: os.Root follows
-// links that stay inside, and those of a path to an operand lead anywhere.
+// open opens the file name, which must be the same file (device and inode) as
+// want: os.Root follows links that stay inside, and the links on the way to an
+// operand may have changed. The error is errReplaced for another file.
 func (s *Set) open(name string, want fs.FileInfo) (*File, error) {
 	f, err := s.openName(name)
 	if err != nil {
@@ -252,6 +263,9 @@ func (s *Set) open(name string, want fs.FileInfo) (*File, error) {
 	return file, nil
 }
 
+// openName opens the path name for reading, without comparing it with an
+// earlier description: open does that. A FIFO does not block the call. The
+// caller closes the file.
 func (s *Set) openName(name string) (*os.File, error) {
 	const flags = os.O_RDONLY | sys.OpenNonblock
 	r, inside := s.find(name)

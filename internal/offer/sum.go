@@ -61,6 +61,8 @@ func (s *Set) Digest(ctx context.Context, f *File) ([]byte, error) {
 	return sum, nil
 }
 
+// known returns the digest that keep has stored for f; nil if there is none, or
+// if the path names another file or state by now.
 func (s *Set) known(f *File) []byte {
 	s.sums.mu.Lock()
 	defer s.sums.mu.Unlock()
@@ -71,6 +73,8 @@ func (s *Set) known(f *File) []byte {
 	return nil
 }
 
+// keep stores the digest sum of f for later calls of known. Beyond maxSums
+// digests, it drops others in no order.
 func (s *Set) keep(f *File, sum []byte) {
 	s.sums.mu.Lock()
 	defer s.sums.mu.Unlock()
@@ -86,6 +90,8 @@ func (s *Set) keep(f *File, sum []byte) {
 	s.sums.all[f.Path] = knownSum{f.info, f.opened, sum}
 }
 
+// equal reports whether two states have the same size and times, so that the
+// file was not written to between them.
 func (s state) equal(o state) bool {
 	return s.size == o.size && s.modTime.Equal(o.modTime) && s.changed.Equal(o.changed)
 }

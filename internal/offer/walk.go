@@ -25,6 +25,8 @@ type Entry struct {
 	info fs.FileInfo // of a file: its identity
 }
 
+// newEntry returns the Entry of the path name with the type, mode and time of
+// info. Size and identity are set for a regular file only.
 func newEntry(name string, info fs.FileInfo) Entry {
 	e := Entry{Path: name, Mode: info.Mode(), ModTime: info.ModTime()}
 	if e.Mode.IsRegular() {
@@ -77,9 +79,11 @@ type walker struct {
 	dirs  []Entry
 }
 
+// rest returns the links, then the directories, which Walk returns at its end.
 func (w *walker) rest() []Entry { return append(w.links, w.dirs...) }
 
-// tree visits a directory of a root.
+// tree visits the directory inside of a root and everything below it. name is
+// the directory's path for the peer.
 func (w *walker) tree(r *root, name, inside string) (err error) {
 	if w.root, err = w.set.acquire(r); err != nil {
 		return w.skip(name, err)
@@ -128,7 +132,9 @@ func (w *walker) dir(name, inside string, depth int) error {
 	return nil
 }
 
-// found visits one name of a directory.
+// found visits one entry of a directory, by its type. name is its path for the
+// peer, inside its path in the root, depth the depth of that directory, 0 for
+// the root itself.
 func (w *walker) found(d fs.DirEntry, name, inside string, depth int) error {
 	switch kind := d.Type(); {
 	case kind.IsDir():
@@ -142,7 +148,8 @@ func (w *walker) found(d fs.DirEntry, name, inside string, depth int) error {
 	return w.skip(name, errors.New("neither a file, a directory nor a link"))
 }
 
-// file visits a file, or skips it because of the error of its Lstat.
+// file passes a file with its description info to visit; if err, the error of
+// its Lstat, is not nil, it skips the file for that reason.
 func (w *walker) file(name string, info fs.FileInfo, err error) error {
 	if err != nil {
 		return w.skip(name, err)
@@ -150,6 +157,8 @@ func (w *walker) file(name string, info fs.FileInfo, err error) error {
 	return w.visit(newEntry(name, info), nil)
 }
 
+// link collects a symbolic link for rest. name is its path for the peer, inside
+// its path in the root. A link that cannot be read is skipped.
 func (w *walker) link(name, inside string) error {
 	target, err := w.root.Readlink(filepath.FromSlash(inside))
 	if err != nil {
@@ -165,7 +174,8 @@ func (w *walker) link(name, inside string) error {
 	return nil
 }
 
-// skip reports a path that is left out.
+// skip passes a path that is left out to visit, with err as the reason. The
+// walk goes on if visit returns nil.
 func (w *walker) skip(name string, err error) error {
 	return w.visit(Entry{Path: name}, sys.Cause(err))
 }

@@ -36,6 +36,8 @@ func dnsQuery(flags uint16, name string, qtype uint16) []byte {
 // for it.
 func buildDNS(*Target) []byte { return dnsQuery(0x0100, ".", 2) }
 
+// matchDNS accepts any response to the query. The fact is its rcode, and the
+// number of records in the answer.
 func matchDNS(x *Exchange) (Answer, bool) {
 	if !dnsAnswers(x) {
 		return Answer{}, false
@@ -63,6 +65,8 @@ func dnsAnswers(x *Exchange) bool {
 // ID (RFC 6762 6.7).
 func buildMDNS(*Target) []byte { return dnsQuery(0, "_services._dns-sd._udp.local", 12) }
 
+// matchMDNS accepts any response to the query. The fact is the number of
+// service types in it.
 func matchMDNS(x *Exchange) (Answer, bool) {
 	if !dnsAnswers(x) {
 		return Answer{}, false

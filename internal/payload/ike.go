@@ -56,6 +56,8 @@ func ikeProposal() []byte {
 	return append([]byte{0, 0, 0, byte(8 + len(list)), 1, 1, 0, byte(len(transforms))}, list...)
 }
 
+// buildIKE returns an IKE_SA_INIT request of IKEv2 (RFC 7296 1.2) with a random
+// SPI, which the responder repeats.
 func buildIKE(*Target) []byte {
 	payloads := bytes.Join([][]byte{
 		ikePayload(ikePayloadKE, ikeProposal()),
@@ -70,8 +72,11 @@ func buildIKE(*Target) []byte {
 	return append(m, payloads...)
 }
 
+// buildIKENAT returns the request of buildIKE behind the non-ESP marker, as
+// port 4500 expects it (RFC 3948 2.2).
 func buildIKENAT(to *Target) []byte { return append([]byte(ikeNonESPMarker), buildIKE(to)...) }
 
+// matchIKENAT is matchIKE for a request and a reply behind the non-ESP marker.
 func matchIKENAT(x *Exchange) (Answer, bool) {
 	request, asked := bytes.CutPrefix(x.Request, []byte(ikeNonESPMarker))
 	reply, ok := bytes.CutPrefix(x.Reply, []byte(ikeNonESPMarker))

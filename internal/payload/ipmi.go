@@ -14,6 +14,8 @@ func buildASF(*Target) []byte {
 	return append([]byte(asfHeader), asfPing, tag, 0, 0)
 }
 
+// matchASF accepts the pong with the tag of the ping. The fact reports the
+// support of IPMI.
 func matchASF(x *Exchange) (Answer, bool) {
 	r := x.Reply
 	// Byte 2 is the server's own sequence number.

@@ -16,6 +16,8 @@ func buildMemcached(*Target) []byte {
 	return append(nonce(2), "\x00\x00\x00\x01\x00\x00version\r\n"...)
 }
 
+// matchMemcached accepts the first datagram of a reply with our request ID. The
+// fact is its first line.
 func matchMemcached(x *Exchange) (Answer, bool) {
 	r := x.Reply
 	if len(r) < memcachedFrame || len(x.Request) < memcachedFrame || !bytes.Equal(r[:2], x.Request[:2]) ||

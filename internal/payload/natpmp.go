@@ -10,6 +10,7 @@ import (
 // natPMPResults names the result codes of RFC 6886 3.5.
 var natPMPResults = []string{"", "unsupported version", "not authorised", "network failure", "out of resources", "unsupported opcode"}
 
+// buildNATPMP returns a request for the external address (RFC 6886 3.2).
 func buildNATPMP(*Target) []byte { return []byte{0, 0} }
 
 // matchNATPMP accepts the external address. A router without NAT-PMP answers

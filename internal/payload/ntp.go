@@ -29,6 +29,8 @@ func buildNTP(*Target) []byte {
 	return p
 }
 
+// matchNTP accepts a server's packet whose origin timestamp is our transmit
+// timestamp. The fact is its stratum and clock offset.
 func matchNTP(x *Exchange) (Answer, bool) {
 	r := x.Reply
 	if len(r) < ntpLen || len(x.Request) < ntpLen || r[0]&7 != ntpModeServer ||

@@ -60,6 +60,8 @@ func hex32(b []byte) (n uint32, ok bool) {
 	return n, true
 }
 
+// buildEcho returns the first ping of a new session; an echo service (RFC 862)
+// returns the same bytes.
 func buildEcho(*Target) []byte { return NewPing(NewPingSession(), 0) }
 
 // matchEcho accepts the request's own bytes; in a ping COUNT may differ.

@@ -13,6 +13,7 @@ const gameHeader = "\xff\xff\xff\xff"
 
 const a2sInfo = gameHeader + "TSource Engine Query\x00"
 
+// buildA2S returns an A2S_INFO request, without a challenge.
 func buildA2S(*Target) []byte { return []byte(a2sInfo) }
 
 // matchA2S accepts the information, or a challenge. The first challenge is
@@ -44,6 +45,8 @@ func matchA2S(x *Exchange) (Answer, bool) {
 	return Answer{}, false
 }
 
+// buildQuake3 returns a getinfo request with a random challenge, which the
+// server repeats.
 func buildQuake3(*Target) []byte { return []byte(gameHeader + "getinfo " + hexNonce(8)) }
 
 // matchQuake3 accepts an infoResponse: one line of \key\value pairs, of which

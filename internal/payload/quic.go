@@ -16,6 +16,9 @@ const (
 	quicMost       = 16   // versions shown
 )
 
+// buildQUIC returns a first packet of a reserved version, with random
+// connection IDs. A server answers it with version negotiation, and keeps no
+// state.
 func buildQUIC(*Target) []byte {
 	m := binary.BigEndian.AppendUint32([]byte{quicLongHeader | 0x40}, quicGrease)
 	m = append(append(m, quicIDLen), nonce(quicIDLen)...) // destination

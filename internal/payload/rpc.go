@@ -16,12 +16,17 @@ func rpcNull(program, version uint32) []byte {
 	return call
 }
 
+// buildRPCBind returns a call of the null procedure of rpcbind, version 2.
 func buildRPCBind(*Target) []byte { return rpcNull(100000, 2) }
-func buildNFS(*Target) []byte     { return rpcNull(100003, 3) }
+
+// buildNFS returns a call of the null procedure of NFS, version 3.
+func buildNFS(*Target) []byte { return rpcNull(100003, 3) }
 
 // rpcAccept names accept_stat, RFC 5531 9.
 var rpcAccept = []string{"SUCCESS", "PROG_UNAVAIL", "PROG_MISMATCH", "PROC_UNAVAIL", "GARBAGE_ARGS", "SYSTEM_ERR"}
 
+// matchRPC accepts any reply with the transaction ID of the call. The fact is
+// its status (RFC 5531 9).
 func matchRPC(x *Exchange) (Answer, bool) {
 	r := x.Reply
 	if len(r) < 16 || len(x.Request) < 40 || !bytes.Equal(r[:4], x.Request[:4]) || binary.BigEndian.Uint32(r[4:]) != 1 {

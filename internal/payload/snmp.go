@@ -132,6 +132,8 @@ func snmp3Header(message []byte) (id uint64, usm *berReader, pdu *berReader) {
 	return id, usm, pdu
 }
 
+// matchSNMP3 accepts the report with our message ID, which answers engine
+// discovery (RFC 3414 4).
 func matchSNMP3(x *Exchange) (Answer, bool) {
 	asked, _, request := snmp3Header(x.Request)
 	id, usm, pdu := snmp3Header(x.Reply)
@@ -184,6 +186,8 @@ func snmp2PDU(message []byte, tag byte) (id, status uint64, bindings *berReader)
 	return id, status, bindings
 }
 
+// matchSNMP2 accepts the response with our request ID. The fact is the value of
+// sysUpTime, or the error status.
 func matchSNMP2(x *Exchange) (Answer, bool) {
 	asked, _, request := snmp2PDU(x.Request, snmpGet)
 	id, status, bindings := snmp2PDU(x.Reply, snmpResponse)

@@ -26,10 +26,14 @@ const (
 	stunAttrHeadSize = 4
 )
 
+// buildSTUN returns a binding request without attributes and with a random
+// transaction ID (RFC 8489 5).
 func buildSTUN(*Target) []byte {
 	return append([]byte("\x00\x01\x00\x00"+stunMagicCookie), nonce(12)...)
 }
 
+// matchSTUN accepts a success or error response with our transaction ID. The
+// fact is the mapped address, or the error.
 func matchSTUN(x *Exchange) (Answer, bool) {
 	r := x.Reply
 	if len(r) < stunHeader || len(x.Request) < stunHeader || binary.BigEndian.Uint16(x.Request) != stunRequest ||

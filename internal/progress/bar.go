@@ -150,6 +150,8 @@ func cells(s string) int {
 	return n
 }
 
+// runeCells returns the columns reserved for r: 1 for ASCII, else 2, the most
+// that a terminal uses.
 func runeCells(r rune) int {
 	if r < 0x80 {
 		return 1

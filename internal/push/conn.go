@@ -43,6 +43,8 @@ type Conn struct {
 	closed  bool
 }
 
+// newConn returns a Conn without connections, with the defaults of unset
+// options. The caller sets first and streams after the hello.
 func newConn(as Role, o Options) *Conn {
 	if o.Silence <= 0 {
 		o.Silence = 30 * time.Second
@@ -59,7 +61,8 @@ func newConn(as Role, o Options) *Conn {
 	return c
 }
 
-// newStream prepares a connection, which the stream takes over.
+// newStream returns a stream that owns conn. Nothing is read or written until
+// the hello or startLocked.
 func (c *Conn) newStream(conn net.Conn) *stream {
 	return &stream{conn: conn, in: newSource(conn, c.o.Silence), out: newSink(c.ctx, conn, c.o.Rate)}
 }
@@ -67,7 +70,8 @@ func (c *Conn) newStream(conn net.Conn) *stream {
 // keepAlivePause is the time between two keep-alives.
 const keepAlivePause = 10 * time.Second
 
-// run starts all streams, and those that will join, with start.
+// run begins the transfer: it calls start for each stream, now or when it
+// joins. start launches the reader of the stream, and does not wait.
 func (c *Conn) run(start func(*stream)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -77,12 +81,15 @@ func (c *Conn) run(start func(*stream)) {
 	}
 }
 
+// startLocked launches the writer and the reader of a stream. The caller holds
+// mu, and run has set begin.
 func (c *Conn) startLocked(st *stream) {
 	c.running.Go(func() { st.out.run(min(keepAlivePause, c.o.Silence/3)) })
 	c.begin(st)
 }
 
-// addLocked makes a connection part of the transfer.
+// addLocked adds a stream to the transfer, and starts it if run was called. The
+// caller holds mu.
 func (c *Conn) addLocked(st *stream) {
 	st.first = len(c.streams) == 0
 	c.streams = append(c.streams, st)
@@ -92,8 +99,10 @@ func (c *Conn) addLocked(st *stream) {
 	c.changed.Broadcast()
 }
 
-// join makes a connection that a peer has opened part of the transfer, and
-// reports whether there is room for it; answered is called first.
+// join adds a further connection that the peer has dialled, and reports whether
+// there was room for it. answered sends the answer to its hello, first of all
+// bytes; if it fails, the stream does not join. Without room it is not called,
+// and the caller closes the connection.
 func (c *Conn) join(st *stream, answered func() error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -105,8 +114,9 @@ func (c *Conn) join(st *stream, answered func() error) bool {
 	return true
 }
 
-// grow opens a further connection, in the background, if there can be one: it
-// dials, or asks the other end to. The caller holds mu.
+// growLocked begins to open a further connection, unless there are enough or
+// none is possible. The dialling end dials in the background; a sender at the
+// listening end sends "more", so that the receiver dials. The caller holds mu.
 func (c *Conn) growLocked() {
 	if c.single || c.ended || c.ctx.Err() != nil || c.name == "" || len(c.streams)+c.opening >= maxStreams {
 		return
@@ -124,7 +134,9 @@ func (c *Conn) growLocked() {
 	c.single = true
 }
 
-// dialFurther opens a further connection.
+// dialFurther dials a further connection and sends its hello. If that fails, no
+// other is tried, and a receiver reports it to the sender by "single". A
+// connection that is no longer needed is kept in unused until Close.
 func (c *Conn) dialFurther() {
 	ctx, cancel := context.WithTimeout(c.ctx, c.o.HelloTimeout)
 	defer cancel()
@@ -156,13 +168,16 @@ func (c *Conn) dialFurther() {
 	c.changed.Broadcast()
 }
 
-// watch ends the transfer when ctx ends, until the returned function is called.
+// watch makes the transfer fail when ctx ends. stop, which the caller calls
+// after the transfer, ends that. The transfer's own failure unblocks all reads
+// and writes.
 func (c *Conn) watch(ctx context.Context) (stop func() bool) {
 	context.AfterFunc(c.ctx, c.unblock)
 	return context.AfterFunc(ctx, func() { c.fail(context.Cause(ctx)) })
 }
 
-// fail ends the transfer with an error, unless it has ended.
+// fail ends the transfer with err as its cause, unless it has failed before:
+// the first failure stands.
 func (c *Conn) fail(err error) { c.cancel(err) }
 
 // lingering is how long a receiver whose transfer was cut on one connection
@@ -182,6 +197,8 @@ func (c *Conn) unblock() {
 	c.changed.Broadcast()
 }
 
+// stopAll ends all reads and writes of all streams, and wakes all goroutines
+// that wait for changed.
 func (c *Conn) stopAll() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -191,9 +208,11 @@ func (c *Conn) stopAll() {
 	c.changed.Broadcast()
 }
 
-// read hands each message of a stream to handle until the stream ends. ended
-// reports whether an end is in order now, and idle whether the stream was of no
-// use so far.
+// read passes each message of a stream to handle until the stream ends, and
+// returns after its last write. A failure ends the transfer. There are two
+// exceptions: io.EOF while ended reports true, as everything was answered; and
+// the end of a further stream while idle reports true, as it carried no file
+// yet.
 func (c *Conn) read(st *stream, handle func(*message) error, ended, idle func() bool) {
 	err := c.readAll(st, handle)
 	switch {
@@ -218,6 +237,9 @@ func (c *Conn) read(st *stream, handle func(*message) error, ended, idle func() 
 	c.changed.Broadcast()
 }
 
+// readAll passes each message of a stream to handle. It returns the first
+// error: of the connection, of handle, or an *Error marked remote for a fail
+// line of the peer.
 func (c *Conn) readAll(st *stream, handle func(*message) error) error {
 	for {
 		m, err := st.in.next()
@@ -245,7 +267,8 @@ func (c *Conn) sendFailure(st *stream, e *Error) {
 	_, _ = io.Copy(io.Discard, st.in)
 }
 
-// reason words the end of the transfer for the files under way.
+// reason returns the text of the transfer's failure for files that it cuts off:
+// "" if there is none, "interrupted" if the caller's context has ended.
 func (c *Conn) reason() string {
 	var e *Error
 	err := context.Cause(c.ctx)
@@ -258,7 +281,9 @@ func (c *Conn) reason() string {
 	return "interrupted"
 }
 
-// Close closes all connections of the transfer.
+// Close ends the transfer if Send or Receive has not, waits for all goroutines,
+// and closes all connections. Options.Closed is called for each. A second call
+// does nothing.
 func (c *Conn) Close() error {
 	c.fail(&Error{Kind: Cut, Text: net.ErrClosed.Error(), cause: net.ErrClosed}) // does nothing after an end in order
 	c.o.Streams.remove(c)
@@ -282,13 +307,16 @@ func (c *Conn) Close() error {
 	return sys.Cause(err)
 }
 
+// report calls Options.Closed, if there is one, before conn is closed. err is
+// the reason, nil for an orderly end.
 func (c *Conn) report(conn net.Conn, err error) {
 	if c.o.Closed != nil {
 		c.o.Closed(conn, err)
 	}
 }
 
-// hijack takes the connection of a request over.
+// hijack takes the connection of a hello over from the HTTP server. Bytes that
+// the server has read ahead are read again from the stream.
 func (c *Conn) hijack(w http.ResponseWriter) (*stream, error) {
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -340,7 +368,8 @@ func (c *Conn) hello(ctx context.Context, conn net.Conn, name string) (*stream, 
 	return st, resp.Header.Get(fieldStream), nil
 }
 
-// welcome returns nil if an answer is that of a purr in the other role.
+// welcome checks the answer to a hello: nil if it is from a purr of this
+// version in the other role, else an *Error whose kind is the difference.
 func (c *Conn) welcome(resp *http.Response) error {
 	role := Role(resp.Header.Get(fieldRole))
 	switch {

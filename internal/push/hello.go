@@ -30,7 +30,9 @@ type Streams struct {
 	byName map[string]*Conn
 }
 
-// add gives a transfer a name that cannot be guessed.
+// add gives a transfer a random name that cannot be guessed, by which further
+// connections join it. On a nil Streams the transfer gets no name, and none can
+// join.
 func (s *Streams) add(c *Conn) {
 	if s == nil {
 		return
@@ -44,6 +46,8 @@ func (s *Streams) add(c *Conn) {
 	s.byName[c.name] = c
 }
 
+// remove makes the name of a transfer unknown, so that no connection joins it
+// any more.
 func (s *Streams) remove(c *Conn) {
 	if s == nil {
 		return
@@ -123,10 +127,12 @@ func Upgrade(w http.ResponseWriter, r *http.Request, as Role, o Options) (*Conn,
 	return c, nil
 }
 
-// canHash reports whether an end can compute the digest that this one does.
+// canHash reports whether the header h of a hello or its answer offers SHA-256,
+// the only digest of the protocol.
 func canHash(h http.Header) bool { return strings.Contains(h.Get(fieldDigests), "sha-256") }
 
-// refuse answers with one line of text, which is the error.
+// refuse answers a hello with the status code and the text of e as one line. It
+// returns e.
 func refuse(w http.ResponseWriter, code int, e *Error) error {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(code)
@@ -134,7 +140,8 @@ func refuse(w http.ResponseWriter, code int, e *Error) error {
 	return e
 }
 
-// join makes the connection of a request part of the transfer that it names.
+// join adds the connection of a hello to the transfer called name, and answers
+// it. The error is ErrJoined if it was added, else ErrNotJoined.
 func (s *Streams) join(w http.ResponseWriter, name string, as Role) error {
 	c := s.find(name)
 	if c == nil || c.role != as || !c.hasRoom() {
@@ -172,8 +179,8 @@ func Dial(ctx context.Context, conn net.Conn, as Role, o Options) (*Conn, error)
 	return c, nil
 }
 
-// host is the Host field for a connection: the address, not the name that was
-// typed, for the other end may not know itself by that.
+// host returns the Host field of a hello on conn: the address and port, not the
+// name that was typed, because the other end may not know itself by that name.
 func host(conn net.Conn) string {
 	remote := sock.AddrPort(conn.RemoteAddr())
 	if !remote.IsValid() {
@@ -182,7 +189,8 @@ func host(conn net.Conn) string {
 	return netip.AddrPortFrom(remote.Addr().Unmap().WithZone(""), remote.Port()).String()
 }
 
-// firstLine is the line of text that an answer carries, or its status.
+// firstLine returns the first line of an answer's body as the reason of a
+// refusal, or the HTTP status if the body has none.
 func firstLine(resp *http.Response) string {
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return resp.Status

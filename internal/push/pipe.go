@@ -18,12 +18,14 @@ type pipe struct {
 	gone   chan struct{} // closed when nothing is stored any more
 }
 
+// newPipe returns a pipe whose fill waits until receive or close is called.
 func newPipe() *pipe {
 	return &pipe{ready: make(chan struct{}), failed: make(chan struct{}), ended: make(chan struct{}), gone: make(chan struct{})}
 }
 
-// receive lets the reader fill blocks, and returns after the last byte, or with
-// the reason why there is none; an *store.Error where the store has failed.
+// receive lets fill write into b, and returns once end was called or the store
+// has failed. The error is nil after the last byte, an *store.Error of the
+// store, or the reason that was passed to end.
 func (p *pipe) receive(b *store.Blocks) error {
 	p.blocks = b
 	close(p.ready)
@@ -40,11 +42,14 @@ func (p *pipe) receive(b *store.Blocks) error {
 	return p.err
 }
 
-// close makes fill drop all further content.
+// close makes fill drop all content that still comes if receive was never
+// called. The storing goroutine calls it once.
 func (p *pipe) close() { close(p.gone) }
 
-// fill passes on the next n bytes of in. It waits while the store is slow, and
-// drops the bytes if it has given up. The error is that of in.
+// fill reads the next n bytes of in into the store's blocks, and calls moved
+// with the bytes of each read. It waits while the store is slow, and discards
+// the bytes if the store has failed or the pipe is closed. The error is that of
+// in.
 func (p *pipe) fill(in *bufio.Reader, n int, moved func(int)) error {
 	select {
 	case <-p.ready:
@@ -74,6 +79,7 @@ func (p *pipe) fill(in *bufio.Reader, n int, moved func(int)) error {
 	return nil
 }
 
+// closed reports whether c is closed. Nothing is ever sent on it.
 func closed(c chan struct{}) bool {
 	select {
 	case <-c:

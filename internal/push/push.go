@@ -99,12 +99,23 @@ type Events interface {
 // noEvents drops all events.
 type noEvents struct{}
 
-func (noEvents) Stored(FileEvent)              {}
-func (noEvents) Failed(FileEvent)              {}
+// Stored drops the event.
+func (noEvents) Stored(FileEvent) {}
+
+// Failed drops the event.
+func (noEvents) Failed(FileEvent) {}
+
+// Resuming drops the event.
 func (noEvents) Resuming(string, int64, int64) {}
-func (noEvents) Expected(int64)                {}
-func (noEvents) Moved(int)                     {}
-func (noEvents) Single(error)                  {}
+
+// Expected drops the event.
+func (noEvents) Expected(int64) {}
+
+// Moved drops the event.
+func (noEvents) Moved(int) {}
+
+// Single drops the event.
+func (noEvents) Single(error) {}
 
 // A FileEvent describes the outcome of one file, link or directory.
 type FileEvent struct {
@@ -163,10 +174,13 @@ type Error struct {
 	remote bool // it came from the peer
 }
 
+// Error returns Text.
 func (e *Error) Error() string { return e.Text }
 
+// Unwrap returns the connection's error; nil if Text alone words it.
 func (e *Error) Unwrap() error { return e.cause }
 
+// errorf returns an Error of this end with a formatted text and no cause.
 func errorf(kind Kind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Text: fmt.Sprintf(format, args...)}
 }

@@ -54,8 +54,9 @@ func (c *Conn) Receive(ctx context.Context, dir *store.Store) (Summary, error) {
 	return r.count.summary(), nil
 }
 
-// start starts the goroutine that reads the sender's lines of a stream. Uploads
-// that are unfinished at its end are cut.
+// start launches the reader of a stream. When the stream ends, its unfinished
+// uploads end as Cut. An end is in order once our totals were sent on the
+// stream, and a further stream is idle until the first line.
 func (r *receiving) start(st *stream) {
 	st.uploads = make(map[int64]*upload)
 	mayEnd := func() bool { return r.locked(func() bool { return st.answered }) }
@@ -71,14 +72,16 @@ func (r *receiving) start(st *stream) {
 	})
 }
 
+// locked returns the result of check, which it calls with mu held.
 func (r *receiving) locked(check func() bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return check()
 }
 
-// handle deals with a line of the sender's, and with the content behind it. It
-// never waits for the stream's writing; a slow disk may stall it.
+// handle processes one line of the sender, and reads the content behind it. It
+// never waits for the stream's writing, so that the two ends cannot block each
+// other; a slow disk may stall it. An error ends the transfer.
 func (r *receiving) handle(st *stream, m *message) error {
 	r.mu.Lock()
 	ended := st.end != nil
@@ -110,7 +113,8 @@ func (r *receiving) handle(st *stream, m *message) error {
 	return errNoLine
 }
 
-// more opens a further connection, or answers that there is none.
+// more begins to dial a further connection, which the sender has asked for, or
+// answers "single" if there can be none.
 func (r *receiving) more(st *stream) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -120,7 +124,8 @@ func (r *receiving) more(st *stream) {
 	}
 }
 
-// left reports a file that the sender does not send.
+// left counts and reports a file that the sender leaves out, with the sender's
+// reason.
 func (r *receiving) left(m *message) error {
 	path, err := m.path()
 	if err != nil {
@@ -131,7 +136,9 @@ func (r *receiving) left(m *message) error {
 	return nil
 }
 
-// accept takes in a small file, a link or a directory.
+// accept queues a small file, whose content it reads, for the workers; a link
+// or a directory for tail, which makes it after the files. An error is a
+// violation of the protocol or a failed read, and ends the transfer.
 func (r *receiving) accept(st *stream, m *message) error {
 	path, err := m.path()
 	if err == nil {
@@ -178,7 +185,8 @@ type smallFile struct {
 	content []byte
 }
 
-// work stores small files until there are none.
+// work stores and answers queued small files of a stream until the queue is
+// empty. accept starts up to maxWorkers of it.
 func (r *receiving) work(st *stream) {
 	for {
 		r.mu.Lock()
@@ -197,7 +205,8 @@ func (r *receiving) work(st *stream) {
 	}
 }
 
-// done ends the storing of a file, behind its answer.
+// done counts a file of the stream as answered, and wakes tail and finish,
+// which wait for that. It is called after the answer was queued.
 func (r *receiving) done(st *stream) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -205,7 +214,9 @@ func (r *receiving) done(st *stream) {
 	r.changed.Broadcast()
 }
 
-// admit checks a line about something small against the flow limits.
+// admit counts a small file, link or directory as under way. The error is a
+// Violation for impossible lengths, an id that does not rise, or more than
+// maxSmall files and maxContent bytes without a result.
 func (r *receiving) admit(st *stream, m *message) error {
 	if m.Op == opFile && (int64(m.N) != m.Size || m.Size > offer.SmallFile || len(m.Digest) == 0) {
 		return errorf(Violation, "a file of %d bytes behind its line", m.Size)
@@ -223,12 +234,15 @@ func (r *receiving) admit(st *stream, m *message) error {
 	return st.checkID(m.ID)
 }
 
+// releaseSmall undoes the counts of admit. It comes before the result, upon
+// which the sender may send more. The caller holds mu.
 func (r *receiving) releaseSmall(st *stream, m *message) {
 	st.small--
 	st.content -= m.Size
 }
 
-// file returns the description of a file in a line.
+// file returns the announcement of the file in a line for the store. path is
+// the line's path, unescaped.
 func (m *message) file(path string) store.File {
 	return store.File{Path: path, Size: m.Size, Mode: fs.FileMode(m.Mode) | store.ModeGiven, ModTime: m.modTime(), Digest: m.Digest, DirsFollow: true}
 }
@@ -254,7 +268,10 @@ func (r *receiving) receiveSmall(m *message, path string, content []byte) (*stor
 // two is meant?
 var errTwice = errorf(Refused, "sent twice")
 
-// answer reports, counts and sends the outcome of a file.
+// answer counts the outcome of a file, reports it as an event and sends it as a
+// result. s is the stored file and err nil, or err the reason of the failure.
+// path is the sender's; offset and begun are where and when the transfer of a
+// large file began, else 0 and zero.
 func (r *receiving) answer(st *stream, id int64, path string, s *store.Stored, offset int64, begun time.Time, err error) {
 	m := &message{Op: opResult, ID: id, Result: resultFailed}
 	if err != nil {
@@ -286,6 +303,8 @@ func (r *receiving) answer(st *stream, id int64, path string, s *store.Stored, o
 	st.out.line(m)
 }
 
+// storeKind returns the Kind for an error of the store: a mismatch is Damaged,
+// and every reason without a kind of its own is Refused.
 func storeKind(k store.Kind) Kind {
 	switch k {
 	case store.Mismatch:
@@ -296,7 +315,9 @@ func storeKind(k store.Kind) Kind {
 	return Refused
 }
 
-// tail makes links and directories, each after all files that came before it.
+// tail makes the queued links and directories of a stream, in order, and waits
+// before each until no file that came earlier is unanswered. accept starts it,
+// and it ends with the queue.
 func (r *receiving) tail(st *stream) {
 	for {
 		r.mu.Lock()
@@ -316,7 +337,8 @@ func (r *receiving) tail(st *stream) {
 	}
 }
 
-// make makes a link or a directory.
+// make creates the link or directory of a line in the store, and sends its
+// result.
 func (r *receiving) make(st *stream, m *message) {
 	path, err := m.path()
 	if m.Op == opLink {
@@ -335,8 +357,10 @@ func (r *receiving) make(st *stream, m *message) {
 	st.out.line(&message{Op: opResult, ID: m.ID, Result: resultStored})
 }
 
-// finish ends a stream once everything that came over it is answered; the first
-// one with the summary of the transfer, after all others.
+// finish notes the sender's totals of a stream. A goroutine sends ours once
+// everything on the stream is answered. For the first stream it waits for all
+// others, syncs the store, and sends the sums of the transfer; further streams
+// that carried nothing are then stopped.
 func (r *receiving) finish(st *stream, end *totals) {
 	r.mu.Lock()
 	st.end = end
@@ -396,8 +420,8 @@ func (r *receiving) finishable(st *stream) bool {
 	return answered >= r.wanted
 }
 
-// sync brings the names of directories and links onto stable storage, as those
-// of files are already.
+// sync puts the names of directories and links onto stable storage; those of
+// files are there already. A failure is counted and reported without a path.
 func (r *receiving) sync() {
 	if err := r.dir.Sync(); err != nil {
 		kind := Failed

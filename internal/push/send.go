@@ -51,7 +51,9 @@ type sent struct {
 	answers chan *message // to a large file; nil: the reader deals with the result
 }
 
-// add registers a file before it is sent, and returns its id.
+// add registers a file before it is sent, and returns its id, which is higher
+// than all earlier ones. The caller holds order until the line with the id is
+// queued.
 func (b *outbox) add(f *sent) int64 {
 	b.boxMu.Lock()
 	defer b.boxMu.Unlock()
@@ -63,14 +65,16 @@ func (b *outbox) add(f *sent) int64 {
 	return b.lastID
 }
 
-// take forgets a file of which no more is expected.
+// remove forgets a file of which no more is expected, because its result has
+// come.
 func (b *outbox) remove(id int64) {
 	b.boxMu.Lock()
 	defer b.boxMu.Unlock()
 	delete(b.sent, id)
 }
 
-// abort forgets a file that the receiver may have given its result already.
+// abort forgets a file that is sent no further. Its result may be on its way:
+// handle ignores that once.
 func (b *outbox) abort(id int64) {
 	b.boxMu.Lock()
 	defer b.boxMu.Unlock()
@@ -88,14 +92,16 @@ func (b *outbox) unused() bool {
 	return b.lastID == 0
 }
 
-// complete reports whether everything was sent and has its result.
+// complete reports whether our totals were sent and every registered file has
+// its result, so that the receiver may end.
 func (b *outbox) complete() bool {
 	b.boxMu.Lock()
 	defer b.boxMu.Unlock()
 	return b.totals && len(b.sent) == 0
 }
 
-// update changes a registered file.
+// update calls change with the lock held that guards the fields of the outbox
+// and of its sent files.
 func (b *outbox) update(change func()) {
 	b.boxMu.Lock()
 	defer b.boxMu.Unlock()
@@ -145,8 +151,8 @@ func (s *sending) end() {
 	}
 }
 
-// unconfirmed reports the files that were sent, in whole or part, and have no
-// result.
+// unconfirmed reports each file that was sent, in whole or part, and has no
+// result as Cut. It is called after all readers have ended.
 func (s *sending) unconfirmed() {
 	for _, st := range s.streams {
 		for _, id := range slices.Sorted(maps.Keys(st.sent)) {
@@ -157,7 +163,9 @@ func (s *sending) unconfirmed() {
 	}
 }
 
-// start reads the receiver's lines of a stream.
+// start launches the reader of a stream. An end is in order after the
+// receiver's totals; a further stream is idle as long as nothing was sent on
+// it.
 func (s *sending) start(st *stream) {
 	s.running.Go(func() {
 		s.read(st, func(m *message) error { return s.handle(st, m) },
@@ -166,8 +174,9 @@ func (s *sending) start(st *stream) {
 	})
 }
 
-// handle deals with a line of the receiver's. It never waits for the stream's
-// writing.
+// handle processes one line of the receiver: it counts the result of a small
+// file, and passes the lines about a large file to its transmission. It never
+// waits for the stream's writing. An error ends the transfer.
 func (s *sending) handle(st *stream, m *message) error {
 	switch {
 	case st.ending:
@@ -220,8 +229,9 @@ func (s *sending) handle(st *stream, m *message) error {
 // bytes.
 var errNotSent = errorf(Damaged, "digest mismatch: what is stored there is not what was sent")
 
-// result reports and counts an outcome. The transfer of the file began at
-// offset.
+// result counts and reports the outcome m of the file f. A stored file whose
+// digest differs from the sent one is Damaged. offset is the byte from which a
+// large file was sent.
 func (s *sending) result(f *sent, m *message, offset int64) {
 	e := FileEvent{Path: f.Path, As: f.Path, Size: f.Size, Digest: f.sum, Offset: offset}
 	regular := f.Mode.IsRegular()
@@ -254,14 +264,17 @@ type batch struct {
 	bytes int64
 }
 
-// add reports whether the batch is to be sent now.
+// add appends a small file, and reports whether the batch is large enough to be
+// sent.
 func (b *batch) add(e offer.Entry) (full bool) {
 	b.files = append(b.files, e)
 	b.bytes += e.Size
 	return len(b.files) >= 16 || b.bytes >= offer.SmallFile
 }
 
-// file sends a file that a walk has found, in the background.
+// file begins to send an entry of the walk, or reports it as left out if
+// skipped is not nil. A small file joins the batch, a large one gets a
+// goroutine. An error ends the walk: the transfer has failed.
 func (s *sending) file(e offer.Entry, skipped error) error {
 	if s.ctx.Err() != nil {
 		return context.Cause(s.ctx)
@@ -279,14 +292,16 @@ func (s *sending) file(e offer.Entry, skipped error) error {
 	return s.sendBatch()
 }
 
-// leave reports a file that is not sent, here and to the receiver.
+// leave counts a file that is not sent as Abandoned, reports it for the reason
+// why, and sends the receiver a "left" line.
 func (s *sending) leave(path string, why error) {
 	s.count.failed(Abandoned)
 	s.o.Events.Failed(FileEvent{Path: path, Kind: Abandoned, Reason: why.Error()})
 	s.first.out.line(&message{Op: opLeft, Path: relpath.Escape(path), Kind: kindNames[Abandoned], Error: why.Error()})
 }
 
-// sendBatch sends the small files that were found so far.
+// sendBatch sends the collected small files in the background, and begins a new
+// batch. It waits while too many batches are being sent.
 func (s *sending) sendBatch() error {
 	files := s.batch.files
 	s.batch = batch{}
@@ -313,7 +328,9 @@ func (s *sending) sendBatch() error {
 // takes them: a receiver that reads nothing occupies no more.
 const maxHeld = offer.SmallFile
 
-// acquire waits until a small file of so many bytes may be under way.
+// acquire waits until the receiver's limits, maxSmall files and maxContent
+// bytes without a result, admit another small file of size bytes. The error is
+// that of the transfer's context.
 func (s *sending) acquire(size int64) error {
 	err := s.small.Acquire(s.ctx, 1)
 	if err == nil {
@@ -324,7 +341,8 @@ func (s *sending) acquire(size int64) error {
 	return err
 }
 
-// release gives back the share of a file that acquire has admitted.
+// release undoes acquire for a file of size bytes, when its result has come or
+// it is not sent.
 func (s *sending) release(size int64) {
 	s.bytes.Release(size)
 	s.small.Release(1)
@@ -375,11 +393,14 @@ func (s *sending) readTwice(listed offer.Entry) (e offer.Entry, content, sum []b
 	return e, content, sum, err
 }
 
+// fileMessage returns a line of the kind what with the path, size, permissions
+// and time of e.
 func fileMessage(what op, e offer.Entry) *message {
 	return &message{Op: what, Path: relpath.Escape(e.Path), Size: e.Size, Mode: uint32(e.Mode & fs.ModePerm), Mtime: mtime(e.ModTime)}
 }
 
-// tail sends the links and the directories.
+// tail sends the links and directories of the walk, which the receiver makes
+// after all files before them. An error means that the transfer has ended.
 func (s *sending) tail(rest []offer.Entry) error {
 	for _, e := range rest {
 		if err := s.acquire(0); err != nil {

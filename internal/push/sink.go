@@ -76,7 +76,9 @@ func (s *sink) run(pause time.Duration) {
 // segment with them.
 const moment = 2 * time.Millisecond
 
-// drain writes the pending lines, and reports whether they were the last.
+// drain writes the pending lines. It reports whether the sink has ended: after
+// a failure, or after the last line of a shutdown, upon which it half-closes
+// the connection.
 func (s *sink) drain() (last bool) {
 	s.socket.Lock()
 	defer s.socket.Unlock()
@@ -109,7 +111,9 @@ func (s *sink) keepAlive() {
 	}
 }
 
-// line adds a message. It never waits; the flow limits bound pending.
+// line queues a message; after shutdown or a failure it is dropped. It never
+// waits: the flow limits of the protocol bound the queue. Results, links and
+// directories leave a moment later, together.
 func (s *sink) line(m *message) {
 	line := encode(m)
 	s.mu.Lock()
@@ -124,6 +128,8 @@ func (s *sink) line(m *message) {
 	}
 }
 
+// signal leaves one wake-up in c, which has a buffer of one; a wake-up that is
+// pending already suffices.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -131,7 +137,8 @@ func signal(c chan struct{}) {
 	}
 }
 
-// room waits until there is room for a small file of n bytes.
+// room waits until n bytes of a small file fit into pending. The error is that
+// of a failed write. It is called before file, which does not wait.
 func (s *sink) room(n int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -141,7 +148,8 @@ func (s *sink) room(n int) error {
 	return s.err
 }
 
-// file adds a message and the content behind it. It never waits.
+// file queues a message with its content behind it. It never waits; the caller
+// calls room first.
 func (s *sink) file(m *message, content []byte) error {
 	m.N = len(content)
 	line := encode(m)
@@ -162,8 +170,9 @@ func (s *sink) file(m *message, content []byte) error {
 // blockRoom is the room in front of a block's content that its line needs.
 const blockRoom = 128
 
-// block writes a message and the block that it is about, whose content begins
-// after blockRoom.
+// block writes a message and its content at once, behind the pending lines.
+// block is overwritten: its first blockRoom bytes are free for the line, and
+// the content follows them.
 func (s *sink) block(m *message, block []byte) error {
 	m.N = len(block) - blockRoom
 	line := encode(m)
@@ -177,7 +186,8 @@ func (s *sink) block(m *message, block []byte) error {
 	return s.write(block[begin:])
 }
 
-// flush writes the pending lines. The caller holds socket.
+// flush writes the pending lines until there are none. The caller holds socket,
+// so that nothing is written between them.
 func (s *sink) flush() error {
 	for {
 		s.mu.Lock()
@@ -195,6 +205,8 @@ func (s *sink) flush() error {
 	}
 }
 
+// write writes b to the connection at the rate, and makes the sink fail if that
+// fails. The caller holds socket.
 func (s *sink) write(b []byte) error {
 	_, err := s.out.Write(b)
 	if err != nil {
@@ -203,8 +215,9 @@ func (s *sink) write(b []byte) error {
 	return err
 }
 
-// fail ends the writing. The connection's reader finds the reason, after all
-// input that came before it.
+// fail makes err the sink's error: nothing is written any more, and run ends.
+// The reader of the connection determines the reason of the transfer's end, as
+// input that came before it goes first.
 func (s *sink) fail(err error) {
 	s.mu.Lock()
 	if s.err == nil {
@@ -230,8 +243,8 @@ func (s *sink) shutdown() {
 	signal(s.wake)
 }
 
-// halfClose ends this end's direction of a connection, or of the one that it
-// wraps.
+// halfClose ends the writing direction of c, or of the connection that c wraps.
+// Without such a connection it does nothing.
 func halfClose(c net.Conn) error {
 	for {
 		if _, ok := c.(sock.HalfCloser); ok {

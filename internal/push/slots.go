@@ -46,7 +46,7 @@ func (s *pathSet) add(path string) bool {
 	return !there
 }
 
-// remove lets path be added again.
+// remove deletes path, so that add accepts it again: its file has failed.
 func (s *pathSet) remove(path string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,7 +59,8 @@ type counters struct {
 	sum Summary
 }
 
-// stored counts a file that is where it should be.
+// stored counts a file of so many bytes that the receiver has, newly stored or
+// identical.
 func (c *counters) stored(bytes int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -67,7 +68,8 @@ func (c *counters) stored(bytes int64) {
 	c.sum.Bytes += bytes
 }
 
-// failed counts a failure. Both ends count the same ones.
+// failed raises the worst kind of failure to kind. Both ends count the same
+// failures.
 func (c *counters) failed(kind Kind) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -81,13 +83,14 @@ func (c *counters) summary() Summary {
 	return c.sum
 }
 
-// totals returns the counters as a peer is sent them.
+// totals returns the counts so far in the form of an end line.
 func (c *counters) totals() *totals {
 	sum := c.summary()
 	return &totals{Files: sum.Files, Bytes: sum.Bytes, Worst: kindNames[sum.Worst]}
 }
 
-// add includes the peer's worst failure.
+// add takes the worst failure of the peer's totals into account; its files are
+// counted here already.
 func (c *counters) add(t *totals) {
 	if t.Worst != "" {
 		c.failed(namedKind(t.Worst))

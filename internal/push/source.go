@@ -29,6 +29,8 @@ type source struct {
 // from the socket to where it is hashed.
 const sourceBuffer = 32 << 10
 
+// newSource returns a source of conn. silence is the longest wait for one read,
+// after which the peer counts as lost.
 func newSource(conn net.Conn, silence time.Duration) *source {
 	s := &source{conn: conn, silence: silence}
 	s.Reader = bufio.NewReaderSize(socket{s}, sourceBuffer)
@@ -79,12 +81,14 @@ var errTooLong = errors.New("an answer without an end")
 // helloHead is the most, in bytes, of the answer to a hello.
 const helloHead = 64 << 10
 
-// limit bounds the time and the bytes until the call of unlimit.
+// limit bounds all reads until unlimit together: to the duration limit from now
+// on, and to helloHead bytes. It also begins to record the peer's first bytes
+// for notPurr.
 func (s *source) limit(limit time.Duration) {
 	s.until, s.left, s.first = time.Now().Add(limit), helloHead, make([]byte, 0, 16)
 }
 
-// unlimit ends the bounds of the hello.
+// unlimit ends the bounds of limit: from now on each read has the time silence.
 func (s *source) unlimit() { s.until = time.Time{} }
 
 // stop ends a read under way, and all later ones.
@@ -129,7 +133,9 @@ func (s *source) line() ([]byte, error) {
 	return line[:len(line)-1], nil
 }
 
-// cut words the end of a connection; err is the error of its reads.
+// cut returns an Error of the kind Cut for err, with which reading a connection
+// has ended. as is the role of this end, silence the time after which a read
+// expires.
 func cut(err error, as Role, silence time.Duration) *Error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded) && as == Sender:

@@ -28,7 +28,8 @@ func (st *stream) stop() {
 	st.out.stop()
 }
 
-// answer accepts a hello.
+// answer accepts a hello: it writes the 101 response in the role as. name is
+// the transfer's, for further connections; "" if none can join.
 func (st *stream) answer(as Role, name string) error {
 	head := fmt.Sprintf("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %s\r\n%s: %s\r\n", Protocol, fieldRole, as, fieldDigests, digests)
 	if name != "" {
@@ -38,8 +39,9 @@ func (st *stream) answer(as Role, name string) error {
 	return err
 }
 
-// notPurr classifies a peer that has not answered as a purr does, by its first
-// bytes.
+// notPurr returns the *Error of a hello that err has ended. If err is no
+// *Error, the peer's first bytes determine the kind: it expects a key, serves
+// HTTP, closed the connection, or speaks another protocol.
 func (st *stream) notPurr(err error) error {
 	var e *Error
 	first := string(st.in.first)
@@ -57,7 +59,8 @@ func (st *stream) notPurr(err error) error {
 	return &Error{Kind: NotHTTP, Text: "does not speak HTTP", cause: err}
 }
 
-// checkID reports a new id that is not higher than the last one.
+// checkID accepts a new id that is higher than all earlier ones of the stream,
+// else it returns a Violation. The caller holds mu.
 func (st *stream) checkID(id int64) error {
 	if id <= st.last {
 		return errorf(Violation, "an id that is not new")
@@ -66,7 +69,8 @@ func (st *stream) checkID(id int64) error {
 	return nil
 }
 
-// sendFile writes a small file; ids are written in their order.
+// sendFile registers the small file f under a new id and queues m with its
+// content. It waits for room. The lock makes the ids rise on the wire.
 func (st *stream) sendFile(m *message, content []byte, f *sent) error {
 	st.order.Lock()
 	defer st.order.Unlock()
@@ -77,8 +81,8 @@ func (st *stream) sendFile(m *message, content []byte, f *sent) error {
 	return st.out.file(m, content)
 }
 
-// sendLine writes a message about something new; ids are written in their
-// order.
+// sendLine registers f under a new id, which it returns, and queues m with that
+// id. The lock makes the ids rise on the wire.
 func (st *stream) sendLine(m *message, f *sent) (id int64) {
 	st.order.Lock()
 	defer st.order.Unlock()

@@ -12,8 +12,9 @@ import (
 	"purr/internal/offer"
 )
 
-// startLarge sends a large file in the background, as soon as not too many are
-// under way.
+// startLarge sends a large file in the background, once fewer than maxLarge are
+// under way. A file that changes while it is read is sent once more. An error
+// means that the transfer has ended.
 func (s *sending) startLarge(e offer.Entry) error {
 	select {
 	case s.large <- struct{}{}:
@@ -67,7 +68,8 @@ func (s *sending) pick() *stream {
 	}
 }
 
-// drop lets a stream have another large file.
+// drop ends the use of a stream that pick returned, so that another large file
+// may take it.
 func (s *sending) drop(st *stream) {
 	s.Conn.mu.Lock()
 	defer s.Conn.mu.Unlock()
@@ -107,8 +109,10 @@ type transmission struct {
 	free func() // lets the stream have another one
 }
 
-// run returns nil once the outcome was reported, or the transfer has ended;
-// else why the file cannot be sent.
+// run waits for the receiver's answer to the offer, proves the digest if it is
+// asked for, and sends the blocks that are wanted. It returns nil once the
+// outcome was reported or the transfer has ended, else the reason why the file
+// cannot be sent.
 func (t *transmission) run() error {
 	m := t.answer()
 	if m != nil && m.Op == opSame {
@@ -138,7 +142,8 @@ func (t *transmission) run() error {
 	return t.blocks(offset, d)
 }
 
-// hash hashes the beginning of the file, unless the transfer ends.
+// hash returns a Hasher that has hashed the first n bytes of the file. The
+// error is that of a read, or the cause of the transfer's end.
 func (t *transmission) hash(n int64) (*digest.Hasher, error) {
 	return t.file.Hash(n, func(int) error { return context.Cause(t.s.ctx) })
 }
@@ -159,15 +164,17 @@ func (t *transmission) answer() *message {
 	}
 }
 
-// conclude reports the result, of which the transfer began at an offset. The
-// receiver drops further blocks of the file up to its abort or end.
+// conclude counts and reports the result m of the file, which was sent from
+// offset on. Blocks that are on their way are dropped by the receiver.
 func (t *transmission) conclude(m *message, offset int64) {
 	t.st.remove(t.id)
 	t.s.result(t.f, m, offset)
 }
 
-// compare returns the offset to go on from: behind the receiver's part if
-// that is how the file begins, which d has hashed then, else 0.
+// compare returns the offset from which the file is sent. The receiver's want
+// line has the size At and the digest of its partial file: if the file begins
+// with the same bytes, the offset is At, and d has hashed them. Else it is 0
+// and d nil.
 func (t *transmission) compare(want *message) (offset int64, d *digest.Hasher, err error) {
 	if want.At == 0 || want.At > t.f.Size || t.s.o.NoResume {
 		return 0, nil, nil
@@ -183,7 +190,10 @@ func (t *transmission) compare(want *message) (offset int64, d *digest.Hasher, e
 	return 0, nil, nil
 }
 
-// blocks sends the file from an offset on, and waits for the result.
+// blocks sends the file from offset on, then its digest, and waits for the
+// result. d has hashed the bytes before offset; nil for 0. A result that comes
+// earlier is a failure at the receiver, and aborts the file. The error is that
+// of reading the file; nil if the transfer has ended.
 func (t *transmission) blocks(offset int64, d *digest.Hasher) error {
 	body, err := t.file.Body(offset, d, blockRoom)
 	if err != nil {

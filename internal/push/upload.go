@@ -36,7 +36,9 @@ const (
 	uploadFailed                     // blocks to be dropped, up to done or abort
 )
 
-// offered takes in the offer of a large file.
+// offered starts the goroutine that stores a large file. If the same path is
+// under way, that one waits for the earlier one. The error is a Violation for
+// too many offers, or an id that does not rise.
 func (r *receiving) offered(st *stream, m *message) error {
 	path, err := m.path()
 	if err != nil {
@@ -59,7 +61,9 @@ func (r *receiving) offered(st *stream, m *message) error {
 	return nil
 }
 
-// continued hands on a line about an offered file.
+// continued processes a line about an offered file: it checks that the line may
+// come in the upload's state, and passes it and its content on to the storing
+// goroutine. An error is a Violation or a failed read.
 func (r *receiving) continued(st *stream, m *message) error {
 	r.mu.Lock()
 	u := st.uploads[m.ID]
@@ -107,7 +111,8 @@ func (r *receiving) continued(st *stream, m *message) error {
 	return u.fill(st.in.Reader, m.N, r.o.Events.Moved)
 }
 
-// pass hands a line to the goroutine that stores the file.
+// pass hands a line to the storing goroutine without waiting. The error is that
+// of a sender with more lines than the protocol has.
 func (u *upload) pass(m *message) error {
 	select {
 	case u.lines <- m:
@@ -121,7 +126,8 @@ func (u *upload) pass(m *message) error {
 // in a line of its own.
 var errAborted = errors.New("aborted")
 
-// stop ends the content of an upload by done or abort.
+// stop ends the content of an upload: err is io.EOF after done, errAborted
+// after abort. For an upload that has failed before, nothing more is expected.
 func (r *receiving) stop(st *stream, u *upload, err error) {
 	r.mu.Lock()
 	u.stopped = true
@@ -136,7 +142,8 @@ func (r *receiving) stop(st *stream, u *upload, err error) {
 	u.end(err)
 }
 
-// discount ends the part of an upload in the flow limits. The caller holds mu.
+// discount ends the count of an upload as one of maxLarge, once. The caller
+// holds mu.
 func (b *inbox) discount(u *upload) {
 	if !u.discounted {
 		u.discounted = true
@@ -144,15 +151,17 @@ func (b *inbox) discount(u *upload) {
 	}
 }
 
-// become sets the state of an upload.
+// become sets the state of an upload before the line is sent that asks for the
+// next ones.
 func (r *receiving) become(u *upload, state uploadState) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	u.state = state
 }
 
-// upload stores a large file, after an earlier attempt at the same path, and
-// answers.
+// upload stores a large file and sends its result. It waits for earlier, which
+// is closed when an attempt at the same path has ended, nil if there is none,
+// and closes own at its end for the next one.
 func (r *receiving) upload(st *stream, u *upload, earlier, own chan struct{}) {
 	if earlier != nil {
 		<-earlier
@@ -183,8 +192,10 @@ func (r *receiving) upload(st *stream, u *upload, earlier, own chan struct{}) {
 // errCut is the end of a file whose transfer has ended, which was reported.
 var errCut = errors.New("cut")
 
-// receiveLarge stores a large file: it looks for a part that is here, and asks
-// for the rest. offset is where that began.
+// receiveLarge stores a large file: it looks for a partial file, asks the
+// sender for the rest, and commits the file. offset is the first byte that was
+// received. The error is errAborted or errCut if no result is to be sent, else
+// its reason.
 func (r *receiving) receiveLarge(st *stream, u *upload) (s *store.Stored, offset int64, err error) {
 	if !r.came.add(u.path) {
 		return nil, 0, errTwice
@@ -229,9 +240,9 @@ func (r *receiving) receiveLarge(st *stream, u *upload) (s *store.Stored, offset
 	return s, f.Offset, err
 }
 
-// complete completes f from the files that are here already: for a file of the
-// same size the digest of the sender's, and for the beginning of one the offset
-// behind it, of which it returns the digest.
+// complete adds to f the knowledge about files here. If a file of the same size
+// exists, it asks the sender for the digest of its own. If a partial file
+// exists, f continues behind it, and prefix is the digest of that part.
 func (r *receiving) complete(st *stream, u *upload, f *store.File) (prefix []byte, err error) {
 	if size, ok := r.dir.Existing(u.path); ok && size == f.Size {
 		r.become(u, uploadAsked)
@@ -250,7 +261,8 @@ func (r *receiving) complete(st *stream, u *upload, f *store.File) (prefix []byt
 	return prefix, nil
 }
 
-// await waits for the next line about an upload.
+// await waits for the sender's next line about an upload. The error is the
+// reason of the content's end, or the cause of the transfer's.
 func (r *receiving) await(u *upload) (*message, error) {
 	select {
 	case m := <-u.lines:
@@ -267,7 +279,9 @@ func (r *receiving) await(u *upload) (*message, error) {
 	}
 }
 
-// broken ends a file whose content has ended early.
+// broken ends the upload up, whose content has ended early by err. It removes
+// the partial file after an abort or an error of the store, and else keeps it
+// for a resume and reports the file as Cut. It returns the error for upload.
 func (r *receiving) broken(u *upload, up *store.Upload, err error) error {
 	if err == errAborted || errors.As(err, new(*store.Error)) {
 		up.Abort()
@@ -278,7 +292,8 @@ func (r *receiving) broken(u *upload, up *store.Upload, err error) error {
 	return r.cut(e)
 }
 
-// cutShort is broken for a file of which nothing has been received.
+// cutShort is broken for a file whose content was not asked for yet: there is
+// nothing to keep.
 func (r *receiving) cutShort(u *upload, err error) error {
 	if err == errAborted {
 		return err
@@ -286,7 +301,8 @@ func (r *receiving) cutShort(u *upload, err error) error {
 	return r.cut(FileEvent{Path: u.path, Size: u.offer.Size, Kind: Cut})
 }
 
-// cut reports a file that was cut, once it is known why.
+// cut reports the failed file e, after the transfer has ended and the reason is
+// known. It returns errCut.
 func (r *receiving) cut(e FileEvent) error {
 	<-r.ctx.Done()
 	e.Reason = r.reason()

@@ -167,7 +167,8 @@ func decode(line []byte) (*message, error) {
 	return m, nil
 }
 
-// check returns an error if a value is out of its range whatever the op.
+// check returns a Violation if a number or the digest is out of the range that
+// it has in every line. Rules of a single op are checked where it is handled.
 func (m *message) check() error {
 	switch {
 	case m.ID < 0 || m.Size < 0 || m.At < 0 || m.N < 0 || m.N > maxBlock,
@@ -196,7 +197,9 @@ func (m *message) modTime() time.Time {
 	return time.Unix(m.Mtime[0], m.Mtime[1])
 }
 
+// mtime returns t in the form of message.Mtime; modTime is the reverse.
 func mtime(t time.Time) *[2]int64 { return &[2]int64{t.Unix(), int64(t.Nanosecond())} }
 
-// failed is the reason that a result, a left or a fail gives.
+// failed returns the kind and reason in a result, left or fail line as an
+// Error.
 func (m *message) failed() *Error { return &Error{Kind: namedKind(m.Kind), Text: m.Error} }

@@ -65,6 +65,8 @@ func hostAndAddress(t Target) (host, address string) {
 	return t.Host, address
 }
 
+// newICMPJSON returns the JSON form of an ICMP error; nil for nil, which omits
+// it.
 func newICMPJSON(i *ICMP) *icmpJSON {
 	if i == nil {
 		return nil

@@ -139,7 +139,8 @@ func (p *ping) ask() error {
 	return nil
 }
 
-// event handles an event of the socket.
+// event handles a received datagram or ICMP error. Datagrams of other hosts are
+// ignored.
 func (p *ping) event(e *event) {
 	target := p.to.Addr.Addr()
 	if state, failed := e.state(target); failed {
@@ -166,8 +167,8 @@ func (p *ping) quoted(b []byte) *pingRequest {
 	return &p.sent[len(p.sent)-1]
 }
 
-// reply finds the request that a datagram answers. Without a matcher it is the
-// oldest one that is not answered.
+// reply finds the request that the datagram e answers and counts the answer. A
+// payload without a matcher answers the oldest request that is not answered.
 func (p *ping) reply(e *event) {
 	for i := len(p.sent) - 1; i >= 0; i-- {
 		s := &p.sent[i]
@@ -186,7 +187,8 @@ func (p *ping) reply(e *event) {
 	}
 }
 
-// answered counts an answer to s.
+// answered counts the answer data to s as in time, late or duplicate, completes
+// e accordingly and passes it to each.
 func (p *ping) answered(s *pingRequest, e *PingEvent, data []byte) {
 	st := &p.stats
 	switch {

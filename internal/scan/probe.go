@@ -46,7 +46,8 @@ func newRequester(ctx context.Context, target Target, source netip.AddrPort, cho
 	return &requester{sock: sock, to: to, choice: choice, secret: secret}, nil
 }
 
-// send sends a fresh request of p.
+// send builds a fresh request of the payload p and sends it to the target. The
+// secret is passed to p only if the choice permits it.
 func (r *requester) send(p *payload.Payload) (request, error) {
 	b := []byte{}
 	if p.Build != nil {
@@ -62,7 +63,8 @@ func (r *requester) send(p *payload.Payload) (request, error) {
 	return r.sendBytes(p, b, r.to.Addr)
 }
 
-// sendBytes sends b on behalf of p.
+// sendBytes sends the datagram b to an address, and returns it as a request of
+// the payload p.
 func (r *requester) sendBytes(p *payload.Payload, b []byte, to netip.AddrPort) (request, error) {
 	number, err := r.sock.sendTo(b, to)
 	return request{p, b, number}, err
@@ -84,8 +86,8 @@ func (r *requester) local() netip.AddrPort {
 	return netip.AddrPortFrom(route.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap().WithZone(""), bound.Port())
 }
 
-// exchange returns a request with a datagram that may answer it, and reports
-// whether the times are the kernel's.
+// exchange returns the request sent together with the datagram e, for the
+// matcher of a payload. kernel reports whether both times are the kernel's.
 func (r *requester) exchange(sent *request, e *event) (x *payload.Exchange, kernel bool) {
 	x = &payload.Exchange{Request: sent.bytes, Reply: e.data, Secret: r.secret}
 	x.Sent, x.Received, kernel = r.sock.clock.between(sent.number, e)
@@ -143,7 +145,8 @@ func (p *probe) complete() {
 	}
 }
 
-// asked names the payloads that were sent, or the first one to send.
+// asked returns the names of the payloads that were sent, joined by "+"; the
+// first one to send if none was.
 func (p *probe) asked() string {
 	var names []string
 	for _, s := range p.sent {
@@ -208,7 +211,8 @@ func (p *probe) run(ctx context.Context, pace *pacer) (err error) {
 	}
 }
 
-// mayAsk reports whether another request is to be sent, of those left.
+// mayAsk reports whether another request is to be sent: left holds the times of
+// the remaining ones, and no reply is in hand.
 func (p *probe) mayAsk(left []time.Duration) bool { return len(left) > 0 && !p.held }
 
 // event handles an event of the socket, and reports whether the state is known.
@@ -250,7 +254,7 @@ func (p *probe) quoted(b []byte) *request {
 	return &p.sent[len(p.sent)-1]
 }
 
-// timed sets the round trip time from a request to e.
+// timed sets the round trip time of the result, from the request s to e.
 func (p *probe) timed(s *request, e *event) {
 	sent, received, kernel := p.sock.clock.between(s.number, e)
 	p.res.RTT, p.res.UDP.KernelRTT = received.Sub(sent), kernel
@@ -310,7 +314,8 @@ func (p *probe) other(e *event) (done bool) {
 	return p.settled()
 }
 
-// record puts the reply to a request into the result.
+// record makes the datagram e, a reply to s, the result: the port is open. name
+// is the payload that matches, "" if none does; fact describes the reply.
 func (p *probe) record(s *request, e *event, name, fact string) {
 	p.res.State, p.res.Reply = Open, append([]byte(nil), e.data...)
 	x, _ := p.exchange(s, e)
@@ -328,7 +333,8 @@ func (p *probe) settled() bool {
 	return !p.res.UDP.Unexpected
 }
 
-// hold keeps the reply in hand for at most d and sends no more requests.
+// hold keeps the reply in hand as the result, and waits for a better one for at
+// most d. No more requests are sent.
 func (p *probe) hold(d time.Duration) {
 	p.held = true
 	if until := time.Now().Add(d); until.Before(p.giveUp) {

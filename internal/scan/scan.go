@@ -78,6 +78,8 @@ type ordered struct {
 	next    int       // index that is due
 }
 
+// newOrdered returns an ordered for n targets, which passes each result to
+// each.
 func newOrdered(n int, each func(*Result)) *ordered {
 	return &ordered{each: each, results: make([]*Result, n)}
 }

@@ -22,8 +22,9 @@ type event struct {
 	err     error
 }
 
-// state returns the state of the target's port that an error proves, and
-// reports whether the event is such an error.
+// state reports whether the event is an error that proves the state of the
+// target's port, and returns that state. target is the address that was asked:
+// an ICMP error from there differs from one of a router.
 func (e *event) state(target netip.Addr) (State, bool) {
 	switch {
 	case e.refused:
@@ -106,18 +107,21 @@ func network(target, source netip.AddrPort) (string, *net.UDPAddr) {
 	return network, nil
 }
 
-// watch makes receive return when ctx ends.
+// watch makes a read under way return when ctx ends, by a deadline in the past.
+// close ends it.
 func (s *udpSocket) watch(ctx context.Context) {
 	s.cancel = context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) })
 }
 
+// close ends watch and closes the socket.
 func (s *udpSocket) close() {
 	s.cancel()
 	_ = s.conn.Close()
 }
 
 // setDeadline sets the deadline of the next read. It returns the cause if ctx
-// has ended; it looks after the deadline is set, which could undo watch.
+// has ended. It checks ctx last, because the new deadline may have replaced the
+// past one of watch.
 func (s *udpSocket) setDeadline(ctx context.Context, deadline time.Time) error {
 	if err := s.conn.SetReadDeadline(deadline); err != nil {
 		return err

@@ -73,7 +73,8 @@ func TCP(ctx context.Context, targets []Target, o TCPOptions, each func(*Result)
 	return err
 }
 
-// report passes on the result of target i.
+// report completes the result of target i and passes it on in the order of
+// targets.
 func (s *tcpScan) report(i int, r Result) {
 	r.Target = s.targets[i]
 	s.out.put(i, &r)

@@ -57,9 +57,12 @@ type attemptQueue struct {
 	head     int
 }
 
+// push appends a, whose deadline is not before those of the queue.
 func (q *attemptQueue) push(a *attempt) { q.attempts = append(q.attempts, a) }
 
-// first returns the attempt with the nearest deadline, or nil.
+// first returns the attempt with the nearest deadline, or nil. It drops
+// attempts that are done, and those whose connected differs from the argument:
+// they have moved on to the other queue.
 func (q *attemptQueue) first(connected bool) *attempt {
 	for ; q.head < len(q.attempts); q.head++ {
 		if a := q.attempts[q.head]; !a.done && a.connected == connected {
@@ -74,7 +77,8 @@ func (q *attemptQueue) first(connected bool) *attempt {
 // maxEngines bounds the engines: more of them only wait for the kernel's locks.
 const maxEngines = 8
 
-// run connects to every target.
+// run connects to every target, with one engine for each processor up to
+// maxEngines. The error is of the first engine that failed.
 func (s *tcpScan) run(ctx context.Context) error {
 	n := min(runtime.GOMAXPROCS(0), maxEngines, s.o.Parallel, max(1, len(s.order)))
 	var next atomic.Int64
@@ -149,11 +153,15 @@ func (e *engine) close() {
 	}
 }
 
+// watch adds fd to the epoll set or changes its events: op is EPOLL_CTL_ADD or
+// EPOLL_CTL_MOD.
 func (e *engine) watch(fd int, events uint32, op int) error {
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(e.epoll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)}))
 }
 
-// claim returns the next target to start. It returns false if none is left.
+// claim returns the next target to start. It returns the same one again until
+// loop resets claimed, once start has not run out of descriptors. ok is false
+// if none is left.
 func (e *engine) claim() (target int, ok bool) {
 	if e.claimed < 0 {
 		n := int(e.next.Add(1)) - 1
@@ -276,7 +284,8 @@ func (e *engine) mayWait(now time.Time) bool {
 	return now.Sub(e.outOfFDs) < e.o.Timeout+time.Second
 }
 
-// ready handles an epoll event.
+// ready handles an epoll event of a: its banner has come, or connect(2) has an
+// outcome.
 func (e *engine) ready(a *attempt) {
 	if a.connected {
 		e.read(a)
@@ -290,7 +299,8 @@ func (e *engine) ready(a *attempt) {
 	e.connected(a, err)
 }
 
-// connected handles the end of a connection attempt.
+// connected handles the outcome err of a connection attempt, nil for an open
+// port. It finishes the attempt, or begins to wait for the banner.
 func (e *engine) connected(a *attempt, err error) {
 	a.rtt = time.Since(a.start)
 	if err != nil {
@@ -331,7 +341,8 @@ func (e *engine) connected(a *attempt, err error) {
 	e.banners.push(a)
 }
 
-// read takes the banner of an open port.
+// read reads the banner of an open port, up to MaxBanner bytes, and finishes
+// the attempt.
 func (e *engine) read(a *attempt) {
 	n, err := unix.Read(a.fd, e.buf[:])
 	if err == unix.EAGAIN || err == unix.EINTR {
@@ -340,7 +351,8 @@ func (e *engine) read(a *attempt) {
 	e.finish(a, Open, nil, append([]byte(nil), e.buf[:max(n, 0)]...))
 }
 
-// finish closes the connection and reports its target.
+// finish closes the connection of a, and reports its target with state, err and
+// banner. The freed descriptor raises limit, up to most.
 func (e *engine) finish(a *attempt, state State, err error, banner []byte) {
 	a.done = true
 	if e.attempts[a.fd] != nil {
@@ -352,7 +364,9 @@ func (e *engine) finish(a *attempt, state State, err error, banner []byte) {
 	e.report(a.target, Result{State: state, RTT: a.rtt, Err: err, ICMP: a.icmp, Reply: banner})
 }
 
-// expire finishes the attempts whose deadlines have passed.
+// expire finishes the attempts whose deadlines had passed at examined, the time
+// before the last epoll_wait: without a connection as NoAnswer, without a
+// banner as Open.
 func (e *engine) expire(examined time.Time) {
 	for a := e.connects.first(false); a != nil && passed(a.deadline, examined); a = e.connects.first(false) {
 		a.rtt = examined.Sub(a.start)

@@ -171,7 +171,7 @@ func UDP(ctx context.Context, targets []Target, o UDPOptions, each func(*Result)
 	return limits
 }
 
-// group finds the hosts of the targets.
+// group sorts the targets by host, and sets the pace of each host.
 func (u *udpScan) group() {
 	rate := u.o.Rate
 	if rate <= 0 {

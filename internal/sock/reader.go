@@ -12,6 +12,7 @@ type bufferedReader struct {
 	Waiting bool  // whether the last error came from reading, not from handle
 }
 
+// newBufferedReader returns a reader of c with a buffer of its own.
 func newBufferedReader(c net.Conn) *bufferedReader {
 	size := 64 << 10
 	if c != Under(c) {

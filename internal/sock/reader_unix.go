@@ -90,6 +90,7 @@ func (r *Reader) readOnce(fd uintptr) bool {
 	return true
 }
 
+// release returns the buffer, if there is one, to the pool.
 func (r *Reader) release() {
 	if r.buf != nil {
 		replyBuffers.Put(r.buf)

@@ -75,6 +75,7 @@ func besideName(base string) string {
 	return "." + base + suffix
 }
 
+// partialPath returns the path of the hidden file, beside the caller's path.
 func (a *AtomicFile) partialPath() string { return filepath.Join(filepath.Dir(a.path), a.partial) }
 
 // Rename closes the file and gives it its final name, without waiting for
@@ -141,7 +142,8 @@ func (a *AtomicFile) Suspend() (path string, size int64, err error) {
 	return a.partialPath(), info.Size(), nil
 }
 
-// end reports whether the caller is the first to decide the fate of the file.
+// end marks the file as renamed or given up. It reports whether the caller is
+// the first to do so, and thus decides about the hidden file.
 func (a *AtomicFile) end() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

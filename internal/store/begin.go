@@ -44,8 +44,9 @@ func (s *Store) Begin(f File) (*Upload, *Stored, error) {
 	return u, nil, nil
 }
 
-// lookup returns the file in d if it is identical to the announced one, and an
-// error if the name is taken and must not be replaced.
+// lookup examines the final name in d. It returns the file there if it is
+// identical to the announced one, an error if the name is taken and the options
+// permit neither Force nor Rename, and else nil and nil.
 func (u *Upload) lookup(d *dirHandle) (*Stored, error) {
 	info, err := d.root.Lstat(u.base)
 	switch {
@@ -76,8 +77,9 @@ func (u *Upload) lookup(d *dirHandle) (*Stored, error) {
 }
 
 // identical returns the file under the final name if it has the announced size
-// and digest, after a sync: an earlier one may have failed, or not have come
-// about. A peer learns nothing else about files that it has not sent.
+// and digest, else nil. It syncs that file: an earlier sync may have failed or
+// never taken place. A peer learns nothing else about files that it has not
+// sent.
 func (u *Upload) identical(d *dirHandle) (*Stored, error) {
 	f, err := openSyncable(d, u.base)
 	if err != nil {
@@ -100,8 +102,9 @@ func (u *Upload) identical(d *dirHandle) (*Stored, error) {
 	return &Stored{Path: u.want.Path, Size: u.want.Size, Digest: u.want.Digest, Identical: true}, nil
 }
 
-// prepare checks the limits, and opens the partial file in d. If the directory
-// does not exist (nil), write or Commit create it when content has come.
+// prepare checks the limits and opens the partial file in d. If d is nil, the
+// directory does not exist, and is created with the first content: prepare only
+// checks the space and the permissions above it.
 func (u *Upload) prepare(d *dirHandle) error {
 	s := u.store
 	if err := u.chargeKept(); err != nil {
@@ -156,8 +159,8 @@ func (u *Upload) chargeKept() error {
 	return nil
 }
 
-// ensureOpen opens the partial file, unless it is open, in its directory, which
-// it creates if it does not exist.
+// ensureOpen opens the partial file with the first content, unless Begin has
+// opened it. It creates the missing directories on the way.
 func (u *Upload) ensureOpen() error {
 	if u.file != nil {
 		return nil

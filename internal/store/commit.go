@@ -37,7 +37,8 @@ func (u *Upload) Commit(digest []byte) (*Stored, error) {
 	return &Stored{Path: c.path, Size: u.received, Digest: u.sum()}, nil
 }
 
-// verify compares the received content with the announcement and the digest.
+// verify compares the received content with the announced size and digest, and
+// with digest, which came behind the content; nil if none came.
 func (u *Upload) verify(digest []byte) error {
 	if u.want.Size >= 0 && u.received != u.want.Size {
 		return errorf(Mismatch, "%d of %d bytes came", u.received, u.want.Size)
@@ -51,7 +52,8 @@ func (u *Upload) verify(digest []byte) error {
 	return nil
 }
 
-// complete gives the partial file its size, permissions and time.
+// complete makes the partial file ready for its name: it exists also without
+// content, counts with its real size, and has its permissions and time.
 func (u *Upload) complete() error {
 	if u.received == 0 {
 		if err := u.store.charge(0, 1); err != nil {
@@ -100,9 +102,9 @@ func (u *Upload) setTime() error {
 	return u.store.timeSet(u.want.Path, err)
 }
 
-// timeSet returns err, which setting the time of a path has returned, unless it
-// means that the file system does not permit it: some of phones and of Windows
-// servers do not. Then it calls Options.TimeLost.
+// timeSet handles err, the result of setting the time of path. If the file
+// system does not permit that, as some of phones and of Windows servers, it
+// calls Options.TimeLost and returns nil; any other error is returned.
 func (s *Store) timeSet(path string, err error) error {
 	if !errors.Is(err, fs.ErrPermission) && !errors.Is(err, errors.ErrUnsupported) {
 		return err
@@ -146,9 +148,10 @@ type commit struct {
 	done      chan struct{} // closed when path or err is set
 }
 
-// commit brings c onto stable storage, under its final name, and returns its
-// error. Files of at least minSuspended bytes are synced here, smaller ones
-// together by commitBatch.
+// commit puts the content of c onto stable storage and gives it its final name,
+// then syncs the directory. It waits for that and returns the error. Files of
+// at least minSuspended bytes are synced here, smaller ones together by
+// commitBatch.
 func (s *Store) commit(c *commit) error {
 	if c.upload.received >= minSuspended {
 		if err := s.syncFile(c.upload.file); err != nil {
@@ -161,8 +164,9 @@ func (s *Store) commit(c *commit) error {
 	return c.err
 }
 
-// contentError returns err, which syncing the content has returned, as an
-// Error.
+// contentError returns err, with which syncing the content has failed, as an
+// Error: Unsynced if the file has its name already, else that of a failed
+// write.
 func (c *commit) contentError(err error) error {
 	if c.identical {
 		return unsynced(err)
@@ -180,7 +184,8 @@ type commitQueue struct {
 	idle    sync.WaitGroup
 }
 
-// add queues c, whose channel done is closed at the end.
+// add queues c, and starts run if no goroutine works on the queue. c.done is
+// closed at the end.
 func (q *commitQueue) add(s *Store, c *commit) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -61,9 +61,10 @@ func (s *Store) passEntry(r *os.Root, name, p string, err error) (*os.Root, erro
 	return nil, diskError(err)
 }
 
-// makeDirs opens the directory dir of the Store, and creates what is missing,
-// marked as incomplete if Mkdir follows. The caller holds dirMu for reading
-// until the directory has an entry.
+// makeDirs opens the directory dir of the Store, and creates the missing ones
+// on the way. With mkdirFollows, Mkdir is called for each later, and they are
+// marked as incomplete until then. The caller holds dirMu for reading until the
+// directory has an entry.
 func (s *Store) makeDirs(dir string, mkdirFollows bool) (*dirHandle, error) {
 	for range 3 { // another process may remove it meanwhile
 		r, rest, err := s.nearest(dir)
@@ -100,8 +101,8 @@ func (s *Store) makeDirs(dir string, mkdirFollows bool) (*dirHandle, error) {
 // makes a sticky directory without access for others.
 const incomplete = fs.ModeSticky | 0o700
 
-// isIncomplete reports whether a directory was created for files of which Mkdir
-// is still to come.
+// isIncomplete reports whether info is of a directory that a Store of this user
+// has created for files, and for which Mkdir was not called yet.
 func (s *Store) isIncomplete(info fs.FileInfo) bool {
 	return info.IsDir() && info.Mode()&(fs.ModePerm|fs.ModeSticky) == incomplete && sameOwner(info, s.probeInfo)
 }
@@ -244,6 +245,8 @@ func (s *Store) Mkdir(path string, mode fs.FileMode, modTime time.Time) error {
 	return err
 }
 
+// mkdir is Mkdir without the check of the name and without the removal of empty
+// directories after a failure. It holds dirMu meanwhile.
 func (s *Store) mkdir(path string, mode fs.FileMode, modTime time.Time) error {
 	s.dirMu.RLock()
 	defer s.dirMu.RUnlock()
@@ -298,6 +301,9 @@ func (s *Store) Symlink(p, target string) error {
 	return err
 }
 
+// symlink creates the link base to target in the directory dir: Symlink after
+// the checks of the names. It refuses a target that leaves the Store by way of
+// another link.
 func (s *Store) symlink(dir, base, target string) error {
 	s.dirMu.RLock()
 	defer s.dirMu.RUnlock()
@@ -341,8 +347,8 @@ func (s *Store) symlink(dir, base, target string) error {
 	return nil
 }
 
-// passesLink reports whether a component of dir is a symbolic link, or does not
-// exist.
+// passesLink reports whether dir or a directory above it is a symbolic link or
+// does not exist, so that ".." from dir does not lead to its parent by name.
 func (s *Store) passesLink(dir string) bool {
 	for dir != "." {
 		if info, err := s.root.Lstat(dir); err != nil || info.Mode()&fs.ModeSymlink != 0 {

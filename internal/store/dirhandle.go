@@ -33,6 +33,8 @@ func newDirHandle(root *os.Root) (*dirHandle, error) {
 	return &dirHandle{root: root, dir: f}, nil
 }
 
+// close ends the use of the handle: a cached one stays open for others, any
+// other is closed.
 func (d *dirHandle) close() {
 	if d.cache != nil {
 		d.cache.release(d)
@@ -41,6 +43,8 @@ func (d *dirHandle) close() {
 	}
 }
 
+// closeFiles closes both descriptors of the directory. For a handle that may be
+// cached, close is called instead.
 func (d *dirHandle) closeFiles() {
 	_ = d.root.Close()
 	_ = d.dir.Close()
@@ -52,7 +56,8 @@ func (d *dirHandle) exists() bool {
 	return err == nil && !isUnlinked(info)
 }
 
-// refersTo reports whether name refers to the file of info.
+// refersTo reports whether the entry name is the file of info (same device and
+// inode), and was not replaced.
 func (d *dirHandle) refersTo(name string, info fs.FileInfo) bool {
 	now, err := d.root.Lstat(name)
 	return err == nil && os.SameFile(now, info)
@@ -155,13 +160,16 @@ func (c *dirCache) release(d *dirHandle) {
 	}
 }
 
-// evict removes a directory from the cache.
+// evict removes the directory dir from the cache, because it was removed or may
+// be another one by now. Its users may still use it.
 func (c *dirCache) evict(dir string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.evictLocked(dir)
 }
 
+// evictLocked removes a directory from the cache, and closes its handle now or
+// after the last use. The caller holds the cache's mutex.
 func (c *dirCache) evictLocked(dir string) {
 	d := c.byPath[dir]
 	if d == nil {

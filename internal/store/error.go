@@ -46,8 +46,10 @@ type Error struct {
 	Limit, Left int64 // bytes, with ByLimit: Options.MaxSize, and what is left of it
 }
 
+// Error returns Text.
 func (e *Error) Error() string { return e.Text }
 
+// errorf returns an Error with a formatted text and no Way.
 func errorf(kind Kind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Text: fmt.Sprintf(format, args...)}
 }

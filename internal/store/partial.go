@@ -23,8 +23,8 @@ type prefixHash struct {
 	modTime time.Time
 }
 
-// isOf reports whether p is the hash of the first size bytes of a file, which
-// has no more.
+// isOf reports whether p is the hash of a whole file of size bytes, whose
+// description is info, and which was not written to since.
 func (p prefixHash) isOf(info fs.FileInfo, size int64) bool {
 	return p.size == size && info.Size() == size && p.modTime.Equal(info.ModTime()) && os.SameFile(p.info, info)
 }
@@ -219,6 +219,8 @@ func (u *Upload) open(d *dirHandle) error {
 	return nil
 }
 
+// errNoPartial returns the error for an offset at which no partial file can be
+// continued.
 func (u *Upload) errNoPartial() error {
 	return errorf(Conflict, "no partial upload of %d bytes here", u.want.Offset)
 }

@@ -172,6 +172,8 @@ func (b *Blocks) Filled(n int) {
 	}
 }
 
+// flush passes the filled part of the block on to be written and hashed. It
+// waits while the writer is behind.
 func (b *Blocks) flush() {
 	b.writer.full <- b.block[:b.n]
 	b.block, b.opened = nil, true
@@ -188,6 +190,8 @@ func (b *Blocks) Close() error {
 	return err
 }
 
+// close is Close without the Abort. The first bytes of a source that was cut
+// are dropped if no file was created for them yet: see isLost.
 func (b *Blocks) close() error {
 	if b.block != nil {
 		if !b.opened && !b.ended && int64(b.n) < b.u.want.Size { // a cut: see isLost
@@ -233,7 +237,9 @@ func (w *blockWriter) close() error {
 	return <-w.done
 }
 
-// write adds b to the partial file.
+// write adds b to the partial file, which it opens first if need be. It charges
+// the bytes against Options.MaxSize and secures the space. The error is an
+// *Error; nothing of b is counted as received then.
 func (u *Upload) write(b []byte) error {
 	if len(b) == 0 {
 		return nil
@@ -313,8 +319,9 @@ func (u *Upload) removePartial() {
 	}
 }
 
-// release frees everything that the upload holds: its path can be received
-// again. It removes directories that it leaves empty.
+// release frees the locks, charges and reservations of the upload after its
+// end, so that its path can be received again. It removes directories that it
+// leaves empty.
 func (u *Upload) release() {
 	s := u.store
 	u.closeFile()
@@ -324,6 +331,8 @@ func (u *Upload) release() {
 	u.unclaim()
 }
 
+// closeFile marks the upload as ended, and unlocks and closes the partial file,
+// which keeps its name.
 func (u *Upload) closeFile() {
 	u.ended = true
 	if u.file == nil {
@@ -357,6 +366,8 @@ func getBuffer(n int64) []byte {
 	return make([]byte, p.size)
 }
 
+// putBuffer returns a buffer of getBuffer to its pool. The caller does not use
+// it any more.
 func putBuffer(b []byte) {
 	for i := range bufferPools {
 		if int64(len(b)) == bufferPools[i].size {

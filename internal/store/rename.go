@@ -102,6 +102,9 @@ func (d *dirHandle) renameOrReserve(old, name string) error {
 	return d.renameReserved(old, name)
 }
 
+// renameReserved gives the file old the name by replacing an empty file, which
+// it creates first. The error is fs.ErrExist if the name is taken. A crash in
+// between leaves the empty file.
 func (d *dirHandle) renameReserved(old, name string) error {
 	f, err := d.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {

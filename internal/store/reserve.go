@@ -34,8 +34,9 @@ func errNoSpace(free, needed int64) *Error {
 	return errorf(NoSpace, "not enough space: %d bytes free, %d needed", free, needed)
 }
 
-// secure preallocates or reserves the next step of space if the file, which is
-// open, is to have end bytes. f is open in its file system.
+// secure makes sure that the file system has space before the file grows to end
+// bytes: it preallocates the next step, or reserves it among the uploads of
+// this Store. f is any open file of that file system.
 func (u *Upload) secure(f *os.File, end int64) error {
 	if u.want.Size <= SmallFile || end < u.secured {
 		return nil

@@ -165,6 +165,8 @@ func probe(root *os.Root) (fs.FileInfo, error) {
 	return info, err
 }
 
+// randomPartial returns a random name for a partial file, by which no later
+// upload can find it.
 func randomPartial() string { return relpath.PartialPrefix + rand.Text()[:16] }
 
 // Close closes the Store. An error means that names may not be on stable
@@ -181,8 +183,8 @@ func (s *Store) Close() error {
 // small.
 func (s *Store) hashPath(path string) uint64 { return maphash.String(s.seed, path) }
 
-// claim reports whether path is now reserved for the caller: false while
-// another upload has it.
+// claim reserves path for one upload, and reports whether it did: false while
+// another upload has it. unclaim undoes it.
 func (s *Store) claim(path string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -217,8 +219,9 @@ const (
 // of content, and entries without content.
 func sizeOf(bytes, entries int64) int64 { return bytes + entrySize*max(0, entries-freeEntries) }
 
-// charge counts bytes, and entries without content, against Options.MaxSize, or
-// nothing if they exceed it.
+// charge counts bytes of content, and entries without content (empty files,
+// links, directories), against Options.MaxSize. If they exceed it, it counts
+// nothing and returns an *Error.
 func (s *Store) charge(bytes, entries int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

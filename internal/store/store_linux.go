@@ -39,8 +39,8 @@ func openUnnamed(dir *os.File) (f *os.File, err error) {
 	return f, err
 }
 
-// linkUnnamed gives such a file a name in dir, which must be in the same file
-// system. The error is fs.ErrExist if the name is taken.
+// linkUnnamed gives f, a file of openUnnamed, the name in dir, which must be in
+// the same file system. The error is fs.ErrExist if the name is taken.
 func linkUnnamed(f, dir *os.File, name string) error {
 	return sys.OnFD(f, func(file int) error {
 		return sys.OnFD(dir, func(fd int) error {

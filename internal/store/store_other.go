@@ -18,8 +18,17 @@ func linkUnnamed(f, dir *os.File, name string) error { return errors.ErrUnsuppor
 // The partial file grows as it is written, gets its time by its name, and is
 // synced alone.
 
+// preallocate does nothing: done is false.
 func preallocate(*os.File, int64, int64) (bool, error) { return false, nil }
-func punchHole(*os.File, int64, int64)                 {}
-func setOpenTime(*os.File, time.Time) error            { return errors.ErrUnsupported }
-func syncFilesystem(*os.File) bool                     { return false }
-func writebackError(*os.File) error                    { return nil }
+
+// punchHole does nothing: the zeros stay allocated.
+func punchHole(*os.File, int64, int64) {}
+
+// setOpenTime fails: the time is set by name instead.
+func setOpenTime(*os.File, time.Time) error { return errors.ErrUnsupported }
+
+// syncFilesystem fails: each file is synced by itself.
+func syncFilesystem(*os.File) bool { return false }
+
+// writebackError is not called, because syncFilesystem fails.
+func writebackError(*os.File) error { return nil }

@@ -15,9 +15,10 @@ func openEntry(d *dirHandle, name string, flag int) (*os.File, error) {
 	return d.root.OpenFile(name, flag, 0o600)
 }
 
-// hasHardLinks and sameOwner return the common answer: a FileInfo of Windows
-// holds neither links nor owner.
-func hasHardLinks(fs.FileInfo) bool   { return false }
+// hasHardLinks returns false: a FileInfo of Windows does not hold the links.
+func hasHardLinks(fs.FileInfo) bool { return false }
+
+// sameOwner returns true: a FileInfo of Windows does not hold the owner.
 func sameOwner(_, _ fs.FileInfo) bool { return true } // access lists guard the directory here
 
 // isUnlinked returns false: a FileInfo of Windows does not show it.

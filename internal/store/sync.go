@@ -13,7 +13,8 @@ import (
 // their fsync(2) calls. It may also have to write the data of other processes.
 const syncTogetherFrom = 16
 
-// syncContents syncs the content of the files, and sets the err of each.
+// syncContents syncs the content of the files and sets the err of each. Many
+// files of one file system share one syncfs(2).
 func (s *Store) syncContents(files []*commit) {
 	if len(files) >= syncTogetherFrom && syncFilesystem(files[0].upload.file) {
 		for _, c := range files {

@@ -42,6 +42,7 @@ type HandshakeError struct {
 	Err error
 }
 
+// Error returns the kind and the cause, as far as they are known.
 func (e *HandshakeError) Error() string {
 	switch {
 	case e.Kind == nil:

@@ -53,6 +53,7 @@ type TypoError struct {
 	Position int // of the first character that no key has, from 1; 0 if there is none
 }
 
+// Error describes the position of the mistake, and never quotes the key.
 func (e *TypoError) Error() string {
 	switch {
 	case e.Length > 0:

@@ -36,6 +36,9 @@ func (h *Handshaker) Listener(ctx context.Context, ln net.Listener, rejected fun
 	return l
 }
 
+// run accepts connections and begins their handshakes, at most maxHandshakes at
+// a time, until ctx ends or Accept fails. The reason is in err once ended is
+// closed.
 func (l *listener) run(ctx context.Context) {
 	defer close(l.ended)
 	slots := make(chan struct{}, maxHandshakes)

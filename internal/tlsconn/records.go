@@ -42,9 +42,12 @@ var ErrCut error = cutError{}
 
 type cutError struct{}
 
+// Error describes the missing close_notify.
 func (cutError) Error() string {
 	return "the connection was cut: it ended without the mark of an orderly end"
 }
+
+// Unwrap returns io.ErrUnexpectedEOF.
 func (cutError) Unwrap() error { return io.ErrUnexpectedEOF }
 
 var errClear = errors.New("not a TLS record")
