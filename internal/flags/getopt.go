@@ -26,6 +26,7 @@ type Option struct {
 // as it was typed, with its dashes; a letter of a bundle has one of its own.
 type UnknownError struct{ Option string }
 
+// Error names the option as it was given.
 func (e *UnknownError) Error() string { return "unknown option " + e.Option }
 
 // Name returns the option without its dashes.

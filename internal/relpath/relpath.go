@@ -36,6 +36,7 @@ type Error struct {
 	Text string
 }
 
+// Error returns the text of the rule that the path breaks.
 func (e *Error) Error() string { return e.Text }
 
 // malformed returns the error for a path that is never acceptable.

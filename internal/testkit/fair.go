@@ -95,36 +95,46 @@ type attempt struct {
 	failed []string
 }
 
+// failures returns the messages of the failures so far.
 func (a *attempt) failures() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.failed
 }
 
+// fail records a failure with its message. The test goes on.
 func (a *attempt) fail(what string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.failed = append(a.failed, what)
 }
 
+// Error records a failure instead of reporting it, as in testing.TB.
 func (a *attempt) Error(args ...any) { a.fail(fmt.Sprint(args...)) }
 
+// Errorf is Error with a format.
 func (a *attempt) Errorf(format string, args ...any) { a.fail(fmt.Sprintf(format, args...)) }
 
+// Fail records a failure without a message.
 func (a *attempt) Fail() { a.fail("failed") }
 
+// Failed reports whether a failure is recorded.
 func (a *attempt) Failed() bool { return len(a.failures()) > 0 }
 
+// FailNow records a failure and ends the goroutine of the attempt, rather than
+// the real test.
 func (a *attempt) FailNow() {
 	a.Fail()
 	runtime.Goexit()
 }
 
+// Fatal records a failure and ends the goroutine of the attempt.
 func (a *attempt) Fatal(args ...any) {
 	a.Error(args...)
 	runtime.Goexit()
 }
 
+// Fatalf is Fatal with a format.
 func (a *attempt) Fatalf(format string, args ...any) {
 	a.Errorf(format, args...)
 	runtime.Goexit()

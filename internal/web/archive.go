@@ -12,8 +12,10 @@ import (
 	"purr/internal/offer"
 )
 
-// tar answers with a directory as an archive, files before links. An archive
-// that cannot be completed is cut, not ended in order.
+// tar answers with the offered directory dir as the archive dir.tar: files,
+// links, then directories, whose times would change if files followed. If an
+// entry fails on the way, the connection is cut: an orderly end would make a
+// partial archive look complete.
 func (d *downloadHandler) tar(w http.ResponseWriter, r *http.Request, dir string, c *client) {
 	name := dir + ".tar"
 	if err := d.archivable(dir); err != nil {
@@ -45,8 +47,9 @@ func (d *downloadHandler) tar(w http.ResponseWriter, r *http.Request, dir string
 	d.s.finish(c, nil)
 }
 
-// archivable returns an error if an archive of dir would lack something, before
-// its first byte is sent.
+// archivable checks every entry of dir before the first byte of its archive is
+// sent. It returns an error that names the first entry which cannot be sent, as
+// missing defines it; nil: the archive can be complete.
 func (d *downloadHandler) archivable(dir string) error {
 	_, err := d.set.WalkTree(dir, func(e offer.Entry, skipped error) error {
 		if why := missing(e, skipped); why != nil {
@@ -57,8 +60,9 @@ func (d *downloadHandler) archivable(dir string) error {
 	return err
 }
 
-// writeArchive writes an offered directory as a tar stream. The names in it
-// begin with the last component of dir.
+// writeArchive writes the directory dir of set to w as a tar stream. Names in
+// the stream begin with the last component of dir. It returns the first error,
+// and then leaves the stream without its end.
 func writeArchive(w io.Writer, set *offer.Set, dir string) error {
 	a := &archive{tar.NewWriter(w), set, strings.LastIndexByte(dir, '/') + 1}
 	rest, err := set.WalkTree(dir, a.add)
@@ -73,14 +77,16 @@ func writeArchive(w io.Writer, set *offer.Set, dir string) error {
 	return a.Close()
 }
 
+// An archive is a tar stream that is being written from an offer.
 type archive struct {
 	*tar.Writer
 	set *offer.Set
 	cut int // bytes of each path that are left out
 }
 
-// add writes one entry. An entry that must be left out ends the archive: it
-// would look complete.
+// add writes one entry, as offer.Set.WalkTree calls it. skipped is the reason
+// why the walk cannot read the entry, or nil. add returns it, which ends the
+// walk: an archive without the entry would look complete.
 func (a *archive) add(e offer.Entry, skipped error) error {
 	if skipped != nil {
 		return skipped
@@ -99,6 +105,9 @@ func (a *archive) add(e offer.Entry, skipped error) error {
 	return a.WriteHeader(h)
 }
 
+// file writes the header h and the content of the offered file name. h.Size is
+// set from the opened file. It returns an error if the file changes while it is
+// read.
 func (a *archive) file(name string, h *tar.Header) error {
 	f, err := a.set.Open(name)
 	if err != nil {

@@ -32,14 +32,15 @@ const (
 	graceSilences = 2
 )
 
-// shares is into how many parts a budget is divided, of which one address gets
-// one.
+// shares divides each budget: one address may hold 1/shares of it, so that a
+// single machine cannot lock out all others.
 const shares = 4
 
 // full is the answer to a client for which there is no room.
 const full = "too many clients at once: try again"
 
-// A budget is an amount of something that is given out to addresses.
+// A budget is a limited amount (bytes of memory, open files) that is lent to
+// client addresses, see client.host.
 type budget struct {
 	most int64
 
@@ -48,11 +49,12 @@ type budget struct {
 	by   map[string]int64 // by address
 }
 
-// clientBudget is that of all servers of the process, in bytes.
+// clientBudget is the memory in bytes that all servers of the process share.
 var clientBudget = &budget{most: maxMemory}
 
-// take reports whether there were n left for an address. The caller gives them
-// back.
+// take lends n units to the address host. It reports false, and lends nothing,
+// if that exceeds the budget or the share of one address. After true the caller
+// returns the n units by give.
 func (b *budget) take(host string, n int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -67,7 +69,7 @@ func (b *budget) take(host string, n int64) bool {
 	return true
 }
 
-// give undoes take.
+// give returns n units that take has lent to host.
 func (b *budget) give(host string, n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -80,22 +82,24 @@ func (b *budget) give(host string, n int64) {
 	}
 }
 
-// refuseFull answers that there is no room.
+// refuseFull answers 503 because a budget is exhausted: the client may retry
+// after a second.
 func refuseFull(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Retry-After", "1")
 	refuseUpload(w, r, http.StatusServiceUnavailable, full)
 }
 
-// A pacer checks that a peer sends at the least rate. The time that this end
-// takes between two reads does not count.
+// A pacer checks that the sender of a body reaches leastRate, as an average
+// over each period of grace. Only time spent waiting in reads counts, not the
+// time that this end takes between two reads.
 type pacer struct {
 	grace  time.Duration
-	waited time.Duration
-	moved  int64
+	waited time.Duration // in reads of this period
+	moved  int64         // bytes in this period
 }
 
-// add counts n bytes that were waited for, and reports whether the peer is fast
-// enough.
+// add counts a read that has returned n bytes after waited. It reports false if
+// a period of grace ends with it and its average was below leastRate.
 func (p *pacer) add(n int, waited time.Duration) bool {
 	p.moved += int64(n)
 	if p.waited += waited; p.waited < p.grace {

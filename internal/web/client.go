@@ -18,8 +18,9 @@ import (
 	"purr/internal/sys"
 )
 
-// A client is one connection. It records how the connection ends, which the
-// errors of net/http do not show.
+// A client is one accepted connection, wrapped for net/http and package push.
+// It charges memory for the connection, limits the rate of its writes, and
+// records the cause of its end, which the errors of net/http do not show.
 type client struct {
 	net.Conn // as Prepare has returned it
 	s        *Server
@@ -48,11 +49,15 @@ type client struct {
 	joining sync.Once
 }
 
+// clientKey is the key of a *client in the context of its requests.
 type clientKey struct{}
 
+// clientOf returns the connection of a request, which ConnContext has put in
+// its context.
 func clientOf(r *http.Request) *client { return r.Context().Value(clientKey{}).(*client) }
 
-// newClient takes over a connection. onClose is called before it is closed.
+// newClient wraps the connection conn, which it owns from then on. onClose is
+// called once, by the first Close, while conn is still open.
 func newClient(s *Server, conn net.Conn, onClose func()) *client {
 	c := &client{Conn: conn, s: s, name: peerName(conn), host: peerHost(conn), onClose: onClose}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -60,8 +65,8 @@ func newClient(s *Server, conn net.Conn, onClose func()) *client {
 	return c
 }
 
-// peerName is the address of the other end of c. A client of a Unix socket has
-// none, and is named after the socket.
+// peerName returns the address of the other end of c, for messages. A client of
+// a Unix socket has no address, and is named after the socket.
 func peerName(c net.Conn) string {
 	if name := sock.PeerName(c.RemoteAddr()); name != "the peer" {
 		return name
@@ -69,8 +74,9 @@ func peerName(c net.Conn) string {
 	return "the client of " + sock.PeerName(c.LocalAddr())
 }
 
-// peerHost returns the key that distinguishes clients' machines: the address,
-// of IPv6 the network of 64 bits, of which one machine may have every address.
+// peerHost returns the key under which budgets and downloads count the client:
+// its IP address without the port. Of IPv6 it is the /64 network, since one
+// machine may use every address of that.
 func peerHost(c net.Conn) string {
 	addr := sock.AddrPort(c.RemoteAddr()).Addr().Unmap()
 	if prefix, err := addr.WithZone("").Prefix(64); err == nil && addr.Is6() {
@@ -79,11 +85,13 @@ func peerHost(c net.Conn) string {
 	return addr.String()
 }
 
-// pageVisit begins the visits that have a name.
+// pageVisit is the prefix of a visit that the page has named. Its client may
+// change connections, see Server.acquire.
 const pageVisit = "visit "
 
-// visit returns what the uploads of one visit have in common: a name that the
-// page gives them, or else the client's address.
+// visit returns the key that the uploads of one visit share: the random name
+// that the script of the page sends in Purr-Visit, or else the address of the
+// client.
 func (c *client) visit(r *http.Request) string {
 	if name := r.Header.Get(headerVisit); name != "" {
 		return pageVisit + name
@@ -91,9 +99,14 @@ func (c *client) visit(r *http.Request) string {
 	return c.host
 }
 
-// NetConn returns the connection underneath, as a tls.Conn does.
+// NetConn returns the connection underneath, as tls.Conn has it: package sock
+// finds the socket by it.
 func (c *client) NetConn() net.Conn { return c.Conn }
 
+// Read returns the bytes that sniff has read, then those of the connection.
+// Bytes outside of a request are the head of the next one, and are charged for:
+// without room Read fails with errFull. An expired deadline is not recorded as
+// the end, for net/http sets one merely to interrupt a read.
 func (c *client) Read(b []byte) (int, error) {
 	if len(c.replay) > 0 {
 		n := copy(b, c.replay)
@@ -113,9 +126,9 @@ func (c *client) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Write sends b at the server's rate, and fails if the client accepts nothing
-// for too long. Package push, which has keep-alives that the rate does not hold
-// up, limits its own writes.
+// Write sends b at Options.Rate, and fails if the client accepts nothing for
+// unreadSilences times Options.Silence. Package push limits its own writes, so
+// that its keep-alives are not delayed by the rate.
 func (c *client) Write(b []byte) (int, error) {
 	var out io.Writer = c.Conn
 	if !c.upgraded.Load() {
@@ -131,7 +144,9 @@ func (c *client) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Close reports the end of the connection, and closes it.
+// Close returns the memory of the connection, calls onClose, and closes the
+// connection. Bytes that are not acknowledged by then are recorded for
+// awaitAck. Further calls only return the error of net.Conn.
 func (c *client) Close() error {
 	c.closing.Do(func() {
 		c.cancel()
@@ -150,8 +165,8 @@ func (c *client) Close() error {
 	return c.Conn.Close()
 }
 
-// take charges the connection with n bytes of memory, until it is closed, and
-// reports whether there is room.
+// take charges the connection with n bytes of memory until Close returns them.
+// It reports false if there is no room, or if the connection is closed already.
 func (c *client) take(n int64) bool {
 	if !c.s.memory.take(c.host, n) {
 		return false
@@ -166,7 +181,8 @@ func (c *client) take(n int64) bool {
 	return true
 }
 
-// takeHead charges the connection with n bytes of a request's head.
+// takeHead charges the connection for n bytes of a request head, at headFactor
+// times their number, and reports whether there is room.
 func (c *client) takeHead(n int) bool {
 	charge := headFactor * int64(n)
 	if !c.take(charge) {
@@ -178,7 +194,8 @@ func (c *client) takeHead(n int) bool {
 	return true
 }
 
-// giveHead undoes takeHead for a request that has ended.
+// giveHead returns the memory of all heads charged by takeHead, once a request
+// of HTTP/1 has been answered.
 func (c *client) giveHead() {
 	c.mu.Lock()
 	charge := min(c.head, c.memory)
@@ -194,7 +211,8 @@ var (
 	errInterrupted     = errors.New("interrupted")
 )
 
-// ended records why the connection ends, unless that is known.
+// ended records err as the cause of the end of the connection. Only the first
+// call counts.
 func (c *client) ended(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -203,28 +221,32 @@ func (c *client) ended(err error) {
 	}
 }
 
-// begin counts a request, and end its end.
+// begin counts a request under way: if the connection ends before end, its
+// Ending is Broken.
 func (c *client) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.requests++
 }
 
+// end undoes begin when the request has been answered.
 func (c *client) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.requests--
 }
 
-// fail records that the connection does not end in order.
+// fail makes the Ending of the connection Broken: an upload was cut, or the
+// client rejected.
 func (c *client) fail() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.broken = true
 }
 
-// transferred records the end of a transfer on the connection, for Closed of
-// push.Options. joined reports whether the connection is a further one.
+// transferred records the end of a transfer of package push with err on this
+// connection, as push.Options.Closed reports it. joined is true if the
+// connection was added to a transfer that began on another one.
 func (c *client) transferred(err error, joined bool) {
 	if joined {
 		c.join()
@@ -234,13 +256,16 @@ func (c *client) transferred(err error, joined bool) {
 	c.moved, c.moveErr = true, err
 }
 
-// join reports once that the connection is a further one of a transfer.
+// join reports Events.Joined, once, for a connection that was added to the
+// transfer of another one.
 func (c *client) join() {
 	c.joining.Do(func() { c.s.o.Events.Joined(c.Conn) })
 }
 
-// awaitAck waits until the client's system has acknowledged everything, as long
-// as more is acknowledged within the time that it may be silent.
+// awaitAck waits until the system of the client has acknowledged every byte
+// sent. It returns errNotAcknowledged if the number of unacknowledged bytes
+// does not fall for Options.Silence. If the connection is closed already, it
+// returns the state that Close has recorded.
 func (c *client) awaitAck() error {
 	least, progress := -1, time.Now()
 	err := sock.AwaitAck(c.Conn, func(unacked int) error {
@@ -260,7 +285,7 @@ func (c *client) awaitAck() error {
 	return err
 }
 
-// ending returns how the connection has ended.
+// ending classifies the end of the connection for Events.Closed.
 func (c *client) ending() Ending {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -279,21 +304,24 @@ func (c *client) ending() Ending {
 	return Broken
 }
 
-// lost reports whether the connection has ended, rather than one request.
+// lost reports whether the whole connection has ended, rather than one request
+// (such as a stream of HTTP/2).
 func (c *client) lost() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err != nil
 }
 
-// silent reports whether the client sent nothing, or too little, for too long.
+// silent reports whether the connection has ended because the client sent
+// nothing for Options.Silence, or was below leastRate.
 func (c *client) silent() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return errors.Is(c.err, os.ErrDeadlineExceeded) || errors.Is(c.err, errTooSlow)
 }
 
-// reason words the end of the connection in the middle of an upload.
+// reason returns the text that reports the end of the connection in the middle
+// of an upload.
 func (c *client) reason() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -41,19 +41,23 @@ type timedWriter struct {
 	limit       time.Duration
 }
 
+// Write renews the deadline to limit from now, and writes b.
 func (t timedWriter) Write(b []byte) (int, error) {
 	_ = t.setDeadline(time.Now().Add(t.limit))
 	return t.Writer.Write(b)
 }
 
-// A streamWriter is the answer on a stream of HTTP/2.
+// A streamWriter is the answer on a stream of HTTP/2, with a deadline for each
+// write.
 type streamWriter struct {
 	http.ResponseWriter
 	timed timedWriter
 }
 
+// Write fails if the client accepts nothing on this stream until the deadline.
 func (s *streamWriter) Write(b []byte) (int, error) { return s.timed.Write(b) }
 
+// Unwrap gives http.ResponseController access to the writer underneath.
 func (s *streamWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
 // A timedReader limits the time of each read of a body, and all of it by the
@@ -65,6 +69,8 @@ type timedReader struct {
 	pace  pacer
 }
 
+// newTimedReader limits each read of the body r to limit, and its average to
+// leastRate. w is the answer to the same request: deadlines are set through it.
 func newTimedReader(w http.ResponseWriter, r io.Reader, limit time.Duration) *timedReader {
 	return &timedReader{r, http.NewResponseController(w), limit, pacer{grace: graceSilences * limit}}
 }
@@ -72,6 +78,9 @@ func newTimedReader(w http.ResponseWriter, r io.Reader, limit time.Duration) *ti
 // errTooSlow is the end of a body that is below the least rate.
 var errTooSlow = fmt.Errorf("less than %d bytes per second", leastRate)
 
+// Read renews the deadline and reads. At the end of the body it clears the
+// deadline, so that the connection can serve further requests. It returns
+// errTooSlow below leastRate.
 func (t *timedReader) Read(b []byte) (int, error) {
 	begun := time.Now()
 	_ = t.rc.SetReadDeadline(begun.Add(t.limit))

@@ -18,13 +18,16 @@ import (
 	"purr/internal/sys"
 )
 
-// A downloadHandler sends the offered files.
+// A downloadHandler answers GET and HEAD with the files of an offer, or with
+// their list.
 type downloadHandler struct {
 	s     *Server
 	set   *offer.Set
 	parts deliveries
 }
 
+// serve answers a request: / with the list or the page, any other path with the
+// file or the archive of that name.
 func (d *downloadHandler) serve(w http.ResponseWriter, r *http.Request, c *client) {
 	name := strings.TrimPrefix(r.URL.Path, "/")
 	switch {
@@ -38,7 +41,9 @@ func (d *downloadHandler) serve(w http.ResponseWriter, r *http.Request, c *clien
 	}
 }
 
-// file answers with one file, or with a directory as a tar archive.
+// file answers with the offered file name, or if name is DIR.tar with the
+// offered directory DIR as an archive. Want-Repr-Digest selects an answer that
+// includes the digest.
 func (d *downloadHandler) file(w http.ResponseWriter, r *http.Request, name string, c *client) {
 	f, err := d.set.Open(name)
 	if err != nil {
@@ -73,8 +78,8 @@ func (d *downloadHandler) file(w http.ResponseWriter, r *http.Request, name stri
 	}
 }
 
-// begin reports whether a client may download something, or answers. The caller
-// calls end.
+// begin charges c for a download and counts it. It reports whether the download
+// may go on, and then the caller calls end; otherwise it has answered 503.
 func (d *downloadHandler) begin(w http.ResponseWriter, r *http.Request, c *client) bool {
 	if !c.s.memory.take(c.host, downloadMemory) {
 		refuseFull(w, r)
@@ -88,12 +93,14 @@ func (d *downloadHandler) begin(w http.ResponseWriter, r *http.Request, c *clien
 	return true
 }
 
+// end undoes begin after the answer.
 func (d *downloadHandler) end(c *client) {
 	d.s.leave()
 	c.s.memory.give(c.host, downloadMemory)
 }
 
-// headDigest answers HEAD with the digest of a file.
+// headDigest answers HEAD with the size and the digest of f, which reads all of
+// the file. The digest is omitted if that fails.
 func (d *downloadHandler) headDigest(w http.ResponseWriter, r *http.Request, f *offer.File) {
 	if sum, err := d.set.Digest(r.Context(), f); err == nil {
 		w.Header().Set(headerDigest, digest.Field(sum))
@@ -102,8 +109,9 @@ func (d *downloadHandler) headDigest(w http.ResponseWriter, r *http.Request, f *
 	w.WriteHeader(http.StatusOK)
 }
 
-// send answers with a file, or ranges of it; whether the client stores it is
-// not known.
+// send answers with f, or the ranges of it that the request asks for, and
+// passes the parts sent to delivered. It does not know whether the client
+// stores them. A file that shrinks or changes meanwhile cuts the connection.
 func (d *downloadHandler) send(w http.ResponseWriter, r *http.Request, f *offer.File, c *client) {
 	a := d.newAnswer(w, r, f.Path, f.Size)
 	defer a.progress.End()
@@ -118,14 +126,17 @@ func (d *downloadHandler) send(w http.ResponseWriter, r *http.Request, f *offer.
 	}
 }
 
-// An extent is what an answer was to deliver of a file.
+// An extent is the parts of a file in one answer, as arguments of
+// deliveries.add.
 type extent struct {
 	spans   []span
 	written int64 // of the one span, see deliveries.add
 	tail    bool
 }
 
-// sent returns what an answer has delivered, or was to deliver if it is short.
+// sent returns the parts of f that the answer a has delivered, or if it is
+// short the parts that it was to deliver. content has recorded the reads of an
+// answer with several ranges, which has no Content-Range of its own.
 func (d *downloadHandler) sent(a *answer, r *http.Request, f *offer.File, content *partReader) extent {
 	one, isPart := contentRange(a.Header().Get("Content-Range"))
 	switch {
@@ -176,10 +187,10 @@ func (d *downloadHandler) sendDigested(w http.ResponseWriter, r *http.Request, f
 	}
 }
 
-// delivered waits until the client's system has an answer, and reports the
-// outcome. A server without Keep ends when one client has had every byte of a
-// file, in however many parts, or if a file cannot be sent. A client that
-// breaks off may come back.
+// delivered waits until the answer a, which holds the part o of f, is
+// acknowledged, and reports the outcome. A server without Keep ends when c has
+// had every byte of f, in however many answers, or if f cannot be sent; after a
+// download that the client has cut it goes on, for a retry.
 func (d *downloadHandler) delivered(a *answer, f *offer.File, c *client, o extent) {
 	err := a.arrived(c)
 	key := deliveryKey{c.host, f.Path, a.Header().Get("ETag")}
@@ -197,7 +208,9 @@ func (d *downloadHandler) delivered(a *answer, f *offer.File, c *client, o exten
 	}
 }
 
-// arrived waits until the client's system has acknowledged an answer.
+// arrived flushes the answer and waits until it is acknowledged. The error is
+// that of a write or of the file, or io.ErrUnexpectedEOF if the answer is
+// shorter than its Content-Length.
 func (a *answer) arrived(c *client) error {
 	err := a.failed
 	if err == nil && a.wanted >= 0 && a.written < a.wanted {
@@ -213,8 +226,8 @@ func (a *answer) arrived(c *client) error {
 	return err
 }
 
-// failed reports a download that was cut. If the client has broken it off, a
-// server without Keep goes on.
+// failed reports the download e, of which the answer a was cut. If the client
+// has cut it, a server without Keep goes on, for a retry; otherwise it ends.
 func (d *downloadHandler) failed(e Download, a *answer, c *client) {
 	worst := push.Cut
 	if errors.As(e.Err, new(offer.ChangedError)) {
@@ -230,7 +243,8 @@ func (d *downloadHandler) failed(e Download, a *answer, c *client) {
 	}
 }
 
-// An answer counts what is written of it.
+// An answer is a ResponseWriter that counts the bytes of a download and records
+// its first failure.
 type answer struct {
 	http.ResponseWriter
 	rc       *http.ResponseController
@@ -273,12 +287,14 @@ func (a *answer) WriteHeader(code int) {
 	a.ResponseWriter.WriteHeader(code)
 }
 
-// short reports whether the answer lacks bytes: http.ServeContent ends without
-// an error if the file has shrunk or cannot be read.
+// short reports whether the answer lacks bytes. It is the only sign of a file
+// that has shrunk or cannot be read: http.ServeContent returns no error.
 func (a *answer) short() bool {
 	return a.failed != nil || !a.bodiless && a.written < a.wanted
 }
 
+// Write sends b. Before the last byte of Content-Length it calls check, so that
+// a file that has changed never arrives whole.
 func (a *answer) Write(b []byte) (int, error) {
 	if a.check != nil && a.wanted >= 0 && a.written+int64(len(b)) >= a.wanted && a.failed == nil {
 		if a.failed = a.check(); a.failed != nil {
@@ -294,19 +310,22 @@ func (a *answer) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// ReadFrom copies with a buffer that is fast for files.
+// ReadFrom copies r in blocks of the size buffer, larger than those of io.Copy.
 func (a *answer) ReadFrom(r io.Reader) (int64, error) {
 	return io.CopyBuffer(onlyWriter{a}, r, make([]byte, a.buffer))
 }
 
-// onlyWriter hides the ReadFrom of an answer.
+// onlyWriter hides the ReadFrom of an answer from io.CopyBuffer, which would
+// call it again.
 type onlyWriter struct{ io.Writer }
 
+// Unwrap gives http.ResponseController access to the writer underneath.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// attachment asks a client to store an answer under the last component of path,
-// in both forms of RFC 6266. curl -J takes the first, with UTF-8 as it stands;
-// without a name it would store the URL's own, escapes and all.
+// attachment returns a Content-Disposition that makes a client store the answer
+// under the last component of path, in both forms of RFC 6266. curl -J reads
+// the first form, as plain UTF-8. Without a name it stores under the name in
+// the URL, with its escapes; a name unsafe in quotes is left out.
 func attachment(path string) string {
 	name := path[strings.LastIndexByte(path, '/')+1:]
 	odd := func(r rune) bool { return !unicode.IsPrint(r) || r == '"' || r == '\\' || r == '%' }

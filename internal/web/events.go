@@ -96,8 +96,10 @@ type ClientError struct {
 	Err    error
 }
 
+// Error names the client in front of its failure.
 func (e *ClientError) Error() string { return e.Client + ": " + e.Err.Error() }
 
+// Unwrap returns the failure without the client.
 func (e *ClientError) Unwrap() error { return e.Err }
 
 // A FilesError is the failure of files, each of which Events has received.
@@ -106,11 +108,13 @@ type FilesError struct {
 	Download bool      // a client that is no purr did not get what it asked for
 }
 
+// Error is the same for every failure: Events has received the details.
 func (e *FilesError) Error() string { return "not every file was moved" }
 
 // A protocolError is a client that does not speak HTTP.
 type protocolError string
 
+// Error returns the text of the constant.
 func (e protocolError) Error() string { return string(e) }
 
 // The failures of clients that speak another protocol.
@@ -119,7 +123,8 @@ const (
 	ErrTLS     = protocolError("speaks TLS")
 )
 
-// filesFailed returns the failure of a client's files; nil if worst is OK.
+// filesFailed returns the *ClientError of c after uploads whose worst outcome
+// is worst; nil if that is push.OK.
 func filesFailed(c *client, worst push.Kind) error {
 	if worst == push.OK {
 		return nil
@@ -127,8 +132,9 @@ func filesFailed(c *client, worst push.Kind) error {
 	return &ClientError{c.name, &FilesError{Worst: worst}}
 }
 
-// outcome returns the kind of a store's error: Refused, but for a digest that
-// differs, and for a file that is stored, but perhaps not on stable storage.
+// outcome maps the kind of a store error to that of a push event: Damaged for a
+// digest that differs, Unsynced for a file that is stored but perhaps not on
+// stable storage, else Refused.
 func outcome(k store.Kind) push.Kind {
 	switch k {
 	case store.Mismatch:
@@ -139,7 +145,8 @@ func outcome(k store.Kind) push.Kind {
 	return push.Refused
 }
 
-// noEvents is for callers without Events.
+// noEvents replaces Options.Events if that is nil: each method drops its event.
+// It is also the Progress of such a file.
 type noEvents struct{}
 
 func (noEvents) Began(string, int64) Progress  { return noEvents{} }
@@ -157,11 +164,14 @@ func (noEvents) Closed(net.Conn, Ending)       {}
 func (noEvents) Moved(int)                     {}
 func (noEvents) End()                          {}
 
+// noTransfer is the Transfer of noEvents.
 type noTransfer struct{ noEvents }
 
 func (noTransfer) Expected(int64) {}
 func (noTransfer) Single(error)   {}
 
+// End returns the failure of the transfer: Serve returns it even without
+// Events.
 func (noTransfer) End(sum push.Summary, err error) error {
 	if err == nil && sum.Worst != push.OK {
 		return &FilesError{Worst: sum.Worst}

@@ -66,9 +66,9 @@ func parseMtime(text string) (time.Time, error) {
 // formatMode writes permission bits as Purr-Mode.
 func formatMode(mode fs.FileMode) string { return fmt.Sprintf("%04o", mode.Perm()) }
 
-// parseMode is the inverse of formatMode, and adds store.ModeGiven. It returns
-// 0 for an empty text. Bits that are no permissions, such as set-user-ID, are
-// dropped.
+// parseMode is the inverse of formatMode, and adds store.ModeGiven, which
+// distinguishes mode 0000 from none. It returns 0 for an empty text. Bits that
+// are no permissions, such as set-user-ID, are dropped.
 func parseMode(text string) (fs.FileMode, error) {
 	if text == "" {
 		return 0, nil
@@ -89,7 +89,10 @@ func parseOffset(text string) (int64, error) {
 	return n, nil
 }
 
-// uploadOf returns the file that the head of a request announces.
+// uploadOf returns the file that the header of an upload announces: size,
+// offset, mode, time and digest. path is its name. Size is -1 if it is not
+// known. The error is a field that is malformed, or a Content-Range, which a
+// receiver must not ignore.
 func uploadOf(r *http.Request, path string) (store.File, error) {
 	f := store.File{Path: path, Size: r.ContentLength}
 	if r.Header.Get("Content-Range") != "" || r.Header.Get(headerWhole) == "?0" {
@@ -119,9 +122,10 @@ func uploadOf(r *http.Request, path string) (store.File, error) {
 	return f, err
 }
 
-// checkPreconditions returns an error if the fields If-Match or If-None-Match
-// of an upload (RFC 9110, section 13.1) demand that name is taken, or free, and
-// it is not. A receiver gives no entity tags, so none matches.
+// checkPreconditions checks If-Match and If-None-Match of an upload (RFC 9110,
+// section 13.1); exists is true if the name of the upload is taken. It returns
+// a *store.Error if "If-Match: *" meets a free name, or "If-None-Match: *" a
+// taken one. A receiver gives no entity tags, so that any other If-Match fails.
 func checkPreconditions(r *http.Request, exists bool) error {
 	if match := r.Header.Get("If-Match"); match != "" && (match != "*" || !exists) {
 		return &store.Error{Kind: store.Exists, Text: "not the file that If-Match demands"}
@@ -132,8 +136,9 @@ func checkPreconditions(r *http.Request, exists bool) error {
 	return nil
 }
 
-// lacksLength reports whether a request of HTTP/1 gives its body no length, and
-// so has none (RFC 9112, section 6.3).
+// lacksLength reports whether a request of HTTP/1 gives its body neither a
+// Content-Length nor chunks: then it has no body (RFC 9112, section 6.3), and a
+// PUT would store an empty file by mistake.
 func lacksLength(r *http.Request) bool {
 	return r.ProtoMajor == 1 && len(r.TransferEncoding) == 0 && r.Header.Get("Content-Length") == ""
 }
@@ -151,6 +156,6 @@ func dropOddRange(h http.Header) {
 	}
 }
 
-// formName returns the last component of a file's name in a form. Browsers and
-// curl escape a quote in it, and nothing else that a name may hold.
+// formName returns the name of a file in a form, without directories. Browsers
+// and curl escape the double quote as %22, and no other character.
 func formName(p *multipart.Part) string { return strings.ReplaceAll(p.FileName(), "%22", `"`) }

@@ -11,8 +11,9 @@ import (
 	"purr/internal/store"
 )
 
-// form stores the files of a page's form (RFC 7578), which a browser sends that
-// runs no script.
+// form stores the files of a multipart form (RFC 7578), which a browser without
+// scripts sends from the page, and answers with a page of results. A file that
+// fails does not stop the next ones.
 func (u *uploadHandler) form(w http.ResponseWriter, r *http.Request, c *client) {
 	r.Body = io.NopCloser(&formReader{Reader: u.body(w, r.Body)})
 	parts, err := r.MultipartReader()
@@ -60,7 +61,8 @@ func (u *uploadHandler) form(w http.ResponseWriter, r *http.Request, c *client) 
 	u.s.finish(c, filesFailed(c, worst))
 }
 
-// part stores one file of a form.
+// part stores one file of a form and reports it to Events. It returns the file
+// for the page of results, and its outcome.
 func (u *uploadHandler) part(part *multipart.Part, c *client) (pageResult, push.Kind) {
 	name, begun := formName(part), time.Now()
 	f, err := u.receivePart(part, name, c)
@@ -71,6 +73,9 @@ func (u *uploadHandler) part(part *multipart.Part, c *client) (pageResult, push.
 	return pageResult{name: f.Path, size: f.Size, digest: fmt.Sprintf("%x", f.Digest)}, push.OK
 }
 
+// receivePart stores the body of part under name, and returns the stored file,
+// which may be an identical one that existed. The size is not known before its
+// end.
 func (u *uploadHandler) receivePart(part *multipart.Part, name string, c *client) (*store.Stored, error) {
 	in, same, err := u.store.Begin(store.File{Path: name, Size: -1})
 	if same != nil || err != nil {
@@ -84,15 +89,17 @@ func (u *uploadHandler) receivePart(part *multipart.Part, name string, c *client
 	return in.Commit(nil)
 }
 
-// A formReader is the body of a form. package multipart takes an end within the
-// head of a part for the end of the form, so the end of the body is an error,
-// behind a line's end that the last line may lack.
+// A formReader turns the end of a form body into io.ErrUnexpectedEOF: package
+// multipart takes an end within the head of a part for the end of the form. A
+// line end is inserted before that error, since the last line of the form may
+// lack its own.
 type formReader struct {
 	io.Reader
 	rest string // before the error; "" until the body has ended
 	over bool
 }
 
+// Read returns the body, a line end, and then io.ErrUnexpectedEOF.
 func (f *formReader) Read(b []byte) (int, error) {
 	if !f.over {
 		n, err := f.Reader.Read(b)

@@ -17,7 +17,9 @@ import (
 	"purr/internal/sock"
 )
 
-// serveHTTP checks what holds for every request, and passes it on.
+// serveHTTP is the entry for every request of net/http. It sets the deadlines,
+// rejects requests for other hosts and from pages of other sites, and passes
+// the rest to package push or to the handler of the server.
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	s.requests.Add(1)
 	defer s.requests.Done()
@@ -50,11 +52,11 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	s.handler.serve(w, r, c)
 }
 
-// isForeign reports whether a page of another site has made a browser fetch
-// something, which could end a server without Keep. To follow a link is the
-// user's own deed. Browsers send Sec-Fetch fields to encrypted and local
-// addresses only; elsewhere Referer has the site of the page, unless that hides
-// it.
+// isForeign reports whether the page of another site has made a browser send
+// this GET or HEAD, which could end a server without Keep. A followed link is
+// not foreign, since the user has chosen it. Browsers send Sec-Fetch fields to
+// encrypted and local addresses only; elsewhere Referer names the site, unless
+// the page suppresses it.
 func isForeign(r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false // http.CrossOriginProtection has checked it
@@ -70,8 +72,8 @@ func isForeign(r *http.Request) bool {
 	return false
 }
 
-// refuse answers with one line of text, which no page of another site can
-// frame.
+// refuse answers with the status code and one line of text. The policy keeps
+// pages of other sites from showing it in a frame.
 func refuse(w http.ResponseWriter, code int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
@@ -79,10 +81,14 @@ func refuse(w http.ResponseWriter, code int, text string) {
 	_, _ = fmt.Fprintln(w, text)
 }
 
+// errBusy rejects a purr while another client owns a server without Keep, or
+// once the server has served.
 var errBusy = errors.New(busy)
 
-// isOwnName reports whether a Host field names this machine: by an address, its
-// own name, or one of Hosts. On a Unix socket every name does.
+// isOwnName reports whether field, the Host of a request, names this machine:
+// by any IP address, its host name, localhost, or one of Options.Hosts. local
+// is the address that the client has connected to; on a Unix socket every name
+// is accepted.
 func (s *Server) isOwnName(field string, local net.Addr) bool {
 	host, _, err := net.SplitHostPort(field)
 	if err != nil {
@@ -103,7 +109,8 @@ func (s *Server) isOwnName(field string, local net.Addr) bool {
 	return false
 }
 
-// machineName is this machine's own name.
+// machineName returns the host name of this machine; localhost if that is not
+// known.
 func machineName() string {
 	name, err := os.Hostname()
 	if err != nil {
@@ -112,11 +119,13 @@ func machineName() string {
 	return name
 }
 
-// lateEvents are those of a transfer, once it is admitted.
+// lateEvents stands for the events of a transfer, which are only created once
+// its hello is accepted.
 type lateEvents struct{ push.Events }
 
-// transfer moves files from or to a client that is a purr, on a connection that
-// package push takes over.
+// transfer upgrades the request r of a purr to the protocol of package push,
+// and moves files over its connection c until the end of the transfer. It
+// reports the outcome, and ends a server without Keep.
 func (s *Server) transfer(w http.ResponseWriter, r *http.Request, c *client) {
 	events := &lateEvents{}
 	admitted := false
@@ -159,7 +168,10 @@ func (s *Server) transfer(w http.ResponseWriter, r *http.Request, c *client) {
 	}
 }
 
-// notUpgraded handles the error of a hello, which was answered.
+// notUpgraded handles the error of push.Upgrade, which has answered the client.
+// A joined connection belongs to another transfer. A purr of the same role or
+// of an old version ends a server without Keep; other failures leave it open to
+// the next client.
 func (s *Server) notUpgraded(c *client, err error) {
 	var e *push.Error
 	switch {
@@ -174,8 +186,9 @@ func (s *Server) notUpgraded(c *client, err error) {
 	c.upgraded.Store(false)
 }
 
-// welcome prepares a connection, and hands it to net/http if the client speaks
-// HTTP. gone is called when the connection has ended.
+// welcome takes a new connection through Prepare and sniff, and hands it to
+// net/http if the client speaks HTTP; otherwise it rejects and closes it. gone
+// is called once, when the connection has ended. ctx ends the connection.
 func (s *Server) welcome(ctx context.Context, conn net.Conn, gone func()) {
 	prepared, err := s.o.Prepare(ctx, conn)
 	if prepared == nil {
@@ -222,8 +235,9 @@ func (s *Server) welcome(ctx context.Context, conn net.Conn, gone func()) {
 	_ = c.Close()
 }
 
-// sniff reads up to 16 bytes of what a client sends first, which net/http reads
-// again.
+// sniff reads up to 16 bytes, enough to distinguish HTTP, within
+// Options.HelloTimeout. It returns them with the error of the read, and keeps
+// them for client.Read to return again.
 func (s *Server) sniff(c *client) (first string, err error) {
 	_ = c.Conn.SetReadDeadline(time.Now().Add(s.o.HelloTimeout))
 	defer c.Conn.SetReadDeadline(time.Time{})
@@ -238,7 +252,8 @@ func (s *Server) sniff(c *client) (first string, err error) {
 	return string(b[:n]), err
 }
 
-// rejectProtocol ends the connection of a client that does not speak HTTP.
+// rejectProtocol rejects a client whose first bytes, first, are not HTTP, and
+// counts that as a failure of the client: ErrTLS or ErrNotHTTP.
 func (s *Server) rejectProtocol(c *client, first string) {
 	err := &ClientError{c.name, ErrNotHTTP}
 	if strings.HasPrefix(first, "\x16\x03") { // a TLS handshake: RFC 8446, section 5.1
@@ -248,7 +263,8 @@ func (s *Server) rejectProtocol(c *client, first string) {
 	s.finish(c, err)
 }
 
-// notHTTP is the answer to a client that does not speak HTTP.
+// notHTTP returns the text that rejects a client that does not speak HTTP. It
+// names the command that serves a plain netcat.
 func (s *Server) notHTTP() string {
 	if s.role == push.Sender {
 		return "not a purr receiver, curl or browser: nothing is sent; at this end, for a plain netcat: purr -l PORT --send-file FILE"
@@ -256,10 +272,11 @@ func (s *Server) notHTTP() string {
 	return "not a purr sender, curl or browser: nothing was stored; at this end, for a plain netcat: purr -l PORT --recv-file FILE"
 }
 
-// reject answers in a way that netcat shows and a program understands, and
-// resets the connection. A client that is sending gets a moment first: a reset
-// behind unread bytes would overtake the answer, and an orderly end would look
-// as if they had been received.
+// reject answers with an HTTP status and a line of text, which netcat shows,
+// and resets the connection. If sending is true, the client may be in the
+// middle of sending, and its bytes are read for rejectTime first: a reset
+// behind unread bytes would overtake the answer. An orderly close would look as
+// if the bytes had been received.
 func (s *Server) reject(c *client, status, text string, sending bool) {
 	_ = c.Conn.SetDeadline(time.Now().Add(s.o.HelloTimeout))
 	_, _ = fmt.Fprintf(c.Conn, "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n%s: %s\n", status, status, text)

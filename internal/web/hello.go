@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// isMethod reports whether b may be the beginning of a request's method, behind
-// which a space follows (RFC 9112, section 3).
+// isMethod reports whether b has only capital letters, and so may be the
+// beginning of a request method (RFC 9112, section 3).
 func isMethod(b []byte) bool {
 	for _, c := range b {
 		if c < 'A' || c > 'Z' {
@@ -16,13 +16,17 @@ func isMethod(b []byte) bool {
 	return true
 }
 
+// speaksHTTP reports whether first, the bytes that sniff has read, begins like
+// a request of HTTP/1 or the preface of HTTP/2: a method, a space, and /, * or
+// the h of an absolute URL.
 func speaksHTTP(first string) bool {
 	method, rest, ok := strings.Cut(first, " ")
 	return ok && len(method) >= 3 && isMethod([]byte(method)) && (rest == "" || rest[0] == '/' || rest[0] == '*' || rest[0] == 'h')
 }
 
-// admit reports whether there is room for a connection that begins like this.
-// The head's first bytes were charged for by Read.
+// admit charges the memory of a connection whose first bytes are first, more
+// for HTTP/2 ("PRI "), and reports whether there is room. Read has charged for
+// the bytes themselves.
 func (c *client) admit(first string) bool {
 	if strings.HasPrefix(first, "PRI ") {
 		c.answers.Store(true) // heads of HTTP/2 are in http2Memory
@@ -31,5 +35,6 @@ func (c *client) admit(first string) bool {
 	return c.take(connMemory)
 }
 
-// rejectTime is how long a client may go on sending after it was rejected.
+// rejectTime limits the time for which the bytes of a rejected client are read,
+// so that it sees the answer before the connection closes.
 const rejectTime = time.Second

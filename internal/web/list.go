@@ -22,7 +22,8 @@ import (
 // maxSorted is the number of entries of one kind up to which they are sorted.
 const maxSorted = 5000
 
-// overview answers with the JSON list, or with the page.
+// overview answers a request for / with the list of offered files: as JSON if
+// Accept asks for that, or else as a page.
 func (d *downloadHandler) overview(w http.ResponseWriter, r *http.Request, c *client) {
 	if !d.s.memory.take(c.host, listMemory) {
 		refuseFull(w, r)
@@ -36,9 +37,10 @@ func (d *downloadHandler) overview(w http.ResponseWriter, r *http.Request, c *cl
 	writeOfferPage(w, r, machineName(), d.pageFiles)
 }
 
-// walk visits the files whose names can be asked for, sorted by path if they
-// are not too many, and returns the links and then the directories, sorted
-// each.
+// walk calls visit for each offered file that a URL can name, by path up to
+// maxSorted files and in any order beyond. It returns the links, then the
+// directories, each by path. The first error of visit ends the walk and is
+// returned.
 func (d *downloadHandler) walk(visit func(offer.Entry) error) (rest []offer.Entry, err error) {
 	var first []offer.Entry
 	many := false
@@ -79,9 +81,11 @@ func (d *downloadHandler) walk(visit func(offer.Entry) error) (rest []offer.Entr
 	return rest, err
 }
 
+// byPath compares entries by path, for sorting.
 func byPath(a, b offer.Entry) int { return strings.Compare(a.Path, b.Path) }
 
-// incomplete returns the directories of which there is no archive.
+// incomplete returns the set of directories that hold, at any depth, an entry
+// that cannot be sent: their archives are not offered.
 func (d *downloadHandler) incomplete() map[string]bool {
 	dirs := map[string]bool{}
 	_, _ = d.set.Walk(func(e offer.Entry, skipped error) error {
@@ -95,7 +99,9 @@ func (d *downloadHandler) incomplete() map[string]bool {
 	return dirs
 }
 
-// missing returns the reason why an archive cannot hold a file.
+// missing returns the reason why an archive cannot hold the entry e; nil if it
+// can. That is skipped, the error of the walk for e, or a path that breaks the
+// rules of relpath.
 func missing(e offer.Entry, skipped error) error {
 	if skipped != nil {
 		return skipped
@@ -103,7 +109,8 @@ func missing(e offer.Entry, skipped error) error {
 	return relpath.Check(e.Path, true)
 }
 
-// pageFiles are the entries of the page, folders first.
+// pageFiles is an iterator over the rows of the page: directories with a
+// complete archive, then files.
 func (d *downloadHandler) pageFiles(yield func(pageFile) bool) {
 	stop := errors.New("enough")
 	incomplete := d.incomplete()
@@ -134,6 +141,8 @@ type listEntry struct {
 	Target string `json:"target,omitempty"`
 }
 
+// newListEntry converts an offered entry to its element in the JSON list. The
+// mode of a link is omitted.
 func newListEntry(e offer.Entry) listEntry {
 	l := listEntry{Href: relpath.Escape(e.Path), Size: e.Size, Mtime: formatMtime(e.ModTime)}
 	switch e.Mode.Type() {

@@ -14,14 +14,16 @@ const (
 	served = "this end has served, and ends: listen with -k to serve several"
 )
 
-// enter counts a download, an upload or a transfer, which leave ends. It
-// reports false if the server is about to end.
+// enter counts a download as under way until the caller calls leave. It reports
+// false, and counts nothing, if a server without Keep has served and is about
+// to end.
 func (s *Server) enter() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.enterLocked()
 }
 
+// enterLocked is enter for callers that hold s.mu.
 func (s *Server) enterLocked() bool {
 	if s.served {
 		return false
@@ -30,7 +32,7 @@ func (s *Server) enterLocked() bool {
 	return true
 }
 
-// leave ends what enter or acquire has begun.
+// leave undoes enter or acquire. The last one ends a server that has served.
 func (s *Server) leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -38,7 +40,8 @@ func (s *Server) leave() {
 	s.endLocked()
 }
 
-// endLocked ends a server that has served, once nothing is under way.
+// endLocked makes Serve return if a server without Keep has served and nothing
+// is under way. The caller holds s.mu.
 func (s *Server) endLocked() {
 	if s.served && s.underWay == 0 {
 		select {
@@ -48,10 +51,12 @@ func (s *Server) endLocked() {
 	}
 }
 
-// acquire makes c the only client that a server without Keep serves until
-// release, and reports whether it is; then the caller calls leave. Between two
-// uploads of one visit the client may change its connection; a page may do so
-// before the end of an upload that it has cancelled is noticed here.
+// acquire makes c the owner, the only client that may upload to a server
+// without Keep, until release. It reports whether c owns it and counts an
+// upload as under way; the caller then calls leave. visit is the key of
+// client.visit: between two uploads of one visit another connection may become
+// the owner. With a visit named by the page it may do so at any time, since the
+// end of a cancelled upload can be noticed late.
 func (s *Server) acquire(c *client, visit string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,6 +73,8 @@ func (s *Server) acquire(c *client, visit string) bool {
 	return s.enterLocked()
 }
 
+// release ends the ownership of c without an outcome: the next client may
+// become the owner.
 func (s *Server) release(c *client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,9 +83,10 @@ func (s *Server) release(c *client) {
 	}
 }
 
-// finish ends a server without Keep when nothing is under way, unless another
-// client owns it. The error is nil, or the client's failure; c is nil for a
-// client that Prepare has rejected.
+// finish marks a server without Keep as served, so that it ends when nothing is
+// under way. err is the failure of the client c, for Serve to return, or nil. c
+// is nil for a client that Prepare has rejected. If another client owns the
+// server, or with Keep, err only goes to Events.
 func (s *Server) finish(c *client, err error) {
 	s.mu.Lock()
 	counts := !s.o.Keep && (s.owner == nil || s.owner == c)
@@ -95,8 +103,8 @@ func (s *Server) finish(c *client, err error) {
 	}
 }
 
-// brokeOff records the failure of a client that may come back. It counts only
-// if the server ends with it.
+// brokeOff handles the failure of a client that may retry: the server goes on.
+// Serve returns err only if the server is already about to end.
 func (s *Server) brokeOff(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,8 +113,9 @@ func (s *Server) brokeOff(err error) {
 	}
 }
 
-// goOn records the failure of a client that will send more. The client owns the
-// server until its next upload, or until it has been silent for too long.
+// goOn records the outcome of an upload of c that announces a further one by
+// Purr-More; err is nil after success. c stays the owner until then, for
+// Options.Silence at most.
 func (s *Server) goOn(c *client, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -49,6 +49,8 @@ type pageParts struct {
 	policy, script string // Content-Security-Policy of a page without, and of one with, the script
 }
 
+// pages returns the parts of page.html and their policies, computed at its
+// first call.
 var pages = sync.OnceValue(func() pageParts {
 	const mark = "<!--part: "
 	top, rest, _ := strings.Cut(pageHTML, mark)
@@ -65,8 +67,9 @@ var pages = sync.OnceValue(func() pageParts {
 	return p
 })
 
-// sourceDigest returns the digest of the first element of that name in text, as
-// a hash source of a Content-Security-Policy.
+// sourceDigest returns the digest of the first element of that name (style or
+// script) in text, as a hash source of a Content-Security-Policy. It covers the
+// exact bytes between the tags.
 func sourceDigest(text, element string) string {
 	_, text, _ = strings.Cut(text, "<"+element+">")
 	text, _, _ = strings.Cut(text, "</"+element+">")
@@ -83,7 +86,9 @@ func writeReceivePage(w http.ResponseWriter, r *http.Request, host string) {
 	p.end()
 }
 
-// writeOfferPage answers with links to the files, as they come.
+// writeOfferPage answers with a page of links to files, in the order of the
+// iterator. host is the name of this machine. Rows are written as they come, so
+// that memory does not grow with the offer.
 func writeOfferPage(w http.ResponseWriter, r *http.Request, host string, files iter.Seq[pageFile]) {
 	p := newPage(w, http.StatusOK, pages().policy, "Files from "+host)
 	about := p.about(r, host)
@@ -115,7 +120,8 @@ func writeOfferPage(w http.ResponseWriter, r *http.Request, host string, files i
 	p.end()
 }
 
-// writeResultPage answers the form of a browser that runs no script.
+// writeResultPage answers the form of a browser without scripts: status and one
+// line for each file.
 func writeResultPage(w http.ResponseWriter, _ *http.Request, status int, results []pageResult) {
 	stored := 0
 	for _, result := range results {
@@ -137,12 +143,13 @@ func writeResultPage(w http.ResponseWriter, _ *http.Request, status int, results
 	p.end()
 }
 
-// A page is an answer that is being written.
+// A page is an HTML answer that is being written, part by part.
 type page struct {
 	w *bufio.Writer
 }
 
-// newPage begins an answer. policy is its Content-Security-Policy.
+// newPage sends the header of a page and writes its top. policy is its
+// Content-Security-Policy. The caller calls end.
 func newPage(w http.ResponseWriter, status int, policy, title string) page {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
@@ -159,8 +166,9 @@ func newPage(w http.ResponseWriter, status int, policy, title string) page {
 	return p
 }
 
-// write writes the part of that name. values are pairs of a name and the text
-// that replaces {{name}}. It reports whether the client still accepts the page.
+// write writes one part of page.html. values are pairs of a name and a text,
+// which replaces {{name}} and is escaped for HTML. It reports whether the
+// client still accepts the page.
 func (p page) write(part string, values ...string) bool {
 	pairs := make([]string, len(values))
 	for i := 0; i < len(values); i += 2 {
@@ -170,13 +178,15 @@ func (p page) write(part string, values ...string) bool {
 	return err == nil
 }
 
-// end completes the page. Its errors are dropped: the client has gone.
+// end writes the rest of the page. Errors are dropped: the client has gone.
 func (p page) end() {
 	p.write("end")
 	_ = p.w.Flush()
 }
 
-// about returns the values that name this end of the connection.
+// about returns the values for page.write that describe this end: host (the
+// name of this machine), its address, whether the connection is encrypted, and
+// the URL and purr target for the commands that the page shows.
 func (page) about(r *http.Request, host string) []string {
 	name, port := localAddress(r)
 	address := "at " + name
@@ -198,8 +208,8 @@ func (page) about(r *http.Request, host string) []string {
 	}
 }
 
-// localAddress returns the address that the client has connected to. port is
-// empty on a Unix socket.
+// localAddress returns the IP address and the port that the client has
+// connected to. On a Unix socket host is its path, and port is empty.
 func localAddress(r *http.Request) (host, port string) {
 	switch addr := r.Context().Value(http.LocalAddrContextKey).(type) {
 	case *net.TCPAddr:
@@ -211,16 +221,18 @@ func localAddress(r *http.Request) (host, port string) {
 	return "an unknown address", ""
 }
 
-// plainHost reports whether s has only characters of names, addresses and
-// ports, and is no option.
+// plainHost reports whether s may be shown in a shell command: only characters
+// of names, addresses and ports, and no leading dash, which would make it an
+// option.
 func plainHost(s string) bool {
 	return s != "" && s[0] != '-' && !strings.ContainsFunc(s, func(c rune) bool {
 		return c != '.' && c != '-' && c != ':' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z')
 	})
 }
 
-// pagePath returns the path of a URL for a file. With two slashes at its
-// beginning it would lead to another host (RFC 3986, section 4.2).
+// pagePath returns the path of a URL for the file path, with each component
+// escaped. Leading slashes become one: a URL that begins with two leads to
+// another host (RFC 3986, section 4.2).
 func pagePath(path string) string {
 	parts := strings.Split(strings.TrimLeft(path, "/"), "/")
 	for i, part := range parts {

@@ -22,27 +22,31 @@ type deliveries struct {
 	files map[deliveryKey]*delivery
 }
 
+// A deliveryKey is one version of a file at one client: its address, the path,
+// and the ETag.
 type deliveryKey struct{ client, path, version string }
 
-// A delivery is what one client has had of one file.
+// A delivery is the parts of one file that one client has received.
 type delivery struct {
-	had   spans // was delivered
-	asked spans // was delivered, or was asked for and broken off
-	cut   []span
+	had   spans  // was delivered
+	asked spans  // was delivered, or was asked for and broken off
+	cut   []span // was written of broken answers of one range
 }
 
 // A span is the bytes from from up to, but not including, to.
 type span struct{ from, to int64 }
 
-// add records an answer and reports whether the client now has every byte of
-// the file, which has size bytes. sent are the spans that were delivered. If
-// the answer was broken off, sent is what the client had asked for, and written
-// the bytes that were handed to the system, or -1 if the answer had several
-// parts.
+// add records one answer to the client and the file of key, and reports whether
+// the client now has all size bytes of the file; the record is then dropped.
+// sent are the spans of the answer: delivered, or only asked for if broken is
+// true. Of a broken answer written is the number of bytes given to the system,
+// or -1 if the answer had several ranges. tail is true if the client has asked
+// for one range to the end of the file.
 //
-// A client that goes on behind a broken answer has what is before. One that
-// asks for all from a byte on has what is before it from elsewhere, unless it
-// has asked for that here and not got it.
+// A request that begins within the bytes written by a broken answer proves that
+// the client has the bytes before it. A request for the tail proves that it has
+// everything before it, from an earlier download elsewhere, unless a part of
+// that was asked for here and not delivered.
 func (d *deliveries) add(key deliveryKey, size int64, sent []span, written int64, broken, tail bool) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -87,10 +91,11 @@ func (d *deliveries) add(key deliveryKey, size int64, sent []span, written int64
 	return true
 }
 
-// spans are in order, and neither overlap nor touch.
+// spans is a set of bytes: in order, without overlap, and never adjacent.
 type spans []span
 
-// add merges n. Beyond maxSpans it is left out.
+// add merges n into the set. A set of maxSpans spans drops an n that touches
+// none of them.
 func (s *spans) add(n span) {
 	if n.from >= n.to {
 		return
@@ -111,12 +116,12 @@ func (s *spans) add(n span) {
 	*s = slices.Replace(*s, i, j, n)
 }
 
-// hold reports whether n lies within one of s.
+// hold reports whether every byte of n is in the set. An empty n always is.
 func (s spans) hold(n span) bool {
 	return n.from >= n.to || slices.ContainsFunc(s, func(e span) bool { return e.from <= n.from && n.to <= e.to })
 }
 
-// holdAll reports whether all of the others in front of limit are in s.
+// holdAll reports whether every byte of others below limit is in s.
 func (s spans) holdAll(others spans, limit int64) bool {
 	for _, o := range others {
 		if o.to = min(o.to, limit); !s.hold(o) {
@@ -126,7 +131,8 @@ func (s spans) holdAll(others spans, limit int64) bool {
 	return true
 }
 
-// A partReader records which parts of a file are read.
+// A partReader records the parts of a file that http.ServeContent reads from
+// it.
 type partReader struct {
 	io.ReadSeeker
 	mu   sync.Mutex // http.ServeContent reads several parts in a goroutine
@@ -134,6 +140,7 @@ type partReader struct {
 	read spans
 }
 
+// Seek moves the place of the next read.
 func (p *partReader) Seek(offset int64, whence int) (int64, error) {
 	at, err := p.ReadSeeker.Seek(offset, whence)
 	p.mu.Lock()
@@ -142,6 +149,7 @@ func (p *partReader) Seek(offset int64, whence int) (int64, error) {
 	return at, err
 }
 
+// Read reads from the file, and records the span that it has returned.
 func (p *partReader) Read(b []byte) (int, error) {
 	n, err := p.ReadSeeker.Read(b)
 	p.mu.Lock()
@@ -151,21 +159,23 @@ func (p *partReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// spans returns a copy of the parts that have been read.
 func (p *partReader) spans() spans {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.read)
 }
 
-// contentRange reads a Content-Range field (RFC 9110, section 14.4).
+// contentRange parses a Content-Range field (RFC 9110, section 14.4). ok is
+// false without one, such as in an answer with several ranges.
 func contentRange(field string) (s span, ok bool) {
 	_, err := fmt.Sscanf(field, "bytes %d-%d/", &s.from, &s.to)
 	s.to++
 	return s, err == nil
 }
 
-// asksForTail reports whether a Range field has one range, from a byte to the
-// end.
+// asksForTail reports whether a Range field has the form "bytes=N-": one range,
+// from the byte N to the end.
 func asksForTail(field string) bool {
 	from, ok := strings.CutSuffix(strings.TrimPrefix(field, "bytes="), "-")
 	_, err := strconv.ParseUint(strings.TrimSpace(from), 10, 63)

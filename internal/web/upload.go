@@ -17,13 +17,17 @@ import (
 	"purr/internal/sys"
 )
 
-// An uploadHandler stores the files that clients send.
+// An uploadHandler stores the files that clients upload by PUT, PATCH or a
+// form, and serves the page that has the form.
 type uploadHandler struct {
 	s     *Server
 	store *store.Store
 	files budget // files that are open to be written
 }
 
+// newUploadHandler returns the handler of s, which stores files in dir. Uploads
+// at once are limited to maxUploads, or fewer if the process may open few
+// descriptors.
 func newUploadHandler(s *Server, dir *store.Store) *uploadHandler {
 	const perFile = 8 // descriptors, with the directories on the way to it
 	most := maxUploads
@@ -33,8 +37,8 @@ func newUploadHandler(s *Server, dir *store.Store) *uploadHandler {
 	return &uploadHandler{s: s, store: dir, files: budget{most: int64(most)}}
 }
 
-// admit reports whether there is room for one more upload of a client, which
-// leave ends.
+// admit charges c for one more upload, as an open file and in memory. It
+// reports whether there is room; the caller then calls leave.
 func (u *uploadHandler) admit(c *client) bool {
 	if !u.files.take(c.host, 1) {
 		return false
@@ -46,11 +50,14 @@ func (u *uploadHandler) admit(c *client) bool {
 	return true
 }
 
+// leave undoes admit after the upload.
 func (u *uploadHandler) leave(c *client) {
 	u.files.give(c.host, 1)
 	c.s.memory.give(c.host, uploadMemory)
 }
 
+// serve answers a request: / is the page and its form, any other path names a
+// file to store, or to ask about by HEAD.
 func (u *uploadHandler) serve(w http.ResponseWriter, r *http.Request, c *client) {
 	name := strings.TrimPrefix(r.URL.Path, "/")
 	switch {
@@ -73,8 +80,9 @@ func (u *uploadHandler) serve(w http.ResponseWriter, r *http.Request, c *client)
 	}
 }
 
-// head answers with the size of a partial upload, and the digest of that
-// prefix. It reveals nothing else, nor whether there is a file of the name.
+// head answers HEAD with the size of a partial upload of name, and the digest
+// of that prefix, for a client that resumes. It reveals nothing else, not even
+// whether name exists.
 func (u *uploadHandler) head(w http.ResponseWriter, name string) {
 	offset, sum, err := u.store.Partial(name)
 	var refused *store.Error
@@ -91,7 +99,9 @@ func (u *uploadHandler) head(w http.ResponseWriter, name string) {
 	}
 }
 
-// put stores the body of a request as a file.
+// put stores the body of a PUT or PATCH as the file name, answers, and reports
+// the outcome. A server without Keep then ends, or waits for the next upload if
+// Purr-More announces one.
 func (u *uploadHandler) put(w http.ResponseWriter, r *http.Request, name string, c *client) {
 	if lacksLength(r) {
 		refuse(w, http.StatusLengthRequired, "a body needs a Content-Length, or Transfer-Encoding: chunked")
@@ -132,7 +142,10 @@ func (u *uploadHandler) put(w http.ResponseWriter, r *http.Request, name string,
 	}
 }
 
-// receive stores the body of a request.
+// receive stores the body of a request as the file f, once its preconditions
+// hold and its digest, in the header or the trailer, matches. The result may be
+// an identical file that existed. The error is a *store.Error, a *cutError or
+// errAbandoned, or comes from a malformed digest.
 func (u *uploadHandler) receive(w http.ResponseWriter, r *http.Request, f store.File, c *client) (*store.Stored, error) {
 	if err := u.checkPreconditions(r, f.Path); err != nil {
 		return nil, err
@@ -169,17 +182,20 @@ func (u *uploadHandler) receive(w http.ResponseWriter, r *http.Request, f store.
 	return in.Commit(sum)
 }
 
+// checkPreconditions is the function of that name with the present state of
+// name in the store.
 func (u *uploadHandler) checkPreconditions(r *http.Request, name string) error {
 	_, exists := u.store.Existing(name)
 	return checkPreconditions(r, exists)
 }
 
-// body limits the time between two pieces of a request's body.
+// body wraps the body r of the request that w answers: a read fails if the
+// client pauses for Options.Silence, or is below leastRate.
 func (u *uploadHandler) body(w http.ResponseWriter, r io.Reader) io.Reader {
 	return newTimedReader(w, r, u.s.o.Silence)
 }
 
-// A cutError is the end of a connection in the middle of an upload.
+// A cutError is an upload whose connection has ended in the middle.
 type cutError struct {
 	reason  string
 	partial string // the file that a later PATCH continues; "": nothing was kept
@@ -187,13 +203,17 @@ type cutError struct {
 	size    int64  // of the whole; -1: not known
 }
 
+// Error returns the reason, without the file.
 func (e *cutError) Error() string { return e.reason }
 
-// errAbandoned is the end of an upload that the client has cancelled on a
-// connection that goes on.
+// errAbandoned is an upload that the client has cancelled, on a connection that
+// goes on.
 var errAbandoned = errors.New("the sender gave up")
 
-// broken ends an upload whose body was not stored to its end.
+// broken ends the upload in after Receive has failed with err. It returns the
+// error to report: err if the store has failed, errAbandoned if the client has
+// cancelled, or else a *cutError, of which a partial file is kept for a later
+// PATCH. size is that of the whole file; -1: not known.
 func (u *uploadHandler) broken(in *store.Upload, size int64, err error, c *client) error {
 	if errors.As(err, new(*store.Error)) {
 		in.Abort()
@@ -212,9 +232,9 @@ func (u *uploadHandler) broken(in *store.Upload, size int64, err error, c *clien
 	return e
 }
 
-// isCancelled reports whether a body's error concerns its request only. A body
-// also ends when a PING is not answered in time, before the connection is
-// closed.
+// isCancelled reports whether err, the error of a body, concerns its request
+// only. That the connection is still open does not suffice: an unanswered PING
+// ends the bodies, with other errors, before HTTP/2 closes the connection.
 func isCancelled(err error) bool {
 	return errors.As(err, new(streamError)) || errors.Is(err, io.ErrUnexpectedEOF)
 }
@@ -226,9 +246,12 @@ type streamError struct {
 	Cause          error
 }
 
+// Error returns the code (RFC 9113, section 7).
 func (e streamError) Error() string { return fmt.Sprintf("HTTP/2 error %d", e.Code) }
 
-// answerStored answers that a file is stored.
+// answerStored answers the request r that the file is stored: 201, or 204 for
+// an identical one that existed. name is the path that r has asked for;
+// Location names the file if it is stored under another.
 func answerStored(w http.ResponseWriter, r *http.Request, name string, f *store.Stored) {
 	w.Header().Set(headerDigest, digest.Field(f.Digest))
 	if r.Header.Get(headerMtime) != "" {
@@ -244,12 +267,15 @@ func answerStored(w http.ResponseWriter, r *http.Request, name string, f *store.
 	w.WriteHeader(code)
 }
 
+// storedEvent returns the event of a stored file. name is the path in the
+// request, offset the byte at which the upload has resumed, and begun the time
+// of its beginning.
 func storedEvent(name string, f *store.Stored, offset int64, begun time.Time) push.FileEvent {
 	return push.FileEvent{Path: name, As: f.Path, Size: f.Size, Digest: f.Digest, Identical: f.Identical, Offset: offset, Begun: begun}
 }
 
-// answerFailure answers that a file is not stored, and reports it. It returns
-// what that makes of the client's uploads.
+// answerFailure answers the request r that name is not stored because of err,
+// and reports it to Events. It returns the outcome for filesFailed.
 func (u *uploadHandler) answerFailure(w http.ResponseWriter, r *http.Request, name string, err error, c *client) push.Kind {
 	code := http.StatusInternalServerError
 	text := err.Error()
@@ -268,8 +294,8 @@ func (u *uploadHandler) answerFailure(w http.ResponseWriter, r *http.Request, na
 	return worst
 }
 
-// reportFailure reports a file that is not stored, and returns what that makes
-// of the client's uploads.
+// reportFailure reports to Events that name is not stored because of err, one
+// of the errors of receive. It returns the outcome for filesFailed.
 func (u *uploadHandler) reportFailure(name string, err error) push.Kind {
 	e := push.FileEvent{Path: name, Size: -1, Kind: push.Failed, Reason: err.Error()}
 	var refused *store.Error
@@ -287,7 +313,8 @@ func (u *uploadHandler) reportFailure(name string, err error) push.Kind {
 	return e.Kind
 }
 
-// statusCode returns the HTTP status code that answers a store's error.
+// statusCode returns the HTTP status code for the kind of a store error; 500 if
+// there is no closer one.
 func statusCode(k store.Kind) int {
 	switch k {
 	case store.Invalid:
@@ -308,10 +335,10 @@ func statusCode(k store.Kind) int {
 	return http.StatusInternalServerError
 }
 
-// refuseUpload answers while the client may still be sending, and reads that
-// for a moment: a close with unread bytes would reset the answer away before
-// curl has seen it, and so would HTTP/2's way to stop an upload. Small rests
-// are read by net/http.
+// refuseUpload is refuse for a client that may still be sending its body. It
+// reads the body for rejectTime: a close with unread bytes would reset the
+// connection before curl has read the answer, and so would the stream reset of
+// HTTP/2. net/http itself reads the rest of a small body.
 func refuseUpload(w http.ResponseWriter, r *http.Request, code int, text string) {
 	rc := http.NewResponseController(w)
 	small := r.ContentLength >= 0 && r.ContentLength <= store.SmallFile

@@ -97,8 +97,9 @@ type Server struct {
 	errs     []error     // of clients, in a server without Keep
 }
 
-// A handler answers the requests of clients that are no purr. Host and Origin
-// were checked.
+// A handler answers the requests of clients that are no purr: an uploadHandler
+// or a downloadHandler. serveHTTP has checked Host and Origin. c is the
+// connection of r.
 type handler interface {
 	serve(w http.ResponseWriter, r *http.Request, c *client)
 }
@@ -126,6 +127,8 @@ func NewOffer(s *offer.Set, o Options) *Server {
 	return srv
 }
 
+// newServer returns a server with the defaults of Options filled in. The caller
+// sets handler and move.
 func newServer(role push.Role, o Options) *Server {
 	if o.HelloTimeout <= 0 {
 		o.HelloTimeout = defaultHelloTimeout
@@ -182,13 +185,16 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	return errors.Join(s.errs...)
 }
 
-// stop lets requests under way end by themselves within limit.
+// stop closes hs once its requests have ended, and waits for that no longer
+// than limit.
 func stop(hs *http.Server, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	_ = hs.Shutdown(ctx)
 }
 
+// httpServer returns the configured server of net/http: HTTP/1 and unencrypted
+// HTTP/2 (Prepare has removed TLS). ctx is the context of its requests.
 func (s *Server) httpServer(ctx context.Context) *http.Server {
 	hs := &http.Server{
 		Handler:           http.HandlerFunc(s.serveHTTP),
@@ -215,21 +221,25 @@ func (s *Server) httpServer(ctx context.Context) *http.Server {
 	return hs
 }
 
-// noteWriter passes on what net/http logs about single connections.
+// noteWriter is the log of net/http: each line about a connection becomes
+// Events.Note.
 type noteWriter struct{ events Events }
 
+// Write reports one line.
 func (n noteWriter) Write(b []byte) (int, error) {
 	n.events.Note(strings.TrimSpace(string(b)))
 	return len(b), nil
 }
 
-// A connListener hands connections of clients that speak HTTP to net/http.
+// A connListener is the net.Listener of net/http. It returns only connections
+// that sniff has found to speak HTTP.
 type connListener struct {
 	conns  chan net.Conn
 	socket net.Listener
 	closed chan struct{}
 }
 
+// Accept returns the next connection from conns.
 func (l *connListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.conns:
@@ -246,10 +256,12 @@ func (l *connListener) Close() error {
 	return l.socket.Close()
 }
 
+// Addr returns the address of the socket.
 func (l *connListener) Addr() net.Addr { return l.socket.Addr() }
 
-// accept takes connections until the listener is closed. Each is handled in a
-// goroutine of its own, so that a silent client delays no other.
+// accept accepts connections until ln fails or ctx ends, Options.MaxConns at
+// once, and returns the cause. Each is served in its own goroutine, so that a
+// silent client delays no other.
 func (s *Server) accept(ctx context.Context, ln net.Listener) error {
 	most := int64(s.o.MaxConns)
 	if most <= 0 {
