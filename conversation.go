@@ -104,8 +104,8 @@ func (c *conversation) wait(d time.Duration) error {
 	return c.sleep(d)
 }
 
-// end ends the progress display and logs the end of the conversation. moved is
-// what it has moved, in the terms of its kind.
+// end ends the progress display and logs the end of the conversation. reason is
+// why it ended, and moved what was transferred ("echoed 3 datagrams...").
 func (c *conversation) end(reason, moved string) {
 	c.progress.End() // the last line comes after the bar
 	c.t.log.logDisconnect(connStats{peer: c.peer, reason: reason, sent: c.sent.bytes.Load(), received: c.received.bytes.Load(), moved: moved, begun: c.Begun})
@@ -129,8 +129,8 @@ func hasReader(out fdio.Kind) bool {
 	return out == fdio.Pipe || out == fdio.FIFO || out == fdio.Socket
 }
 
-// drain waits for the results of goroutines that are about to end. One that is
-// stuck in a write to a pipe without a reader is left to the end of the
+// drain waits until running goroutines have sent their results, but not for
+// ever: one that hangs in a write to a pipe without a reader only ends with the
 // process.
 func drain(results <-chan outcome, running int) {
 	patience := time.NewTimer(100 * time.Millisecond)

@@ -30,8 +30,8 @@ type echoSession struct {
 	idle    idle.Deadline
 }
 
-// echo makes the connection its own other end. A copy of what is received goes
-// to stdout.
+// echo is the handler of --echo: received bytes go back to the peer, and a copy
+// of them to stdout.
 func echo(ctx context.Context, t *talker, c net.Conn) error {
 	t.copies.watch(ctx)
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })

@@ -75,8 +75,8 @@ func newFanout(t *talker) *fanout {
 	return &fanout{t: t, arrived: make(chan struct{}, 1), subscribers: make(map[*subscriber]bool)}
 }
 
-// start begins to read stdin, if it is worth reading. Calls after the first do
-// nothing.
+// start begins to read stdin in a goroutine, unless hasInput rejects it: then
+// it counts as ended. Calls after the first do nothing.
 func (f *fanout) start(ctx context.Context) {
 	f.once.Do(func() {
 		stop, err := fdio.NewInterrupt()

@@ -174,7 +174,7 @@ func (m *mover) newTransfer(role push.Role, peer string) *fileTransfer {
 	return &fileTransfer{mover: m, role: role, peer: peer}
 }
 
-// options are those of either end.
+// options returns the stream options that both roles share.
 func (t *fileTransfer) options() push.Options {
 	return push.Options{Silence: t.silence, HelloTimeout: t.helloTimeout, Rate: t.limit, NoResume: t.noResume, Events: t}
 }
@@ -327,7 +327,7 @@ func (t *fileTransfer) refused(err error) error {
 	return statusError{statusNotPurr, fmt.Errorf("%s %w", t.peer, err)}
 }
 
-// Stored, Failed and the others implement push.Events.
+// Stored logs a stored file. It and the methods below implement push.Events.
 func (t *fileTransfer) Stored(e push.FileEvent) { t.log.logStored(t.role, e) }
 
 func (t *fileTransfer) Failed(e push.FileEvent) {

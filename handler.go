@@ -118,7 +118,7 @@ func (t *talker) sendFilters() (filters []copier.Filter) {
 	return filters
 }
 
-// stdio connects c with stdin and stdout.
+// stdio is the default handler: stdin goes to c, and what c receives to stdout.
 func stdio(ctx context.Context, t *talker, c net.Conn) error {
 	s, err := t.newSession(c)
 	if err != nil {

@@ -10,9 +10,9 @@ import (
 // This file words errors about operands of a wrong form or in the wrong place:
 // they name the command line that was meant.
 
-// misplaced returns an error with the words to type instead, if operands are in
-// the wrong place or of a form that another program takes. It returns nil if
-// they may be right.
+// misplaced returns an error with a suggested command line if operands are in
+// the wrong order, or in a form that other programs use; nil if they may be
+// right. words are the operands as typed.
 func misplaced(c *config, words []string) error {
 	if c.unix || len(words) == 0 {
 		return nil

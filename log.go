@@ -138,8 +138,8 @@ func (l *logger) answered() {
 
 func (l *logger) line(s string) { l.write([]byte(display.Escape(s)+"\n"), false) }
 
-// write writes a whole line, and none after the last. An error of stderr itself
-// cannot be reported.
+// write writes a whole line. last marks the final event of a run: later lines
+// are dropped. An error of stderr itself cannot be reported.
 func (l *logger) write(line []byte, last bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -170,10 +170,9 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 	return r
 }
 
-// mode runs the part that the command line asks for. Dialling over TCP or to a
-// Unix socket leaves signals alone until there is a connection: there is
-// nothing to end in order before, and to catch them takes as long as to be
-// refused.
+// mode runs the mode that the command line selects. Signals are caught by the
+// modes that have something to end in order; dialling catches them only once it
+// is connected, because catching takes as long as a refused connection.
 func (r *run) mode(ctx context.Context) error {
 	if r.cfg.listen || r.cfg.udp || r.cfg.zero || r.log.json {
 		r.catchSignals(ctx)

@@ -138,7 +138,7 @@ func failedFields(path, outcome, cause, partial string, kept int64) []field {
 	return fields
 }
 
-// known is a field, unless n is negative.
+// known returns one field with the value n, or none if n is negative: unknown.
 func known(name string, n int64) []field {
 	if n < 0 {
 		return nil

@@ -63,7 +63,7 @@ func (l *commandLine) generalRules() []rule {
 	}
 }
 
-// checkRules are those of -z and its options.
+// checkRules returns the rules of -z and the options of port checks.
 func (l *commandLine) checkRules() []rule {
 	c, k := l.config, &l.config.check
 	udp := c.zero && c.udp

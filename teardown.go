@@ -257,9 +257,9 @@ func (d *teardown) unackedError(unacked int) error {
 	return nil
 }
 
-// apply lets onDone replace the result. cause is that of a run which was
-// stopped: an error also where both ends had finished. A success that becomes
-// an error resets the connection.
+// apply calls onDone, whose result replaces the session's error. cause is set
+// if the run was stopped, and is an error even if both ends had finished. A
+// success that becomes an error resets the connection.
 func (d *teardown) apply(onDone func(*teardown) error, cause error) {
 	if d.failed == nil {
 		d.failed = cause

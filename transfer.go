@@ -117,7 +117,7 @@ func (s *session) startProgress() {
 	s.showProgress(s.peer, size)
 }
 
-// newCopiers makes the copier of each direction.
+// newCopiers sets the copiers of both directions, for send and receive.
 func (s *session) newCopiers() {
 	toConn := s.byLine(s.limited(s.conn))
 	var toStdout io.Writer = io.Discard
@@ -163,7 +163,7 @@ func (s *session) send(results chan<- outcome) {
 	results <- outcome{sending, err}
 }
 
-// receive pumps the connection into stdout.
+// receive pumps the connection into stdout and sends its outcome to results.
 func (s *session) receive(results chan<- outcome) {
 	err := copier.Run(s.receiveCopier, copier.MaxSlice, func(n int) error {
 		s.Touch()

@@ -96,8 +96,8 @@ func (p *packets) listenPackets(ctx context.Context) error {
 	return talkDatagrams(ctx, p.talk, p.datagramEnd(conn, ""))
 }
 
-// datagramEnd describes a socket to a conversation. peer is the dialled one,
-// empty for a listener.
+// datagramEnd returns conn in the form that talkDatagrams takes. peer is the
+// dialled peer as messages name it, empty for a listener.
 func (p *packets) datagramEnd(conn datagram.Conn, peer string) datagramEnd {
 	return datagramEnd{conn: conn, peer: peer, name: p.ownName(conn), accepted: p.logSender}
 }
