@@ -71,7 +71,7 @@ func (r *running) begin(ask string) net.Conn {
 func TestPartsBeside(t *testing.T) {
 	t.Parallel()
 	content := testkit.Noise(20 << 20)
-	r := offering(t, Options{Silence: 200 * time.Millisecond}, map[string]string{"f": content})
+	r := offering(t, Options{Silence: 3 * time.Second}, map[string]string{"f": content})
 	slow := r.begin(get("/f", "0-19999999"))
 	if _, body := r.ask(get("/f", "20000000-")); body != content[20_000_000:] {
 		t.Errorf("%d bytes", len(body))
