@@ -34,7 +34,7 @@ type echoSession struct {
 // of them to stdout.
 func echo(ctx context.Context, t *talker, c net.Conn) error {
 	t.copies.watch(ctx)
-	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+	stop := context.AfterFunc(ctx, func() { sock.Reset(c) }) // a FIN would mean success to the peer
 	defer stop()
 	s := &echoSession{conversation: newConversation(t, connName(c)), conn: c, replies: c, idle: idle.NewDeadline(c, t.idleTimeout)}
 	s.inProgress = sending

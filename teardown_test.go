@@ -229,6 +229,25 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// A failed stdout ends the run, and a client beside the one whose copy failed
+// sees no orderly end either.
+func TestFullDiskBesideEcho(t *testing.T) {
+	t.Parallel()
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("needs /dev/full")
+	}
+	defer full.Close()
+	server := startPurr(t, opts{stdout: full}, "-l", "-k", "-v", "--echo", "127.0.0.1", "0")
+	beside := dialTest(t, "tcp", server.addr())
+	server.waitErr(regexp.MustCompile(`Connection received`))
+	writeAll(t, dialTest(t, "tcp", server.addr()), "lost")
+	server.ends(1)
+	if b, err := io.ReadAll(beside); err == nil {
+		t.Errorf("the other client saw an orderly end (after %q)", b)
+	}
+}
+
 func TestFullDiskDatagrams(t *testing.T) {
 	t.Parallel()
 	if _, err := os.Stat("/dev/full"); err != nil {
