@@ -429,11 +429,11 @@ func (c *checker) ping(ctx context.Context) error {
 		Count: c.opts.pings, Interval: c.interval, Wait: c.connectTimeout}
 	target := scan.Target{Host: c.host, Addr: netip.AddrPortFrom(addr, uint16(c.ports[0]))}
 	stats := scan.Ping(ctx, target, o, func(e *scan.PingEvent) {
-		if err := writePing(c.stdout, e); err != nil {
+		if err := scan.WritePingText(c.stdout, e); err != nil {
 			stop(fmt.Errorf("write to stdout: %w", sys.Cause(err)))
 		}
 	})
-	if err := writePingStats(c.stdout, &stats); err != nil && ctx.Err() == nil {
+	if err := scan.WritePingStatsText(c.stdout, &stats); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("write to stdout: %w", sys.Cause(err))
 	}
 	status := pingStatus(&stats)

@@ -62,6 +62,7 @@ import (
 	"time"
 
 	"purr/internal/fdio"
+	"purr/internal/payload"
 	"purr/internal/rate"
 	"purr/internal/sys"
 )
@@ -139,7 +140,7 @@ func printed(cfg *config) string {
 	case cfg.version:
 		return "purr " + cmp.Or(Version, sys.BuildVersion()) + "\n"
 	case cfg.listPayloads:
-		return payloadList()
+		return payload.List()
 	}
 	return ""
 }

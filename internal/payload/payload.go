@@ -5,11 +5,14 @@
 package payload
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -123,4 +126,19 @@ func ForPort(port uint16, haveSecret bool) (payloads []*Payload, listed bool) {
 // terminal.
 func Quote(b []byte, max int) string {
 	return `"` + strings.ReplaceAll(display.Payload(b, max), `"`, `\"`) + `"`
+}
+
+// List returns a line for each payload: its name, its ports, and what it asks
+// for or why it has no answer.
+func List() string {
+	var b strings.Builder
+	for _, p := range table {
+		var ports []string
+		for _, n := range p.Ports {
+			ports = append(ports, strconv.Itoa(int(n)))
+		}
+		line := fmt.Sprintf("%-10s %-24s %s", p.Name, strings.Join(ports, ","), cmp.Or(p.Silent, p.Doc))
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+	return b.String()
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -305,4 +306,17 @@ func FuzzPayloadMatch(f *testing.F) {
 			}
 		}
 	})
+}
+
+// List has a line for every payload.
+func TestList(t *testing.T) {
+	t.Parallel()
+	for _, p := range All() {
+		if !strings.Contains("\n"+List(), fmt.Sprintf("\n%-10s ", p.Name)) {
+			t.Errorf("no %s in\n%s", p.Name, List())
+		}
+	}
+	if n := strings.Count(List(), "\n"); n != len(All()) {
+		t.Errorf("%d lines", n)
+	}
 }

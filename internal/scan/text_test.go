@@ -1,0 +1,118 @@
+package scan
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+// udpResult returns a result of 10.0.2.2:53.
+func udpResult(state State, u Probe) *Result {
+	target := Target{Host: "gw.example", Addr: netip.MustParseAddrPort("10.0.2.2:53")}
+	if u.From == (netip.AddrPort{}) {
+		u.From = target.Addr
+	}
+	return &Result{Target: target, State: state, RTT: 460 * time.Microsecond, UDP: &u}
+}
+
+// with returns the result with an ICMP error and a local error.
+func with(r *Result, icmp *ICMP, err error) *Result {
+	r.ICMP, r.Err = icmp, err
+	return r
+}
+
+var prohibited = &ICMP{Type: 3, Code: 13, From: netip.MustParseAddr("10.0.1.254")}
+
+func TestUDPLines(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		r    *Result
+		want string
+	}{
+		{udpResult(Open, Probe{Payload: "dns", Fact: "REFUSED"}), "open       0.46 ms  dns    REFUSED"},
+		{udpResult(Open, Probe{Payload: "text", Fact: "1 bytes", Unexpected: true}), "open       0.46 ms  text   1 bytes, not as expected"},
+		{udpResult(Open, Probe{Payload: "tftp", Fact: "data", From: netip.MustParseAddrPort("10.0.2.2:1000")}), "open       0.46 ms  tftp   data, from port 1000"},
+		{udpResult(Open, Probe{Payload: "ssdp", From: netip.MustParseAddrPort("10.0.2.9:53")}), "open       0.46 ms  ssdp   from 10.0.2.9"},
+		{udpResult(Closed, Probe{Payload: "dns"}), "closed     0.46 ms  closed (no detail)"},
+		{with(udpResult(Filtered, Probe{}), prohibited, nil), "filtered   0.46 ms  icmp 3/13 administratively prohibited, from 10.0.1.254"},
+		{udpResult(NoAnswer, Probe{Payload: "dns", Sent: 3, Waited: 4 * time.Second}), "no-answer  4.0 s    dns, 3 sent: open but silent, or dropped on the way"},
+		{udpResult(NoAnswer, Probe{Payload: "radius", Sent: 3, Silent: "secretive"}), "no-answer  0.0 s    radius, 3 sent: secretive"},
+		{with(udpResult(LocalError, Probe{}), nil, errors.New("no\x1b[2J")), `local-error -        no\x1b[2J`},
+	} {
+		var out strings.Builder
+		if err := WriteUDPText(&out, c.r, c.r.UDP.Silent); err != nil || out.String() != "10.0.2.2:53/udp   "+c.want+"\n" {
+			t.Errorf("%q (%v), want %q", out.String(), err, c.want)
+		}
+	}
+}
+
+func TestScanJSON(t *testing.T) {
+	t.Parallel()
+	tcp := func(state State, reply string) *Result {
+		target := Target{Addr: netip.MustParseAddrPort("127.0.0.1:80")}
+		return &Result{Target: target, State: state, RTT: time.Millisecond, Reply: []byte(reply)}
+	}
+	answer := udpResult(Open, Probe{Payload: "dns", Sent: 1, Fact: "REFUSED", Unexpected: true, KernelRTT: true})
+	answer.Reply = []byte{1, 2}
+	for _, c := range []struct {
+		r      *Result
+		expect bool
+		want   string
+	}{
+		{tcp(Open, "220 cats\x1b[2J\r\n"), false, `{"v":1,"host":"127.0.0.1","port":80,"state":"open","rtt_us":1000,"banner":"220 cats\\x1b[2J\\r\\n"}`},
+		{with(tcp(Filtered, ""), prohibited, errors.New("no way")), false,
+			`{"v":1,"host":"127.0.0.1","port":80,"state":"filtered","rtt_us":null,"icmp":{"type":3,"code":13,"from":"10.0.1.254"},"error":"no way"}`},
+		{with(udpResult(Closed, Probe{Payload: "echo", Sent: 1, KernelRTT: true}), prohibited, nil), false,
+			`{"v":1,"host":"gw.example","address":"10.0.2.2","port":53,"state":"closed","payload":"echo","sent":1,"rtt_us":460,` +
+				`"clock":"kernel","icmp":{"type":3,"code":13,"from":"10.0.1.254"},"reply":null}`},
+		{answer, true, `{"v":1,"host":"gw.example","address":"10.0.2.2","port":53,"state":"open","payload":"dns","sent":1,"rtt_us":460,"clock":"kernel",` +
+			`"icmp":null,"reply":{"bytes":2,"from":"10.0.2.2:53","fact":"REFUSED","hex":"0102"},"expected":false}`},
+		{udpResult(NoAnswer, Probe{Payload: "wireguard", Sent: 3, Silent: "by design"}), false,
+			`{"v":1,"host":"gw.example","address":"10.0.2.2","port":53,"state":"no-answer","payload":"wireguard","sent":3,"rtt_us":null,"icmp":null,"reply":null,"note":"by design"}`},
+	} {
+		var out strings.Builder
+		write := func() error { return WriteTCPJSON(&out, c.r) }
+		if c.r.UDP != nil {
+			write = func() error { return WriteUDPJSON(&out, c.r, c.r.UDP.Silent, c.expect) }
+		}
+		if err := write(); err != nil || out.String() != c.want+"\n" {
+			t.Errorf("%v\n got %swant %s", err, out.String(), c.want)
+		}
+	}
+}
+
+func TestPingLines(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		e    PingEvent
+		want string
+	}{
+		{PingEvent{Kind: PingAnswer, Seq: 3, RTT: 420 * time.Microsecond, Fact: "same bytes"}, "seq=3 0.42 ms same bytes"},
+		{PingEvent{Kind: PingAnswer, Seq: 3, RTT: 3070 * time.Millisecond, Reordered: true}, "seq=3 3.07 s reordered"},
+		{PingEvent{Kind: PingLate, Seq: 1}, "seq=1 0.00 ms late"},
+		{PingEvent{Kind: PingRejected, Seq: 1, State: Closed}, "seq=1 0.00 ms closed (no detail)"},
+		{PingEvent{Kind: PingRejected, Seq: 1, State: Filtered, ICMP: prohibited}, "seq=1 0.00 ms filtered icmp 3/13 administratively prohibited, from 10.0.1.254"},
+	} {
+		var out strings.Builder
+		if err := WritePingText(&out, &c.e); err != nil || out.String() != c.want+"\n" {
+			t.Errorf("%q (%v), want %q", out.String(), err, c.want)
+		}
+	}
+	for _, c := range []struct {
+		s    PingStats
+		want string
+	}{
+		{PingStats{Sent: 4, Rejected: 3, Verdict: Filtered}, "4 sent, 0 answered, 100 % lost, 0 duplicate, 0 late, 0 reordered, 3 rejected"},
+		{PingStats{Sent: 4, Verdict: Closed}, "4 sent, 0 answered, 100 % lost, 0 duplicate, 0 late, 0 reordered"},
+		{PingStats{Sent: 4, Late: 1}, "4 sent, 0 answered, 100 % lost, 0 duplicate, 1 late, 0 reordered"},
+		{PingStats{Sent: 8, Answered: 7, Min: time.Millisecond, Max: 2 * time.Millisecond, Jitter: time.Millisecond, UserClock: true},
+			"8 sent, 7 answered, 12.5 % lost, 0 duplicate, 0 late, 0 reordered; rtt min/avg/p50/p95/max/sdev 1.00/0.00/0.00/0.00/2.00/0.00 ms; jitter 1.00 ms (RFC 3550 6.4.1); clock=user"},
+	} {
+		var out strings.Builder
+		if err := WritePingStatsText(&out, &c.s); err != nil || out.String() != c.want+"\n" {
+			t.Errorf("%q (%v), want %q", out.String(), err, c.want)
+		}
+	}
+}
