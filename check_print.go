@@ -7,6 +7,7 @@ import (
 
 	"purr/internal/display"
 	"purr/internal/scan"
+	"purr/internal/sweep"
 	"purr/internal/sys"
 )
 
@@ -20,12 +21,12 @@ type scanPrinter struct {
 }
 
 // print prints one query. It is called for all of them in order, one at a time.
-func (s *scanPrinter) print(q *query) {
-	if q.err != nil && q.host != s.unresolved && !s.waits() {
-		s.unresolved = q.host
-		s.log.fail(q.err)
+func (s *scanPrinter) print(q *sweep.Query) {
+	if q.Err != nil && q.Host != s.unresolved && !s.waits() {
+		s.unresolved = q.Host
+		s.log.fail(q.Err)
 	}
-	for _, r := range q.results {
+	for _, r := range q.Results {
 		s.ncLine(q, r)
 	}
 	if err := s.write(q); err != nil {
@@ -35,23 +36,23 @@ func (s *scanPrinter) print(q *query) {
 
 // ncLine prints nc's line about one address. An error of this machine is no
 // news about the port: over TCP it is printed once even without -v.
-func (s *scanPrinter) ncLine(q *query, r *scan.Result) {
+func (s *scanPrinter) ncLine(q *sweep.Query, r *scan.Result) {
 	switch {
-	case resultStatus(r) == 0:
-		s.log.ncLinef(verbose, "Connection to %s %d port [%s] succeeded!", targetName(q.host, r.Addr.Addr()), q.port, s.serviceName(q.port))
+	case r.OK():
+		s.log.ncLinef(verbose, "Connection to %s %d port [%s] succeeded!", targetName(q.Host, r.Addr.Addr()), q.Port, s.serviceName(q.Port))
 	case r.UDP != nil:
 	case s.waits(): // the failed tries have been printed, and the last one will be
 	case s.log.level > 0 || r.State == scan.LocalError && !s.local && !s.json:
 		s.local = true
-		s.log.fail(tcpFailure(q.host, r))
+		s.log.fail(tcpFailure(q.Host, r))
 	}
 }
 
 // write prints the query's line on stdout, if it has one.
-func (s *scanPrinter) write(q *query) error {
-	r := q.best()
+func (s *scanPrinter) write(q *sweep.Query) error {
+	r := q.Best()
 	if r == nil {
-		r = &scan.Result{Target: scan.Target{Host: q.host, Addr: netip.AddrPortFrom(netip.Addr{}, uint16(q.port))}, State: scan.LocalError, Err: q.err}
+		r = &scan.Result{Target: scan.Target{Host: q.Host, Addr: netip.AddrPortFrom(netip.Addr{}, uint16(q.Port))}, State: scan.LocalError, Err: q.Err}
 		if s.udp {
 			r.UDP = &scan.Probe{}
 		}
@@ -64,20 +65,20 @@ func (s *scanPrinter) write(q *query) error {
 	case s.udp && r.Addr.Addr().IsValid():
 		return scan.WriteUDPText(s.stdout, r, silentReason(r.UDP))
 	case s.opts.banner && r.State == scan.Open:
-		_, err := fmt.Fprintf(s.stdout, "%s %d: %s\n", display.Escape(q.host), q.port, display.Payload(r.Reply, scan.MaxBanner))
+		_, err := fmt.Fprintf(s.stdout, "%s %d: %s\n", display.Escape(q.Host), q.Port, display.Payload(r.Reply, scan.MaxBanner))
 		return err
 	}
 	return nil
 }
 
-// cause returns the error of a port that is not open. Without waits, which is
-// --wait-for or --retry, it has been printed, or is not wanted without -v.
-func (q *query) cause(waits bool) error {
-	err := q.err
-	if r := q.best(); r != nil && r.UDP != nil {
-		err = udpFailure(q.host, r)
+// queryError returns the error of a port that is not open. Without waits, which
+// is --wait-for or --retry, it has been printed, or is not wanted without -v.
+func queryError(q *sweep.Query, waits bool) error {
+	err := q.Err
+	if r := q.Best(); r != nil && r.UDP != nil {
+		err = udpFailure(q.Host, r)
 	} else if r != nil {
-		err = tcpFailure(q.host, r)
+		err = tcpFailure(q.Host, r)
 	}
 	if !waits {
 		return reportedError{err}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"purr/internal/scan"
+	"purr/internal/sweep"
 )
 
 // udpResult returns a result of 10.0.2.2:53.
@@ -34,16 +35,16 @@ func TestVerdict(t *testing.T) {
 		{[]*scan.Result{closed, silent, open}, false, 3}, {[]*scan.Result{filtered, silent}, true, 4}, {[]*scan.Result{wrong, open}, false, 5},
 		{[]*scan.Result{wrong, open}, true, 0}, {[]*scan.Result{wrong}, true, 5},
 	} {
-		s := &portScan{checker: &checker{dialer: &dialer{netOptions: &netOptions{udp: true}}, opts: checkConfig{any: c.any}}, each: func(*query) {}}
+		checker := &checker{dialer: &dialer{netOptions: &netOptions{udp: true}}, opts: checkConfig{any: c.any}}
+		var v verdict
 		for _, r := range c.results {
-			q := &query{err: errors.New("not resolved")}
+			q := &sweep.Query{Err: errors.New("not resolved")}
 			if r != nil {
-				q.results, q.err = []*scan.Result{r}, nil
+				q.Results, q.Err = []*scan.Result{r}, nil
 			}
-			s.queries = append(s.queries, q)
-			s.finish(q)
+			v.add(q)
 		}
-		got, err := 0, s.verdict()
+		got, err := 0, checker.verdict(v)
 		if failed := (statusError{}); errors.As(err, &failed) {
 			got = int(failed.status)
 		} else if err != nil {

@@ -5,9 +5,9 @@ import (
 	"net"
 	"time"
 
-	"purr/internal/flags"
 	"purr/internal/payload"
 	"purr/internal/sock"
+	"purr/internal/sweep"
 	"purr/internal/tlsconn"
 )
 
@@ -88,7 +88,7 @@ type waitOptions struct {
 
 // A checkConfig is the options of -z.
 type checkConfig struct {
-	hosts        *flags.HostList
+	hosts        *sweep.Hosts
 	hostsOnStdin bool // the hosts are still to be read
 	all, any     bool
 	banner       bool

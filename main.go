@@ -37,13 +37,13 @@
 // internal/web, for curl and browsers, and report.go words the outcome of each
 // file.
 //
-// check.go is -z, on internal/scan. meter.go, log.go and events.go count and
+// check.go is -z, on internal/sweep. meter.go, log.go and events.go count and
 // report all of it.
 //
 // The libraries below internal know nothing of options, messages and statuses:
 // fdio and sock wait for descriptors and sockets, copier and datagram move
-// bytes, tlsconn encrypts, scan and payload ask ports, offer and store read and
-// write files, push and web carry them.
+// bytes, tlsconn encrypts, sweep, scan and payload ask ports, offer and store
+// read and write files, push and web carry them.
 package main
 
 import (

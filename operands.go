@@ -13,6 +13,7 @@ import (
 	"purr/internal/flags"
 	"purr/internal/offer"
 	"purr/internal/payload"
+	"purr/internal/sweep"
 	"purr/internal/sys"
 )
 
@@ -303,7 +304,7 @@ func (c *config) setHosts() error {
 		k.hostsOnStdin = true
 		return nil
 	case !isFile:
-		k.hosts = new(flags.HostList)
+		k.hosts = new(sweep.Hosts)
 		if err := k.hosts.Add(c.host); err != nil {
 			return usageErrorf("hosts: %w", err)
 		}
@@ -317,7 +318,7 @@ func (c *config) setHosts() error {
 		return usageErrorf("hosts: %w", err)
 	}
 	defer f.Close()
-	if k.hosts, err = flags.ReadHosts(f); err != nil {
+	if k.hosts, err = sweep.ReadHosts(f); err != nil {
 		return usageErrorf("hosts in %s: %w", path, sys.Cause(err))
 	}
 	return nil

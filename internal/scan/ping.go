@@ -87,6 +87,25 @@ func Ping(ctx context.Context, target Target, o PingOptions, each func(*PingEven
 	return p.stats
 }
 
+// Answering returns the address to ping: of several the first that answers one
+// datagram within a second, or the first of all if none does. Only the payload,
+// the secret and the source of o count.
+func Answering(ctx context.Context, host string, addrs []netip.Addr, port uint16, o UDPOptions) netip.Addr {
+	o.Sends, o.Wait = []time.Duration{0}, time.Second
+	for _, addr := range addrs {
+		if len(addrs) == 1 {
+			break
+		}
+		target := Target{Host: host, Addr: netip.AddrPortFrom(addr.Unmap(), port)}
+		answered := false
+		UDP(ctx, []Target{target}, o, func(r *Result) { answered = r.State == Open })
+		if answered {
+			return addr.Unmap()
+		}
+	}
+	return addrs[0].Unmap()
+}
+
 // run sends and receives until all requests are answered or lost.
 func (p *ping) run(ctx context.Context) error {
 	start := time.Now()

@@ -53,6 +53,10 @@ type Result struct {
 	UDP   *Probe // nil over TCP
 }
 
+// OK reports whether the port is open, and over UDP whether its answer
+// satisfies UDPOptions.Expect.
+func (r *Result) OK() bool { return r.State == Open && (r.UDP == nil || !r.UDP.Unexpected) }
+
 // A Probe holds the details of a result over UDP.
 type Probe struct {
 	Payload string        // the payload that was answered, else all that were sent, joined by "+"

@@ -1,4 +1,4 @@
-package flags
+package sweep
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestHostList(t *testing.T) {
+func TestHosts(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"h": "h", "10.0.0.1": "10.0.0.1", "db-1": "db-1", "10-20.example": "10-20.example", "fe80::1%eth0": "fe80::1%eth0",

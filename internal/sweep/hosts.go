@@ -1,4 +1,4 @@
-package flags
+package sweep
 
 import (
 	"bufio"
@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// A HostList is a list of hosts, in which networks and ranges of addresses are
+// Hosts is a list of hosts, in which networks and ranges of addresses are
 // not expanded. The zero value is empty.
-type HostList struct {
+type Hosts struct {
 	entries []hostEntry
 	seen    map[string]bool
 	count   int
@@ -32,7 +32,7 @@ const maxHosts = 1 << 24
 // Add adds a host: a name, an address, a network (10.0.0.0/24, of which every
 // address is a host) or a range (10.0.0.1-10.0.0.9, 10.0.0.1-9). What is in the
 // list already is not added again.
-func (h *HostList) Add(text string) error {
+func (h *Hosts) Add(text string) error {
 	if h.seen[text] {
 		return nil
 	}
@@ -105,13 +105,13 @@ func distance(first, last netip.Addr) int {
 }
 
 // Len returns the number of hosts.
-func (h *HostList) Len() int { return h.count }
+func (h *Hosts) Len() int { return h.count }
 
 // HasRanges reports whether a network or range was added.
-func (h *HostList) HasRanges() bool { return h.ranges }
+func (h *Hosts) HasRanges() bool { return h.ranges }
 
 // All returns the hosts in the order of the list.
-func (h *HostList) All() iter.Seq[string] {
+func (h *Hosts) All() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, e := range h.entries {
 			if !e.first.IsValid() {
@@ -134,8 +134,8 @@ func (h *HostList) All() iter.Seq[string] {
 
 // ReadHosts reads a list with one host per line. Blank lines and comments,
 // which begin with a #, are skipped.
-func ReadHosts(r io.Reader) (*HostList, error) {
-	hosts := new(HostList)
+func ReadHosts(r io.Reader) (*Hosts, error) {
+	hosts := new(Hosts)
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		host, _, _ := strings.Cut(lines.Text(), "#")
