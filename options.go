@@ -3,15 +3,9 @@ package main
 import (
 	"cmp"
 	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"math"
-	"slices"
-	"strings"
 	"time"
-
-	"github.com/urfave/cli/v2"
 
 	"purr/internal/flags"
 )
@@ -28,144 +22,127 @@ func (e usageError) Unwrap() error { return e.error }
 
 // A commandLine is the flag table, and the results of parsing that only rules
 // and defaults need.
-//
-// urfave/cli contributes the flags, which tie names and a type to a field of
-// the config, and which Go's flag.FlagSet parses. Its App stays unused: setting
-// one up takes longer than a connect on the loopback, it claims operands such
-// as "help", prints usage errors on stdout, and reads -p46 as -p -4 -6.
 type commandLine struct {
-	config  *config
-	options []option
-
-	typed      map[string]string // the last value of each option that was given, by canonical name
-	wait       time.Duration     // -w: the default of idleTimeout and connectTimeout
+	flags.Table
+	config     *config
+	wait       time.Duration // -w: the default of idleTimeout and connectTimeout
 	secretFile string
-	invalid    error // of the first value that could not be parsed
-}
-
-// An option is a cli.Flag beside its description for Getopt: the flag's own
-// Names method runs a regular expression over each name.
-type option struct {
-	flags.Option
-	flag cli.Flag
 }
 
 // given reports whether the option with this canonical name was given.
 func (l *commandLine) given(name string) bool {
-	_, given := l.typed[name]
+	_, given := l.Typed(name)
 	return given
 }
 
 // newCommandLine declares every option. A letter means what it means in OpenBSD
 // nc; a long name is Ncat's where Ncat has one.
 func newCommandLine() *commandLine {
-	l := &commandLine{config: newDefaults(), typed: make(map[string]string)}
-	l.options = slices.Concat(l.addressFlags(), l.talkFlags(), l.limitFlags(), l.socketFlags(), l.waitFlags(),
-		l.checkFlags(), l.fileFlags(), l.keyFlags(), l.paceFlags(), l.pushFlags())
+	l := &commandLine{config: newDefaults()}
+	l.addressFlags()
+	l.talkFlags()
+	l.limitFlags()
+	l.socketFlags()
+	l.waitFlags()
+	l.checkFlags()
+	l.fileFlags()
+	l.keyFlags()
+	l.paceFlags()
+	l.pushFlags()
 	return l
 }
 
-// addressFlags are the options that select the socket, and the general ones.
-func (l *commandLine) addressFlags() []option {
+// addressFlags declares the options that select the socket, and the general
+// ones.
+func (l *commandLine) addressFlags() {
 	c := l.config
-	return []option{
-		toggle(&c.help, "help", "h"),
-		toggle(&c.version, "version"),
-		counter(&c.verbose, "verbose", "v"),
+	l.Bool(&c.help, "help", "h")
+	l.Bool(&c.version, "version")
+	l.Count(&c.verbose, "verbose", "v")
 
-		toggle(&c.ipv4, "4"),
-		toggle(&c.ipv6, "6"),
-		toggle(&c.udp, "udp", "u"),
-		toggle(&c.unix, "unixsock", "U"),
-		toggle(&c.listen, "listen", "l"),
-		toggle(&c.keep, "keep-open", "k"),
-		text(l, &c.portText, "port", "source-port", "p"),
-		text(l, &c.sourceText, "address", "source", "s"),
-		toggle(&c.numeric, "nodns", "n"),
-		toggle(&c.shuffle, "r"),
-	}
+	l.Bool(&c.ipv4, "4")
+	l.Bool(&c.ipv6, "6")
+	l.Bool(&c.udp, "udp", "u")
+	l.Bool(&c.unix, "unixsock", "U")
+	l.Bool(&c.listen, "listen", "l")
+	l.Bool(&c.keep, "keep-open", "k")
+	l.Text(&c.portText, "port", "source-port", "p")
+	l.Text(&c.sourceText, "address", "source", "s")
+	l.Bool(&c.numeric, "nodns", "n")
+	l.Bool(&c.shuffle, "r")
 }
 
-// talkFlags are the options of a conversation.
-func (l *commandLine) talkFlags() []option {
+// talkFlags declares the options of a conversation.
+func (l *commandLine) talkFlags() {
 	c := l.config
-	return []option{
-		toggle(&c.noStdin, "d"),
-		toggle(new(bool), "recv-only"),
-		toggle(&c.sendOnly, "send-only"),
-		toggle(new(bool), "N"),
-		toggle(&c.noShutdown, "no-shutdown"),
-		toggle(&c.echo, "echo"),
-		toggle(&c.upper, "upper"),
-		toggle(&c.crlf, "crlf", "C"),
-		toggle(&c.telnet, "telnet", "t"),
-		toggle(&c.interactive, "interactive"),
-		text(l, &c.quitWord, "word", "quit-word"),
-	}
+	l.Bool(&c.noStdin, "d")
+	l.Bool(new(bool), "recv-only")
+	l.Bool(&c.sendOnly, "send-only")
+	l.Bool(new(bool), "N")
+	l.Bool(&c.noShutdown, "no-shutdown")
+	l.Bool(&c.echo, "echo")
+	l.Bool(&c.upper, "upper")
+	l.Bool(&c.crlf, "crlf", "C")
+	l.Bool(&c.telnet, "telnet", "t")
+	l.Bool(&c.interactive, "interactive")
+	l.Text(&c.quitWord, "word", "quit-word")
 }
 
-// limitFlags are the options that end or delay a conversation.
-func (l *commandLine) limitFlags() []option {
+// limitFlags declares the options that end or delay a conversation.
+func (l *commandLine) limitFlags() {
 	c := l.config
-	return []option{
-		value(l, &l.wait, flags.ParseSeconds, "wait", "w"),
-		value(l, &c.idleTimeout, flags.ParseSeconds, "idle-timeout"),
-		value(l, &c.connectTimeout, flags.ParseSeconds, "connect-timeout"),
-		value(l, &c.acceptTimeout, flags.ParseSeconds, "accept-timeout"),
-		value(l, &c.quitAfter, flags.ParseSignedSeconds, "q"),
-		value(l, &c.receiveLimit, number("receive limit", 1, math.MaxInt32), "W"),
-		value(l, &c.maxConns, number("connection limit", 1, math.MaxInt32), "max-conns"),
-		value(l, &c.interval, flags.ParseSeconds, "i"),
-	}
+	flags.Value(&l.Table, &l.wait, flags.ParseSeconds, "wait", "w")
+	flags.Value(&l.Table, &c.idleTimeout, flags.ParseSeconds, "idle-timeout")
+	flags.Value(&l.Table, &c.connectTimeout, flags.ParseSeconds, "connect-timeout")
+	flags.Value(&l.Table, &c.acceptTimeout, flags.ParseSeconds, "accept-timeout")
+	flags.Value(&l.Table, &c.quitAfter, flags.ParseSignedSeconds, "q")
+	flags.Value(&l.Table, &c.receiveLimit, number("receive limit", 1, math.MaxInt32), "W")
+	flags.Value(&l.Table, &c.maxConns, number("connection limit", 1, math.MaxInt32), "max-conns")
+	flags.Value(&l.Table, &c.interval, flags.ParseSeconds, "i")
 }
 
-// socketFlags are the options of sockets.
-func (l *commandLine) socketFlags() []option {
+// socketFlags declares the options of sockets.
+func (l *commandLine) socketFlags() {
 	c := l.config
 	tos := func(text string) (*int, error) {
 		n, err := flags.ParseTOS(text)
 		return &n, err
 	}
-	return []option{
-		toggle(&c.socket.Broadcast, "b"),
-		value(l, &c.socket.ReceiveBuf, flags.ParseBufferSize, "I"),
-		value(l, &c.socket.SendBuf, flags.ParseBufferSize, "O"),
-		value(l, &c.socket.TTL, number("ttl", 1, 255), "M"),
-		value(l, &c.socket.MinTTL, number("minimum ttl", 1, 255), "m"),
-		value(l, &c.socket.TOS, tos, "T"),
-		value(l, &c.keepalive, flags.ParseKeepalive, "keepalive"),
-		toggle(new(bool), "D"), // SO_DEBUG: without effect, as in nc for users other than root
-	}
+	l.Bool(&c.socket.Broadcast, "b")
+	flags.Value(&l.Table, &c.socket.ReceiveBuf, flags.ParseBufferSize, "I")
+	flags.Value(&l.Table, &c.socket.SendBuf, flags.ParseBufferSize, "O")
+	flags.Value(&l.Table, &c.socket.TTL, number("ttl", 1, 255), "M")
+	flags.Value(&l.Table, &c.socket.MinTTL, number("minimum ttl", 1, 255), "m")
+	flags.Value(&l.Table, &c.socket.TOS, tos, "T")
+	flags.Value(&l.Table, &c.keepalive, flags.ParseKeepalive, "keepalive")
+	l.Bool(new(bool), "D") // SO_DEBUG: without effect, as in nc for users other than root
 }
 
-// waitFlags are the options of waiting for a peer, and of being waited for.
-func (l *commandLine) waitFlags() []option {
+// waitFlags declares the options of waiting for a peer, and of being waited
+// for.
+func (l *commandLine) waitFlags() {
 	c := l.config
-	return []option{
-		value(l, &c.waitFor, flags.ParseSeconds, "wait-for"),
-		value(l, &c.retries, number("number of retries", 0, math.MaxInt32), "retry"),
-		value(l, &c.readyFD, number("file descriptor", 3, 1<<20), "ready-fd"),
-		text(l, &c.portFile, "name of the file", "port-file"),
-	}
+	flags.Value(&l.Table, &c.waitFor, flags.ParseSeconds, "wait-for")
+	flags.Value(&l.Table, &c.retries, number("number of retries", 0, math.MaxInt32), "retry")
+	flags.Value(&l.Table, &c.readyFD, number("file descriptor", 3, 1<<20), "ready-fd")
+	l.Text(&c.portFile, "name of the file", "port-file")
 }
 
-// checkFlags are the options of -z.
-func (l *commandLine) checkFlags() []option {
+// checkFlags declares the options of -z.
+func (l *commandLine) checkFlags() {
 	c := &l.config.check
-	return []option{
-		toggle(&l.config.zero, "z"),
-		toggle(&c.all, "all"),
-		toggle(&c.any, "any"),
-		toggle(&c.banner, "banner"),
-		value(l, &c.parallel, number("number at once", 1, 65535), "parallel"),
-		toggle(&l.config.listPayloads, "list-payloads"),
-		l.setter(c.payload.Set, "payload"),
-		l.setter(c.expect.Set, "expect"),
-		text(l, &l.secretFile, "name of the file", "secret-file"),
-		toggle(&c.thorough, "thorough"),
-		value(l, &c.pings, pingCount, "count", "c"),
-		value(l, &c.maxLoss, flags.ParsePercent, "max-loss"),
-	}
+	l.Bool(&l.config.zero, "z")
+	l.Bool(&c.all, "all")
+	l.Bool(&c.any, "any")
+	l.Bool(&c.banner, "banner")
+	flags.Value(&l.Table, &c.parallel, number("number at once", 1, 65535), "parallel")
+	l.Bool(&l.config.listPayloads, "list-payloads")
+	l.Func(c.payload.Set, "payload")
+	l.Func(c.expect.Set, "expect")
+	l.Text(&l.secretFile, "name of the file", "secret-file")
+	l.Bool(&c.thorough, "thorough")
+	flags.Value(&l.Table, &c.pings, pingCount, "count", "c")
+	flags.Value(&l.Table, &c.maxLoss, flags.ParsePercent, "max-loss")
 }
 
 // pingCount parses the value of -c, and returns -1 for a text that is no
@@ -178,87 +155,45 @@ func pingCount(text string) (int, error) {
 	return n, nil
 }
 
-// fileFlags are the options of raw files.
-func (l *commandLine) fileFlags() []option {
+// fileFlags declares the options of raw files.
+func (l *commandLine) fileFlags() {
 	c := &l.config.file
-	return []option{
-		text(l, &l.config.sendFile, "name of the file", "send-file"),
-		toggle(&c.sum, "sum"),
-		text(l, &c.recv, "name of the file", "recv-file"),
-		value(l, &c.expectSize, flags.ParseFileSize, "expect-size"),
-		value(l, &c.expectSHA256, flags.ParseSHA256, "expect-sha256"),
-		toggle(&c.keepPartial, "keep-partial"),
-		toggle(&c.force, "force"),
-	}
+	l.Text(&l.config.sendFile, "name of the file", "send-file")
+	l.Bool(&c.sum, "sum")
+	l.Text(&c.recv, "name of the file", "recv-file")
+	flags.Value(&l.Table, &c.expectSize, flags.ParseFileSize, "expect-size")
+	flags.Value(&l.Table, &c.expectSHA256, flags.ParseSHA256, "expect-sha256")
+	l.Bool(&c.keepPartial, "keep-partial")
+	l.Bool(&c.force, "force")
 }
 
-// keyFlags are the options of encryption.
-func (l *commandLine) keyFlags() []option {
+// keyFlags declares the options of encryption.
+func (l *commandLine) keyFlags() {
 	c := &l.config.key
-	return []option{
-		text(l, &c.file, "name of the file", "key-file"),
-		toggle(&c.fresh, "key-new"),
-	}
+	l.Text(&c.file, "name of the file", "key-file")
+	l.Bool(&c.fresh, "key-new")
 }
 
-// paceFlags are the options of progress and pace.
-func (l *commandLine) paceFlags() []option {
+// paceFlags declares the options of progress and pace.
+func (l *commandLine) paceFlags() {
 	c := &l.config.pace
-	return []option{
-		toggle(&c.progress, "progress"),
-		toggle(&c.noProgress, "no-progress"),
-		toggle(&c.quiet, "quiet"),
-		toggle(&c.json, "json"),
-		value(l, &c.rate, flags.ParseRate, "rate"),
-	}
+	l.Bool(&c.progress, "progress")
+	l.Bool(&c.noProgress, "no-progress")
+	l.Bool(&c.quiet, "quiet")
+	l.Bool(&c.json, "json")
+	flags.Value(&l.Table, &c.rate, flags.ParseRate, "rate")
 }
 
-// pushFlags are the options of --push and --pull.
-func (l *commandLine) pushFlags() []option {
+// pushFlags declares the options of --push and --pull.
+func (l *commandLine) pushFlags() {
 	c := &l.config.push
-	return []option{
-		toggle(&c.push, "push"),
-		toggle(&c.pull, "pull"),
-		toggle(&c.rename, "rename"),
-		toggle(&c.noResume, "no-resume"),
-		toggle(&c.live, "live"),
-		value(l, &c.maxSize, flags.ParseSizeLimit, "max-size"),
-		value(l, &c.helloTimeout, flags.ParseSeconds, "hello-timeout"),
-	}
-}
-
-// toggle declares an option without a value that sets to.
-func toggle(to *bool, names ...string) option {
-	return option{flags.Option{Names: names}, &cli.BoolFlag{Name: names[0], Destination: to}}
-}
-
-// counter declares an option without a value that adds 1 to to each time.
-func counter(to *int, names ...string) option {
-	return option{flags.Option{Names: names}, &cli.BoolFlag{Name: names[0], Count: to}}
-}
-
-// text declares an option whose value is stored in to as it is. An empty one
-// comes from an unset variable in a script: it does not mean that the option
-// was left out. what names the value in the error.
-func text(l *commandLine, to *string, what string, names ...string) option {
-	return l.setter(func(text string) error {
-		if text == "" {
-			return fmt.Errorf("the %s is empty", what)
-		}
-		*to = text
-		return nil
-	}, names...)
-}
-
-// value declares an option whose parsed value is stored in to.
-func value[T any](l *commandLine, to *T, parse func(string) (T, error), names ...string) option {
-	return l.setter(func(text string) error {
-		v, err := parse(text)
-		if err == nil {
-			*to = v
-		}
-		return err
-	}, names...)
+	l.Bool(&c.push, "push")
+	l.Bool(&c.pull, "pull")
+	l.Bool(&c.rename, "rename")
+	l.Bool(&c.noResume, "no-resume")
+	l.Bool(&c.live, "live")
+	flags.Value(&l.Table, &c.maxSize, flags.ParseSizeLimit, "max-size")
+	flags.Value(&l.Table, &c.helloTimeout, flags.ParseSeconds, "hello-timeout")
 }
 
 // number returns a parser of whole numbers; what names the number in errors.
@@ -266,60 +201,18 @@ func number(what string, low, high int64) func(string) (int, error) {
 	return flags.Number{What: what, Low: low, High: high}.Int
 }
 
-// setter declares an option whose values are passed to set.
-func (l *commandLine) setter(set func(text string) error, names ...string) option {
-	return option{flags.Option{Names: names, TakesValue: true},
-		&cli.GenericFlag{Name: names[0], Value: &setter{line: l, set: set, names: names}}}
-}
-
-// A setter is a cli.Generic that keeps an error back until parsing is over: the
-// flag package would wrap it, with a name that the user has not typed.
-type setter struct {
-	line  *commandLine
-	set   func(text string) error
-	names []string
-	typed string // the last value
-}
-
-func (s *setter) Set(text string) error {
-	s.typed = text
-	if err := s.set(text); err != nil && s.line.invalid == nil {
-		s.line.invalid = usageErrorf("option %s: %w", dashed(s.names), err)
-	}
-	return nil
-}
-
-func (s *setter) String() string { return s.typed }
-
-// dashed writes an option's names as the user types them, the canonical one
-// last: "-w/--wait".
-func dashed(names []string) string {
-	var out []string
-	for i := range names {
-		name := names[(i+1)%len(names)]
-		if len(name) == 1 {
-			out = append(out, "-"+name)
-		} else {
-			out = append(out, "--"+name)
-		}
-	}
-	return strings.Join(out, "/")
-}
-
 // newConfig reads the command line (without the program's name). An error is a
 // usageError; nothing has been opened, bound or created.
 func newConfig(args []string) (*config, error) {
 	l := newCommandLine()
 	c := l.config
-	operands, behind, err := l.parse(args)
-	if err != nil {
-		return nil, err
-	}
-	if c.help || c.version {
+	operands, behind, err := l.Parse(args, isForeign)
+	_, invalid := errors.AsType[*flags.ValueError](err)
+	switch {
+	case (err == nil || invalid) && (c.help || c.version):
 		return c, nil
-	}
-	if l.invalid != nil {
-		return nil, l.invalid
+	case err != nil:
+		return nil, explain(err)
 	}
 	l.derive()
 	if c.waits() {
@@ -339,41 +232,6 @@ func newConfig(args []string) (*config, error) {
 		return nil, err
 	}
 	return c, l.checkFiles()
-}
-
-// parse stores the values of the options and returns the operands, the last
-// behind of which followed a "--".
-func (l *commandLine) parse(args []string) (operands []string, behind int, err error) {
-	options := make([]flags.Option, len(l.options))
-	byName := make(map[string]cli.Flag, len(l.options))
-	for i, o := range l.options {
-		options[i] = o.Option
-		byName[o.Names[0]] = o.flag
-	}
-	args, behind, err = flags.Getopt(options, args, isForeign)
-	if unknown, ok := errors.AsType[*flags.UnknownError](err); ok {
-		return nil, 0, explain(unknown)
-	}
-	if err != nil {
-		return nil, 0, usageError{err}
-	}
-	set := flag.NewFlagSet("purr", flag.ContinueOnError)
-	set.SetOutput(io.Discard)
-	// Applying all flags would take as long as a connect on the loopback.
-	for _, arg := range args[:slices.Index(args, "--")] {
-		name, _, _ := strings.Cut(arg[2:], "=")
-		if set.Lookup(name) != nil {
-			continue
-		}
-		if err := byName[name].Apply(set); err != nil {
-			return nil, 0, err
-		}
-	}
-	if err := set.Parse(args); err != nil {
-		return nil, 0, usageError{err}
-	}
-	set.Visit(func(f *flag.Flag) { l.typed[f.Name] = f.Value.String() })
-	return set.Args(), behind, nil
 }
 
 // derive sets the fields that follow from several options.
@@ -401,6 +259,7 @@ func (l *commandLine) derive() {
 	c.check.ping = l.given("count")
 	if c.zero { // --rate is in datagrams; a rule refuses 0
 		c.pace.rate = 0
-		c.check.rate, _ = number("", 1, 1_000_000)(l.typed["rate"])
+		text, _ := l.Typed("rate")
+		c.check.rate, _ = number("", 1, 1_000_000)(text)
 	}
 }

@@ -340,7 +340,7 @@ func words(s string) []string {
 func TestGivenNames(t *testing.T) {
 	t.Parallel()
 	var names []string
-	for _, o := range newCommandLine().options {
+	for _, o := range newCommandLine().Options() {
 		names = append(names, o.Names[0])
 	}
 	asked := 0
@@ -349,7 +349,7 @@ func TestGivenNames(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range regexp.MustCompile(`(?:given\(|typed\[)"([^"]*)"`).FindAllStringSubmatch(string(text), -1) {
+		for _, m := range regexp.MustCompile(`(?:given|Typed)\("([^"]*)"`).FindAllStringSubmatch(string(text), -1) {
 			asked++
 			if !slices.Contains(names, m[1]) {
 				t.Errorf("%s: no option has the canonical name %s", file, m[1])
@@ -385,7 +385,7 @@ func TestConflictWording(t *testing.T) {
 func TestForeignOptions(t *testing.T) {
 	t.Parallel()
 	own := make(map[string]bool)
-	for _, o := range newCommandLine().options {
+	for _, o := range newCommandLine().Options() {
 		for _, name := range o.Names {
 			own[name] = true
 		}
@@ -433,7 +433,7 @@ func TestHelpFlagsAndManualAgree(t *testing.T) {
 		t.Error(err)
 	}
 	var names []string
-	for _, o := range newCommandLine().options {
+	for _, o := range newCommandLine().Options() {
 		for _, name := range o.Names {
 			names = append(names, name)
 			dashes := "--"

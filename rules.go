@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"slices"
 
@@ -67,9 +68,10 @@ func (l *commandLine) generalRules() []rule {
 func (l *commandLine) checkRules() []rule {
 	c, k := l.config, &l.config.check
 	udp := c.zero && c.udp
+	count, _ := l.Typed("count")
 	return []rule{
 		{l.given("count") && !udp, "option -c needs -z -u (it counts pings): purr runs no commands; connect it to one with a FIFO (\"purr -l PORT <fifo | CMD >fifo\"), or use --echo or --upper"},
-		{c.check.pings < 0, "option -c: the number of pings is invalid: " + l.typed["count"] + " (0: until a signal comes)"},
+		{c.check.pings < 0, "option -c: the number of pings is invalid: " + count + " (0: until a signal comes)"},
 		{c.zero && c.listen, "options -z and -l exclude each other: -z only asks whether a port is open, leave one out"},
 		{c.zero && c.udp && c.unix, "options -z, -u and -U exclude each other: nobody answers to an empty Unix datagram, leave -u out"},
 		{c.zero && (c.echo || c.upper), "options -z and --echo or --upper exclude each other: -z exchanges no data"},
@@ -238,8 +240,13 @@ func isForeign(name string) bool {
 	return known
 }
 
-// explain words the error for an option that purr lacks.
-func explain(unknown *flags.UnknownError) error {
+// explain words the error of a command line that could not be parsed; for an
+// option of another program it suggests what to say in its place.
+func explain(err error) error {
+	unknown, ok := errors.AsType[*flags.UnknownError](err)
+	if !ok {
+		return usageError{err}
+	}
 	why, known := foreign[unknown.Name()]
 	if alias, isAlias := foreign[why]; isAlias {
 		why = alias
@@ -247,5 +254,5 @@ func explain(unknown *flags.UnknownError) error {
 	if known {
 		return usageErrorf("option %s: %s", unknown.Option, why)
 	}
-	return usageErrorf("%w: \"purr --help\" lists them all", unknown)
+	return usageErrorf("%w: \"purr --help\" lists them all", err)
 }

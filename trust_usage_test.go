@@ -55,7 +55,7 @@ func TestUsageHints(t *testing.T) {
 func TestEmptyValues(t *testing.T) {
 	t.Parallel()
 	options := 0
-	for _, o := range newCommandLine().options {
+	for _, o := range newCommandLine().Options() {
 		if !o.TakesValue {
 			continue
 		}

@@ -34,8 +34,8 @@ func (e *UnknownError) Name() string {
 	return strings.TrimPrefix(strings.TrimPrefix(e.Option, "-"), "-")
 }
 
-// A table finds options by each of their names.
-type table map[string]Option
+// An index finds options by each of their names.
+type index map[string]Option
 
 // Getopt rewrites args (without the program's name) as getopt_long(3) reads
 // them: options may be bundled (-lvp80), carry their value attached (-w3),
@@ -50,7 +50,7 @@ type table map[string]Option
 // The last behind operands followed a "--" in args. An error is an
 // *UnknownError, or a plain one whose text names the option as it was typed.
 func Getopt(options []Option, args []string, reserved func(name string) bool) (out []string, behind int, err error) {
-	t := make(table)
+	t := make(index)
 	for _, o := range options {
 		for _, name := range o.Names {
 			t[name] = o
@@ -84,7 +84,7 @@ func Getopt(options []Option, args []string, reserved func(name string) bool) (o
 
 // expandLong reads --name, --name=value and --name value. It returns the
 // canonical option and the arguments of rest that are still to be read.
-func (t table) expandLong(arg string, rest []string, reserved func(string) bool) (out, left []string, err error) {
+func (t index) expandLong(arg string, rest []string, reserved func(string) bool) (out, left []string, err error) {
 	name, value, attached := strings.Cut(arg[2:], "=")
 	o, err := t.findLong(name, reserved)
 	if err != nil {
@@ -105,7 +105,7 @@ func (t table) expandLong(arg string, rest []string, reserved func(string) bool)
 }
 
 // findLong finds a long option by its name or by an unambiguous beginning.
-func (t table) findLong(name string, reserved func(string) bool) (Option, error) {
+func (t index) findLong(name string, reserved func(string) bool) (Option, error) {
 	if len(name) < 2 {
 		return Option{}, &UnknownError{"--" + name}
 	}
@@ -133,7 +133,7 @@ func (t table) findLong(name string, reserved func(string) bool) (Option, error)
 
 // expandBundle reads short options: -l, -lvp 80, -lvp80. The first one that
 // takes a value takes the rest of the word, or the next word.
-func (t table) expandBundle(arg string, rest []string) (out, left []string, err error) {
+func (t index) expandBundle(arg string, rest []string) (out, left []string, err error) {
 	for i, c := range arg[1:] {
 		o, ok := t[string(c)]
 		if !ok {

@@ -1,0 +1,160 @@
+package flags
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// A Table is the options of a program: their names, and where their values go.
+// The zero value has none. Options are declared by Bool, Count, Text, Func and
+// Value; then Parse is called once.
+//
+// urfave/cli contributes the flags, which tie a name and a type to a variable,
+// and which Go's flag.FlagSet parses. Its App stays unused: setting one up
+// takes longer than a connect on the loopback, it claims operands such as
+// "help", prints usage errors on stdout, and reads -p46 as -p -4 -6.
+type Table struct {
+	options []Option
+	flags   []cli.Flag        // of the options; a flag's own Names method runs a regular expression over each name
+	typed   map[string]string // the last value of each option that was given, by canonical name
+	invalid error             // of the first value that could not be parsed
+}
+
+// A ValueError is an option's value that was not accepted.
+type ValueError struct {
+	Option string // its names as they are typed: "-w/--wait"
+	Err    error
+}
+
+// Error names the option before the cause.
+func (e *ValueError) Error() string { return "option " + e.Option + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *ValueError) Unwrap() error { return e.Err }
+
+// Options returns the options in the order of their declaration. The caller
+// must not change them.
+func (t *Table) Options() []Option { return t.options }
+
+// Bool declares an option without a value that sets to. The first of the names
+// is canonical, here and in the other declarations.
+func (t *Table) Bool(to *bool, names ...string) {
+	t.add(&cli.BoolFlag{Name: names[0], Destination: to}, false, names)
+}
+
+// Count declares an option without a value that adds 1 to to each time.
+func (t *Table) Count(to *int, names ...string) {
+	t.add(&cli.BoolFlag{Name: names[0], Count: to}, false, names)
+}
+
+// Text declares an option whose value is stored in to as it is. An empty one is
+// an error, which calls it what: it comes from an unset variable in a script
+// and does not mean that the option was left out.
+func (t *Table) Text(to *string, what string, names ...string) {
+	t.Func(func(text string) error {
+		if text == "" {
+			return fmt.Errorf("the %s is empty", what)
+		}
+		*to = text
+		return nil
+	}, names...)
+}
+
+// Func declares an option whose values are passed to set.
+func (t *Table) Func(set func(text string) error, names ...string) {
+	t.add(&cli.GenericFlag{Name: names[0], Value: &setter{table: t, set: set, names: names}}, true, names)
+}
+
+// Value declares an option of the table whose parsed value is stored in to.
+func Value[T any](t *Table, to *T, parse func(string) (T, error), names ...string) {
+	t.Func(func(text string) error {
+		v, err := parse(text)
+		if err == nil {
+			*to = v
+		}
+		return err
+	}, names...)
+}
+
+// add declares an option.
+func (t *Table) add(f cli.Flag, takesValue bool, names []string) {
+	t.options, t.flags = append(t.options, Option{names, takesValue}), append(t.flags, f)
+}
+
+// Parse stores the values of the options in args, which are read as Getopt
+// describes, and returns the operands, the last behind of which followed a
+// "--". An error is one of Getopt's, or a *ValueError; after that one all other
+// values are stored, and the operands are valid.
+func (t *Table) Parse(args []string, reserved func(name string) bool) (operands []string, behind int, err error) {
+	args, behind, err = Getopt(t.options, args, reserved)
+	if err != nil {
+		return nil, 0, err
+	}
+	set := flag.NewFlagSet("", flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	// Applying all flags would take as long as a connect on the loopback.
+	for _, arg := range args[:slices.Index(args, "--")] {
+		name, _, _ := strings.Cut(arg[2:], "=")
+		if set.Lookup(name) != nil {
+			continue
+		}
+		i := slices.IndexFunc(t.options, func(o Option) bool { return o.Names[0] == name })
+		if err := t.flags[i].Apply(set); err != nil {
+			return nil, 0, err
+		}
+	}
+	if err := set.Parse(args); err != nil {
+		return nil, 0, err
+	}
+	t.typed = make(map[string]string)
+	set.Visit(func(f *flag.Flag) { t.typed[f.Name] = f.Value.String() })
+	return set.Args(), behind, t.invalid
+}
+
+// Typed returns the last value of the option with this canonical name as it was
+// typed, and reports whether the option was given.
+func (t *Table) Typed(name string) (text string, given bool) {
+	text, given = t.typed[name]
+	return text, given
+}
+
+// A setter is a cli.Generic that keeps an error back until parsing is over: the
+// flag package would wrap it, with a name that the user has not typed.
+type setter struct {
+	table *Table
+	set   func(text string) error
+	names []string
+	typed string // the last value
+}
+
+// Set implements flag.Value.
+func (s *setter) Set(text string) error {
+	s.typed = text
+	if err := s.set(text); err != nil && s.table.invalid == nil {
+		s.table.invalid = &ValueError{dashed(s.names), err}
+	}
+	return nil
+}
+
+// String returns the last value.
+func (s *setter) String() string { return s.typed }
+
+// dashed writes an option's names as the user types them, the canonical one
+// last: "-w/--wait".
+func dashed(names []string) string {
+	var out []string
+	for i := range names {
+		name := names[(i+1)%len(names)]
+		if len(name) == 1 {
+			out = append(out, "-"+name)
+		} else {
+			out = append(out, "--"+name)
+		}
+	}
+	return strings.Join(out, "/")
+}

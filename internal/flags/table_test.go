@@ -1,0 +1,70 @@
+package flags
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Each kind of option stores its value, and the table has what was typed.
+func TestTable(t *testing.T) {
+	t.Parallel()
+	var (
+		table   Table
+		verbose int
+		listen  bool
+		source  string
+		wait    time.Duration
+		all     []string
+	)
+	table.Bool(&listen, "listen", "l")
+	table.Bool(new(bool), "unused")
+	table.Count(&verbose, "verbose", "v")
+	table.Text(&source, "address", "source", "s")
+	table.Func(func(text string) error { all = append(all, text); return nil }, "add")
+	Value(&table, &wait, ParseSeconds, "wait", "w")
+	operands, behind, err := table.Parse([]string{"-lvv", "a", "-s", "x", "--add=1", "--add", "2", "-w3", "-w", "4", "--", "-v"}, nil)
+	if err != nil || !listen || verbose != 2 || source != "x" || wait != 4*time.Second || !slices.Equal(all, []string{"1", "2"}) {
+		t.Errorf("listen %t, verbose %d, source %q, wait %v, all %q: %v", listen, verbose, source, wait, all, err)
+	}
+	if !slices.Equal(operands, []string{"a", "-v"}) || behind != 1 {
+		t.Errorf("operands %q, %d behind --", operands, behind)
+	}
+	for name, want := range map[string]string{"listen": "true", "wait": "4", "source": "x", "unused": "", "w": ""} {
+		if text, given := table.Typed(name); text != want || given != (want != "") {
+			t.Errorf("%s: %q, given %t", name, text, given)
+		}
+	}
+	if n := len(table.Options()); n != 6 {
+		t.Errorf("%d options", n)
+	}
+}
+
+// The first value that is not accepted is the error, under all names of its
+// option, and the other values are stored.
+func TestTableValueError(t *testing.T) {
+	t.Parallel()
+	var (
+		table  Table
+		help   bool
+		source = "kept"
+		wait   time.Duration
+	)
+	Value(&table, &wait, ParseSeconds, "wait", "w")
+	table.Text(&source, "address", "source", "s")
+	table.Bool(&help, "help", "h")
+	operands, _, err := table.Parse([]string{"-w", "x", "-s", "", "-h", "operand"}, nil)
+	invalid, ok := errors.AsType[*ValueError](err)
+	if !ok || invalid.Option != "-w/--wait" || !strings.HasPrefix(err.Error(), "option -w/--wait: ") {
+		t.Errorf("%v", err)
+	}
+	if !help || source != "kept" || wait != 0 || !slices.Equal(operands, []string{"operand"}) {
+		t.Errorf("help %t, source %q, wait %v, operands %q", help, source, wait, operands)
+	}
+	var empty Table
+	if _, _, err := empty.Parse([]string{"-x"}, nil); err == nil || err.Error() != "unknown option -x" {
+		t.Errorf("the zero table: %v", err)
+	}
+}
