@@ -19,7 +19,7 @@ import (
 // rungs are the libraries under internal/: each may import those of earlier
 // rungs, and only the root imports all.
 var rungs = [][]string{
-	{"sys", "display", "flags", "digest", "eyeballs", "filter"},
+	{"sys", "display", "flags", "digest", "eyeballs", "filter", "proc"},
 	{"relpath", "rate", "fdio", "sock", "payload"},
 	{"idle", "copier", "datagram", "tlsconn", "scan", "store", "offer", "progress", "lineedit"},
 	{"push", "sweep"},
@@ -36,8 +36,8 @@ var limits = struct {
 	wideComments             int // above 80 columns, with tests
 	undocumented             int // libraries, and their exported declarations
 }{
-	rootFiles:     40,   // aim: 40
-	rootLines:     7570, // aim: 7500
+	rootFiles:     40,
+	rootLines:     7500,
 	fileLines:     500,
 	functionLines: 70,
 	methodFiles:   3,

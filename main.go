@@ -49,10 +49,12 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
@@ -63,6 +65,7 @@ import (
 
 	"purr/internal/fdio"
 	"purr/internal/payload"
+	"purr/internal/proc"
 	"purr/internal/rate"
 	"purr/internal/sys"
 )
@@ -75,7 +78,7 @@ type run struct {
 	log           *logger
 	meter         *meter
 	stop          context.CancelCauseFunc // ends the whole run with an error
-	cleanups      cleanups
+	cleanups      proc.Cleanups
 
 	encryption *encryption
 	dialer     *dialer
@@ -127,7 +130,7 @@ func runArgs(args []string, stdin, stdout *os.File, stderr io.Writer) exitStatus
 	if err == nil {
 		err = r.closeStdout()
 	}
-	r.cleanups.run()
+	r.cleanups.Run()
 	return r.end(err)
 }
 
@@ -150,24 +153,24 @@ func printed(cfg *config) string {
 func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, stop context.CancelCauseFunc) *run {
 	r := &run{cfg: cfg, stdin: stdin, stdout: stdout, log: log, stop: stop}
 	r.meter = newMeter(cfg, log, stdin, stdout, stderr)
-	r.cleanups.add(r.meter.monitor.Close)
+	r.cleanups.Add(r.meter.monitor.Close)
 	limit := rate.New(cfg.pace.rate)
 	ready := &notifier{path: cfg.path, portFile: cfg.portFile, readyFD: cfg.readyFD, cleanups: &r.cleanups}
 	r.encryption = &encryption{keyConfig: cfg.key, server: cfg.listen, timeout: cfg.connectTimeout, otherEnd: func(port int) string { return otherEnd(cfg, port) }, log: log, stop: stop}
 	r.dialer = &dialer{netOptions: &cfg.netOptions, waitOptions: cfg.waitOptions, interval: cfg.interval, log: log, meter: r.meter, opened: r.catchSignals}
 	r.listener = &listener{netOptions: &cfg.netOptions, listenOptions: cfg.listenOptions, clientLimit: clientLimit(cfg), log: log, meter: r.meter,
-		encryption: r.encryption, removeAtExit: r.cleanups.removeFile,
+		encryption: r.encryption, removeAtExit: r.cleanups.RemoveFile,
 		bound: func(addr net.Addr) error {
 			r.encryption.logListenerKey(addr)
 			return ready.notifyReady(addr)
 		}}
 	r.encryption.onAccept = r.listener.logAccept
-	r.talk = newTalker(cfg, talkEnv{stdin: stdin, stdout: stdout, log: log, meter: r.meter, limit: limit, stop: stop, atExit: r.cleanups.add, track: r.meter.track})
+	r.talk = newTalker(cfg, talkEnv{stdin: stdin, stdout: stdout, log: log, meter: r.meter, limit: limit, stop: stop, atExit: r.cleanups.Add, track: r.meter.track})
 	r.packets = &packets{netOptions: &cfg.netOptions, listen: cfg.listen, interval: cfg.interval, dialer: r.dialer, listener: r.listener,
-		talk: r.talk, log: log, meter: r.meter, notifier: ready, removeAtExit: r.cleanups.removeFile}
+		talk: r.talk, log: log, meter: r.meter, notifier: ready, removeAtExit: r.cleanups.RemoveFile}
 	r.checker = &checker{dialer: r.dialer, opts: cfg.check, json: cfg.pace.json, stdin: stdin, stdout: stdout}
 	r.mover = &mover{pushConfig: cfg.push, netOptions: &cfg.netOptions, force: cfg.file.force, listen: cfg.listen, keep: cfg.keep, maxConns: cfg.maxConns,
-		clientLimit: r.listener.clientLimit, limit: limit, log: log, meter: r.meter, dialer: r.dialer, listener: r.listener, encryption: r.encryption, atExit: r.cleanups.add}
+		clientLimit: r.listener.clientLimit, limit: limit, log: log, meter: r.meter, dialer: r.dialer, listener: r.listener, encryption: r.encryption, atExit: r.cleanups.Add}
 	return r
 }
 
@@ -180,16 +183,14 @@ func (r *run) mode(ctx context.Context) error {
 	} else {
 		// To ignore the signal that asks for the status costs nothing; only a dialer
 		// that is not refused at once answers it.
-		if len(statusSignals) > 0 {
-			signal.Ignore(statusSignals...)
-		}
+		proc.IgnoreStatus()
 		late := time.AfterFunc(statusAfter, func() { r.meter.logOnSignal(ctx) })
 		defer late.Stop()
 	}
 	if r.cfg.zero {
 		r.meter.setActivity("checking ports")
 	}
-	if err := r.encryption.prepareKey(ctx, r.stdin, r.catchSignals, r.cleanups.add); err != nil {
+	if err := r.encryption.prepareKey(ctx, r.stdin, r.catchSignals, r.cleanups.Add); err != nil {
 		return err
 	}
 	if r.cfg.push.moves() {
@@ -240,11 +241,16 @@ func (r *run) awaitAndExec(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	r.cleanups.run()
-	if len(statusSignals) > 0 { // the command must not inherit that they are ignored
-		signal.Reset(statusSignals...)
+	r.cleanups.Run()
+	proc.ResetStatus() // the command must not inherit that they are ignored
+	err := proc.Exec(r.cfg.commandPath, r.cfg.command, r.stdin, r.stdout, os.Stderr)
+	if ended, ok := errors.AsType[*exec.ExitError](err); ok {
+		return statusError{exitStatus(ended.ExitCode()), reportedError{err}}
 	}
-	return become(r.stdin, r.stdout, r.cfg.commandPath, r.cfg.command)
+	if err != nil {
+		return fmt.Errorf("run %s: %w", r.cfg.commandPath, err)
+	}
+	return nil
 }
 
 // closeStdout closes a stdout that is a file: some file systems (NFS, quotas)
@@ -312,52 +318,10 @@ func (r *run) catchSignals(ctx context.Context) {
 			time.Sleep(5 * time.Millisecond)
 		}
 		if cause := context.Cause(ctx); cause != context.Canceled {
-			r.cleanups.run()
+			r.cleanups.Run()
 			os.Exit(int(r.end(cause)))
 		}
 	}()
-}
-
-// cleanups are functions that undo what a run leaves behind, however it ends.
-// Any goroutine may use it.
-type cleanups struct {
-	mu  sync.Mutex
-	all []func()
-}
-
-// add registers a function for the end of the run.
-func (c *cleanups) add(f func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.all = append(c.all, f)
-}
-
-// run calls the registered functions once, the last one first.
-func (c *cleanups) run() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for len(c.all) > 0 {
-		last := len(c.all) - 1
-		c.all[last]()
-		c.all = c.all[:last]
-	}
-}
-
-// removeFile removes a socket or port file of this process at the end of the
-// run, unless another file has replaced it. Abstract sockets have none.
-func (c *cleanups) removeFile(path string) {
-	if path == "" || path[0] == '@' {
-		return
-	}
-	ours, err := os.Lstat(path)
-	if err != nil {
-		return
-	}
-	c.add(func() {
-		if now, err := os.Lstat(path); err == nil && os.SameFile(ours, now) {
-			_ = os.Remove(path)
-		}
-	})
 }
 
 // Version is set by the linker in a release; otherwise the build info names the

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/signal"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +13,7 @@ import (
 
 	"purr/internal/display"
 	"purr/internal/fdio"
+	"purr/internal/proc"
 	"purr/internal/progress"
 	"purr/internal/sock"
 )
@@ -126,9 +126,7 @@ func (m *meter) style(plain bool) progress.Style {
 func (m *meter) logOnSignal(ctx context.Context) {
 	m.onSignal.Do(func() {
 		asked := make(chan os.Signal, 1)
-		if len(statusSignals) > 0 { // none would mean all
-			signal.Notify(asked, statusSignals...)
-		}
+		proc.NotifyStatus(asked)
 		go func() {
 			for {
 				select {

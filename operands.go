@@ -13,6 +13,8 @@ import (
 	"purr/internal/flags"
 	"purr/internal/offer"
 	"purr/internal/payload"
+	"purr/internal/proc"
+	"purr/internal/store"
 	"purr/internal/sweep"
 	"purr/internal/sys"
 )
@@ -352,12 +354,14 @@ func (l *commandLine) checkFiles() error {
 		c.check.secret = secret
 	}
 	if c.readyFD != 0 {
-		if err := checkInherited(c.readyFD); err != nil {
-			return usageErrorf("option --ready-fd: descriptor %d: %w", c.readyFD, err)
+		hints := map[error]string{proc.ErrUnsupported: ": say --port-file",
+			proc.ErrNotInherited: ": say \"purr ... N>file\" or let the program that starts purr open it"}
+		if err := proc.CheckInherited(c.readyFD); err != nil {
+			return usageErrorf("option --ready-fd: descriptor %d: %w%s", c.readyFD, err, hints[err])
 		}
 	}
 	if c.portFile != "" {
-		if err := checkPortFile(c.portFile); err != nil {
+		if err := store.CheckFile(c.portFile); err != nil {
 			return usageErrorf("option --port-file: %w", err)
 		}
 	}

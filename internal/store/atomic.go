@@ -64,6 +64,20 @@ func CreateAtomic(path string, replace Replace) (*AtomicFile, error) {
 	return a, nil
 }
 
+// WriteFile creates a file with the text in one step, so that no reader finds a
+// part of it. It replaces what rename(2) replaces.
+func WriteFile(path, text string) error {
+	f, err := CreateAtomic(path, ReplaceAny)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.WriteString(text); err != nil {
+		return err
+	}
+	return f.Rename()
+}
+
 // besideName returns a random hidden name that shows to which base it belongs,
 // as far as the longest possible name of a file can.
 func besideName(base string) string {

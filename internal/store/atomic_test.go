@@ -207,3 +207,30 @@ func TestAtomicCommitAndAbort(t *testing.T) {
 		_ = os.Remove(filepath.Join(dir, "f"))
 	}
 }
+
+// WriteFile replaces a file in one step, and CheckFile refuses what cannot be
+// one.
+func TestWriteFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "port")
+	for _, text := range []string{"80\n", "8080\n"} {
+		if err := CheckFile(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := WriteFile(path, text); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != text {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	for _, path := range []string{dir, os.DevNull, filepath.Join(dir, "missing", "port")} {
+		if CheckFile(path) == nil {
+			t.Errorf("%s is accepted", path)
+		}
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("%v is left, %v", entries, err)
+	}
+}

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 )
 
 // CheckDir returns an error if no file can be stored in a directory: files
@@ -23,4 +25,17 @@ func CheckDir(dir string) error {
 		return err
 	}
 	return root.Close()
+}
+
+// CheckFile returns an error if WriteFile cannot create the file: its directory
+// is not writable, or path is a directory or a device.
+func CheckFile(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a regular file", path)
+	case err != nil && !errors.Is(err, os.ErrNotExist):
+		return err
+	}
+	return CheckDir(filepath.Dir(path))
 }

@@ -1,0 +1,51 @@
+// Package proc is about the process of a program as a whole: the descriptors
+// that it inherits, the signals that ask for its status, the program that takes
+// its place, and what it removes when it ends.
+package proc
+
+import (
+	"errors"
+	"os"
+	"os/signal"
+)
+
+// Errors of CheckInherited.
+var (
+	ErrNotInherited = errors.New("it is not open")
+	ErrReadOnly     = errors.New("it is open for reading only")
+	ErrUnsupported  = errors.New("descriptors are not inherited by number on Windows")
+)
+
+// IgnoreStatus ignores the signals that ask for a program's status, if the
+// system has any; uncaught, they end the process.
+func IgnoreStatus() {
+	if len(statusSignals) > 0 { // none would mean all
+		signal.Ignore(statusSignals...)
+	}
+}
+
+// NotifyStatus delivers these signals to c, as signal.Notify does.
+func NotifyStatus(c chan<- os.Signal) {
+	if len(statusSignals) > 0 {
+		signal.Notify(c, statusSignals...)
+	}
+}
+
+// ResetStatus undoes IgnoreStatus and NotifyStatus. Programs that are started
+// inherit which signals are ignored.
+func ResetStatus() {
+	if len(statusSignals) > 0 {
+		signal.Reset(statusSignals...)
+	}
+}
+
+// WriteReady writes text to an inherited descriptor and closes it. The reader
+// at the other end waits for it.
+func WriteReady(fd int, text string) error {
+	f := os.NewFile(uintptr(fd), "ready descriptor")
+	if f == nil {
+		return os.ErrInvalid
+	}
+	_, err := f.WriteString(text)
+	return errors.Join(err, f.Close())
+}
