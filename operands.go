@@ -176,23 +176,8 @@ func (c *config) setPaths(words []string) (address []string, err error) {
 	if len(words) == 0 {
 		return nil, usageErrorf("nothing to push: say %s", c.pushForm())
 	}
-	names := make(map[string]string)
-	for _, word := range words {
-		info, err := os.Stat(word)
-		if err != nil {
-			return nil, usageErrorf("option --push: %s: %w (the address comes first: \"purr --push HOST PORT PATH...\")", word, sys.Cause(err))
-		}
-		if !info.Mode().IsRegular() && !info.IsDir() {
-			return nil, usageErrorf("option --push: %s is %w", word, offer.ErrNotAFile)
-		}
-		name := offer.NameOf(word)
-		if other, twice := names[name]; twice {
-			return nil, usageErrorf("option --push: %s and %s have the same name at the other end: push them one after the other, into two directories", other, word)
-		}
-		names[name] = word
-	}
-	if err := checkContents(names); err != nil {
-		return nil, err
+	if err := offer.Check(words); err != nil {
+		return nil, cannotPush(err)
 	}
 	c.push.paths = words
 	return address, nil
@@ -202,23 +187,21 @@ func (c *config) setPaths(words []string) (address []string, err error) {
 // same time, each with its directory.
 const leastDescriptors = 32
 
-// checkContents refuses two files with one name at the receiver: a path, and an
-// entry of a directory without a name, such as ".". names holds the paths by
-// their names at the receiver.
-func checkContents(names map[string]string) error {
-	whole, found := names[""]
-	if !found {
-		return nil
+// cannotPush words an error of offer.Check.
+func cannotPush(err error) error {
+	var clash *offer.ClashError
+	var path *fs.PathError
+	switch {
+	case errors.As(err, &clash) && clash.Inside:
+		return usageErrorf("option --push: %w: leave one out, or push them one after the other, into two directories", err)
+	case errors.As(err, &clash):
+		return usageErrorf("option --push: %w: push them one after the other, into two directories", err)
+	case errors.As(err, &path) && path.Err == offer.ErrNotAFile:
+		return usageErrorf("option --push: %s is %w", path.Path, path.Err)
+	case errors.As(err, &path):
+		return usageErrorf("option --push: %s: %w (the address comes first: \"purr --push HOST PORT PATH...\")", path.Path, path.Err)
 	}
-	for name, word := range names {
-		if name == "" {
-			continue
-		}
-		if _, err := os.Lstat(filepath.Join(whole, name)); err == nil {
-			return usageErrorf("option --push: %s, and what is in %s, have the same name at the other end: leave one out, or push them one after the other, into two directories", word, whole)
-		}
-	}
-	return nil
+	return usageError{err}
 }
 
 // isNumericHost reports whether a word is an IP address and no name of a file.
