@@ -15,7 +15,11 @@ import (
 // A digest is computed once, and again after any change of the file.
 func TestDigestKept(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "f")
+	dir := filepath.Join(t.TempDir(), "d") // in a directory, a file may be replaced
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "f")
 	write := func(content string, when time.Time) {
 		testkit.WriteFile(t, path, content)
 		if err := os.Chtimes(path, when, when); err != nil {
@@ -24,13 +28,13 @@ func TestDigestKept(t *testing.T) {
 	}
 	old := time.Now().Add(-time.Hour)
 	write("first", old)
-	set, err := Open([]string{path}, false)
+	set, err := Open([]string{dir}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer set.Close()
 	digest := func() []byte {
-		f, err := set.Open("f")
+		f, err := set.Open("d/f")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +62,7 @@ func TestDigestKept(t *testing.T) {
 	}
 	write("newly", time.Now())
 	digest()
-	if len(set.sums.all) != 1 || bytes.Equal(set.sums.all["f"].sum, testkit.SHA256("newly")) {
+	if len(set.sums.all) != 1 || bytes.Equal(set.sums.all["d/f"].sum, testkit.SHA256("newly")) {
 		t.Error("the digest of a file that was just written is kept")
 	}
 }
