@@ -78,7 +78,7 @@ func TestAtomicReplace(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		lay(t, dir, "g", c.there)
-		before := tree(t, dir)
+		before := listTree(t, dir)
 		a := createAtomic(t, filepath.Join(dir, "f"), c.replace, "new")
 		err := a.Commit()
 		switch {
@@ -92,7 +92,7 @@ func TestAtomicReplace(t *testing.T) {
 			t.Errorf("%+v: %v", c, err)
 		default:
 			a.Abort()
-			if after := tree(t, dir); after != before {
+			if after := listTree(t, dir); after != before {
 				t.Errorf("%+v: left:\n%s", c, after)
 			}
 		}
@@ -170,16 +170,16 @@ func TestRenameReserved(t *testing.T) {
 	t.Parallel()
 	s, dir := openStoreTest(t, Options{})
 	lay(t, dir, "part", "taken", "sub/")
-	if err := s.top.renameReserved("part", "taken"); !errors.Is(err, fs.ErrExist) {
+	if err := s.tree.top.renameReserved("part", "taken"); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("onto a file: %v", err)
 	}
-	if err := s.top.renameReserved("part", "new"); err != nil {
+	if err := s.tree.top.renameReserved("part", "new"); err != nil {
 		t.Error(err)
 	}
-	if handled, err := s.top.renameByLink("sub", "other"); handled || err == nil {
+	if handled, err := s.tree.top.renameByLink("sub", "other"); handled || err == nil {
 		t.Errorf("a directory: %v, %v", handled, err)
 	}
-	if err := s.top.renameReserved("sub", "other"); err == nil && runtime.GOOS != "windows" {
+	if err := s.tree.top.renameReserved("sub", "other"); err == nil && runtime.GOOS != "windows" {
 		t.Error("a directory replaced a file")
 	}
 	if there := names(t, dir); there != "new sub taken" && runtime.GOOS != "windows" {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io/fs"
+	"os"
 )
 
 // Begin prepares for the content of a file. It returns either an Upload, which
@@ -12,12 +13,12 @@ import (
 // digest show that the same file is there already, also with Options.Force, and
 // it is on stable storage; or an *Error.
 func (s *Store) Begin(f File) (*Upload, *Stored, error) {
-	if err := s.checkName(f.Path); err != nil {
+	if err := s.options.checkName(f.Path); err != nil {
 		return nil, nil, err
 	}
 	u := &Upload{want: f, store: s}
 	u.dir, u.base = splitPath(f.Path)
-	d, err := s.dirs.open(s, u.dir)
+	d, err := s.tree.cache.open(s.tree, u.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
@@ -27,7 +28,7 @@ func (s *Store) Begin(f File) (*Upload, *Stored, error) {
 			return nil, same, err
 		}
 	}
-	u.claimed = s.claim(f.Path)
+	u.claimed = s.claims.acquire(f.Path)
 	if !u.claimed && (!s.options.Rename || f.Offset > 0) {
 		return nil, nil, errorf(Conflict, "being received already")
 	}
@@ -36,10 +37,7 @@ func (s *Store) Begin(f File) (*Upload, *Stored, error) {
 		return nil, nil, diskError(err)
 	}
 	if u.claimed {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		u.charged += s.suspended[f.Path]
-		delete(s.suspended, f.Path)
+		u.charged += s.quota.resume(f.Path)
 	}
 	return u, nil, nil
 }
@@ -59,7 +57,7 @@ func (u *Upload) lookup(d *dirHandle) (*Stored, error) {
 		case u.store.options.Rename:
 			return nil, nil
 		case u.store.options.Force:
-			return nil, u.store.avoidable(&Error{Kind: Exists, Text: "exists, as a symbolic link", Way: ByRemovedLink})
+			return nil, u.store.options.avoidable(&Error{Kind: Exists, Text: "exists, as a symbolic link", Way: ByRemovedLink})
 		}
 		return nil, errExists()
 	case !info.Mode().IsRegular():
@@ -94,9 +92,9 @@ func (u *Upload) identical(d *dirHandle) (*Stored, error) {
 	if n, err := hashFile(h, f, u.want.Size+1); err != nil || n != u.want.Size || !bytes.Equal(h.Sum(nil), u.want.Digest) {
 		return nil, nil
 	}
-	u.store.distrustDirs(u.dir)
-	found := &Upload{want: u.want, store: u.store, dir: u.dir, base: u.base, file: f, info: info, received: u.want.Size}
-	if err := u.store.commit(&commit{upload: found, identical: true}); err != nil {
+	u.store.tree.distrust(u.dir)
+	found := &commit{part: &partialFile{file: f, info: info}, dir: u.dir, base: u.base, size: u.want.Size, identical: true}
+	if err := u.store.commits.commit(found); err != nil {
 		return nil, diskError(err)
 	}
 	return &Stored{Path: u.want.Path, Size: u.want.Size, Digest: u.want.Digest, Identical: true}, nil
@@ -115,12 +113,12 @@ func (u *Upload) prepare(d *dirHandle) error {
 		if err == nil || d.exists() { // ext4 has EPERM for a directory that was removed
 			return err
 		}
-		s.dirs.evict(u.dir)
+		s.tree.cache.evict(u.dir)
 	}
 	if u.want.Offset > 0 {
 		return u.errNoPartial()
 	}
-	r, _, err := s.nearest(u.dir)
+	r, _, err := s.tree.nearest(u.dir)
 	if err != nil {
 		return err
 	}
@@ -140,38 +138,156 @@ func (u *Upload) prepare(d *dirHandle) error {
 	return u.checkSpace(above.dir, deviceOf(info), 0)
 }
 
-// chargeKept charges the bytes before the offset, unless they were charged when
-// they were received. It fails if the rest would exceed Options.MaxSize; write
-// charges that as it comes.
-func (u *Upload) chargeKept() error {
-	s := u.store
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// chargeKept charges the bytes before the offset, and fails if the file would
+// exceed Options.MaxSize.
+func (u *Upload) chargeKept() (err error) {
+	q := u.store.quota
 	var already int64
 	if u.claimed {
-		already = s.suspended[u.want.Path]
+		already = q.kept(u.want.Path)
 	}
-	if err := s.checkMaxSizeLocked(max(u.want.Size, u.want.Offset)-already, 0); err != nil {
-		return err
-	}
-	u.charged = max(0, u.want.Offset-already)
-	s.charged += u.charged
-	return nil
+	u.charged, err = q.chargeKept(u.want.Offset, already, u.want.Size)
+	return err
 }
 
 // ensureOpen opens the partial file with the first content, unless Begin has
 // opened it. It creates the missing directories on the way.
 func (u *Upload) ensureOpen() error {
-	if u.file != nil {
+	if u.part != nil {
 		return nil
 	}
 	s := u.store
-	s.dirMu.RLock()
-	defer s.dirMu.RUnlock()
-	d, err := s.makeDirs(u.dir, u.want.DirsFollow)
+	s.tree.makeMu.RLock()
+	defer s.tree.makeMu.RUnlock()
+	d, err := s.tree.makeDirs(u.dir, u.want.DirsFollow)
 	if err != nil {
 		return err
 	}
 	defer d.close()
 	return u.open(d)
+}
+
+// open opens the partial file in d, and truncates it to the offset. A partial
+// file that this upload cannot use stays as it is.
+func (u *Upload) open(d *dirHandle) error {
+	name := partialName(u.want.Path)
+	if u.store.unnamed && u.want.Size >= 0 && u.want.Size <= SmallFile && u.want.Offset == 0 {
+		// An existing partial file of an earlier, larger version is reused
+		// instead.
+		if _, err := d.root.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+			if handled, err := u.openUnnamed(d); handled {
+				return err
+			}
+		}
+	}
+	s := u.store
+	f, info := s.partials.open(d, name)
+	if u.want.Offset > 0 && (s.options.NoResume || f == nil || info.Size() < u.want.Offset || u.want.Size >= 0 && u.want.Size < u.want.Offset) {
+		discard(d, name, f)
+		return u.errNoPartial()
+	}
+	u.resumable = f != nil && !s.options.NoResume && s.partials.isOwn(info)
+	if f == nil {
+		name = randomPartial()
+		var err error
+		if f, err = openEntry(d, name, os.O_RDWR|os.O_CREATE|os.O_EXCL); err != nil {
+			return err
+		}
+		if info, err = f.Stat(); err != nil {
+			discard(d, name, f)
+			return err
+		}
+	}
+	offset := u.want.Offset
+	p := &partialFile{file: f, name: name, info: info, dataEnd: offset,
+		space: allocation{reservations: &s.reservations, device: deviceOf(info), size: u.want.Size, secured: offset}}
+	err := u.checkSpace(d.dir, p.space.device, max(allocated(info), offset))
+	if err == nil && u.hash == nil {
+		u.hash, err = s.partials.hash(u.want.Path, f, info, offset)
+	}
+	if err != nil {
+		discard(d, name, f)
+		return err
+	}
+	if err := p.allocate(d, offset); err != nil {
+		_ = f.Truncate(offset)
+		discard(d, name, f)
+		return err
+	}
+	u.part, u.received = p, offset
+	return nil
+}
+
+// errNoPartial returns the error for an offset at which no partial file can be
+// continued.
+func (u *Upload) errNoPartial() error {
+	return errorf(Conflict, "no partial upload of %d bytes here", u.want.Offset)
+}
+
+// openUnnamed opens a file without a name in the file system of d. handled is
+// false if that has none.
+func (u *Upload) openUnnamed(d *dirHandle) (handled bool, err error) {
+	f, err := openUnnamed(d.dir)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return false, nil
+	}
+	if err != nil {
+		return true, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		_ = f.Close()
+		return true, err
+	}
+	u.part = &partialFile{file: f, info: info}
+	if u.hash == nil {
+		u.hash = sha256.New()
+	}
+	return true, nil
+}
+
+// checkSpace returns an error if the file system of f has no space for the rest
+// of the file, of which have bytes are on disk. A small file needs none: it has
+// arrived before the answer could be of use.
+func (u *Upload) checkSpace(f *os.File, device uint64, have int64) error {
+	if u.want.Size <= SmallFile || u.want.Size <= have {
+		return nil
+	}
+	return u.store.reservations.check(f, device, u.want.Size-have)
+}
+
+// Partial returns the size in bytes of a suspended upload of path, from which
+// File.Offset may continue, and its SHA-256. The offset is 0 if there is none,
+// if another process writes it, or if the name is taken and stays so. The error
+// is an *Error about the name.
+func (s *Store) Partial(path string) (offset int64, digest []byte, err error) {
+	if err := s.options.checkName(path); err != nil {
+		return 0, nil, err
+	}
+	if s.options.NoResume {
+		return 0, nil, nil
+	}
+	dir, base := splitPath(path)
+	d, err := s.tree.open(dir)
+	if err != nil {
+		return 0, nil, nil
+	}
+	defer d.close()
+	if !s.options.Force && !s.options.Rename {
+		if _, err := d.root.Lstat(base); !errors.Is(err, fs.ErrNotExist) {
+			return 0, nil, nil
+		}
+	}
+	f, info := s.partials.peek(d, partialName(path))
+	if f == nil {
+		return 0, nil, nil
+	}
+	defer f.Close()
+	if info.Size() == 0 {
+		return 0, nil, nil
+	}
+	if digest = s.partials.digest(path, f, info); digest == nil {
+		return 0, nil, nil
+	}
+	return info.Size(), digest, nil
 }

@@ -26,7 +26,7 @@ func TestDirsOfCutUploads(t *testing.T) {
 	t.Parallel()
 	s, dir := openStoreTest(t, Options{})
 	lay(t, dir, "there/", "a/there/")
-	before := tree(t, dir)
+	before := listTree(t, dir)
 	content := testkit.Noise(3 << 20)
 	for _, top := range []string{"new", "there", "a/there"} {
 		name := top + deepPath("")[:200]
@@ -42,11 +42,11 @@ func TestDirsOfCutUploads(t *testing.T) {
 			if err := in.Receive(src, nil); err != io.ErrUnexpectedEOF {
 				t.Errorf("%+v: %v", c, err)
 			}
-			if got := tree(t, dir); (got != before) != c.stays {
+			if got := listTree(t, dir); (got != before) != c.stays {
 				t.Errorf("%+v: %d entries before the end", c, strings.Count(got, "\n"))
 			}
 			in.Suspend()
-			if got := tree(t, dir); got != before {
+			if got := listTree(t, dir); got != before {
 				t.Fatalf("%+v: left:\n%s", c, got)
 			}
 		}
@@ -54,12 +54,12 @@ func TestDirsOfCutUploads(t *testing.T) {
 		refuses(t, err, Mismatch, "digest mismatch")
 		_, err = put(s, File{Path: name, Size: 3, Offset: 1}, "new")
 		refuses(t, err, Conflict, "no partial upload of 1 bytes here")
-		if got := tree(t, dir); got != before {
+		if got := listTree(t, dir); got != before {
 			t.Fatalf("refused, and left:\n%s", got)
 		}
 	}
-	if len(s.createdDirs) != 0 || s.entries != 0 {
-		t.Errorf("%d directories recorded, %d entries counted", len(s.createdDirs), s.entries)
+	if s.tree.created.len() != 0 || s.quota.entries != 0 {
+		t.Errorf("%d directories recorded, %d entries counted", s.tree.created.len(), s.quota.entries)
 	}
 }
 
@@ -82,7 +82,7 @@ func TestDirRemovedMeanwhile(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if got := strings.Count(tree(t, dir), "/f"); got != 8*20 {
+	if got := strings.Count(listTree(t, dir), "/f"); got != 8*20 {
 		t.Errorf("%d files", got)
 	}
 }
@@ -126,7 +126,7 @@ func TestEntriesCount(t *testing.T) {
 		}
 		for range 300 { // removed again
 			_, err := put(s, File{Path: "x/y/f", Size: 3, Digest: testkit.SHA256("old")}, "new")
-			if what != "directories of files" && s.entries < freeEntries+3 {
+			if what != "directories of files" && s.quota.entries < freeEntries+3 {
 				refuses(t, err, Mismatch, "")
 			}
 		}

@@ -63,29 +63,6 @@ func (d *dirHandle) refersTo(name string, info fs.FileInfo) bool {
 	return err == nil && os.SameFile(now, info)
 }
 
-// openDir opens the directory dir of the Store, "." for the top. The error is
-// fs.ErrNotExist if there is none, and an *Error if another entry is in the
-// way.
-func (s *Store) openDir(dir string) (*dirHandle, error) {
-	root, err := s.root.OpenRoot(dir)
-	if err != nil {
-		// A symbolic link to nothing is in the way of a directory as well.
-		var rest string
-		if root, rest, err = s.nearest(dir); err != nil {
-			return nil, err
-		}
-		if rest != "" {
-			_ = root.Close()
-			return nil, fs.ErrNotExist
-		}
-	}
-	d, err := newDirHandle(root)
-	if err != nil {
-		return nil, diskError(err)
-	}
-	return d, nil
-}
-
 // A dirCache keeps the handles of directories into which files arrive one after
 // the other: opening a directory costs as much as creating a file in it. Begin
 // alone uses it, for a short time: Commit opens the directory anew. The zero
@@ -100,14 +77,14 @@ const (
 	cacheTime     = time.Second
 )
 
-// open returns a handle of the directory dir of s, from the cache if it is
-// there. The errors are those of openDir.
-func (c *dirCache) open(s *Store, dir string) (*dirHandle, error) {
+// open returns a handle of the directory dir of t, from the cache if it is
+// there. The errors are those of t.open.
+func (c *dirCache) open(t *tree, dir string) (*dirHandle, error) {
 	if d := c.lookup(dir); d != nil {
 		return d, nil
 	}
 	c.evict(dir)
-	d, err := s.openDir(dir)
+	d, err := t.open(dir)
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func TestDirIncomplete(t *testing.T) {
 	}
 	begin := func() *Store {
 		s := openStoreIn(t, dir, Options{})
-		s.umask = 0o022
+		s.tree.umask = 0o022
 		return s
 	}
 	s := begin()
@@ -63,7 +63,7 @@ func TestDirIncomplete(t *testing.T) {
 }
 
 // probeMask returns the umask of the process.
-func (s *Store) probeMask() fs.FileMode { return fs.ModePerm &^ s.probeInfo.Mode() }
+func (s *Store) probeMask() fs.FileMode { return fs.ModePerm &^ s.tree.owner.Mode() }
 
 // New directories inherit the set-group-ID bit.
 func TestDirSetGroupID(t *testing.T) {
@@ -93,7 +93,7 @@ func TestDirSetGroupID(t *testing.T) {
 			if err := s.Mkdir(name, 0o750|ModeGiven, time.Time{}); err != nil {
 				t.Fatal(err)
 			}
-			if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode() != permissions(0o750, s.umask)|fs.ModeDir|fs.ModeSetgid {
+			if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode() != permissions(0o750, s.tree.umask)|fs.ModeDir|fs.ModeSetgid {
 				t.Errorf("%s after: %v, %v", name, info.Mode(), err)
 			}
 		}

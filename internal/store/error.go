@@ -55,9 +55,9 @@ func errorf(kind Kind, format string, args ...any) *Error {
 }
 
 // avoidable returns e, which has a Way, in the words of Options.Word.
-func (s *Store) avoidable(e *Error) *Error {
-	if s.options.Word != nil {
-		e.Text = s.options.Word(e)
+func (o *Options) avoidable(e *Error) *Error {
+	if o.Word != nil {
+		e.Text = o.Word(e)
 	}
 	return e
 }
@@ -67,13 +67,13 @@ func (s *Store) avoidable(e *Error) *Error {
 func errExists() *Error { return errorf(Exists, "exists") }
 
 // checkName returns nil if a file may have the relative path name.
-func (s *Store) checkName(name string) error {
-	return s.nameError(relpath.Check(name, s.options.Hidden))
+func (o *Options) checkName(name string) error {
+	return o.nameError(relpath.Check(name, o.Hidden))
 }
 
 // checkTarget returns nil if a symbolic link at name may lead to target.
-func (s *Store) checkTarget(name, target string) error {
-	return s.nameError(relpath.CheckTarget(name, target, s.options.Hidden))
+func (o *Options) checkTarget(name, target string) error {
+	return o.nameError(relpath.CheckTarget(name, target, o.Hidden))
 }
 
 // errOutside returns the error for a symbolic link that leads outside.
@@ -89,7 +89,7 @@ func unsynced(err error) error {
 }
 
 // nameError returns an error of package relpath as an Error.
-func (s *Store) nameError(err error) error {
+func (o *Options) nameError(err error) error {
 	var e *relpath.Error
 	if !errors.As(err, &e) {
 		return err
@@ -98,7 +98,7 @@ func (s *Store) nameError(err error) error {
 	case relpath.Malformed:
 		return &Error{Kind: Invalid, Text: e.Text}
 	case relpath.Hidden:
-		return s.avoidable(&Error{Kind: Forbidden, Text: e.Text, Way: ByHidden})
+		return o.avoidable(&Error{Kind: Forbidden, Text: e.Text, Way: ByHidden})
 	}
 	return &Error{Kind: Forbidden, Text: e.Text}
 }

@@ -45,7 +45,7 @@ func TestStoreNoReplaceRace(t *testing.T) {
 				want += fmt.Sprintf("f %d %x\n", r.Size, r.Digest[:4])
 			}
 		}
-		if got := tree(t, dir); got != want { // also fails if two have succeeded
+		if got := listTree(t, dir); got != want { // also fails if two have succeeded
 			t.Fatalf("on the disk:\n%sreported:\n%s", got, want)
 		}
 	}
@@ -66,7 +66,7 @@ func TestStoreManyAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	lines := strings.Split(strings.TrimSpace(tree(t, dir)), "\n")
+	lines := strings.Split(strings.TrimSpace(listTree(t, dir)), "\n")
 	files := 0
 	for _, line := range lines {
 		var name, sumText string
@@ -121,7 +121,7 @@ func TestStoreMemory(t *testing.T) {
 		_ = w.Close()
 	}
 	all.Wait()
-	if got := tree(t, dir); got != "" {
+	if got := listTree(t, dir); got != "" {
 		t.Error(got)
 	}
 }

@@ -65,7 +65,7 @@ func TestStoreResume(t *testing.T) {
 				if err != nil || !bytes.Equal(f.Digest, testkit.SHA256(content)) {
 					t.Errorf("%+v %v", f, err)
 				}
-				if got, want := tree(t, dir), fmt.Sprintf("d d---------\nd/f %d %x\n", 5<<20, testkit.SHA256(content)[:4]); got != want {
+				if got, want := listTree(t, dir), fmt.Sprintf("d d---------\nd/f %d %x\n", 5<<20, testkit.SHA256(content)[:4]); got != want {
 					t.Errorf("left:\n%swant:\n%s", got, want)
 				}
 			}
@@ -96,7 +96,7 @@ func TestStoreResumeModified(t *testing.T) {
 	_ = f.Close()
 	_, err = put(s, File{Path: "f", Size: 3 << 20, Digest: testkit.SHA256(content), Offset: size}, content)
 	refuses(t, err, Mismatch, "digest mismatch")
-	if got := tree(t, dir); got != "" {
+	if got := listTree(t, dir); got != "" {
 		t.Error(got)
 	}
 }
@@ -116,7 +116,7 @@ func TestSuspendKeepsNothing(t *testing.T) {
 		if offset, digest, err := s.Partial("f"); offset != 0 || digest != nil || err != nil {
 			t.Errorf("partial: %d %x %v", offset, digest, err)
 		}
-		if got := tree(t, dir); got != "" {
+		if got := listTree(t, dir); got != "" {
 			t.Error(got)
 		}
 	}
@@ -151,7 +151,7 @@ func TestStorePartialInUse(t *testing.T) {
 	}
 	_, err = in.Commit(nil)
 	refuses(t, err, Exists, "exists")
-	if got, want := tree(t, dir), fmt.Sprintf("f %d %x\n", 3<<20, testkit.SHA256(content)[:4]); got != want {
+	if got, want := listTree(t, dir), fmt.Sprintf("f %d %x\n", 3<<20, testkit.SHA256(content)[:4]); got != want {
 		t.Errorf("left:\n%swant:\n%s", got, want)
 	}
 }
@@ -189,7 +189,7 @@ func TestStorePartialReplaced(t *testing.T) {
 			if err := replace(filepath.Join(dir, partialName("f")), victim); err != nil {
 				t.Fatal(err)
 			}
-			before := tree(t, top)
+			before := listTree(t, top)
 			s := openStoreIn(t, dir, Options{})
 			if offset, digest, err := s.Partial("f"); offset != 0 || digest != nil || err != nil {
 				t.Errorf("partial: %d %x %v", offset, digest, err)
@@ -199,7 +199,7 @@ func TestStorePartialReplaced(t *testing.T) {
 			if kept, _ := leave(t, s, "f", content, 2<<20); kept != "" {
 				t.Errorf("kept in %s", kept)
 			}
-			if after := tree(t, top); after != before {
+			if after := listTree(t, top); after != before {
 				t.Errorf("before:\n%safter:\n%s", before, after)
 			}
 			if _, err := put(s, File{Path: "f", Size: 3 << 20}, content); err != nil {
@@ -208,7 +208,7 @@ func TestStorePartialReplaced(t *testing.T) {
 			if err := os.Remove(filepath.Join(dir, "f")); err != nil {
 				t.Error(err)
 			}
-			if after := tree(t, top); after != before {
+			if after := listTree(t, top); after != before {
 				t.Errorf("before:\n%safter:\n%s", before, after)
 			}
 		})
@@ -221,11 +221,11 @@ func TestStoreModeAndTime(t *testing.T) {
 	s, dir := openStoreTest(t, Options{})
 	then := time.Unix(1_234_567_890, 123_456_789)
 	for path, c := range map[string]struct{ sent, want os.FileMode }{
-		"none":   {0, 0o666 &^ s.umask},
-		"setuid": {0o777 | os.ModeSetuid | os.ModeSetgid | os.ModeSticky, 0o777 &^ s.umask},
+		"none":   {0, 0o666 &^ s.tree.umask},
+		"setuid": {0o777 | os.ModeSetuid | os.ModeSetgid | os.ModeSticky, 0o777 &^ s.tree.umask},
 		"secret": {0o600 | ModeGiven, 0o600},
 		"nobody": {ModeGiven, 0},
-		"read":   {0o444, 0o444 &^ s.umask},
+		"read":   {0o444, 0o444 &^ s.tree.umask},
 	} {
 		if _, err := put(s, File{Path: path, Size: 3, Mode: c.sent, ModTime: then}, "new"); err != nil {
 			t.Fatal(err)
@@ -242,8 +242,8 @@ func TestStoreUmask(t *testing.T) {
 	old := syscall.Umask(0o027)
 	defer syscall.Umask(old)
 	s, _ := openStoreTest(t, Options{})
-	if s.umask != 0o027 {
-		t.Errorf("umask %o", s.umask)
+	if s.tree.umask != 0o027 {
+		t.Errorf("umask %o", s.tree.umask)
 	}
 }
 
@@ -263,7 +263,7 @@ func TestStoreLink(t *testing.T) {
 			t.Errorf("%s -> %s: %v", path, got, err)
 		}
 	}
-	before := tree(t, top)
+	before := listTree(t, top)
 	for _, c := range []struct {
 		path, target string
 		kind         Kind
@@ -287,7 +287,7 @@ func TestStoreLink(t *testing.T) {
 	} {
 		refuses(t, s.Symlink(c.path, c.target), c.kind, c.text)
 	}
-	if after := tree(t, top); after != before {
+	if after := listTree(t, top); after != before {
 		t.Errorf("before:\n%safter:\n%s", before, after)
 	}
 }
@@ -297,13 +297,13 @@ func TestRenameByLink(t *testing.T) {
 	t.Parallel()
 	s, dir := openStoreTest(t, Options{})
 	lay(t, dir, "part", "taken")
-	if handled, err := s.top.renameByLink("part", "taken"); !handled || !os.IsExist(err) {
+	if handled, err := s.tree.top.renameByLink("part", "taken"); !handled || !os.IsExist(err) {
 		t.Errorf("onto a file: %v, %v", handled, err)
 	}
-	if handled, err := s.top.renameByLink("part", "new"); !handled || err != nil {
+	if handled, err := s.tree.top.renameByLink("part", "new"); !handled || err != nil {
 		t.Error(handled, err)
 	}
-	if got := strings.Fields(tree(t, dir)); len(got) != 6 || got[0] != "new" || got[3] != "taken" {
+	if got := strings.Fields(listTree(t, dir)); len(got) != 6 || got[0] != "new" || got[3] != "taken" {
 		t.Error(got)
 	}
 }
@@ -408,7 +408,7 @@ func TestLinkKeepsDir(t *testing.T) {
 	}
 	in.Abort()
 	refuses(t, s.Symlink("d", "."), Exists, "exists")
-	if got := filepath.ToSlash(tree(t, dir)); got != "d d---------\nl -> d/../f\n" {
+	if got := filepath.ToSlash(listTree(t, dir)); got != "d d---------\nl -> d/../f\n" {
 		t.Error(got)
 	}
 }

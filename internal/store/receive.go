@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -18,24 +16,15 @@ import (
 type Upload struct {
 	want      File
 	store     *Store
-	dir, base string   // of want.Path
-	claimed   bool     // no other upload has the path; false only with Options.Rename
-	resumable bool     // the partial file has the name that Partial looks for
-	partial   string   // name of the partial file; "" while it has none
-	file      *os.File // the partial file, locked; nil before it is needed, and after the end
+	dir, base string       // of want.Path
+	claimed   bool         // no other upload has the path; false only with Options.Rename
+	resumable bool         // the partial file has the name that Partial looks for
+	part      *partialFile // nil before it is needed, and after the end
 	ended     bool
-	info      fs.FileInfo
 	hash      hash.Hash // of the first received bytes, except during Receive
 	received  int64     // bytes, with those before the offset
-	dataEnd   int64     // offset behind the last byte written; zeros behind it are a hole
-
-	preallocates bool   // the file system may support it
-	preallocated bool   // space was preallocated
-	secured      int64  // offset up to which space is reserved or preallocated
-	charged      int64  // bytes counted against Options.MaxSize
-	entries      int64  // counted against it: 1 for an empty file
-	device       uint64 // of the reserved bytes
-	reserved     int64  // bytes that are neither written nor preallocated yet
+	charged   int64     // bytes counted against Options.MaxSize
+	entries   int64     // counted against it: 1 for an empty file
 }
 
 // SmallFile is the largest size in bytes of a file that is hashed by the
@@ -105,7 +94,7 @@ func fill(b []byte, src io.Reader, moved func(n int)) (n int, err error) {
 // isLost reports whether src has failed with err before anything was written:
 // then no file and no directories are created for the little that has come.
 func (u *Upload) isLost(err error) bool {
-	return err != nil && err != io.EOF && u.file == nil
+	return err != nil && err != io.EOF && u.part == nil
 }
 
 // receiveLarge receives a file of any size in blocks.
@@ -148,7 +137,7 @@ type Blocks struct {
 // Blocks begins to receive.
 func (u *Upload) Blocks() *Blocks {
 	d := digest.New(u.hash)
-	return &Blocks{u: u, hasher: d, opened: u.file != nil, writer: u.newBlockWriter(d)}
+	return &Blocks{u: u, hasher: d, opened: u.part != nil, writer: u.newBlockWriter(d)}
 }
 
 // Next returns where the next bytes of the content belong. It waits while the
@@ -249,7 +238,7 @@ func (u *Upload) write(b []byte) error {
 		return errorf(Mismatch, "more than the %d bytes announced", u.want.Size)
 	}
 	if next > u.charged {
-		if err := u.store.charge(next-u.charged, 0); err != nil {
+		if err := u.store.quota.charge(next-u.charged, 0); err != nil {
 			return err
 		}
 		u.charged = next
@@ -257,14 +246,14 @@ func (u *Upload) write(b []byte) error {
 	if err := u.ensureOpen(); err != nil {
 		return diskError(err)
 	}
-	if err := u.secure(u.file, next); err != nil {
+	if err := u.part.space.secure(u.part.file, u.part.file, u.received, next); err != nil {
 		return writeError(err)
 	}
-	if err := u.writeSparse(b); err != nil {
+	if err := u.part.writeSparse(b, u.received); err != nil {
 		return writeError(err)
 	}
 	u.received = next
-	u.unreserve(int64(len(b)))
+	u.part.space.release(int64(len(b)))
 	return nil
 }
 
@@ -279,19 +268,14 @@ func (u *Upload) Suspend() (kept string, size int64) {
 		return "", 0
 	}
 	// Truncate also releases space that was preallocated behind the data.
-	if u.file == nil || !u.resumable || u.received < minSuspended || u.file.Truncate(u.received) != nil {
+	if u.part == nil || !u.resumable || u.received < minSuspended || u.part.file.Truncate(u.received) != nil {
 		u.Abort()
 		return "", 0
 	}
-	s := u.store
-	if s.options.MaxSize > 0 {
-		s.mu.Lock()
-		s.suspended[u.want.Path] = u.received
-		s.mu.Unlock()
-		u.charged -= u.received
-	}
+	u.charged -= u.store.quota.suspend(u.want.Path, u.received)
+	kept = filepath.Join(u.store.path, filepath.FromSlash(u.dir), u.part.name)
 	u.release()
-	return filepath.Join(s.path, filepath.FromSlash(u.dir), u.partial), u.received
+	return kept, u.received
 }
 
 // Abort ends the transfer and removes the partial file. After the end it does
@@ -304,19 +288,17 @@ func (u *Upload) Abort() {
 	u.release()
 }
 
-// removePartial removes the partial file, unless another process has moved it.
+// removePartial removes the partial file, if it has a name.
 func (u *Upload) removePartial() {
-	if u.partial == "" {
+	if u.part == nil || u.part.name == "" {
 		return
 	}
-	d, err := u.store.openDir(u.dir)
+	d, err := u.store.tree.open(u.dir)
 	if err != nil {
 		return
 	}
 	defer d.close()
-	if d.refersTo(u.partial, u.info) {
-		_ = d.root.Remove(u.partial)
-	}
+	u.part.remove(d)
 }
 
 // release frees the locks, charges and reservations of the upload after its
@@ -325,24 +307,28 @@ func (u *Upload) removePartial() {
 func (u *Upload) release() {
 	s := u.store
 	u.closeFile()
-	s.refund(u.charged, u.entries)
-	u.unreserve(u.reserved)
-	s.removeEmpty(u.dir)
+	s.quota.refund(u.charged, u.entries)
+	s.tree.removeEmpty(u.dir)
 	u.unclaim()
 }
 
-// closeFile marks the upload as ended, and unlocks and closes the partial file,
-// which keeps its name.
+// closeFile marks the upload as ended, and closes the partial file, which keeps
+// its name.
 func (u *Upload) closeFile() {
 	u.ended = true
-	if u.file == nil {
-		return
+	if u.part != nil {
+		u.part.close()
+		u.part.space.release(u.part.space.reserved)
+		u.part = nil
 	}
-	if u.partial != "" { // a file without a name is not locked
-		unlock(u.file)
+}
+
+// unclaim lets other uploads have the path.
+func (u *Upload) unclaim() {
+	if u.claimed {
+		u.claimed = false
+		u.store.claims.release(u.want.Path)
 	}
-	_ = u.file.Close()
-	u.file = nil
 }
 
 // bufferPools holds the buffers of uploads that have no Hasher: there may be

@@ -8,55 +8,54 @@ import (
 )
 
 // rename gives the file its final name in its directory d.
-func (c *commit) rename(d *dirHandle) error {
-	u := c.upload
-	if u.partial != "" && !d.refersTo(u.partial, u.info) {
+func (c *commit) rename(d *dirHandle, o *Options) error {
+	if c.part.name != "" && !d.refersTo(c.part.name, c.part.info) {
 		return errMoved
 	}
 	for n := 0; n < 10_000; n++ {
-		name := u.base
+		name := c.base
 		if n > 0 {
-			name = numbered(u.base, n)
+			name = numbered(c.base, n)
 		}
-		err := u.rename(d, name)
+		err := c.part.rename(d, name, o)
 		if err == nil {
-			c.path = path.Join(u.dir, name)
+			c.path = path.Join(c.dir, name)
 			return nil
 		}
-		if !u.store.options.Rename || !errors.Is(err, fs.ErrExist) {
+		if !o.Rename || !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
 	return errExists()
 }
 
-// rename gives the partial file the name in d. The error is fs.ErrExist if the
+// rename gives the file the name in d. The error is fs.ErrExist if the
 // name is taken and must not be replaced.
-func (u *Upload) rename(d *dirHandle, name string) error {
-	if u.partial == "" {
-		if err := linkUnnamed(u.file, d.dir, name); !u.store.options.Force || !errors.Is(err, fs.ErrExist) {
+func (p *partialFile) rename(d *dirHandle, name string, o *Options) error {
+	if p.name == "" {
+		if err := linkUnnamed(p.file, d.dir, name); !o.Force || !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 		// Only a file that has a name can replace another.
 		part := randomPartial()
-		if err := linkUnnamed(u.file, d.dir, part); err != nil {
+		if err := linkUnnamed(p.file, d.dir, part); err != nil {
 			return err
 		}
-		u.partial = part
+		p.name = part
 		defer func() {
-			if d.refersTo(part, u.info) {
+			if d.refersTo(part, p.info) {
 				_ = d.root.Remove(part)
 			}
 		}()
 	}
-	if u.store.options.Force {
-		return d.renameForce(u.partial, name)
+	if o.Force {
+		return d.renameForce(p.name, name)
 	}
-	handled, err := d.renameNew(u.partial, name)
+	handled, err := d.renameNew(p.name, name)
 	if !handled {
 		e := errorf(Forbidden, "the file system cannot rename without replacing (%v)", errors.Unwrap(err))
 		e.Way = ByForce
-		return u.store.avoidable(e)
+		return o.avoidable(e)
 	}
 	return err
 }

@@ -1,32 +1,60 @@
 package store
 
-import "os"
+import (
+	"os"
+	"sync"
+)
 
 // reserveStep is the least number of bytes for which an upload reserves space
 // ahead. With more content it reserves as much again as has come: an announced
 // size alone keeps space from no other upload.
 const reserveStep = 4 << 20
 
-// checkSpace returns an error if the file system of f has no space for a file
-// of which have bytes are on disk, beside the reservations on its device. A
-// small file needs none: it has arrived before the answer could be of use.
-func (u *Upload) checkSpace(f *os.File, device uint64, have int64) error {
-	if u.want.Size <= SmallFile || u.want.Size <= have {
-		return nil
-	}
-	u.store.mu.Lock()
-	defer u.store.mu.Unlock()
-	return u.store.checkSpaceLocked(f, device, u.want.Size-have)
+// reservations are the bytes that uploads still have to write, by device. The
+// zero value has none, and any goroutine may use it.
+type reservations struct {
+	mu    sync.Mutex
+	bytes map[uint64]int64
 }
 
-// checkSpaceLocked returns an error if the file system of f has not needed
-// bytes beside the reservations on its device. The caller holds the mutex.
-func (s *Store) checkSpaceLocked(f *os.File, device uint64, needed int64) error {
+// check returns an error if the file system of f has not needed bytes beside
+// the reservations on its device.
+func (r *reservations) check(f *os.File, device uint64, needed int64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.checkLocked(f, device, needed)
+}
+
+// checkLocked is check for a caller that holds the mutex.
+func (r *reservations) checkLocked(f *os.File, device uint64, needed int64) error {
 	free, ok := freeSpace(f)
-	if free -= s.reserved[device]; ok && needed > free {
+	if free -= r.bytes[device]; ok && needed > free {
 		return errNoSpace(max(0, free), needed)
 	}
 	return nil
+}
+
+// reserve reserves n bytes if check has no objection.
+func (r *reservations) reserve(f *os.File, device uint64, n int64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.checkLocked(f, device, n); err != nil {
+		return err
+	}
+	if r.bytes == nil {
+		r.bytes = map[uint64]int64{}
+	}
+	r.bytes[device] += n
+	return nil
+}
+
+// release ends the reservation of n bytes.
+func (r *reservations) release(device uint64, n int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.bytes[device] -= n; r.bytes[device] == 0 {
+		delete(r.bytes, device)
+	}
 }
 
 // errNoSpace returns the error for a file that needs more bytes than are free.
@@ -34,54 +62,56 @@ func errNoSpace(free, needed int64) *Error {
 	return errorf(NoSpace, "not enough space: %d bytes free, %d needed", free, needed)
 }
 
-// secure makes sure that the file system has space before the file grows to end
-// bytes: it preallocates the next step, or reserves it among the uploads of
-// this Store. f is any open file of that file system.
-func (u *Upload) secure(f *os.File, end int64) error {
-	if u.want.Size <= SmallFile || end < u.secured {
+// An allocation is the space that one partial file has ahead of its content:
+// preallocated, or else reserved among the uploads of the Store.
+type allocation struct {
+	reservations *reservations
+	device       uint64
+	size         int64 // announced; -1: unknown
+	preallocates bool  // the file system may support it
+	preallocated bool  // space was preallocated
+	secured      int64 // offset up to which space is reserved or preallocated
+	reserved     int64 // bytes that are neither written nor preallocated yet
+}
+
+// secure makes sure that the file system has space before file, of which
+// received bytes are written, grows to end bytes: it preallocates the next
+// step, or reserves it. in is any open file of that file system.
+func (a *allocation) secure(file, in *os.File, received, end int64) error {
+	if a.size <= SmallFile || end < a.secured {
 		return nil
 	}
-	to := min(u.want.Size, end+max(reserveStep, u.received))
-	n := to - u.secured
+	to := min(a.size, end+max(reserveStep, received))
+	n := to - a.secured
 	if n <= 0 {
 		return nil
 	}
-	if u.preallocates {
-		done, err := preallocate(u.file, u.secured, n)
+	if a.preallocates {
+		done, err := preallocate(file, a.secured, n)
 		if noSpace(err) {
-			free, _ := freeSpace(f)
+			free, _ := freeSpace(in)
 			return errNoSpace(free, n)
 		}
 		if err != nil {
 			return err
 		}
-		if u.preallocates = done; done {
-			u.preallocated, u.secured = true, to
+		if a.preallocates = done; done {
+			a.preallocated, a.secured = true, to
 			return nil
 		}
 	}
-	s := u.store
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.checkSpaceLocked(f, u.device, n); err != nil {
+	if err := a.reservations.reserve(in, a.device, n); err != nil {
 		return err
 	}
-	s.reserved[u.device] += n
-	u.reserved += n
-	u.secured = to
+	a.reserved += n
+	a.secured = to
 	return nil
 }
 
-// unreserve ends the reservation of n bytes, which are written or not needed.
-func (u *Upload) unreserve(n int64) {
-	if n = min(n, u.reserved); n <= 0 {
-		return
-	}
-	u.reserved -= n
-	s := u.store
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.reserved[u.device] -= n; s.reserved[u.device] == 0 {
-		delete(s.reserved, u.device)
+// release ends the reservation of n bytes, which are written or not needed.
+func (a *allocation) release(n int64) {
+	if n = min(n, a.reserved); n > 0 {
+		a.reserved -= n
+		a.reservations.release(a.device, n)
 	}
 }

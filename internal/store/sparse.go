@@ -7,26 +7,25 @@ const holeSize = 64 << 10
 
 var zeros [holeSize]byte
 
-// writeSparse writes b behind the received bytes. Aligned blocks of zeros
-// become holes.
-func (u *Upload) writeSparse(b []byte) error {
-	at := u.received
+// writeSparse writes b at an offset, behind all earlier writes. Aligned blocks
+// of zeros become holes.
+func (p *partialFile) writeSparse(b []byte, at int64) error {
 	for len(b) > 0 {
 		data, hole := splitZeros(b, at)
 		if len(data) > 0 {
-			if _, err := u.file.WriteAt(data, at); err != nil {
+			if _, err := p.file.WriteAt(data, at); err != nil {
 				return err
 			}
 			at += int64(len(data))
-			u.dataEnd = at
+			p.dataEnd = at
 		}
-		if hole > 0 && u.preallocated {
+		if hole > 0 && p.space.preallocated {
 			// ext4 releases no space behind the end of a file.
-			if err := u.file.Truncate(at + hole); err != nil {
+			if err := p.file.Truncate(at + hole); err != nil {
 				return err
 			}
-			punchHole(u.file, at, hole)
-			u.dataEnd = at + hole
+			punchHole(p.file, at, hole)
+			p.dataEnd = at + hole
 		}
 		at += hole
 		b = b[len(data)+int(hole):]

@@ -23,10 +23,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io/fs"
 	"os"
-	"sync"
 	"time"
 
 	"purr/internal/relpath"
@@ -35,39 +33,17 @@ import (
 // A Store is a directory that receives files. Its methods are safe for
 // concurrent use.
 type Store struct {
-	options   Options
-	path      string // as the caller gave it
-	root      *os.Root
-	top       *dirHandle  // the directory itself
-	info      fs.FileInfo // of top
-	probeInfo fs.FileInfo // of a file created here: some file systems choose owner and mode
-	umask     fs.FileMode // permissions that files created here lack
-	unnamed   bool        // small files have no name until they are complete
-	seed      maphash.Seed
+	options Options
+	path    string // as the caller gave it
+	root    *os.Root
+	unnamed bool // small files have no name until they are complete
 
-	// The system calls, except in tests:
-	syncFile    func(*os.File) error // syncFile
-	syncEntries func(*os.File) error // syncDir
-
-	dirs    dirCache
-	commits commitQueue
-
-	// dirMu is held for reading from the creation of directories to that of
-	// their first entry, and for writing while empty ones are removed.
-	dirMu sync.RWMutex
-
-	lockMu sync.Mutex // held while partial files are locked, and by queries until they are unlocked
-
-	mu           sync.Mutex
-	receiving    map[uint64]struct{}   // hashed paths of the uploads
-	createdDirs  map[uint64]struct{}   // hashed paths of directories created here
-	checkedDirs  map[uint64]struct{}   // hashed paths that distrustDirs has seen
-	unsynced     map[string]struct{}   // directories whose new names may not be on stable storage
-	suspended    map[string]int64      // bytes of charged that belong to suspended uploads, by path
-	charged      int64                 // bytes that count against Options.MaxSize
-	entries      int64                 // entries without content that were created here
-	reserved     map[uint64]int64      // bytes that uploads still have to write, by device
-	prefixHashes map[string]prefixHash // by path; at most maxPrefixHashes
+	quota        *quota
+	tree         *tree
+	claims       claims
+	reservations reservations
+	partials     partials
+	commits      commitQueue
 }
 
 // Options changes what a Store accepts. The zero value accepts every file whose
@@ -126,26 +102,20 @@ func Open(dir string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, errors.Unwrap(err)
 	}
-	s := &Store{
-		options: o, path: dir, root: root, seed: maphash.MakeSeed(), syncFile: syncFile, syncEntries: syncDir,
-		receiving: map[uint64]struct{}{}, createdDirs: map[uint64]struct{}{},
-		checkedDirs: map[uint64]struct{}{}, unsynced: map[string]struct{}{},
-		suspended: map[string]int64{}, reserved: map[uint64]int64{}, prefixHashes: map[string]prefixHash{},
-	}
-	if s.probeInfo, err = probe(root); err != nil {
+	s := &Store{options: o, path: dir, root: root}
+	s.quota = &quota{options: &s.options}
+	owner, err := probe(root)
+	if err != nil {
 		_ = root.Close()
 		return nil, fmt.Errorf("cannot create a file: %w", errors.Unwrap(err))
 	}
-	// umask(2) cannot read the mask without changing it for other threads.
-	s.umask = fs.ModePerm &^ s.probeInfo.Mode()
-	if s.top, err = s.openDir("."); err == nil {
-		s.info, err = s.top.dir.Stat()
-	}
-	if err != nil {
+	if s.tree, err = newTree(root, owner, &s.options, s.quota); err != nil {
 		_ = root.Close()
 		return nil, err
 	}
-	s.unnamed = s.top.supportsUnnamed()
+	s.partials.owner = owner
+	s.commits.tree, s.commits.syncFile = s.tree, syncFile
+	s.unnamed = s.tree.top.supportsUnnamed()
 	return s, nil
 }
 
@@ -174,89 +144,18 @@ func randomPartial() string { return relpath.PartialPrefix + rand.Text()[:16] }
 func (s *Store) Close() error {
 	s.commits.idle.Wait()
 	err := s.Sync()
-	s.dirs.evictAll()
-	s.top.close()
+	s.tree.close()
 	return errors.Join(err, s.root.Close())
 }
 
-// hashPath returns the key of path in a set, so that a million paths stay
-// small.
-func (s *Store) hashPath(path string) uint64 { return maphash.String(s.seed, path) }
-
-// claim reserves path for one upload, and reports whether it did: false while
-// another upload has it. unclaim undoes it.
-func (s *Store) claim(path string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	key := s.hashPath(path)
-	if _, ok := s.receiving[key]; ok {
-		return false
-	}
-	s.receiving[key] = struct{}{}
-	return true
-}
-
-// unclaim undoes claim.
-func (u *Upload) unclaim() {
-	if !u.claimed {
-		return
-	}
-	u.claimed = false
-	s := u.store
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.receiving, s.hashPath(u.want.Path))
-}
-
-// Empty files, directories and links count against Options.MaxSize as well,
-// except the first ones: a limit in bytes would not limit them otherwise.
-const (
-	freeEntries = 100
-	entrySize   = 256 // bytes, about an inode
-)
-
-// sizeOf returns the bytes that count against Options.MaxSize for so many bytes
-// of content, and entries without content.
-func sizeOf(bytes, entries int64) int64 { return bytes + entrySize*max(0, entries-freeEntries) }
-
-// charge counts bytes of content, and entries without content (empty files,
-// links, directories), against Options.MaxSize. If they exceed it, it counts
-// nothing and returns an *Error.
-func (s *Store) charge(bytes, entries int64) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.checkMaxSizeLocked(bytes, entries); err != nil {
-		return err
-	}
-	s.charged += bytes
-	s.entries += entries
-	return nil
-}
-
-// checkMaxSizeLocked returns an error if so many bytes, and entries without
-// content, would exceed Options.MaxSize. The caller holds the mutex.
-func (s *Store) checkMaxSizeLocked(bytes, entries int64) error {
-	left := s.options.MaxSize - sizeOf(s.charged, s.entries)
-	if s.options.MaxSize > 0 && sizeOf(s.charged+bytes, s.entries+entries) > s.options.MaxSize {
-		e := errorf(TooLarge, "over the limit of %d bytes: %d bytes left", s.options.MaxSize, left)
-		e.Way, e.Limit, e.Left = ByLimit, s.options.MaxSize, left
-		return s.avoidable(e)
-	}
-	return nil
-}
-
-// refund undoes charge.
-func (s *Store) refund(bytes, entries int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.charged -= bytes
-	s.entries -= entries
-}
+// Sync brings the names of directories and links, which no Commit has covered,
+// onto stable storage. The error is an *Error of the kind Unsynced.
+func (s *Store) Sync() error { return s.tree.syncRest() }
 
 // Existing returns the size in bytes of the regular file path. ok is false if
 // there is none.
 func (s *Store) Existing(path string) (size int64, ok bool) {
-	if s.checkName(path) != nil {
+	if s.options.checkName(path) != nil {
 		return 0, false
 	}
 	info, err := s.root.Lstat(path)
@@ -264,4 +163,38 @@ func (s *Store) Existing(path string) (size int64, ok bool) {
 		return 0, false
 	}
 	return info.Size(), true
+}
+
+// Mkdir creates the directory path and those above it, unless they exist. If
+// this Store has created the directory, for a file or now, or an earlier one
+// for files that were cut, it gets the permissions and the time, where they are
+// not zero. So a directory comes after its entries: a later entry would change
+// its time, and the permissions may forbid it. The error is an *Error.
+func (s *Store) Mkdir(path string, mode fs.FileMode, modTime time.Time) error {
+	if err := s.options.checkName(path); err != nil {
+		return err
+	}
+	err := s.tree.mkdir(path, mode, modTime)
+	if err != nil {
+		s.tree.removeEmpty(path)
+	}
+	return err
+}
+
+// Symlink creates a symbolic link whose target is inside the Store. It replaces
+// nothing; if the same link exists, it does nothing. Links come last: files
+// that arrive later would follow them. The error is an *Error.
+func (s *Store) Symlink(p, target string) error {
+	if err := s.options.checkName(p); err != nil {
+		return err
+	}
+	if err := s.options.checkTarget(p, target); err != nil {
+		return err
+	}
+	dir, base := splitPath(p)
+	err := s.tree.symlink(dir, base, target)
+	if err != nil {
+		s.tree.removeEmpty(dir)
+	}
+	return err
 }

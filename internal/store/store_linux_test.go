@@ -29,7 +29,7 @@ func TestStoreDisks(t *testing.T) {
 	// Before any data: the announced size is too large.
 	_, _, err := s.Begin(File{Path: "d/f", Size: 8_000_000})
 	refuses(t, err, NoSpace, "not enough space: 4194304 bytes free, 8000000 needed")
-	if got := tree(t, "/run"); got != "" {
+	if got := listTree(t, "/run"); got != "" {
 		t.Errorf("after a refusal: %s", got)
 	}
 
@@ -46,8 +46,8 @@ func TestStoreDisks(t *testing.T) {
 	_, _, err = s.Begin(File{Path: "second", Size: 2 << 20})
 	refuses(t, err, NoSpace, "not enough space: 1048576 bytes free, 2097152 needed")
 	in.Abort()
-	if len(s.reserved) > 0 {
-		t.Errorf("still reserved: %v", s.reserved)
+	if len(s.reservations.bytes) > 0 {
+		t.Errorf("still reserved: %v", s.reservations.bytes)
 	}
 
 	// Midway: the size was unknown.
@@ -55,10 +55,10 @@ func TestStoreDisks(t *testing.T) {
 		_, err = put(s, File{Path: "f", Size: -1}, content)
 		refuses(t, err, NoSpace, "no space left on device; partial removed")
 	}
-	if got := tree(t, "/run"); got != "" {
+	if got := listTree(t, "/run"); got != "" {
 		t.Errorf("after a full disk: %s", got)
 	}
-	if free, ok := freeSpace(s.top.dir); !ok || free != 4<<20 {
+	if free, ok := freeSpace(s.tree.top.dir); !ok || free != 4<<20 {
 		t.Errorf("%d bytes free again", free)
 	}
 
@@ -129,7 +129,7 @@ func TestStorePermissions(t *testing.T) {
 	if err := os.Chmod(filepath.Join(dst, "file"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	before := tree(t, top)
+	before := listTree(t, top)
 	as(t, 65534, func() {
 		s, err := Open(dst, Options{})
 		if err != nil {
@@ -158,7 +158,7 @@ func TestStorePermissions(t *testing.T) {
 			t.Errorf("a directory of root's: %v", err)
 		}
 	})
-	if after := tree(t, top); after != before {
+	if after := listTree(t, top); after != before {
 		t.Errorf("before:\n%safter:\n%s", before, after)
 	}
 }
@@ -248,10 +248,10 @@ func TestStoreHostileRenames(t *testing.T) {
 	if took == 0 || refused == 0 {
 		t.Errorf("%d files stored and %d refused prove little", took, refused)
 	}
-	if got := tree(t, filepath.Join(top, "out")); got != "" {
+	if got := listTree(t, filepath.Join(top, "out")); got != "" {
 		t.Errorf("outside:\n%s", got)
 	}
-	if got := strings.Count(tree(t, dst), "/f"); got != took {
+	if got := strings.Count(listTree(t, dst), "/f"); got != took {
 		t.Errorf("%d files, %d reported as stored", got, took)
 	}
 }
@@ -270,20 +270,20 @@ func TestReservation(t *testing.T) {
 	if _, err := put(s, File{Path: "hole", Size: int64(len(content)), Digest: testkit.SHA256(content), Offset: offset}, content); err != nil || offset == 0 {
 		t.Fatal(offset, err)
 	}
-	if len(s.reserved) > 0 {
-		t.Errorf("stored, but still reserved: %v", s.reserved)
+	if len(s.reservations.bytes) > 0 {
+		t.Errorf("stored, but still reserved: %v", s.reservations.bytes)
 	}
 	leave(t, s, "data", content, 3<<20)
 	in, _, err := s.Begin(File{Path: "data", Size: int64(len(content))}) // from its beginning
 	if err != nil {
 		t.Fatal(err)
 	}
-	if in.reserved != reserveStep {
-		t.Errorf("reserved %d of %d bytes", in.reserved, len(content))
+	if in.part.space.reserved != reserveStep {
+		t.Errorf("reserved %d of %d bytes", in.part.space.reserved, len(content))
 	}
 	in.Abort()
-	if len(s.reserved) > 0 {
-		t.Errorf("dropped, but still reserved: %v", s.reserved)
+	if len(s.reservations.bytes) > 0 {
+		t.Errorf("dropped, but still reserved: %v", s.reservations.bytes)
 	}
 }
 
@@ -347,7 +347,7 @@ func TestAnnouncedSize(t *testing.T) {
 	t.Parallel()
 	for what, dir := range map[string]string{"memory": testkit.InMemory(t), "disk": t.TempDir()} {
 		s := openStoreIn(t, dir, Options{})
-		free, ok := freeSpace(s.top.dir)
+		free, ok := freeSpace(s.tree.top.dir)
 		if !ok {
 			t.Fatal("free space unknown")
 		}
@@ -362,15 +362,15 @@ func TestAnnouncedSize(t *testing.T) {
 			if err := in.Receive(src, nil); err != io.ErrUnexpectedEOF {
 				t.Fatal(err)
 			}
-			if info, err := in.file.Stat(); err != nil || allocated(info)+in.reserved > 2*reserveStep {
-				t.Errorf("%s: %d bytes allocated and %d reserved", what, allocated(info), in.reserved)
+			if info, err := in.part.file.Stat(); err != nil || allocated(info)+in.part.space.reserved > 2*reserveStep {
+				t.Errorf("%s: %d bytes allocated and %d reserved", what, allocated(info), in.part.space.reserved)
 			}
 		}
 		for _, in := range uploads {
 			in.Abort()
 		}
-		if len(s.reserved) > 0 {
-			t.Errorf("still reserved: %v", s.reserved)
+		if len(s.reservations.bytes) > 0 {
+			t.Errorf("still reserved: %v", s.reservations.bytes)
 		}
 	}
 
@@ -386,7 +386,7 @@ func TestAnnouncedSize(t *testing.T) {
 	}
 	err = slow.Receive(strings.NewReader(content), nil)
 	refuses(t, err, TooLarge, "over the limit of 2097152 bytes: ")
-	if s.charged != 1<<20 {
-		t.Errorf("%d bytes counted", s.charged)
+	if s.quota.charged != 1<<20 {
+		t.Errorf("%d bytes counted", s.quota.charged)
 	}
 }

@@ -75,9 +75,9 @@ func TestStore(t *testing.T) {
 	}
 }
 
-// tree lists the entries of a directory with path, type, size and the beginning
-// of the digest.
-func tree(t testing.TB, dir string) string {
+// listTree lists the entries of a directory with path, type, size and the
+// beginning of the digest.
+func listTree(t testing.TB, dir string) string {
 	t.Helper()
 	var b strings.Builder
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
@@ -186,7 +186,7 @@ func TestStoreRefuses(t *testing.T) {
 			top := t.TempDir()
 			lay(t, top, "dst/", "out/victim")
 			lay(t, filepath.Join(top, "dst"), c.there...)
-			before := tree(t, top)
+			before := listTree(t, top)
 			s, err := Open(filepath.Join(top, "dst"), c.o)
 			if err != nil {
 				t.Fatal(err)
@@ -198,7 +198,7 @@ func TestStoreRefuses(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Error(err)
 			}
-			if after := tree(t, top); after != before {
+			if after := listTree(t, top); after != before {
 				t.Errorf("before:\n%safter:\n%s", before, after)
 			}
 		})
@@ -220,7 +220,7 @@ func TestStoreDigestAtTheEnd(t *testing.T) {
 		_, err = in.Commit(c.after)
 		refuses(t, err, Mismatch, "digest mismatch: damaged on the way")
 	}
-	if got := tree(t, dir); got != "" {
+	if got := listTree(t, dir); got != "" {
 		t.Error(got)
 	}
 }
@@ -250,7 +250,7 @@ func TestStoreForceAndRename(t *testing.T) {
 	if _, err := put(s, File{Path: "f", Size: 5}, "newer"); err != nil { // of another push
 		t.Error(err)
 	}
-	if got, want := tree(t, dir), fmt.Sprintf("f 5 %x\n", testkit.SHA256("newer")[:4]); got != want {
+	if got, want := listTree(t, dir), fmt.Sprintf("f 5 %x\n", testkit.SHA256("newer")[:4]); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 
@@ -299,8 +299,8 @@ func TestStoreMaxSize(t *testing.T) {
 	if _, err := put(s, File{Path: "b", Size: -1}, content[:1<<20]); err != nil {
 		t.Error(err)
 	}
-	if s.charged != 4<<20 || len(s.suspended) != 0 {
-		t.Errorf("%d bytes counted, %d uploads kept", s.charged, len(s.suspended))
+	if s.quota.charged != 4<<20 || len(s.quota.suspended) != 0 {
+		t.Errorf("%d bytes counted, %d uploads kept", s.quota.charged, len(s.quota.suspended))
 	}
 }
 
@@ -335,8 +335,8 @@ func TestStoreDir(t *testing.T) {
 	refuses(t, s.Mkdir("out", 0, time.Time{}), Forbidden, "symbolic link in the way: out")
 	refuses(t, s.Mkdir("out/a", 0, time.Time{}), Forbidden, "symbolic link in the way: out")
 	refuses(t, s.Mkdir("../a", 0, time.Time{}), Invalid, "unsafe name")
-	if err := s.Sync(); err != nil || len(s.unsynced) != 0 {
-		t.Errorf("%v; %d directories are not on stable storage", err, len(s.unsynced))
+	if err := s.Sync(); err != nil || len(s.tree.unsynced) != 0 {
+		t.Errorf("%v; %d directories are not on stable storage", err, len(s.tree.unsynced))
 	}
 }
 
@@ -363,7 +363,7 @@ func TestEmptyDirs(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if got, want := tree(t, dir), fmt.Sprintf("asked d---------\nused d---------\nused/g 3 %x\n", testkit.SHA256("new")[:4]); filepath.ToSlash(got) != want {
+	if got, want := listTree(t, dir), fmt.Sprintf("asked d---------\nused d---------\nused/g 3 %x\n", testkit.SHA256("new")[:4]); filepath.ToSlash(got) != want {
 		t.Errorf("left:\n%swant:\n%s", got, want)
 	}
 }
@@ -388,7 +388,7 @@ func TestOpen(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if got := tree(t, dir); !strings.HasPrefix(got, "file ") || strings.Count(got, "\n") != 1 {
+	if got := listTree(t, dir); !strings.HasPrefix(got, "file ") || strings.Count(got, "\n") != 1 {
 		t.Error(got)
 	}
 }
@@ -429,8 +429,8 @@ func TestRenameAtOnce(t *testing.T) {
 		if files, err := os.ReadDir(filepath.Join(dir, "d")); err != nil || len(files) != 3 {
 			t.Errorf("%v, %v", files, err)
 		}
-		if len(s.receiving) > 0 || s.charged != 3*int64(size) {
-			t.Errorf("%d paths claimed, %d bytes counted", len(s.receiving), s.charged)
+		if s.claims.paths.len() > 0 || s.quota.charged != 3*int64(size) {
+			t.Errorf("%d paths claimed, %d bytes counted", s.claims.paths.len(), s.quota.charged)
 		}
 	}
 }

@@ -6,69 +6,41 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"sync"
 )
 
 // syncTogetherFrom is the number of files from which one syncfs(2) replaces
 // their fsync(2) calls. It may also have to write the data of other processes.
 const syncTogetherFrom = 16
 
-// syncContents syncs the content of the files and sets the err of each. Many
-// files of one file system share one syncfs(2).
-func (s *Store) syncContents(files []*commit) {
-	if len(files) >= syncTogetherFrom && syncFilesystem(files[0].upload.file) {
-		for _, c := range files {
-			if sameDevice(c.upload.info, files[0].upload.info) {
-				c.err = writebackError(c.upload.file)
-			} else {
-				c.err = s.syncFile(c.upload.file)
-			}
-		}
-		return
-	}
-	var all sync.WaitGroup
-	slots := make(chan struct{}, syncTogetherFrom)
-	for _, c := range files {
-		slots <- struct{}{}
-		all.Go(func() {
-			c.err = s.syncFile(c.upload.file)
-			<-slots
-		})
-	}
-	all.Wait()
+// syncRest brings the names of directories and links, which no Commit has
+// covered, onto stable storage. The error is an *Error of the kind Unsynced.
+func (t *tree) syncRest() error {
+	t.mu.Lock()
+	dirs := slices.Collect(maps.Keys(t.unsynced))
+	t.mu.Unlock()
+	return unsynced(t.syncDirs(dirs, nil))
 }
 
-// Sync brings the names of directories and links, which no Commit has covered,
-// onto stable storage. The error is an *Error of the kind Unsynced.
-func (s *Store) Sync() error {
-	s.mu.Lock()
-	dirs := slices.Collect(maps.Keys(s.unsynced))
-	s.mu.Unlock()
-	return unsynced(s.syncDirs(dirs, nil))
-}
-
-// distrustDirs records the names of dir and of the directories above it as
+// distrust records the names of dir and of the directories above it as
 // unsynced, once: an earlier run may have created them, and have failed to sync
 // them.
-func (s *Store) distrustDirs(dir string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (t *tree) distrust(dir string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	for ; dir != "."; dir = path.Dir(dir) {
-		key := s.hashPath(dir)
-		if _, ok := s.checkedDirs[key]; ok {
+		if !t.checked.add(dir) {
 			return
 		}
-		s.checkedDirs[key] = struct{}{}
-		s.unsynced[path.Dir(dir)] = struct{}{}
+		t.unsynced[path.Dir(dir)] = struct{}{}
 	}
 }
 
 // syncNames syncs the names in the directories, and the names of the
 // directories above them that were created here.
-func (s *Store) syncNames(dirs map[string]*dirHandle) error {
+func (t *tree) syncNames(dirs map[string]*dirHandle) error {
 	var above []string
-	s.mu.Lock()
-	for created := range s.unsynced {
+	t.mu.Lock()
+	for created := range t.unsynced {
 		for dir := range dirs {
 			if dirs[created] == nil && within(dir, created) {
 				above = append(above, created)
@@ -76,26 +48,26 @@ func (s *Store) syncNames(dirs map[string]*dirHandle) error {
 			}
 		}
 	}
-	s.mu.Unlock()
-	return s.syncDirs(append(above, slices.Collect(maps.Keys(dirs))...), dirs)
+	t.mu.Unlock()
+	return t.syncDirs(append(above, slices.Collect(maps.Keys(dirs))...), dirs)
 }
 
 // syncDirs syncs the names in the directories, of which open holds those with a
 // handle.
-func (s *Store) syncDirs(dirs []string, open map[string]*dirHandle) error {
+func (t *tree) syncDirs(dirs []string, open map[string]*dirHandle) error {
 	// This comes first: a name created from now on must be synced again.
-	s.mu.Lock()
+	t.mu.Lock()
 	for _, dir := range dirs {
-		delete(s.unsynced, dir)
+		delete(t.unsynced, dir)
 	}
-	s.mu.Unlock()
-	together := len(dirs) >= syncTogetherFrom && syncFilesystem(s.top.dir)
+	t.mu.Unlock()
+	together := len(dirs) >= syncTogetherFrom && syncFilesystem(t.top.dir)
 	var failed error
 	for i, dir := range dirs {
-		if err := s.syncDir(dir, open[dir], together && i > 0); err != nil {
-			s.mu.Lock()
-			s.unsynced[dir] = struct{}{}
-			s.mu.Unlock()
+		if err := t.syncDir(dir, open[dir], together && i > 0); err != nil {
+			t.mu.Lock()
+			t.unsynced[dir] = struct{}{}
+			t.mu.Unlock()
 			failed = err
 		}
 	}
@@ -104,18 +76,18 @@ func (s *Store) syncDirs(dirs []string, open map[string]*dirHandle) error {
 
 // syncDir syncs the names in a directory, whose handle d may be nil. together:
 // the file system of the Store was synced as a whole.
-func (s *Store) syncDir(dir string, d *dirHandle, together bool) error {
+func (t *tree) syncDir(dir string, d *dirHandle, together bool) error {
 	if d == nil {
 		var err error
-		if d, err = s.openDir(dir); errors.Is(err, fs.ErrNotExist) {
+		if d, err = t.open(dir); errors.Is(err, fs.ErrNotExist) {
 			return nil
 		} else if err != nil {
 			return err
 		}
 		defer d.close()
 	}
-	if info, err := d.dir.Stat(); together && err == nil && sameDevice(info, s.info) {
+	if info, err := d.dir.Stat(); together && err == nil && sameDevice(info, t.info) {
 		return nil
 	}
-	return s.syncEntries(d.dir)
+	return t.syncEntries(d.dir)
 }

@@ -22,24 +22,24 @@ func TestIdenticalAfterSync(t *testing.T) {
 		dir := t.TempDir()
 		for range 2 {
 			s := openStoreIn(t, dir, Options{})
-			s.syncEntries = func(*os.File) error { return &os.PathError{Op: "sync", Path: dir, Err: syscall.EIO} }
+			s.tree.syncEntries = func(*os.File) error { return &os.PathError{Op: "sync", Path: dir, Err: syscall.EIO} }
 			for range 2 {
 				_, err := put(s, a, content)
 				refuses(t, err, Unsynced, "stored, but perhaps not on the disk: input/output error")
 			}
 			refuses(t, s.Sync(), Unsynced, "stored, but perhaps not on the disk: input/output error")
 			testkit.HasContent(t, filepath.Join(dir, a.Path), content)
-			s.syncEntries = syncDir
+			s.tree.syncEntries = syncDir
 		}
 
 		s := openStoreIn(t, dir, Options{})
-		s.syncFile = func(*os.File) error { return syscall.EIO }
+		s.commits.syncFile = func(*os.File) error { return syscall.EIO }
 		_, err := put(s, a, content)
 		refuses(t, err, Unsynced, "stored, but perhaps not on the disk: input/output error")
 
 		synced := map[string]bool{}
-		s.syncFile = func(f *os.File) error { synced["content"] = true; return syncFile(f) }
-		s.syncEntries = func(f *os.File) error {
+		s.commits.syncFile = func(f *os.File) error { synced["content"] = true; return syncFile(f) }
+		s.tree.syncEntries = func(f *os.File) error {
 			for _, name := range []string{".", "a", "a/b"} {
 				want, err := os.Stat(filepath.Join(dir, name))
 				if got, statErr := f.Stat(); err == nil && statErr == nil && os.SameFile(got, want) {
@@ -61,11 +61,11 @@ func TestIdenticalAfterSync(t *testing.T) {
 func TestUnsyncedLater(t *testing.T) {
 	t.Parallel()
 	s, _ := openStoreTest(t, Options{})
-	s.syncEntries = func(*os.File) error { return syscall.EIO }
+	s.tree.syncEntries = func(*os.File) error { return syscall.EIO }
 	_, err := put(s, File{Path: "a/f", Size: 3}, "new")
 	refuses(t, err, Unsynced, "stored, but perhaps not on the disk: input/output error")
 	count := 0
-	s.syncEntries = func(*os.File) error { count++; return nil }
+	s.tree.syncEntries = func(*os.File) error { count++; return nil }
 	if err := s.Sync(); err != nil || count != 2 {
 		t.Errorf("%v, %d directories synced", err, count)
 	}

@@ -24,8 +24,8 @@ func TestUnnamed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if (in.partial == "") != unnamed {
-			t.Errorf("partial name %q", in.partial)
+		if (in.part.name == "") != unnamed {
+			t.Errorf("partial name %q", in.part.name)
 		}
 		if left, err := os.ReadDir(filepath.Join(dir, "d")); err != nil || (len(left) == 0) != unnamed {
 			t.Errorf("left %v, %v", left, err)
@@ -53,7 +53,7 @@ func TestUnnamed(t *testing.T) {
 				continue
 			}
 			testkit.HasContent(t, filepath.Join(dir, got.Path), c.content)
-			if info, err := os.Stat(filepath.Join(dir, got.Path)); err != nil || info.Mode().Perm() != permissions(0o640, s.umask) {
+			if info, err := os.Stat(filepath.Join(dir, got.Path)); err != nil || info.Mode().Perm() != permissions(0o640, s.tree.umask) {
 				t.Errorf("%+v: %v, %v", c, info.Mode(), err)
 			}
 		}
@@ -85,7 +85,7 @@ func TestDirCache(t *testing.T) {
 	if left, _ := os.ReadDir(filepath.Join(dir, "d.moved")); len(left) != 1 {
 		t.Errorf("left in the moved directory: %v", left)
 	}
-	if n := len(s.dirs.byPath); n > maxCachedDirs {
+	if n := len(s.tree.cache.byPath); n > maxCachedDirs {
 		t.Errorf("%d directories cached", n)
 	}
 	for i := range 3 * maxCachedDirs {
@@ -93,7 +93,7 @@ func TestDirCache(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(s.dirs.byPath); n > maxCachedDirs {
+	if n := len(s.tree.cache.byPath); n > maxCachedDirs {
 		t.Errorf("%d directories cached", n)
 	}
 }
