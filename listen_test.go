@@ -451,7 +451,7 @@ func TestUnixPath(t *testing.T) {
 			t.Parallel()
 			dir := testkit.SocketDir(t)
 			sub, link, fifo := filepath.Join(dir, "sub"), filepath.Join(dir, "link"), filepath.Join(dir, "fifo")
-			if err := errors.Join(os.Mkdir(sub, 0o755), os.Symlink("nowhere", link), syscall.Mkfifo(fifo, 0o600)); err != nil {
+			if err := errors.Join(os.Mkdir(sub, 0o755), os.Symlink("nowhere", link), testkit.Mkfifo(fifo)); err != nil {
 				t.Fatal(err)
 			}
 			for _, path := range []string{sub, link, fifo} {

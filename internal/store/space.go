@@ -1,4 +1,4 @@
-//go:build linux || darwin || freebsd
+//go:build unix
 
 package store
 
@@ -6,19 +6,20 @@ import (
 	"math"
 	"os"
 
-	"golang.org/x/sys/unix"
-
 	"purr/internal/sys"
 )
 
 // freeSpace returns the bytes that this user can write to the file system of
 // dir; ok is false if they are unknown.
 func freeSpace(dir *os.File) (free int64, ok bool) {
-	var st unix.Statfs_t
-	if err := sys.OnFD(dir, func(fd int) error { return unix.Fstatfs(fd, &st) }); err != nil || st.Bsize <= 0 {
+	var blocks, size int64
+	err := sys.OnFD(dir, func(fd int) (err error) {
+		blocks, size, err = availableBlocks(fd)
+		return err
+	})
+	if err != nil || size <= 0 {
 		return 0, false
 	}
-	// On FreeBSD Bavail is negative when only the reserve is left.
-	blocks := max(0, int64(st.Bavail))
-	return min(blocks, math.MaxInt64/int64(st.Bsize)) * int64(st.Bsize), true
+	// On FreeBSD blocks is negative when only the reserve is left.
+	return min(max(0, blocks), math.MaxInt64/size) * size, true
 }

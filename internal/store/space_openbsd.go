@@ -1,21 +1,11 @@
 package store
 
-import (
-	"math"
-	"os"
+import "golang.org/x/sys/unix"
 
-	"golang.org/x/sys/unix"
-
-	"purr/internal/sys"
-)
-
-// freeSpace returns the bytes that this user can write to the file system of
-// dir; ok is false if they are unknown.
-func freeSpace(dir *os.File) (free int64, ok bool) {
+// availableBlocks returns the blocks that this user can allocate in the file
+// system of fd, and a block's size in bytes; statfs(2).
+func availableBlocks(fd int) (blocks, size int64, err error) {
 	var st unix.Statfs_t
-	if err := sys.OnFD(dir, func(fd int) error { return unix.Fstatfs(fd, &st) }); err != nil || st.F_bsize == 0 {
-		return 0, false
-	}
-	blocks := max(0, st.F_bavail)
-	return min(blocks, math.MaxInt64/int64(st.F_bsize)) * int64(st.F_bsize), true
+	err = unix.Fstatfs(fd, &st)
+	return st.F_bavail, int64(st.F_bsize), err
 }

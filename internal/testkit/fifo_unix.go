@@ -2,7 +2,7 @@
 
 package testkit
 
-import "syscall"
+import "golang.org/x/sys/unix"
 
 // Mkfifo creates a FIFO.
-func Mkfifo(path string) error { return syscall.Mkfifo(path, 0o600) }
+func Mkfifo(path string) error { return unix.Mkfifo(path, 0o600) }
