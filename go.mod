@@ -3,6 +3,7 @@ module purr
 go 1.26.5
 
 require (
+	github.com/icholy/digest v1.2.0
 	github.com/urfave/cli/v2 v2.27.7
 	golang.org/x/sync v0.24.0
 	golang.org/x/sys v0.49.0

@@ -21,7 +21,7 @@ import (
 var rungs = [][]string{
 	{"sys", "display", "flags", "digest", "eyeballs", "filter", "proc"},
 	{"relpath", "rate", "fdio", "sock", "payload"},
-	{"idle", "copier", "datagram", "tlsconn", "scan", "store", "offer", "progress", "lineedit"},
+	{"idle", "copier", "datagram", "tlsconn", "scan", "store", "offer", "progress", "lineedit", "proxy"},
 	{"push", "sweep"},
 	{"web"},
 }
