@@ -30,9 +30,9 @@ type Copier interface {
 type Filter func(b []byte) []byte
 
 // New returns the fastest copier from src to dst. The caller closes it. Only a
-// concrete *fdio.File, *net.TCPConn or *net.UnixConn (as dst also inside a
-// *rate.Writer) can be copied inside the kernel, and only without filters; any
-// other pair takes a buffer.
+// concrete *fdio.File, *net.TCPConn or *net.UnixConn (a socket that is dst also
+// inside a *rate.Writer) can be copied inside the kernel, and only without
+// filters; any other pair takes a buffer.
 func New(dst io.Writer, src io.Reader, filters ...Filter) Copier {
 	if len(filters) == 0 {
 		if c := kernelCopier(dst, src); c != nil {

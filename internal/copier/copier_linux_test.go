@@ -18,6 +18,7 @@ import (
 
 	"purr/internal/fdio"
 	"purr/internal/rate"
+	"purr/internal/sys"
 	"purr/internal/testkit"
 )
 
@@ -116,7 +117,12 @@ func TestPairs(t *testing.T) {
 		{"tcp", "null", nil, "discard"},
 		{"tcp", "discard", nil, "discard"},
 		{"unix", "null", nil, "buffer"},
-		{"tcp", "tcp", nil, "buffer"},
+		{"tcp", "tcp", nil, "splice"},
+		{"tcp", "unix", nil, "splice"},
+		{"unix", "tcp", nil, "splice"},
+		{"unix", "unix", nil, "splice"},
+		{"tcp", "limited tcp", nil, "splice"},
+		{"tcp", "tcp", invert, "buffer"},
 		{"pipe in", "tcp", nil, "splice"},
 		{"pipe in", "unix", nil, "splice"},
 		{"pipe in", "limited tcp", nil, "splice"},
@@ -177,7 +183,7 @@ func TestPairs(t *testing.T) {
 // time; the interrupt or the reader ends it.
 func TestStall(t *testing.T) {
 	for _, test := range []struct{ src, dst string }{
-		{"tcp", "pipe out"}, {"pipe in", "unix"}, {"pipe in", "tcp"}, {"unix", "pipe out"},
+		{"tcp", "pipe out"}, {"pipe in", "unix"}, {"pipe in", "tcp"}, {"unix", "pipe out"}, {"tcp", "tcp"}, {"tcp", "unix"},
 	} {
 		t.Run(test.src+" to "+test.dst, func(t *testing.T) {
 			i := newInterrupt(t)
@@ -277,6 +283,19 @@ func TestCopyErrors(t *testing.T) {
 	if err := run(dst, src); !errors.As(err, &copying) || copying.Reading || !errors.Is(err, syscall.EPIPE) {
 		t.Errorf("a pipe without a reader: %v", err)
 	}
+	src, dst = newEnd(t, "tcp", "", i), newEnd(t, "tcp", "", i)
+	testkit.Reset(t, dst.other.(net.Conn))
+	go func() { // until the reset has arrived
+		for {
+			if _, err := io.WriteString(src.other, "x"); err != nil {
+				return
+			}
+		}
+	}()
+	if err := run(dst, src); !errors.As(err, &copying) || copying.Reading || !sys.IsReset(err) {
+		t.Errorf("to a socket that was reset: %v", err)
+	}
+	src.close()
 	stopped := errors.New("stopped by moved")
 	src = newEnd(t, "tcp", "", i)
 	_, _ = io.WriteString(src.other, "x")
@@ -287,7 +306,7 @@ func TestCopyErrors(t *testing.T) {
 
 // An urgent byte, which splice does not pass, is passed; RFC 6093.
 func TestUrgent(t *testing.T) {
-	for _, kind := range []string{"pipe out", "file"} {
+	for _, kind := range []string{"pipe out", "file", "tcp"} {
 		i := newInterrupt(t)
 		src, dst := newEnd(t, "tcp", "", i), newEnd(t, kind, "", i)
 		go func() {
@@ -302,8 +321,8 @@ func TestUrgent(t *testing.T) {
 			t.Error(err)
 		}
 		c.Close()
-		if kind == "pipe out" {
-			_ = dst.used.(*fdio.File).Close()
+		if out, ok := dst.used.(io.Closer); ok {
+			_ = out.Close()
 		}
 		got := ""
 		if dst.other != nil {

@@ -23,7 +23,7 @@ func kernelCopier(dst io.Writer, src io.Reader) Copier {
 		case dst == io.Discard:
 			return newDiscard(conn, src)
 		case out == nil:
-			return nil
+			return newSpliceSocket(conn, dst)
 		case out.Kind() == fdio.Pipe || out.Kind() == fdio.FIFO:
 			return newSpliceOut(conn, out)
 		case out.Kind() == fdio.Regular:
