@@ -22,7 +22,7 @@ var rungs = [][]string{
 	{"sys", "display", "flags", "digest", "eyeballs", "filter", "proc"},
 	{"relpath", "rate", "fdio", "sock", "payload"},
 	{"idle", "copier", "datagram", "tlsconn", "scan", "store", "offer", "progress", "lineedit", "proxy"},
-	{"push", "sweep"},
+	{"push", "sweep", "tunnel"},
 	{"web"},
 }
 

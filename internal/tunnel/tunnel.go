@@ -1,0 +1,132 @@
+// Package tunnel joins two connections: what either sends, the other gets, up
+// to and including the end. Between sockets the bytes stay in the kernel.
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"purr/internal/copier"
+	"purr/internal/fdio"
+	"purr/internal/sock"
+)
+
+// An Error is a tunnel that was cut.
+type Error struct {
+	Failed net.Conn // the connection that failed
+	Err    error
+}
+
+func (e *Error) Error() string { return e.Err.Error() }
+
+// Unwrap returns the failure of the connection.
+func (e *Error) Unwrap() error { return e.Err }
+
+// stallTime is how long a peer may acknowledge nothing of what was sent before
+// the other end failed.
+const stallTime = 10 * time.Second
+
+// Join passes bytes between a and b in both directions until both have
+// finished, and closes both. The end of one direction is passed on as a
+// half-close and ends nothing else. If a connection fails, the other one gets
+// what was sent before, and is then reset, so that a cut stream does not look
+// complete; the result is an *Error. If ctx ends, both are reset and the result
+// is its cause.
+//
+// moved, if set, is called from two goroutines with the number of bytes that
+// were sent to a connection.
+func Join(ctx context.Context, a, b net.Conn, moved func(to net.Conn, n int)) error {
+	defer a.Close()
+	defer b.Close()
+	results := make(chan result, 2)
+	pump := func(dst, src net.Conn) {
+		results <- result{dst: dst, src: src, err: copyOne(dst, src, moved)}
+	}
+	go pump(a, b)
+	go pump(b, a)
+	var failed *Error
+	for running := 2; running > 0; {
+		select {
+		case r := <-results:
+			running--
+			if r.err == nil || failed != nil {
+				continue
+			}
+			if failed = r.failure(); failed.Failed == r.src {
+				awaitAck(ctx, r.dst)
+				sock.Reset(r.dst)
+			}
+			// A failed destination may have sent more before; the other direction
+			// reads that, and then fails too.
+		case <-ctx.Done():
+			sock.Reset(a)
+			sock.Reset(b)
+			for ; running > 0; running-- {
+				<-results
+			}
+			return context.Cause(ctx)
+		}
+	}
+	for _, c := range []net.Conn{a, b} {
+		err := awaitAck(ctx, c)
+		switch {
+		case failed != nil:
+			sock.Reset(c)
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil:
+			return &Error{Failed: c, Err: err}
+		}
+	}
+	if failed != nil {
+		return failed
+	}
+	return nil
+}
+
+// A result is the end of one direction.
+type result struct {
+	dst, src net.Conn
+	err      error
+}
+
+// failure returns the error with the connection that has failed.
+func (r result) failure() *Error {
+	if copying, ok := errors.AsType[*fdio.CopyError](r.err); ok && copying.Reading {
+		return &Error{Failed: r.src, Err: r.err}
+	}
+	return &Error{Failed: r.dst, Err: r.err}
+}
+
+// copyOne copies one direction and half-closes its destination at the end.
+func copyOne(dst, src net.Conn, moved func(net.Conn, int)) error {
+	c := copier.New(dst, src)
+	defer c.Close()
+	err := copier.Run(c, copier.MaxSlice, func(n int) error {
+		if moved != nil {
+			moved(dst, n)
+		}
+		return nil
+	})
+	if err == nil {
+		err = sock.HalfClose(dst)
+	}
+	return err
+}
+
+// awaitAck waits until the peer's system has acknowledged all that was sent to
+// c, for as long as it goes on acknowledging.
+func awaitAck(ctx context.Context, c net.Conn) error {
+	last, since := -1, time.Now()
+	return sock.AwaitAck(c, func(unacked int) error {
+		if unacked != last {
+			last, since = unacked, time.Now()
+		}
+		if ctx.Err() == nil && time.Since(since) > stallTime {
+			return context.DeadlineExceeded
+		}
+		return ctx.Err()
+	})
+}

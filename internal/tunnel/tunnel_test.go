@@ -1,0 +1,171 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"testing"
+	"time"
+
+	"purr/internal/sys"
+	"purr/internal/testkit"
+)
+
+// A joined is a tunnel between two peers.
+type joined struct {
+	a, b       *net.TCPConn // the peers' ends
+	ourA, ourB *net.TCPConn
+	result     chan error
+	toA, toB   int
+	stop       context.CancelCauseFunc
+}
+
+func join(t *testing.T) *joined {
+	t.Helper()
+	j := &joined{result: make(chan error, 1)}
+	j.ourA, j.a = testkit.TcpPair(t)
+	j.ourB, j.b = testkit.TcpPair(t)
+	ctx, stop := context.WithCancelCause(t.Context())
+	j.stop = stop
+	go func() {
+		j.result <- Join(ctx, j.ourA, j.ourB, func(to net.Conn, n int) {
+			if to == j.ourA {
+				j.toA += n
+			} else {
+				j.toB += n
+			}
+		})
+	}()
+	return j
+}
+
+// A half-close passes and ends nothing: the late answer arrives.
+func TestHalfClose(t *testing.T) {
+	testkit.NoLeaks(t)
+	j := join(t)
+	question, answer := testkit.Noise(5<<20), testkit.Noise(7 << 20)[1<<20:]
+	go func() { _, _ = io.WriteString(j.a, question); _ = j.a.CloseWrite() }()
+	if got := testkit.ReadAll(t, j.b); got != question {
+		t.Error("another question:", testkit.Brief(got))
+	}
+	select {
+	case err := <-j.result:
+		t.Error("ended at the half-close:", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	go func() { _, _ = io.WriteString(j.b, answer); _ = j.b.Close() }()
+	if got := testkit.ReadAll(t, j.a); got != answer {
+		t.Error("another answer:", testkit.Brief(got))
+	}
+	if err := <-j.result; err != nil {
+		t.Error(err)
+	}
+	if j.toB != len(question) || j.toA != len(answer) {
+		t.Errorf("counted %d and %d bytes", j.toB, j.toA)
+	}
+}
+
+// A reset passes as a reset, behind what was sent before.
+func TestReset(t *testing.T) {
+	testkit.NoLeaks(t)
+	j := join(t)
+	testkit.WriteString(t, j.a, "before")
+	if got := testkit.ReadN(t, j.b, 6); got != "before" {
+		t.Error(got)
+	}
+	testkit.Reset(t, j.a)
+	if n, err := j.b.Read(make([]byte, 1)); n != 0 || !errors.Is(err, syscall.ECONNRESET) {
+		t.Error("the other end got", n, err)
+	}
+	err := <-j.result
+	if failed, ok := errors.AsType[*Error](err); !ok || failed.Failed != j.ourA || !sys.IsReset(err) {
+		t.Error(err)
+	}
+}
+
+// A peer that answers and goes away before it has read the question: its answer
+// arrives, and then the reset.
+func TestEarlyAnswer(t *testing.T) {
+	testkit.NoLeaks(t)
+	j := join(t)
+	testkit.WriteString(t, j.b, "413 too large")
+	testkit.WriteString(t, j.a, "question")
+	testkit.ReadN(t, j.b, 1) // the rest is unread: closing is a reset
+	_ = j.b.CloseWrite()
+	if got := testkit.ReadAll(t, j.a); got != "413 too large" {
+		t.Error(got)
+	}
+	_ = j.b.Close()
+	for { // until the reset has come through
+		if _, err := io.WriteString(j.a, "more"); err != nil {
+			break
+		}
+	}
+	if err := <-j.result; err == nil {
+		t.Error("no error, and bytes were lost")
+	}
+}
+
+// The end of the context resets both.
+func TestContext(t *testing.T) {
+	testkit.NoLeaks(t)
+	j := join(t)
+	stopped := errors.New("stopped")
+	j.stop(stopped)
+	if err := <-j.result; err != stopped {
+		t.Error(err)
+	}
+	for _, c := range []net.Conn{j.a, j.b} {
+		if _, err := c.Read(make([]byte, 1)); !sys.IsReset(err) {
+			t.Error("a peer got", err)
+		}
+	}
+}
+
+// Many tunnels, most of them reset midway, leave nothing behind.
+func TestManyResets(t *testing.T) {
+	testkit.NoLeaks(t)
+	for i := range 200 {
+		j := join(t)
+		testkit.WriteString(t, j.a, "x")
+		testkit.ReadN(t, j.b, 1)
+		switch i % 4 {
+		case 0:
+			testkit.Reset(t, j.a)
+		case 1:
+			testkit.Reset(t, j.b)
+		case 2:
+			testkit.Reset(t, j.a)
+			testkit.Reset(t, j.b)
+		default:
+			_ = j.a.Close()
+			_ = j.b.Close()
+		}
+		if err := <-j.result; err != nil != (i%4 < 3) {
+			t.Fatal(i%4, err)
+		}
+	}
+}
+
+// Other connections are joined too.
+func TestPipes(t *testing.T) {
+	ourA, a := net.Pipe()
+	ourB, b := testkit.TcpPair(t)
+	result := make(chan error, 1)
+	go func() { result <- Join(t.Context(), ourA, ourB, nil) }()
+	testkit.WriteString(t, a, "over")
+	if got := testkit.ReadN(t, b, 4); got != "over" {
+		t.Error(got)
+	}
+	testkit.WriteString(t, b, "back")
+	if got := testkit.ReadN(t, a, 4); got != "back" {
+		t.Error(got)
+	}
+	_ = a.Close()
+	_ = b.Close()
+	if err := <-result; err != nil {
+		t.Error(err)
+	}
+}
