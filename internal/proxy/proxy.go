@@ -1,6 +1,6 @@
-// Package proxy connects through SOCKS and HTTP proxies. What is read of their
-// answers is read exactly: payload that follows an answer stays in the socket,
-// and the connection that is returned is the bare socket.
+// Package proxy connects through SOCKS and HTTP proxies, and is one. What a
+// client reads of an answer, and a SOCKS server of a request, is read exactly:
+// payload that follows stays in the socket, and a tunnel has the bare socket.
 package proxy
 
 import (
@@ -117,11 +117,17 @@ func (d *Dialer) Connect(ctx context.Context, host string, port int) (net.Conn, 
 
 // check returns an error for a name that the proxy's protocol cannot carry.
 func (d *Dialer) check(host string) error {
-	unfit := func(r rune) bool { return r <= ' ' || r == 0x7f }
-	if host == "" || len(host) > 255 || strings.ContainsFunc(host, unfit) {
+	if !isName(host) {
 		return &Error{Kind: ErrUnreachable, Detail: fmt.Sprintf("a name of 1 to 255 bytes without blanks is needed, and not %q", host)}
 	}
 	return nil
+}
+
+// isName reports whether host is fit for a request: 1 to 255 bytes, without
+// blanks and control characters.
+func isName(host string) bool {
+	unfit := func(r rune) bool { return r <= ' ' || r == 0x7f }
+	return host != "" && len(host) <= 255 && !strings.ContainsFunc(host, unfit)
 }
 
 // hosts returns what the proxy is asked for, in order: the target itself, or
