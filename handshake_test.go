@@ -96,12 +96,12 @@ func TestHandshakePairs(t *testing.T) {
 // another if own is given.
 func sealTest(t testing.TB, c net.Conn, listener bool, k tlsconn.Key, own ...tlsconn.Key) (*tls.Conn, error) {
 	t.Helper()
-	config, err := k.Config(listener)
+	config, err := k.Config(tlsconn.Stream, listener)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, k := range own {
-		other, err := k.Config(listener)
+		other, err := k.Config(tlsconn.Stream, listener)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -152,11 +152,11 @@ func TestDialerIsRefused(t *testing.T) {
 	k := tlsconn.NewKey()
 	ln := listenTest(t)
 	d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("from the dialer")}, "127.0.0.1", portOf(t, ln.Addr()))
-	config, err := k.Config(true)
+	config, err := k.Config(tlsconn.Stream, true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stranger, err := tlsconn.NewKey().Config(true)
+	stranger, err := tlsconn.NewKey().Config(tlsconn.Stream, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,6 +68,7 @@ import (
 	"purr/internal/proc"
 	"purr/internal/rate"
 	"purr/internal/sys"
+	"purr/internal/tlsconn"
 )
 
 // A run is one run of the program. Its parts are given what they use; none
@@ -156,7 +157,10 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 	r.cleanups.Add(r.meter.monitor.Close)
 	limit := rate.New(cfg.pace.rate)
 	ready := &notifier{path: cfg.path, portFile: cfg.portFile, readyFD: cfg.readyFD, cleanups: &r.cleanups}
-	r.encryption = &encryption{keyConfig: cfg.key, server: cfg.listen, timeout: cfg.connectTimeout, otherEnd: func(port int) string { return otherEnd(cfg, port) }, log: log, stop: stop}
+	r.encryption = &encryption{keyConfig: cfg.key, server: cfg.listen, class: tlsconn.Stream, timeout: cfg.connectTimeout, otherEnd: func(port int) string { return otherEnd(cfg, port) }, log: log, stop: stop}
+	if cfg.push.moves() {
+		r.encryption.class = tlsconn.Files
+	}
 	r.dialer = &dialer{netOptions: &cfg.netOptions, waitOptions: cfg.waitOptions, interval: cfg.interval, log: log, meter: r.meter, opened: r.catchSignals}
 	r.listener = &listener{netOptions: &cfg.netOptions, listenOptions: cfg.listenOptions, clientLimit: clientLimit(cfg), log: log, meter: r.meter,
 		encryption: r.encryption, removeAtExit: r.cleanups.RemoveFile,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -22,6 +23,7 @@ import (
 type encryption struct {
 	keyConfig
 	server   bool                  // whether this end listens
+	class    tlsconn.Class         // of its connections
 	timeout  time.Duration         // of a handshake; 0: tlsconn's own
 	otherEnd func(port int) string // the command line of the other end
 	log      *logger
@@ -34,6 +36,9 @@ type encryption struct {
 	err    error
 }
 
+// unlike is what an end of the other class does.
+var unlike = map[tlsconn.Class]string{tlsconn.Files: "it pipes where we push or pull", tlsconn.Stream: "it pushes or pulls where we pipe"}
+
 // handshaker returns the Handshaker of the run.
 func (e *encryption) handshaker() (*tlsconn.Handshaker, error) {
 	e.once.Do(func() {
@@ -45,7 +50,7 @@ func (e *encryption) handshaker() (*tlsconn.Handshaker, error) {
 			}
 			secret = *e.typed
 		}
-		config, err := secret.Config(e.server)
+		config, err := secret.Config(e.class, e.server)
 		if err != nil {
 			e.err = fmt.Errorf("derive identities from the key: %w", err)
 			return
@@ -72,7 +77,7 @@ func (e *encryption) secure(ctx context.Context, c net.Conn) (net.Conn, error) {
 	}
 	s, err := h.Do(ctx, c)
 	if err != nil {
-		return nil, handshakeError(c, h, err)
+		return nil, e.handshakeError(c, err)
 	}
 	e.logEncrypted(s)
 	return s, nil
@@ -85,22 +90,21 @@ func (e *encryption) logEncrypted(s *tlsconn.Conn) {
 
 // handshakeError words a failed handshake on c and gives it its status. Other
 // errors, such as a signal's, stay as they are.
-func handshakeError(c net.Conn, h *tlsconn.Handshaker, err error) error {
+func (e *encryption) handshakeError(c net.Conn, err error) error {
 	var failed *tlsconn.HandshakeError
 	if !errors.As(err, &failed) {
 		return err
 	}
 	late, cut := errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, io.ErrUnexpectedEOF)
-	timeout := h.Timeout
-	if timeout == 0 {
-		timeout = tlsconn.DefaultTimeout
-	}
+	timeout := cmp.Or(e.timeout, tlsconn.DefaultTimeout)
 	status, text := statusOK, failed.Error()
 	switch {
 	case failed.Kind == tlsconn.ErrNoHandshake:
 		return fmt.Errorf("handshake with %s: %w", connName(c), failed.Kind)
 	case failed.Kind == tlsconn.ErrWrongKey:
 		status = statusAuth
+	case failed.Kind == tlsconn.ErrOtherProtocol:
+		status, text = statusNotPurr, "the other end is another version of purr, or "+unlike[e.class]
 	case failed.Kind == tlsconn.ErrClearText:
 		status, text = statusNotPurr, text+" and we hold a key: nothing of it was taken"
 	case failed.Kind == tlsconn.ErrNotTLS && cut:
@@ -164,7 +168,7 @@ func (e *encryption) acceptSecure(ctx context.Context, ln net.Listener, accept f
 		return nil, err
 	}
 	clients := h.Listener(ctx, acceptor{ln, func() (net.Conn, error) { return accept(ctx, ln) }}, func(c net.Conn, err error) {
-		err = handshakeError(c, h, err)
+		err = e.handshakeError(c, err)
 		switch {
 		case errors.Is(err, tlsconn.ErrNoHandshake):
 			e.log.verbosef("%v", err)

@@ -44,7 +44,7 @@ func TestConversation(t *testing.T) {
 	if client.NetConn() != a || sock.Under(client) != a {
 		t.Error("NetConn is not the socket")
 	}
-	if v := client.ConnectionState().NegotiatedProtocol; v != protocol {
+	if v := client.ConnectionState().NegotiatedProtocol; v != "purr/2-stream" {
 		t.Errorf("protocol %q", v)
 	}
 }

@@ -13,7 +13,7 @@ import (
 // A server that takes only clients with its key, and one of them.
 func Example() {
 	key := tlsconn.NewKey()
-	config, err := key.Config(true)
+	config, err := key.Config(tlsconn.Stream, true)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func Example() {
 	if key, err = tlsconn.ParseKey(text); err != nil {
 		log.Fatal(err)
 	}
-	if config, err = key.Config(false); err != nil {
+	if config, err = key.Config(tlsconn.Stream, false); err != nil {
 		log.Fatal(err)
 	}
 	conn, err := net.Dial("tcp", tcp.Addr().String())

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"purr/internal/sock"
@@ -22,6 +23,10 @@ var (
 	// ErrWrongKey: the peer speaks TLS and does not hold the key, or its
 	// handshake was changed in transit.
 	ErrWrongKey = errors.New("the other end does not hold our key")
+	// ErrOtherProtocol: the peer speaks TLS, and it is of another version of this
+	// package or its connection is of another Class. Whether it holds the key is
+	// not known.
+	ErrOtherProtocol = errors.New("the other end speaks another protocol")
 	// ErrNotTLS: the listener that was dialled does not speak TLS. The cause is
 	// os.ErrDeadlineExceeded if it sent nothing, io.ErrUnexpectedEOF if it
 	// closed the connection, and else its clear text.
@@ -106,11 +111,16 @@ func (h *Handshaker) Do(ctx context.Context, c net.Conn) (*Conn, error) {
 func (h *Handshaker) handshake(ctx context.Context, c net.Conn) (*Conn, error) {
 	r := &recordBuffer{Conn: c}
 	s := &Conn{Conn: c, records: r}
-	side := tls.Client
 	if h.Server {
-		side = tls.Server
+		config := h.Config.Clone()
+		config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			r.offered = hello.SupportedProtos
+			return nil, nil
+		}
+		s.tls = tls.Server(r, config)
+	} else {
+		s.tls = tls.Client(r, h.Config)
 	}
-	s.tls = side(r, h.Config)
 	timeout := h.Timeout
 	if timeout == 0 {
 		timeout = DefaultTimeout
@@ -183,12 +193,30 @@ func (h *Handshaker) classify(r *recordBuffer, err error) *HandshakeError {
 		return &HandshakeError{Kind: ErrNotTLS, Err: err}
 	case late, cut:
 		return &HandshakeError{Err: err}
+	case h.otherProtocol(r, err):
+		return &HandshakeError{Kind: ErrOtherProtocol}
 	case errors.Is(err, ErrWrongKey), errors.As(err, &remote) && remote.Op == "remote error":
 		return &HandshakeError{Kind: ErrWrongKey}
 	case sys.IsErrno(err):
 		return &HandshakeError{Err: err}
 	}
 	return &HandshakeError{Kind: ErrWrongKey, Err: sys.Cause(err)}
+}
+
+// otherProtocol reports whether err means that ALPN has found no protocol that
+// both ends have: the server sends the alert no_application_protocol (RFC 7301,
+// section 3.2), and the client receives it.
+func (h *Handshaker) otherProtocol(r *recordBuffer, err error) bool {
+	const noApplicationProtocol = tls.AlertError(120)
+	var remote *net.OpError
+	switch {
+	case errors.Is(err, ErrOtherProtocol):
+		return true
+	case h.Server:
+		return len(r.offered) > 0 && !slices.Contains(r.offered, h.Config.NextProtos[0])
+	}
+	// The type of an alert outside of QUIC is not exported, its text is.
+	return errors.As(err, &remote) && remote.Op == "remote error" && remote.Err.Error() == noApplicationProtocol.Error()
 }
 
 // reject closes the connection of a failed handshake so that the peer learns
@@ -199,7 +227,7 @@ func (h *Handshaker) reject(r *recordBuffer, kind error) {
 	if kind == nil || kind == ErrNoHandshake {
 		return
 	}
-	if kind != ErrWrongKey {
+	if kind != ErrWrongKey && kind != ErrOtherProtocol {
 		defer sock.Reset(r.Conn)
 	}
 	_ = r.SetDeadline(time.Now().Add(closeTimeout))

@@ -16,7 +16,7 @@ const reply = "this port expects TLS\n"
 
 func newHandshaker(t testing.TB, k Key, server bool) *Handshaker {
 	t.Helper()
-	config, err := k.Config(server)
+	config, err := k.Config(Stream, server)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,4 +248,73 @@ func firstFlight(h *Handshaker) []byte {
 	n, _ := b.Read(hello)
 	_ = b.Close()
 	return hello[:n]
+}
+
+// An end accepts its own class only, in either role, and no payload passes. An
+// identity of the other class is another key, whatever ALPN says; a peer that
+// leaves ALPN out is of no class.
+func TestClasses(t *testing.T) {
+	t.Parallel()
+	k := NewKey()
+	config := func(t *testing.T, class Class, server bool, protocols ...string) *tls.Config {
+		c, err := k.Config(class, server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.NextProtos = protocols
+		return c
+	}
+	for name, test := range map[string]struct {
+		identity     Class    // of the other end; ours is Files
+		protocols    []string // that it offers or demands
+		asked, asker error    // of the server, of the client, where that is ours
+	}{
+		"the same":          {Files, []string{"purr/2-files"}, nil, nil},
+		"one of two":        {Files, []string{"h2", "purr/2-files"}, nil, nil},
+		"a stream":          {Stream, []string{"purr/2-stream"}, ErrOtherProtocol, ErrOtherProtocol},
+		"another version":   {Files, []string{"purr/1"}, ErrOtherProtocol, ErrOtherProtocol},
+		"no ALPN":           {Files, nil, ErrOtherProtocol, ErrOtherProtocol},
+		"only ALPN is ours": {Stream, []string{"purr/2-files"}, ErrWrongKey, ErrWrongKey},
+	} {
+		for _, server := range []bool{true, false} {
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					a, b := net.Pipe()
+					other := config(t, test.identity, !server, test.protocols...)
+					other.VerifyConnection = nil // it has an interest in us
+					h := &Handshaker{Config: config(t, Files, server, "purr/2-files"), Server: server}
+					var got []byte
+					read := make(chan struct{})
+					go func() {
+						defer close(read)
+						side := tls.Client
+						if !server {
+							side = tls.Server
+						}
+						s := side(b, other)
+						if s.Handshake() == nil && !server {
+							_, _ = s.Write([]byte{confirmation})
+						}
+						got, _ = io.ReadAll(s)
+						_ = b.Close()
+					}()
+					want := test.asker
+					if server {
+						want = test.asked
+					}
+					s, err := h.Do(t.Context(), a)
+					if (err == nil) != (want == nil) || !errors.Is(err, want) {
+						t.Errorf("server %v: %v, want %v", server, err, want)
+					}
+					if err == nil {
+						_ = a.Close()
+					}
+					<-read
+					if len(got) > 0 && (s == nil || len(got) > 1) {
+						t.Errorf("the other end got %q", got)
+					}
+				})
+			})
+		}
+	}
 }

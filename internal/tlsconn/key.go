@@ -102,25 +102,39 @@ func ParseKey(text string) (Key, error) {
 	return k, nil
 }
 
-// protocol names this package's handshake in ALPN (RFC 7301). Ends with
-// different versions fail to connect.
-const protocol = "purr/1"
+// A Class is what a connection carries. The two ends of one have the same
+// class: nothing on the path can lead a stream to an end that stores files,
+// although one key is for both.
+type Class string
+
+// The classes.
+const (
+	Stream Class = "stream" // bytes without a meaning: a pipe, an echo, a raw file
+	Files  Class = "files"  // the protocol of files that are pushed and pulled
+)
+
+// version is part of the ALPN name and of the identities: ends of different
+// versions fail to connect.
+const version = "purr/2"
+
+// protocol is the name of the class in ALPN (RFC 7301).
+func (c Class) protocol() string { return version + "-" + string(c) }
 
 // Config returns the TLS configuration of the listening or the dialling end.
-// The key yields an Ed25519 identity for each; an end presents its own and
-// accepts only the other. So there are no authorities, names or dates to check.
-// The session keys come from an ephemeral exchange: a key that leaks later does
-// not decrypt recorded traffic.
-func (k Key) Config(listener bool) (*tls.Config, error) {
+// For each class the key yields an Ed25519 identity for either end; an end
+// presents its own and accepts only the other. So there are no authorities,
+// names or dates to check. The session keys come from an ephemeral exchange: a
+// key that leaks later does not decrypt recorded traffic.
+func (k Key) Config(class Class, listener bool) (*tls.Config, error) {
 	own, other := "dialer", "listener"
 	if listener {
 		own, other = other, own
 	}
-	ours, err := k.identity(own)
+	ours, err := k.identity(class, own)
 	if err != nil {
 		return nil, err
 	}
-	theirs, err := k.identity(other)
+	theirs, err := k.identity(class, other)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +148,7 @@ func (k Key) Config(listener bool) (*tls.Config, error) {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		Certificates:           []tls.Certificate{{Certificate: [][]byte{certificate}, PrivateKey: ours}},
-		NextProtos:             []string{protocol},
+		NextProtos:             []string{class.protocol()},
 		SessionTicketsDisabled: true,
 		ClientAuth:             tls.RequireAnyClientCert,
 		InsecureSkipVerify:     true, // VerifyConnection is the whole check
@@ -143,14 +157,17 @@ func (k Key) Config(listener bool) (*tls.Config, error) {
 			if !ok || subtle.ConstantTimeCompare(presented, expected) != 1 {
 				return ErrWrongKey
 			}
+			if state.NegotiatedProtocol != class.protocol() { // ALPN is optional in TLS
+				return ErrOtherProtocol
+			}
 			return nil
 		},
 	}, nil
 }
 
-// identity derives the key pair of a role with HKDF (RFC 5869).
-func (k Key) identity(role string) (ed25519.PrivateKey, error) {
-	seed, err := hkdf.Key(sha256.New, k[:], nil, "purr/1 tls identity "+role, ed25519.SeedSize)
+// identity derives the key pair of a role in a class with HKDF (RFC 5869).
+func (k Key) identity(class Class, role string) (ed25519.PrivateKey, error) {
+	seed, err := hkdf.Key(sha256.New, k[:], nil, fmt.Sprintf("%s tls identity %s %s", version, class, role), ed25519.SeedSize)
 	if err != nil {
 		return nil, err
 	}

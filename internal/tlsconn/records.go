@@ -16,6 +16,8 @@ type recordBuffer struct {
 	heard bool // whether bytes have been received
 	clear bool // whether the first one did not begin a TLS record
 
+	offered []string // the protocols of the ClientHello, at the server
+
 	ahead []byte // received and not yet read
 	block []byte // that ahead is a part of; nil until a read has filled its buffer
 
