@@ -12,7 +12,6 @@ import (
 	"purr/internal/progress"
 	"purr/internal/push"
 	"purr/internal/sock"
-	"purr/internal/tlsconn"
 	"purr/internal/web"
 )
 
@@ -47,16 +46,11 @@ func (m *mover) serveFiles(ctx context.Context) error {
 	}
 	defer ln.Close()
 	m.warnOfClearText(ln)
-	if m.listener.acceptTimeout > 0 {
-		_ = ln.(deadliner).SetDeadline(time.Now().Add(m.listener.acceptTimeout))
+	clients, err := m.listener.clients(ctx, ln)
+	if err != nil {
+		return err
 	}
-	return s.worst(server.Serve(ctx, acceptor{ln, func() (net.Conn, error) {
-		conn, err := m.listener.accept(ctx, ln)
-		if err == nil {
-			_ = ln.(deadliner).SetDeadline(time.Time{}) // --accept-timeout is for the first
-		}
-		return conn, err
-	}}))
+	return s.worst(server.Serve(ctx, clients))
 }
 
 // holdExit keeps a signal from ending the process before release is called, for
@@ -105,30 +99,10 @@ func (s *fileServer) options() web.Options {
 	return o
 }
 
-// prepare greets a client, and encrypts its connection if there is a key. A
-// client that does not hold the key ends a listener without -k only if it has
-// shown that it is another purr.
+// prepare greets a client and counts its bytes.
 func (s *fileServer) prepare(ctx context.Context, conn net.Conn) (net.Conn, error) {
-	s.listener.logAccept(ctx, conn)
-	s.meter.connOpened("accept", conn)
-	begun := time.Now()
-	secured, err := s.encryption.secure(ctx, conn)
-	if err == nil {
-		return s.countConn(secured), nil
-	}
-	var failure error
-	switch {
-	case errors.Is(err, tlsconn.ErrNoHandshake):
-		s.log.verbosef("%v", err)
-	case errors.As(err, new(statusError)):
-		failure = err
-	case ctx.Err() == nil:
-		s.log.fail(err)
-	}
-	s.encryption.logUnsecured(conn, begun, err)
-	_ = conn.Close()
-	s.meter.connClosed()
-	return nil, failure
+	s.listener.greet(ctx, conn)
+	return s.countConn(conn), nil
 }
 
 // worst returns the end of the run: of several failures the one with the

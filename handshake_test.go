@@ -26,6 +26,9 @@ var (
 	otherKey     = `(?m)^purr: handshake with 127\.0\.0\.1 port \d+: the other end does not hold our key$`
 )
 
+// goesOn is no status: the process still runs.
+const goesOn = -1
+
 // Every pairing of a right key, a wrong one, and none.
 func TestHandshakePairs(t *testing.T) {
 	t.Parallel()
@@ -33,14 +36,14 @@ func TestHandshakePairs(t *testing.T) {
 	keys := map[string][]string{"a": keyed(a), "b": keyed(b), "none": nil}
 	for _, test := range []struct {
 		listener, dialer             string
-		listenerStatus, dialerStatus int
+		listenerStatus, dialerStatus int    // goesOn: a stranger does not end it
 		listenerSays, dialerSays     string // regexps
 		passes                       bool
 	}{
 		{"a", "a", 0, 0, "", "", true},
 		{"none", "none", 0, 0, "", "", true},
-		{"a", "b", 7, 7, otherKey, otherKey, false},
-		{"a", "none", 6, 1, `handshake with .*: the other end sends clear text and we hold a key: nothing of it was taken`, `connection reset by peer|broken pipe`, false},
+		{"a", "b", goesOn, 7, otherKey, otherKey, false},
+		{"a", "none", goesOn, 1, `handshake with .*: the other end sends clear text and we hold a key: nothing of it was taken`, `connection reset by peer|broken pipe`, false},
 		{"none", "a", 1, 6, `connection reset by peer`, `handshake with .*: the other end does not speak TLS: nothing was sent to it; is its purr without a key\?`, false},
 	} {
 		for _, unix := range []bool{false, true} {
@@ -62,19 +65,22 @@ func TestHandshakePairs(t *testing.T) {
 				}
 				d := startPurr(t, opts{env: keys[test.dialer], stdin: strings.NewReader("from the dialer")}, words("-v -w 10 "+path)...)
 				d.status()
-				l.status()
+				if test.listenerStatus != goesOn {
+					l.status()
+				}
 				if unix && test.listener != test.dialer { // names and resets are TCP's
-					if test.listener == "a" {
-						l.ends(test.listenerStatus)
-					}
 					if test.dialer == "a" || test.dialer == "b" {
 						d.ends(test.dialerStatus)
 					}
 				} else {
 					d.ends(test.dialerStatus)
-					l.ends(test.listenerStatus)
 					l.waitErr(regexp.MustCompile(test.listenerSays))
 					d.waitErr(regexp.MustCompile(test.dialerSays))
+				}
+				if test.listenerStatus == goesOn {
+					l.runs()
+				} else if !unix {
+					l.ends(test.listenerStatus)
 				}
 				if test.passes {
 					l.printed("from the dialer")
@@ -133,15 +139,15 @@ func TestListenerRefuses(t *testing.T) {
 			t.Errorf("read %q, %v", b, err)
 		}
 		l.waitErr(regexp.MustCompile(otherKey))
-		if args == "-l" {
-			l.ends(7)
-			l.printed("")
-			continue
-		}
 		d := startPurr(t, opts{env: keyed(k)}, "127.0.0.1", l.port())
 		d.ends(0)
 		d.printed("from the listener")
-		l.runs()
+		if args == "-lk" {
+			l.runs()
+			continue
+		}
+		l.ends(0)
+		l.printed("")
 	}
 }
 
@@ -189,22 +195,22 @@ func TestNoConfirmation(t *testing.T) {
 	d.complains("handshake with 127.0.0.1 port", "not done within 2s")
 }
 
-// Clients other than purr: the answers that they get, and our messages.
+// Clients other than purr: the answers that they get, and our messages. None of
+// them ends the listener, which serves the client that holds the key.
 func TestStrangers(t *testing.T) {
 	t.Parallel()
 	k := tlsconn.NewKey()
 	clear := []string{"the other end sends clear text"}
 	for name, test := range map[string]struct {
 		client string // a shell command; PORT is the listener's
-		status int
 		says   []string
 		out    string // or nothing, where nc does not read before it ends; empty: anything
 	}{
-		"nc with a line":   {"printf 'hello\\n' | nc -N 127.0.0.1 PORT", 6, clear, "purr: this port expects an encrypted purr\n"},
-		"nc with a lot":    {"head -c 5000000 /dev/zero | nc -N 127.0.0.1 PORT", 6, clear, ""},
-		"one letter":       {"printf h | nc -N 127.0.0.1 PORT", 6, clear, "purr: this port expects an encrypted purr\n"},
-		"ncat --ssl":       {"printf hello | ncat --ssl 127.0.0.1 PORT", 7, []string{"does not hold our key"}, ""},
-		"openssl, old TLS": {"printf hello | openssl s_client -tls1_2 -connect 127.0.0.1:PORT", 7, []string{"does not hold our key", "unsupported versions"}, ""},
+		"nc with a line":   {"printf 'hello\\n' | nc -N 127.0.0.1 PORT", clear, "purr: this port expects an encrypted purr\n"},
+		"nc with a lot":    {"head -c 5000000 /dev/zero | nc -N 127.0.0.1 PORT", clear, ""},
+		"one letter":       {"printf h | nc -N 127.0.0.1 PORT", clear, "purr: this port expects an encrypted purr\n"},
+		"ncat --ssl":       {"printf hello | ncat --ssl 127.0.0.1 PORT", []string{"does not hold our key"}, ""},
+		"openssl, old TLS": {"printf hello | openssl s_client -tls1_2 -connect 127.0.0.1:PORT", []string{"does not hold our key", "unsupported versions"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -213,10 +219,14 @@ func TestStrangers(t *testing.T) {
 			}
 			l := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("from the listener")}, "-l", "-w", "5", "127.0.0.1", "0")
 			c := shell(t, opts{}, strings.ReplaceAll(test.client, "PORT", l.port()))
-			l.ends(test.status)
-			l.complains(append(test.says, "handshake with 127.0.0.1 port")...)
-			l.printed("")
 			c.status()
+			l.waitErr(regexp.MustCompile("(?m)^purr: handshake with 127.0.0.1 port .*" + regexp.QuoteMeta(test.says[0])))
+			d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("hello")}, "127.0.0.1", l.port())
+			d.ends(0)
+			d.printed("from the listener")
+			l.ends(0)
+			l.complains(test.says...)
+			l.printed("hello")
 			if out := c.out.String(); strings.Contains(out, "from the listener") || test.out != "" && out != "" && out != test.out {
 				t.Errorf("the client got %s", testkit.Brief(out))
 			}
@@ -230,7 +240,8 @@ func TestStrangers(t *testing.T) {
 		if got := testkit.ReadN(t, c, 42); got != "purr: this port expects an encrypted purr\n" {
 			t.Errorf("got %q", got)
 		}
-		l.ends(6)
+		l.waitErr(regexp.MustCompile("the other end sends clear text"))
+		l.runs()
 	})
 }
 
@@ -244,7 +255,7 @@ func TestStrangeServers(t *testing.T) {
 		says   string
 	}{
 		"speaks first": {func(c *net.TCPConn) { _, _ = io.WriteString(c, "SSH-2.0-x\r\n"); _, _ = io.Copy(io.Discard, c) }, 6, "does not speak TLS"},
-		"says nothing": {func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) }, 6, "does not speak TLS: no answer within 1s"},
+		"says nothing": {func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) }, 6, "no answer within 1s: the other end does not speak TLS, or is busy"},
 		"closes":       {func(c *net.TCPConn) { _, _ = c.Read(make([]byte, 1<<16)) }, 6, "does not speak TLS: it closed the connection"},
 		"resets":       {func(c *net.TCPConn) { _, _ = c.Read(make([]byte, 1<<16)); _ = c.SetLinger(0) }, 1, "connection reset by peer"},
 		"echoes":       {func(c *net.TCPConn) { _, _ = io.Copy(c, c) }, 7, "does not hold our key"},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -47,6 +48,43 @@ func TestKeyOfAnotherMode(t *testing.T) {
 			}
 			if strings.Contains(l.out.String(), "evil") {
 				t.Errorf("printed %s", testkit.Brief(l.out.String()))
+			}
+		})
+	}
+}
+
+// A crowd of strangers neither ends a listener with a key nor keeps out the
+// holder: each is a line, and takes no place of --max-conns.
+func TestCrowdOfStrangers(t *testing.T) {
+	t.Parallel()
+	for _, args := range []string{"-l 127.0.0.1 0", "-lk --max-conns 1 127.0.0.1 0", "--pull -l 127.0.0.1 0 DIR", "--pull -lk --max-conns 1 127.0.0.1 0 DIR"} {
+		t.Run(args, func(t *testing.T) {
+			t.Parallel()
+			k, dir := tlsconn.NewKey(), t.TempDir()
+			l := startPurr(t, opts{env: keyed(k)}, words(strings.ReplaceAll(args, "DIR", dir))...)
+			for _, said := range []string{"h", "GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x00\x05hello"} {
+				writeAll(t, dialTest(t, "tcp", l.addr()), said)
+				l.waitErr(regexp.MustCompile(`(?m)^purr: handshake with 127\.0\.0\.1 port \d+: the other end (sends clear text and we|does not hold our key)`))
+			}
+			for range 130 { // all of them stay
+				dialTest(t, "tcp", l.addr())
+			}
+			to, says := []string{"127.0.0.1", l.port()}, "hello"
+			if strings.Contains(args, "--pull") {
+				to, says = append([]string{"--push"}, append(to, testkit.TempFile(t, "hello"))...), ""
+			}
+			d := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("hello")}, to...)
+			d.endsWithin(0, tlsconn.DefaultTimeout)
+			if says == "" {
+				testkit.HasContent(t, dir+"/file", "hello")
+			} else {
+				l.waitOut("^hello$")
+			}
+			l.waitErr(regexp.MustCompile(`(?m)^purr: handshake with 127\.0\.0\.1 port \d+: given up, because others waited$`))
+			if strings.Contains(args, "-lk") {
+				l.runs()
+			} else {
+				l.ends(0)
 			}
 		})
 	}

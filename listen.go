@@ -33,10 +33,11 @@ type listener struct {
 // never more than there are descriptors for, so that a handler does not find
 // none left in the middle of its work.
 func clientLimit(cfg *config) int {
-	const (
-		reserve   = 16 // stdio, the poller, the listener, an interrupt, what was inherited
-		unlimited = 1 << 20
-	)
+	const unlimited = 1 << 20
+	reserve := 16 // stdio, the poller, the listener, an interrupt, what was inherited
+	if cfg.key.on {
+		reserve += handshakes()
+	}
 	perClient := 7
 	switch {
 	case cfg.echo:
@@ -68,43 +69,54 @@ func (l *listener) listen(ctx context.Context, talk handler) error {
 	defer ln.Close()
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
 	defer stop()
-	if l.acceptTimeout > 0 {
-		_ = ln.(deadliner).SetDeadline(time.Now().Add(l.acceptTimeout))
+	clients, err := l.clients(ctx, ln)
+	if err != nil {
+		return err
 	}
 	if l.keep {
-		return l.serve(ctx, ln, talk)
+		return l.serve(ctx, clients, talk)
 	}
-	conn, err := l.acceptOne(ctx, ln)
+	conn, err := clients.Accept()
 	if err != nil {
 		return err
 	}
 	// Later clients are refused at once, instead of waiting in the backlog for an
 	// accept that never comes.
-	_ = ln.Close()
+	_ = clients.Close()
 	defer conn.Close()
-	l.meter.connOpened("accept", conn)
+	l.greet(ctx, conn)
 	defer l.meter.connClosed()
 	return talk(ctx, conn)
 }
 
-// acceptOne waits for the client of a listener without -k. With a key it is the
-// first client that holds it; one that proves to hold another ends the run.
-func (l *listener) acceptOne(ctx context.Context, ln net.Listener) (net.Conn, error) {
-	if l.encryption.on {
-		return l.encryption.acceptSecure(ctx, ln, l.accept)
+// clients returns a listener of ln's clients, with a key of those that hold it;
+// --accept-timeout is for the first of them. The caller closes ln.
+func (l *listener) clients(ctx context.Context, ln net.Listener) (net.Listener, error) {
+	if l.acceptTimeout > 0 {
+		_ = ln.(deadliner).SetDeadline(time.Now().Add(l.acceptTimeout))
 	}
-	conn, err := l.accept(ctx, ln)
-	if err == nil {
+	all, err := l.encryption.clients(ctx, acceptor{ln, func() (net.Conn, error) { return l.accept(ctx, ln) }})
+	return acceptor{all, func() (net.Conn, error) {
+		conn, err := all.Accept()
+		if err == nil {
+			_ = ln.(deadliner).SetDeadline(time.Time{})
+		}
+		return conn, err
+	}}, err
+}
+
+// greet logs a new client. With a key that was done before its handshake.
+func (l *listener) greet(ctx context.Context, conn net.Conn) {
+	if !l.encryption.on {
 		l.logAccept(ctx, conn)
 	}
-	return conn, err
+	l.meter.connOpened("accept", conn)
 }
 
 // serve accepts clients and serves them at the same time until the run is
 // stopped, and returns when all of them have ended. The failure of one is a
 // line on stderr and nothing more.
 func (l *listener) serve(ctx context.Context, ln net.Listener, talk handler) error {
-	talk = l.encryption.secured(talk)
 	slots := make(chan struct{}, l.clientLimit)
 	var clients sync.WaitGroup
 	defer clients.Wait()
@@ -116,11 +128,10 @@ func (l *listener) serve(ctx context.Context, ln net.Listener, talk handler) err
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		conn, err := l.accept(ctx, ln)
+		conn, err := ln.Accept()
 		if err != nil {
 			return err
 		}
-		_ = ln.(deadliner).SetDeadline(time.Time{}) // --accept-timeout is for the first
 		clients.Add(1)
 		go func() {
 			defer func() { <-slots; clients.Done() }()
@@ -131,8 +142,7 @@ func (l *listener) serve(ctx context.Context, ln net.Listener, talk handler) err
 
 func (l *listener) serveOne(ctx context.Context, conn net.Conn, talk handler) {
 	defer conn.Close()
-	l.logAccept(ctx, conn)
-	l.meter.connOpened("accept", conn)
+	l.greet(ctx, conn)
 	defer l.meter.connClosed()
 	if err := talk(ctx, conn); err != nil && ctx.Err() == nil {
 		l.log.fail(err)

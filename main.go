@@ -157,7 +157,7 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 	r.cleanups.Add(r.meter.monitor.Close)
 	limit := rate.New(cfg.pace.rate)
 	ready := &notifier{path: cfg.path, portFile: cfg.portFile, readyFD: cfg.readyFD, cleanups: &r.cleanups}
-	r.encryption = &encryption{keyConfig: cfg.key, server: cfg.listen, class: tlsconn.Stream, timeout: cfg.connectTimeout, otherEnd: func(port int) string { return otherEnd(cfg, port) }, log: log, stop: stop}
+	r.encryption = &encryption{keyConfig: cfg.key, server: cfg.listen, class: tlsconn.Stream, timeout: cfg.connectTimeout, otherEnd: func(port int) string { return otherEnd(cfg, port) }, log: log, pending: handshakes()}
 	if cfg.push.moves() {
 		r.encryption.class = tlsconn.Files
 	}

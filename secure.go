@@ -28,7 +28,7 @@ type encryption struct {
 	otherEnd func(port int) string // the command line of the other end
 	log      *logger
 	onAccept func(context.Context, net.Conn) // before the handshake with a client
-	stop     func(error)                     // ends the run
+	pending  int                             // handshakes with clients at once
 
 	typed  *tlsconn.Key // as read from stdin
 	once   sync.Once    // for shaker and err
@@ -38,6 +38,15 @@ type encryption struct {
 
 // unlike is what an end of the other class does.
 var unlike = map[tlsconn.Class]string{tlsconn.Files: "it pipes where we push or pull", tlsconn.Stream: "it pushes or pulls where we pipe"}
+
+// handshakes returns how many clients may be in their handshake at once: few
+// enough to leave most descriptors to those with the key.
+func handshakes() int {
+	if n := sys.DescriptorLimit(); n > 0 {
+		return max(1, min(64, n/4))
+	}
+	return 64
+}
 
 // handshaker returns the Handshaker of the run.
 func (e *encryption) handshaker() (*tlsconn.Handshaker, error) {
@@ -56,7 +65,7 @@ func (e *encryption) handshaker() (*tlsconn.Handshaker, error) {
 			return
 		}
 		e.shaker = &tlsconn.Handshaker{
-			Config: config, Server: e.server, Timeout: e.timeout, OnAccept: e.onAccept,
+			Config: config, Server: e.server, Timeout: e.timeout, OnAccept: e.onAccept, Pending: e.pending,
 			ClearTextReply: "purr: this port expects an encrypted purr\n",
 		}
 	})
@@ -99,8 +108,6 @@ func (e *encryption) handshakeError(c net.Conn, err error) error {
 	timeout := cmp.Or(e.timeout, tlsconn.DefaultTimeout)
 	status, text := statusOK, failed.Error()
 	switch {
-	case failed.Kind == tlsconn.ErrNoHandshake:
-		return fmt.Errorf("handshake with %s: %w", connName(c), failed.Kind)
 	case failed.Kind == tlsconn.ErrWrongKey:
 		status = statusAuth
 	case failed.Kind == tlsconn.ErrOtherProtocol:
@@ -110,14 +117,14 @@ func (e *encryption) handshakeError(c net.Conn, err error) error {
 	case failed.Kind == tlsconn.ErrNotTLS && cut:
 		status, text = statusNotPurr, failed.Kind.Error()+": it closed the connection, and nothing was sent to it"
 	case failed.Kind == tlsconn.ErrNotTLS && late:
-		status, text = statusNotPurr, fmt.Sprintf("%v: no answer within %v, and nothing was sent to it", failed.Kind, timeout)
+		status, text = statusNotPurr, fmt.Sprintf("no answer within %v: the other end does not speak TLS, or is busy; nothing was sent to it", timeout)
 	case failed.Kind == tlsconn.ErrNotTLS:
 		status, text = statusNotPurr, text+": nothing was sent to it; is its purr without a key?"
 	case late:
 		text = fmt.Sprintf("not done within %v", timeout)
 	case cut:
 		text = "the other end closed the connection"
-	default:
+	case failed.Kind == nil:
 		text = sys.Cause(failed.Err).Error()
 	}
 	err = fmt.Errorf("handshake with %s: %s", connName(c), text)
@@ -127,8 +134,8 @@ func (e *encryption) handshakeError(c net.Conn, err error) error {
 	return err
 }
 
-// secured returns a handler that encrypts each connection for h, or h itself
-// without a key.
+// secured returns a handler that encrypts each connection that was dialled for
+// h, or h itself without a key.
 func (e *encryption) secured(h handler) handler {
 	if !e.on {
 		return h
@@ -137,13 +144,7 @@ func (e *encryption) secured(h handler) handler {
 		begun := time.Now()
 		s, err := e.secure(ctx, c)
 		if err != nil {
-			e.logUnsecured(c, begun, err)
-		}
-		if errors.Is(err, tlsconn.ErrNoHandshake) {
-			e.log.verbosef("%v", err)
-			return nil
-		}
-		if err != nil {
+			e.log.logDisconnect(connStats{peer: connName(c), reason: "failed", moved: "nothing moved", begun: begun})
 			return err
 		}
 		defer s.Close()
@@ -151,40 +152,30 @@ func (e *encryption) secured(h handler) handler {
 	}
 }
 
-// logUnsecured prints the last line of a connection whose handshake has failed.
-func (e *encryption) logUnsecured(c net.Conn, begun time.Time, err error) {
-	how := "failed"
-	if errors.Is(err, tlsconn.ErrNoHandshake) {
-		how = peerFinished
+// clients returns a listener of the clients of ln that hold the key, or ln
+// itself without one. A client that does not hold it is a message and no more.
+func (e *encryption) clients(ctx context.Context, ln net.Listener) (net.Listener, error) {
+	if !e.on {
+		return ln, nil
 	}
-	e.log.logDisconnect(connStats{peer: connName(c), reason: how, moved: "nothing moved", begun: begun})
-}
-
-// acceptSecure waits for the first client of ln that holds the key. A client
-// that proves to be another ends the run.
-func (e *encryption) acceptSecure(ctx context.Context, ln net.Listener, accept func(context.Context, net.Listener) (net.Conn, error)) (net.Conn, error) {
 	h, err := e.handshaker()
 	if err != nil {
 		return nil, err
 	}
-	clients := h.Listener(ctx, acceptor{ln, func() (net.Conn, error) { return accept(ctx, ln) }}, func(c net.Conn, err error) {
-		err = e.handshakeError(c, err)
-		switch {
-		case errors.Is(err, tlsconn.ErrNoHandshake):
-			e.log.verbosef("%v", err)
-		case errors.As(err, new(statusError)):
-			e.stop(err)
-		default:
-			e.log.fail(err)
+	proven := h.Listener(ctx, ln, func(c net.Conn, err error) {
+		if errors.Is(err, tlsconn.ErrNoHandshake) {
+			e.log.verbosef("handshake with %s: %v", connName(c), err)
+		} else {
+			e.log.fail(e.handshakeError(c, err))
 		}
 	})
-	defer clients.Close()
-	c, err := clients.Accept()
-	if err != nil {
-		return nil, err
-	}
-	e.logEncrypted(c.(*tlsconn.Conn))
-	return c, nil
+	return acceptor{proven, func() (net.Conn, error) {
+		c, err := proven.Accept()
+		if err == nil {
+			e.logEncrypted(c.(*tlsconn.Conn))
+		}
+		return c, err
+	}}, nil
 }
 
 // An acceptor is a listener with an Accept of its own.

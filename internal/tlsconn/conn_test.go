@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -290,6 +291,97 @@ func TestListenerFailsLast(t *testing.T) {
 		_ = ln.Close()
 	})
 }
+
+// A crowd of clients without the key does not keep out those with it: silent
+// ones leave at once, those that stall in the middle have 3 s. Clients that
+// hold the key and wait for Accept are not given up.
+func TestListenerCrowd(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		stranger string // its bytes
+		holders  int    // that wait for Accept already
+		most     time.Duration
+	}{
+		"silent":              {"", 0, time.Second},
+		"stalled":             {"\x16\x03\x01", 0, 2*crowdTimeout + time.Second},
+		"silent, and holders": {"", 2, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := NewKey()
+				conns := make(chan net.Conn, 100)
+				h := newHandshaker(t, k, true)
+				h.Pending = 4
+				var rejected []error
+				var mu sync.Mutex
+				ln := h.Listener(t.Context(), chanListener(conns), func(_ net.Conn, err error) {
+					mu.Lock()
+					defer mu.Unlock()
+					rejected = append(rejected, err)
+				})
+				arrive := func() net.Conn {
+					a, b := net.Pipe()
+					conns <- a
+					return b
+				}
+				hold := func() {
+					s, err := newHandshaker(t, k, false).Do(t.Context(), arrive())
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					_ = s.NetConn().Close()
+				}
+				for range test.holders {
+					go hold()
+				}
+				synctest.Wait()
+				strangers := 8 - test.holders
+				for range strangers {
+					c := arrive()
+					go func() { _, _ = io.WriteString(c, test.stranger) }()
+				}
+				go hold()
+				begun := time.Now()
+				for range test.holders + 1 {
+					c, err := ln.Accept()
+					if err != nil {
+						t.Fatal(err)
+					}
+					_ = c.(*Conn).NetConn().Close()
+				}
+				if took := time.Since(begun); took > test.most {
+					t.Errorf("served after %v", took)
+				}
+				time.Sleep(2 * DefaultTimeout) // the last strangers'
+				mu.Lock()
+				defer mu.Unlock()
+				crowded := 0
+				for _, err := range rejected {
+					if errors.Is(err, ErrCrowded) {
+						crowded++
+					}
+				}
+				if len(rejected) != strangers || crowded < strangers-3 {
+					t.Errorf("rejected %v", rejected)
+				}
+				_ = ln.Close()
+			})
+		})
+	}
+}
+
+// A chanListener accepts the connections of a channel, until it is closed.
+type chanListener chan net.Conn
+
+func (l chanListener) Accept() (net.Conn, error) {
+	if c, ok := <-l; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+func (l chanListener) Addr() net.Addr { return nil }
+func (l chanListener) Close() error   { close(l); return nil }
 
 // A oneClient is a listener that fails after its clients.
 type oneClient struct {

@@ -36,6 +36,9 @@ var (
 	// ErrNoHandshake: the client closed the connection before it sent a byte,
 	// as a port scan does.
 	ErrNoHandshake = errors.New("closed without a word")
+	// ErrCrowded: the client of a Listener sent nothing, or too little, while
+	// others waited for their handshake.
+	ErrCrowded = errors.New("given up, because others waited")
 )
 
 // A HandshakeError is a failed handshake. The connection has been closed.
@@ -88,6 +91,10 @@ type Handshaker struct {
 	// handshake. Several calls may run at once.
 	OnAccept func(context.Context, net.Conn)
 
+	// Pending is how many clients of a Listener may be in their handshake at once;
+	// zero: 64.
+	Pending int
+
 	// ClearTextReply is sent to a client that sends clear text, before its
 	// connection is reset.
 	ClearTextReply string
@@ -97,7 +104,8 @@ type Handshaker struct {
 // The caller closes the result, and with it c. If Do fails, it has closed c and
 // the error is a *HandshakeError, or ctx's cause if ctx ended first.
 func (h *Handshaker) Do(ctx context.Context, c net.Conn) (*Conn, error) {
-	s, err := h.handshake(ctx, c)
+	s := h.newConn(c)
+	err := h.handshake(ctx, s)
 	if err == nil && h.Server {
 		err = s.confirm()
 	}
@@ -107,8 +115,8 @@ func (h *Handshaker) Do(ctx context.Context, c net.Conn) (*Conn, error) {
 	return s, nil
 }
 
-// handshake is Do, except that the listener's confirmation is still to be sent.
-func (h *Handshaker) handshake(ctx context.Context, c net.Conn) (*Conn, error) {
+// newConn returns c with TLS, before its handshake.
+func (h *Handshaker) newConn(c net.Conn) *Conn {
 	r := &recordBuffer{Conn: c}
 	s := &Conn{Conn: c, records: r}
 	if h.Server {
@@ -121,6 +129,13 @@ func (h *Handshaker) handshake(ctx context.Context, c net.Conn) (*Conn, error) {
 	} else {
 		s.tls = tls.Client(r, h.Config)
 	}
+	return s
+}
+
+// handshake is Do for the connection of newConn, except that the listener's
+// confirmation is still to be sent.
+func (h *Handshaker) handshake(ctx context.Context, s *Conn) error {
+	c := s.Conn
 	timeout := h.Timeout
 	if timeout == 0 {
 		timeout = DefaultTimeout
@@ -135,14 +150,14 @@ func (h *Handshaker) handshake(ctx context.Context, c net.Conn) (*Conn, error) {
 	switch {
 	case err == nil:
 		_ = c.SetDeadline(time.Time{})
-		return s, nil
+		return nil
 	case ctx.Err() != nil:
 		_ = c.Close()
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
-	failed := h.classify(r, err)
-	h.reject(r, failed.Kind)
-	return nil, failed
+	failed := h.classify(s.records, err)
+	h.reject(s.records, failed.Kind)
+	return failed
 }
 
 // In TLS 1.3 a client has finished its handshake before the server has checked
@@ -187,9 +202,9 @@ func (h *Handshaker) classify(r *recordBuffer, err error) *HandshakeError {
 		return &HandshakeError{Kind: ErrClearText}
 	case r.clear:
 		return &HandshakeError{Kind: ErrNotTLS}
-	case !r.heard && h.Server && (cut || sys.IsReset(err)):
+	case !r.heard.Load() && h.Server && (cut || sys.IsReset(err)):
 		return &HandshakeError{Kind: ErrNoHandshake}
-	case !r.heard && !h.Server && (cut || late):
+	case !r.heard.Load() && !h.Server && (cut || late):
 		return &HandshakeError{Kind: ErrNotTLS, Err: err}
 	case late, cut:
 		return &HandshakeError{Err: err}

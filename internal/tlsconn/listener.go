@@ -2,13 +2,23 @@ package tlsconn
 
 import (
 	"context"
+	"errors"
 	"net"
+	"slices"
 	"sync"
+	"time"
 )
 
-// maxHandshakes is how many clients of a listener may be in their handshake at
-// once. Further ones wait in the backlog.
-const maxHandshakes = 64
+const (
+	// defaultPending is how many clients of a listener may be in their handshake
+	// at once if Handshaker.Pending is zero.
+	defaultPending = 64
+
+	// crowdTimeout is the limit of each handshake once there are more clients
+	// than that, and silentTimeout is how long a client may then send nothing.
+	crowdTimeout  = 3 * time.Second
+	silentTimeout = 100 * time.Millisecond
+)
 
 // A listener accepts clients that hold the key. Handshakes run side by side, so
 // that a silent client blocks no other.
@@ -16,11 +26,26 @@ type listener struct {
 	net.Listener
 	handshaker *Handshaker
 	rejected   func(net.Conn, error)
+	most       int                // attempts at once
 	proven     chan *Conn         // handshake done, confirmation not sent
 	ended      chan struct{}      // closed when accepting has failed with err
 	err        error              // set before ended is closed
 	stop       context.CancelFunc // ends the pending handshakes
 	pending    sync.WaitGroup
+	room       chan struct{} // signalled when an attempt has ended
+
+	mu       sync.Mutex
+	attempts []*attempt // the oldest first
+}
+
+// An attempt is a client from its acceptance until Accept returns it, or until
+// it is rejected.
+type attempt struct {
+	conn   *Conn
+	begun  time.Time
+	giveUp context.CancelCauseFunc
+	hurry  *time.Timer // gives it up after crowdTimeout; nil until there is a crowd
+	proven bool        // whether its handshake is done
 }
 
 // Listener returns a listener whose Accept returns a *Conn for each client of
@@ -29,56 +54,146 @@ type listener struct {
 // failed Accept of ln the pending handshakes may still finish, and then Accept
 // returns its error. The caller closes the listener, and with it ln and the
 // clients that were not accepted.
+//
+// Clients without the key do not keep those with it out: while more than
+// Handshaker.Pending are in their handshake, a new one takes the place of the
+// oldest that has sent nothing, and none has more than 3 s.
 func (h *Handshaker) Listener(ctx context.Context, ln net.Listener, rejected func(net.Conn, error)) net.Listener {
 	ctx, stop := context.WithCancel(ctx)
-	l := &listener{Listener: ln, handshaker: h, rejected: rejected, stop: stop, proven: make(chan *Conn), ended: make(chan struct{})}
+	l := &listener{Listener: ln, handshaker: h, rejected: rejected, most: h.Pending, stop: stop,
+		proven: make(chan *Conn), ended: make(chan struct{}), room: make(chan struct{}, 1)}
+	if l.most == 0 {
+		l.most = defaultPending
+	}
 	go l.run(ctx)
 	return l
 }
 
-// run accepts connections and begins their handshakes, at most maxHandshakes at
-// a time, until ctx ends or Accept fails. The reason is in err once ended is
-// closed.
+// run accepts connections and begins their handshakes until ctx ends or Accept
+// fails. The reason is in err once ended is closed.
 func (l *listener) run(ctx context.Context) {
 	defer close(l.ended)
-	slots := make(chan struct{}, maxHandshakes)
 	for {
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			l.err = context.Cause(ctx)
-			return
-		}
 		c, err := l.Listener.Accept()
 		if err != nil {
 			l.pending.Wait()
 			l.err = err
 			return
 		}
+		if !l.makeRoom(ctx) {
+			_ = c.Close()
+			l.err = context.Cause(ctx)
+			return
+		}
+		ctx, giveUp := context.WithCancelCause(ctx)
+		a := &attempt{conn: l.handshaker.newConn(c), begun: time.Now(), giveUp: giveUp}
+		l.mu.Lock()
+		l.attempts = append(l.attempts, a)
+		l.mu.Unlock()
 		l.pending.Go(func() {
-			defer func() { <-slots }()
-			l.serveHandshake(ctx, c)
+			defer l.leave(a)
+			l.serveHandshake(ctx, a)
 		})
 	}
 }
 
-// serveHandshake does the handshake with a client and holds its connection
+// makeRoom waits until a further attempt may begin; it returns false if ctx
+// ends before. It gives up an attempt that is in the way.
+func (l *listener) makeRoom(ctx context.Context) bool {
+	for {
+		wait := l.crowd()
+		if wait == 0 {
+			return true
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-l.room:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return false
+		}
+	}
+}
+
+// crowd returns 0 if there is room for a further attempt. Otherwise it sets the
+// limit of all attempts to crowdTimeout and gives up the oldest that is silent;
+// the result is the time after which to look again, unless room is signalled.
+func (l *listener) crowd() (wait time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.attempts) < l.most {
+		return 0
+	}
+	wait = crowdTimeout
+	for _, a := range l.attempts {
+		age := time.Since(a.begun)
+		if a.hurry == nil {
+			a.hurry = time.AfterFunc(crowdTimeout-age, func() { l.drop(a) })
+		}
+		if a.proven || a.conn.records.heard.Load() {
+			continue
+		}
+		if age >= silentTimeout {
+			a.giveUp(&HandshakeError{Kind: ErrCrowded})
+			return crowdTimeout
+		}
+		wait = min(wait, silentTimeout-age)
+	}
+	return wait
+}
+
+// drop gives an attempt up whose handshake is not done.
+func (l *listener) drop(a *attempt) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !a.proven {
+		a.giveUp(&HandshakeError{Kind: ErrCrowded})
+	}
+}
+
+// prove records that the handshake of an attempt is done.
+func (l *listener) prove(a *attempt) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a.proven = true
+}
+
+// leave removes an attempt.
+func (l *listener) leave(a *attempt) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.attempts = slices.DeleteFunc(l.attempts, func(other *attempt) bool { return other == a })
+	if a.hurry != nil {
+		a.hurry.Stop()
+	}
+	a.giveUp(nil)
+	select {
+	case l.room <- struct{}{}:
+	default:
+	}
+}
+
+// serveHandshake does the handshake of an attempt and holds its connection
 // until Accept takes it.
-func (l *listener) serveHandshake(ctx context.Context, c net.Conn) {
+func (l *listener) serveHandshake(ctx context.Context, a *attempt) {
+	c := a.conn.Conn
 	if l.handshaker.OnAccept != nil {
 		l.handshaker.OnAccept(ctx, c)
 	}
-	s, err := l.handshaker.handshake(ctx, c)
-	switch {
-	case ctx.Err() != nil:
-		_ = c.Close()
-		return
-	case err != nil:
+	err := l.handshaker.handshake(ctx, a.conn)
+	if errors.As(err, new(*HandshakeError)) {
 		l.rejected(c, err)
 		return
 	}
+	if err != nil { // the listener was closed
+		return
+	}
+	l.prove(a)
 	select {
-	case l.proven <- s:
+	case l.proven <- a.conn:
 	case <-ctx.Done():
 		_ = c.Close()
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,8 +14,8 @@ import (
 // system call.
 type recordBuffer struct {
 	net.Conn
-	heard bool // whether bytes have been received
-	clear bool // whether the first one did not begin a TLS record
+	heard atomic.Bool // whether bytes have been received
+	clear bool        // whether the first one did not begin a TLS record
 
 	offered []string // the protocols of the ClientHello, at the server
 
@@ -70,15 +71,14 @@ func (r *recordBuffer) Read(b []byte) (n int, err error) {
 		r.ahead = r.block[n:got]
 	default:
 		n, err = r.Conn.Read(b)
-		if n == len(b) && r.heard && r.block == nil {
+		if n == len(b) && r.heard.Load() && r.block == nil {
 			r.block = make([]byte, blockSize) // a connection that carries little needs none
 		}
 	}
-	if !r.heard && n > 0 && b[0] != recordHandshake && b[0] != recordAlert {
+	if n > 0 && !r.heard.Swap(true) && b[0] != recordHandshake && b[0] != recordAlert {
 		r.clear = true
 		err = errClear
 	}
-	r.heard = r.heard || n > 0
 	if n == 0 && err == io.EOF {
 		err = ErrCut
 	}
