@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io/fs"
 	"net"
 	"time"
 
@@ -121,8 +120,7 @@ type keyConfig struct {
 	file   string      // --key-file; "-": stdin's first line
 	fresh  bool        // --key-new: secret was made for this run
 
-	fileShared      fs.FileMode // of a key file that other users may read or change
-	variableIgnored bool        // whether PURR_KEY is set beside --key-file
+	variableIgnored bool // whether PURR_KEY is set beside --key-file
 }
 
 // A paceConfig is the options of progress, pace and the form of messages.

@@ -271,7 +271,7 @@ func TestJSON(t *testing.T) {
 	t.Run("a new key", func(t *testing.T) {
 		t.Parallel()
 		server, port := listener(t, "-l", "--json", "--key-new")
-		made := server.waitErr(regexp.MustCompile(`"event":"key","key":"([^"]+)","command":"purr 127.0.0.1 (\d+)"`))
+		made := server.waitErr(regexp.MustCompile(`"event":"key","key":"([^"]+)","command":"purr --key-file key 127.0.0.1 (\d+)"`))
 		if made[2] != port {
 			t.Errorf("%s, not port %s", made[0], port)
 		}

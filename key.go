@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"os"
 	"strings"
@@ -54,14 +53,13 @@ func (cfg *config) loadKey() error {
 		c.secret = tlsconn.NewKey()
 	case c.file == "-":
 	case c.file != "":
-		line, shared, err := readKeyFile(c.file)
+		line, err := readKeyFile(c.file)
 		if err == nil {
 			c.secret, err = parseKey(line)
 		}
 		if err != nil {
 			return usageErrorf("option --key-file: %s: %w", c.file, sys.Cause(err))
 		}
-		c.fileShared = shared
 	case set && strings.TrimSpace(text) == "":
 		// "PURR_KEY=$(cat missing)" must not end in clear text.
 		return usageErrorf("%s is set and empty: unset it to send clear text", keyVariable)
@@ -85,23 +83,22 @@ func (c keyConfig) given() bool { return c.on }
 // for a command only connect.
 func exchangesData(c *config) bool { return !c.zero && len(c.command) == 0 }
 
-// readKeyFile returns the first line of a key file, and the file's mode if
-// users other than its owner may read or change it.
-func readKeyFile(path string) (line string, shared fs.FileMode, err error) {
+// readKeyFile returns the first line of a key file. A file that users other
+// than its owner may read or change is an error.
+func readKeyFile(path string) (line string, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", 0, err
+		return "", err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return "", 0, err
+		return "", err
 	}
 	if mode := info.Mode(); mode.IsRegular() && mode&0o066 != 0 && sys.ModeTellsUsers {
-		shared = mode.Perm()
+		return "", fmt.Errorf("other users may read or change it (mode %04o): say chmod 600 %s", mode.Perm(), path)
 	}
-	line, err = readKeyLine(f)
-	return line, shared, err
+	return readKeyLine(f)
 }
 
 // readKeyLine reads one line and no byte behind it: the rest of stdin is
@@ -124,8 +121,8 @@ func readKeyLine(r io.Reader) (string, error) {
 	return "", fmt.Errorf("%w: %s", tlsconn.ErrNoKey, noPasswords)
 }
 
-// prepareKey reads the key from stdin if --key-file is "-", and prints warnings
-// about the key in use and, when dialling, a new one. It is called before a
+// prepareKey hides the key from other programs, reads it from stdin if
+// --key-file is "-", and when dialling prints a new one. It is called before a
 // socket is opened.
 //
 // catchSignals is called before the key is read from stdin, and atExit
@@ -135,8 +132,8 @@ func (e *encryption) prepareKey(ctx context.Context, stdin *os.File, catchSignal
 	if !k.on {
 		return nil
 	}
-	if k.fileShared != 0 {
-		e.log.warnf("key file %s: other users may read or change it (mode %04o): say chmod 600", k.file, k.fileShared)
+	if err := sys.HideMemory(); err != nil {
+		e.log.warnf("keep the key out of core dumps: %v", err)
 	}
 	if k.variableIgnored {
 		e.log.verbosef("%s is set too, and --key-file goes before it", keyVariable)
@@ -202,18 +199,19 @@ func (e *encryption) logListenerKey(bound net.Addr) {
 // listener's own.
 func (e *encryption) logNewKey(port int) {
 	secret, command := e.secret, e.otherEnd(port)
-	e.log.report(always, "key", []field{{"key", fmt.Sprint(secret)}, {"command", command}}, "a new key; at the other end say: %s=%v %s", keyVariable, secret, command)
+	e.log.report(always, "key", []field{{"key", fmt.Sprint(secret)}, {"command", command}},
+		"a new key: %v; at the other end put it in a file (umask 077; cat >key) and say: %s", secret, command)
 }
 
 // otherEnd returns the command line of the other end. port is the one that a
 // listener has bound.
 func otherEnd(c *config, port int) string {
-	purr, what := "purr", ""
+	purr, what := "purr --key-file key", "" // a variable would stay in the shell's history
 	switch {
 	case c.push.push:
-		purr = "purr --pull"
+		purr += " --pull"
 	case c.push.pull:
-		purr, what = "purr --push", " PATH..."
+		purr, what = purr+" --push", " PATH..."
 	}
 	host := c.host
 	if addr := net.ParseIP(host); host == "" || addr != nil && addr.IsUnspecified() {

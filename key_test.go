@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -63,7 +64,11 @@ func keyed(k tlsconn.Key) []string { return []string{keyVariable + "=" + k.Strin
 func TestWrongKeyOptions(t *testing.T) {
 	t.Parallel()
 	good := tlsconn.NewKey().String()
-	empty, bad, keyFile := testkit.TempFile(t, ""), testkit.TempFile(t, "hunter2\n"), testkit.TempFile(t, good+"\n")
+	empty, bad, file := testkit.SecretFile(t, ""), testkit.SecretFile(t, "hunter2\n"), testkit.SecretFile(t, good+"\n")
+	shared, writable := testkit.SecretFile(t, good), testkit.SecretFile(t, good)
+	if err := errors.Join(os.Chmod(shared, 0o640), os.Chmod(writable, 0o602)); err != nil {
+		t.Fatal(err)
+	}
 	mistyped := "A" + good[1:]
 	if good[0] == 'A' {
 		mistyped = "B" + good[1:]
@@ -76,13 +81,13 @@ func TestWrongKeyOptions(t *testing.T) {
 		says           []string
 	}{
 		{"--key-file F --key-new -l 0", "", []string{"--key-file and --key-new"}},
-		{"--key-file " + keyFile + " -u 127.0.0.1 9", "", []string{"--key-file", "-u", "use TCP"}},
+		{"--key-file " + file + " -u 127.0.0.1 9", "", []string{"--key-file", "-u", "use TCP"}},
 		{"--key-new -u -l 0", "", []string{"--key-new", "-u", "use TCP"}},
 		{"-u 127.0.0.1 9", good, []string{"-u", "PURR_KEY", "unset"}},
 		{"-u -l 0", "nonsense", []string{"-u", "PURR_KEY"}},
 		{"-uU /nowhere", good, []string{"-u", "PURR_KEY"}},
-		{"--key-file " + keyFile + " -z 127.0.0.1 9", "", []string{"--key-file", "-z"}},
-		{"--key-file " + keyFile + " --wait-for 1 127.0.0.1 9 -- true", "", []string{"--key-file", "-- CMD"}},
+		{"--key-file " + file + " -z 127.0.0.1 9", "", []string{"--key-file", "-z"}},
+		{"--key-file " + file + " --wait-for 1 127.0.0.1 9 -- true", "", []string{"--key-file", "-- CMD"}},
 		{"--key-new 127.0.0.1 9", "", []string{"--key-new needs -l", "--wait-for"}},
 		{"--key-new -l 0", good, []string{"--key-new", "PURR_KEY", "unset"}},
 		{"-l 0", "hunter2", []string{"PURR_KEY: ", "takes no passwords"}},
@@ -90,6 +95,8 @@ func TestWrongKeyOptions(t *testing.T) {
 		{"127.0.0.1 9", "hunter2", []string{"PURR_KEY: ", "takes no passwords"}},
 		{"-l 0", " ", []string{"PURR_KEY is set and empty", "unset it"}},
 		{"--key-file /nowhere/key -l 0", "", []string{"--key-file", "/nowhere/key", "no such file"}},
+		{"--key-file " + shared + " -l 0", "", []string{"--key-file", "other users may read or change it (mode 0640): say chmod 600 " + shared}},
+		{"--key-file " + writable + " 127.0.0.1 9", "", []string{"--key-file", "(mode 0602): say chmod 600 " + writable}},
 		{"--key-file " + empty + " -l 0", "", []string{"--key-file", empty, "is empty"}},
 		{"--key-file " + bad + " -l 0", "", []string{"--key-file", bad, "takes no passwords"}},
 		{"--key-file " + filepath.Dir(bad) + " -l 0", "", []string{"--key-file", "is a directory"}},
@@ -125,28 +132,38 @@ func TestKeyOfNoMatter(t *testing.T) {
 	startPurr(t, o, "--version").ends(0)
 }
 
-var newKeyLine = regexp.MustCompile(`(?m)^purr: a new key; at the other end say: PURR_KEY=([A-Z2-7]{27}) (.*)$`)
+var newKeyLine = regexp.MustCompile(`(?m)^purr: a new key: ([A-Z2-7]{27}); at the other end put it in a file \(umask 077; cat >key\) and say: (.*)$`)
+
+// follow does at the other end what the line about a new key says, and more
+// words behind it.
+func follow(t *testing.T, line []string, o opts, more string) *process {
+	t.Helper()
+	if o.dir == "" {
+		o.dir = t.TempDir()
+	}
+	return shell(t, o, fmt.Sprintf("(umask 077; echo %s >key); %s%s", line[1], line[2], more))
+}
 
 // --key-new prints the key and a command that works at the other end.
 func TestKeyNew(t *testing.T) {
 	t.Parallel()
 	listener := startPurr(t, opts{}, "-l", "--key-new", "127.0.0.1", "0")
 	m := listener.waitErr(newKeyLine)
-	shell(t, opts{stdin: strings.NewReader("hello\n")}, keyVariable+"="+m[1]+" "+m[2]).ends(0)
+	follow(t, m, opts{stdin: strings.NewReader("hello\n")}, "").ends(0)
 	listener.ends(0)
 	listener.printed("hello\n")
 
 	path := filepath.Join(testkit.SocketDir(t), "s")
 	unix := startPurr(t, opts{}, "-l", "--key-new", "-U", path)
 	m = unix.waitErr(newKeyLine)
-	shell(t, opts{stdin: strings.NewReader("hello\n")}, keyVariable+"="+m[1]+" "+m[2]).ends(0)
+	follow(t, m, opts{stdin: strings.NewReader("hello\n")}, "").ends(0)
 	unix.ends(0)
 	unix.printed("hello\n")
 
 	port := freePort(t, "tcp")
 	dialer := startPurr(t, opts{stdin: strings.NewReader("hello\n")}, "--key-new", "--wait-for", "20", "127.0.0.1", port)
 	m = dialer.waitErr(newKeyLine)
-	other := shell(t, opts{}, keyVariable+"="+m[1]+" "+m[2])
+	other := follow(t, m, opts{}, "")
 	dialer.ends(0)
 	other.ends(0)
 	other.printed("hello\n")
@@ -155,19 +172,19 @@ func TestKeyNew(t *testing.T) {
 func TestOtherEnd(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
-		"-l 9000":            "purr HOST 9000",
-		"-l 0.0.0.0 9000":    "purr HOST 9000",
-		"-l :: 9000":         "purr HOST 9000",
-		"-l ::1 9000":        "purr ::1 9000",
-		"-l example 9000":    "purr example 9000",
-		"-lU /tmp/s":         "purr -U /tmp/s",
-		"-U /tmp/s":          "purr -l -U /tmp/s",
-		"10.0.0.1 9000":      "purr -l 9000",
-		"-lk --echo h 9000":  "purr h 9000",
-		"--pull -l 9000":     "purr --push HOST 9000 PATH...",
-		"--push -l 9000 .":   "purr --pull HOST 9000",
-		"--pull h 9000":      "purr --push -l 9000 PATH...",
-		"--push -U /tmp/s .": "purr --pull -l -U /tmp/s",
+		"-l 9000":            "purr --key-file key HOST 9000",
+		"-l 0.0.0.0 9000":    "purr --key-file key HOST 9000",
+		"-l :: 9000":         "purr --key-file key HOST 9000",
+		"-l ::1 9000":        "purr --key-file key ::1 9000",
+		"-l example 9000":    "purr --key-file key example 9000",
+		"-lU /tmp/s":         "purr --key-file key -U /tmp/s",
+		"-U /tmp/s":          "purr --key-file key -l -U /tmp/s",
+		"10.0.0.1 9000":      "purr --key-file key -l 9000",
+		"-lk --echo h 9000":  "purr --key-file key h 9000",
+		"--pull -l 9000":     "purr --key-file key --push HOST 9000 PATH...",
+		"--push -l 9000 .":   "purr --key-file key --pull HOST 9000",
+		"--pull h 9000":      "purr --key-file key --push -l 9000 PATH...",
+		"--push -U /tmp/s .": "purr --key-file key --pull -l -U /tmp/s",
 	} {
 		c, err := newConfig(words(args))
 		if err != nil {
@@ -178,17 +195,12 @@ func TestOtherEnd(t *testing.T) {
 	}
 }
 
-// A key comes from a file, from stdin's first line, or from the variable. A
-// file that others can read is a warning, and --key-file goes before the
-// variable.
+// A key comes from a file, from stdin's first line, or from the variable.
+// --key-file goes before the variable.
 func TestKeySources(t *testing.T) {
 	t.Parallel()
 	k := tlsconn.NewKey()
-	file := testkit.TempFile(t, k.String()+"\nsome more that does not matter\n")
-	if err := os.Chmod(file, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	open := testkit.TempFile(t, strings.ToLower(k.String()))
+	file := testkit.SecretFile(t, strings.ToLower(k.String())+"\nsome more that does not matter\n")
 	payload := testkit.Noise(300_000)
 	dialer := func(t *testing.T, o opts, args ...string) (d, l *process) {
 		l = startPurr(t, opts{env: keyed(k)}, "-v", "-l", "127.0.0.1", "0")
@@ -202,9 +214,17 @@ func TestKeySources(t *testing.T) {
 		d, _ := dialer(t, opts{stdin: strings.NewReader(payload)}, "--key-file", file)
 		d.quiet()
 	})
-	t.Run("file that others read", func(t *testing.T) {
-		d, _ := dialer(t, opts{stdin: strings.NewReader(payload)}, "--key-file", open)
-		d.complains("key file "+open, "0644", "chmod 600")
+	t.Run("FIFO", func(t *testing.T) { // as of <(program)
+		fifo := filepath.Join(t.TempDir(), "fifo")
+		if err := testkit.Mkfifo(fifo); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(fifo, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		go func() { _ = os.WriteFile(fifo, []byte(k.String()+"\n"), 0) }()
+		d, _ := dialer(t, opts{stdin: strings.NewReader(payload)}, "--key-file", fifo)
+		d.quiet()
 	})
 	t.Run("file and variable", func(t *testing.T) {
 		d, _ := dialer(t, opts{stdin: strings.NewReader(payload), env: keyed(tlsconn.NewKey())}, "--key-file", file)
@@ -232,7 +252,7 @@ func TestKeyTwoLiners(t *testing.T) {
 	}
 	one := shell(t, opts{dir: dir}, "purr -l --key-new 127.0.0.1 0 >came")
 	m := one.waitErr(newKeyLine)
-	two := shell(t, opts{dir: dir}, fmt.Sprintf("PURR_KEY=%s %s <sent", m[1], m[2]))
+	two := follow(t, m, opts{dir: dir}, " <sent")
 	two.ends(0)
 	one.ends(0)
 	if came, err := os.ReadFile(filepath.Join(dir, "came")); err != nil || !bytes.Equal(came, payload) {

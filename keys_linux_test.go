@@ -1,13 +1,17 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"purr/internal/testkit"
 	"purr/internal/tlsconn"
+
+	"golang.org/x/sys/unix"
 )
 
 // What a key promises although the network, or a stranger, does its worst.
@@ -87,5 +91,30 @@ func TestCrowdOfStrangers(t *testing.T) {
 				l.ends(0)
 			}
 		})
+	}
+}
+
+// A run with a key dumps no core. Without one the limit is left as it is.
+func TestKeyIsNotDumped(t *testing.T) {
+	t.Parallel()
+	core := func(env []string, args ...string) string {
+		p := startPurr(t, opts{env: env}, args...)
+		p.port()
+		limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", p.cmd.Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(regexp.MustCompile(`(?m)^Max core file size +\S+ +\S+`).Find(limits))
+	}
+	none := regexp.MustCompile(` 0 +0$`)
+	if with := core(keyed(tlsconn.NewKey()), "-l", "127.0.0.1", "0"); !none.MatchString(with) {
+		t.Errorf("with a key: %q", with)
+	}
+	var ours syscall.Rlimit
+	if err := syscall.Getrlimit(unix.RLIMIT_CORE, &ours); err != nil || ours.Max == 0 {
+		t.Skip("no core is dumped here in any case")
+	}
+	if without := core(nil, "-l", "127.0.0.1", "0"); none.MatchString(without) {
+		t.Errorf("without a key: %q", without)
 	}
 }

@@ -156,7 +156,7 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 	r.meter = newMeter(cfg, log, stdin, stdout, stderr)
 	r.cleanups.Add(r.meter.monitor.Close)
 	limit := rate.New(cfg.pace.rate)
-	ready := &notifier{path: cfg.path, portFile: cfg.portFile, readyFD: cfg.readyFD, cleanups: &r.cleanups}
+	ready := &notifier{path: cfg.path, portFile: cfg.portFile, readyFD: cfg.readyFD, encrypted: cfg.key.on, log: log, cleanups: &r.cleanups}
 	r.encryption = &encryption{keyConfig: cfg.key, server: cfg.listen, class: tlsconn.Stream, timeout: cfg.connectTimeout, otherEnd: func(port int) string { return otherEnd(cfg, port) }, log: log, pending: handshakes()}
 	if cfg.push.moves() {
 		r.encryption.class = tlsconn.Files

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"purr/internal/testkit"
+	"purr/internal/tlsconn"
 )
 
 // The mode, address and ports of each form of a command line.
@@ -487,10 +488,11 @@ func TestHelpFlagsAndManualAgree(t *testing.T) {
 func TestExamplesParse(t *testing.T) {
 	t.Parallel()
 	count := 0
+	key := testkit.SecretFile(t, tlsconn.NewKey().String())
 	for line := range strings.Lines(examples + help[:strings.Index(help, "Usage:")]) {
 		for _, command := range regexp.MustCompile(`(?:^| )purr( [^;|<>,()]+)`).FindAllStringSubmatch(line, -1) {
 			text, _, _ := strings.Cut(strings.TrimSpace(command[1]), "  ")
-			args := strings.Fields(strings.NewReplacer("PORT", "9000", "--send-file F", "--send-file go.mod", "--recv-file F", "--recv-file new", "PATH...", "go.mod", "[DIR]", ".", "DIR", ".", "CMD", os.Args[0]).Replace(text))
+			args := strings.Fields(strings.NewReplacer("PORT", "9000", "--send-file F", "--send-file go.mod", "--recv-file F", "--recv-file new", "PATH...", "go.mod", "[DIR]", ".", "DIR", ".", "CMD", os.Args[0], "--key-file key", "--key-file "+key).Replace(text))
 			if len(args) == 0 || strings.HasPrefix(text, "pipes ") {
 				continue
 			}

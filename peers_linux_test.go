@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -430,6 +431,7 @@ func TestAbstractNames(t *testing.T) {
 	server.ends(0)
 	client.printed("answer")
 	server.printed("question")
+	server.waitErr(regexp.MustCompile(regexp.QuoteMeta(name) + ": every user of this machine can connect to an abstract socket"))
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
 		t.Errorf("files were made: %v (%v)", entries, err)
 	}

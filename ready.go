@@ -5,6 +5,7 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"purr/internal/proc"
 	"purr/internal/sock"
@@ -22,13 +23,20 @@ type notifier struct {
 	portFile string
 	readyFD  int
 	cleanups *proc.Cleanups
+
+	encrypted bool // whether clients need a key
+	log       *logger
 }
 
 // notifyReady writes the port of addr, which is bound, or the path of a Unix
 // socket. The file comes first: a reader of the descriptor can rely on it. The
-// end of the run removes it.
+// end of the run removes it. An abstract socket is a warning, unless its
+// clients need a key.
 func (n *notifier) notifyReady(addr net.Addr) error {
 	text := n.path
+	if strings.HasPrefix(n.path, "@") && !n.encrypted {
+		n.log.warnf("%s: every user of this machine can connect to an abstract socket", n.path)
+	}
 	if text == "" {
 		text = strconv.Itoa(int(sock.AddrPort(addr).Port()))
 	}

@@ -218,7 +218,7 @@ var foreign = map[string]string{
 	"sh-exec": "e", "exec": "e", "lua-exec": "e",
 	"output": "o", "hex-dump": "x", "append-output": "o",
 	"proxy": "X", "proxy-type": "X", "proxy-auth": "P", "proxy-dns": "X",
-	"ssl": "certificates are not supported: to encrypt between two purrs, say --key-new on the listener and PURR_KEY=KEY on the dialer; for other peers, use ncat --ssl or openssl s_client", "ssl-verify": "ssl", "ssl-cert": "ssl", "ssl-key": "ssl",
+	"ssl": "certificates are not supported: to encrypt between two purrs, say --key-new on the listener and --key-file FILE on the dialer; for other peers, use ncat --ssl or openssl s_client", "ssl-verify": "ssl", "ssl-cert": "ssl", "ssl-key": "ssl",
 	"broker": "--broker is not supported: -l -k sends stdin to every client, but not one client's bytes to another", "chat": "broker",
 	"allow": "access lists are not supported: bind to one address with -s, or use the firewall", "deny": "allow",
 	"allowfile": "allow", "denyfile": "allow",

@@ -289,7 +289,7 @@ func securePair(t testing.TB, p *run, ctx context.Context) (ours *tlsconn.Conn, 
 func keyedRun(t testing.TB, stdin, stdout *os.File, args ...string) (*run, context.Context) {
 	t.Helper()
 	k := tlsconn.NewKey()
-	file := testkit.TempFile(t, k.String())
+	file := testkit.SecretFile(t, k.String())
 	return testRun(t, stdin, stdout, append([]string{"--key-file", file}, args...)...)
 }
 

@@ -165,6 +165,16 @@ func TempFile(t testing.TB, content string) string {
 	return path
 }
 
+// SecretFile makes a file that only its owner may read.
+func SecretFile(t testing.TB, content string) string {
+	t.Helper()
+	path := TempFile(t, content)
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // Absent checks that nothing exists at path.
 func Absent(t testing.TB, path string) {
 	t.Helper()
