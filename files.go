@@ -311,6 +311,8 @@ func (t *fileTransfer) refused(err error) error {
 		return err
 	case e.Kind == push.Refused:
 		return statusError{statusRefused, fmt.Errorf("%s: refused by the other end: %s", t.peer, e.Text)}
+	case e.Kind == push.Cut:
+		return statusError{statusUnknown, fmt.Errorf("%s: %s before its first answer: %s; try again, if it is a purr", t.peer, e.Text, nothing)}
 	case e.Kind == push.SameRole:
 		return statusError{statusNotPurr, fmt.Errorf("%s is a %s, too: one end says --push, the other --pull", t.peer, t.role)}
 	case e.Kind == push.NotHTTP:
@@ -319,8 +321,6 @@ func (t *fileTransfer) refused(err error) error {
 		err = errors.New("speaks HTTP but is no purr: " + nothing + "; use curl(1)")
 	case e.Kind == push.NeedsKey:
 		err = errors.New("expects a key: give this end the same one (--key-file or PURR_KEY); " + nothing)
-	case e.Kind == push.Mute:
-		err = errors.New("closed the connection without a word: no purr? " + nothing)
 	default:
 		return statusError{statusNotPurr, fmt.Errorf("%s: %s", t.peer, e.Text)}
 	}

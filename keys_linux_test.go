@@ -118,3 +118,42 @@ func TestKeyIsNotDumped(t *testing.T) {
 		t.Errorf("without a key: %q", without)
 	}
 }
+
+// A cut before the first answer is status 3, with a key and without: trying
+// again is right, and works. Nothing was stored before.
+func TestCutBeforeTheFirstAnswer(t *testing.T) {
+	t.Parallel()
+	for _, with := range []string{"a key", "none"} {
+		for _, kind := range []harmKind{harmFIN, harmRST} {
+			for at, place := range map[int]string{0: "at once", 10: "later"} {
+				for _, listening := range []string{"--pull", "--push"} {
+					t.Run(fmt.Sprint(with, kind, place, listening), func(t *testing.T) {
+						t.Parallel()
+						var o opts
+						if with == "a key" {
+							o.env = keyed(tlsconn.NewKey())
+						}
+						dir, file := t.TempDir(), testkit.TempFile(t, "the content")
+						dials, operands := "--push", []string{dir, file}
+						if listening == "--push" {
+							dials, operands = "--pull", []string{file, dir}
+						}
+						l := startPurr(t, o, listening, "-lk", "127.0.0.1", "0", operands[0])
+						between := newRelay(t, l.addr(), harm{}, harm{kind: kind, at: at})
+						args := []string{dials, "127.0.0.1", portOf(t, between.ln.Addr()), operands[1]}
+						d := startPurr(t, o, args...)
+						d.ends(3)
+						d.complains("127.0.0.1 port")
+						if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+							t.Errorf("%v was stored, %v", left, err)
+						}
+						args[2] = l.port() // past the relay
+						startPurr(t, o, args...).ends(0)
+						l.runs()
+						testkit.HasContent(t, dir+"/file", "the content")
+					})
+				}
+			}
+		}
+	}
+}

@@ -107,6 +107,9 @@ func (e *encryption) handshakeError(c net.Conn, err error) error {
 	late, cut := errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, io.ErrUnexpectedEOF)
 	timeout := cmp.Or(e.timeout, tlsconn.DefaultTimeout)
 	status, text := statusOK, failed.Error()
+	if e.class == tlsconn.Files { // cut before the first answer
+		status = statusUnknown
+	}
 	switch {
 	case failed.Kind == tlsconn.ErrWrongKey:
 		status = statusAuth
@@ -115,7 +118,7 @@ func (e *encryption) handshakeError(c net.Conn, err error) error {
 	case failed.Kind == tlsconn.ErrClearText:
 		status, text = statusNotPurr, text+" and we hold a key: nothing of it was taken"
 	case failed.Kind == tlsconn.ErrNotTLS && cut:
-		status, text = statusNotPurr, failed.Kind.Error()+": it closed the connection, and nothing was sent to it"
+		status, text = cmp.Or(status, statusNotPurr), failed.Kind.Error()+": it closed the connection, and nothing was sent to it"
 	case failed.Kind == tlsconn.ErrNotTLS && late:
 		status, text = statusNotPurr, fmt.Sprintf("no answer within %v: the other end does not speak TLS, or is busy; nothing was sent to it", timeout)
 	case failed.Kind == tlsconn.ErrNotTLS:

@@ -75,7 +75,11 @@ func TestNoPurr(t *testing.T) {
 		"<!DOCTYPE HTML PUBLIC>\n<html></html>\n":                                             NotPurr,
 		"purr: this port expects an encrypted purr\n":                                         NeedsKey,
 		"SSH-2.0-x\r\n": NotHTTP,
-		"":              Mute,
+		"":              Cut,
+		"HTTP/1.1 1":    Cut,
+		"H":             Cut,
+		"HTTP/1.1 101 Switching Protocols\r\nPurr: rec":       Cut,
+		"HTTP/1.0 200 OK\r\nX: ":                              NotPurr,
 		"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 1<<20): NotPurr, // a head without an end
 	} {
 		err := answered(t, answer, false)

@@ -160,7 +160,6 @@ const (
 	NotHTTP         // the peer does not answer the hello in HTTP
 	NotPurr         // the peer speaks HTTP, and is no purr
 	NeedsKey        // the peer expects an encrypted connection
-	Mute            // the peer closed the connection without an answer
 )
 
 // An Error is the end of a transfer. Text is the reason, without the peer's

@@ -22,6 +22,7 @@ type source struct {
 	left    int           // bytes that may still be read during the hello
 	replay  []byte        // read by the HTTP server, and to be read again
 	first   []byte        // up to 16 bytes: the peer's first, by which it is recognised
+	end     error         // of the connection, during the hello; nil: none was met
 	stopped atomic.Bool   // nothing more is read
 }
 
@@ -69,6 +70,9 @@ func (r socket) Read(b []byte) (int, error) {
 	}
 	if !s.until.IsZero() {
 		s.left -= n
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			s.end = err
+		}
 		s.first = append(s.first, b[:min(n, cap(s.first)-len(s.first), 16-min(16, len(s.first)))]...)
 	}
 	return n, err

@@ -6,8 +6,6 @@ import (
 	"io"
 	"net"
 	"strings"
-
-	"purr/internal/sys"
 )
 
 // A stream is one connection of a transfer.
@@ -41,20 +39,21 @@ func (st *stream) answer(as Role, name string) error {
 
 // notPurr returns the *Error of a hello that err has ended. If err is no
 // *Error, the peer's first bytes determine the kind: it expects a key, serves
-// HTTP, closed the connection, or speaks another protocol.
+// HTTP, or speaks another protocol. A connection that ends before the answer,
+// or in the middle of one that may be a purr's, is Cut.
 func (st *stream) notPurr(err error) error {
+	const beginning = "HTTP/1.1 " // of an answer
 	var e *Error
 	first := string(st.in.first)
-	closed := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || sys.IsReset(err)
 	switch {
 	case errors.As(err, &e):
 		return err
+	case st.in.end != nil && (strings.HasPrefix(first, beginning) || strings.HasPrefix(beginning, first)):
+		return cut(st.in.end, "", 0)
 	case strings.HasPrefix(first, "purr: this port"):
 		return &Error{Kind: NeedsKey, Text: "expects a key", cause: err}
 	case strings.HasPrefix(first, "HTTP/1"), isHTML(first):
 		return &Error{Kind: NotPurr, Text: "speaks HTTP", cause: err}
-	case first == "" && closed:
-		return &Error{Kind: Mute, Text: "closed the connection without a word", cause: err}
 	}
 	return &Error{Kind: NotHTTP, Text: "does not speak HTTP", cause: err}
 }
