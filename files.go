@@ -281,7 +281,7 @@ func (t *fileTransfer) ended(sum push.Summary, err error) error {
 		if t.role == push.Receiver && t.listen {
 			how = "stored"
 		}
-		t.log.logTotal(how, sum)
+		t.log.logTotal(t.role, how, sum)
 		return filesError(kindStatus(sum.Worst))
 	case !errors.As(err, &e):
 		return err // this end's own, which has its own words

@@ -9,7 +9,6 @@ import (
 
 	"purr/internal/display"
 	"purr/internal/offer"
-	"purr/internal/progress"
 	"purr/internal/push"
 	"purr/internal/sock"
 	"purr/internal/web"
@@ -157,13 +156,8 @@ func (s *fileServer) failure(err error) error {
 
 // Began and the others implement web.Events.
 func (s *fileServer) Began(path string, size int64) web.Progress {
-	return fileProgress{s.track(display.Quote(path), size)}
+	return s.track(display.Quote(path), size)
 }
-
-// A fileProgress shows one upload or download.
-type fileProgress struct{ *progress.Transfer }
-
-func (f fileProgress) Moved(n int) { f.Add(n) }
 
 func (s *fileServer) Resuming(path string, at, size int64) { s.uploads.Resuming(path, at, size) }
 func (s *fileServer) Stored(e push.FileEvent)              { s.uploads.Stored(e) }

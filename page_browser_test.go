@@ -164,6 +164,28 @@ func (b *browser) shows(pattern string) {
 	}
 }
 
+// isRed checks whether an element has the class, and the colour, of a failure.
+func (b *browser) isRed(selector string, want bool) {
+	b.t.Helper()
+	var red bool
+	b.run(&red, `const e = document.querySelector(arguments[0]), [r, g, b] = getComputedStyle(e).color.match(/\d+/g);
+		return e.classList.contains("bad") && r > 1.5 * g`, selector)
+	if red != want {
+		b.t.Errorf("%s is red: %v, want %v", selector, red, want)
+	}
+}
+
+// offersAgain checks whether the row of a file that is not stored has a button
+// to try again.
+func (b *browser) offersAgain(name string, want bool) {
+	b.t.Helper()
+	var offers bool
+	b.run(&offers, `return !!document.querySelector('button[aria-label="Try again ' + arguments[0] + '"]')?.offsetHeight`, name)
+	if offers != want {
+		b.t.Errorf("%s can be tried again: %v, want %v", name, offers, want)
+	}
+}
+
 // messages returns the browser's complaints since the last call.
 func (b *browser) messages() (messages []string) {
 	b.t.Helper()

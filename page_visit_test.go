@@ -135,7 +135,9 @@ func browserUploads(t *testing.T, b *browser) {
 			large := testkit.Noise(20 << 20) // more than is hashed ahead
 			paths = append(paths, named(t, "large.bin", large))
 			b.choose("#files", paths...)
-			b.shows(`12 of 13 files stored, 1 not`)
+			b.shows(`12 of 13 files stored, 1 not: \.hidden`)
+			b.isRed("#summary", true)
+			b.offersAgain(".hidden", false)
 			text := b.text()
 			for _, want := range []string{"hidden name", "already there: 3,145,728 bytes, verified", "stored: 0 bytes, verified", "stored: 1 byte, verified",
 				"stored: 120 bytes, verified", "stored: 20,971,520 bytes, verified", sha256Of(large)} {
@@ -143,8 +145,8 @@ func browserUploads(t *testing.T, b *browser) {
 					t.Errorf("the page does not say %q", want)
 				}
 			}
-			if n := strings.Count(text, "verified"); n != 13 {
-				t.Errorf("\"verified\" stands there %d times, want 13 (the last also in the summary):\n%s", n, text)
+			if n := strings.Count(text, "verified"); n != 12 {
+				t.Errorf("\"verified\" stands there %d times, want 12:\n%s", n, text)
 			}
 			r.stored("large.bin", large)
 			b.looksGood("stored-" + host)
@@ -228,6 +230,7 @@ func browserUploadEnds(t *testing.T, b *browser) {
 	b.looksGood("sending")
 	b.click(`button[aria-label="Cancel one.bin"]`)
 	b.shows(`one\.bin\s+32\.0 MiB\s+cancelled`)
+	b.offersAgain("one.bin", true)
 	two := comes("/two.bin ?1")
 	b.click(`button[aria-label="Try again one.bin"]`)
 	b.click(`button[aria-label="Cancel three.bin"]`)
@@ -235,7 +238,7 @@ func browserUploadEnds(t *testing.T, b *browser) {
 	close(two)
 	b.shows(`two\.bin\s+8\.0 MiB\s+stored: 8,388,608 bytes, but with another content than this file's`)
 	close(comes("/one.bin "))
-	b.shows(`0 of 3 files stored, 3 not`)
+	b.shows(`0 of 3 files stored, 3 not: three\.bin, two\.bin, one\.bin`)
 	b.clean()
 
 	b.choose("#files", named(t, "four.bin", testkit.Noise(8<<20)), named(t, "five.bin", "5"))
@@ -278,14 +281,15 @@ func browserKeyboard(t *testing.T, b *browser) {
 	}
 }
 
-// A dropped folder is sent with its content.
+// A dropped folder is sent with its content, but for what file managers leave
+// in every folder.
 func browserDrop(t *testing.T, b *browser) {
 	r := startReceiver(t, "-k")
 	dir := filepath.Join(t.TempDir(), "folder")
 	if err := os.MkdirAll(filepath.Join(dir, "sub dir"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"a", "b?", "sub dir/c"} {
+	for _, name := range []string{"a", "b?", "sub dir/c", ".DS_Store", "sub dir/._c", "sub dir/Thumbs.db"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -296,6 +300,13 @@ func browserDrop(t *testing.T, b *browser) {
 			"data": map[string]any{"items": []any{}, "files": []string{dir, named(t, "single", "1")}, "dragOperationsMask": 1}})
 	}
 	b.shows(`4 of 4 files stored`)
+	b.shows(`Left out, since file managers make them: (folder/\S+( dir/\S+)?(, )?){3}`)
+	b.isRed("#summary", false)
+	for _, name := range []string{".DS_Store", "sub dir/._c", "sub dir/Thumbs.db"} {
+		if _, err := os.Lstat(filepath.Join(r.dir, "folder", name)); err == nil {
+			t.Errorf("%s is stored", name)
+		}
+	}
 	for _, name := range []string{"a", "b?", "sub dir/c"} {
 		r.stored("folder/"+name, name)
 	}
@@ -435,5 +446,8 @@ func browserRefusedEarly(t *testing.T, b *browser) {
 	b.open(r.at(machine))
 	b.choose("#files", named(t, "large", testkit.Noise(32<<20)))
 	b.shows(`large\s+32\.0 MiB\s+.*exists`)
+	b.shows(`0 of 1 file stored, 1 not: large`)
+	b.isRed("#summary", true)
+	b.offersAgain("large", false)
 	r.stored("large", "old")
 }

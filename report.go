@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -146,10 +147,22 @@ func known(name string, n int64) []field {
 	return []field{{name, n}}
 }
 
-// logTotal reports the sum of all files. The line appears for several only.
-func (l *logger) logTotal(outcome string, sum push.Summary) {
+// logTotal reports the sum of several files, and names the failed ones again if
+// lines about stored files have come after theirs.
+func (l *logger) logTotal(role push.Role, outcome string, sum push.Summary) {
 	fields := []field{{"files", sum.Files}, {"size", sum.Bytes}, {"status", kindStatus(sum.Worst)}}
-	if l.json || sum.Files > 1 {
-		l.report(unlessQuiet, "summary", fields, "%d files, %d bytes %s", sum.Files, sum.Bytes, outcome)
+	text := fmt.Sprintf("%s, %d bytes %s", display.Count(sum.Files, "file"), sum.Bytes, outcome)
+	if sum.Failed > 0 {
+		text += fmt.Sprintf("; %d not stored", sum.Failed)
+		fields = append(fields, field{"not_stored", sum.Failed}, field{"not_stored_paths", sum.FailedPaths()})
+	}
+	if l.json || sum.Files+sum.Failed > 1 {
+		l.report(unlessQuiet, "summary", fields, "%s", text)
+	}
+	if l.json {
+		return
+	}
+	for _, line := range sum.BuriedFailures(func(path string) string { return fileName(role, path) }) {
+		l.informf("not stored: %s", line)
 	}
 }

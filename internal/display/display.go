@@ -59,6 +59,15 @@ func Plural(n int64, noun string) string {
 	return s + " " + noun + "s"
 }
 
+// Count returns the number n with the noun in its form for n, without a mark
+// between thousands: "1 file", "8000000 files".
+func Count(n int64, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return strconv.FormatInt(n, 10) + " " + noun
+}
+
 // Payload returns at most max bytes of b fit for a terminal: printable ASCII
 // stays, everything else is escaped as in a Go string. What was cut off is
 // marked with "...".

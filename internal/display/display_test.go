@@ -68,3 +68,12 @@ func TestSize(t *testing.T) {
 		}
 	}
 }
+
+func TestCount(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int64]string{0: "0 files", 1: "1 file", 8_000_000: "8000000 files"} {
+		if got := Count(n, "file"); got != want {
+			t.Errorf("%d: %s, want %s", n, got, want)
+		}
+	}
+}

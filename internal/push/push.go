@@ -134,13 +134,6 @@ type FileEvent struct {
 	Kept    int64  // Cut: bytes in Partial
 }
 
-// A Summary adds up a transfer that has ended in order.
-type Summary struct {
-	Files int64 // stored, or there already
-	Bytes int64
-	Worst Kind // of the files that failed; OK: none has
-}
-
 // A Kind classifies failures. A higher one is worse.
 type Kind int
 

@@ -253,7 +253,8 @@ func (x *transfer) inOrder(worst Kind) {
 			}
 		}
 	}
-	if x.sender.sum != x.receiver.sum {
+	a, b := x.sender.sum, x.receiver.sum
+	if a.Files != b.Files || a.Bytes != b.Bytes || a.Worst != b.Worst || a.Failed != b.Failed || len(a.first) != int(min(a.Failed, maxNamed)) {
 		x.t.Errorf("the sender counts %+v, the receiver %+v", x.sender.sum, x.receiver.sum)
 	}
 }

@@ -131,8 +131,9 @@ func (r *receiving) left(m *message) error {
 	if err != nil {
 		return err
 	}
-	r.count.failed(Abandoned)
-	r.o.Events.Failed(FileEvent{Path: path, Kind: Abandoned, Reason: m.Error})
+	e := FileEvent{Path: path, Kind: Abandoned, Reason: m.Error}
+	r.count.failed(e)
+	r.o.Events.Failed(e)
 	return nil
 }
 
@@ -285,7 +286,7 @@ func (r *receiving) answer(st *stream, id int64, path string, s *store.Stored, o
 			e.Kind = own.Kind
 		}
 		m.Kind, m.Error = kindNames[e.Kind], e.Reason
-		r.count.failed(e.Kind)
+		r.count.failed(e)
 		r.o.Events.Failed(e)
 		st.out.line(m)
 		return
@@ -429,7 +430,7 @@ func (r *receiving) sync() {
 		if errors.As(err, &unsynced) {
 			kind = storeKind(unsynced.Kind)
 		}
-		r.count.failed(kind)
+		r.count.worse(kind)
 		r.o.Events.Failed(FileEvent{Kind: kind, Reason: err.Error()})
 	}
 }

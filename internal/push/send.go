@@ -252,7 +252,7 @@ func (s *sending) result(f *sent, m *message, offset int64) {
 	}
 	if why != nil {
 		e.Kind, e.Reason = why.Kind, why.Text
-		s.count.failed(e.Kind)
+		s.count.failed(e)
 		s.o.Events.Failed(e)
 	}
 }
@@ -295,8 +295,9 @@ func (s *sending) file(e offer.Entry, skipped error) error {
 // leave counts a file that is not sent as Abandoned, reports it for the reason
 // why, and sends the receiver a "left" line.
 func (s *sending) leave(path string, why error) {
-	s.count.failed(Abandoned)
-	s.o.Events.Failed(FileEvent{Path: path, Kind: Abandoned, Reason: why.Error()})
+	e := FileEvent{Path: path, Kind: Abandoned, Reason: why.Error()}
+	s.count.failed(e)
+	s.o.Events.Failed(e)
 	s.first.out.line(&message{Op: opLeft, Path: relpath.Escape(path), Kind: kindNames[Abandoned], Error: why.Error()})
 }
 

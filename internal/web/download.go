@@ -303,7 +303,7 @@ func (a *answer) Write(b []byte) (int, error) {
 	}
 	n, err := a.ResponseWriter.Write(b)
 	a.written += int64(n)
-	a.progress.Moved(n)
+	a.progress.Add(n)
 	if err != nil && a.failed == nil {
 		a.failed, a.brokenOff = err, true
 	}

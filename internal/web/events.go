@@ -54,8 +54,8 @@ type Events interface {
 
 // Progress counts one upload or download.
 type Progress interface {
-	// Moved adds n bytes.
-	Moved(n int)
+	// Add counts n more bytes.
+	Add(n int)
 	// End is called once, after the last byte.
 	End()
 }
@@ -162,6 +162,7 @@ func (noEvents) Note(string)                   {}
 func (noEvents) ClientFailed(error)            {}
 func (noEvents) Closed(net.Conn, Ending)       {}
 func (noEvents) Moved(int)                     {}
+func (noEvents) Add(int)                       {}
 func (noEvents) End()                          {}
 
 // noTransfer is the Transfer of noEvents.

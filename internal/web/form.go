@@ -83,7 +83,7 @@ func (u *uploadHandler) receivePart(part *multipart.Part, name string, c *client
 	}
 	progress := u.s.o.Events.Began(name, -1)
 	defer progress.End()
-	if err := in.Receive(part, progress.Moved); err != nil {
+	if err := in.Receive(part, progress.Add); err != nil {
 		return nil, u.broken(in, -1, err, c)
 	}
 	return in.Commit(nil)

@@ -164,7 +164,7 @@ func (u *uploadHandler) receive(w http.ResponseWriter, r *http.Request, f store.
 	}
 	progress := u.s.o.Events.Began(f.Path, f.Size)
 	defer progress.End()
-	if err := in.Receive(u.body(w, r.Body), progress.Moved); err != nil {
+	if err := in.Receive(u.body(w, r.Body), progress.Add); err != nil {
 		return nil, u.broken(in, f.Size, err, c)
 	}
 	sum := f.Digest
