@@ -390,13 +390,23 @@ func browserDownloads(t *testing.T, b *browser) {
 	b.command("Browser.setDownloadBehavior", map[string]any{"behavior": "allow", "downloadPath": dir})
 	b.open("http://" + net.JoinHostPort(machine, p.port()))
 	b.shows(`Files from ` + regexp.QuoteMeta(machineName()) + `\n`)
-	b.shows(`deep\.tar\s+folder, as tar`)
-	b.shows(`5 files, 5\.0 MiB; 2 folders`)
+	b.shows(`deep/\s+1 file, 7 B\s+\S+ \S+\s+download as \.tar`)
+	b.shows(`5 files, 5\.0 MiB; 1 folder`)
 	b.looksGood("offer")
-	const links = 7
-	for i := range links {
-		b.click(fmt.Sprintf("li:nth-child(%d) a", i+1))
+	b.click("li:nth-child(1) a.tar")
+	for i := range 4 {
+		b.click(fmt.Sprintf("li:nth-child(%d) a", i+2))
 	}
+	// Folders are opened by a click, and left again.
+	b.click("li:nth-child(1) a")
+	b.shows(`All files\s*/\s*deep\s+er/`)
+	b.click("li:nth-child(1) a")
+	b.shows(`All files\s*/\s*deep\s*/\s*er\s+<img src=x onerror=x>\.md`)
+	b.looksGood("folder")
+	b.click("li:nth-child(1) a")
+	b.click("nav a")
+	b.shows(`notes\.txt`)
+	const links = 6
 	testkit.Eventually(t, "everything is downloaded", func() bool {
 		entries, _ := os.ReadDir(dir)
 		return len(entries) == links && !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return strings.HasSuffix(e.Name(), ".crdownload") })

@@ -26,16 +26,18 @@ type downloadHandler struct {
 	parts deliveries
 }
 
-// serve answers a request: / with the list or the page, any other path with the
-// file or the archive of that name.
+// serve answers a request: / and the path of a directory with a slash behind it
+// with the list or the page, any other path with the file or the archive of that
+// name.
 func (d *downloadHandler) serve(w http.ResponseWriter, r *http.Request, c *client) {
 	name := strings.TrimPrefix(r.URL.Path, "/")
+	dir, isDir := strings.CutSuffix(name, "/")
 	switch {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", "GET, HEAD")
 		refuse(w, http.StatusMethodNotAllowed, "this end sends: nothing is stored here")
-	case name == "":
-		d.overview(w, r, c)
+	case name == "", isDir && d.set.IsDir(dir):
+		d.overview(w, r, dir, c)
 	default:
 		d.file(w, r, name, c)
 	}
@@ -51,11 +53,14 @@ func (d *downloadHandler) file(w http.ResponseWriter, r *http.Request, name stri
 			d.tar(w, r, dir, c)
 			return
 		}
-		code := http.StatusNotFound
-		if errors.Is(err, fs.ErrPermission) {
+		code, text := http.StatusNotFound, err.Error()
+		switch {
+		case errors.Is(err, fs.ErrPermission):
 			code = http.StatusForbidden
+		case d.set.IsDir(name):
+			text = "a directory: its archive is " + pagePath(name) + ".tar, its list " + pagePath(name) + "/"
 		}
-		refuse(w, code, err.Error())
+		refuse(w, code, text)
 		return
 	}
 	defer f.Close()

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"net/http"
-	"path"
 	"slices"
 	"strings"
 
@@ -22,26 +22,36 @@ import (
 // maxSorted is the number of entries of one kind up to which they are sorted.
 const maxSorted = 5000
 
-// overview answers a request for / with the list of offered files: as JSON if
-// Accept asks for that, or else as a page.
-func (d *downloadHandler) overview(w http.ResponseWriter, r *http.Request, c *client) {
+// overview answers a request for the offered directory dir, "" for all that is
+// offered: as a JSON list with all depths if Accept asks for that, or else as the
+// page of that directory alone.
+func (d *downloadHandler) overview(w http.ResponseWriter, r *http.Request, dir string, c *client) {
 	if !d.s.memory.take(c.host, listMemory) {
 		refuseFull(w, r)
 		return
 	}
 	defer d.s.memory.give(c.host, listMemory)
 	if strings.Contains(r.Header.Get("Accept"), "application/json") {
-		d.list(w)
+		d.list(w, dir)
 		return
 	}
-	writeOfferPage(w, r, machineName(), d.pageFiles)
+	writeOfferPage(w, r, machineName(), dir, d.pageFiles(dir))
 }
 
-// walk calls visit for each offered file that a URL can name, by path up to
+// walkIn walks the offered directory dir, or for "" all that is offered, as
+// offer.Set.Walk does.
+func (d *downloadHandler) walkIn(dir string, visit func(offer.Entry, error) error) (rest []offer.Entry, err error) {
+	if dir == "" {
+		return d.set.Walk(visit)
+	}
+	return d.set.WalkTree(dir, visit)
+}
+
+// walk calls visit for each file in dir that a URL can name, by path up to
 // maxSorted files and in any order beyond. It returns the links, then the
 // directories, each by path. The first error of visit ends the walk and is
 // returned.
-func (d *downloadHandler) walk(visit func(offer.Entry) error) (rest []offer.Entry, err error) {
+func (d *downloadHandler) walk(dir string, visit func(offer.Entry) error) (rest []offer.Entry, err error) {
 	var first []offer.Entry
 	many := false
 	visitSorted := func() error {
@@ -54,7 +64,7 @@ func (d *downloadHandler) walk(visit func(offer.Entry) error) (rest []offer.Entr
 		first = nil
 		return nil
 	}
-	found, err := d.set.Walk(func(e offer.Entry, skipped error) error {
+	found, err := d.walkIn(dir, func(e offer.Entry, skipped error) error {
 		switch {
 		case skipped != nil || relpath.Check(e.Path, true) != nil:
 			return nil
@@ -84,21 +94,6 @@ func (d *downloadHandler) walk(visit func(offer.Entry) error) (rest []offer.Entr
 // byPath compares entries by path, for sorting.
 func byPath(a, b offer.Entry) int { return strings.Compare(a.Path, b.Path) }
 
-// incomplete returns the set of directories that hold, at any depth, an entry
-// that cannot be sent: their archives are not offered.
-func (d *downloadHandler) incomplete() map[string]bool {
-	dirs := map[string]bool{}
-	_, _ = d.set.Walk(func(e offer.Entry, skipped error) error {
-		if missing(e, skipped) != nil {
-			for dir := e.Path; dir != "." && !dirs[dir]; dir = path.Dir(dir) {
-				dirs[dir] = true
-			}
-		}
-		return nil
-	})
-	return dirs
-}
-
 // missing returns the reason why an archive cannot hold the entry e; nil if it
 // can. That is skipped, the error of the walk for e, or a path that breaks the
 // rules of relpath.
@@ -109,26 +104,106 @@ func missing(e offer.Entry, skipped error) error {
 	return relpath.Check(e.Path, true)
 }
 
-// pageFiles is an iterator over the rows of the page: directories with a
-// complete archive, then files.
-func (d *downloadHandler) pageFiles(yield func(pageFile) bool) {
-	stop := errors.New("enough")
-	incomplete := d.incomplete()
-	visit := func(e offer.Entry) error {
-		if !incomplete[e.Path] && !yield(pageFile{path: e.Path, size: e.Size, modTime: e.ModTime, dir: e.Mode.IsDir()}) {
-			return stop
+// pageFiles returns an iterator over the rows of the page of dir: its
+// directories by name, with sums over all that they hold, then its files, by
+// name up to maxSorted of them. The first row has no path, and only counts the
+// entries in dir that cannot be sent.
+func (d *downloadHandler) pageFiles(dir string) iter.Seq[pageFile] {
+	return func(yield func(pageFile) bool) {
+		rows, files := d.survey(dir)
+		many := len(files) > maxSorted
+		if !many {
+			slices.SortFunc(files, byName)
+			rows = append(rows, files...)
+		}
+		for _, f := range rows {
+			if !yield(f) {
+				return
+			}
+		}
+		if !many {
+			return
+		}
+		_, _ = d.walkIn(dir, func(e offer.Entry, skipped error) error {
+			if row, _ := rowOf(dir, e); row == e.Path && missing(e, skipped) == nil && !yield(newPageFile(e)) {
+				return errEnough
+			}
+			return nil
+		})
+	}
+}
+
+// errEnough ends a walk early.
+var errEnough = errors.New("enough")
+
+// rowOf returns the path of the file or directory in dir that e is, or that
+// holds e, and whether it holds it.
+func rowOf(dir string, e offer.Entry) (row string, inside bool) {
+	from := 0
+	if dir != "" {
+		from = len(dir) + 1
+	}
+	if len(e.Path) < from {
+		return "", false // dir itself
+	}
+	name, _, inside := strings.Cut(e.Path[from:], "/")
+	return e.Path[:from+len(name)], inside
+}
+
+// newPageFile returns the row of a file.
+func newPageFile(e offer.Entry) pageFile {
+	return pageFile{path: e.Path, size: e.Size, modTime: e.ModTime}
+}
+
+// survey returns the rows of the page of dir: one without a path and the
+// directories by name, and the files in any order, at most maxSorted+1 of them.
+func (d *downloadHandler) survey(dir string) (folders, files []pageFile) {
+	var here pageFile
+	byPath := map[string]*pageFile{}
+	folder := func(path string) *pageFile {
+		if byPath[path] == nil {
+			byPath[path] = &pageFile{path: path, dir: true}
+		}
+		return byPath[path]
+	}
+	add := func(e offer.Entry, skipped error) error {
+		row, inside := rowOf(dir, e)
+		bad := missing(e, skipped) != nil
+		switch {
+		case row == "":
+		case bad && (!inside || relpath.Check(row, true) != nil):
+			here.unsent++
+		case bad:
+			folder(row).unsent++
+		case e.Mode.IsDir():
+			if f := folder(row); !inside {
+				f.modTime = e.ModTime
+			}
+		case !e.Mode.IsRegular(): // a link is in archives only
+		case inside:
+			f := folder(row)
+			f.files++
+			f.size += e.Size
+		case len(files) <= maxSorted:
+			files = append(files, newPageFile(e))
 		}
 		return nil
 	}
-	rest, err := d.walk(func(offer.Entry) error { return nil })
+	rest, _ := d.walkIn(dir, add)
 	for _, e := range rest {
-		if e.Mode.IsDir() && err == nil {
-			err = visit(e)
-		}
+		_ = add(e, nil)
 	}
-	if err == nil {
-		_, _ = d.walk(visit)
+	for _, f := range byPath {
+		folders = append(folders, *f)
 	}
+	slices.SortFunc(folders, byName)
+	return slices.Insert(folders, 0, here), files
+}
+
+// byName compares rows by name, without regard to upper and lower case unless
+// that is the only difference.
+func byName(a, b pageFile) int {
+	return cmp.Or(strings.Compare(strings.ToLower(a.path), strings.ToLower(b.path)), strings.Compare(a.path, b.path))
 }
 
 // A listEntry is one element of the offer in JSON.
@@ -156,8 +231,8 @@ func newListEntry(e offer.Entry) listEntry {
 	return l
 }
 
-// list writes the offer as one JSON array: files, links, then directories.
-func (d *downloadHandler) list(w http.ResponseWriter) {
+// list writes what dir holds as one JSON array: files, links, then directories.
+func (d *downloadHandler) list(w http.ResponseWriter, dir string) {
 	w.Header().Set("Content-Type", "application/json")
 	separator := "[\n"
 	visit := func(e offer.Entry) error {
@@ -168,7 +243,7 @@ func (d *downloadHandler) list(w http.ResponseWriter) {
 		separator = ",\n"
 		return err
 	}
-	rest, err := d.walk(visit)
+	rest, err := d.walk(dir, visit)
 	for _, e := range rest {
 		if err == nil {
 			err = visit(e)

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
@@ -23,12 +24,16 @@ import (
 // else. Names of files and the Host field are chosen by peers, so write escapes
 // every value that goes into a part.
 
-// A pageFile is a file that is offered to a browser.
+// A pageFile is a file or directory that is offered to a browser.
 type pageFile struct {
 	path    string // relative, with slashes, as in the URL before escaping
-	size    int64  // in bytes; of a directory it is not shown
+	size    int64  // in bytes; of a directory, of all files that it holds
 	modTime time.Time
-	dir     bool // offered as path + ".tar"
+
+	// Of a directory, at any depth:
+	dir    bool
+	files  int64
+	unsent int64 // entries that cannot be sent: an archive has none of them
 }
 
 // A pageResult is the outcome of one file of a form.
@@ -86,38 +91,94 @@ func writeReceivePage(w http.ResponseWriter, r *http.Request, host string) {
 	p.end()
 }
 
-// writeOfferPage answers with a page of links to files, in the order of the
-// iterator. host is the name of this machine. Rows are written as they come, so
-// that memory does not grow with the offer.
-func writeOfferPage(w http.ResponseWriter, r *http.Request, host string, files iter.Seq[pageFile]) {
+// writeOfferPage answers with a page of links to what the offered directory dir
+// holds, in the order of the iterator. host is the name of this machine. Rows
+// are written as they come, so that memory does not grow with the offer.
+func writeOfferPage(w http.ResponseWriter, r *http.Request, host, dir string, files iter.Seq[pageFile]) {
 	p := newPage(w, http.StatusOK, pages().policy, "Files from "+host)
 	about := p.about(r, host)
 	p.write("offer", about...)
-	var count, folders, size int64
-	example := "FILE"
+	if dir != "" {
+		p.crumbs(dir)
+	}
+	p.write("rows")
+	var total pageFile
+	folders, example := int64(0), ""
 	for f := range files {
-		name, much := f.path, display.Size(f.size)
-		if f.dir {
-			name, much = name+".tar", "folder, as tar"
+		total.size += f.size
+		total.unsent += f.unsent
+		link := pagePath(f.path)
+		switch {
+		case f.path == "":
+			continue
+		case f.dir:
 			folders++
-		} else {
-			count++
-			size += f.size
+			total.files += f.files
+			p.folder(f, link)
+			link += ".tar"
+		default:
+			total.files++
+			p.write("row", "href", link, "name", baseName(f.path), "size", display.Size(f.size), "date", f.date())
 		}
-		href := pagePath(name)
-		if count+folders == 1 {
-			example = strings.TrimPrefix(href, "/")
+		if example == "" && f.unsent == 0 {
+			example = strings.TrimPrefix(link, "/")
 		}
-		if !p.write("row", "href", href, "name", display.Escape(name), "size", much, "date", f.modTime.Format("2006-01-02 15:04")) {
+		if p.failed() {
 			return
 		}
 	}
-	total := display.Plural(count, "file") + ", " + display.Size(size)
+	text := display.Plural(total.files, "file") + ", " + display.Size(total.size)
 	if folders > 0 {
-		total += "; " + display.Plural(folders, "folder")
+		text += "; " + display.Plural(folders, "folder")
 	}
-	p.write("offered", append(about, "example", example, "total", total)...)
+	if total.unsent > 0 {
+		text += fmt.Sprintf("; %d more cannot be sent", total.unsent)
+	}
+	p.write("total", "total", text)
+	if dir != "" && total.unsent == 0 {
+		p.write("tar", "href", pagePath(dir)+".tar", "name", baseName(dir))
+	}
+	p.write("offered", append(about, "example", cmp.Or(example, "FILE"))...)
 	p.end()
+}
+
+// folder writes the row of a directory, with a link to its archive if that is
+// complete. link is the directory's URL without the slash at the end.
+func (p page) folder(f pageFile, link string) {
+	size := display.Plural(f.files, "file") + ", " + display.Size(f.size)
+	if f.unsent > 0 {
+		size += fmt.Sprintf("; %d more cannot be sent", f.unsent)
+	}
+	name := baseName(f.path)
+	p.write("folder", "href", link+"/", "name", name, "size", size, "date", f.date())
+	if f.unsent == 0 {
+		p.write("tar", "href", link+".tar", "name", name)
+	}
+	p.write("folded")
+}
+
+// crumbs writes links to the directories above dir, and its own name.
+func (p page) crumbs(dir string) {
+	p.write("crumbs")
+	for i, c := range dir {
+		if c == '/' {
+			p.write("crumb", "href", pagePath(dir[:i])+"/", "name", baseName(dir[:i]))
+		}
+	}
+	p.write("here", "name", baseName(dir))
+}
+
+// baseName returns the last component of a path, fit for display.
+func baseName(path string) string {
+	return display.Escape(path[strings.LastIndexByte(path, '/')+1:])
+}
+
+// date returns the time of the last change for a row; "" if it is not known.
+func (f pageFile) date() string {
+	if f.modTime.IsZero() {
+		return ""
+	}
+	return f.modTime.Format("2006-01-02 15:04")
 }
 
 // writeResultPage answers the form of a browser without scripts: status and one
@@ -167,15 +228,19 @@ func newPage(w http.ResponseWriter, status int, policy, title string) page {
 }
 
 // write writes one part of page.html. values are pairs of a name and a text,
-// which replaces {{name}} and is escaped for HTML. It reports whether the
-// client still accepts the page.
-func (p page) write(part string, values ...string) bool {
+// which replaces {{name}} and is escaped for HTML.
+func (p page) write(part string, values ...string) {
 	pairs := make([]string, len(values))
 	for i := 0; i < len(values); i += 2 {
 		pairs[i], pairs[i+1] = "{{"+values[i]+"}}", html.EscapeString(values[i+1])
 	}
-	_, err := strings.NewReplacer(pairs...).WriteString(p.w, pages().text[part])
-	return err == nil
+	_, _ = strings.NewReplacer(pairs...).WriteString(p.w, pages().text[part])
+}
+
+// failed reports whether the client has gone.
+func (p page) failed() bool {
+	_, err := p.w.Write(nil)
+	return err != nil
 }
 
 // end writes the rest of the page. Errors are dropped: the client has gone.

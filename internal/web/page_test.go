@@ -30,63 +30,85 @@ func offerPage(t testing.TB, host string, paths ...string) string {
 		files = append(files, pageFile{path: path, size: 1, modTime: time.Unix(0, 0)})
 	}
 	w := httptest.NewRecorder()
-	writeOfferPage(w, pageRequest(host), "box", slices.Values(files))
+	writeOfferPage(w, pageRequest(host), "box", "", slices.Values(files))
 	return w.Body.String()
 }
 
 var (
-	pageLink  = regexp.MustCompile(`<li><a href="([^"]*)" download>`)
+	pageLink  = regexp.MustCompile(`<a [^>]*\bhref="([^"]*)"`)
+	pageHref  = regexp.MustCompile(`(href|aria-label)="[^"]*"`)
 	pageName  = regexp.MustCompile(`<bdi class="name">([^<]*)</bdi>`)
 	pageOfTag = regexp.MustCompile(`<[^>]*>`)
 )
 
-// hostileNames are names of files, how they look on a page, and where their
-// link leads.
+// hostileNames are names of files, how the last component looks on a page, and
+// where their link leads.
 var hostileNames = []struct{ path, shown, link string }{
 	{"plain.txt", "plain.txt", "/plain.txt"},
-	{"dir/a b.txt", "dir/a b.txt", "/dir/a%20b.txt"},
-	{"<script>alert(1)</script>", "<script>alert(1)</script>", "/%3Cscript%3Ealert%281%29%3C/script%3E"},
+	{"dir/a b.txt", "a b.txt", "/dir/a%20b.txt"},
+	{"<script>alert(1)<\\script>", "<script>alert(1)<\\script>", "/%3Cscript%3Ealert%281%29%3C%5Cscript%3E"},
+	{"<script>alert(1)</script>", "script>", "/%3Cscript%3Ealert%281%29%3C/script%3E"},
 	{`" onclick="alert(1)`, `" onclick="alert(1)`, "/%22%20onclick=%22alert%281%29"},
 	{"it's `id` $(id) & co", "it's `id` $(id) & co", "/it%27s%20%60id%60%20$%28id%29%20&%20co"},
 	{"a?b#c%d", "a?b#c%d", "/a%3Fb%23c%25d"},
 	{"a%2e%2fb", "a%2e%2fb", "/a%252e%252fb"},
 	{"javascript:alert(1)", "javascript:alert(1)", "/javascript:alert%281%29"},
-	{"//evil.example/x", "//evil.example/x", "/evil.example/x"},
+	{"//evil.example/x", "x", "/evil.example/x"},
 	{`\\evil.example\x`, `\\evil.example\x`, "/%5C%5Cevil.example%5Cx"},
 	{"fdp.\u202etxt.exe", `fdp.\u202etxt.exe`, "/fdp.%E2%80%AEtxt.exe"},
 	{"two\nlines\r\t\x1b[2J", `two\nlines\r\t\x1b[2J`, "/two%0Alines%0D%09%1B%5B2J"},
 	{"\xff\xfe", `\xff\xfe`, "/%FF%FE"},
 	{"{{host}}<!--part: row-->", "{{host}}<!--part: row-->", "/%7B%7Bhost%7D%7D%3C%21--part:%20row--%3E"},
 	{"ümläut-ß.txt", "ümläut-ß.txt", "/%C3%BCml%C3%A4ut-%C3%9F.txt"},
-	{"</bdi></a></li></ul><form action=//evil.example>", "</bdi></a></li></ul><form action=//evil.example>",
+	{"</bdi></a></li></ul><form action=//evil.example>", "evil.example>",
 		"/%3C/bdi%3E%3C/a%3E%3C/li%3E%3C/ul%3E%3Cform%20action=//evil.example%3E"},
 }
 
-// Any name is text on the page, and its link leads to its file.
+// Any name is text on the page, and its link leads to its file. A directory has
+// two links: to its own page and to its archive.
 func TestOfferPageNames(t *testing.T) {
 	t.Parallel()
-	plain := pageOfTag.FindAllString(pageLink.ReplaceAllString(offerPage(t, "192.0.2.1:9000", "x"), "<a>"), -1)
-	for _, name := range hostileNames {
-		page := offerPage(t, "192.0.2.1:9000", name.path)
-		tags := pageOfTag.FindAllString(pageLink.ReplaceAllString(page, "<a>"), -1)
-		if !slices.Equal(tags, plain) {
-			t.Errorf("%q: the page has other tags than that of a plain name", name.path)
+	for _, dir := range []bool{false, true} {
+		page := func(path string) string {
+			w := httptest.NewRecorder()
+			writeOfferPage(w, pageRequest("192.0.2.1:9000"), "box", path, slices.Values([]pageFile{{path: path, dir: dir}}))
+			return w.Body.String()
 		}
-		if m := pageName.FindStringSubmatch(page); m == nil || html.UnescapeString(m[1]) != name.shown {
-			t.Errorf("%q: shown as %q, want %q", name.path, m, name.shown)
+		tags := func(text string) []string {
+			text = regexp.MustCompile(`<nav.*\n(.*\n)*?.*</nav>`).ReplaceAllString(text, "")
+			return pageOfTag.FindAllString(pageHref.ReplaceAllString(text, ""), -1)
 		}
-		m := pageLink.FindStringSubmatch(page)
-		if m == nil {
-			t.Errorf("%q: no link", name.path)
-			continue
-		}
-		link := html.UnescapeString(m[1])
-		if link != name.link {
-			t.Errorf("%q: link %q, want %q", name.path, link, name.link)
-		}
-		u, err := url.Parse(link)
-		if err != nil || u.Host != "" || u.RawQuery != "" || u.Fragment != "" || u.Path != "/"+strings.TrimLeft(name.path, "/") {
-			t.Errorf("%q: link %q leads to %+v, %v", name.path, link, u, err)
+		plain := tags(page("x"))
+		for _, name := range hostileNames {
+			page := page(name.path)
+			if got := tags(page); !slices.Equal(got, plain) {
+				t.Errorf("%q: the page has other tags than that of a plain name: %q", name.path, got)
+			}
+			shown := name.shown
+			if dir {
+				shown += "/"
+			}
+			if m := pageName.FindStringSubmatch(page); m == nil || html.UnescapeString(m[1]) != shown {
+				t.Errorf("%q: shown as %q, want %q", name.path, m, shown)
+			}
+			_, rows, _ := strings.Cut(page, "<ul ")
+			rows, _, _ = strings.Cut(rows, "</ul>")
+			var links []string
+			for _, m := range pageLink.FindAllStringSubmatch(rows, -1) {
+				link := html.UnescapeString(m[1])
+				links = append(links, link)
+				u, err := url.Parse(link)
+				if err != nil || u.Host != "" || u.RawQuery != "" || u.Fragment != "" || !strings.HasPrefix(u.Path, "/"+strings.TrimLeft(name.path, "/")) {
+					t.Errorf("%q: link %q leads to %+v, %v", name.path, link, u, err)
+				}
+			}
+			want := []string{name.link}
+			if dir {
+				want = []string{name.link + "/", name.link + ".tar"}
+			}
+			if !slices.Equal(links, want) {
+				t.Errorf("%q: links %q, want %q", name.path, links, want)
+			}
 		}
 	}
 }
@@ -107,7 +129,7 @@ func TestPageHost(t *testing.T) {
 		"<script>:9000":           "http://192.0.2.1:9000/",
 		"box.example:9000;reboot": "http://192.0.2.1:9000/",
 	} {
-		if page := html.UnescapeString(offerPage(t, host, "f")); !strings.Contains(page, "curl -OJ '"+want+"f'") {
+		if page := html.UnescapeString(offerPage(t, host, "f")); !strings.Contains(page, "curl -fOJ '"+want+"f'") {
 			t.Errorf("Host %q: the page has no %q", host, want)
 		}
 	}
@@ -119,7 +141,7 @@ func TestPageHeaders(t *testing.T) {
 	for name, write := range map[string]func(w http.ResponseWriter, r *http.Request){
 		"receive": func(w http.ResponseWriter, r *http.Request) { writeReceivePage(w, r, "box") },
 		"offer": func(w http.ResponseWriter, r *http.Request) {
-			writeOfferPage(w, r, "box", slices.Values([]pageFile(nil)))
+			writeOfferPage(w, r, "box", "", slices.Values([]pageFile(nil)))
 		},
 		"result": func(w http.ResponseWriter, r *http.Request) { writeResultPage(w, r, http.StatusOK, nil) },
 	} {
@@ -172,7 +194,7 @@ func TestResultPage(t *testing.T) {
 func TestOfferPageEnds(t *testing.T) {
 	t.Parallel()
 	rows := 0
-	writeOfferPage(goneWriter{httptest.NewRecorder()}, pageRequest("192.0.2.1:9000"), "box", func(yield func(pageFile) bool) {
+	writeOfferPage(goneWriter{httptest.NewRecorder()}, pageRequest("192.0.2.1:9000"), "box", "", func(yield func(pageFile) bool) {
 		for rows < 1e6 && yield(pageFile{path: "some/file"}) {
 			rows++
 		}
