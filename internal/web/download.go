@@ -27,8 +27,8 @@ type downloadHandler struct {
 }
 
 // serve answers a request: / and the path of a directory with a slash behind it
-// with the list or the page, any other path with the file or the archive of that
-// name.
+// with the list or the page, any other path with the file or the archive of
+// that name.
 func (d *downloadHandler) serve(w http.ResponseWriter, r *http.Request, c *client) {
 	name := strings.TrimPrefix(r.URL.Path, "/")
 	dir, isDir := strings.CutSuffix(name, "/")

@@ -23,8 +23,8 @@ import (
 const maxSorted = 5000
 
 // overview answers a request for the offered directory dir, "" for all that is
-// offered: as a JSON list with all depths if Accept asks for that, or else as the
-// page of that directory alone.
+// offered: as a JSON list with all depths if Accept asks for that, or else as
+// the page of that directory alone.
 func (d *downloadHandler) overview(w http.ResponseWriter, r *http.Request, dir string, c *client) {
 	if !d.s.memory.take(c.host, listMemory) {
 		refuseFull(w, r)
