@@ -6,8 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
-	"os"
 	"time"
 
 	"purr/internal/display"
@@ -40,9 +40,9 @@ func resultStatus(r *scan.Result) exitStatus {
 type checker struct {
 	*dialer
 	opts   checkConfig
-	json   bool     // print objects in place of lines
-	stdin  *os.File // hosts or a payload
-	stdout *os.File
+	json   bool      // print objects in place of lines
+	stdin  io.Reader // hosts or a payload
+	stdout io.Writer
 }
 
 // A verdict makes one status of the queries of a scan.

@@ -134,22 +134,23 @@ func (s *echoSession) awaitAck(ctx context.Context) error {
 // copies are the copies of echoed bytes that go to stdout.
 type copies struct {
 	stdout *os.File
-	stop   func(error) // ends the run
-	wanted func() bool // whether stdout is not /dev/null
-	once   sync.Once   // for watch
+	out    func() *fdio.File // stdout
+	stop   func(error)       // ends the run
+	once   sync.Once         // for watch
 }
 
 func newCopies(stdout *os.File, stop func(error)) *copies {
-	return &copies{stdout: stdout, stop: stop, wanted: sync.OnceValue(func() bool { return fdio.KindOf(stdout) != fdio.Null })}
+	return &copies{stdout: stdout, stop: stop, out: sync.OnceValue(func() *fdio.File { return fdio.New(stdout, nil) })}
 }
 
 // write writes a copy. An error ends the run, also under -k: stdout belongs to
 // all clients.
 func (c *copies) write(b []byte) error {
-	if !c.wanted() {
+	out := c.out()
+	if out.Kind() == fdio.Null {
 		return nil
 	}
-	if _, err := c.stdout.Write(b); err != nil {
+	if _, err := out.Write(b); err != nil {
 		return c.failed(err)
 	}
 	return nil

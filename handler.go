@@ -164,7 +164,7 @@ func talkByLine(ctx context.Context, t *talker, c net.Conn) error {
 func newLineReader(t *talker, i *fdio.Interrupt) (*lineedit.Reader, error) {
 	o := lineedit.Options{QuitWord: t.quitWord, Redirect: t.log.redirect}
 	if t.interactive {
-		o.Screen = t.stdout
+		o.Screen = fdio.New(t.stdout, nil)
 	}
 	lines, err := lineedit.New(fdio.New(t.stdin, i), o)
 	if err != nil {

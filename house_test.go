@@ -19,9 +19,9 @@ import (
 // rungs are the libraries under internal/: each may import those of earlier
 // rungs, and only the root imports all.
 var rungs = [][]string{
-	{"sys", "display", "flags", "digest", "eyeballs", "filter", "proc"},
+	{"sys", "display", "flags", "digest", "eyeballs", "filter"},
 	{"relpath", "rate", "fdio", "sock", "payload"},
-	{"idle", "copier", "datagram", "tlsconn", "scan", "store", "offer", "progress", "lineedit", "proxy"},
+	{"idle", "proc", "copier", "datagram", "tlsconn", "scan", "store", "offer", "progress", "lineedit", "proxy"},
 	{"push", "sweep", "tunnel"},
 	{"web"},
 }

@@ -160,7 +160,7 @@ func (e *encryption) prepareKey(ctx context.Context, stdin *os.File, catchSignal
 // up to three times.
 func (e *encryption) keyFromStdin(stdin *os.File, atExit func(func())) (tlsconn.Key, error) {
 	if fdio.KindOf(stdin) != fdio.Terminal {
-		line, err := readKeyLine(stdin)
+		line, err := readKeyLine(fdio.New(stdin, nil))
 		if err != nil {
 			return tlsconn.Key{}, err
 		}

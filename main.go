@@ -95,7 +95,7 @@ type run struct {
 	ended bool       // whether it was
 }
 
-func main() { os.Exit(int(runArgs(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))) }
+func main() { os.Exit(int(runArgs(os.Args[1:], os.Stdin, os.Stdout, fdio.New(os.Stderr, nil)))) }
 
 // runArgs is the whole program.
 func runArgs(args []string, stdin, stdout *os.File, stderr io.Writer) exitStatus {
@@ -112,7 +112,7 @@ func runArgs(args []string, stdin, stdout *os.File, stderr io.Writer) exitStatus
 		return statusUsage
 	}
 	if text := printed(cfg); text != "" {
-		if _, err := io.WriteString(stdout, text); err != nil {
+		if _, err := fdio.New(stdout, nil).WriteString(text); err != nil {
 			log.warnf("write to stdout: %v", sys.Cause(err))
 			return statusFailed
 		}
@@ -172,7 +172,7 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 	r.talk = newTalker(cfg, talkEnv{stdin: stdin, stdout: stdout, log: log, meter: r.meter, limit: limit, stop: stop, atExit: r.cleanups.Add, track: r.meter.track})
 	r.packets = &packets{netOptions: &cfg.netOptions, listen: cfg.listen, interval: cfg.interval, dialer: r.dialer, listener: r.listener,
 		talk: r.talk, log: log, meter: r.meter, notifier: ready, removeAtExit: r.cleanups.RemoveFile}
-	r.checker = &checker{dialer: r.dialer, opts: cfg.check, json: cfg.pace.json, stdin: stdin, stdout: stdout}
+	r.checker = &checker{dialer: r.dialer, opts: cfg.check, json: cfg.pace.json, stdin: fdio.New(stdin, nil), stdout: fdio.New(stdout, nil)}
 	r.mover = &mover{pushConfig: cfg.push, netOptions: &cfg.netOptions, force: cfg.file.force, listen: cfg.listen, keep: cfg.keep, maxConns: cfg.maxConns,
 		clientLimit: r.listener.clientLimit, limit: limit, log: log, meter: r.meter, dialer: r.dialer, listener: r.listener, encryption: r.encryption, atExit: r.cleanups.Add}
 	return r

@@ -47,9 +47,9 @@ func newMeter(cfg *config, log *logger, stdin, stdout *os.File, stderr io.Writer
 	o := progress.Options{Redirect: log.redirect, Report: func(s progress.State) {
 		log.report(always, "progress", stateFields(s), "%s", s)
 	}}
-	if f, ok := stderr.(*os.File); ok && fdio.IsTerminal(f) {
+	if f, ok := stderr.(*fdio.File); ok && f.Kind() == fdio.Terminal {
 		m.bar = true
-		o.Terminal, o.Columns = f, func() int { return progress.Columns(f) }
+		o.Terminal, o.Columns = f, func() int { return progress.Columns(f.File) }
 		m.typed = fdio.KindOf(stdin) == fdio.Terminal || fdio.KindOf(stdout) == fdio.Terminal
 	}
 	m.monitor = progress.New(o)

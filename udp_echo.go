@@ -96,7 +96,7 @@ func (e *datagramEcho) turn(ctx context.Context) (reason string, err error) {
 
 // answer sends back the first n datagrams of the batch.
 func (e *datagramEcho) answer(ctx context.Context, n int) (reason string, err error) {
-	if e.t.copies.wanted() {
+	if e.out.Kind() != fdio.Null {
 		if err := e.batch.WriteTo(e.out, n); err != nil {
 			return "", fmt.Errorf("write to stdout: %w", sys.Cause(err))
 		}

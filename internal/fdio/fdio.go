@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"purr/internal/sys"
@@ -58,19 +59,22 @@ type Source interface {
 type File struct {
 	*os.File
 
-	// Interrupt ends all waits. It stays the caller's to close.
+	// Interrupt ends all waits. It stays the caller's to close. If nil, nothing
+	// ends them.
 	Interrupt *Interrupt
 
+	raw  syscall.RawConn
 	fd   int // -1 where there are no descriptors
 	kind Kind
 	used atomic.Bool
 }
 
-// New returns a File for f, which stays the caller's to close. A File with a
-// nil interrupt must not wait: only its queries can be called.
+// New returns a File for f, which stays the caller's to close. With a nil
+// interrupt nothing ends its waits.
 func New(f *os.File, i *Interrupt) *File {
 	file := &File{File: f, fd: -1, kind: KindOf(f), Interrupt: i}
 	if raw, err := f.SyscallConn(); err == nil {
+		file.raw = raw
 		// Control, not Fd, which makes a non-blocking descriptor blocking.
 		_ = raw.Control(func(fd uintptr) { file.fd = int(fd) })
 	}
@@ -93,25 +97,8 @@ func (f *File) MarkUsed() { f.used.Store(true) }
 // was there.
 func (f *File) Used() bool { return f.used.Load() }
 
-// Read waits for input or the end of it. It returns ErrInterrupted if the
-// interrupt fires first.
-func (f *File) Read(b []byte) (int, error) {
-	if err := f.WaitReadable(); err != nil {
-		return 0, err
-	}
-	f.used.Store(true)
-	return f.File.Read(b)
-}
-
-// Write waits until the file can be written to and writes all of b. It returns
-// ErrInterrupted if the interrupt fires first. A write into a pipe that stalls
-// after it has begun can only be ended by the reader or the end of the process.
-func (f *File) Write(b []byte) (int, error) {
-	if err := f.WaitWritable(); err != nil {
-		return 0, err
-	}
-	return f.File.Write(b)
-}
+// WriteString is Write for a string.
+func (f *File) WriteString(s string) (int, error) { return f.Write([]byte(s)) }
 
 // canWait reports whether poll(2) can wait for the descriptor: regular files
 // and the null device are always ready.
@@ -167,8 +154,14 @@ func (f *File) Remaining() int64 {
 	return info.Size() - at
 }
 
-// Done returns a channel that is closed when the interrupt has fired.
-func (i *Interrupt) Done() <-chan struct{} { return i.fired }
+// Done returns a channel that is closed when the interrupt has fired; nil for a
+// nil interrupt.
+func (i *Interrupt) Done() <-chan struct{} {
+	if i == nil {
+		return nil
+	}
+	return i.fired
+}
 
 // Sleep waits for d. It returns ErrInterrupted if the interrupt fires first.
 func (i *Interrupt) Sleep(d time.Duration) error {
@@ -177,7 +170,7 @@ func (i *Interrupt) Sleep(d time.Duration) error {
 	select {
 	case <-timer.C:
 		return nil
-	case <-i.fired:
+	case <-i.Done():
 		return ErrInterrupted
 	}
 }

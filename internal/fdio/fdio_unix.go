@@ -3,6 +3,7 @@
 package fdio
 
 import (
+	"io"
 	"os"
 	"sync"
 	"time"
@@ -49,27 +50,28 @@ func (i *Interrupt) Close() {
 // Wait waits in poll(2) until fd has one of the events, or has failed or was
 // hung up, which the next read or write reports. It returns ErrInterrupted if
 // the interrupt fires first, and os.ErrDeadlineExceeded if the deadline passes
-// first; a zero deadline is none.
+// first; a zero deadline is none. A nil interrupt never fires.
 func (i *Interrupt) Wait(fd int, events int16, deadline time.Time) error {
-	fds := []unix.PollFd{{Fd: int32(fd), Events: events}, {Fd: -1}}
-	raw, err := i.r.SyscallConn()
-	if err != nil {
-		return ErrInterrupted
-	}
+	fds := []unix.PollFd{{Fd: int32(fd), Events: events}, {Fd: -1, Events: unix.POLLIN}}
 	n := 0
 	var pollErr error
-	// Inside Control another goroutine cannot close the pipe's descriptor, which
-	// could be reused then. Fire closes the other end, and so ends this poll.
-	err = raw.Control(func(pipe uintptr) {
-		fds[1] = unix.PollFd{Fd: int32(pipe), Events: unix.POLLIN}
+	poll := func() {
 		for {
 			if n, pollErr = unix.Poll(fds, milliseconds(deadline)); pollErr != unix.EINTR {
 				return
 			}
 		}
-	})
+	}
+	if i == nil {
+		poll()
+	} else if i.with(func(pipe int) {
+		fds[1].Fd = int32(pipe)
+		poll()
+	}) != nil {
+		return ErrInterrupted
+	}
 	switch {
-	case err != nil || fds[1].Revents != 0:
+	case fds[1].Revents != 0:
 		return ErrInterrupted
 	case pollErr != nil:
 		return os.NewSyscallError("poll", pollErr)
@@ -77,6 +79,18 @@ func (i *Interrupt) Wait(fd int, events int16, deadline time.Time) error {
 		return os.ErrDeadlineExceeded
 	}
 	return nil
+}
+
+// with calls f with the descriptor that is readable once the interrupt has
+// fired, or returns an error if that is closed. Meanwhile another goroutine
+// cannot close it, so that it is not reused. Fire closes the other end, and so
+// ends a poll.
+func (i *Interrupt) with(f func(pipe int)) error {
+	raw, err := i.r.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Control(func(pipe uintptr) { f(int(pipe)) })
 }
 
 // milliseconds returns the time until the deadline for poll(2), rounded up so
@@ -87,6 +101,97 @@ func milliseconds(deadline time.Time) int {
 	}
 	left := time.Until(deadline)
 	return int(min(max(0, (left+time.Millisecond-1)/time.Millisecond), 1<<30))
+}
+
+// Read waits for input or the end of it, also if the descriptor is or becomes
+// non-blocking: O_NONBLOCK belongs to every process that has the file open. It
+// returns ErrInterrupted if the interrupt fires first.
+func (f *File) Read(b []byte) (int, error) {
+	for refused := 0; ; refused++ {
+		if err := f.await(unix.POLLIN, refused); err != nil {
+			return 0, err
+		}
+		f.used.Store(true)
+		n, err := f.call("read", func(fd int) (int, error) { return unix.Read(fd, b) })
+		switch {
+		case err == unix.EAGAIN:
+		case n == 0 && err == nil && len(b) > 0:
+			return 0, io.EOF
+		default:
+			return n, err
+		}
+	}
+}
+
+// maxWrite is the most that one call of write(2) gets, in bytes: some systems
+// refuse 2 GiB.
+const maxWrite = 1 << 30
+
+// Write waits until the file can be written to and writes all of b, also if the
+// descriptor is or becomes non-blocking. It returns ErrInterrupted if the
+// interrupt fires first. A write into a blocking pipe that stalls after it has
+// begun can only be ended by the reader or the end of the process. A pipe
+// without a reader is EPIPE: os.File would end the process for stdout and
+// stderr, unless SIGPIPE is caught.
+func (f *File) Write(b []byte) (written int, err error) {
+	for refused := 0; ; {
+		if err := f.await(unix.POLLOUT, refused); err != nil {
+			return written, err
+		}
+		n, err := f.call("write", func(fd int) (int, error) { return unix.Write(fd, b[written:min(len(b), written+maxWrite)]) })
+		refused++
+		if n > 0 {
+			written, refused = written+n, 0
+		}
+		switch {
+		case err != nil && err != unix.EAGAIN:
+			return written, err
+		case written == len(b):
+			return written, nil
+		case n == 0 && err == nil:
+			return written, io.ErrShortWrite
+		}
+	}
+}
+
+// await waits for an event of poll(2), and longer after poll has reported it
+// for a call that then returned EAGAIN, refused times in a row: another process
+// took the input or room, or the device does not implement poll.
+func (f *File) await(events int16, refused int) error {
+	switch {
+	case f.Interrupt == nil && refused == 0:
+		return nil
+	case refused > 1:
+		if err := f.Interrupt.Sleep(time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return f.wait(events)
+}
+
+// call calls read(2) or write(2) until it is not interrupted by a signal.
+// EAGAIN is returned as it is, other errors as os.File does.
+func (f *File) call(name string, do func(fd int) (int, error)) (n int, err error) {
+	if f.raw == nil {
+		return 0, &os.PathError{Op: name, Path: f.Name(), Err: os.ErrClosed}
+	}
+	closed := f.raw.Control(func(fd uintptr) {
+		for {
+			if n, err = do(int(fd)); err != unix.EINTR {
+				return
+			}
+		}
+	})
+	switch {
+	case closed != nil:
+		return 0, closed
+	case err != nil:
+		n = max(n, 0)
+		if err != unix.EAGAIN {
+			err = &os.PathError{Op: name, Path: f.Name(), Err: err}
+		}
+	}
+	return n, err
 }
 
 // WaitReadable waits until a read would return at once. It returns

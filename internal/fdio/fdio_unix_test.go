@@ -4,6 +4,7 @@ package fdio
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -148,35 +149,52 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// A descriptor that its owner has made non-blocking is waited for, too: EAGAIN
-// is not an error of its reader.
+// A descriptor that another holder makes non-blocking, before the first write
+// or between two, is waited for: EAGAIN is no error, and nothing is lost or
+// doubled.
 func TestNonblocking(t *testing.T) {
 	t.Parallel()
-	i := newInterrupt(t)
-	r, w := testkit.StdioPipe(t)
-	for _, f := range []*os.File{r, w} {
-		if err := syscall.SetNonblock(New(f, i).FD(), true); err != nil {
-			t.Fatal(err)
+	content := testkit.Noise(2 << 20) // each half is more than a pipe holds
+	half := len(content) / 2
+	for _, early := range []bool{false, true} {
+		for _, interruptible := range []bool{false, true} {
+			t.Run(fmt.Sprintf("early %v, interruptible %v", early, interruptible), func(t *testing.T) {
+				t.Parallel()
+				var i *Interrupt
+				if interruptible {
+					i = newInterrupt(t)
+				}
+				r, w := testkit.StdioPipe(t)
+				in, out := New(r, i), New(w, i)
+				change := func() {
+					for _, f := range []*File{in, out} {
+						if err := syscall.SetNonblock(f.FD(), true); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+				if early {
+					change()
+				}
+				go func() {
+					defer w.Close()
+					n, err := out.WriteString(content[:half])
+					change()
+					if err == nil {
+						var more int
+						more, err = out.Write([]byte(content[half:]))
+						n += more
+					}
+					if n != len(content) || err != nil {
+						t.Errorf("wrote %d of %d bytes: %v", n, len(content), err)
+					}
+				}()
+				b, err := io.ReadAll(in)
+				if string(b) != content || err != nil {
+					t.Errorf("%d of %d bytes, or others: %v", len(b), len(content), err)
+				}
+			})
 		}
-	}
-	in, out := New(r, i), New(w, i)
-	content := testkit.Noise(1 << 20) // more than a pipe holds
-	written := make(chan error, 1)
-	go func() {
-		var err error
-		for rest := content; len(rest) > 0 && err == nil; rest = rest[min(len(rest), 4096):] {
-			_, err = io.WriteString(out, rest[:min(len(rest), 4096)])
-		}
-		_ = w.Close()
-		written <- err
-	}()
-	time.Sleep(20 * time.Millisecond) // the writer waits for room
-	b, err := io.ReadAll(in)
-	if string(b) != content || err != nil {
-		t.Errorf("%d of %d bytes, or others: %v", len(b), len(content), err)
-	}
-	if err := <-written; err != nil {
-		t.Error(err)
 	}
 }
 

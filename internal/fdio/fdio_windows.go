@@ -23,6 +23,15 @@ func (i *Interrupt) Fire() { i.once.Do(func() { close(i.fired) }) }
 // Close fires the interrupt.
 func (i *Interrupt) Close() { i.Fire() }
 
+// Read waits for input or the end of it.
+func (f *File) Read(b []byte) (int, error) {
+	f.used.Store(true)
+	return f.File.Read(b)
+}
+
+// Write waits until all of b is written.
+func (f *File) Write(b []byte) (int, error) { return f.File.Write(b) }
+
 // WaitReadable returns at once: the read waits.
 func (f *File) WaitReadable() error { return nil }
 

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+
+	"purr/internal/fdio"
 )
 
 // Errors of CheckInherited.
@@ -46,6 +48,6 @@ func WriteReady(fd int, text string) error {
 	if f == nil {
 		return os.ErrInvalid
 	}
-	_, err := f.WriteString(text)
+	_, err := fdio.New(f, nil).WriteString(text)
 	return errors.Join(err, f.Close())
 }

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"purr/internal/fdio"
+	"purr/internal/testkit"
+)
+
+// Descriptors that other processes hold too: their flags and their offset.
+
+// setNonblock sets O_NONBLOCK, for every process that holds the open file.
+func setNonblock(t *testing.T, f *os.File) {
+	t.Helper()
+	if err := syscall.SetNonblock(fdio.New(f, nil).FD(), true); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Another holder makes purr's stdout non-blocking while it runs: purr waits,
+// in each mode, and no byte is lost.
+func TestStdoutTurnsNonblocking(t *testing.T) {
+	t.Parallel()
+	content := testkit.Noise(eight)
+	for _, mode := range []string{"-l", "-l -k", "-l --upper", "-l -w 60", "-l --echo", "-l -k --echo"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			r, w := testkit.StdioPipe(t)
+			p := startPurr(t, opts{stdout: w}, append(strings.Fields(mode), "127.0.0.1", "0")...)
+			c := dialTest(t, "tcp", p.addr())
+			want := content
+			writeAll(t, c, want[:1])
+			head := testkit.ReadN(t, r, 1)
+			setNonblock(t, w)
+			go func() {
+				_, _ = io.WriteString(c, want[1:])
+				_ = c.(interface{ CloseWrite() error }).CloseWrite()
+			}()
+			go func() { _, _ = io.Copy(io.Discard, c) }() // the echo
+			testkit.Eventually(t, "the pipe is full", func() bool { return fdio.New(r, nil).Unread() >= 60_000 })
+			got := head + testkit.ReadN(t, r, len(want)-1)
+			if strings.Contains(mode, "upper") {
+				want = string(upperASCII([]byte(want)))
+			}
+			if got != want {
+				t.Errorf("%d of %d bytes arrived, or others", len(got), len(want))
+			}
+			if strings.Contains(mode, "-k") {
+				p.runs()
+				p.signal(syscall.SIGTERM)
+				p.ends(143)
+			} else {
+				p.ends(0)
+			}
+			p.quiet()
+		})
+	}
+}
+
+// Likewise its stdin.
+func TestStdinTurnsNonblocking(t *testing.T) {
+	t.Parallel()
+	content := testkit.Noise(eight)
+	for _, mode := range []string{"", "--upper", "-l", "-l -k", "--quit-word none"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			r, w := testkit.StdioPipe(t)
+			var p *process
+			var c net.Conn
+			if strings.HasPrefix(mode, "-l") {
+				p = startPurr(t, opts{stdin: r}, append(strings.Fields(mode), "127.0.0.1", "0")...)
+				c = dialTest(t, "tcp", p.addr())
+			} else {
+				ln := listenTest(t)
+				p = startPurr(t, opts{stdin: r}, append(strings.Fields(mode), "127.0.0.1", portOf(t, ln.Addr()))...)
+				c = acceptTest(t, ln)
+			}
+			want := content[:4095] + "\n" + content[4096:] // lines are read whole
+			writeAll(t, w, want[:4096])
+			head := testkit.ReadN(t, c, 4096)
+			setNonblock(t, r)
+			go func() {
+				_, _ = io.WriteString(w, want[4096:])
+				_ = w.Close()
+			}()
+			got := head + testkit.ReadAll(t, c)
+			if strings.Contains(mode, "upper") {
+				want = string(upperASCII([]byte(want)))
+			}
+			if got != want {
+				t.Errorf("%d of %d bytes arrived, or others", len(got), len(want))
+			}
+			_ = c.Close()
+			if strings.Contains(mode, "-k") {
+				p.runs()
+				p.signal(syscall.SIGTERM)
+				p.ends(143)
+			} else {
+				p.ends(0)
+			}
+			p.quiet()
+		})
+	}
+}
+
+// Likewise its stderr: every line comes, and whole.
+func TestStderrTurnsNonblocking(t *testing.T) {
+	t.Parallel()
+	r, w := testkit.StdioPipe(t)
+	p := startPurr(t, opts{stderr: w}, "-v", "-n", "-l", "-k", "127.0.0.1", "0")
+	in := bufio.NewReader(r)
+	line, err := in.ReadString('\n')
+	m := announcement.FindStringSubmatch(strings.TrimSpace(line))
+	if err != nil || m == nil {
+		t.Fatalf("got %q, %v", line, err)
+	}
+	setNonblock(t, w)
+	_ = w.Close()
+	defer time.AfterFunc(testkit.Patience, p.kill).Stop() // the end of what is read
+	const clients = 2000 // whose lines are more than a pipe holds
+	go func() {
+		for range clients {
+			c, err := net.DialTimeout("tcp", "127.0.0.1:"+m[2], testkit.Patience)
+			if err != nil {
+				t.Error(err)
+				break
+			}
+			_ = c.Close()
+		}
+	}()
+	testkit.Eventually(t, "the pipe is full", func() bool { return fdio.New(r, nil).Unread() > 65536-4096 })
+	received := 0
+	for received < clients {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(line, "Connection received on 127.0.0.1 ") && strings.Count(line, "Connection") == 1 {
+			received++
+		} else if !strings.HasPrefix(line, "purr: ") {
+			t.Errorf("a line is %q", line)
+		}
+	}
+	go func() { _, _ = io.Copy(io.Discard, in) }()
+	p.signal(syscall.SIGTERM)
+	p.ends(143)
+}
