@@ -2,10 +2,12 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -124,7 +126,7 @@ func TestStderrTurnsNonblocking(t *testing.T) {
 	setNonblock(t, w)
 	_ = w.Close()
 	defer time.AfterFunc(testkit.Patience, p.kill).Stop() // the end of what is read
-	const clients = 2000 // whose lines are more than a pipe holds
+	const clients = 2000                                  // whose lines are more than a pipe holds
 	go func() {
 		for range clients {
 			c, err := net.DialTimeout("tcp", "127.0.0.1:"+m[2], testkit.Patience)
@@ -151,4 +153,56 @@ func TestStderrTurnsNonblocking(t *testing.T) {
 	go func() { _, _ = io.Copy(io.Discard, in) }()
 	p.signal(syscall.SIGTERM)
 	p.ends(143)
+}
+
+// Several clients write to one file, and a shell that has it open as well: each
+// line is there, whole and once.
+func TestSharedFile(t *testing.T) {
+	t.Parallel()
+	const clients, each = 20, 500
+	for _, redirect := range []string{">f", ">>f", "1<>f"} {
+		t.Run(redirect, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			p := shell(t, opts{dir: dir, openStdin: true}, `
+				exec 3>&2 `+redirect+`
+				purr -l -k 127.0.0.1 0 <&- 2>&3 & 
+				while read -r line; do echo "$line"; done
+				kill $!; wait $!`)
+			addr := p.addr()
+			var sent sync.WaitGroup
+			for i := range clients {
+				c := dialTest(t, "tcp", addr)
+				sent.Go(func() {
+					for n := range each {
+						_, _ = fmt.Fprintf(c, "client %d line %d\n", i, n)
+					}
+					_ = c.(*net.TCPConn).CloseWrite()
+					_, _ = io.Copy(io.Discard, c)
+				})
+			}
+			for n := range each {
+				_, _ = fmt.Fprintf(p.stdin, "client %d line %d\n", clients, n)
+			}
+			sent.Wait()
+			_ = p.stdin.Close()
+			p.ends(143)
+			lines := make(map[string]int)
+			for line := range strings.Lines(testkit.ReadFile(t, dir+"/f")) {
+				lines[line]++
+			}
+			for i := range clients + 1 {
+				for n := range each {
+					line := fmt.Sprintf("client %d line %d\n", i, n)
+					if lines[line] != 1 {
+						t.Fatalf("%q is there %d times", line, lines[line])
+					}
+					delete(lines, line)
+				}
+			}
+			if len(lines) > 0 {
+				t.Errorf("also there: %v", lines)
+			}
+		})
+	}
 }

@@ -33,26 +33,26 @@ func TestCopiers(t *testing.T) {
 	}{
 		{"h 80", "tcp", "pipe", "pipe", "splice", "splice"},
 		{"h 80", "tcp", "fifo", "fifo", "splice", "splice"},
-		{"h 80", "tcp", "file", "file", "buffer", "splice to file"},
+		{"h 80", "tcp", "file", "file", "buffer", "buffer"},
 		{"h 80", "tcp", "file", "append", "buffer", "buffer"},
 		{"h 80", "tcp", "pipe", "null", "splice", "discard"},
 		{"--send-only h 80", "tcp", "pipe", "pipe", "splice", "discard"},
 		{"-l 80", "tcp", "pipe", "pipe", "splice", "splice"},
-		{"-w 20 h 80", "tcp", "pipe", "file", "splice", "splice to file"}, // a time limit costs nothing
+		{"-w 20 h 80", "tcp", "pipe", "file", "splice", "buffer"}, // a time limit costs nothing
 		{"-W 1000000 h 80", "tcp", "pipe", "pipe", "splice", "splice"},
 		{"-vv h 80", "tcp", "pipe", "pipe", "splice", "splice"},
 		{"-U path", "unix", "pipe", "pipe", "splice", "splice"},
-		{"-U path", "unix", "file", "file", "buffer", "splice to file"},
+		{"-U path", "unix", "file", "file", "buffer", "buffer"},
 		{"-U path", "unix", "pipe", "null", "splice", "buffer"},
 		{"--send-file FILE h 80", "tcp", "none", "pipe", "buffer", "splice"},
 		{"-lk 80", "tcp", "pipe", "pipe", "buffer", "splice"}, // stdin is shared
 		// A limit and a bar work in slices.
 		{"--rate 1G h 80", "tcp", "pipe", "pipe", "splice", "splice"},
-		{"--rate 20M --progress h 80", "tcp", "pipe", "file", "splice", "splice to file"},
+		{"--rate 20M --progress h 80", "tcp", "pipe", "file", "splice", "buffer"},
 		{"--rate 1G -U path", "unix", "pipe", "pipe", "splice", "splice"},
 		{"--progress h 80", "tcp", "pipe", "pipe", "splice", "splice"},
 		{"--progress h 80", "tcp", "pipe", "null", "splice", "discard"},
-		{"--progress -l 80", "tcp", "file", "file", "buffer", "splice to file"},
+		{"--progress -l 80", "tcp", "file", "file", "buffer", "buffer"},
 		// Options that must see the bytes take a buffer.
 		{"--upper h 80", "tcp", "pipe", "pipe", "buffer", "buffer"},
 		{"-C h 80", "tcp", "pipe", "pipe", "buffer", "splice"},

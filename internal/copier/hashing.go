@@ -12,9 +12,8 @@ import (
 // A Sum is the size and digest of the bytes that a hashing copier has written.
 // It is complete once the copier is closed.
 type Sum struct {
-	Size   int64  // bytes
-	SHA256 []byte // nil if Err is set
-	Err    error  // set if the written bytes could not be read again
+	Size   int64 // bytes
+	SHA256 []byte
 
 	limit int64 // in bytes; negative: none
 }
@@ -45,17 +44,9 @@ type hashingCopier struct {
 }
 
 // NewHashing is New with a SHA-256 of the written bytes. More than limit bytes
-// are a LimitError and are not written; a negative limit is none. If a socket
-// is spliced into a regular file, the file is hashed behind the copy: it must
-// be readable, and nothing else may write to it. Close waits for the hashing,
-// for a few milliseconds, and completes the Sum.
+// are a LimitError and are not written; a negative limit is none. Close waits
+// for the hashing, for a few milliseconds, and completes the Sum.
 func NewHashing(dst io.Writer, src io.Reader, limit int64, filters ...Filter) (Copier, *Sum) {
-	if out, ok := dst.(*fdio.File); ok && out.Kind() == fdio.Regular && len(filters) == 0 {
-		if fast := kernelCopier(dst, src); fast != nil {
-			c := newBehind(fast, out.File, limit)
-			return c, &c.Sum
-		}
-	}
 	created("digest")
 	c := &hashingCopier{Sum: Sum{limit: limit}, dst: dst, src: src, filters: filters, digester: digest.New(nil)}
 	return c, &c.Sum

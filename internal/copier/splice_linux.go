@@ -1,6 +1,7 @@
 package copier
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -16,8 +17,11 @@ import (
 )
 
 // kernelCopier returns a copier that keeps the bytes inside the kernel, or nil
-// if a buffer is faster for the pair.
+// if a buffer is faster for the pair. Nothing is spliced into a regular file:
+// unlike write(2), splice(2) does not lock the offset, which other sessions and
+// the processes that inherited the same open file may use at the same time.
 func kernelCopier(dst io.Writer, src io.Reader) Copier {
+	slow := func() Copier { return NewBuffer(dst, src, bufferSize(dst, src, nil)) }
 	if conn, ok := sock.RawStream(src); ok {
 		switch out, _ := dst.(*fdio.File); {
 		case dst == io.Discard:
@@ -25,9 +29,7 @@ func kernelCopier(dst io.Writer, src io.Reader) Copier {
 		case out == nil:
 			return newSpliceSocket(conn, dst)
 		case out.Kind() == fdio.Pipe || out.Kind() == fdio.FIFO:
-			return newSpliceOut(conn, out)
-		case out.Kind() == fdio.Regular:
-			return newSpliceFile(conn, out)
+			return &fallback{fast: newSpliceOut(conn, out), slow: slow}
 		case out.Kind() == fdio.Null:
 			return newDiscard(conn, src)
 		}
@@ -39,10 +41,60 @@ func kernelCopier(dst io.Writer, src io.Reader) Copier {
 	}
 	if conn, ok := sock.RawStream(dst); ok {
 		if in, _ := src.(*fdio.File); in != nil && (in.Kind() == fdio.Pipe || in.Kind() == fdio.FIFO) {
-			return newSpliceIn(conn, in, admit)
+			return &fallback{fast: newSpliceIn(conn, in, admit), slow: slow}
 		}
 	}
 	return nil
+}
+
+// A fallback copies by splice(2) until that is refused, and then through a
+// buffer.
+type fallback struct {
+	fast Copier
+	slow func() Copier
+	used atomic.Pointer[Copier] // the buffer; nil: not refused so far
+}
+
+// Copy copies as the fast copier does, unless that was refused.
+func (f *fallback) Copy(max int) (int, error) {
+	if f.used.Load() == nil {
+		n, err := f.fast.Copy(max)
+		if err != errRefused {
+			return n, err
+		}
+		slow := f.slow()
+		f.used.Store(&slow)
+	}
+	return f.inUse().Copy(max)
+}
+
+// inUse returns the copier that copies now.
+func (f *fallback) inUse() Copier {
+	if slow := f.used.Load(); slow != nil {
+		return *slow
+	}
+	return f.fast
+}
+
+func (f *fallback) Blocked() bool { return f.inUse().Blocked() }
+
+func (f *fallback) Close() {
+	f.fast.Close()
+	if slow := f.used.Load(); slow != nil {
+		(*slow).Close()
+	}
+}
+
+// errRefused is the error of a Copy that has moved nothing because the system
+// does not splice here.
+var errRefused = errors.New("splice refused")
+
+// refused reports whether err, of splice(2), is that of a system call filter
+// (EPERM, ENOSYS), of a kernel without it (ENOSYS), or of a file without it
+// (EINVAL, EOPNOTSUPP). An error of a socket is reported only once, so any other
+// one is final.
+func refused(err error) bool {
+	return err == unix.ENOSYS || err == unix.EPERM || err == unix.EINVAL || err == unix.EOPNOTSUPP
 }
 
 // splice moves up to max bytes between two descriptors, one of which is a pipe.
@@ -109,6 +161,8 @@ func (c *spliceOut) Copy(max int) (n int, err error) {
 				return 0, &fdio.CopyError{Reading: false, Err: err}
 			}
 			continue
+		case refused(err):
+			return 0, errRefused
 		case err != nil:
 			return 0, &fdio.CopyError{Reading: true, Err: os.NewSyscallError("splice", err)}
 		}
@@ -198,6 +252,8 @@ func (c *spliceIn) Copy(max int) (n int, err error) {
 			return 0, &fdio.CopyError{Reading: false, Err: writeErr}
 		case empty && err == unix.EAGAIN:
 			continue
+		case refused(err):
+			return 0, errRefused
 		case err != nil:
 			return 0, &fdio.CopyError{Reading: false, Err: os.NewSyscallError("splice", err)}
 		case n == 0:
@@ -228,81 +284,6 @@ func (c *spliceIn) awaitAdmission(max int) (int, error) {
 
 func (c *spliceIn) Blocked() bool { return c.waiting.Load() }
 func (c *spliceIn) Close()        {}
-
-// A spliceFile moves bytes from a socket into a regular file, through a pipe of
-// its own, because splice needs one at one end.
-type spliceFile struct {
-	conn  syscall.RawConn
-	plain *plainCopy
-	pipe  [2]int // its reading and writing end
-}
-
-// newSpliceFile returns nil if the process is out of descriptors for the pipe.
-func newSpliceFile(conn syscall.RawConn, out *fdio.File) Copier {
-	var ends [2]int
-	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
-		return nil
-	}
-	created("splice to file")
-	fdio.EnlargePipe(ends[1])
-	return &spliceFile{conn, &plainCopy{conn: conn, out: out}, ends}
-}
-
-// Copy leaves the pipe empty, so EAGAIN of the socket means that there is
-// nothing to read yet, or that splice is stuck.
-func (c *spliceFile) Copy(max int) (n int, err error) {
-	stuck := false
-	readErr := c.conn.Read(func(fd uintptr) bool {
-		n, err = splice(c.pipe[1], int(fd), max)
-		stuck = err == unix.EAGAIN && sys.Readable(int(fd))
-		return err != unix.EAGAIN || stuck
-	})
-	switch {
-	case readErr != nil:
-		return 0, &fdio.CopyError{Reading: true, Err: readErr}
-	case stuck, n == 0 && err == nil:
-		return c.plain.Copy(max)
-	case err != nil:
-		return 0, &fdio.CopyError{Reading: true, Err: os.NewSyscallError("splice", err)}
-	}
-	for left := n; left > 0; {
-		m, err := unix.Splice(c.pipe[0], nil, c.plain.out.FD(), nil, left, unix.SPLICE_F_MOVE)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err == unix.EINVAL: // a file system without splice, such as /proc
-			return n, c.unsplice(left)
-		case err != nil:
-			return n - left, &fdio.CopyError{Reading: false, Err: os.NewSyscallError("splice", err)}
-		}
-		left -= int(m)
-	}
-	return n, nil
-}
-
-// unsplice writes the bytes that are left in the pipe to the file.
-func (c *spliceFile) unsplice(left int) error {
-	b := make([]byte, left)
-	for got := 0; got < left; {
-		m, err := unix.Read(c.pipe[0], b[got:])
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return &fdio.CopyError{Reading: false, Err: os.NewSyscallError("read", err)}
-		}
-		got += m
-	}
-	return c.plain.write(b)
-}
-
-// Blocked returns false: a file takes all bytes, or fails.
-func (c *spliceFile) Blocked() bool { return false }
-
-func (c *spliceFile) Close() {
-	_ = unix.Close(c.pipe[0])
-	_ = unix.Close(c.pipe[1])
-}
 
 // A discard drops the bytes of a TCP socket. With MSG_TRUNC the kernel does not
 // copy them (tcp(7)).

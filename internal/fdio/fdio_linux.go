@@ -34,13 +34,10 @@ func (f *File) Unread() int {
 // the two ends wake each other up for every few pages.
 const pipeSize = 1 << 20
 
-// EnlargePipe enlarges a pipe to 1 MiB, if the system allows it.
+// EnlargePipe enlarges a pipe to 1 MiB, if the system allows it (F_SETPIPE_SZ
+// in fcntl(2)).
 func (f *File) EnlargePipe() {
 	if f.kind == Pipe || f.kind == FIFO {
-		EnlargePipe(f.fd)
+		_, _ = unix.FcntlInt(uintptr(f.fd), unix.F_SETPIPE_SZ, pipeSize)
 	}
 }
-
-// EnlargePipe enlarges the pipe behind fd to 1 MiB, if the system allows it
-// (F_SETPIPE_SZ in fcntl(2)).
-func EnlargePipe(fd int) { _, _ = unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, pipeSize) }
