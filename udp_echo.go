@@ -26,7 +26,7 @@ type datagramEcho struct {
 	batch     *datagram.Batch
 	out       *fdio.File
 	hasPeer   bool // whether a datagram has come
-	lost      int  // answers that could not be sent
+	lost      losses
 	pings     payload.PingCounter
 }
 
@@ -34,6 +34,7 @@ type datagramEcho struct {
 func echoDatagrams(ctx context.Context, e *datagramEcho) error {
 	e.peer = "" // it has the peers of one socket
 	e.inProgress = receiving
+	e.lost.log, e.socket.Lost = e.t.log, e.lost.add
 	e.t.copies.watch(ctx)
 	stop := context.AfterFunc(ctx, e.interrupt.Fire)
 	defer stop()
@@ -50,7 +51,7 @@ func echoDatagrams(ctx context.Context, e *datagramEcho) error {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case reason != "":
-			e.conversation.end(reason, fmt.Sprintf("echoed %d datagrams of %d bytes", e.received.units.Load(), e.received.bytes.Load()))
+			e.conversation.end(reason, fmt.Sprintf("echoed %d datagrams of %d bytes%v", e.received.units.Load(), e.received.bytes.Load(), &e.lost))
 			return nil
 		case err != nil:
 			return err
@@ -66,7 +67,7 @@ func (e *datagramEcho) turn(ctx context.Context) (reason string, err error) {
 	if waitsForFirst {
 		limit = e.t.acceptTimeout
 	}
-	if limit > 0 {
+	if limit > 0 && (e.hasPeer || e.socket.Deadline.IsZero()) {
 		e.socket.Deadline = time.Now().Add(limit)
 	}
 	n, err := e.socket.Receive(e.batch)
@@ -83,9 +84,14 @@ func (e *datagramEcho) turn(ctx context.Context) (reason string, err error) {
 		return "", fmt.Errorf("receive on %s: %w", e.end.name, sys.Cause(err))
 	}
 	if !e.hasPeer {
+		if !e.t.keep {
+			n = e.socket.SetFirstPeer(e.batch, n)
+		}
+		if n == 0 {
+			return "", nil
+		}
 		e.hasPeer = true
 		e.socket.Deadline = time.Time{}
-		e.socket.SetPeer(e.batch, 0)
 		e.end.accepted(ctx, e.batch.Sender(0), e.socket.Local)
 	}
 	if e.t.listen && !e.t.keep {
@@ -117,21 +123,11 @@ func (e *datagramEcho) answer(ctx context.Context, n int) (reason string, err er
 		return "", err
 	}
 	e.countSent(size, n)
-	if err := e.socket.Reply(e.batch, n, e.logLost); err != nil {
+	if err := e.socket.Reply(e.batch, n); err != nil {
 		return "", fmt.Errorf("send: %w", sys.Cause(err))
 	}
 	if limit != nil {
 		return limit.Error(), nil
 	}
 	return "", nil
-}
-
-// logLost logs an answer that could not be sent: the first one only without -v,
-// because clients can cause any number of them.
-func (e *datagramEcho) logLost(to string, err error) {
-	if e.lost++; e.lost == 1 {
-		e.t.log.warnf("send to %s: %v (the next such failures are only said with -v)", to, sys.Cause(err))
-	} else {
-		e.t.log.verbosef("send to %s: %v", to, sys.Cause(err))
-	}
 }

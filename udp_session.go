@@ -47,8 +47,41 @@ type datagramSession struct {
 	in        fdio.Source // nil: nothing is sent
 	out       *fdio.File
 	display   io.Writer     // shows received bytes, in place of out: the line editor
-	first     chan struct{} // closed when there is a peer to send to
+	heard     chan struct{} // closed when there is a peer
+	first     chan struct{} // closed when there is one that stdin can be sent to
+	hasFirst  bool          // whether first is closed
+	warned    bool          // whether another sender's datagram was mentioned
 	printing  atomic.Bool   // whether stdout is to take datagrams
+	lost      losses
+}
+
+// losses are datagrams that were dropped. The first is logged, and the next
+// only under -v: clients can cause any number of them. Any goroutine may use
+// it.
+type losses struct {
+	log *logger
+	n   atomic.Int64
+}
+
+// add logs a datagram to or from a peer that was dropped.
+func (l *losses) add(peer string, err error) {
+	what := "send to"
+	if errors.Is(err, datagram.ErrTooLong) {
+		what = "receive from"
+	}
+	if l.n.Add(1) == 1 {
+		l.log.warnf("%s %s: %v (further datagrams that are dropped are counted under -v)", what, peer, sys.Cause(err))
+	} else if !errors.Is(err, datagram.ErrQueueFull) {
+		l.log.verbosef("%s %s: %v", what, peer, sys.Cause(err))
+	}
+}
+
+// String returns the number for the end of a sentence; nothing if it is 0.
+func (l *losses) String() string {
+	if n := l.n.Load(); n > 0 {
+		return fmt.Sprintf(", dropped %d", n)
+	}
+	return ""
 }
 
 // talkDatagrams holds the conversation of a datagram socket.
@@ -71,7 +104,9 @@ func talkDatagrams(ctx context.Context, t *talker, end datagramEnd) error {
 	if end.peer == "" && !t.keep {
 		socket.ReportErrors()
 	}
-	s := &datagramSession{conversation: c, end: end, socket: socket, interrupt: stop, out: fdio.New(t.stdout, stop), first: make(chan struct{})}
+	s := &datagramSession{conversation: c, end: end, socket: socket, interrupt: stop, out: fdio.New(t.stdout, stop),
+		heard: make(chan struct{}), first: make(chan struct{}), lost: losses{log: t.log}}
+	socket.Lost = s.lost.add
 	closeInput, err := s.openInput()
 	if err != nil {
 		return err
@@ -125,8 +160,8 @@ func (s *datagramSession) run(ctx context.Context) error {
 	if ctx.Err() != nil {
 		reason = interrupted
 	}
-	s.conversation.end(reason, fmt.Sprintf("sent %d datagrams of %d bytes, received %d of %d bytes",
-		s.sent.units.Load(), s.sent.bytes.Load(), s.received.units.Load(), s.received.bytes.Load()))
+	s.conversation.end(reason, fmt.Sprintf("sent %d datagrams of %d bytes, received %d of %d bytes%v",
+		s.sent.units.Load(), s.sent.bytes.Load(), s.received.units.Load(), s.received.bytes.Load(), &s.lost))
 	return failed
 }
 
@@ -161,11 +196,11 @@ func (s *datagramSession) supervise(ctx context.Context, results <-chan outcome)
 	defer timer.Stop()
 	var quit *idle.Timer
 	defer func() { quit.Stop() }()
-	first := s.first
+	heard := s.heard
 	for {
 		select {
-		case <-first:
-			first, d.hasPeer = nil, true
+		case <-heard:
+			heard, d.hasPeer = nil, true
 			timer.Restart(limit())
 		case o := <-results:
 			ended++
@@ -247,14 +282,28 @@ func (s *datagramSession) send() error {
 	return s.sendError(err)
 }
 
-// A datagramWriter sends each Write as one datagram to the session's peer.
+// fullQueue is how long -k waits for the queue of a Unix client that does not
+// keep up, before it drops a datagram of stdin's.
+const fullQueue = time.Second
+
+// A datagramWriter sends each Write as one datagram to the session's peer. With
+// -k a client that cannot be reached any more only loses its datagrams.
 type datagramWriter struct{ s *datagramSession }
 
 func (w datagramWriter) Write(b []byte) (int, error) {
 	if err := w.s.admit(len(b)); err != nil {
 		return 0, err
 	}
-	if err := w.s.socket.SendToPeer(b); err != nil {
+	var limit time.Duration
+	if w.s.t.keep {
+		limit = fullQueue
+	}
+	switch err := w.s.socket.SendToPeer(b, limit); {
+	case err == nil:
+	case w.s.t.keep && !fdio.ClosedHere(err):
+		w.s.lost.add(w.s.socket.PeerName(), err)
+		return len(b), nil
+	default:
 		return 0, err
 	}
 	w.s.countSent(len(b), 1)
@@ -283,8 +332,7 @@ func (s *datagramSession) receive(ctx context.Context) error {
 	if s.t.acceptTimeout > 0 {
 		s.socket.Deadline = time.Now().Add(s.t.acceptTimeout)
 	}
-	hasPeer, warned := s.peer != "", false
-	for {
+	for hasPeer := s.peer != ""; ; {
 		n, err := s.socket.Receive(b)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded) && !hasPeer:
@@ -292,27 +340,46 @@ func (s *datagramSession) receive(ctx context.Context) error {
 		case err != nil:
 			return s.receiveError(err)
 		}
-		if !hasPeer {
+		if s.peer == "" {
+			n = s.choosePeer(b, n, !hasPeer)
+		}
+		if n > 0 && !hasPeer {
 			hasPeer = true
-			s.socket.SetPeer(b, 0)
 			s.socket.Deadline = time.Time{}
 			s.end.accepted(ctx, b.Sender(0), s.socket.Local)
-			close(s.first)
-		}
-		if s.peer == "" && s.t.keep {
-			s.socket.SetPeer(b, n-1)
-		} else if s.peer == "" {
-			kept := s.socket.KeepPeer(b, n)
-			if kept < n && !warned {
-				s.t.log.warnf("a datagram of another sender than %s was ignored: -k hears everybody", s.socket.PeerName())
-				warned = true
-			}
-			n = kept
+			close(s.heard)
 		}
 		if err := s.print(b, n); err != nil {
 			return err
 		}
 	}
+}
+
+// choosePeer makes a sender of n datagrams the peer of stdin: the first one, or
+// with -k the last. It returns the number of datagrams to print.
+func (s *datagramSession) choosePeer(b *datagram.Batch, n int, first bool) int {
+	answerable := true
+	if s.t.keep {
+		answerable = s.socket.SetLastPeer(b, n)
+	} else {
+		if first {
+			n = s.socket.SetFirstPeer(b, n)
+		}
+		if n == 0 {
+			return 0
+		}
+		kept := s.socket.KeepPeer(b, n)
+		if kept < n && !s.warned {
+			s.t.log.warnf("a datagram of another sender than %s was ignored: -k hears everybody", s.socket.PeerName())
+			s.warned = true
+		}
+		n = kept
+	}
+	if answerable && !s.hasFirst {
+		s.hasFirst = true
+		close(s.first)
+	}
+	return n
 }
 
 // print writes n datagrams to stdout.

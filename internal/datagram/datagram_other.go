@@ -3,8 +3,10 @@
 package datagram
 
 import (
+	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -30,6 +32,23 @@ func NewBatch(network string, _ int) *Batch { return &Batch{buf: make([]byte, da
 
 // Data returns the datagram, which is valid until the next Receive.
 func (b *Batch) Data(int) []byte { return b.buf[:b.n] }
+
+// Answerable reports whether the datagram has a sender that an answer can
+// reach.
+func (b *Batch) Answerable(int) bool {
+	if from := b.Sender(0); from.IsValid() {
+		return from.Port() != 0
+	}
+	return b.from != nil && b.from.String() != ""
+}
+
+// Keep returns n if keep does for the datagram, else 0.
+func (b *Batch) Keep(n int, keep func(i int) bool) int {
+	if n > 0 && keep(0) {
+		return n
+	}
+	return 0
+}
 
 // Sender returns the address of its sender; the zero value for a Unix socket.
 func (b *Batch) Sender(int) netip.AddrPort { return sock.AddrPort(b.from) }
@@ -59,6 +78,10 @@ func (b *Batch) WriteTo(out *fdio.File, n int) error {
 type Socket struct {
 	Local, Remote net.Addr  // Remote is nil for a listener
 	Deadline      time.Time // of Receive; zero: none
+
+	// Lost is called by Receive and Reply for a datagram that was dropped, with
+	// the name of its other end in messages.
+	Lost func(peer string, err error)
 
 	conn Conn
 	peer atomic.Pointer[net.Addr]
@@ -92,34 +115,59 @@ func (s *Socket) Receive(b *Batch) (n int, err error) {
 	if err := s.conn.SetReadDeadline(s.Deadline); err != nil {
 		return 0, err
 	}
-	b.n, b.from, err = s.conn.ReadFrom(b.buf)
-	if err != nil {
-		return 0, err
+	for {
+		b.n, b.from, err = s.conn.ReadFrom(b.buf)
+		switch {
+		case err != nil:
+			return 0, err
+		case b.n < len(b.buf):
+			return 1, nil
+		}
+		s.lose(sock.PeerName(b.from), ErrTooLong)
 	}
-	if b.n == len(b.buf) {
-		return 0, errTruncated
-	}
-	return 1, nil
 }
 
+// replyWait is how long an answer may wait for the queue of its Unix client, on
+// systems that have that wait.
+const replyWait = 20 * time.Millisecond
+
 // Reply sends each of the first n datagrams of b back to its sender. It calls
-// lost for one that cannot be sent; its own error is that of the socket.
-func (s *Socket) Reply(b *Batch, n int, lost func(to string, err error)) error {
-	for i := range n {
-		var err error
-		if s.Remote != nil {
-			_, err = s.conn.Write(b.Data(i))
-		} else {
-			_, err = s.conn.WriteTo(b.Data(i), b.from)
-		}
-		if fdio.ClosedHere(err) {
-			return err
-		}
-		if err != nil {
-			lost(sock.PeerName(b.from), err)
-		}
+// Lost for one that cannot be sent; its own error is that of the socket.
+func (s *Socket) Reply(b *Batch, n int) error {
+	if n == 0 {
+		return nil
+	}
+	if !b.Answerable(0) && s.Remote == nil {
+		s.lose(sock.PeerName(b.from), ErrNoAddress)
+		return nil
+	}
+	if err := s.send(b.Data(0), b.from, replyWait); fdio.ClosedHere(err) {
+		return err
+	} else if err != nil {
+		s.lose(sock.PeerName(b.from), err)
 	}
 	return nil
+}
+
+// send sends one datagram to a peer, or to the dialled one. A Unix peer with a
+// full queue is waited for within limit, if that is not zero.
+func (s *Socket) send(d []byte, to net.Addr, limit time.Duration) error {
+	if s.Remote != nil {
+		_, err := s.conn.Write(d)
+		return err
+	}
+	var deadline time.Time
+	if limit > 0 {
+		deadline = time.Now().Add(limit)
+	}
+	if err := s.conn.SetWriteDeadline(deadline); err != nil {
+		return err
+	}
+	_, err := s.conn.WriteTo(d, to)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return ErrQueueFull
+	}
+	return err
 }
 
 // SetPeer makes the sender of the datagram the peer of SendToPeer.
@@ -145,12 +193,15 @@ func (s *Socket) PeerName() string {
 	return "the peer"
 }
 
-// SendToPeer sends one datagram to the dialled peer, or to that of SetPeer.
-func (s *Socket) SendToPeer(d []byte) error {
-	if peer := s.peer.Load(); peer != nil && s.Remote == nil {
-		_, err := s.conn.WriteTo(d, *peer)
-		return err
+// SendToPeer sends one datagram to the dialled peer, or to that of SetPeer. A
+// peer with a full queue is waited for, at most limit if that is not zero.
+func (s *Socket) SendToPeer(d []byte, limit time.Duration) error {
+	peer := s.peer.Load()
+	if peer == nil {
+		return s.send(d, nil, limit)
 	}
-	_, err := s.conn.Write(d)
-	return err
+	if *peer == nil {
+		return ErrNoAddress
+	}
+	return s.send(d, *peer, limit)
 }

@@ -43,6 +43,7 @@ func bound(t *testing.T, host string) (s *Socket, i *fdio.Interrupt, port int) {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
+	s.Lost = func(peer string, err error) { t.Errorf("%s: %v", peer, err) }
 	s.Deadline = time.Now().Add(testkit.Patience)
 	return s, i, port
 }
@@ -106,7 +107,7 @@ func TestReply(t *testing.T) {
 				t.Errorf("a datagram of %s", from)
 			}
 		}
-		if err := s.Reply(b, n, func(to string, err error) { t.Errorf("to %s: %v", to, err) }); err != nil {
+		if err := s.Reply(b, n); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -136,13 +137,13 @@ func TestDestination(t *testing.T) {
 			t.Fatal(n, err)
 		}
 		s.SetPeer(b, 0)
-		if err := s.Reply(b, n, func(to string, err error) { t.Errorf("to %s: %v", to, err) }); err != nil {
+		if err := s.Reply(b, n); err != nil {
 			t.Fatal(err)
 		}
 		if got := read(t, c); got != host {
 			t.Errorf("got %q", got)
 		}
-		if err := s.SendToPeer([]byte("peer")); err != nil {
+		if err := s.SendToPeer([]byte("peer"), 0); err != nil {
 			t.Fatal(err)
 		}
 		if got := read(t, c); got != "peer" {
@@ -263,7 +264,7 @@ func TestRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if err := s.SendToPeer([]byte("?")); err != nil {
+	if err := s.SendToPeer([]byte("?"), 0); err != nil {
 		t.Fatal(err)
 	}
 	s.Deadline = time.Now().Add(testkit.Patience)
@@ -292,6 +293,7 @@ func TestUnix(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	s.Lost = func(peer string, err error) { t.Errorf("%s: %v", peer, err) }
 	s.Deadline = time.Now().Add(testkit.Patience)
 	c, err := net.DialUnix("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "c"), Net: "unixgram"}, server)
 	if err != nil {
@@ -309,7 +311,7 @@ func TestUnix(t *testing.T) {
 	if err != nil || n != 1 || b.Size(n) != size || b.Sender(0).IsValid() {
 		t.Fatalf("%d datagrams of %d bytes from %v: %v", n, b.Size(n), b.Sender(0), err)
 	}
-	if err := s.Reply(b, n, func(to string, err error) { t.Errorf("to %s: %v", to, err) }); err != nil {
+	if err := s.Reply(b, n); err != nil {
 		t.Fatal(err)
 	}
 	if got := read(t, c); got != testkit.Noise(size) {

@@ -1,0 +1,276 @@
+package datagram
+
+import (
+	"bytes"
+	"net/netip"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"purr/internal/fdio"
+)
+
+// BatchSize is the number of datagrams that one system call may take. Only
+// memory that datagrams fill is touched, so the size costs address space.
+const BatchSize = 64
+
+// An mmsghdr is struct mmsghdr of recvmmsg(2).
+type mmsghdr struct {
+	hdr unix.Msghdr
+	len uint32
+}
+
+// A Batch holds datagrams in the form of recvmmsg(2) and sendmmsg(2): an answer
+// is sent from the same memory, to the sender's address in its place. Nothing
+// is allocated after NewBatch. (golang.org/x/net has these calls too, but makes
+// a net.Addr of every address.) It is for one goroutine.
+type Batch struct {
+	msgs    []mmsghdr
+	iovs    []unix.Iovec
+	names   []unix.RawSockaddrAny
+	control [][64]byte
+	slot    int
+	views   [][]byte // for WriteTo
+
+	// Messages of Reply, gathered from msgs.
+	out        []mmsghdr
+	outIovs    []unix.Iovec
+	outControl [][64]byte
+}
+
+// NewBatch returns a batch of at most n datagrams for sockets of a network of
+// package net.
+func NewBatch(network string, n int) *Batch {
+	slot := datagramSlot(network)
+	if network == "unixgram" {
+		n = min(n, 4)
+	}
+	b := &Batch{
+		msgs: make([]mmsghdr, n), iovs: make([]unix.Iovec, n), names: make([]unix.RawSockaddrAny, n),
+		control: make([][64]byte, n), slot: slot, views: make([][]byte, 0, n),
+		out: make([]mmsghdr, 0, n), outIovs: make([]unix.Iovec, n), outControl: make([][64]byte, n),
+	}
+	memory := make([]byte, n*slot)
+	for i := range b.msgs {
+		b.iovs[i].Base = &memory[i*slot]
+		h := &b.msgs[i].hdr
+		h.Iov = &b.iovs[i]
+		h.SetIovlen(1)
+		h.Name = (*byte)(unsafe.Pointer(&b.names[i]))
+		h.Control = &b.control[i][0]
+	}
+	b.reset(n)
+	return b
+}
+
+// reset prepares the first n slots for receiving.
+func (b *Batch) reset(n int) {
+	for i := range b.msgs[:n] {
+		h := &b.msgs[i].hdr
+		h.Namelen = unix.SizeofSockaddrAny
+		h.SetControllen(len(b.control[i]))
+		h.Flags = 0
+		h.Iov.SetLen(b.slot)
+	}
+}
+
+// Data returns datagram i, which is valid until the next Receive.
+func (b *Batch) Data(i int) []byte {
+	return unsafe.Slice(b.msgs[i].hdr.Iov.Base, b.msgs[i].len)
+}
+
+// name returns the raw address of the sender of datagram i.
+func (b *Batch) name(i int) []byte {
+	h := &b.msgs[i].hdr
+	return unsafe.Slice(h.Name, h.Namelen)
+}
+
+// Answerable reports whether datagram i has a sender that an answer can reach.
+func (b *Batch) Answerable(i int) bool {
+	if from := b.Sender(i); from.IsValid() {
+		return from.Port() != 0
+	}
+	return len(b.name(i)) > unix.SizeofSockaddrUnix-len(unix.RawSockaddrUnix{}.Path)
+}
+
+// Keep moves those of the first n datagrams for which keep returns true to the
+// front, in their order, and returns their number. keep is called with each in
+// turn.
+func (b *Batch) Keep(n int, keep func(i int) bool) int {
+	kept := 0
+	for i := range n {
+		if keep(i) {
+			b.msgs[kept], b.msgs[i] = b.msgs[i], b.msgs[kept]
+			kept++
+		}
+	}
+	return kept
+}
+
+// Sender returns the address of the sender of datagram i; the zero value for a
+// Unix socket.
+func (b *Batch) Sender(i int) netip.AddrPort { return rawAddrPort(b.name(i)) }
+
+// rawAddrPort parses a struct sockaddr_in or sockaddr_in6.
+func rawAddrPort(name []byte) netip.AddrPort {
+	if len(name) < unix.SizeofSockaddrInet4 {
+		return netip.AddrPort{}
+	}
+	port := uint16(name[2])<<8 | uint16(name[3])
+	switch (*unix.RawSockaddr)(unsafe.Pointer(&name[0])).Family {
+	case unix.AF_INET:
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(name[4:8])), port)
+	case unix.AF_INET6:
+		return netip.AddrPortFrom(netip.AddrFrom16([16]byte(name[8:24])).Unmap(), port)
+	}
+	return netip.AddrPort{}
+}
+
+// Size returns the bytes in the first n datagrams.
+func (b *Batch) Size(n int) int {
+	size := 0
+	for i := range b.msgs[:n] {
+		size += int(b.msgs[i].len)
+	}
+	return size
+}
+
+// Apply calls f, which changes bytes in place and returns them, with each of
+// the first n datagrams.
+func (b *Batch) Apply(n int, f func([]byte) []byte) {
+	for i := range n {
+		f(b.Data(i))
+	}
+}
+
+// WriteTo writes the first n datagrams to out one behind the other, with
+// writev(2). It returns fdio.ErrInterrupted if the interrupt of out fires
+// first.
+func (b *Batch) WriteTo(out *fdio.File, n int) error {
+	b.views = b.views[:0]
+	for i := range n {
+		if d := b.Data(i); len(d) > 0 {
+			b.views = append(b.views, d)
+		}
+	}
+	for views := b.views; len(views) > 0; {
+		if err := out.WaitWritable(); err != nil {
+			return err
+		}
+		written, err := unix.Writev(out.FD(), views)
+		if err == unix.EINTR || err == unix.EAGAIN {
+			continue
+		}
+		if err != nil {
+			return os.NewSyscallError("writev", err)
+		}
+		for len(views) > 0 && written >= len(views[0]) {
+			written -= len(views[0])
+			views = views[1:]
+		}
+		if written > 0 {
+			views[0] = views[0][written:]
+		}
+	}
+	return nil
+}
+
+// maxSegments is the most datagrams that the kernel makes of one message
+// (UDP_MAX_SEGMENTS in older kernels).
+const maxSegments = 64
+
+// gather returns the messages that send the first n datagrams back. With
+// segments, consecutive datagrams of one size to one peer become one message,
+// which passes the kernel's stack once and is cut there (UDP_SEGMENT in
+// udp(7)).
+func (b *Batch) gather(n int, segments bool) []mmsghdr {
+	b.out = b.out[:0]
+	for i := range n {
+		b.outIovs[i] = *b.msgs[i].hdr.Iov
+	}
+	for i := 0; i < n; {
+		run := 1
+		if segments {
+			run = b.run(i, n)
+		}
+		m := mmsghdr{hdr: b.msgs[i].hdr}
+		m.hdr.Iov = &b.outIovs[i]
+		m.hdr.SetIovlen(run)
+		if run > 1 {
+			b.segment(&m.hdr, &b.outControl[i], uint16(b.msgs[i].len))
+		}
+		b.out = append(b.out, m)
+		i += run
+	}
+	return b.out
+}
+
+// run returns the number of datagrams from i on that can be one message: those
+// with the same addresses and the size of the first; the last may be shorter.
+func (b *Batch) run(i, n int) int {
+	first, total := &b.msgs[i], int(b.msgs[i].len)
+	if first.len == 0 || rawFamily(b.name(i)) == unix.AF_UNIX {
+		return 1
+	}
+	for j := i + 1; j < n && j < i+maxSegments; j++ {
+		next := &b.msgs[j]
+		total += int(next.len)
+		if next.len == 0 || next.len > first.len || total > MaxPayload ||
+			!bytes.Equal(b.name(i), b.name(j)) || !bytes.Equal(controlOf(&first.hdr), controlOf(&next.hdr)) {
+			return j - i
+		}
+		if next.len < first.len {
+			return j - i + 1
+		}
+	}
+	return min(n-i, maxSegments)
+}
+
+// segment adds the segment size to the control messages of h, in other memory.
+func (b *Batch) segment(h *unix.Msghdr, control *[64]byte, size uint16) {
+	used := copy(control[:], controlOf(h))
+	used = (used + unix.SizeofPtr - 1) &^ (unix.SizeofPtr - 1)
+	c := (*unix.Cmsghdr)(unsafe.Pointer(&control[used]))
+	c.Level, c.Type = unix.SOL_UDP, unix.UDP_SEGMENT
+	c.SetLen(unix.CmsgLen(2))
+	*(*uint16)(unsafe.Pointer(&control[used+unix.CmsgLen(0)])) = size
+	h.Control = &control[0]
+	h.SetControllen(used + unix.CmsgSpace(2))
+}
+
+func controlOf(h *unix.Msghdr) []byte { return unsafe.Slice(h.Control, h.Controllen) }
+
+func rawFamily(name []byte) uint16 {
+	if len(name) < 2 {
+		return unix.AF_UNIX
+	}
+	return (*unix.RawSockaddr)(unsafe.Pointer(&name[0])).Family
+}
+
+// answerFrom turns the control message of a received datagram, which holds its
+// destination, into one that sends the answer from there (struct in_pktinfo in
+// ip(7), in6_pktinfo in ipv6(7)). The interface is left to routing, except for
+// a link-local peer, whose address needs it.
+func answerFrom(h *unix.Msghdr) {
+	n := int(h.Controllen)
+	if n < unix.SizeofCmsghdr {
+		h.SetControllen(0)
+		return
+	}
+	c := (*unix.Cmsghdr)(unsafe.Pointer(h.Control))
+	data := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(h.Control), unix.CmsgLen(0))), n-unix.CmsgLen(0))
+	switch {
+	case c.Level == unix.IPPROTO_IP && c.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
+		(*unix.Inet4Pktinfo)(unsafe.Pointer(&data[0])).Ifindex = 0
+	case c.Level == unix.IPPROTO_IPV6 && c.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
+		info := (*unix.Inet6Pktinfo)(unsafe.Pointer(&data[0]))
+		if to := netip.AddrFrom16(info.Addr); to.IsMulticast() {
+			h.SetControllen(0)
+		} else if !to.IsLinkLocalUnicast() {
+			info.Ifindex = 0
+		}
+	default:
+		h.SetControllen(0)
+	}
+}
