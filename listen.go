@@ -11,10 +11,9 @@ import (
 	"sync"
 	"time"
 
+	"purr/internal/flags"
 	"purr/internal/sock"
 	"purr/internal/sys"
-
-	"purr/internal/flags"
 )
 
 // A listener binds the socket of the command line and serves its clients.
@@ -276,7 +275,7 @@ func (l *listener) boundName(ln net.Listener) string {
 // openUnix listens on a Unix stream socket. A socket file without a listener is
 // replaced; a live one, and any other file, is not touched.
 func (l *listener) openUnix(ctx context.Context, config net.ListenConfig) (net.Listener, error) {
-	if err := sock.ClearPath(ctx, l.network, l.path); err != nil {
+	if err := sock.ClearPath(ctx, l.path); err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", l.path, err)
 	}
 	ln, err := config.Listen(ctx, l.network, l.path)

@@ -113,7 +113,7 @@ func (p *packets) openPackets(ctx context.Context) (datagram.Conn, error) {
 	network, addr := p.network, p.path
 	name := p.path
 	if p.unix {
-		if err := sock.ClearPath(ctx, network, addr); err != nil {
+		if err := sock.ClearPath(ctx, addr); err != nil {
 			return nil, fmt.Errorf("bind to %s: %w", name, err)
 		}
 	} else {
@@ -190,13 +190,13 @@ func (p *packets) dialUnixgram(ctx context.Context) error {
 	if own == "" {
 		own = sock.TemporaryName()
 	}
-	if err := sock.ClearPath(ctx, "unixgram", own); err != nil {
+	if err := sock.ClearPath(ctx, own); err != nil {
 		return fmt.Errorf("bind to %s: %w", own, err)
 	}
 	dialer := net.Dialer{Control: p.socketOptions().Control, LocalAddr: &net.UnixAddr{Name: own, Net: "unixgram"}}
 	conn, err := dialer.DialContext(ctx, "unixgram", p.path)
 	if err != nil {
-		_ = sock.ClearPath(ctx, "unixgram", own)
+		_ = sock.ClearPath(ctx, own)
 		return fmt.Errorf("connect to %s failed: %s", p.path, sys.Strerror(err))
 	}
 	defer conn.Close()

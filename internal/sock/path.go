@@ -11,35 +11,53 @@ import (
 	"path/filepath"
 	"runtime"
 	"syscall"
-	"time"
 
 	"purr/internal/sys"
 )
 
-// ClearPath removes a dead Unix socket from path: one that refuses a
-// connection. The error is EADDRINUSE if it is alive, and another file stays.
-func ClearPath(ctx context.Context, network, path string) error {
+// ClearPath removes a dead Unix socket from path: one that no process has
+// bound. The error is EADDRINUSE if it is alive, and another file stays. Of
+// several processes that do so at the same time, none removes what another has
+// bound meanwhile. Nothing that the owner of a live socket could notice is done
+// to it.
+func ClearPath(ctx context.Context, path string) error {
 	if path[0] == '@' {
 		return nil
 	}
+	if dead, err := isDead(path); !dead {
+		return err
+	}
+	unlock, err := lockDir(ctx, filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if dead, err := isDead(path); !dead {
+		return err
+	}
+	return sys.Cause(os.Remove(path))
+}
+
+// isDead reports whether a Unix socket is at path that no process has bound. It
+// returns false without an error if nothing is there, EADDRINUSE if the socket
+// is alive, and another error for a file that is no socket.
+func isDead(path string) (bool, error) {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return nil
+		return false, nil
 	case err != nil:
-		return sys.Cause(err)
+		return false, sys.Cause(err)
 	case info.Mode()&os.ModeSocket == 0:
-		return errors.New("a file that is not a socket is there: it stays, choose another path")
+		return false, errors.New("a file that is not a socket is there: it stays, choose another path")
 	}
-	dialer := net.Dialer{Timeout: time.Second}
-	conn, err := dialer.DialContext(ctx, network, path)
-	if err == nil {
-		_ = conn.Close()
+	switch err := probe(path); {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return true, nil
+	case errors.Is(err, os.ErrNotExist): // removed since
+		return false, nil
 	}
-	if !errors.Is(err, syscall.ECONNREFUSED) {
-		return syscall.EADDRINUSE
-	}
-	return sys.Cause(os.Remove(path))
+	return false, syscall.EADDRINUSE
 }
 
 // TemporaryName returns a name at which a Unix datagram client can receive
