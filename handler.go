@@ -8,12 +8,14 @@ import (
 	"syscall"
 	"time"
 
+	"purr/internal/broadcast"
 	"purr/internal/copier"
 	"purr/internal/fdio"
 	"purr/internal/filter"
 	"purr/internal/lineedit"
 	"purr/internal/progress"
 	"purr/internal/rate"
+	"purr/internal/sock"
 )
 
 // A handler talks to one peer and returns when it is done: nil if the
@@ -34,7 +36,7 @@ type talker struct {
 	showProgress  bool // --progress
 
 	copies *copies
-	fan    *fanout // nil without -k
+	fan    *broadcast.Broadcast // of stdin; nil without -k
 }
 
 // A talkEnv is what conversations share with the rest of the run.
@@ -58,7 +60,11 @@ func newTalker(cfg *config, env talkEnv) *talker {
 		ownStdout: !cfg.keep && len(cfg.ports) <= 1, encrypted: cfg.key.given(), acceptTimeout: cfg.acceptTimeout, showProgress: cfg.pace.progress}
 	t.copies = newCopies(env.stdout, env.stop)
 	if t.keep {
-		t.fan = newFanout(t)
+		stdin := env.stdin
+		if !t.hasInput(fdio.KindOf(stdin)) {
+			stdin = nil
+		}
+		t.fan = broadcast.New(stdin)
 	}
 	return t
 }
@@ -129,6 +135,33 @@ func stdio(ctx context.Context, t *talker, c net.Conn) error {
 		s.in = in
 	}
 	return s.relay(ctx)
+}
+
+// shareStdio is the handler of -l -k: what any client sends goes to stdout, and
+// stdin goes to all of them.
+func shareStdio(ctx context.Context, t *talker, c net.Conn) (err error) {
+	s, err := t.newSession(c)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if err := t.fan.Start(ctx); err != nil {
+		t.stop(fmt.Errorf("read from stdin: %w", err))
+	}
+	if sub := t.fan.Subscribe(s.interrupt, func() { sock.Reset(c) }); sub != nil {
+		defer sub.Leave()
+		s.in = sub
+		defer func() {
+			if sub.Slow() {
+				err = fmt.Errorf("send to %s: the peer took nothing for %v while others waited", s.peer, t.fan.Patience)
+			}
+		}()
+	}
+	err = s.relay(ctx)
+	if s.stdoutFailed {
+		t.stop(err)
+	}
+	return err
 }
 
 // hasInput reports whether stdin is worth reading. A listener that was started

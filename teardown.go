@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"purr/internal/broadcast"
 	"purr/internal/fdio"
 	"purr/internal/idle"
 	"purr/internal/lineedit"
@@ -405,8 +406,8 @@ func (v *supervisor) stdinUnused() bool {
 		return false
 	}
 	switch in := v.in.(type) {
-	case *subscriber:
-		return in.detach()
+	case *broadcast.Subscriber:
+		return in.Detach()
 	case *fdio.File:
 		return !in.Used() && !in.Ready()
 	}
