@@ -67,7 +67,7 @@ func refuseSplice(t *testing.T, errno int) {
 func checkRefused(t *testing.T) {
 	content := testkit.Noise(3<<20 + 4321)
 	for _, test := range []struct{ src, dst string }{
-		{"tcp", "pipe out"}, {"unix", "pipe out"}, {"pipe in", "tcp"}, {"pipe in", "unix"}, {"pipe in", "limited tcp"},
+		{"tcp", "pipe out"}, {"unix", "pipe out"}, {"pipe in", "tcp"}, {"pipe in", "unix"}, {"pipe in", "limited tcp"}, {"tcp", "unix"}, {"unix", "limited tcp"},
 	} {
 		t.Run(test.src+" to "+test.dst, func(t *testing.T) {
 			i := newInterrupt(t)

@@ -27,7 +27,10 @@ func kernelCopier(dst io.Writer, src io.Reader) Copier {
 		case dst == io.Discard:
 			return newDiscard(conn, src)
 		case out == nil:
-			return newSpliceSocket(conn, dst)
+			if fast := newSpliceSocket(conn, dst); fast != nil {
+				return &fallback{fast: fast, slow: slow}
+			}
+			return nil
 		case out.Kind() == fdio.Pipe || out.Kind() == fdio.FIFO:
 			return &fallback{fast: newSpliceOut(conn, out), slow: slow}
 		case out.Kind() == fdio.Null:

@@ -57,6 +57,8 @@ func (c *spliceSocket) Copy(max int) (n int, err error) {
 		return 0, &fdio.CopyError{Reading: true, Err: readErr}
 	case stuck, n == 0 && err == nil:
 		return c.copyPlain(max)
+	case refused(err):
+		return 0, errRefused
 	case err != nil:
 		return 0, &fdio.CopyError{Reading: true, Err: os.NewSyscallError("splice", err)}
 	}

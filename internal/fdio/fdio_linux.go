@@ -34,10 +34,13 @@ func (f *File) Unread() int {
 // the two ends wake each other up for every few pages.
 const pipeSize = 1 << 20
 
-// EnlargePipe enlarges a pipe to 1 MiB, if the system allows it (F_SETPIPE_SZ
-// in fcntl(2)).
+// EnlargePipe enlarges a pipe to 1 MiB, if the system allows it.
 func (f *File) EnlargePipe() {
 	if f.kind == Pipe || f.kind == FIFO {
-		_, _ = unix.FcntlInt(uintptr(f.fd), unix.F_SETPIPE_SZ, pipeSize)
+		EnlargePipe(f.fd)
 	}
 }
+
+// EnlargePipe enlarges the pipe behind fd to 1 MiB, if the system allows it
+// (F_SETPIPE_SZ in fcntl(2)).
+func EnlargePipe(fd int) { _, _ = unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, pipeSize) }
