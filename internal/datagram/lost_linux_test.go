@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -201,6 +202,15 @@ func TestSendToFullQueue(t *testing.T) {
 	}
 	result := make(chan error, 1)
 	go func() { result <- s.SendToPeer([]byte("for the hog"), testkit.Patience) }()
+	testkit.Eventually(t, "a wait for the queue", func() bool {
+		stacks := make([]byte, 1<<20)
+		for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+			if strings.Contains(stack, "TestSendToFullQueue") && strings.Contains(stack, "Interrupt).Sleep") {
+				return true
+			}
+		}
+		return false
+	})
 	testkit.WriteString(t, other, "x")
 	receive()
 	if err := <-result; !errors.Is(err, ErrQueueFull) {

@@ -89,7 +89,7 @@ func TestUnreadAnswer(t *testing.T) {
 	files["d.large"] = testkit.Noise(4 << 20)
 	r := offering(t, Options{Keep: true, Silence: 50 * time.Millisecond, Prepare: smallBuffers}, files)
 	for i, ask := range []string{
-		request("GET", "/", "", "Accept: application/json"), request("GET", "/", ""), request("GET", "/d.large", ""),
+		request("GET", "/", "", "Accept: application/json"), request("GET", "/d/", ""), request("GET", "/d.large", ""),
 		request("GET", "/d.large", "", "Want-Repr-Digest: sha-256=10"), request("GET", "/d.tar", ""),
 	} {
 		c := r.dial()
