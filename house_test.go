@@ -21,9 +21,9 @@ import (
 var rungs = [][]string{
 	{"sys", "display", "flags", "digest", "eyeballs", "filter"},
 	{"relpath", "rate", "fdio", "sock", "payload"},
-	{"idle", "proc", "copier", "datagram", "tlsconn", "scan", "store", "offer", "progress", "lineedit", "proxy"},
-	{"broadcast"},
-	{"push", "sweep", "tunnel"},
+	{"idle", "proc", "copier", "datagram", "tlsconn", "scan", "store", "offer", "progress", "lineedit"},
+	{"broadcast", "tunnel"},
+	{"push", "sweep", "proxy"},
 	{"web"},
 }
 

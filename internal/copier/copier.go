@@ -82,8 +82,8 @@ func bufferSize(dst io.Writer, src io.Reader, filters []Filter) int {
 }
 
 // TestHook, if set, is called with the kind of each new copier: "splice",
-// "discard", "buffer" or "digest". Tests check by it that a pair is still copied
-// inside the kernel.
+// "discard", "buffer" or "digest". Tests check by it that a pair is still
+// copied inside the kernel.
 var TestHook func(kind string)
 
 // created calls the TestHook.

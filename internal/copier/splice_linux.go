@@ -94,8 +94,8 @@ var errRefused = errors.New("splice refused")
 
 // refused reports whether err, of splice(2), is that of a system call filter
 // (EPERM, ENOSYS), of a kernel without it (ENOSYS), or of a file without it
-// (EINVAL, EOPNOTSUPP). An error of a socket is reported only once, so any other
-// one is final.
+// (EINVAL, EOPNOTSUPP). An error of a socket is reported only once, so any
+// other one is final.
 func refused(err error) bool {
 	return err == unix.ENOSYS || err == unix.EPERM || err == unix.EINVAL || err == unix.EOPNOTSUPP
 }
