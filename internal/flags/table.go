@@ -19,10 +19,18 @@ import (
 // takes longer than a connect on the loopback, it claims operands such as
 // "help", prints usage errors on stdout, and reads -p46 as -p -4 -6.
 type Table struct {
-	options []Option
-	flags   []cli.Flag        // of the options; a flag's own Names method runs a regular expression over each name
+	options []tableOption
 	typed   map[string]string // the last value of each option that was given, by canonical name
 	invalid error             // of the first value that could not be parsed
+}
+
+// A tableOption is an option and where its values go: to one of to, count and
+// set.
+type tableOption struct {
+	Option
+	to    *bool
+	count *int
+	set   func(text string) error
 }
 
 // A ValueError is an option's value that was not accepted.
@@ -37,19 +45,24 @@ func (e *ValueError) Error() string { return "option " + e.Option + ": " + e.Err
 // Unwrap returns the cause.
 func (e *ValueError) Unwrap() error { return e.Err }
 
-// Options returns the options in the order of their declaration. The caller
-// must not change them.
-func (t *Table) Options() []Option { return t.options }
+// Options returns the options in the order of their declaration.
+func (t *Table) Options() []Option {
+	options := make([]Option, len(t.options))
+	for i, o := range t.options {
+		options[i] = o.Option
+	}
+	return options
+}
 
 // Bool declares an option without a value that sets to. The first of the names
 // is canonical, here and in the other declarations.
 func (t *Table) Bool(to *bool, names ...string) {
-	t.add(&cli.BoolFlag{Name: names[0], Destination: to}, false, names)
+	t.add(tableOption{Option{names, false}, to, nil, nil})
 }
 
 // Count declares an option without a value that adds 1 to to each time.
 func (t *Table) Count(to *int, names ...string) {
-	t.add(&cli.BoolFlag{Name: names[0], Count: to}, false, names)
+	t.add(tableOption{Option{names, false}, nil, to, nil})
 }
 
 // Text declares an option whose value is stored in to as it is. An empty one is
@@ -67,7 +80,7 @@ func (t *Table) Text(to *string, what string, names ...string) {
 
 // Func declares an option whose values are passed to set.
 func (t *Table) Func(set func(text string) error, names ...string) {
-	t.add(&cli.GenericFlag{Name: names[0], Value: &setter{table: t, set: set, names: names}}, true, names)
+	t.add(tableOption{Option{names, true}, nil, nil, set})
 }
 
 // Value declares an option of the table whose parsed value is stored in to.
@@ -81,9 +94,18 @@ func Value[T any](t *Table, to *T, parse func(string) (T, error), names ...strin
 	}, names...)
 }
 
-// add declares an option.
-func (t *Table) add(f cli.Flag, takesValue bool, names []string) {
-	t.options, t.flags = append(t.options, Option{names, takesValue}), append(t.flags, f)
+// add declares an option. It is called seventy times at the start: inlined, it
+// would be 30 KB of code to read from the disk.
+//
+//go:noinline
+func (t *Table) add(o tableOption) { t.options = append(t.options, o) }
+
+// flag returns the flag of an option.
+func (t *Table) flag(o tableOption) cli.Flag {
+	if o.set != nil {
+		return &cli.GenericFlag{Name: o.Names[0], Value: &setter{table: t, set: o.set, names: o.Names}}
+	}
+	return &cli.BoolFlag{Name: o.Names[0], Destination: o.to, Count: o.count}
 }
 
 // Parse stores the values of the options in args, which are read as Getopt
@@ -91,20 +113,21 @@ func (t *Table) add(f cli.Flag, takesValue bool, names []string) {
 // "--". An error is one of Getopt's, or a *ValueError; after that one all other
 // values are stored, and the operands are valid.
 func (t *Table) Parse(args []string, reserved func(name string) bool) (operands []string, behind int, err error) {
-	args, behind, err = Getopt(t.options, args, reserved)
+	args, behind, err = Getopt(t.Options(), args, reserved)
 	if err != nil {
 		return nil, 0, err
 	}
 	set := flag.NewFlagSet("", flag.ContinueOnError)
 	set.SetOutput(io.Discard)
-	// Applying all flags would take as long as a connect on the loopback.
+	// Making and applying all flags would take as long as a connect on the
+	// loopback.
 	for _, arg := range args[:slices.Index(args, "--")] {
 		name, _, _ := strings.Cut(arg[2:], "=")
 		if set.Lookup(name) != nil {
 			continue
 		}
-		i := slices.IndexFunc(t.options, func(o Option) bool { return o.Names[0] == name })
-		if err := t.flags[i].Apply(set); err != nil {
+		i := slices.IndexFunc(t.options, func(o tableOption) bool { return o.Names[0] == name })
+		if err := t.flag(t.options[i]).Apply(set); err != nil {
 			return nil, 0, err
 		}
 	}
