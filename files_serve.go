@@ -218,7 +218,7 @@ func (s *fileServer) Closed(conn net.Conn, end web.Ending) {
 	}
 }
 
-var endingNames = map[web.Ending]string{
+var endingNames = [...]string{
 	web.ClosedHere:  "closed at this end",
 	web.ClosedThere: peerFinished,
 	web.Finished:    bothFinished,

@@ -179,6 +179,38 @@ func TestHouseIsReadable(t *testing.T) {
 	atMost(t, "lines at the root", rootLines, limits.rootLines)
 }
 
+// No run pays for what its mode does not use: no map is filled and no regular
+// expression compiled when the program starts.
+func TestStartIsShort(t *testing.T) {
+	t.Parallel()
+	for _, f := range readHouse(t) {
+		if f.test || f.dir == "internal/testkit" {
+			continue
+		}
+		for _, decl := range f.ast.Decls {
+			group, ok := decl.(*ast.GenDecl)
+			if !ok || group.Tok != token.VAR {
+				continue
+			}
+			ast.Inspect(group, func(n ast.Node) bool {
+				switch n := n.(type) {
+				case *ast.FuncLit:
+					return false // called later
+				case *ast.CompositeLit:
+					if _, isMap := n.Type.(*ast.MapType); isMap {
+						t.Errorf("%s:%d: a map of the package", f.path(), f.line(n.Pos()))
+					}
+				case *ast.SelectorExpr:
+					if from, ok := n.X.(*ast.Ident); ok && from.Name == "regexp" && strings.HasPrefix(n.Sel.Name, "MustCompile") {
+						t.Errorf("%s:%d: a regular expression of the package", f.path(), f.line(n.Pos()))
+					}
+				}
+				return true
+			})
+		}
+	}
+}
+
 // The methods of a type are in few files. Systems count apart: on each of them
 // one file of a group such as x_linux.go and x_other.go is compiled.
 func TestMethodsAreTogether(t *testing.T) {

@@ -396,11 +396,11 @@ func TestForeignOptions(t *testing.T) {
 			t.Errorf("-%s is accepted", letter)
 		}
 	}
-	for name, why := range foreign {
+	for name, why := range foreign() {
 		if own[name] {
 			t.Errorf("%s is an option of purr's own", name)
 		}
-		if alias, isAlias := foreign[why]; isAlias {
+		if alias, isAlias := foreign()[why]; isAlias {
 			why = alias
 		}
 		if len(strings.Fields(why)) < 4 || strings.HasSuffix(why, ".") || strings.Contains(why, "\n") {
@@ -419,7 +419,7 @@ func TestForeignOptions(t *testing.T) {
 		}
 		// The words of the help name real options.
 		for _, mentioned := range regexp.MustCompile(`(^|[^-\w])--([a-z-]+)`).FindAllStringSubmatch(why, -1) {
-			if m := mentioned[2]; !own[m] && !strings.Contains(typed+why, "ncat --"+m) && typed != "--"+m && foreign[m] == "" {
+			if m := mentioned[2]; !own[m] && !strings.Contains(typed+why, "ncat --"+m) && typed != "--"+m && foreign()[m] == "" {
 				t.Errorf("%s: the advice names --%s, which there is not", typed, m)
 			}
 		}

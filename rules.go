@@ -198,45 +198,48 @@ func (l *commandLine) pushRules() []rule {
 	}
 }
 
-// foreign explains the options that other netcats have and purr does not, by
-// their name without dashes: a script that uses one needs the alternative.
-var foreign = map[string]string{
-	"g": "source routing is dropped by today's routers (RFC 7126) and not supported: leave -g out",
-	"G": "source routing is dropped by today's routers (RFC 7126) and not supported: leave -G out (for a connect timeout, say --connect-timeout)",
-	"S": "TCP MD5 signatures are not supported: for a protected stream, run purr through ssh",
-	"V": "routing tables are not supported: leave -V out (for the version, say --version)",
-	"Z": "DCCP was removed from Linux in 2025 and is not supported: leave -Z out",
-	"F": "passing the connected descriptor is not supported: use \"ProxyCommand purr %h %p\" without ProxyUseFdpass",
-	"H": "-H is not supported: for keepalive, say --keepalive IDLE,INTERVAL,COUNT",
-	"L": "tunnels are not supported: connect two purrs with a FIFO, as the manual shows",
-	"e": "purr runs no commands: connect it to one with a FIFO (\"purr -l PORT <fifo | CMD >fifo\"), or use --echo or --upper",
-	"o": "transcripts are not supported: put tee(1) into the pipe instead",
-	"x": "proxies and hex dumps are not supported: for a dump, pipe through xxd(1)",
-	"X": "proxies are not supported: leave -X out",
-	"P": "proxies are not supported: leave -P out",
+// foreign returns explanations of the options that other netcats have and purr
+// does not, by their name without dashes: a script that uses one needs the
+// alternative.
+func foreign() map[string]string {
+	return map[string]string{
+		"g": "source routing is dropped by today's routers (RFC 7126) and not supported: leave -g out",
+		"G": "source routing is dropped by today's routers (RFC 7126) and not supported: leave -G out (for a connect timeout, say --connect-timeout)",
+		"S": "TCP MD5 signatures are not supported: for a protected stream, run purr through ssh",
+		"V": "routing tables are not supported: leave -V out (for the version, say --version)",
+		"Z": "DCCP was removed from Linux in 2025 and is not supported: leave -Z out",
+		"F": "passing the connected descriptor is not supported: use \"ProxyCommand purr %h %p\" without ProxyUseFdpass",
+		"H": "-H is not supported: for keepalive, say --keepalive IDLE,INTERVAL,COUNT",
+		"L": "tunnels are not supported: connect two purrs with a FIFO, as the manual shows",
+		"e": "purr runs no commands: connect it to one with a FIFO (\"purr -l PORT <fifo | CMD >fifo\"), or use --echo or --upper",
+		"o": "transcripts are not supported: put tee(1) into the pipe instead",
+		"x": "proxies and hex dumps are not supported: for a dump, pipe through xxd(1)",
+		"X": "proxies are not supported: leave -X out",
+		"P": "proxies are not supported: leave -P out",
 
-	"sh-exec": "e", "exec": "e", "lua-exec": "e",
-	"output": "o", "hex-dump": "x", "append-output": "o",
-	"proxy": "X", "proxy-type": "X", "proxy-auth": "P", "proxy-dns": "X",
-	"ssl": "certificates are not supported: to encrypt between two purrs, say --key-new on the listener and --key-file FILE on the dialer; for other peers, use ncat --ssl or openssl s_client", "ssl-verify": "ssl", "ssl-cert": "ssl", "ssl-key": "ssl",
-	"broker": "--broker is not supported: -l -k sends stdin to every client, but not one client's bytes to another", "chat": "broker",
-	"allow": "access lists are not supported: bind to one address with -s, or use the firewall", "deny": "allow",
-	"allowfile": "allow", "denyfile": "allow",
-	"delay":      "--delay is not supported: -i waits between lines",
-	"port":       "the peer's port is an operand: say \"purr HOST PORT\" or \"purr -l PORT\"; for the port to send from, say --source-port (-p)",
-	"local-port": "-p is --source-port here: say -p PORT", "tunnel-port": "L", "tunnel": "L", "tunnel-source": "L",
-	"tcp": "TCP is what purr uses without -u or -U: leave --tcp out", "zero": "the option has no long name: say -z",
-	"randomize": "the option has no long name: say -r", "interval": "the option has no long name: say -i",
-	"dont-resolve": "-n is --nodns here: say -n", "close": "--close is not supported: say -N, -q or --send-only for the end of stdin",
-	"hexdump": "x", "gateway": "g", "pointer": "g", "timeout": "-w is --wait here: say -w TIME",
-	"ssl-trustfile": "ssl", "ssl-ciphers": "ssl", "ssl-servername": "ssl", "ssl-alpn": "ssl",
-	"sctp": "SCTP is not supported: leave --sctp out", "vsock": "AF_VSOCK is not supported: leave --vsock out",
+		"sh-exec": "e", "exec": "e", "lua-exec": "e",
+		"output": "o", "hex-dump": "x", "append-output": "o",
+		"proxy": "X", "proxy-type": "X", "proxy-auth": "P", "proxy-dns": "X",
+		"ssl": "certificates are not supported: to encrypt between two purrs, say --key-new on the listener and --key-file FILE on the dialer; for other peers, use ncat --ssl or openssl s_client", "ssl-verify": "ssl", "ssl-cert": "ssl", "ssl-key": "ssl",
+		"broker": "--broker is not supported: -l -k sends stdin to every client, but not one client's bytes to another", "chat": "broker",
+		"allow": "access lists are not supported: bind to one address with -s, or use the firewall", "deny": "allow",
+		"allowfile": "allow", "denyfile": "allow",
+		"delay":      "--delay is not supported: -i waits between lines",
+		"port":       "the peer's port is an operand: say \"purr HOST PORT\" or \"purr -l PORT\"; for the port to send from, say --source-port (-p)",
+		"local-port": "-p is --source-port here: say -p PORT", "tunnel-port": "L", "tunnel": "L", "tunnel-source": "L",
+		"tcp": "TCP is what purr uses without -u or -U: leave --tcp out", "zero": "the option has no long name: say -z",
+		"randomize": "the option has no long name: say -r", "interval": "the option has no long name: say -i",
+		"dont-resolve": "-n is --nodns here: say -n", "close": "--close is not supported: say -N, -q or --send-only for the end of stdin",
+		"hexdump": "x", "gateway": "g", "pointer": "g", "timeout": "-w is --wait here: say -w TIME",
+		"ssl-trustfile": "ssl", "ssl-ciphers": "ssl", "ssl-servername": "ssl", "ssl-alpn": "ssl",
+		"sctp": "SCTP is not supported: leave --sctp out", "vsock": "AF_VSOCK is not supported: leave --vsock out",
+	}
 }
 
 // isForeign reports whether foreign explains a long option: it is then no
 // abbreviation of one of purr's.
 func isForeign(name string) bool {
-	_, known := foreign[name]
+	_, known := foreign()[name]
 	return known
 }
 
@@ -247,8 +250,9 @@ func explain(err error) error {
 	if !ok {
 		return usageError{err}
 	}
-	why, known := foreign[unknown.Name()]
-	if alias, isAlias := foreign[why]; isAlias {
+	options := foreign()
+	why, known := options[unknown.Name()]
+	if alias, isAlias := options[why]; isAlias {
 		why = alias
 	}
 	if known {

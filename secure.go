@@ -36,8 +36,13 @@ type encryption struct {
 	err    error
 }
 
-// unlike is what an end of the other class does.
-var unlike = map[tlsconn.Class]string{tlsconn.Files: "it pipes where we push or pull", tlsconn.Stream: "it pushes or pulls where we pipe"}
+// unlike words what an end of another class than c does.
+func unlike(c tlsconn.Class) string {
+	if c == tlsconn.Files {
+		return "it pipes where we push or pull"
+	}
+	return "it pushes or pulls where we pipe"
+}
 
 // handshakes returns how many clients may be in their handshake at once: few
 // enough to leave most descriptors to those with the key.
@@ -114,7 +119,7 @@ func (e *encryption) handshakeError(c net.Conn, err error) error {
 	case failed.Kind == tlsconn.ErrWrongKey:
 		status = statusAuth
 	case failed.Kind == tlsconn.ErrOtherProtocol:
-		status, text = statusNotPurr, "the other end is another version of purr, or "+unlike[e.class]
+		status, text = statusNotPurr, "the other end is another version of purr, or "+unlike(e.class)
 	case failed.Kind == tlsconn.ErrClearText:
 		status, text = statusNotPurr, text+" and we hold a key: nothing of it was taken"
 	case failed.Kind == tlsconn.ErrNotTLS && cut:

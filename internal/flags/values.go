@@ -49,20 +49,22 @@ func ParseSHA256(text string) ([]byte, error) {
 	return sum, nil
 }
 
-// tosKeywords are the names in <netinet/ip.h> and RFC 2474, 2597 and 3246.
-var tosKeywords = map[string]int{
-	"af11": 0x28, "af12": 0x30, "af13": 0x38, "af21": 0x48, "af22": 0x50, "af23": 0x58,
-	"af31": 0x68, "af32": 0x70, "af33": 0x78, "af41": 0x88, "af42": 0x90, "af43": 0x98,
-	"cs0": 0x00, "cs1": 0x20, "cs2": 0x40, "cs3": 0x60, "cs4": 0x80, "cs5": 0xa0, "cs6": 0xc0, "cs7": 0xe0,
-	"critical": 0xa0, "ef": 0xb8, "inetcontrol": 0xc0, "netcontrol": 0xe0,
-	"lowdelay": 0x10, "throughput": 0x08, "reliability": 0x04,
+// tosKeywords returns the names in <netinet/ip.h> and RFC 2474, 2597 and 3246.
+func tosKeywords() map[string]int {
+	return map[string]int{
+		"af11": 0x28, "af12": 0x30, "af13": 0x38, "af21": 0x48, "af22": 0x50, "af23": 0x58,
+		"af31": 0x68, "af32": 0x70, "af33": 0x78, "af41": 0x88, "af42": 0x90, "af43": 0x98,
+		"cs0": 0x00, "cs1": 0x20, "cs2": 0x40, "cs3": 0x60, "cs4": 0x80, "cs5": 0xa0, "cs6": 0xc0, "cs7": 0xe0,
+		"critical": 0xa0, "ef": 0xb8, "inetcontrol": 0xc0, "netcontrol": 0xe0,
+		"lowdelay": 0x10, "throughput": 0x08, "reliability": 0x04,
+	}
 }
 
 // ParseTOS reads the IP TOS byte: one of OpenBSD nc's keywords in either case,
 // or a number from 0 to 255. As in nc, a number that begins with 0x is
 // hexadecimal and one that begins with 0 octal.
 func ParseTOS(text string) (int, error) {
-	if n, ok := tosKeywords[strings.ToLower(text)]; ok {
+	if n, ok := tosKeywords()[strings.ToLower(text)]; ok {
 		return n, nil
 	}
 	n, err := strconv.ParseUint(text, 0, 8)

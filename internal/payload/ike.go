@@ -19,10 +19,31 @@ const (
 	ikeNonESPMarker  = "\x00\x00\x00\x00"
 )
 
-// ikeNotify names the notify types of a first answer, RFC 7296 3.10.1.
-var ikeNotify = map[uint16]string{1: "UNSUPPORTED_CRITICAL_PAYLOAD", 5: "INVALID_MAJOR_VERSION", 7: "INVALID_SYNTAX",
-	14: "NO_PROPOSAL_CHOSEN", 17: "INVALID_KE_PAYLOAD", 24: "AUTHENTICATION_FAILED", 35: "NO_ADDITIONAL_SAS",
-	16388: "NAT_DETECTION_SOURCE_IP", 16390: "COOKIE"}
+// ikeNotify returns the name of a notify type of a first answer, RFC 7296
+// 3.10.1, or its number.
+func ikeNotify(kind uint16) string {
+	switch kind {
+	case 1:
+		return "UNSUPPORTED_CRITICAL_PAYLOAD"
+	case 5:
+		return "INVALID_MAJOR_VERSION"
+	case 7:
+		return "INVALID_SYNTAX"
+	case 14:
+		return "NO_PROPOSAL_CHOSEN"
+	case 17:
+		return "INVALID_KE_PAYLOAD"
+	case 24:
+		return "AUTHENTICATION_FAILED"
+	case 35:
+		return "NO_ADDITIONAL_SAS"
+	case 16388:
+		return "NAT_DETECTION_SOURCE_IP"
+	case 16390:
+		return "COOKIE"
+	}
+	return fmt.Sprintf("notify %d", kind)
+}
 
 // ikePayload returns a payload with its generic header, RFC 7296 3.2.
 func ikePayload(next byte, content ...[]byte) []byte {
@@ -103,11 +124,7 @@ func matchIKE(x *Exchange) (Answer, bool) {
 		return Answer{Fact: "proposal accepted"}, true
 	}
 	if r[16] == ikePayloadNotify && len(r) >= ikeHeader+8 {
-		kind := binary.BigEndian.Uint16(r[ikeHeader+6:])
-		if name := ikeNotify[kind]; name != "" {
-			return Answer{Fact: name}, true
-		}
-		return Answer{Fact: fmt.Sprintf("notify %d", kind)}, true
+		return Answer{Fact: ikeNotify(binary.BigEndian.Uint16(r[ikeHeader+6:]))}, true
 	}
 	return Answer{Fact: "IKE_SA_INIT"}, true
 }

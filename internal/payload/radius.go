@@ -16,7 +16,7 @@ const (
 )
 
 // radiusCodes names the answers to a Status-Server, RFC 5997 3.
-var radiusCodes = map[byte]string{2: "Access-Accept", 3: "Access-Reject", 5: "Accounting-Response"}
+var radiusCodes = [256]string{2: "Access-Accept", 3: "Access-Reject", 5: "Accounting-Response"}
 
 // buildRADIUS returns a Status-Server with a Message-Authenticator only: the
 // HMAC-MD5 of the packet with 16 zero bytes in its own place (RFC 3579 3.2, RFC

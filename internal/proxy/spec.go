@@ -78,13 +78,20 @@ func (s *Spec) parseX() (*Config, error) {
 	return c, c.setAddress("-x", s.X)
 }
 
-// schemes are the protocols of a proxy's URL, by name, with their ports.
-var schemes = map[string]struct {
-	protocol Protocol
-	port     int
-}{
-	"socks4": {SOCKS4, 1080}, "socks4a": {SOCKS4, 1080}, "socks5": {SOCKS5, 1080}, "socks5h": {SOCKS5, 1080},
-	"http": {HTTP, 3128}, "https": {HTTPS, 443},
+// schemeOf returns the protocol and the port of a proxy whose URL has a scheme,
+// and reports whether there is such a scheme.
+func schemeOf(name string) (p Protocol, port int, known bool) {
+	switch name {
+	case "socks4", "socks4a":
+		return SOCKS4, 1080, true
+	case "socks5", "socks5h":
+		return SOCKS5, 1080, true
+	case "http":
+		return HTTP, 3128, true
+	case "https":
+		return HTTPS, 443, true
+	}
+	return 0, 0, false
 }
 
 const schemeNames = "say socks4, socks4a, socks5, socks5h, http or https"
@@ -99,19 +106,19 @@ func (s *Spec) parseProxy() (*Config, error) {
 	if !isURL {
 		name, rest = "http", s.Proxy
 	}
-	scheme, known := schemes[name]
+	protocol, port, known := schemeOf(name)
 	if !known {
 		return nil, fmt.Errorf("option --proxy: scheme %q: %s", name, schemeNames)
 	}
 	if s.Type != "" {
-		if scheme, known = schemes[s.Type]; !known {
+		if protocol, port, known = schemeOf(s.Type); !known {
 			return nil, fmt.Errorf("option --proxy-type: %q: %s", s.Type, schemeNames)
 		}
 		if isURL && name != s.Type {
 			return nil, fmt.Errorf("options --proxy %s:// and --proxy-type %s exclude each other: leave one out", name, s.Type)
 		}
 	}
-	c := &Config{Protocol: scheme.protocol, Port: scheme.port}
+	c := &Config{Protocol: protocol, Port: port}
 	if at := strings.LastIndex(rest, "@"); at >= 0 {
 		if err := c.setUserinfo(rest[:at]); err != nil {
 			return nil, err

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io/fs"
+	"slices"
 	"strconv"
 	"time"
 
@@ -115,15 +116,13 @@ type totals struct {
 }
 
 // kindNames are the kinds that stand on the wire.
-var kindNames = map[Kind]string{Cut: "cut", Unsynced: "unsynced", Abandoned: "abandoned", Failed: "failed", Refused: "refused", Damaged: "damaged", Violation: "violation"}
+var kindNames = [NeedsKey + 1]string{Cut: "cut", Unsynced: "unsynced", Abandoned: "abandoned", Failed: "failed", Refused: "refused", Damaged: "damaged", Violation: "violation"}
 
 // namedKind returns the kind that a peer names; Refused for an unknown name,
 // for a failure is never a success.
 func namedKind(name string) Kind {
-	for kind, known := range kindNames {
-		if name == known {
-			return kind
-		}
+	if kind := slices.Index(kindNames[:], name); kind >= 0 && name != "" {
+		return Kind(kind)
 	}
 	return Refused
 }

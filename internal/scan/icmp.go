@@ -14,21 +14,22 @@ type ICMP struct {
 
 // icmpNames are the errors of RFC 792, RFC 1122 3.2.2.1 and RFC 1812 5.2.7.1 by
 // type and code.
-var icmpNames = map[[2]int]string{
-	{3, 0}: "network unreachable", {3, 1}: "host unreachable", {3, 2}: "protocol unreachable", {3, 3}: "port unreachable",
-	{3, 4}: "fragmentation needed", {3, 5}: "source route failed", {3, 6}: "network unknown", {3, 7}: "host unknown",
-	{3, 8}: "source host isolated", {3, 9}: "network prohibited", {3, 10}: "host prohibited",
-	{3, 11}: "network unreachable for this service", {3, 12}: "host unreachable for this service",
-	{3, 13}: "administratively prohibited", {3, 14}: "host precedence violation", {3, 15}: "precedence cutoff",
-	{11, 0}: "ttl exceeded", {11, 1}: "reassembly time exceeded", {12, 0}: "parameter problem",
+var icmpNames = [...][]string{
+	3: {"network unreachable", "host unreachable", "protocol unreachable", "port unreachable", "fragmentation needed",
+		"source route failed", "network unknown", "host unknown", "source host isolated", "network prohibited", "host prohibited",
+		"network unreachable for this service", "host unreachable for this service", "administratively prohibited",
+		"host precedence violation", "precedence cutoff"},
+	11: {"ttl exceeded", "reassembly time exceeded"},
+	12: {"parameter problem"},
 }
 
 // icmp6Names are the errors of RFC 4443 3 by type and code.
-var icmp6Names = map[[2]int]string{
-	{1, 0}: "no route", {1, 1}: "administratively prohibited", {1, 2}: "beyond scope of source address",
-	{1, 3}: "address unreachable", {1, 4}: "port unreachable", {1, 5}: "source address failed policy",
-	{1, 6}: "route rejected", {2, 0}: "packet too big", {3, 0}: "hop limit exceeded",
-	{3, 1}: "reassembly time exceeded", {4, 0}: "header field invalid", {4, 1}: "next header unknown",
+var icmp6Names = [...][]string{
+	1: {"no route", "administratively prohibited", "beyond scope of source address", "address unreachable", "port unreachable",
+		"source address failed policy", "route rejected"},
+	2: {"packet too big"},
+	3: {"hop limit exceeded", "reassembly time exceeded"},
+	4: {"header field invalid", "next header unknown"},
 }
 
 // state returns the state that the error proves for a UDP port of target. Only
@@ -58,13 +59,13 @@ func (i *ICMP) String() string {
 	if i == nil {
 		return "<nil>"
 	}
-	family, names := "icmp", icmpNames
+	family, names := "icmp", icmpNames[:]
 	if i.V6 {
-		family, names = "icmp6", icmp6Names
+		family, names = "icmp6", icmp6Names[:]
 	}
 	s := fmt.Sprintf("%s %d/%d", family, i.Type, i.Code)
-	if name := names[[2]int{i.Type, i.Code}]; name != "" {
-		s += " " + name
+	if i.Type < len(names) && i.Code < len(names[i.Type]) {
+		s += " " + names[i.Type][i.Code]
 	}
 	if i.From.IsValid() {
 		s += ", from " + i.From.String()

@@ -8,20 +8,22 @@ import (
 	"sync"
 )
 
-// wellKnown are the ports a network tutorial begins with, for machines without
-// /etc/services.
-var wellKnown = map[string]string{
-	"20/tcp": "ftp-data", "21/tcp": "ftp", "22/tcp": "ssh", "23/tcp": "telnet", "25/tcp": "smtp",
-	"53/tcp": "domain", "53/udp": "domain", "67/udp": "bootps", "68/udp": "bootpc", "69/udp": "tftp",
-	"80/tcp": "http", "110/tcp": "pop3", "119/tcp": "nntp", "123/udp": "ntp", "143/tcp": "imap2",
-	"161/udp": "snmp", "443/tcp": "https", "443/udp": "https", "514/udp": "syslog", "993/tcp": "imaps",
+// wellKnown returns the ports a network tutorial begins with, for machines
+// without /etc/services.
+func wellKnown() map[string]string {
+	return map[string]string{
+		"20/tcp": "ftp-data", "21/tcp": "ftp", "22/tcp": "ssh", "23/tcp": "telnet", "25/tcp": "smtp",
+		"53/tcp": "domain", "53/udp": "domain", "67/udp": "bootps", "68/udp": "bootpc", "69/udp": "tftp",
+		"80/tcp": "http", "110/tcp": "pop3", "119/tcp": "nntp", "123/udp": "ntp", "143/tcp": "imap2",
+		"161/udp": "snmp", "443/tcp": "https", "443/udp": "https", "514/udp": "syslog", "993/tcp": "imaps",
+	}
 }
 
 // services maps "80/tcp" to "http", the first name that /etc/services gives.
 var services = sync.OnceValue(func() map[string]string {
 	f, err := os.Open("/etc/services")
 	if err != nil {
-		return wellKnown
+		return wellKnown()
 	}
 	defer f.Close()
 	names := make(map[string]string)
