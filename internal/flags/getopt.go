@@ -34,8 +34,19 @@ func (e *UnknownError) Name() string {
 	return strings.TrimPrefix(strings.TrimPrefix(e.Option, "-"), "-")
 }
 
-// An index finds options by each of their names.
-type index map[string]Option
+// An index finds options by each of their names. A command line has few options,
+// so that a map would cost more than it saves.
+type index []Option
+
+// find returns the option with a name, nil if there is none.
+func (t index) find(name string) *Option {
+	for i := range t {
+		if slices.Contains(t[i].Names, name) {
+			return &t[i]
+		}
+	}
+	return nil
+}
 
 // Getopt rewrites args (without the program's name) as getopt_long(3) reads
 // them: options may be bundled (-lvp80), carry their value attached (-w3),
@@ -50,12 +61,7 @@ type index map[string]Option
 // The last behind operands followed a "--" in args. An error is an
 // *UnknownError, or a plain one whose text names the option as it was typed.
 func Getopt(options []Option, args []string, reserved func(name string) bool) (out []string, behind int, err error) {
-	t := make(index)
-	for _, o := range options {
-		for _, name := range o.Names {
-			t[name] = o
-		}
-	}
+	t := index(options)
 	var operands []string
 	for rest := args; len(rest) > 0; {
 		arg := rest[0]
@@ -70,7 +76,7 @@ func Getopt(options []Option, args []string, reserved func(name string) bool) (o
 			expanded, rest, err = t.expandLong(arg, rest, reserved)
 		default:
 			expanded, rest, err = t.expandBundle(arg, rest)
-			if name, _, _ := strings.Cut(arg[1:], "="); err != nil && len(name) > 1 && t[name].Names != nil {
+			if name, _, _ := strings.Cut(arg[1:], "="); err != nil && len(name) > 1 && t.find(name) != nil {
 				err = fmt.Errorf("option -%s: a long option has two dashes: say --%s", name, name)
 			}
 		}
@@ -109,23 +115,25 @@ func (t index) findLong(name string, reserved func(string) bool) (Option, error)
 	if len(name) < 2 {
 		return Option{}, &UnknownError{"--" + name}
 	}
-	if o, ok := t[name]; ok {
-		return o, nil
+	if o := t.find(name); o != nil {
+		return *o, nil
 	}
 	if reserved != nil && reserved(name) {
 		return Option{}, &UnknownError{"--" + name}
 	}
 	var matches []string
-	for full := range t {
-		if strings.HasPrefix(full, name) {
-			matches = append(matches, "--"+full)
+	for _, o := range t {
+		for _, full := range o.Names {
+			if strings.HasPrefix(full, name) {
+				matches = append(matches, "--"+full)
+			}
 		}
 	}
 	switch len(matches) {
 	case 0:
 		return Option{}, &UnknownError{"--" + name}
 	case 1:
-		return t[matches[0][2:]], nil
+		return *t.find(matches[0][2:]), nil
 	}
 	slices.Sort(matches)
 	return Option{}, fmt.Errorf("option --%s is ambiguous: %s", name, strings.Join(matches, ", "))
@@ -135,8 +143,8 @@ func (t index) findLong(name string, reserved func(string) bool) (Option, error)
 // takes a value takes the rest of the word, or the next word.
 func (t index) expandBundle(arg string, rest []string) (out, left []string, err error) {
 	for i, c := range arg[1:] {
-		o, ok := t[string(c)]
-		if !ok {
+		o := t.find(string(c))
+		if o == nil {
 			return nil, nil, &UnknownError{"-" + string(c)}
 		}
 		canonical := "--" + o.Names[0]

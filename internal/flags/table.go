@@ -98,7 +98,12 @@ func Value[T any](t *Table, to *T, parse func(string) (T, error), names ...strin
 // would be 30 KB of code to read from the disk.
 //
 //go:noinline
-func (t *Table) add(o tableOption) { t.options = append(t.options, o) }
+func (t *Table) add(o tableOption) {
+	if t.options == nil {
+		t.options = make([]tableOption, 0, 96) // each step of a growing one would touch pages of its own
+	}
+	t.options = append(t.options, o)
+}
 
 // flag returns the flag of an option.
 func (t *Table) flag(o tableOption) cli.Flag {
