@@ -7,8 +7,9 @@ import (
 	"io"
 	"iter"
 	"net/netip"
-	"strconv"
 	"strings"
+
+	"purr/internal/flags"
 )
 
 // Hosts is a list of hosts, in which networks and ranges of addresses are
@@ -60,32 +61,9 @@ func (h *Hosts) Add(text string) error {
 
 // parseHost reads one host, network or range.
 func parseHost(text string) (hostEntry, error) {
-	if strings.Contains(text, "/") {
-		network, err := netip.ParsePrefix(text)
-		if err != nil {
-			return hostEntry{}, fmt.Errorf("%s is no network: say 10.0.0.0/24", text)
-		}
-		first := network.Masked().Addr()
-		last := first.AsSlice()
-		for bit := network.Bits(); bit < 8*len(last); bit++ {
-			last[bit/8] |= 0x80 >> (bit % 8)
-		}
-		addr, _ := netip.AddrFromSlice(last)
-		return hostEntry{text, first, addr}, nil
-	}
-	low, high, _ := strings.Cut(text, "-")
-	first, err := netip.ParseAddr(low)
-	if err != nil || high == "" {
-		return hostEntry{text: text}, nil
-	}
-	last, err := netip.ParseAddr(high)
-	if n, notNumber := strconv.ParseUint(high, 10, 8); notNumber == nil && first.Is4() {
-		b := first.As4()
-		b[3] = byte(n)
-		last, err = netip.AddrFrom4(b), nil
-	}
-	if err != nil || first.Is4() != last.Is4() || first.Zone() != last.Zone() || last.Less(first) {
-		return hostEntry{}, fmt.Errorf("%s is no range: say 10.0.0.1-10.0.0.9 or 10.0.0.1-9", text)
+	first, last, isRange, err := flags.ParseRange(text)
+	if err != nil || !isRange {
+		return hostEntry{text: text}, err
 	}
 	return hostEntry{text, first, last}, nil
 }
