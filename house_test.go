@@ -22,7 +22,7 @@ var rungs = [][]string{
 	{"sys", "display", "flags", "digest", "eyeballs", "filter"},
 	{"relpath", "rate", "fdio", "sock", "payload"},
 	{"idle", "proc", "copier", "datagram", "tlsconn", "scan", "store", "offer", "progress", "lineedit"},
-	{"broadcast", "tunnel", "access"},
+	{"broadcast", "tunnel", "access", "proxyproto"},
 	{"push", "sweep", "proxy"},
 	{"web"},
 }
