@@ -1,0 +1,77 @@
+package tlsconn
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+
+	"purr/internal/display"
+)
+
+// A CertError is a certificate of the other end that is not accepted. Its texts
+// are fit for a terminal.
+type CertError struct {
+	Reason string   // what is wrong
+	Names  []string // the names and addresses that the certificate is for
+	Pin    Pin      // of its key; zero if there is no certificate
+	Err    error    // of crypto/x509, or nil
+}
+
+func (e *CertError) Error() string {
+	if e.Pin == (Pin{}) {
+		return e.Reason
+	}
+	names := "no name"
+	if len(e.Names) > 0 {
+		names = strings.Join(e.Names, ", ")
+	}
+	return fmt.Sprintf("%s; it is for %s, and its pin is %v", e.Reason, names, e.Pin)
+}
+
+// Unwrap returns the error of crypto/x509.
+func (e *CertError) Unwrap() error { return e.Err }
+
+// maxNames is the most names of a certificate that are worth printing.
+const maxNames = 10
+
+// newCertError returns the error for a certificate, with its names.
+func newCertError(cert *x509.Certificate, reason string, err error) *CertError {
+	e := &CertError{Reason: reason, Pin: PinOf(cert), Err: err}
+	for _, name := range cert.DNSNames {
+		e.Names = append(e.Names, display.Escape(name))
+	}
+	for _, ip := range cert.IPAddresses {
+		e.Names = append(e.Names, ip.String())
+	}
+	if name := cert.Subject.CommonName; len(e.Names) == 0 && name != "" {
+		e.Names = []string{fmt.Sprintf("\"%s\" (without a subject alternative name)", display.Escape(name))}
+	}
+	if more := len(e.Names) - maxNames; more > 0 {
+		e.Names = append(e.Names[:maxNames], fmt.Sprintf("%d more", more))
+	}
+	return e
+}
+
+// certReason words an error of Verify.
+func certReason(cert *x509.Certificate, err error) string {
+	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(err, &name):
+		return fmt.Sprintf("its certificate is not for %s", display.Escape(name.Host))
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		if cert.Issuer.String() == cert.Subject.String() {
+			return "its certificate is signed by itself"
+		}
+		return fmt.Sprintf("its certificate is issued by an authority that is not trusted: %s", display.Escape(cert.Issuer.String()))
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		// The certificate may be one between the peer's and its root.
+		return "its certificate is not valid now: " + display.Escape(strings.TrimSpace(invalid.Detail))
+	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
+		return "its certificate is for another use"
+	case errors.As(err, new(x509.SystemRootsError)):
+		return "the system's trusted certificates cannot be read"
+	}
+	return "its certificate is not valid: " + display.Escape(strings.TrimPrefix(err.Error(), "x509: "))
+}
