@@ -43,6 +43,8 @@ type checker struct {
 	json   bool      // print objects in place of lines
 	stdin  io.Reader // hosts or a payload
 	stdout io.Writer
+
+	confine func() // called before the first port is asked
 }
 
 // A verdict makes one status of the queries of a scan.
@@ -118,6 +120,7 @@ func (c *checker) resolveFrom(ctx context.Context, own netip.Addr, host string) 
 // prints the last results only.
 func (c *checker) check(ctx context.Context) error {
 	if c.unix {
+		c.confine()
 		return c.checkUnix(ctx)
 	}
 	hosts, err := c.hosts()
@@ -127,6 +130,7 @@ func (c *checker) check(ctx context.Context) error {
 	if err := c.opts.payload.Load(c.stdin); err != nil {
 		return fmt.Errorf("option --payload: %w", sys.Cause(err))
 	}
+	c.confine()
 	if c.opts.ping {
 		return c.ping(ctx)
 	}

@@ -27,7 +27,8 @@ type config struct {
 	pace  paceConfig
 	push  pushConfig
 
-	verbose int
+	verbose   int
+	noSandbox bool
 }
 
 // netOptions are addresses, and what every socket is made with. A zero value or

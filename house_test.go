@@ -20,7 +20,7 @@ import (
 // rungs, and only the root imports all.
 var rungs = [][]string{
 	{"sys", "display", "flags", "digest", "eyeballs", "filter"},
-	{"relpath", "rate", "fdio", "sock", "payload"},
+	{"relpath", "rate", "fdio", "sock", "payload", "confine"},
 	{"idle", "proc", "copier", "datagram", "tlsconn", "scan", "store", "offer", "progress", "lineedit"},
 	{"broadcast", "tunnel", "access", "proxyproto"},
 	{"push", "sweep", "proxy"},

@@ -80,6 +80,7 @@ type run struct {
 	meter         *meter
 	stop          context.CancelCauseFunc // ends the whole run with an error
 	cleanups      proc.Cleanups
+	confined      sync.Once
 
 	encryption *encryption
 	dialer     *dialer
@@ -156,7 +157,7 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 	r.meter = newMeter(cfg, log, stdin, stdout, stderr)
 	r.cleanups.Add(r.meter.monitor.Close)
 	limit := rate.New(cfg.pace.rate)
-	ready := &notifier{path: cfg.path, portFile: cfg.portFile, readyFD: cfg.readyFD, encrypted: cfg.key.on, log: log, cleanups: &r.cleanups}
+	ready := &notifier{path: cfg.path, portFile: cfg.portFile, readyFD: cfg.readyFD, encrypted: cfg.key.on, log: log, cleanups: &r.cleanups, notified: r.confine}
 	r.encryption = &encryption{keyConfig: cfg.key, server: cfg.listen, class: tlsconn.Stream, timeout: cfg.connectTimeout, otherEnd: func(port int) string { return otherEnd(cfg, port) }, log: log, pending: handshakes()}
 	if cfg.push.moves() {
 		r.encryption.class = tlsconn.Files
@@ -171,8 +172,8 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 	r.encryption.onAccept = r.listener.logAccept
 	r.talk = newTalker(cfg, talkEnv{stdin: stdin, stdout: stdout, log: log, meter: r.meter, limit: limit, stop: stop, atExit: r.cleanups.Add, track: r.meter.track})
 	r.packets = &packets{netOptions: &cfg.netOptions, listen: cfg.listen, interval: cfg.interval, dialer: r.dialer, listener: r.listener,
-		talk: r.talk, log: log, meter: r.meter, notifier: ready, removeAtExit: r.cleanups.RemoveFile}
-	r.checker = &checker{dialer: r.dialer, opts: cfg.check, json: cfg.pace.json, stdin: fdio.New(stdin, nil), stdout: fdio.New(stdout, nil)}
+		talk: r.talk, log: log, meter: r.meter, notifier: ready, removeAtExit: r.cleanups.RemoveFile, confine: r.confine}
+	r.checker = &checker{dialer: r.dialer, opts: cfg.check, json: cfg.pace.json, stdin: fdio.New(stdin, nil), stdout: fdio.New(stdout, nil), confine: r.confine}
 	r.mover = &mover{pushConfig: cfg.push, netOptions: &cfg.netOptions, force: cfg.file.force, listen: cfg.listen, keep: cfg.keep, maxConns: cfg.maxConns,
 		clientLimit: r.listener.clientLimit, limit: limit, log: log, meter: r.meter, dialer: r.dialer, listener: r.listener, encryption: r.encryption, atExit: r.cleanups.Add}
 	return r
@@ -228,6 +229,7 @@ func (r *run) converse(ctx context.Context, c net.Conn) error {
 	}
 	r.meter.connOpened("dial", c)
 	defer r.meter.connClosed()
+	r.confine()
 	return r.encryption.secured(talk)(ctx, c)
 }
 

@@ -59,6 +59,7 @@ func (l *commandLine) addressFlags() {
 	l.Bool(&c.help, "help", "h")
 	l.Bool(&c.version, "version")
 	l.Count(&c.verbose, "verbose", "v")
+	l.Bool(&c.noSandbox, "no-sandbox")
 
 	l.Bool(&c.ipv4, "4")
 	l.Bool(&c.ipv6, "6")

@@ -26,6 +26,8 @@ type notifier struct {
 
 	encrypted bool // whether clients need a key
 	log       *logger
+
+	notified func() // called at the end
 }
 
 // notifyReady writes the port of addr, which is bound, or the path of a Unix
@@ -55,5 +57,6 @@ func (n *notifier) notifyReady(addr net.Addr) error {
 			return fmt.Errorf("ready descriptor %d: %w", n.readyFD, sys.Cause(err))
 		}
 	}
+	n.notified()
 	return nil
 }

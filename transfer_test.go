@@ -20,7 +20,7 @@ import (
 // command line is real, and so are the files. A nil file is /dev/null.
 func testRun(t testing.TB, stdin, stdout *os.File, args ...string) (*run, context.Context) {
 	t.Helper()
-	cfg, err := newConfig(args)
+	cfg, err := newConfig(append([]string{"--no-sandbox"}, args...)) // it would hold for all tests
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ type packets struct {
 	meter        *meter
 	notifier     *notifier
 	removeAtExit func(path string)
+	confine      func() // called before a conversation
 }
 
 // dialPackets sends stdin to one peer, a datagram for each read, and prints the
@@ -80,6 +81,7 @@ func (p *packets) dialUDP(ctx context.Context, port int) error {
 		defer conn.Close()
 		p.peerFound("dial", conn.RemoteAddr(), conn.LocalAddr())
 		p.log.verbosef("sending to %s port %d [%s]: nothing is known of a UDP port until it answers", p.target(addr), port, p.serviceName(port))
+		p.confine()
 		return talkDatagrams(ctx, p.talk, p.datagramEnd(conn.(datagram.Conn), sock.PeerName(conn.RemoteAddr())))
 	}
 	return err
@@ -202,5 +204,6 @@ func (p *packets) dialUnixgram(ctx context.Context) error {
 	defer conn.Close()
 	p.removeAtExit(own)
 	p.peerFound("dial", conn.RemoteAddr(), conn.LocalAddr())
+	p.confine()
 	return talkDatagrams(ctx, p.talk, p.datagramEnd(conn.(datagram.Conn), p.path))
 }

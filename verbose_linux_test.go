@@ -13,10 +13,10 @@ import (
 	"purr/internal/testkit"
 )
 
-// summary is the line of purr's own that ends a conversation under -v; nc has
-// none. The other lines of -v are OpenBSD nc's, byte for byte after the
-// program's name.
-var summary = regexp.MustCompile(`(?m)^purr: .*; (sent|echoed) \d+ .*\n|^purr: ended by signal: .*\n`)
+// summary is the lines of purr's own under -v: how it is confined, and how a
+// conversation ended; nc has none. The other lines of -v are OpenBSD nc's, byte
+// for byte after the program's name.
+var summary = regexp.MustCompile(`(?m)^purr: .*; (sent|echoed) \d+ .*\n|^purr: ended by signal: .*\n|^purr: (not )?confined: .*\n`)
 
 // verboseText returns a program's output under -v: its name and the ports that
 // the system chose made equal, purr's own lines removed.
@@ -202,7 +202,7 @@ func TestVerboseLines(t *testing.T) {
 	p.ends(0)
 	p.quiet()
 	// Each ending has one line of its own.
-	server := startPurr(t, opts{}, "-v", "-n", "-l", "127.0.0.1", "0")
+	server := startPurr(t, opts{}, "-v", "-n", "--no-sandbox", "-l", "127.0.0.1", "0")
 	c := dialTest(t, "tcp", server.addr())
 	from := portOf(t, c.LocalAddr())
 	writeAll(t, c, "12345")

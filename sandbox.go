@@ -1,0 +1,59 @@
+package main
+
+import (
+	"path/filepath"
+
+	"purr/internal/confine"
+)
+
+// confine gives up the rights that the rest of the run does not need, once
+// everything is open. A command behind "--" is another program, and keeps all.
+// Calls after the first do nothing.
+func (r *run) confine() {
+	if r.cfg.noSandbox || len(r.cfg.command) > 0 {
+		return
+	}
+	r.confined.Do(func() {
+		at := verbose
+		if r.cfg.zero { // its lines under -v are nc's alone
+			at = veryVerbose
+		}
+		held, err := confine.Restrict(r.rights())
+		if err != nil {
+			r.log.warnf("not confined: %v", err)
+		} else {
+			r.log.messagef(at, "%v", held)
+		}
+	})
+}
+
+// rights returns what each mode needs once its sockets are open, and what the
+// end of the run removes.
+func (r *run) rights() confine.Rules {
+	c := r.cfg
+	several := !c.listen && len(c.ports) > 1
+	names := !c.unix && !c.numeric && (c.zero || several || c.listen && c.verbose > 0)
+	may := confine.Rules{Names: names, FreshNames: names && c.waits(), AnyTCP: several, UnixSockets: c.unix}
+	if !c.listen && (c.zero || c.push.moves()) { // a push opens further connections
+		may.Connect, may.Bind = c.ports, []int{c.sourcePort}
+	}
+	if may.Read = c.push.paths; c.sendFile != "" {
+		may.Read = []string{c.sendFile}
+	}
+	switch {
+	case c.push.pull:
+		may.Write = []string{c.push.dir}
+	case c.file.direct:
+		may.Write = []string{c.file.recv}
+	case c.file.recv != "":
+		may.Write = []string{filepath.Dir(c.file.recv)}
+	}
+	may.Remove = []string{c.portFile}
+	if c.unix {
+		may.Remove = append(may.Remove, c.source)
+	}
+	if c.listen {
+		may.Remove = append(may.Remove, c.path)
+	}
+	return may
+}
