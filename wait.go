@@ -19,51 +19,45 @@ import (
 const (
 	firstPause = 100 * time.Millisecond
 	mostPause  = 2 * time.Second
-	lastTry    = 200 * time.Millisecond // the least that is left of --wait-for for the last attempt
+	leastTry   = 100 * time.Millisecond // for each attempt, the one at the end of --wait-for included
 )
 
 // waits reports whether an attempt that failed is repeated.
 func (o waitOptions) waits() bool { return o.waitFor > 0 || o.retries >= 0 }
 
 // retry calls try until it succeeds, or until --wait-for is over or --retry
-// used up, and then returns the last error. limit is the rest of --wait-for, 0
-// without it. Without these options it calls try once.
+// used up, and then returns the last error. The last attempt begins when the
+// time is over. limit is the rest of --wait-for, at least leastTry; 0 without
+// it. Without these options it calls try once.
 func (d *dialer) retry(ctx context.Context, try func(ctx context.Context, limit time.Duration) error) error {
 	if !d.waits() {
 		return try(ctx, 0)
 	}
-	begun := time.Now()
-	var left time.Duration
-	if d.waitFor > 0 {
-		left = d.waitFor
-	}
-	pause := firstPause
+	begun, pause := time.Now(), firstPause
 	for tries := 1; ; tries++ {
-		err := try(ctx, left)
+		var limit time.Duration
+		if d.waitFor > 0 {
+			limit = max(d.waitFor-time.Since(begun), leastTry)
+		}
+		err := try(ctx, limit)
 		if err == nil {
 			return nil
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if d.waitFor > 0 {
-			left = d.waitFor - time.Since(begun)
-		}
-		over := d.waitFor > 0 && left <= lastTry
-		if over || d.retries >= 0 && tries > d.retries {
-			return gaveUp(err, time.Since(begun), tries)
+		took := time.Since(begun)
+		if d.waitFor > 0 && took >= d.waitFor || d.retries >= 0 && tries > d.retries {
+			return gaveUp(err, took, tries)
 		}
 		if d.log.level > 0 {
 			d.log.fail(err)
 		}
 		if d.waitFor > 0 {
-			pause = min(pause, left-lastTry)
+			pause = min(pause, d.waitFor-took)
 		}
 		if !sys.Sleep(ctx, pause) {
 			return context.Cause(ctx)
-		}
-		if d.waitFor > 0 {
-			left = max(d.waitFor-time.Since(begun), lastTry/2)
 		}
 		pause = min(2*pause, mostPause)
 	}
