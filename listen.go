@@ -191,6 +191,9 @@ func (l *listener) listenAddr(ctx context.Context) (network, addr string, err er
 	if err != nil {
 		return "", "", err
 	}
+	if addrs[0].Is4() && !l.ipv4 { // Go's "tcp" would bind 0.0.0.0 for IPv6, too
+		network += "4"
+	}
 	return network, netip.AddrPortFrom(addrs[0], uint16(port)).String(), nil
 }
 
@@ -207,8 +210,9 @@ func (l *listener) listenName(port int) string {
 	return fmt.Sprintf("%s %d", host, port)
 }
 
-// logListen prints nc's line under -v. A port that the kernel chose appears at
-// any verbosity: no client could connect otherwise.
+// logListen prints nc's line under -v, one for each family if both are bound. A
+// port that the kernel chose appears at any verbosity, in the first line: no
+// client could connect otherwise.
 func (l *listener) logListen(addr net.Addr) {
 	at := verbose
 	if l.ports[0] == 0 {
@@ -219,11 +223,9 @@ func (l *listener) logListen(addr net.Addr) {
 		bound = netip.AddrPortFrom(literal.Unmap(), bound.Port())
 	}
 	name := bound.Addr().String()
-	if l.host == "" {
+	both := l.host == "" && !l.ipv6 && bound.Addr().Is6()
+	if both {
 		name = "0.0.0.0"
-		if l.ipv6 {
-			name = "::"
-		}
 	}
 	if l.log.level > 0 && l.host != "" {
 		name = l.hostName(context.Background(), bound.Addr())
@@ -235,6 +237,9 @@ func (l *listener) logListen(addr net.Addr) {
 	l.meter.setActivity("%s on %s %d", strings.ToLower(verb), name, bound.Port())
 	l.log.logListening(l.network, addr)
 	l.log.ncLinef(at, "%s on %s %d", verb, name, bound.Port())
+	if both {
+		l.log.ncLinef(verbose, "%s on :: %d", verb, bound.Port())
+	}
 }
 
 // logAccept prints nc's line about a new client.

@@ -347,7 +347,7 @@ func TestListenFamilies(t *testing.T) {
 		v4, v6 bool
 		says   string
 	}{
-		{[]string{"PORT"}, true, true, "0.0.0.0"},
+		{[]string{"PORT"}, true, true, "0.0.0.0 ::"},
 		{[]string{"-4", "PORT"}, true, false, "0.0.0.0"},
 		{[]string{"-6", "PORT"}, false, true, "::"},
 		{[]string{"::1", "PORT"}, false, true, "::1"},
@@ -357,7 +357,9 @@ func TestListenFamilies(t *testing.T) {
 		{[]string{"-p", "PORT", "127.0.0.1"}, true, false, "127.0.0.1"},
 		{[]string{"-s", "127.0.0.1", "-p", "PORT"}, true, false, "127.0.0.1"},
 		{[]string{"-pPORT", "::1"}, false, true, "::1"},
-		{[]string{":PORT"}, true, true, "0.0.0.0"},
+		{[]string{":PORT"}, true, true, "0.0.0.0 ::"},
+		{[]string{"0.0.0.0", "PORT"}, true, false, "0.0.0.0"},
+		{[]string{"::", "PORT"}, true, true, "::"},
 	} {
 		t.Run(strings.Join(test.args, " "), func(t *testing.T) {
 			t.Parallel()
@@ -368,10 +370,7 @@ func TestListenFamilies(t *testing.T) {
 				args = append(args, strings.ReplaceAll(a, "PORT", free))
 			}
 			server := startPurr(t, opts{}, args...)
-			host, port := server.bound()
-			if host != test.says {
-				t.Errorf("says it listens on %s, want %s", host, test.says)
-			}
+			port := server.port()
 			for _, family := range []struct {
 				addr string
 				want bool
@@ -388,6 +387,16 @@ func TestListenFamilies(t *testing.T) {
 				server.waitOut(regexp.QuoteMeta(family.addr + "\n"))
 				// An IPv4 client has its own address, not a mapped one.
 				server.waitErr(regexp.MustCompile(`(?m)^Connection received on ` + regexp.QuoteMeta(family.addr) + ` \d+$`))
+			}
+			var says []string
+			for _, line := range announcement.FindAllStringSubmatch(server.err.String(), -1) {
+				says = append(says, line[1])
+				if line[2] != port {
+					t.Errorf("says %q, and the port is %s", line[0], port)
+				}
+			}
+			if got := strings.Join(says, " "); got != test.says {
+				t.Errorf("says it listens on %s, want %s", got, test.says)
 			}
 		})
 	}

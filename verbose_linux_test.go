@@ -22,6 +22,7 @@ var summary = regexp.MustCompile(`(?m)^purr: .*; (sent|echoed) \d+ .*\n|^purr: e
 // the system chose made equal, purr's own lines removed.
 func verboseText(p *process) string {
 	s := summary.ReplaceAllString(p.err.String(), "")
+	s = regexp.MustCompile(`(?m)^(\w+ on 0\.0\.0\.0 \d+\n)\w+ on :: \d+\n`).ReplaceAllString(s, "$1") // nc binds IPv4 only
 	s = regexp.MustCompile(`(?m)^(purr|nc\.openbsd): `).ReplaceAllString(s, "NAME: ")
 	return regexp.MustCompile(`(?m)^(Connection received on \S+) \d+$`).ReplaceAllString(s, "$1 EPHEMERAL")
 }
