@@ -228,12 +228,13 @@ func (c *checker) ping(ctx context.Context) error {
 	o := scan.PingOptions{Payload: s.UDP.Payload, Secret: s.UDP.Secret, Source: s.UDP.Source,
 		Count: c.opts.pings, Interval: c.interval, Wait: c.connectTimeout}
 	target := scan.Target{Host: c.host, Addr: netip.AddrPortFrom(addr, uint16(c.ports[0]))}
+	out := scan.PingWriter{W: c.stdout, Target: target, JSON: c.json}
 	stats := scan.Ping(ctx, target, o, func(e *scan.PingEvent) {
-		if err := scan.WritePingText(c.stdout, e); err != nil {
+		if err := out.Event(e); err != nil {
 			stop(fmt.Errorf("write to stdout: %w", sys.Cause(err)))
 		}
 	})
-	if err := scan.WritePingStatsText(c.stdout, &stats); err != nil && ctx.Err() == nil {
+	if err := out.Stats(&stats); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("write to stdout: %w", sys.Cause(err))
 	}
 	status := pingStatus(&stats)

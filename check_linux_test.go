@@ -146,11 +146,31 @@ func TestCheckJSON(t *testing.T) {
 	}
 	p = startPurr(t, opts{}, "-z", "--json", "no..such", "80")
 	p.ends(1)
-	p.printed(`{"v":1,"host":"no..such","port":80,"state":"local-error","rtt_us":null,"error":"getaddrinfo for host \"no..such\" port 80: Name or service not known"}` + "\n")
+	p.printed(`{"v":1,"host":"no..such","port":80,"protocol":"tcp","state":"local-error","rtt_us":null,"error":"getaddrinfo for host \"no..such\" port 80: Name or service not known"}` + "\n")
 	p = startPurr(t, opts{}, "-zu", "--json", "-w", "0.2", "no..such", "53")
 	p.ends(1)
 	if o := map[string]any{}; json.Unmarshal([]byte(p.out.String()), &o) != nil || o["state"] != "local-error" || o["address"] != nil {
 		t.Errorf("%s", p.out.String())
+	}
+}
+
+// Each ping has one object, and their sums.
+func TestPingJSON(t *testing.T) {
+	t.Parallel()
+	echo := startPurr(t, opts{}, "-v", "-u", "-l", "-k", "--echo", "127.0.0.1", "0")
+	p := startPurr(t, opts{}, "-zu", "-c", "2", "-i", "0.01", "--json", "127.0.0.1", echo.port())
+	p.ends(0)
+	p.quiet()
+	head := regexp.QuoteMeta(`{"v":1,"host":"127.0.0.1","port":` + echo.port() + `,"protocol":"udp","event":`)
+	want := `^` + head + `"answer","seq":1,"rtt_us":\d+,"clock":"\w+".*\}\n` + head + `"answer","seq":2,.*\}\n` +
+		head + `"summary","payload":"echo","sent":2,"answered":2,"lost":0,.*"directions":\{"first":2,"lost_there":0,"lost_back":0\}\}\n$`
+	if !regexp.MustCompile(want).MatchString(p.out.String()) {
+		t.Errorf("%s", p.out.String())
+	}
+	for line := range strings.Lines(p.out.String()) {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("no JSON: %s", line)
+		}
 	}
 }
 
@@ -430,7 +450,6 @@ func TestCheckConflicts(t *testing.T) {
 		"-zu -c ls h 1":                       "invalid",
 		"-zu -c 3 h 1 2":                      "one port",
 		"-zu -c 3 - 1":                        "one host",
-		"-zu -c 3 --json h 1":                 "--json",
 		"-zu --max-loss 5% h 1":               "--max-loss",
 		"-zu -c 3 --max-loss 500 h 1":         "500",
 		"-zu --payload - - 1":                 "stdin",

@@ -87,7 +87,6 @@ func (l *commandLine) checkRules() []rule {
 		{(k.all || k.any) && c.unix, "options --all or --any and -U exclude each other: there is only one path to ask"},
 		{k.banner && (!c.zero || c.udp || c.unix), "option --banner needs -z over TCP: -zu shows the answer anyway"},
 		{c.zero && c.pace.json && c.unix, "options -z, --json and -U exclude each other: the status says whether somebody answers"},
-		{c.pace.json && l.given("count"), "options --json and -c exclude each other: pings are printed as text, leave --json out"},
 		{l.given("parallel") && (!c.zero || c.unix), "option --parallel needs -z over TCP or UDP: it is how many ports are asked at once"},
 		{l.given("parallel") && l.given("count"), "options --parallel and -c exclude each other: pings go to one port"},
 		{l.given("parallel") && c.zero && !c.udp && l.given("i"), "options --parallel and -i exclude each other: -i asks one port after the other"},

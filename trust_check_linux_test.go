@@ -22,7 +22,7 @@ func TestScanRange(t *testing.T) {
 		if got, want := p.err.String(), "purr: 4 hosts, 1 port: 4 to ask\n"; got != want {
 			t.Errorf("%s: %q, want %q", host, got, want)
 		}
-		if !regexp.MustCompile(`(?s)"127.0.0.0".*"127.0.0.1".*"127.0.0.2","port":\d+,"state":"open".*"127.0.0.3".*\n$`).MatchString(p.out.String()) {
+		if !regexp.MustCompile(`(?s)"127.0.0.0".*"127.0.0.1".*"127.0.0.2","port":\d+,"protocol":"tcp","state":"open".*"127.0.0.3".*\n$`).MatchString(p.out.String()) {
 			t.Errorf("%s: %s", host, p.out.String())
 		}
 	}

@@ -9,25 +9,27 @@ import (
 	"purr/internal/display"
 )
 
-// The objects of WriteTCPJSON and WriteUDPJSON. Their member names are a
-// promise.
+// The objects of WriteTCPJSON, WriteUDPJSON and PingWriter. Their member names
+// are a promise.
 type (
+	// A portJSON is the members that all objects begin with.
+	portJSON struct {
+		V        int    `json:"v"`
+		Host     string `json:"host"`              // as the user wrote it
+		Address  string `json:"address,omitempty"` // where host is a name, and it is known
+		Port     uint16 `json:"port"`
+		Protocol string `json:"protocol"` // "tcp" or "udp"
+	}
 	tcpJSON struct {
-		V       int       `json:"v"`
-		Host    string    `json:"host"`
-		Address string    `json:"address,omitempty"` // where host is a name
-		Port    uint16    `json:"port"`
-		State   State     `json:"state"`
-		RTT     *int64    `json:"rtt_us"` // null without an answer
-		Banner  string    `json:"banner,omitempty"`
-		ICMP    *icmpJSON `json:"icmp,omitempty"`
-		Error   string    `json:"error,omitempty"`
+		portJSON
+		State  State     `json:"state"`
+		RTT    *int64    `json:"rtt_us"` // null without an answer
+		Banner string    `json:"banner,omitempty"`
+		ICMP   *icmpJSON `json:"icmp,omitempty"`
+		Error  string    `json:"error,omitempty"`
 	}
 	udpJSON struct {
-		V        int        `json:"v"`
-		Host     string     `json:"host"`
-		Address  string     `json:"address,omitempty"` // where host is a name
-		Port     uint16     `json:"port"`
+		portJSON
 		State    State      `json:"state"`
 		Payload  string     `json:"payload"`
 		Sent     int        `json:"sent"`
@@ -50,19 +52,67 @@ type (
 		Fact  string `json:"fact,omitempty"`
 		Hex   string `json:"hex"`
 	}
+	pingJSON struct {
+		portJSON
+		Event     PingKind  `json:"event"`
+		Seq       int       `json:"seq"`
+		RTT       int64     `json:"rtt_us"`
+		Clock     string    `json:"clock"`
+		Reordered bool      `json:"reordered,omitempty"`
+		Fact      string    `json:"fact,omitempty"`
+		State     State     `json:"state,omitempty"`
+		ICMP      *icmpJSON `json:"icmp,omitempty"`
+	}
+	pingSumsJSON struct {
+		portJSON
+		Event      string          `json:"event"` // "summary"
+		Payload    string          `json:"payload"`
+		Sent       int             `json:"sent"`
+		Answered   int             `json:"answered"`
+		Lost       int             `json:"lost"`
+		Duplicate  int             `json:"duplicate"`
+		Late       int             `json:"late"`
+		Reordered  int             `json:"reordered"`
+		Rejected   int             `json:"rejected"`
+		RTT        *rttsJSON       `json:"rtt_us"` // null without an answer
+		Clock      string          `json:"clock,omitempty"`
+		Directions *directionsJSON `json:"directions,omitempty"` // only if the far end counts
+		Error      string          `json:"error,omitempty"`
+	}
+	rttsJSON struct {
+		Min    int64 `json:"min"`
+		Mean   int64 `json:"mean"`
+		P50    int64 `json:"p50"`
+		P95    int64 `json:"p95"`
+		Max    int64 `json:"max"`
+		StdDev int64 `json:"sdev"`
+		Jitter int64 `json:"jitter"`
+	}
+	directionsJSON struct {
+		First int `json:"first"` // pings that the others are about
+		There int `json:"lost_there"`
+		Back  int `json:"lost_back"`
+	}
 )
 
-// hostAndAddress returns the members "host", as the user wrote it, and
-// "address", which is empty if it is the same or not known.
-func hostAndAddress(t Target) (host, address string) {
-	address = t.Addr.Addr().String()
+// newPortJSON returns the first members of an object about t.
+func newPortJSON(t Target, protocol string) portJSON {
+	o := portJSON{V: 1, Host: t.Host, Address: t.Addr.Addr().String(), Port: t.Addr.Port(), Protocol: protocol}
 	switch {
 	case t.Host == "":
-		return address, ""
-	case t.Host == address || !t.Addr.Addr().IsValid():
-		return t.Host, ""
+		o.Host, o.Address = o.Address, ""
+	case t.Host == o.Address || !t.Addr.Addr().IsValid():
+		o.Address = ""
 	}
-	return t.Host, address
+	return o
+}
+
+// clockName names the clock that measured a round trip time.
+func clockName(kernel bool) string {
+	if kernel {
+		return "kernel"
+	}
+	return "user"
 }
 
 // newICMPJSON returns the JSON form of an ICMP error; nil for nil, which omits
@@ -77,8 +127,7 @@ func newICMPJSON(i *ICMP) *icmpJSON {
 // WriteTCPJSON writes a JSON object for one TCP port and a newline. The banner
 // is escaped as for a terminal.
 func WriteTCPJSON(w io.Writer, r *Result) error {
-	o := tcpJSON{V: 1, Port: r.Addr.Port(), State: r.State, ICMP: newICMPJSON(r.ICMP), Banner: display.Payload(r.Reply, MaxBanner)}
-	o.Host, o.Address = hostAndAddress(r.Target)
+	o := tcpJSON{portJSON: newPortJSON(r.Target, "tcp"), State: r.State, ICMP: newICMPJSON(r.ICMP), Banner: display.Payload(r.Reply, MaxBanner)}
 	if r.State == Open || r.State == Closed {
 		us := r.RTT.Microseconds()
 		o.RTT = &us
@@ -92,14 +141,10 @@ func WriteTCPJSON(w io.Writer, r *Result) error {
 // WriteUDPJSON writes a JSON object for one UDP port and a newline. note is its
 // member "note", left out if empty; "expected" appears where expect is set.
 func WriteUDPJSON(w io.Writer, r *Result, note string, expect bool) error {
-	o := udpJSON{V: 1, Port: r.Addr.Port(), State: r.State, Payload: r.UDP.Payload, Sent: r.UDP.Sent, ICMP: newICMPJSON(r.ICMP), Note: note}
-	o.Host, o.Address = hostAndAddress(r.Target)
+	o := udpJSON{portJSON: newPortJSON(r.Target, "udp"), State: r.State, Payload: r.UDP.Payload, Sent: r.UDP.Sent, ICMP: newICMPJSON(r.ICMP), Note: note}
 	if r.State == Open || r.State == Closed || r.State == Filtered {
 		us := r.RTT.Microseconds()
-		o.RTT, o.Clock = &us, "user"
-		if r.UDP.KernelRTT {
-			o.Clock = "kernel"
-		}
+		o.RTT, o.Clock = &us, clockName(r.UDP.KernelRTT)
 	}
 	if r.State == Open {
 		o.Reply = &replyJSON{Bytes: len(r.Reply), From: r.UDP.From.String(), Fact: r.UDP.Fact, Hex: hex.EncodeToString(r.Reply)}
@@ -112,4 +157,41 @@ func WriteUDPJSON(w io.Writer, r *Result, note string, expect bool) error {
 		o.Error = r.Err.Error()
 	}
 	return json.NewEncoder(w).Encode(o)
+}
+
+// A PingWriter writes the events and sums of a ping, as text or as JSON.
+type PingWriter struct {
+	W      io.Writer
+	Target Target
+	JSON   bool
+}
+
+// Event writes the line of one event.
+func (p *PingWriter) Event(e *PingEvent) error {
+	if !p.JSON {
+		return WritePingText(p.W, e)
+	}
+	return json.NewEncoder(p.W).Encode(pingJSON{portJSON: newPortJSON(p.Target, "udp"), Event: e.Kind, Seq: e.Seq, RTT: e.RTT.Microseconds(),
+		Clock: clockName(e.KernelRTT), Reordered: e.Reordered, Fact: e.Fact, State: e.State, ICMP: newICMPJSON(e.ICMP)})
+}
+
+// Stats writes the lines of the sums; as JSON it is one.
+func (p *PingWriter) Stats(s *PingStats) error {
+	if !p.JSON {
+		return WritePingStatsText(p.W, s)
+	}
+	o := pingSumsJSON{portJSON: newPortJSON(p.Target, "udp"), Event: "summary", Payload: s.Payload, Sent: s.Sent, Answered: s.Answered,
+		Lost: s.Sent - s.Answered, Duplicate: s.Duplicate, Late: s.Late, Reordered: s.Reordered, Rejected: s.Rejected}
+	if s.Answered > 0 {
+		o.RTT = &rttsJSON{s.Min.Microseconds(), s.Mean().Microseconds(), s.Percentile(50).Microseconds(), s.Percentile(95).Microseconds(),
+			s.Max.Microseconds(), s.StdDev().Microseconds(), s.Jitter.Microseconds()}
+		o.Clock = clockName(!s.UserClock)
+	}
+	if first, there, back, known := s.Directions(); known {
+		o.Directions = &directionsJSON{first, there, back}
+	}
+	if s.Err != nil {
+		o.Error = s.Err.Error()
+	}
+	return json.NewEncoder(p.W).Encode(o)
 }

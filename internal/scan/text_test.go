@@ -3,6 +3,8 @@ package scan
 import (
 	"errors"
 	"net/netip"
+	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -61,16 +63,16 @@ func TestScanJSON(t *testing.T) {
 		expect bool
 		want   string
 	}{
-		{tcp(Open, "220 cats\x1b[2J\r\n"), false, `{"v":1,"host":"127.0.0.1","port":80,"state":"open","rtt_us":1000,"banner":"220 cats\\x1b[2J\\r\\n"}`},
+		{tcp(Open, "220 cats\x1b[2J\r\n"), false, `{"v":1,"host":"127.0.0.1","port":80,"protocol":"tcp","state":"open","rtt_us":1000,"banner":"220 cats\\x1b[2J\\r\\n"}`},
 		{with(tcp(Filtered, ""), prohibited, errors.New("no way")), false,
-			`{"v":1,"host":"127.0.0.1","port":80,"state":"filtered","rtt_us":null,"icmp":{"type":3,"code":13,"from":"10.0.1.254"},"error":"no way"}`},
+			`{"v":1,"host":"127.0.0.1","port":80,"protocol":"tcp","state":"filtered","rtt_us":null,"icmp":{"type":3,"code":13,"from":"10.0.1.254"},"error":"no way"}`},
 		{with(udpResult(Closed, Probe{Payload: "echo", Sent: 1, KernelRTT: true}), prohibited, nil), false,
-			`{"v":1,"host":"gw.example","address":"10.0.2.2","port":53,"state":"closed","payload":"echo","sent":1,"rtt_us":460,` +
+			`{"v":1,"host":"gw.example","address":"10.0.2.2","port":53,"protocol":"udp","state":"closed","payload":"echo","sent":1,"rtt_us":460,` +
 				`"clock":"kernel","icmp":{"type":3,"code":13,"from":"10.0.1.254"},"reply":null}`},
-		{answer, true, `{"v":1,"host":"gw.example","address":"10.0.2.2","port":53,"state":"open","payload":"dns","sent":1,"rtt_us":460,"clock":"kernel",` +
+		{answer, true, `{"v":1,"host":"gw.example","address":"10.0.2.2","port":53,"protocol":"udp","state":"open","payload":"dns","sent":1,"rtt_us":460,"clock":"kernel",` +
 			`"icmp":null,"reply":{"bytes":2,"from":"10.0.2.2:53","fact":"REFUSED","hex":"0102"},"expected":false}`},
 		{udpResult(NoAnswer, Probe{Payload: "wireguard", Sent: 3, Silent: "by design"}), false,
-			`{"v":1,"host":"gw.example","address":"10.0.2.2","port":53,"state":"no-answer","payload":"wireguard","sent":3,"rtt_us":null,"icmp":null,"reply":null,"note":"by design"}`},
+			`{"v":1,"host":"gw.example","address":"10.0.2.2","port":53,"protocol":"udp","state":"no-answer","payload":"wireguard","sent":3,"rtt_us":null,"icmp":null,"reply":null,"note":"by design"}`},
 	} {
 		var out strings.Builder
 		write := func() error { return WriteTCPJSON(&out, c.r) }
@@ -80,6 +82,93 @@ func TestScanJSON(t *testing.T) {
 		if err := write(); err != nil || out.String() != c.want+"\n" {
 			t.Errorf("%v\n got %swant %s", err, out.String(), c.want)
 		}
+	}
+}
+
+func TestPingJSON(t *testing.T) {
+	t.Parallel()
+	const head = `{"v":1,"host":"gw.example","address":"10.0.2.2","port":53,"protocol":"udp","event":`
+	var out strings.Builder
+	p := PingWriter{W: &out, Target: udpResult(Open, Probe{}).Target, JSON: true}
+	for _, c := range []struct {
+		e    PingEvent
+		want string
+	}{
+		{PingEvent{Kind: PingAnswer, Seq: 3, RTT: 420 * time.Microsecond, KernelRTT: true, Fact: "same \"bytes\""},
+			`"answer","seq":3,"rtt_us":420,"clock":"kernel","fact":"same \"bytes\""}`},
+		{PingEvent{Kind: PingAnswer, Seq: 3, RTT: 3070 * time.Millisecond, Reordered: true}, `"answer","seq":3,"rtt_us":3070000,"clock":"user","reordered":true}`},
+		{PingEvent{Kind: PingLate, Seq: 1, RTT: time.Second}, `"late","seq":1,"rtt_us":1000000,"clock":"user"}`},
+		{PingEvent{Kind: PingRejected, Seq: 1, State: Closed, RTT: time.Millisecond}, `"rejected","seq":1,"rtt_us":1000,"clock":"user","state":"closed"}`},
+		{PingEvent{Kind: PingRejected, Seq: 1, State: Filtered, ICMP: prohibited},
+			`"rejected","seq":1,"rtt_us":0,"clock":"user","state":"filtered","icmp":{"type":3,"code":13,"from":"10.0.1.254"}}`},
+	} {
+		out.Reset()
+		if err := p.Event(&c.e); err != nil || out.String() != head+c.want+"\n" {
+			t.Errorf("%v\n got %swant %s%s", err, out.String(), head, c.want)
+		}
+	}
+
+	answered := &PingStats{Payload: "echo", Sent: 4, Duplicate: 1, Late: 1, Reordered: 1, UserClock: true, counted: true, countHighest: 3, countSeq: 4}
+	answered.add(time.Millisecond)
+	answered.add(3 * time.Millisecond)
+	for _, c := range []struct {
+		s    *PingStats
+		want string
+	}{
+		{answered, `"summary","payload":"echo","sent":4,"answered":2,"lost":2,"duplicate":1,"late":1,"reordered":1,"rejected":0,` +
+			`"rtt_us":{"min":1000,"mean":2000,"p50":1000,"p95":3000,"max":3000,"sdev":1000,"jitter":125},"clock":"user",` +
+			`"directions":{"first":4,"lost_there":1,"lost_back":0}}`},
+		{&PingStats{Payload: "dns", Sent: 1, Rejected: 1, Verdict: Closed}, `"summary","payload":"dns","sent":1,"answered":0,"lost":1,"duplicate":0,` +
+			`"late":0,"reordered":0,"rejected":1,"rtt_us":null}`},
+		{&PingStats{Payload: "dns", Err: errors.New("no route")}, `"summary","payload":"dns","sent":0,"answered":0,"lost":0,"duplicate":0,` +
+			`"late":0,"reordered":0,"rejected":0,"rtt_us":null,"error":"no route"}`},
+	} {
+		out.Reset()
+		if err := p.Stats(c.s); err != nil || out.String() != head+c.want+"\n" {
+			t.Errorf("%v\n got %swant %s%s", err, out.String(), head, c.want)
+		}
+	}
+}
+
+// The manual describes every member.
+func TestManualHasJSON(t *testing.T) {
+	t.Parallel()
+	manual, err := os.ReadFile("../../purr.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(manual), "\n.Ss JSON\n")
+	text, _, found := strings.Cut(text, "\n.Sh ")
+	if !found {
+		t.Fatal("the manual has no subsection JSON")
+	}
+	described := make(map[string]bool)
+	for line := range strings.Lines(text) {
+		if words := strings.Fields(strings.TrimPrefix(line, ".It ")); len(words) > 1 && strings.HasSuffix(words[0], "Cm") {
+			for _, word := range words[1:] {
+				described[word] = true
+			}
+		}
+	}
+	var check func(t reflect.Type)
+	check = func(object reflect.Type) {
+		for object.Kind() == reflect.Pointer {
+			object = object.Elem()
+		}
+		if object.Kind() != reflect.Struct || object.PkgPath() != reflect.TypeFor[portJSON]().PkgPath() {
+			return
+		}
+		for i := range object.NumField() {
+			field := object.Field(i)
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			if !field.Anonymous && !described[name] {
+				t.Errorf("%v: the manual does not describe %q", object, name)
+			}
+			check(field.Type)
+		}
+	}
+	for _, object := range []any{tcpJSON{}, udpJSON{}, pingJSON{}, pingSumsJSON{}} {
+		check(reflect.TypeOf(object))
 	}
 }
 
