@@ -19,7 +19,7 @@ func misplaced(c *config, words []string) error {
 	}
 	first := words[0]
 	if form, isURL := flags.AddressOfURL(first); isURL {
-		return usageErrorf("%s is a URL: say \"purr %s\"", first, form)
+		return usageErrorf("%s is a URL: say \"%s %s\"", first, modeOf(c), form)
 	}
 	if len(words) < 2 {
 		return nil
@@ -27,11 +27,25 @@ func misplaced(c *config, words []string) error {
 	host, port, err := net.SplitHostPort(first)
 	switch {
 	case err == nil && flags.IsPort(port) && flags.IsPort(words[1]) && !c.push.moves():
-		return usageErrorf("%s and %s both name a port: say \"purr %s\" or \"purr %s %s\"", first, words[1], first, host, words[1])
+		return usageErrorf("%s and %s both name a port: say \"%[3]s %[4]s\" or \"%[3]s %[5]s %[2]s\"", first, words[1], modeOf(c), first, host)
 	case c.push.moves() && isPath(first) && (c.listen && len(words) == 2 || !flags.IsPort(words[1])) && flags.IsPort(words[len(words)-1]):
 		return usageErrorf("%s is a path, and the address comes first: say %s", first, c.pushForm())
 	}
 	return nil
+}
+
+// modeOf returns "purr" and the options that select the run's mode.
+func modeOf(c *config) string {
+	mode := "purr"
+	for _, o := range []struct {
+		given bool
+		name  string
+	}{{c.push.push, "--push"}, {c.push.pull, "--pull"}, {c.listen, "-l"}, {c.zero, "-z"}, {c.udp, "-u"}} {
+		if o.given {
+			mode += " " + o.name
+		}
+	}
+	return mode
 }
 
 // isPath reports whether a word names a file, and no address.
