@@ -140,6 +140,7 @@ type pushConfig struct {
 	rename       bool     // a name that exists gets a number
 	noResume     bool
 	live         bool          // a file may grow while it is sent
+	qr           bool          // draw the address of the page for browsers
 	maxSize      int64         // 0: no limit
 	helloTimeout time.Duration // until the peer's protocol is known
 	silence      time.Duration // without a sign of life of the peer

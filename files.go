@@ -46,9 +46,6 @@ type mover struct {
 	atExit      func(func())
 }
 
-// openOffer opens the operands of --push. The caller closes the set.
-func (m *mover) openOffer() (*offer.Set, error) { return offer.Open(m.paths, m.live) }
-
 // openStore opens the directory of --pull. The caller closes the store.
 func (m *mover) openStore() (*store.Store, error) {
 	s, err := store.Open(m.dir, store.Options{
@@ -97,18 +94,18 @@ func (m *mover) timeLost() func(path string, err error) {
 // once all of them are stored there and checked.
 func (m *mover) pushTo(ctx context.Context, conn net.Conn) error {
 	defer m.holdExit()()
-	set, err := m.openOffer()
+	set, err := offer.Open(m.paths, m.live)
 	if err != nil {
 		return err
 	}
 	defer set.Close()
-	t := m.newTransfer(push.Sender, connName(conn))
+	t := &fileTransfer{mover: m, role: push.Sender, peer: connName(conn)}
 	c, err := push.Dial(ctx, m.countConn(conn), push.Sender, t.dialOptions(conn))
 	if err != nil {
 		return t.refused(err)
 	}
 	defer c.Close()
-	t.bar = m.track(m.offerName(), m.offerSize(set))
+	t.bar = m.meter.track(m.offerName(), m.offerSize(set), false)
 	defer t.bar.End()
 	return t.ended(c.Send(ctx, set))
 }
@@ -122,20 +119,15 @@ func (m *mover) pullFrom(ctx context.Context, conn net.Conn) error {
 		return err
 	}
 	defer dir.Close()
-	t := m.newTransfer(push.Receiver, connName(conn))
+	t := &fileTransfer{mover: m, role: push.Receiver, peer: connName(conn)}
 	c, err := push.Dial(ctx, m.countConn(conn), push.Receiver, t.dialOptions(conn))
 	if err != nil {
 		return t.refused(err)
 	}
 	defer c.Close()
-	t.bar = m.track("from "+t.peer, 0)
+	t.bar = m.meter.track("from "+t.peer, 0, false)
 	defer t.bar.End()
 	return t.ended(c.Receive(ctx, dir))
-}
-
-// track begins to show the progress of files; see meter.track.
-func (m *mover) track(name string, size int64) *progress.Transfer {
-	return m.meter.track(name, size, false)
 }
 
 // offerName returns the name of the pushed files for the bar.
@@ -170,19 +162,9 @@ type fileTransfer struct {
 	cut  atomic.Bool        // a message has named the end of the connection
 }
 
-func (m *mover) newTransfer(role push.Role, peer string) *fileTransfer {
-	return &fileTransfer{mover: m, role: role, peer: peer}
-}
-
-// options returns the stream options that both roles share.
-func (t *fileTransfer) options() push.Options {
-	return push.Options{Silence: t.silence, HelloTimeout: t.helloTimeout, Rate: t.limit, NoResume: t.noResume, Events: t}
-}
-
 // dialOptions are those of the end that dialled conn.
 func (t *fileTransfer) dialOptions(conn net.Conn) push.Options {
-	o := t.options()
-	o.Closed = t.closed
+	o := push.Options{Silence: t.silence, HelloTimeout: t.helloTimeout, Rate: t.limit, NoResume: t.noResume, Events: t, Closed: t.closed}
 	if t.sourcePort == 0 { // else there can be one connection only
 		o.Dial = func(ctx context.Context) (net.Conn, error) { return t.dialAgain(ctx, sock.Under(conn)) }
 	}

@@ -10,6 +10,7 @@ import (
 	"purr/internal/display"
 	"purr/internal/offer"
 	"purr/internal/push"
+	"purr/internal/qr"
 	"purr/internal/sock"
 	"purr/internal/web"
 )
@@ -30,7 +31,7 @@ func (m *mover) serveFiles(ctx context.Context) error {
 		defer dir.Close()
 		server = web.NewReceiver(dir, s.options())
 	} else {
-		set, err := m.openOffer()
+		set, err := offer.Open(m.paths, m.live)
 		if err != nil {
 			return err
 		}
@@ -38,13 +39,14 @@ func (m *mover) serveFiles(ctx context.Context) error {
 		s.role, s.set = push.Sender, set
 		server = web.NewOffer(set, s.options())
 	}
-	s.uploads = m.newTransfer(s.role, "")
+	s.uploads = &fileTransfer{mover: m, role: s.role}
 	ln, err := m.listener.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer ln.Close()
 	m.warnOfClearText(ln)
+	m.showPage(ln)
 	clients, err := m.listener.clients(ctx, ln)
 	if err != nil {
 		return err
@@ -77,6 +79,21 @@ func (m *mover) warnOfClearText(ln net.Listener) {
 		where = sock.InterfaceName(bound)
 	}
 	m.log.warnf("clear text on %s: whoever reaches this port can take part, and others can listen in; --key-new makes a key", where)
+}
+
+// showPage prints the URLs of the page for browsers on a terminal. With --qr it
+// draws the first of them.
+func (m *mover) showPage(ln net.Listener) {
+	if m.encryption.on || m.unix || m.log.json || !m.qr && !m.meter.bar {
+		return
+	}
+	addrs := sock.Reachable(sock.AddrPort(ln.Addr()), m.ipv6)
+	for _, addr := range addrs {
+		m.log.informf("for a browser: http://%s/", addr)
+	}
+	if m.qr {
+		m.log.write([]byte(qr.Draw(fmt.Sprintf("http://%s/", addrs[0]))), false)
+	}
 }
 
 // A fileServer words the events of a listener. It implements web.Events.
@@ -114,7 +131,7 @@ func (s *fileServer) worst(err error) error {
 	var worst error
 	for _, err := range several.Unwrap() {
 		err = s.failure(err)
-		if statedStatus(err) > statedStatus(worst) {
+		if statusOf(err) > statusOf(worst) {
 			err, worst = worst, err
 		}
 		if err != nil {
@@ -122,13 +139,6 @@ func (s *fileServer) worst(err error) error {
 		}
 	}
 	return worst
-}
-
-// statedStatus returns the status of a statusError; 0 for nil.
-func statedStatus(err error) exitStatus {
-	var stated statusError
-	_ = errors.As(err, &stated)
-	return stated.status
 }
 
 // failure words the failure of a client, as a statusError.
@@ -145,7 +155,7 @@ func (s *fileServer) failure(err error) error {
 	case errors.Is(err, web.ErrTLS):
 		err = fmt.Errorf("%s speaks TLS: if it is a purr with a key, give this end the same key (--key-file or PURR_KEY)", client.Client)
 	case !errors.Is(err, web.ErrNotHTTP):
-		return s.newTransfer(s.role, client.Client).refused(client.Err)
+		return (&fileTransfer{mover: s.mover, role: s.role, peer: client.Client}).refused(client.Err)
 	case s.role == push.Sender:
 		err = fmt.Errorf("%s is not a purr receiver: nothing sent; for a plain netcat use --send-file FILE", client.Client)
 	default:
@@ -156,7 +166,7 @@ func (s *fileServer) failure(err error) error {
 
 // Began and the others implement web.Events.
 func (s *fileServer) Began(path string, size int64) web.Progress {
-	return s.track(display.Quote(path), size)
+	return s.meter.track(display.Quote(path), size, false)
 }
 
 func (s *fileServer) Resuming(path string, at, size int64) { s.uploads.Resuming(path, at, size) }
@@ -182,11 +192,11 @@ func (s *fileServer) Downloaded(d web.Download) {
 }
 
 func (s *fileServer) Transfer(client string) web.Transfer {
-	t := s.newTransfer(s.role, client)
+	t := &fileTransfer{mover: s.mover, role: s.role, peer: client}
 	if s.role == push.Sender {
-		t.bar = s.track(s.offerName(), s.offerSize(s.set))
+		t.bar = s.meter.track(s.offerName(), s.offerSize(s.set), false)
 	} else {
-		t.bar = s.track("from "+client, 0)
+		t.bar = s.meter.track("from "+client, 0, false)
 	}
 	return servedTransfer{t}
 }

@@ -19,7 +19,7 @@ import (
 // rungs are the libraries under internal/: each may import those of earlier
 // rungs, and only the root imports all.
 var rungs = [][]string{
-	{"sys", "display", "flags", "digest", "eyeballs", "filter"},
+	{"sys", "display", "flags", "digest", "eyeballs", "filter", "qr"},
 	{"relpath", "rate", "fdio", "sock", "payload", "confine"},
 	{"idle", "proc", "copier", "datagram", "tlsconn", "scan", "store", "offer", "progress", "lineedit"},
 	{"broadcast", "tunnel", "access", "proxyproto"},

@@ -193,6 +193,7 @@ func (l *commandLine) pushFlags() {
 	l.Bool(&c.rename, "rename")
 	l.Bool(&c.noResume, "no-resume")
 	l.Bool(&c.live, "live")
+	l.Bool(&c.qr, "qr")
 	flags.Value(&l.Table, &c.maxSize, flags.ParseSizeLimit, "max-size")
 	flags.Value(&l.Table, &c.helloTimeout, flags.ParseSeconds, "hello-timeout")
 }
