@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"os"
@@ -117,9 +118,9 @@ func TestInteractive(t *testing.T) {
 	writeAll(t, c, "welcome\r\n")
 	s.shows(`(?m)^welcome$`)
 	s.press("-l", "half a li")
-	s.shows(`(?m)^half a li *$`)
+	s.shows(`(?m)^> half a li *$`)
 	writeAll(t, c, "news \x1b[2J\x1b]0;owned\x07\x9b31m end\n")
-	s.shows(`(?m)^news \\x1b\[2J\\x1b\]0;owned\\a\\x9b31m end$\n^half a li *$`)
+	s.shows(`(?m)^news \\x1b\[2J\\x1b\]0;owned\\a\\x9b31m end$\n^> half a li *$`)
 	if !strings.Contains(s.text(), "welcome") {
 		t.Errorf("the screen was cleared by the peer:\n%s", s.text())
 	}
@@ -145,6 +146,10 @@ func TestInteractive(t *testing.T) {
 	s.press("BSpace", "Enter")
 	if got := testkit.ReadN(t, c, 11); got != "half a lin\n" {
 		t.Errorf("got %q", got)
+	}
+	// Own lines are marked, the peer's are not.
+	if text := s.text(); !strings.Contains(text, "\n> half a line\n") || strings.Contains(text, "> welcome") {
+		t.Errorf("the lines are not told apart:\n%s", text)
 	}
 	// A prompt without an end of line appears too.
 	writeAll(t, c, "login: ")
@@ -174,13 +179,79 @@ func TestInteractiveCtrlC(t *testing.T) {
 	s.press("-l", "unfinished")
 	s.shows(`unfinished`)
 	s.press("C-c")
-	s.status(130)
+	s.shows(`(?m)^> unfinished$\n^STATUS 130$`)
 	if got := testkit.ReadAll(t, c); got != "" {
 		t.Errorf("an unfinished line was sent: %q", got)
 	}
 	if after := s.modes(); after != before {
 		t.Errorf("the terminal was\n%sand is\n%s", before, after)
 	}
+}
+
+// Wide characters, and the keys of every terminal, edit the line; function keys
+// type nothing.
+func TestInteractiveKeys(t *testing.T) {
+	t.Parallel()
+	s := newScreen(t)
+	c := s.dial("--interactive")
+	text := func(text string) []string { return []string{"-l", text} }
+	wide := strings.Repeat("世", 50)
+	for _, test := range []struct {
+		keys  [][]string // for tmux send-keys
+		sent  string
+		shown string // on the screen, behind the prompt; "": as sent
+	}{
+		{[][]string{text("你好世界"), {"Left", "Left"}, text("X"), {"BSpace"}}, "你好世界", ""},
+		{[][]string{text("你好世界"), {"Left", "Left"}, text("X")}, "你好X世界", ""},
+		{[][]string{text("你好世界"), {"Left", "Left", "C-e", "C-u"}, text("ok")}, "ok", ""},
+		{[][]string{text("bc"), {"Home"}, text("a"), {"End"}, text("d")}, "abcd", ""}, // ESC[1~ and ESC[4~
+		{[][]string{{"F1", "F2", "F5", "F12", "S-F3"}, text("x"), {"PageUp", "IC"}, text("y")}, "xy", ""},
+		{[][]string{text("one"), {"DC", "Home", "DC", "Left"}}, "ne", ""},
+		{[][]string{text("e\u0301a"), {"Left", "BSpace"}}, "a", ""}, // e and its accent are one character
+		{[][]string{text("two words"), {"C-w"}, text("w")}, "two w", ""},
+		{[][]string{text(wide), {"Home"}, text("x")}, "x" + wide, "x" + wide[:38*3] + "\n" + wide[38*3:]},
+	} {
+		for _, keys := range append(test.keys, []string{"Enter"}) {
+			s.press(keys...)
+		}
+		if got := testkit.ReadN(t, c, len(test.sent)+1); got != test.sent+"\n" {
+			t.Errorf("%q: sent %q, want %q", test.keys, got, test.sent)
+		}
+		s.shows(`(?m)^> ` + regexp.QuoteMeta(cmp.Or(test.shown, test.sent)) + `$\n^>$`)
+		s.press("C-l")
+		s.shows(`^>\n`)
+	}
+}
+
+// What the peer sends, and its end, leave the draft on a line of its own: the
+// shell's prompt does not stick to it. Under -v Ctrl-C is no quit word.
+func TestInteractiveDraftStays(t *testing.T) {
+	t.Parallel()
+	s := newScreen(t)
+	c := s.dial("--interactive")
+	writeAll(t, c, "welcome\n")
+	s.shows(`(?m)^welcome\n^>$`)
+	s.press("-l", "draft")
+	s.shows(`(?m)^> draft$`)
+	_ = c.Close()
+	s.shows(`(?m)^> draft$\n^STATUS 0$\n^\$`)
+
+	c = s.dial("--interactive")
+	writeAll(t, c, "welcome\n")
+	s.shows(`(?m)^welcome\n^>$`)
+	_ = c.Close()
+	s.shows(`(?m)^welcome$\n^STATUS 0$\n^\$`)
+
+	c = s.dial("-v --interactive")
+	writeAll(t, c, "welcome\n")
+	s.shows(`(?m)^welcome\n^>$`)
+	s.press("C-c")
+	s.shows(`(?m)^interrupted; |127\.0\.0\.1 port \d+: interrupted; `)
+	s.status(130)
+	if strings.Contains(s.text(), "quit word") {
+		t.Errorf("there was no quit word:\n%s", s.text())
+	}
+	_ = c.Close()
 }
 
 // The quit word ends the conversation and is not sent; so does the end of the

@@ -125,6 +125,9 @@ func (d *teardown) stdinEnded(err error) step {
 		if d.receiveOpen && d.c.t.quitAfter >= 0 {
 			return startQuitTimer
 		}
+	case errors.Is(err, lineedit.ErrInterrupted):
+		d.sendOpen = false
+		return d.finish(interrupted)
 	case errors.Is(err, lineedit.ErrQuit):
 		d.sendOpen = false
 		return d.finish("quit word read")

@@ -54,6 +54,8 @@ func TestTeardown(t *testing.T) {
 			event: func(d *teardown) step { return d.stdinEnded(nil) }, want: result{reason: bothFinished}},
 		{name: "stdin ends, --send-only", options: func(o *talkOptions) { o.sendOnly = true }, event: func(d *teardown) step { return d.stdinEnded(nil) },
 			want: result{done: true, reason: "stdin finished"}},
+		{name: "Ctrl-C", event: func(d *teardown) step { return d.stdinEnded(lineedit.ErrInterrupted) },
+			want: result{done: true, reason: "interrupted"}},
 		{name: "the quit word", event: func(d *teardown) step { return d.stdinEnded(lineedit.ErrQuit) },
 			want: result{done: true, reason: "quit word read"}},
 		{name: "stdin fails", event: func(d *teardown) step { return d.stdinEnded(unread) },

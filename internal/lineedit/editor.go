@@ -2,10 +2,10 @@ package lineedit
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,12 +19,20 @@ import (
 // An editor is a terminal in raw mode: the line being edited at the bottom, and
 // output above it.
 type editor struct {
-	terminal    *term.Terminal
+	in          *fdio.File
+	screen      *screen
 	output      *output
-	interrupted atomic.Bool // whether Ctrl-C was typed
+	keys        []byte   // typed, and not edited yet
+	history     []string // of finished lines, the oldest one first
+	recalled    int      // index in history of the line shown; len(history): the own draft
+	unfinished  string   // the own draft, while another line is recalled
+	interrupted atomic.Bool
 	closed      atomic.Bool
 	undo        []func()
 }
+
+// maxHistory is how many lines can be recalled.
+const maxHistory = 100
 
 // newEditor puts the terminal in into raw mode.
 func newEditor(in *fdio.File, o Options) (*editor, error) {
@@ -33,19 +41,18 @@ func newEditor(in *fdio.File, o Options) (*editor, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &editor{}
-	e.terminal = term.NewTerminal(keyboard{in, o.Screen, &e.interrupted}, "")
-	e.output = newOutput(e.terminal)
+	e := &editor{in: in, screen: newScreen(o.Screen)}
+	e.output = newOutput(e.screen)
 	e.undo = append(e.undo, func() { _ = term.Restore(fd, old) })
 	if o.Redirect != nil {
-		e.undo = append(e.undo, o.Redirect(e.terminal))
+		e.undo = append(e.undo, o.Redirect(e.screen))
 	}
 
 	resized := make(chan os.Signal, 1)
 	notifyResize(resized)
 	setSize := func() {
 		if width, height, err := term.GetSize(fd); err == nil {
-			_ = e.terminal.SetSize(width, height)
+			e.screen.resize(width, height)
 		}
 	}
 	setSize()
@@ -58,46 +65,119 @@ func newEditor(in *fdio.File, o Options) (*editor, error) {
 	return e, nil
 }
 
-// close shows the pending output and restores the terminal.
+// closeTime is how long close waits for a screen that is stopped (Ctrl-S).
+const closeTime = 200 * time.Millisecond
+
+// close shows the pending output, leaves the line being edited, and restores
+// the terminal.
 func (e *editor) close() {
 	if e.closed.Swap(true) {
-		return // without a wait: the screen may be stopped (Ctrl-S) for good
+		return // without a wait: the screen may be stopped for good
 	}
-	e.output.flush()
+	shown := make(chan struct{})
+	go func() {
+		defer close(shown)
+		e.output.flush()
+		e.screen.close()
+	}()
+	select {
+	case <-shown:
+	case <-time.After(closeTime):
+	}
 	for _, undo := range e.undo {
 		undo()
 	}
 }
 
-// readLine waits for the next line: io.EOF after Ctrl-D, ErrQuit after Ctrl-C.
+// readLine waits for the next line: io.EOF after Ctrl-D, ErrInterrupted after
+// Ctrl-C.
 func (e *editor) readLine() ([]byte, error) {
-	line, err := e.terminal.ReadLine()
+	for {
+		line, err := e.edit()
+		if line != nil || err != nil {
+			return line, err
+		}
+		b := make([]byte, 4096)
+		n, err := e.in.Read(b)
+		e.keys = append(e.keys, b[:n]...)
+		if n == 0 && err != nil {
+			return nil, err
+		}
+	}
+}
+
+// hasLine reports whether the typed keys end a line that edit would return.
+func (e *editor) hasLine() bool { return bytes.ContainsAny(e.keys, "\r\n") }
+
+// edit does what the typed keys ask for, up to the end of a line, which it
+// returns; nil if it has not ended yet.
+func (e *editor) edit() (line []byte, err error) {
+	e.screen.update(func(d *draft) (finished bool) {
+		for line == nil && err == nil {
+			k, n := nextKey(e.keys)
+			if n == 0 {
+				break
+			}
+			e.keys = e.keys[n:]
+			line, err = e.press(d, k)
+		}
+		return line != nil
+	})
+	return line, err
+}
+
+// press does what one key asks for. It returns the line that the key finishes,
+// or the error that it causes. The caller is in screen.update.
+func (e *editor) press(d *draft, k key) (line []byte, err error) {
 	switch {
-	case errors.Is(err, term.ErrPasteIndicator):
-	case err == io.EOF && e.interrupted.Load():
-		return nil, ErrQuit
-	case err != nil:
-		return nil, err
+	case k == '\r' || k == '\n':
+		text := d.String()
+		e.remember(text)
+		return []byte(text + "\n"), nil
+	case k == control('c'):
+		e.interrupted.Store(true)
+		return nil, ErrInterrupted
+	case k == control('d') && len(d.text) == 0:
+		e.screen.ended = true
+		return nil, io.EOF
+	case k == control('l'):
+		e.screen.wiped = true
+	case k == keyUp || k == control('p'):
+		e.recall(d, e.recalled-1)
+	case k == keyDown || k == control('n'):
+		e.recall(d, e.recalled+1)
+	default:
+		d.edit(k)
 	}
-	return []byte(line + "\n"), nil
+	return nil, nil
 }
 
-// A keyboard is the input and the screen of a term.Terminal, which reports
-// Ctrl-C as io.EOF, just like Ctrl-D.
-type keyboard struct {
-	in          io.Reader
-	io.Writer   // the screen
-	interrupted *atomic.Bool
+// remember appends a line to the history, unless it is empty or the last one
+// again.
+func (e *editor) remember(line string) {
+	if line != "" && (len(e.history) == 0 || e.history[len(e.history)-1] != line) {
+		e.history = append(e.history, line)
+	}
+	if len(e.history) > maxHistory {
+		e.history = slices.Delete(e.history, 0, 1)
+	}
+	e.recalled = len(e.history)
 }
 
-const ctrlC = 3
-
-func (k keyboard) Read(b []byte) (int, error) {
-	n, err := k.in.Read(b)
-	if bytes.IndexByte(b[:n], ctrlC) >= 0 {
-		k.interrupted.Store(true)
+// recall shows the line i of the history, or behind the last one the own draft.
+func (e *editor) recall(d *draft, i int) {
+	if i < 0 || i > len(e.history) {
+		return
 	}
-	return n, err
+	if e.recalled == len(e.history) {
+		e.unfinished = d.String()
+	}
+	e.recalled = i
+	if i == len(e.history) {
+		d.set(e.unfinished)
+	} else {
+		d.set(e.history[i])
+	}
 }
 
 // partialDelay is how long an unfinished line, such as a prompt, is held back.

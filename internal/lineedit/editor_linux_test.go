@@ -1,6 +1,7 @@
 package lineedit
 
 import (
+	"errors"
 	"io"
 	"os"
 	"reflect"
@@ -140,7 +141,7 @@ func TestEditorCtrlC(t *testing.T) {
 	s := newTerminal(t)
 	r := s.edit(t, Options{})
 	testkit.WriteString(t, s.keys, "unfinished\x03")
-	if n, err := r.Read(make([]byte, 99)); n != 0 || err != ErrQuit || !r.Interrupted() {
+	if n, err := r.Read(make([]byte, 99)); n != 0 || err != ErrInterrupted || !errors.Is(err, ErrQuit) || !r.Interrupted() {
 		t.Errorf("%d bytes, %v, interrupted %v", n, err, r.Interrupted())
 	}
 }

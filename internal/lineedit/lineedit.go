@@ -17,8 +17,8 @@ type Options struct {
 	// QuitWord on a line of its own ends the input. If empty, no line does.
 	QuitWord string
 
-	// Screen is where the edited line is drawn: the terminal that the input
-	// comes from. If nil, lines are not edited.
+	// Screen is where the edited line is drawn, in bold and behind "> ": the
+	// terminal that the input comes from. If nil, lines are not edited.
 	Screen io.Writer
 
 	// Redirect sends the messages of the program to w while lines are edited,
@@ -27,8 +27,20 @@ type Options struct {
 	Redirect func(w io.Writer) (restore func())
 }
 
-// ErrQuit is the error of Read after the quit word, or Ctrl-C in the editor.
-var ErrQuit = errors.New("quit word read")
+// A quitError is the error of Read when the user wants to end.
+type quitError string
+
+func (e quitError) Error() string { return string(e) }
+
+// Is makes ErrQuit stand for both.
+func (e quitError) Is(target error) bool { return target == ErrQuit }
+
+// ErrQuit is the error of Read after the quit word, and ErrInterrupted that
+// after Ctrl-C in the editor. The second is an ErrQuit, too (errors.Is).
+const (
+	ErrQuit        = quitError("quit word read")
+	ErrInterrupted = quitError("interrupted")
+)
 
 // A Reader is an fdio.Source of lines. Only Ready, Interrupted and Close may be
 // called beside Read.
@@ -98,7 +110,7 @@ func (r *Reader) Read(b []byte) (int, error) {
 	}
 	n := copy(b, r.rest)
 	r.rest = r.rest[n:]
-	r.buffered.Store(len(r.rest) > 0 || r.lines != nil && r.lines.Buffered() > 0)
+	r.buffered.Store(len(r.rest) > 0 || r.lines != nil && r.lines.Buffered() > 0 || r.editor != nil && r.editor.hasLine())
 	return n, nil
 }
 
