@@ -67,6 +67,7 @@ type talkOptions struct {
 	noStdin, sendOnly bool
 	noShutdown        bool
 	echo, upper       bool
+	echoAny           bool // --echo-any: also what may be a loop of echoes
 	crlf, telnet      bool
 	sendFile          string
 	interactive       bool

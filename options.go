@@ -82,6 +82,7 @@ func (l *commandLine) talkFlags() {
 	l.Bool(new(bool), "N")
 	l.Bool(&c.noShutdown, "no-shutdown")
 	l.Bool(&c.echo, "echo")
+	l.Bool(&c.echoAny, "echo-any")
 	l.Bool(&c.upper, "upper")
 	l.Bool(&c.crlf, "crlf", "C")
 	l.Bool(&c.telnet, "telnet", "t")

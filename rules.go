@@ -49,6 +49,7 @@ func (l *commandLine) generalRules() []rule {
 		{c.echo && (c.sendOnly || l.given("recv-only")), "options --echo and --send-only or --recv-only exclude each other: an echo does both"},
 		{c.echo && (c.interactive || c.quitWord != ""), "options --echo and --interactive or --quit-word exclude each other: an echo reads no stdin"},
 		{c.echo && (c.crlf || l.given("i")), "options --echo and -C or -i exclude each other: they change what is read from stdin, and an echo reads none"},
+		{c.echoAny && !(c.echo && c.udp && !c.unix), "option --echo-any needs -u --echo: only UDP's senders can be forged, so that two echoes answer each other"},
 		{c.sendFile != "" && c.udp, "options --send-file and -u exclude each other: datagrams have no end and may get lost; use TCP, or \"purr -u HOST PORT <FILE\""},
 		{c.sendFile != "" && (c.interactive || c.quitWord != ""), "options --send-file and --interactive or --quit-word exclude each other: --send-file reads no stdin"},
 		{c.sendFile != "" && (c.crlf || l.given("i")), "options --send-file and -C or -i exclude each other: --send-file sends exactly the file; for changed lines say \"purr ... <FILE\""},

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -167,8 +168,8 @@ func TestUnixDatagramClientGone(t *testing.T) {
 	}
 }
 
-// forge sends a UDP datagram from port 0 of 127.0.0.1.
-func forge(t *testing.T, to int, payload string) {
+// forge sends a UDP datagram from any port of 127.0.0.1.
+func forge(t *testing.T, from, to uint16, payload string) {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_RAW|syscall.SOCK_CLOEXEC, syscall.IPPROTO_UDP)
 	if err != nil {
@@ -176,7 +177,8 @@ func forge(t *testing.T, to int, payload string) {
 	}
 	defer syscall.Close(fd)
 	b := make([]byte, 8, 8+len(payload)) // RFC 768; a checksum of 0 is none
-	binary.BigEndian.PutUint16(b[2:], uint16(to))
+	binary.BigEndian.PutUint16(b, from)
+	binary.BigEndian.PutUint16(b[2:], to)
 	binary.BigEndian.PutUint16(b[4:], uint16(8+len(payload)))
 	if err := syscall.Sendto(fd, append(b, payload...), 0, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		t.Fatal(err)
@@ -191,15 +193,12 @@ func TestUDPFromPortZero(t *testing.T) {
 			t.Parallel()
 			server := startPurr(t, opts{openStdin: true}, append(append([]string{"-u"}, strings.Fields(args)...), "127.0.0.1", "0")...)
 			addr := server.addr()
-			to, err := net.ResolveUDPAddr("udp", addr)
-			if err != nil {
-				t.Fatal(err)
-			}
+			to := netip.MustParseAddrPort(addr).Port()
 			echo := strings.Contains(args, "echo")
 			if !echo {
 				writeAll(t, server.stdin, "early") // waits for somebody to send it to
 			}
-			forge(t, to.Port, "forged ")
+			forge(t, 0, to, "forged ")
 			c := dialTest(t, "udp", addr)
 			writeAll(t, c, "hello")
 			server.waitOut("hello")
@@ -210,7 +209,7 @@ func TestUDPFromPortZero(t *testing.T) {
 			if got := pkt(t, c); got != want {
 				t.Errorf("got %q", got)
 			}
-			forge(t, to.Port, "forged ")
+			forge(t, 0, to, "forged ")
 			writeAll(t, c, "again")
 			server.waitOut("again")
 			if echo {
@@ -227,4 +226,68 @@ func TestUDPFromPortZero(t *testing.T) {
 			server.runs()
 		})
 	}
+}
+
+// One forged datagram makes two echoes answer each other until that is noticed:
+// then it is over, one of them has said so once, and a client is answered all
+// the while. --echo-any lifts it.
+func TestUDPEchoLoop(t *testing.T) {
+	t.Parallel()
+	start := func(t *testing.T, args ...string) (p *process, addr netip.AddrPort) {
+		p = startPurr(t, opts{stdout: devNull(t)}, append([]string{"-v", "-u", "-l", "-k", "--echo"}, append(args, "127.0.0.1", "0")...)...)
+		return p, netip.MustParseAddrPort(p.addr())
+	}
+	t.Run("noticed", func(t *testing.T) {
+		t.Parallel()
+		one, first := start(t, "-w", "1")
+		two, second := start(t, "-w", "1")
+		c := dialTest(t, "udp", first.String())
+		forge(t, second.Port(), first.Port(), "forged")
+		for _, d := range []string{"same", "same", "other"} {
+			writeAll(t, c, d)
+			if got := pkt(t, c); got != d {
+				t.Errorf("got %q, want %q", got, d)
+			}
+		}
+		one.ends(0) // nothing has moved for a second
+		two.ends(0)
+		said := one.err.String() + two.err.String()
+		if n := strings.Count(said, "repeats what it was sent"); n < 1 || n > 2 || !strings.Contains(said, ", dropped ") {
+			t.Errorf("said %q", said)
+		}
+	})
+	t.Run("any", func(t *testing.T) {
+		t.Parallel()
+		one, first := start(t, "--echo-any", "-w", "0.5")
+		_, second := start(t, "--echo-any", "-w", "0.5")
+		forge(t, second.Port(), first.Port(), "forged")
+		time.Sleep(time.Second)
+		one.runs()
+		if strings.Contains(one.err.String(), "repeats") {
+			t.Errorf("said %q", one.err)
+		}
+	})
+	t.Run("itself and port 53", func(t *testing.T) {
+		t.Parallel()
+		for _, any := range []bool{false, true} {
+			args := []string{"-W", "3", "-w", "20"}
+			if any {
+				args = append(args, "--echo-any")
+			}
+			one, addr := start(t, args...)
+			forge(t, addr.Port(), addr.Port(), "to itself")
+			if !any { // otherwise that was three datagrams
+				forge(t, 53, addr.Port(), "from a server")
+				c := dialTest(t, "udp", addr.String())
+				writeAll(t, c, "x")
+				if got := pkt(t, c); got != "x" {
+					t.Errorf("got %q", got)
+				}
+			}
+			one.ends(0)
+			if dropped := strings.Contains(one.err.String(), "echoed 3 datagrams of 23 bytes, dropped 2"); dropped == any {
+				t.Errorf("said %q", one.err)
+			}
+		}
+	})
 }

@@ -27,6 +27,7 @@ type datagramEcho struct {
 	out       *fdio.File
 	hasPeer   bool // whether a datagram has come
 	lost      losses
+	guard     *datagram.LoopGuard // nil with --echo-any, and on a Unix socket, where nothing is forged
 	pings     payload.PingCounter
 }
 
@@ -35,6 +36,9 @@ func echoDatagrams(ctx context.Context, e *datagramEcho) error {
 	e.peer = "" // it has the peers of one socket
 	e.inProgress = receiving
 	e.lost.log, e.socket.Lost = e.t.log, e.lost.add
+	if e.t.network == "udp" && !e.t.echoAny {
+		e.guard = datagram.NewLoopGuard(e.socket)
+	}
 	e.t.copies.watch(ctx)
 	stop := context.AfterFunc(ctx, e.interrupt.Fire)
 	defer stop()
@@ -107,8 +111,9 @@ func (e *datagramEcho) answer(ctx context.Context, n int) (reason string, err er
 			return "", fmt.Errorf("write to stdout: %w", sys.Cause(err))
 		}
 	}
+	limit := e.countReceived(e.batch.Size(n), n)
+	n = e.guard.Filter(e.batch, n, e.lost.add)
 	size := e.batch.Size(n)
-	limit := e.countReceived(size, n)
 	if e.t.network == "udp" {
 		for i := range n { // a ping of purr's learns how many have arrived; nothing else is changed
 			if d := e.batch.Data(i); len(d) == payload.PingSize {
@@ -123,6 +128,7 @@ func (e *datagramEcho) answer(ctx context.Context, n int) (reason string, err er
 		return "", err
 	}
 	e.countSent(size, n)
+	e.guard.Record(e.batch, n)
 	if err := e.socket.Reply(e.batch, n); err != nil {
 		return "", fmt.Errorf("send: %w", sys.Cause(err))
 	}

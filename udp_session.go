@@ -59,8 +59,8 @@ type datagramSession struct {
 // only under -v: clients can cause any number of them. Any goroutine may use
 // it.
 type losses struct {
-	log *logger
-	n   atomic.Int64
+	log      *logger
+	n, loops atomic.Int64
 }
 
 // add logs a datagram to or from a peer that was dropped.
@@ -69,12 +69,20 @@ func (l *losses) add(peer string, err error) {
 	if errors.Is(err, datagram.ErrTooLong) {
 		what = "receive from"
 	}
-	if l.n.Add(1) == 1 {
+	switch n := l.n.Add(1); {
+	case errors.Is(err, datagram.ErrLoop) && l.loops.Add(1) <= mostLoopLines:
+		l.log.warnf("%s %s: %v, and is not answered any more (--echo-any answers it)", what, peer, err)
+	case errors.Is(err, datagram.ErrInLoop), errors.Is(err, datagram.ErrQueueFull) && n > 1:
+	case n == 1:
 		l.log.warnf("%s %s: %v (further datagrams that are dropped are counted under -v)", what, peer, sys.Cause(err))
-	} else if !errors.Is(err, datagram.ErrQueueFull) {
+	default:
 		l.log.verbosef("%s %s: %v", what, peer, sys.Cause(err))
 	}
 }
+
+// mostLoopLines is the number of peers in loops that are logged without -v:
+// forged senders can be any number.
+const mostLoopLines = 16
 
 // String returns the number for the end of a sentence; nothing if it is 0.
 func (l *losses) String() string {

@@ -1,0 +1,174 @@
+package datagram
+
+import (
+	"errors"
+	"hash/maphash"
+	"net"
+	"net/netip"
+	"time"
+
+	"purr/internal/sock"
+)
+
+// Reasons for not answering a UDP datagram that may have been forged.
+var (
+	ErrOwnAddress  = errors.New("the answer would come back to this echo")
+	ErrServicePort = errors.New("a service at that port would answer the answer")
+	ErrLoop        = errors.New("it repeats what it was sent, above 100 datagrams a second")
+	ErrInLoop      = errors.New("it repeated what it was sent") // after ErrLoop
+)
+
+// chattyPorts are the UDP ports above 1023 of services that answer anything, be
+// it with an error, as registered at IANA.
+var chattyPorts = map[uint16]bool{
+	1434: true, 1900: true, 3478: true, 3702: true, 5060: true, 5093: true, 5351: true, 5353: true, 5355: true,
+	5683: true, 11211: true, 17185: true, 27015: true, 27960: true,
+}
+
+// A LoopGuard keeps a UDP echo out of the loop that one forged datagram starts
+// between it and another server that answers anything, or itself. It is for one
+// goroutine.
+type LoopGuard struct {
+	listens bool
+	own     netip.AddrPort
+
+	addrs  map[netip.Addr]bool // of this host
+	listed time.Time           // when addrs was read
+
+	seed  maphash.Seed
+	sent  []uint64 // hashes of answers with their addresses, each at its index
+	peers map[netip.AddrPort]*repeater
+}
+
+// A repeater is a peer that has sent back what it was sent.
+type repeater struct {
+	count   int       // since begun
+	begun   time.Time // of the current second
+	dropped bool
+	last    time.Time // when it was last heard
+}
+
+const (
+	repeatLimit  = 100
+	repeatWindow = time.Second
+	forgiveAfter = 10 * time.Second // of silence
+	sentEntries  = 1 << 15
+	mostPeers    = 4096
+)
+
+// NewLoopGuard returns the guard of a socket. A peer that was dialled, and did
+// not come by itself, may have any port.
+func NewLoopGuard(s *Socket) *LoopGuard {
+	return &LoopGuard{listens: s.Remote == nil, own: sock.AddrPort(s.Local), seed: maphash.MakeSeed(),
+		sent: make([]uint64, sentEntries), peers: make(map[netip.AddrPort]*repeater)}
+}
+
+// Filter moves those of the first n datagrams that may be answered to the front
+// and returns their number. lost is called with the sender and the reason for
+// each of the others. A nil guard lets all pass.
+func (g *LoopGuard) Filter(b *Batch, n int, lost func(peer string, err error)) int {
+	if g == nil {
+		return n
+	}
+	now := time.Now()
+	return b.Keep(n, func(i int) bool {
+		from := b.Sender(i)
+		err := g.check(from, b.Data(i), now)
+		if err != nil {
+			lost(sock.PeerName(net.UDPAddrFromAddrPort(from)), err)
+		}
+		return err == nil
+	})
+}
+
+// Record remembers the first n datagrams as answers to their senders.
+func (g *LoopGuard) Record(b *Batch, n int) {
+	if g == nil {
+		return
+	}
+	for i := range n {
+		h := g.hash(b.Sender(i), b.Data(i))
+		g.sent[h%sentEntries] = h
+	}
+}
+
+// check returns the reason for not answering a datagram, or nil.
+func (g *LoopGuard) check(from netip.AddrPort, d []byte, now time.Time) error {
+	if g.listens {
+		switch {
+		case g.isOwn(from, now):
+			return ErrOwnAddress
+		case from.Port() < 1024 || chattyPorts[from.Port()]:
+			return ErrServicePort
+		}
+	}
+	h := g.hash(from, d)
+	repeats := g.sent[h%sentEntries] == h
+	p := g.peers[from]
+	switch {
+	case p == nil && !repeats:
+		return nil
+	case p == nil:
+		p = g.add(from, now)
+	case p.dropped && now.Sub(p.last) > forgiveAfter:
+		delete(g.peers, from)
+		return nil
+	}
+	p.last = now
+	if p.dropped {
+		return ErrInLoop
+	}
+	if now.Sub(p.begun) >= repeatWindow {
+		p.count, p.begun = 0, now
+	}
+	if repeats {
+		p.count++
+	}
+	if p.count > repeatLimit {
+		p.dropped = true
+		return ErrLoop
+	}
+	return nil
+}
+
+// add returns a new repeater, in place of another if there are too many.
+func (g *LoopGuard) add(from netip.AddrPort, now time.Time) *repeater {
+	for other := range g.peers {
+		if len(g.peers) < mostPeers {
+			break
+		}
+		delete(g.peers, other)
+	}
+	p := &repeater{begun: now}
+	g.peers[from] = p
+	return p
+}
+
+// isOwn reports whether an address is that of the guard's socket.
+func (g *LoopGuard) isOwn(from netip.AddrPort, now time.Time) bool {
+	switch {
+	case from.Port() != g.own.Port():
+		return false
+	case !g.own.Addr().IsUnspecified():
+		return from.Addr() == g.own.Addr()
+	}
+	if g.addrs == nil || now.Sub(g.listed) > time.Second {
+		g.addrs, g.listed = make(map[netip.Addr]bool), now
+		all, _ := net.InterfaceAddrs()
+		for _, a := range all {
+			if prefix, err := netip.ParsePrefix(a.String()); err == nil {
+				g.addrs[prefix.Addr().Unmap()] = true
+			}
+		}
+	}
+	return from.Addr().IsLoopback() || g.addrs[from.Addr()]
+}
+
+// hash returns the hash of a datagram with its peer, which is not 0.
+func (g *LoopGuard) hash(peer netip.AddrPort, d []byte) uint64 {
+	addr := peer.Addr().As16()
+	var key [18]byte
+	copy(key[:], addr[:])
+	key[16], key[17] = byte(peer.Port()>>8), byte(peer.Port())
+	return max(1, maphash.Bytes(g.seed, d)^maphash.Bytes(g.seed, key[:])*0x9e3779b97f4a7c15)
+}
