@@ -75,6 +75,7 @@ type talkOptions struct {
 
 	idleTimeout  time.Duration // --idle-timeout, else -w
 	quitAfter    time.Duration // -q; negative: no limit
+	quitAtOnce   bool          // -w 0: no answer is waited for after the end of stdin
 	receiveLimit int           // -W
 	interval     time.Duration // -i: between two lines, and between two ports
 }

@@ -93,7 +93,7 @@ func (l *commandLine) talkFlags() {
 // limitFlags declares the options that end or delay a conversation.
 func (l *commandLine) limitFlags() {
 	c := l.config
-	flags.Value(&l.Table, &l.wait, flags.ParseSeconds, "wait", "w")
+	flags.Value(&l.Table, &l.wait, flags.ParseSecondsOrNone, "wait", "w")
 	flags.Value(&l.Table, &c.idleTimeout, flags.ParseSeconds, "idle-timeout")
 	flags.Value(&l.Table, &c.connectTimeout, flags.ParseSeconds, "connect-timeout")
 	flags.Value(&l.Table, &c.acceptTimeout, flags.ParseSeconds, "accept-timeout")
@@ -253,6 +253,7 @@ func (l *commandLine) derive() {
 	c.push.silence = cmp.Or(c.idleTimeout, c.push.silence)
 	c.idleTimeout = cmp.Or(c.idleTimeout, l.wait)
 	c.connectTimeout = cmp.Or(c.connectTimeout, l.wait)
+	c.quitAtOnce = l.given("wait") && l.wait == 0 && !l.given("q")
 	if l.given("q") && c.quitAfter < 0 {
 		c.noShutdown = true
 	}

@@ -106,12 +106,14 @@ func TestConfigValues(t *testing.T) {
 		{"h 80", func(c *config) bool {
 			return c.verbose == 0 && c.idleTimeout == 0 && c.connectTimeout == 0 && c.quitAfter < 0 && !c.noShutdown && c.socket.TOS == nil && c.keepalive.Enable
 		}},
-		{"-w 1 h 80", func(c *config) bool { return c.idleTimeout == time.Second && c.connectTimeout == time.Second }},
+		{"-w 1 h 80", func(c *config) bool { return c.idleTimeout == time.Second && c.connectTimeout == time.Second && !c.quitAtOnce }},
 		{"-w 1 --idle-timeout 2 h 80", func(c *config) bool { return c.idleTimeout == 2*time.Second && c.connectTimeout == time.Second }},
 		{"-w 1 --connect-timeout 2 h 80", func(c *config) bool { return c.idleTimeout == time.Second && c.connectTimeout == 2*time.Second }},
 		{"-w 1 -l 80", func(c *config) bool { return c.idleTimeout == time.Second && c.acceptTimeout == 0 }},
 		{"--accept-timeout 3 -l 80", func(c *config) bool { return c.acceptTimeout == 3*time.Second && c.idleTimeout == 0 }},
 		{"-q 5 h 80", func(c *config) bool { return c.quitAfter == 5*time.Second && !c.noShutdown }},
+		{"-w0 h 80", func(c *config) bool { return c.quitAtOnce && c.idleTimeout == 0 && c.connectTimeout == 0 }},
+		{"-w 0 -q 1 h 80", func(c *config) bool { return !c.quitAtOnce && c.quitAfter == time.Second }},
 		{"-q 0 h 80", func(c *config) bool { return c.quitAfter < 0 && !c.noShutdown }},
 		{"-q -1 h 80", func(c *config) bool { return c.quitAfter < 0 && c.noShutdown }},
 		{"-N h 80", func(c *config) bool { return !c.noShutdown }},
@@ -294,7 +296,6 @@ func TestWrongCommandLines(t *testing.T) {
 		{"-p x h 80", "option -p: port number invalid: x"},
 
 		// Values.
-		{"-w 0 h 80", "option -w/--wait: timeout too small: 0"},
 		{"-w -1 h 80", "option -w/--wait: timeout too small: -1"},
 		{"-w x h 80", "option -w/--wait: timeout invalid: x (seconds, or a number with ms, s, m or h)"},
 		{"--wait 1d h 80", "option -w/--wait: timeout invalid: 1d (seconds, or a number with ms, s, m or h)"},

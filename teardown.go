@@ -119,7 +119,7 @@ func (d *teardown) stdinEnded(err error) step {
 	case err == nil:
 		d.sendOpen = false
 		d.reason = bothFinished
-		if d.c.t.sendOnly { // nothing else to wait for
+		if d.c.t.sendOnly || d.c.t.quitAtOnce { // nothing else to wait for
 			return d.finish("stdin finished")
 		}
 		if d.receiveOpen && d.c.t.quitAfter >= 0 {

@@ -217,7 +217,7 @@ func (s *datagramSession) supervise(ctx context.Context, results <-chan outcome)
 				return o.err.Error(), ended, nil
 			case o.err != nil:
 				return "", ended, o.err
-			case s.t.sendOnly:
+			case s.t.sendOnly, s.t.quitAtOnce:
 				return "stdin finished", ended, nil
 			case s.t.quitAfter >= 0:
 				quit = idle.New(s.t.quitAfter)

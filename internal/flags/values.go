@@ -20,6 +20,15 @@ func ParseSeconds(text string) (time.Duration, error) {
 	return d, err
 }
 
+// ParseSecondsOrNone is ParseSeconds with 0 allowed.
+func ParseSecondsOrNone(text string) (time.Duration, error) {
+	d, err := ParseSignedSeconds(text)
+	if err == nil && d < 0 {
+		return 0, fmt.Errorf("timeout too small: %s", text)
+	}
+	return d, err
+}
+
 // ParseSignedSeconds is ParseSeconds without the lower bound.
 func ParseSignedSeconds(text string) (time.Duration, error) {
 	invalid := fmt.Errorf("timeout invalid: %s (seconds, or a number with ms, s, m or h)", text)
