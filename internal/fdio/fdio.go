@@ -81,6 +81,26 @@ func New(f *os.File, i *Interrupt) *File {
 	return file
 }
 
+// NewInput is New for a file that is only read. One that was opened for writing
+// only, as nohup(1) does with a stdin that is a terminal, counts as the null
+// device: reading it returns io.EOF instead of EBADF.
+func NewInput(f *os.File, i *Interrupt) *File {
+	file := New(f, i)
+	if writeOnly(f) {
+		file.kind = Null
+	}
+	return file
+}
+
+// Ended is a source at its end.
+var Ended Source = ended{}
+
+type ended struct{}
+
+func (ended) Read([]byte) (int, error) { return 0, io.EOF }
+func (ended) Kind() Kind               { return Null }
+func (ended) Ready() bool              { return true }
+
 // Kind returns the kind of the file.
 func (f *File) Kind() Kind { return f.kind }
 
@@ -129,12 +149,6 @@ func KindOf(f *os.File) Kind {
 		return Null
 	}
 	return Other
-}
-
-// isNull reports whether info is that of the null device.
-func isNull(info os.FileInfo) bool {
-	null, err := os.Stat(os.DevNull)
-	return err == nil && os.SameFile(null, info)
 }
 
 // Remaining returns the bytes between the offset and the end of a regular file;

@@ -13,6 +13,12 @@ func isAnonymous(_ *os.File, info os.FileInfo) bool {
 	return ok && stat.Nlink == 0
 }
 
+// isNull reports whether info is that of the null device, by whatever node.
+func isNull(info os.FileInfo) bool {
+	null, err := os.Stat(os.DevNull)
+	return err == nil && deviceOf(info) == deviceOf(null)
+}
+
 // Unread returns -1: the system does not report it for a pipe's writing end.
 func (f *File) Unread() int { return -1 }
 

@@ -17,6 +17,10 @@ func isAnonymous(f *os.File, _ os.FileInfo) bool {
 	return err == nil && fs.Type == unix.PIPEFS_MAGIC
 }
 
+// isNull reports whether info is that of the null device, character device 1:3
+// by whatever node: a chroot and PrivateDevices= have nodes of their own.
+func isNull(info os.FileInfo) bool { return deviceOf(info) == unix.Mkdev(1, 3) }
+
 // Unread returns the bytes in a pipe that its reader has not read; -1 if that
 // is unknown.
 func (f *File) Unread() int {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -107,6 +108,9 @@ func milliseconds(deadline time.Time) int {
 // non-blocking: O_NONBLOCK belongs to every process that has the file open. It
 // returns ErrInterrupted if the interrupt fires first.
 func (f *File) Read(b []byte) (int, error) {
+	if f.kind == Null { // which may be closed for reading
+		return 0, io.EOF
+	}
 	for refused := 0; ; refused++ {
 		if err := f.await(unix.POLLIN, refused); err != nil {
 			return 0, err
@@ -230,10 +234,25 @@ func IsTerminal(f *os.File) bool {
 }
 
 // appends reports whether f was opened with O_APPEND, as by the shell's >>.
-func appends(f *os.File) bool {
-	flags := 0
+func appends(f *os.File) bool { return statusFlags(f)&unix.O_APPEND != 0 }
+
+// writeOnly reports whether f was opened for writing only.
+func writeOnly(f *os.File) bool { return statusFlags(f)&unix.O_ACCMODE == unix.O_WRONLY }
+
+// statusFlags returns the flags that f was opened with (F_GETFL in fcntl(2)), 0
+// if they are unknown.
+func statusFlags(f *os.File) (flags int) {
 	if raw, err := f.SyscallConn(); err == nil {
 		_ = raw.Control(func(fd uintptr) { flags, _ = unix.FcntlInt(fd, unix.F_GETFL, 0) })
 	}
-	return flags&unix.O_APPEND != 0
+	return flags
+}
+
+// deviceOf returns the device number of a device file, 0 for other files.
+func deviceOf(info os.FileInfo) uint64 {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || info.Mode()&os.ModeDevice == 0 {
+		return 0
+	}
+	return uint64(stat.Rdev)
 }

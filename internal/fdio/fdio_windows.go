@@ -58,6 +58,15 @@ func IsTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 func appends(*os.File) bool { return false }
 
+// writeOnly returns false: Windows gives a console program no such stdin.
+func writeOnly(*os.File) bool { return false }
+
+// isNull reports whether info is that of the null device.
+func isNull(info os.FileInfo) bool {
+	null, err := os.Stat(os.DevNull)
+	return err == nil && os.SameFile(null, info)
+}
+
 // isAnonymous returns true: Windows' named pipes are not FIFOs that a shell
 // opens.
 func isAnonymous(*os.File, os.FileInfo) bool { return true }

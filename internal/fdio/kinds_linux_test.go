@@ -1,6 +1,7 @@
 package fdio
 
 import (
+	"io"
 	"os"
 	"syscall"
 	"testing"
@@ -56,6 +57,51 @@ func TestKindOf(t *testing.T) {
 		if got := KindOf(test.f); got != test.want {
 			t.Errorf("%s: %d, want %d", test.name, got, test.want)
 		}
+	}
+}
+
+// The null device is known by its number, and a stdin that was opened for
+// writing only is as empty as it.
+func TestNoInput(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, device := range map[string]uint64{"null": unix.Mkdev(1, 3), "zero": unix.Mkdev(1, 5)} {
+		if err := unix.Mknod(dir+"/"+name, unix.S_IFCHR|0o600, int(device)); err != nil {
+			t.Skipf("needs the right to make devices: %v", err)
+		}
+	}
+	file := testkit.TempFile(t, "content")
+	for _, test := range []struct {
+		path  string
+		flags int
+		want  string // what is read; empty: it ends at once
+		kind  Kind
+	}{
+		{dir + "/null", os.O_RDONLY, "", Null},
+		{"/dev/null", os.O_WRONLY, "", Null},
+		{file, os.O_WRONLY, "", Null},
+		{file, os.O_RDONLY, "cont", Regular},
+		{file, os.O_RDWR, "cont", Regular},
+		{dir + "/zero", os.O_RDONLY, "\x00\x00\x00\x00", Other},
+	} {
+		f, err := os.OpenFile(test.path, test.flags, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, b := NewInput(f, nil), make([]byte, 4)
+		if in.Kind() != test.kind {
+			t.Errorf("%s: kind %d, want %d", test.path, in.Kind(), test.kind)
+		}
+		if test.kind == Null || test.kind == Regular { // others wait
+			n, err := in.Read(b)
+			if string(b[:n]) != test.want || test.want == "" && err != io.EOF {
+				t.Errorf("%s: read %q (%v), want %q", test.path, b[:n], err, test.want)
+			}
+		}
+		_ = f.Close()
+	}
+	if n, err := Ended.Read(make([]byte, 1)); n != 0 || err != io.EOF || !Ended.Ready() || Ended.Kind() != Null {
+		t.Errorf("the end is not one: %d, %v", n, err)
 	}
 }
 
