@@ -66,6 +66,7 @@ type listenOptions struct {
 type talkOptions struct {
 	noStdin, sendOnly bool
 	noShutdown        bool
+	shutdownAtOnce    bool // -N, -q 0: no answer is waited for
 	echo, upper       bool
 	echoAny           bool // --echo-any: also what may be a loop of echoes
 	crlf, telnet      bool

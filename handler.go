@@ -12,6 +12,7 @@ import (
 	"purr/internal/copier"
 	"purr/internal/fdio"
 	"purr/internal/filter"
+	"purr/internal/halfclose"
 	"purr/internal/lineedit"
 	"purr/internal/progress"
 	"purr/internal/rate"
@@ -89,7 +90,9 @@ func (t *talker) handler() handler {
 
 // newSession prepares a session between c and stdout. The caller closes it.
 func (t *talker) newSession(c net.Conn) (*session, error) {
-	s := &session{conversation: newConversation(t, connName(c)), conn: c, inName: "stdin", outName: "stdout", ownStdout: t.ownStdout}
+	s := &session{conversation: newConversation(t, connName(c)), conn: c, inName: "stdin", outName: "stdout", ownStdout: t.ownStdout,
+		rule: halfclose.New(halfclose.Options{Never: t.noShutdown, AtOnce: t.shutdownAtOnce || t.sendOnly || t.sendFile != "",
+			Encrypted: t.encrypted, Listener: t.listen, QuitAfter: max(0, t.quitAfter)})}
 	var err error
 	if s.interrupt, err = fdio.NewInterrupt(); err != nil {
 		return nil, fmt.Errorf("serve %s: %w", s.peer, err)
@@ -131,8 +134,8 @@ func stdio(ctx context.Context, t *talker, c net.Conn) error {
 		return err
 	}
 	defer s.close()
-	if in := fdio.New(t.stdin, s.interrupt); t.hasInput(in.Kind()) {
-		s.in = in
+	if !t.noStdin {
+		s.in = fdio.NewInput(t.stdin, s.interrupt)
 	}
 	return s.relay(ctx)
 }
@@ -156,6 +159,8 @@ func shareStdio(ctx context.Context, t *talker, c net.Conn) (err error) {
 				err = fmt.Errorf("send to %s: the peer took nothing for %v while others waited", s.peer, t.fan.Patience)
 			}
 		}()
+	} else if !t.noStdin {
+		s.in = fdio.Ended
 	}
 	err = s.relay(ctx)
 	if s.stdoutFailed {
@@ -164,9 +169,8 @@ func shareStdio(ctx context.Context, t *talker, c net.Conn) (err error) {
 	return err
 }
 
-// hasInput reports whether stdin is worth reading. A listener that was started
-// with /dev/null or a closed stdin has no input: a half-close at once would
-// make many clients stop sending.
+// hasInput reports whether stdin is worth reading for datagrams: a listener
+// that was started with /dev/null or a closed stdin answers nothing.
 func (t *talker) hasInput(stdin fdio.Kind) bool {
 	return !t.noStdin && !(t.listen && stdin == fdio.Null)
 }
@@ -199,7 +203,7 @@ func newLineReader(t *talker, i *fdio.Interrupt) (*lineedit.Reader, error) {
 	if t.interactive {
 		o.Screen = fdio.New(t.stdout, nil)
 	}
-	lines, err := lineedit.New(fdio.New(t.stdin, i), o)
+	lines, err := lineedit.New(fdio.NewInput(t.stdin, i), o)
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ func (l *commandLine) generalRules() []rule {
 		{c.noStdin && c.interactive, "options -d (or --recv-only) and --interactive exclude each other: the line editor reads stdin"},
 		{c.noStdin && c.quitWord != "", "options -d (or --recv-only) and --quit-word exclude each other: the word is read from stdin"},
 		{c.sendOnly && c.interactive, "options --send-only and --interactive exclude each other: leave one out"},
-		{l.given("N") && c.noShutdown, "options -N and --no-shutdown (or -q -1) exclude each other: -N is what purr does anyway"},
+		{l.given("N") && c.noShutdown, "options -N and --no-shutdown (or -q -1) exclude each other: the first half-closes at the end of stdin, the second never does; leave one out"},
 		{c.echo && c.sendFile != "", "options --echo and --send-file exclude each other: an echo sends only what it received"},
 		{c.echo && (c.sendOnly || l.given("recv-only")), "options --echo and --send-only or --recv-only exclude each other: an echo does both"},
 		{c.echo && (c.interactive || c.quitWord != ""), "options --echo and --interactive or --quit-word exclude each other: an echo reads no stdin"},

@@ -5,7 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -163,7 +163,10 @@ func TestCopiers(t *testing.T) {
 			if err := ends(t, result); err != nil && !strings.Contains(test.args, "--send-only") {
 				t.Error(err)
 			}
-			if wantKinds := []string{test.sends, test.receives}; !reflect.DeepEqual(kinds, wantKinds) {
+			// The one out is made once the first bytes have been looked at.
+			wantKinds := []string{test.sends, test.receives}
+			slices.Sort(wantKinds)
+			if slices.Sort(kinds); !slices.Equal(kinds, wantKinds) {
 				t.Errorf("the copiers out and in are %q, want %q", kinds, wantKinds)
 			}
 			out := printed()

@@ -12,6 +12,7 @@ import (
 
 	"purr/internal/copier"
 	"purr/internal/fdio"
+	"purr/internal/halfclose"
 	"purr/internal/lineedit"
 )
 
@@ -255,6 +256,7 @@ func TestSupervisorTimers(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				talk := &talker{talkOptions: test.options, talkEnv: talkEnv{meter: &meter{}}}
 				s := &session{conversation: newConversation(talk, "PEER"), conn: ours, in: &fakeSource{fdio.Regular, test.ready},
+					rule:   halfclose.New(halfclose.Options{AtOnce: true}),
 					inName: "stdin", sendCopier: &fakeCopier{}, receiveCopier: &fakeCopier{}}
 				v := newSupervisor(s)
 				go test.events(v)

@@ -8,6 +8,7 @@ import (
 
 	"purr/internal/copier"
 	"purr/internal/fdio"
+	"purr/internal/halfclose"
 	"purr/internal/sock"
 )
 
@@ -16,7 +17,8 @@ import (
 type session struct {
 	*conversation
 	conn      net.Conn        // closed by relay
-	in        fdio.Source     // nil: nothing is sent, and the half-close follows the peer's
+	in        fdio.Source     // nil: stdin is not read, and the half-close follows the peer's
+	rule      *halfclose.Rule // when stdin's end becomes a half-close
 	inName    string          // of in, in messages
 	out       *fdio.File      // with an Interrupt of its own; nil: received bytes are dropped (--send-only)
 	outName   string          // of out, in messages
@@ -48,7 +50,8 @@ type copierFunc func(dst io.Writer, src io.Reader, filters ...copier.Filter) cop
 // relay runs both pumps and returns when the conversation is over: nil if it
 // ended in order and the peer's system has acknowledged every byte.
 //
-//   - The end of stdin half-closes the connection; the peer may go on.
+//   - The end of stdin half-closes the connection when the rule has it; the
+//     peer may go on.
 //   - The end of the peer closes a stdout that is a pipe, so that the program
 //     behind it ends too and its last output can still be sent:
 //     "purr -l PORT <fifo | server >fifo".
@@ -134,7 +137,7 @@ func (s *session) newCopiers() {
 	if s.out != nil {
 		s.out.EnlargePipe()
 	}
-	send, receive := copier.New, copier.New
+	var send, receive copierFunc = s.newPeekingCopier, copier.New
 	if s.newSendCopier != nil {
 		send = s.newSendCopier
 	}
@@ -147,26 +150,40 @@ func (s *session) newCopiers() {
 	s.receiveCopier = receive(toStdout, s.conn, s.receiveFilters...)
 }
 
-// send pumps stdin into the connection and half-closes it at the end.
+// newPeekingCopier is copier.New for stdin, whose first bytes the rule sees.
+func (s *session) newPeekingCopier(dst io.Writer, src io.Reader, filters ...copier.Filter) copier.Copier {
+	return copier.NewPeeking(dst, src, s.rule.Look(), filters...)
+}
+
+// send pumps stdin into the connection. At the end it half-closes it, unless
+// the rule waits for an answer.
 func (s *session) send(results chan<- outcome) {
 	err := copier.Run(s.sendCopier, s.t.limit.Slice(copier.MaxSlice), func(n int) error {
 		s.countSent(n, 1)
+		s.rule.Sent(n)
 		s.Touch()
 		return nil
 	})
 	s.sendCopier.Close()
-	if err == nil && !s.t.noShutdown {
-		if err = sock.HalfClose(s.conn); err != nil {
-			err = &fdio.CopyError{Reading: false, Err: err}
-		}
+	if err == nil && s.rule.AtOnce() {
+		err = s.halfClose()
 	}
 	results <- outcome{sending, err}
+}
+
+// halfClose ends the sending direction. Under TLS it may block.
+func (s *session) halfClose() error {
+	if err := sock.HalfClose(s.conn); err != nil {
+		return &fdio.CopyError{Reading: false, Err: err}
+	}
+	return nil
 }
 
 // receive pumps the connection into stdout and sends its outcome to results.
 func (s *session) receive(results chan<- outcome) {
 	err := copier.Run(s.receiveCopier, copier.MaxSlice, func(n int) error {
 		s.Touch()
+		s.rule.Received(n)
 		return s.countReceived(n, 1)
 	})
 	s.receiveCopier.Close()

@@ -54,7 +54,7 @@ func TestSourceFamily(t *testing.T) {
 		p := lookingUp(t, `printf '127.0.0.1 both.test\n::1 both.test\n' >>"$1"
 			purr -l -k -d --port-file "$1.port" `+to+` 7777 >/dev/null 2>&1 &
 			until [ -s "$1.port" ]; do sleep 0.05; done
-			purr -s both.test `+to+` 7777 </dev/null && purr -z -s both.test `+to+` 7777 &&
+			purr -N -s both.test `+to+` 7777 </dev/null && purr -z -s both.test `+to+` 7777 &&
 			echo x | purr -u -w 1 -s both.test `+to+` 7778; status=$?; kill $!; exit $status`)
 		p.ends(1) // the refusal of the datagram
 		p.complains("Connection refused")

@@ -2,6 +2,7 @@ package sock
 
 import (
 	"net"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,4 +55,23 @@ func PeerClosed(c net.Conn) (closed bool) {
 		closed = err == nil && info.State == unix.BPF_TCP_CLOSE_WAIT
 	})
 	return closed
+}
+
+// Delivered reports whether the peer's system has acknowledged every byte sent
+// to c, and returns the smoothed round trip time (TCP_INFO in tcp(7)). Unlike
+// Unacked it leaves an error of the connection to the next read or write. A
+// Unix socket delivers at once.
+func Delivered(c net.Conn) (all bool, rtt time.Duration) {
+	all = true
+	raw, ok := RawStream(Under(c))
+	if !ok {
+		return all, 0
+	}
+	_ = raw.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			all = info.Unacked == 0 && info.Notsent_bytes == 0
+			rtt = time.Duration(info.Rtt) * time.Microsecond
+		}
+	})
+	return all, rtt
 }
