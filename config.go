@@ -4,6 +4,7 @@ import (
 	"net"
 	"time"
 
+	"purr/internal/fdio"
 	"purr/internal/payload"
 	"purr/internal/sock"
 	"purr/internal/sweep"
@@ -71,6 +72,7 @@ type talkOptions struct {
 	echoAny           bool // --echo-any: also what may be a loop of echoes
 	crlf, telnet      bool
 	sendFile          string
+	input             *fdio.Input // of --send-file
 	interactive       bool
 	quitWord          string
 

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"purr/internal/fdio"
 	"purr/internal/flags"
 	"purr/internal/offer"
 	"purr/internal/payload"
@@ -359,23 +360,16 @@ func (l *commandLine) checkFiles() error {
 	return c.checkFile()
 }
 
-// checkFile refuses a --send-file that cannot be sent. Only a regular file is
-// opened: opening a FIFO waits for its writer.
+// checkFile takes the file of --send-file, and refuses one that cannot be sent.
 func (c *config) checkFile() error {
 	if c.sendFile == "" {
 		return nil
 	}
-	info, err := os.Stat(c.sendFile)
-	if err == nil && info.Mode().IsRegular() {
-		var f *os.File
-		if f, err = os.Open(c.sendFile); err == nil {
-			err = f.Close()
-		}
-	}
-	if err != nil {
+	var err error
+	if c.input, err = fdio.NewInput(c.sendFile); err != nil {
 		return usageErrorf("option --send-file: %w", err)
 	}
-	if info.IsDir() {
+	if c.input.Info.IsDir() {
 		return usageErrorf("option --send-file: %s is a directory: say \"tar c %s | purr ...\"", c.sendFile, filepath.Clean(c.sendFile))
 	}
 	return nil

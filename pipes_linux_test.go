@@ -206,3 +206,33 @@ func TestSharedFile(t *testing.T) {
 		})
 	}
 }
+
+// Each client of --send-file gets the file that was there at the start,
+// although its name has become a link to another.
+func TestSendFileReplaced(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	content, secret := testkit.Noise(quick), "secret"
+	testkit.WriteFile(t, dir+"/f", content)
+	testkit.WriteFile(t, dir+"/secret", secret)
+	p := startPurr(t, opts{dir: dir}, "-l", "-k", "--send-file", "f", "127.0.0.1", "0")
+	addr := p.addr()
+	for _, replace := range []func() error{
+		func() error { return nil },
+		func() error { return os.Rename(dir+"/f", dir+"/old") },
+		func() error { return os.Symlink("secret", dir+"/f") },
+	} {
+		if err := replace(); err != nil {
+			t.Fatal(err)
+		}
+		clients := []net.Conn{dialTest(t, "tcp", addr), dialTest(t, "tcp", addr)}
+		for _, c := range clients {
+			if got := testkit.ReadAll(t, c); got != content {
+				t.Errorf("%d of %d bytes arrived, or others", len(got), len(content))
+			}
+			_ = c.Close()
+		}
+	}
+	p.signal(syscall.SIGTERM)
+	p.ends(143)
+}

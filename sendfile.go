@@ -14,32 +14,23 @@ import (
 
 // This file is --send-file: exactly the bytes of a file, for any peer.
 
-// sendFile sends exactly the bytes of --send-file, opened anew so that every
-// client gets it from the start, and receives to stdout meanwhile.
+// sendFile sends exactly the bytes of --send-file, from the start for every
+// client, and receives to stdout meanwhile.
 func sendFile(ctx context.Context, t *talker, c net.Conn) error {
-	f, err := fdio.OpenRetry(ctx, t.sendFile)
-	if err != nil {
-		return fmt.Errorf("send to %s: %w", connName(c), err)
-	}
-	defer f.Close()
 	s, err := t.newSession(c)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	s.inName, s.file = t.sendFile, t.sendFile
-	in := fdio.New(f, s.interrupt)
-	s.in = in
-	r := &ackReport{session: s}
-	if in.Kind() == fdio.Regular {
-		info, err := f.Stat()
-		if err != nil {
-			return fmt.Errorf("send to %s: %w", s.peer, err)
-		}
-		if info.Size() > 0 { // a file in /proc has the size 0, whatever it holds
-			r.file = fdio.NewExact(in, info.Size())
-			s.in = r.file
-		}
+	in, done, err := t.input.NewReader(ctx, s.interrupt)
+	if err != nil {
+		return fmt.Errorf("send to %s: %w", s.peer, err)
+	}
+	defer done()
+	s.in, s.inName, s.file = in, t.sendFile, t.sendFile
+	r := &ackReport{session: s, size: -1}
+	if exact, ok := in.(*fdio.Exact); ok {
+		r.size = exact.Size
 	}
 	if t.file.sum {
 		s.newSendCopier = func(dst io.Writer, src io.Reader, filters ...copier.Filter) copier.Copier {
@@ -65,7 +56,7 @@ func sendFile(ctx context.Context, t *talker, c net.Conn) error {
 // An ackReport is the result of a --send-file.
 type ackReport struct {
 	*session
-	file   *fdio.Exact // nil: a pipe, or another file of no size
+	size   int64       // of the file in bytes; -1: a pipe, or another file of no size
 	digest *copier.Sum // nil without --sum
 	text   string      // of a success
 }
@@ -73,9 +64,9 @@ type ackReport struct {
 // onDone compares the bytes that the peer's system has acknowledged with those
 // of the file.
 func (r *ackReport) onDone(d *teardown) error {
-	size := r.sent.bytes.Load()
-	if r.file != nil {
-		size = r.file.Size
+	size := r.size
+	if size < 0 {
+		size = r.sent.bytes.Load()
 	}
 	acked, known := sock.Acked(r.conn, !r.t.listen, size)
 	switch {

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"purr/internal/sys"
 	"syscall"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // OpenWriter opens a pipe or device. It waits for the reader of a FIFO, at most
@@ -47,18 +48,4 @@ func isUnreadFIFO(path string, err error) bool {
 	}
 	info, statErr := os.Stat(path)
 	return statErr == nil && info.Mode()&os.ModeNamedPipe != 0
-}
-
-// OpenRetry opens a file for reading. While the process is out of
-// descriptors it waits for one, because the client is not to blame.
-func OpenRetry(ctx context.Context, name string) (*os.File, error) {
-	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		f, err := os.Open(name)
-		if !sys.OutOfDescriptors(err) {
-			return f, err
-		}
-		if !sys.Sleep(ctx, pause) {
-			return nil, context.Cause(ctx)
-		}
-	}
 }

@@ -63,6 +63,9 @@ func Arrived(c any) (there bool) {
 	return there
 }
 
+// OpenNofollow is the flag of open(2) that does not follow a symbolic link.
+const OpenNofollow = unix.O_NOFOLLOW
+
 // OpenNonblock is the flag of open(2) that does not wait for the writer of a
 // FIFO.
 const OpenNonblock = unix.O_NONBLOCK
