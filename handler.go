@@ -135,7 +135,7 @@ func stdio(ctx context.Context, t *talker, c net.Conn) error {
 	}
 	defer s.close()
 	if !t.noStdin {
-		s.in = fdio.NewInput(t.stdin, s.interrupt)
+		s.in = fdio.NewReader(t.stdin, s.interrupt)
 	}
 	return s.relay(ctx)
 }
@@ -203,7 +203,7 @@ func newLineReader(t *talker, i *fdio.Interrupt) (*lineedit.Reader, error) {
 	if t.interactive {
 		o.Screen = fdio.New(t.stdout, nil)
 	}
-	lines, err := lineedit.New(fdio.NewInput(t.stdin, i), o)
+	lines, err := lineedit.New(fdio.NewReader(t.stdin, i), o)
 	if err != nil {
 		return nil, err
 	}

@@ -21,8 +21,8 @@ import (
 var rungs = [][]string{
 	{"sys", "display", "flags", "digest", "eyeballs", "filter", "qr"},
 	{"relpath", "rate", "fdio", "sock", "payload", "confine"},
-	{"idle", "proc", "copier", "datagram", "tlsconn", "scan", "store", "offer", "progress", "lineedit"},
-	{"broadcast", "tunnel", "access", "proxyproto", "halfclose"},
+	{"idle", "proc", "copier", "datagram", "tlsconn", "scan", "store", "offer", "progress"},
+	{"lineedit", "broadcast", "tunnel", "access", "proxyproto", "halfclose"},
 	{"push", "sweep", "proxy"},
 	{"web"},
 }

@@ -181,15 +181,16 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 
 // mode runs the mode that the command line selects. Signals are caught by the
 // modes that have something to end in order; dialling catches them only once it
-// is connected, because catching takes as long as a refused connection.
+// is connected, or is not refused at once, because catching takes as long as a
+// refused connection. Process 1 catches them always: the system does not end it
+// by a signal.
 func (r *run) mode(ctx context.Context) error {
-	if r.cfg.listen || r.cfg.udp || r.cfg.zero || r.log.json {
+	proc.KeepIgnored()
+	if r.cfg.listen || r.cfg.udp || r.cfg.zero || r.log.json || os.Getpid() == 1 {
 		r.catchSignals(ctx)
 	} else {
-		// To ignore the signal that asks for the status costs nothing; only a dialer
-		// that is not refused at once answers it.
-		proc.IgnoreStatus()
-		late := time.AfterFunc(statusAfter, func() { r.meter.logOnSignal(ctx) })
+		proc.IgnoreStatus() // which costs nothing
+		late := time.AfterFunc(catchAfter, func() { r.catchSignals(ctx) })
 		defer late.Stop()
 	}
 	if r.cfg.zero {
@@ -286,18 +287,16 @@ func (r *run) end(err error) exitStatus {
 	return status
 }
 
-// statusAfter is how long a dialer may take before it answers the signal that
-// asks for its status.
-const statusAfter = 20 * time.Millisecond
+const (
+	// catchAfter is how long a dialer may take before it catches signals.
+	catchAfter = 20 * time.Millisecond
+	// lastWords is how long stderr may take for the message about a signal.
+	lastWords = 100 * time.Millisecond
+)
 
 // catchSignals stops the run on the signals that ask a program to end.
 // Conversations then get a moment to end in order, so that a transfer which is
-// cut short is cut for its peer too; one that hangs is left behind. SIGHUP
-// stays ignored if it was at the start: nohup(1).
-//
-// SIGPIPE is caught and dropped: a write to a broken pipe must return an error,
-// which is reported and becomes a status, and Go would let the signal end the
-// process. To ignore it instead would make children ignore it too. Calls after
+// cut short is cut for its peer too; one that hangs is left behind. Calls after
 // the first do nothing.
 func (r *run) catchSignals(ctx context.Context) {
 	if r.catching.Swap(true) {
@@ -305,11 +304,7 @@ func (r *run) catchSignals(ctx context.Context) {
 	}
 	r.meter.logOnSignal(ctx)
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) {
-		signal.Notify(signals, syscall.SIGHUP)
-	}
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	proc.NotifyEnd(signals)
 	go func() {
 		defer signal.Stop(signals)
 		select {
@@ -325,6 +320,7 @@ func (r *run) catchSignals(ctx context.Context) {
 		}
 		if cause := context.Cause(ctx); cause != context.Canceled {
 			r.cleanups.Run()
+			time.AfterFunc(lastWords, func() { os.Exit(int(statusOf(cause))) })
 			os.Exit(int(r.end(cause)))
 		}
 	}()

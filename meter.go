@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,7 +36,6 @@ type meter struct {
 	connected atomic.Pointer[time.Time]
 	clients   atomic.Int64 // conversations now
 	served    atomic.Int64 // and in all
-	onSignal  sync.Once    // for logOnSignal
 }
 
 // newMeter returns the meter of a run that begins now. The bar of transfers is
@@ -122,22 +120,20 @@ func (m *meter) style(plain bool) progress.Style {
 }
 
 // logOnSignal logs the status for every signal that asks for it, until ctx
-// ends. Calls after the first do nothing.
+// ends.
 func (m *meter) logOnSignal(ctx context.Context) {
-	m.onSignal.Do(func() {
-		asked := make(chan os.Signal, 1)
-		proc.NotifyStatus(asked)
-		go func() {
-			for {
-				select {
-				case <-asked:
-					m.logStatus()
-				case <-ctx.Done():
-					return
-				}
+	asked := make(chan os.Signal, 1)
+	proc.NotifyStatus(asked)
+	go func() {
+		for {
+			select {
+			case <-asked:
+				m.logStatus()
+			case <-ctx.Done():
+				return
 			}
-		}()
-	})
+		}
+	}()
 }
 
 // logStatus logs the activity of the run and its counters.

@@ -125,7 +125,7 @@ func talkDatagrams(ctx context.Context, t *talker, end datagramEnd) error {
 
 // openInput finds what is sent: stdin, or its lines. The caller closes it.
 func (s *datagramSession) openInput() (closeInput func(), err error) {
-	in := fdio.NewInput(s.t.stdin, s.interrupt)
+	in := fdio.NewReader(s.t.stdin, s.interrupt)
 	if !s.t.hasInput(in.Kind()) {
 		return func() {}, nil
 	}

@@ -67,7 +67,7 @@ func (f *Broadcast) Start(ctx context.Context) (err error) {
 			f.finish(err)
 			return
 		}
-		f.in = fdio.NewInput(f.file, stop)
+		f.in = fdio.NewReader(f.file, stop)
 		context.AfterFunc(ctx, stop.Fire)
 		go func() {
 			f.run(ctx)

@@ -81,10 +81,10 @@ func New(f *os.File, i *Interrupt) *File {
 	return file
 }
 
-// NewInput is New for a file that is only read. One that was opened for writing
-// only, as nohup(1) does with a stdin that is a terminal, counts as the null
-// device: reading it returns io.EOF instead of EBADF.
-func NewInput(f *os.File, i *Interrupt) *File {
+// NewReader is New for a file that is only read. One that was opened for
+// writing only, as nohup(1) does with a stdin that is a terminal, counts as the
+// null device: reading it returns io.EOF instead of EBADF.
+func NewReader(f *os.File, i *Interrupt) *File {
 	file := New(f, i)
 	if writeOnly(f) {
 		file.kind = Null

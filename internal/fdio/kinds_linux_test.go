@@ -88,7 +88,7 @@ func TestNoInput(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		in, b := NewInput(f, nil), make([]byte, 4)
+		in, b := NewReader(f, nil), make([]byte, 4)
 		if in.Kind() != test.kind {
 			t.Errorf("%s: kind %d, want %d", test.path, in.Kind(), test.kind)
 		}

@@ -34,8 +34,8 @@ func (e *UnknownError) Name() string {
 	return strings.TrimPrefix(strings.TrimPrefix(e.Option, "-"), "-")
 }
 
-// An index finds options by each of their names. A command line has few options,
-// so that a map would cost more than it saves.
+// An index finds options by each of their names. A command line has few
+// options, so that a map would cost more than it saves.
 type index []Option
 
 // find returns the option with a name, nil if there is none.

@@ -14,6 +14,7 @@ import (
 
 	"purr/internal/display"
 	"purr/internal/fdio"
+	"purr/internal/proc"
 )
 
 // An editor is a terminal in raw mode: the line being edited at the bottom, and
@@ -29,6 +30,10 @@ type editor struct {
 	interrupted atomic.Bool
 	closed      atomic.Bool
 	undo        []func()
+
+	fd    int
+	modes sync.Mutex  // held while the terminal's modes are changed
+	old   *term.State // those outside of the editor; nil: they are in force
 }
 
 // maxHistory is how many lines can be recalled.
@@ -36,14 +41,13 @@ const maxHistory = 100
 
 // newEditor puts the terminal in into raw mode.
 func newEditor(in *fdio.File, o Options) (*editor, error) {
-	fd := in.FD()
-	old, err := term.MakeRaw(fd)
-	if err != nil {
+	e := &editor{fd: in.FD()}
+	if err := e.makeRaw(); err != nil {
 		return nil, err
 	}
-	e := &editor{in: in, screen: newScreen(o.Screen)}
+	e.in, e.screen = in, newScreen(o.Screen)
 	e.output = newOutput(e.screen)
-	e.undo = append(e.undo, func() { _ = term.Restore(fd, old) })
+	e.undo = append(e.undo, e.restore, proc.OnSuspend(e.restore, e.resume))
 	if o.Redirect != nil {
 		e.undo = append(e.undo, o.Redirect(e.screen))
 	}
@@ -51,7 +55,7 @@ func newEditor(in *fdio.File, o Options) (*editor, error) {
 	resized := make(chan os.Signal, 1)
 	notifyResize(resized)
 	setSize := func() {
-		if width, height, err := term.GetSize(fd); err == nil {
+		if width, height, err := term.GetSize(e.fd); err == nil {
 			e.screen.resize(width, height)
 		}
 	}
@@ -63,6 +67,32 @@ func newEditor(in *fdio.File, o Options) (*editor, error) {
 	}()
 	e.undo = append(e.undo, func() { signal.Stop(resized); close(resized) })
 	return e, nil
+}
+
+// makeRaw puts the terminal into raw mode.
+func (e *editor) makeRaw() error {
+	e.modes.Lock()
+	defer e.modes.Unlock()
+	old, err := term.MakeRaw(e.fd)
+	e.old = old
+	return err
+}
+
+// restore gives the terminal its former modes.
+func (e *editor) restore() {
+	e.modes.Lock()
+	defer e.modes.Unlock()
+	if e.old != nil {
+		_ = term.Restore(e.fd, e.old)
+		e.old = nil
+	}
+}
+
+// resume goes on after restore, with the line that was being edited.
+func (e *editor) resume() {
+	if !e.closed.Load() && e.makeRaw() == nil {
+		_, _ = e.screen.Write(nil) // draws the line
+	}
 }
 
 // closeTime is how long close waits for a screen that is stopped (Ctrl-S).
@@ -140,6 +170,8 @@ func (e *editor) press(d *draft, k key) (line []byte, err error) {
 	case k == control('d') && len(d.text) == 0:
 		e.screen.ended = true
 		return nil, io.EOF
+	case k == control('z'): // in raw mode a key like any other
+		proc.Suspend()
 	case k == control('l'):
 		e.screen.wiped = true
 	case k == keyUp || k == control('p'):
