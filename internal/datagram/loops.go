@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"purr/internal/sock"
@@ -20,10 +21,7 @@ var (
 
 // chattyPorts are the UDP ports above 1023 of services that answer anything, be
 // it with an error, as registered at IANA.
-var chattyPorts = map[uint16]bool{
-	1434: true, 1900: true, 3478: true, 3702: true, 5060: true, 5093: true, 5351: true, 5353: true, 5355: true,
-	5683: true, 11211: true, 17185: true, 27015: true, 27960: true,
-}
+var chattyPorts = []uint16{1434, 1900, 3478, 3702, 5060, 5093, 5351, 5353, 5355, 5683, 11211, 17185, 27015, 27960}
 
 // A LoopGuard keeps a UDP echo out of the loop that one forged datagram starts
 // between it and another server that answers anything, or itself. It is for one
@@ -98,7 +96,7 @@ func (g *LoopGuard) check(from netip.AddrPort, d []byte, now time.Time) error {
 		switch {
 		case g.isOwn(from, now):
 			return ErrOwnAddress
-		case from.Port() < 1024 || chattyPorts[from.Port()]:
+		case from.Port() < 1024 || slices.Contains(chattyPorts, from.Port()):
 			return ErrServicePort
 		}
 	}

@@ -25,13 +25,17 @@ type Input struct {
 // open until the process ends. Others are not: to open a FIFO would wait for
 // its writer.
 func NewInput(path string) (*Input, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
 	named, err := os.Lstat(path)
 	if err != nil {
 		return nil, err
 	}
-	in := &Input{path: path, link: named.Mode()&os.ModeSymlink != 0}
-	if in.Info, err = os.Stat(path); err != nil || !in.Info.Mode().IsRegular() {
-		return in, err
+	in := &Input{Info: info, path: path, link: named.Mode()&os.ModeSymlink != 0}
+	if !info.Mode().IsRegular() {
+		return in, nil
 	}
 	if in.file, err = in.open(sys.OpenNonblock); err != nil { // the name may be a FIFO's now
 		return nil, err
