@@ -17,9 +17,9 @@ type rule struct {
 // conflict returns the first illegal combination of options, or nil. All of
 // them are in this file.
 func (l *commandLine) conflict() error {
-	for _, rule := range slices.Concat(l.fileRules(), l.keyRules(), l.paceRules(), l.pushRules(), l.checkRules(), l.waitRules(), l.generalRules()) {
-		if rule.broken {
-			return usageErrorf("%s", rule.message)
+	for _, rules := range [][]rule{l.fileRules(), l.keyRules(), l.paceRules(), l.pushRules(), l.checkRules(), l.waitRules(), l.generalRules()} {
+		if i := slices.IndexFunc(rules, func(r rule) bool { return r.broken }); i >= 0 {
+			return usageErrorf("%s", rules[i].message)
 		}
 	}
 	return nil

@@ -21,23 +21,23 @@ var (
 // IgnoreStatus ignores the signals that ask for a program's status, if the
 // system has any; uncaught, they end the process.
 func IgnoreStatus() {
-	if len(statusSignals) > 0 { // none would mean all
-		signal.Ignore(statusSignals...)
+	if signals := statusSignals(); len(signals) > 0 { // none would mean all
+		signal.Ignore(signals...)
 	}
 }
 
 // NotifyStatus delivers these signals to c, as signal.Notify does.
 func NotifyStatus(c chan<- os.Signal) {
-	if len(statusSignals) > 0 {
-		signal.Notify(c, statusSignals...)
+	if signals := statusSignals(); len(signals) > 0 {
+		signal.Notify(c, signals...)
 	}
 }
 
 // ResetStatus undoes IgnoreStatus and NotifyStatus. Programs that are started
 // inherit which signals are ignored.
 func ResetStatus() {
-	if len(statusSignals) > 0 {
-		signal.Reset(statusSignals...)
+	if signals := statusSignals(); len(signals) > 0 {
+		signal.Reset(signals...)
 	}
 }
 

@@ -35,12 +35,12 @@ func Exec(path string, args []string, stdin, stdout, stderr *os.File) error {
 	return syscall.Exec(path, args, os.Environ())
 }
 
-// statusSignals ask for a line of status: SIGUSR1, and where a terminal's
-// Ctrl-T sends it (BSD, macOS) SIGINFO.
-var statusSignals = func() []os.Signal {
+// statusSignals returns the signals that ask for a line of status: SIGUSR1, and
+// where a terminal's Ctrl-T sends it (BSD, macOS) SIGINFO.
+func statusSignals() []os.Signal {
 	signals := []os.Signal{syscall.SIGUSR1}
 	if info := unix.SignalNum("SIGINFO"); info != 0 {
 		signals = append(signals, info)
 	}
 	return signals
-}()
+}

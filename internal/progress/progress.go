@@ -62,6 +62,7 @@ type Monitor struct {
 	begun  time.Time
 	speed  float64
 	last   int64 // bytes moved when speed was updated
+	shown  bool // whether show was ever started
 	closed bool
 }
 
@@ -91,7 +92,7 @@ func (m *Monitor) Start(name string, size int64, style Style) *Transfer {
 	}
 	m.active[t] = true
 	if m.stop == nil && !m.closed && m.shows(style) {
-		m.stop, m.done = make(chan struct{}), make(chan struct{})
+		m.stop, m.done, m.shown = make(chan struct{}), make(chan struct{}), true
 		go m.show(style, m.stop, m.done)
 	}
 	return t
@@ -151,7 +152,11 @@ func (m *Monitor) hide() {
 func (m *Monitor) Close() {
 	m.mu.Lock()
 	m.closed = true
+	shown := m.shown
 	m.mu.Unlock()
+	if !shown {
+		return
+	}
 	hidden := make(chan struct{})
 	go func() {
 		defer close(hidden)

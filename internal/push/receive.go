@@ -267,7 +267,7 @@ func (r *receiving) receiveSmall(m *message, path string, content []byte) (*stor
 
 // errTwice refuses a path that came before in the same transfer: which of the
 // two is meant?
-var errTwice = errorf(Refused, "sent twice")
+var errTwice = &Error{Kind: Refused, Text: "sent twice"}
 
 // answer counts the outcome of a file, reports it as an event and sends it as a
 // result. s is the stored file and err nil, or err the reason of the failure.

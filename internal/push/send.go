@@ -227,7 +227,7 @@ func (s *sending) handle(st *stream, m *message) error {
 
 // errNotSent is the failure of a result whose digest differs from the sent
 // bytes.
-var errNotSent = errorf(Damaged, "digest mismatch: what is stored there is not what was sent")
+var errNotSent = &Error{Kind: Damaged, Text: "digest mismatch: what is stored there is not what was sent"}
 
 // result counts and reports the outcome m of the file f. A stored file whose
 // digest differs from the sent one is Damaged. offset is the byte from which a

@@ -137,4 +137,4 @@ func representable(t time.Time) time.Time {
 	return time.Unix(max(math.MinInt32, min(math.MaxInt32, t.Unix())), int64(t.Nanosecond()))
 }
 
-var errMoved = errorf(Conflict, "moved or replaced by somebody else while it was received")
+var errMoved = &Error{Kind: Conflict, Text: "moved or replaced by somebody else while it was received"}

@@ -1,7 +1,7 @@
 package store
 
 import (
-	"fmt"
+	"errors"
 	"hash"
 	"io"
 	"path/filepath"
@@ -49,7 +49,7 @@ func (u *Upload) Receive(src io.Reader, moved func(n int)) error {
 	return err
 }
 
-var errNotSmall = fmt.Errorf("more than %d bytes", SmallFile)
+var errNotSmall = errors.New("more than SmallFile bytes")
 
 // receiveSmall receives a file of at most SmallFile bytes, and hashes between
 // reading and writing. For a larger one it returns errNotSmall before the end
