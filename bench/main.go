@@ -136,6 +136,11 @@ func (o *options) measure(ctx context.Context) error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("becoming a subreaper: %w", err)
 	}
+	installed, err := install(o.disk, built, bareDialer, b.base)
+	defer os.RemoveAll(installed)
+	if err != nil {
+		return err
+	}
 	b.tools = findTools(ctx, built)
 	b.tools[bare] = bareDialer
 	fmt.Printf("%s\n\n", b.machineLine())
@@ -143,7 +148,7 @@ func (o *options) measure(ctx context.Context) error {
 		fmt.Printf("The short form: what counts is that all of it works; the figures mean nothing.\n\n")
 	}
 	if b.base != nil {
-		fmt.Printf("base is %s\n\n", b.base.path)
+		fmt.Printf("base is %s\n\n", o.base)
 	}
 	for _, name := range append(slices.Clone(toolNames), bare) {
 		if t := b.tools[name]; t.absent != nil {
