@@ -106,7 +106,9 @@ func TestConfigValues(t *testing.T) {
 		{"h 80", func(c *config) bool {
 			return c.verbose == 0 && c.idleTimeout == 0 && c.connectTimeout == 0 && c.quitAfter < 0 && !c.noShutdown && c.socket.TOS == nil && c.keepalive.Enable
 		}},
-		{"-w 1 h 80", func(c *config) bool { return c.idleTimeout == time.Second && c.connectTimeout == time.Second && !c.quitAtOnce }},
+		{"-w 1 h 80", func(c *config) bool {
+			return c.idleTimeout == time.Second && c.connectTimeout == time.Second && !c.quitAtOnce
+		}},
 		{"-w 1 --idle-timeout 2 h 80", func(c *config) bool { return c.idleTimeout == 2*time.Second && c.connectTimeout == time.Second }},
 		{"-w 1 --connect-timeout 2 h 80", func(c *config) bool { return c.idleTimeout == time.Second && c.connectTimeout == 2*time.Second }},
 		{"-w 1 -l 80", func(c *config) bool { return c.idleTimeout == time.Second && c.acceptTimeout == 0 }},

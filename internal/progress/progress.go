@@ -62,7 +62,7 @@ type Monitor struct {
 	begun  time.Time
 	speed  float64
 	last   int64 // bytes moved when speed was updated
-	shown  bool // whether show was ever started
+	shown  bool  // whether show was ever started
 	closed bool
 }
 
