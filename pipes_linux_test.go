@@ -236,3 +236,27 @@ func TestSendFileReplaced(t *testing.T) {
 	p.signal(syscall.SIGTERM)
 	p.ends(143)
 }
+
+// --recv-file keeps the holes of a sparse file, and reports the size and digest
+// of all of it.
+func TestRecvFileKeepsHoles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	content := strings.Repeat("\x00", 40<<20) + testkit.Noise(100_000) + strings.Repeat("\x00", 10<<20)
+	p := startPurr(t, opts{dir: dir}, "-l", "--recv-file", "f", "--expect-size", fmt.Sprint(len(content)), "127.0.0.1", "0")
+	c := dialTest(t, "tcp", p.addr())
+	writeAll(t, c, content)
+	_ = c.(*net.TCPConn).CloseWrite()
+	p.ends(0)
+	p.complains(fmt.Sprintf("received %d bytes, sha256 %s", len(content), sumOf(content)))
+	if testkit.ReadFile(t, dir+"/f") != content {
+		t.Error("other bytes were stored")
+	}
+	info, err := os.Stat(dir + "/f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if used := info.Sys().(*syscall.Stat_t).Blocks * 512; used > 1<<20 {
+		t.Errorf("%d bytes are allocated", used)
+	}
+}

@@ -91,8 +91,12 @@ func openRawFile(ctx context.Context, t *talker) (*rawFile, error) {
 	return in, nil
 }
 
-// newCopier returns the copier of the session, and takes its digest.
+// newCopier returns the copier of the session, and takes its digest. Holes are
+// kept.
 func (in *rawFile) newCopier(dst io.Writer, src io.Reader, filters ...copier.Filter) copier.Copier {
+	if in.atomic != nil {
+		dst = in.atomic
+	}
 	c, sum := copier.NewHashing(dst, src, in.t.file.expectSize, filters...)
 	in.digest = sum
 	return c

@@ -39,6 +39,7 @@ type AtomicFile struct {
 	partial string // the name in dir until the file has its final name
 	dir     *dirHandle
 	replace Replace
+	sparse  sparseFile // of Write
 
 	mu    sync.Mutex
 	ended bool // whether partial has become the file, or was given up
@@ -61,6 +62,7 @@ func CreateAtomic(path string, replace Replace) (*AtomicFile, error) {
 		dir.closeFiles()
 		return nil, fmt.Errorf("%s: %w", a.partialPath(), sys.Cause(err))
 	}
+	a.sparse.file = a.File
 	return a, nil
 }
 
@@ -92,12 +94,21 @@ func besideName(base string) string {
 // partialPath returns the path of the hidden file, beside the caller's path.
 func (a *AtomicFile) partialPath() string { return filepath.Join(filepath.Dir(a.path), a.partial) }
 
+// Write writes b at the end of what was written before. Blocks of 64 KiB of
+// zeros become holes, where the file system has them; zeros at the end may be
+// missing until Rename. Other methods of os.File that write must not be used
+// beside it.
+func (a *AtomicFile) Write(b []byte) (int, error) { return a.sparse.Write(b) }
+
+// WriteString is Write for a string.
+func (a *AtomicFile) WriteString(s string) (int, error) { return a.Write([]byte(s)) }
+
 // Rename closes the file and gives it its final name, without waiting for
 // stable storage. The error is fs.ErrExist if the name is taken and must not be
 // replaced, and ErrAborted after Abort or Suspend.
 func (a *AtomicFile) Rename() error {
 	// Some file systems (NFS, quotas) report a failed write only at the close.
-	if err := a.File.Close(); err != nil {
+	if err := errors.Join(a.sparse.finish(), a.File.Close()); err != nil {
 		return err
 	}
 	a.mu.Lock()
@@ -123,7 +134,11 @@ func (a *AtomicFile) Rename() error {
 // Error of the kind Unsynced means that the file has its name and content, but
 // that the name may not survive a crash.
 func (a *AtomicFile) Commit() error {
-	if err := a.Sync(); err != nil {
+	err := a.sparse.finish()
+	if err == nil {
+		err = a.Sync()
+	}
+	if err != nil {
 		return errors.Join(err, a.File.Close())
 	}
 	if err := a.Rename(); err != nil {
