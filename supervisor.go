@@ -102,7 +102,13 @@ func (v *supervisor) ended(o outcome) step {
 	case receiving:
 		v.linger.Stop()
 		v.linger = nil
-		return v.peerEnded(o.err, v.stdinUnused)
+		next := v.peerEnded(o.err, v.stdinUnused)
+		if v.sendOpen && !v.done {
+			v.background(hangup, v.awaitBroken)
+		}
+		return next
+	case hangup:
+		return v.connBroken(o.err)
 	}
 	v.watched = false
 	return v.stdoutBroken(o.err, v.out.Unread)
@@ -119,6 +125,8 @@ func (v *supervisor) take(next step) {
 		v.background(watching, v.out.WaitBroken)
 	case closeStdout:
 		v.closeStdout()
+	case endInput:
+		v.interrupt.Fire()
 	}
 }
 
@@ -137,24 +145,34 @@ func (v *supervisor) halfCloseAfter(silence time.Duration) {
 	v.background(halfClosing, v.halfClose)
 }
 
+// awaitBroken waits as sock.AwaitBroken does. While there is something to send,
+// it leaves the error to the send pump.
+func (v *supervisor) awaitBroken() error {
+	err := sock.AwaitBroken(v.conn)
+	for err == nil && (v.sendCopier.Blocked() || v.in.Ready()) {
+		err = v.interrupt.Sleep(10 * time.Millisecond)
+	}
+	return err
+}
+
 // linkState returns what the rule of the half-close asks for.
 func (v *supervisor) linkState() halfclose.State {
 	acked, rtt := sock.Delivered(v.conn)
 	return halfclose.State{Acked: acked, RTT: rtt, Stalled: v.receiveCopier.Blocked(), Pending: v.arrived()}
 }
 
-// closeStdout makes the reader of a pipe that belongs to this session alone
-// find the end of its input. A poll keeps a pipe open in the kernel, so it is
-// ended first; its outcome leads here again.
+// closeStdout makes the reader of a pipe or socket that belongs to this session
+// alone find the end of its input. A poll keeps a pipe open in the kernel, so
+// it is ended first; its outcome leads here again.
 func (v *supervisor) closeStdout() {
-	if !v.ownStdout || v.out == nil || v.out.Kind() != fdio.Pipe && v.out.Kind() != fdio.FIFO {
+	if !v.ownStdout || v.out == nil || !hasReader(v.out.Kind()) {
 		return
 	}
 	if v.watched {
 		v.out.Interrupt.Fire()
 		return
 	}
-	_ = v.out.File.Close()
+	v.out.EndReader()
 }
 
 // stdinUnused reports whether the peer has sent something while stdin has

@@ -18,6 +18,7 @@ const (
 	receiving
 	watching    // stdout, for the end of its reader
 	halfClosing // after stdin has ended
+	hangup      // for the end of a connection whose peer has finished
 	inAndOut    // both
 )
 
@@ -71,6 +72,7 @@ const (
 	startQuitTimer      // -q begins
 	startLinger         // wait lingerTime for the peer to finish
 	watchStdout         // for the end of its reader
+	endInput            // end the sending pump, unless it holds bytes
 )
 
 // finish ends the session in order.
@@ -129,6 +131,9 @@ func (d *teardown) stdinEnded(err error) step {
 	case errors.Is(err, lineedit.ErrQuit):
 		d.sendOpen = false
 		return d.finish("quit word read")
+	case errors.As(err, &copying) && copying.Reading && errors.Is(err, fdio.ErrInterrupted): // by endInput
+		d.sendOpen = false
+		return d.finish(peerFinished)
 	case errors.As(err, &copying) && copying.Reading:
 		d.localFailed = true
 		return d.fail(outcome{sending, err})
@@ -169,6 +174,20 @@ func (d *teardown) peerEnded(err error, stdinUnused func() bool) step {
 		return d.finish(peerFinished)
 	}
 	return closeStdout
+}
+
+// connBroken records the end of the wait for the connection to break, with
+// AwaitBroken's error. Without one stdin has nothing that would be lost.
+func (d *teardown) connBroken(err error) step {
+	var errno syscall.Errno
+	switch {
+	case !d.sendOpen:
+	case errors.As(err, &errno):
+		return d.fail(outcome{sending, &fdio.CopyError{Reading: false, Err: err}})
+	case err == nil:
+		return endInput
+	}
+	return goOn
 }
 
 // stdinHasNoEnd reports whether stdin may be held open by a process that writes

@@ -224,6 +224,18 @@ func (f *File) Ready() bool { return !f.canWait() || sys.Readable(f.fd) }
 // Broken reports whether the other end of a pipe or socket is gone.
 func (f *File) Broken() bool { return f.canWait() && sys.Ready(f.fd, 0) }
 
+// EndReader makes the other end find the end of its input: it closes a pipe,
+// and ends the sending direction of a socket, which processes with another
+// descriptor of it would keep open. It does nothing to other files.
+func (f *File) EndReader() {
+	switch f.kind {
+	case Pipe, FIFO:
+		_ = f.File.Close()
+	case Socket:
+		_ = unix.Shutdown(f.fd, unix.SHUT_WR)
+	}
+}
+
 // IsTerminal reports whether f is a terminal.
 func IsTerminal(f *os.File) bool {
 	terminal := false

@@ -49,6 +49,14 @@ func (f *File) Broken() bool { return true }
 // Unread returns -1: it is unknown.
 func (f *File) Unread() int { return -1 }
 
+// EndReader closes a pipe, so that its reader finds the end of its input. It
+// does nothing to other files.
+func (f *File) EndReader() {
+	if f.kind == Pipe {
+		_ = f.File.Close()
+	}
+}
+
 // Ready returns false: only a read would show it. A pipe that has carried no
 // bytes so far counts as empty.
 func (f *File) Ready() bool { return false }
