@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -76,6 +77,9 @@ func (p *packets) dialUDP(ctx context.Context, port int) error {
 		conn, dialErr := dialer.DialContext(ctx, network, remote.String())
 		if dialErr != nil {
 			err = p.dialer.connectError(remote, dialErr)
+			if errors.Is(dialErr, syscall.EACCES) && !p.socket.Broadcast {
+				err = fmt.Errorf("%w (to broadcast, say -b)", err)
+			}
 			continue
 		}
 		defer conn.Close()
@@ -125,9 +129,12 @@ func (p *packets) openPackets(ctx context.Context) (datagram.Conn, error) {
 		}
 		name = p.listener.listenName(p.ports[0])
 	}
-	conn, err := config.ListenPacket(ctx, network, addr)
+	conn, joinErr, err := sock.ListenPacket(ctx, config, network, addr)
 	if err != nil {
 		return nil, fmt.Errorf("bind to %s: %w", name, sys.Cause(err))
+	}
+	if joinErr != nil {
+		p.log.warnf("join the group %s: %v", p.host, sys.Cause(joinErr))
 	}
 	if p.unix {
 		p.removeAtExit(p.path)

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"purr/internal/testkit"
 )
@@ -36,4 +38,122 @@ func TestWaitZero(t *testing.T) {
 	closed := startPurr(t, opts{stdin: strings.NewReader("x")}, "-w0", "127.0.0.1", freePort(t, "tcp"))
 	closed.ends(1)
 	closed.complains("Connection refused")
+}
+
+// Broadcast and groups: a broadcast is refused without -b, a question that came
+// by one is answered from an address of the host, and a listener on a group
+// hears the group and nothing else.
+func TestBroadcastAndGroups(t *testing.T) {
+	t.Parallel()
+	if !testkit.InNamespaces(t) {
+		return
+	}
+	testkit.MustRunAll(t, `
+		sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
+		ip link add d0 type veth peer name d1
+		ip link set d1 up
+		ip addr add 10.9.0.1/24 broadcast 10.9.0.255 dev d0
+		ip link set d0 up multicast on
+		ip addr add fd09::1/64 dev d0 nodad
+		ip route add default dev d0`)
+	ask := func(t *testing.T, network, from, to string, answered bool) {
+		t.Helper()
+		local, err := net.ResolveUDPAddr(network, from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := net.ListenUDP(network, local) // with SO_BROADCAST
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		addr, err := net.ResolveUDPAddr(network, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.WriteToUDP([]byte("to "+to), addr); err != nil {
+			t.Fatal(err)
+		}
+		if !answered {
+			silent(t, c, 200*time.Millisecond)
+			return
+		}
+		_ = c.SetDeadline(time.Now().Add(testkit.Patience))
+		if got, by := receiveFrom(t, c); got != "to "+to || !by.IP.Equal(local.IP) {
+			t.Errorf("asked %s, got %q from %s", to, got, by)
+		}
+	}
+	for _, args := range []string{"", "-4"} {
+		t.Run("answers "+args, func(t *testing.T) {
+			server := startPurr(t, opts{stdout: devNull(t)}, append([]string{"-u", "-l", "-k", "--echo"}, append(strings.Fields(args), "0")...)...)
+			hosts := []string{"10.9.0.255", "255.255.255.255", "10.9.0.1"}
+			if args == "-4" { // an IPv6 socket gets IPv4's groups only as a member
+				hosts = append(hosts, "224.0.0.1")
+			}
+			for _, host := range hosts {
+				ask(t, "udp4", "10.9.0.1:0", net.JoinHostPort(host, server.port()), true)
+			}
+			if args == "" {
+				ask(t, "udp6", "[fd09::1]:0", net.JoinHostPort("fd09::1", server.port()), true)
+			}
+			server.runs()
+			if said := server.err.String(); strings.Contains(said, "send to") {
+				t.Errorf("said %q", said)
+			}
+		})
+	}
+	t.Run("the last sender is answered", func(t *testing.T) {
+		server := startPurr(t, opts{openStdin: true}, "-u", "-l", "-k", "0")
+		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(10, 9, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		to, _ := net.ResolveUDPAddr("udp4", "10.9.0.255:"+server.port())
+		if _, err := c.WriteToUDP([]byte("question"), to); err != nil {
+			t.Fatal(err)
+		}
+		server.waitOut("question")
+		writeAll(t, server.stdin, "answer")
+		_ = c.SetDeadline(time.Now().Add(testkit.Patience))
+		if got, _ := receiveFrom(t, c); got != "answer" {
+			t.Errorf("got %q", got)
+		}
+	})
+	t.Run("-b", func(t *testing.T) {
+		server := startPurr(t, opts{}, "-u", "-l", "-k", "0")
+		for _, host := range []string{"10.9.0.255", "255.255.255.255"} {
+			p := startPurr(t, opts{stdin: strings.NewReader("refused")}, "-u", "-w", "1", host, server.port())
+			p.ends(1)
+			p.complains(host, "Permission denied (to broadcast, say -b)")
+			p = startPurr(t, opts{stdin: strings.NewReader("allowed " + host)}, "-u", "-b", "-w", "1", host, server.port())
+			p.ends(0)
+			server.waitOut("allowed " + host)
+		}
+		if strings.Contains(server.out.String(), "refused") {
+			t.Errorf("printed %q", server.out)
+		}
+	})
+	for _, group := range []struct{ network, host, ours string }{{"udp4", "239.9.9.9", "10.9.0.1"}, {"udp6", "ff15::99", "fd09::1"}} {
+		t.Run("group "+group.host, func(t *testing.T) {
+			server := startPurr(t, opts{stdout: devNull(t)}, "-u", "-l", "-k", "--echo", group.host, "0")
+			host, port := server.bound()
+			if host != group.host {
+				t.Errorf("bound to %s", host)
+			}
+			second := startPurr(t, opts{}, "-v", "-n", "-u", "-l", "-k", group.host, port)
+			second.bound()
+			own := net.JoinHostPort(group.ours, "0")
+			ask(t, group.network, own, net.JoinHostPort(group.host, port), true)
+			second.waitOut("to ")
+			ask(t, group.network, own, net.JoinHostPort(group.ours, port), false)
+			if group.network == "udp4" {
+				ask(t, group.network, own, net.JoinHostPort("239.9.9.10", port), false)
+			}
+			server.runs()
+			if said := server.err.String(); strings.Contains(said, "purr:") {
+				t.Errorf("said %q", said)
+			}
+		})
+	}
 }

@@ -15,6 +15,10 @@ import (
 // memory that datagrams fill is touched, so the size costs address space.
 const BatchSize = 64
 
+// controlSize is the room for control messages: an in6_pktinfo and an
+// in_pktinfo, or one of them and a segment size.
+const controlSize = 96
+
 // An mmsghdr is struct mmsghdr of recvmmsg(2).
 type mmsghdr struct {
 	hdr unix.Msghdr
@@ -29,14 +33,14 @@ type Batch struct {
 	msgs    []mmsghdr
 	iovs    []unix.Iovec
 	names   []unix.RawSockaddrAny
-	control [][64]byte
+	control [][controlSize]byte
 	slot    int
 	views   [][]byte // for WriteTo
 
 	// Messages of Reply, gathered from msgs.
 	out        []mmsghdr
 	outIovs    []unix.Iovec
-	outControl [][64]byte
+	outControl [][controlSize]byte
 }
 
 // NewBatch returns a batch of at most n datagrams for sockets of a network of
@@ -48,8 +52,8 @@ func NewBatch(network string, n int) *Batch {
 	}
 	b := &Batch{
 		msgs: make([]mmsghdr, n), iovs: make([]unix.Iovec, n), names: make([]unix.RawSockaddrAny, n),
-		control: make([][64]byte, n), slot: slot, views: make([][]byte, 0, n),
-		out: make([]mmsghdr, 0, n), outIovs: make([]unix.Iovec, n), outControl: make([][64]byte, n),
+		control: make([][controlSize]byte, n), slot: slot, views: make([][]byte, 0, n),
+		out: make([]mmsghdr, 0, n), outIovs: make([]unix.Iovec, n), outControl: make([][controlSize]byte, n),
 	}
 	memory := make([]byte, n*slot)
 	for i := range b.msgs {
@@ -228,7 +232,7 @@ func (b *Batch) run(i, n int) int {
 }
 
 // segment adds the segment size to the control messages of h, in other memory.
-func (b *Batch) segment(h *unix.Msghdr, control *[64]byte, size uint16) {
+func (b *Batch) segment(h *unix.Msghdr, control *[controlSize]byte, size uint16) {
 	used := copy(control[:], controlOf(h))
 	used = (used + unix.SizeofPtr - 1) &^ (unix.SizeofPtr - 1)
 	c := (*unix.Cmsghdr)(unsafe.Pointer(&control[used]))
@@ -248,29 +252,38 @@ func rawFamily(name []byte) uint16 {
 	return (*unix.RawSockaddr)(unsafe.Pointer(&name[0])).Family
 }
 
-// answerFrom turns the control message of a received datagram, which holds its
+// answerFrom turns the control messages of a received datagram, which hold its
 // destination, into one that sends the answer from there (struct in_pktinfo in
 // ip(7), in6_pktinfo in ipv6(7)). The interface is left to routing, except for
-// a link-local peer, whose address needs it.
+// a link-local peer, whose address needs it. A destination that no answer can
+// come from, a broadcast address or a group, is replaced: over IPv4 by the
+// kernel's choice in ipi_spec_dst, which IPv6's message about an IPv4 datagram
+// does not have.
 func answerFrom(h *unix.Msghdr) {
-	n := int(h.Controllen)
-	if n < unix.SizeofCmsghdr {
-		h.SetControllen(0)
-		return
-	}
-	c := (*unix.Cmsghdr)(unsafe.Pointer(h.Control))
-	data := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(h.Control), unix.CmsgLen(0))), n-unix.CmsgLen(0))
-	switch {
-	case c.Level == unix.IPPROTO_IP && c.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
-		(*unix.Inet4Pktinfo)(unsafe.Pointer(&data[0])).Ifindex = 0
-	case c.Level == unix.IPPROTO_IPV6 && c.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
-		info := (*unix.Inet6Pktinfo)(unsafe.Pointer(&data[0]))
-		if to := netip.AddrFrom16(info.Addr); to.IsMulticast() {
-			h.SetControllen(0)
-		} else if !to.IsLinkLocalUnicast() {
-			info.Ifindex = 0
+	control := controlOf(h)
+	h.SetControllen(0)
+	for rest := control; len(rest) >= unix.SizeofCmsghdr; {
+		c := (*unix.Cmsghdr)(unsafe.Pointer(&rest[0]))
+		size := int(c.Len)
+		if size < unix.CmsgLen(0) || size > len(rest) {
+			return
 		}
-	default:
-		h.SetControllen(0)
+		data := rest[unix.CmsgLen(0):size]
+		switch {
+		case c.Level == unix.IPPROTO_IP && c.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
+			(*unix.Inet4Pktinfo)(unsafe.Pointer(&data[0])).Ifindex = 0
+			h.SetControllen(copy(control, rest[:size]))
+			return
+		case c.Level == unix.IPPROTO_IPV6 && c.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
+			info := (*unix.Inet6Pktinfo)(unsafe.Pointer(&data[0]))
+			to := netip.AddrFrom16(info.Addr)
+			if !to.IsLinkLocalUnicast() {
+				info.Ifindex = 0
+			}
+			if !to.IsMulticast() && !to.Is4In6() {
+				h.SetControllen(copy(control, rest[:size]))
+			}
+		}
+		rest = rest[min(len(rest), unix.CmsgSpace(len(data))):]
 	}
 }

@@ -95,10 +95,10 @@ func (s *Socket) manyPeers() bool {
 // kernel records the address when a datagram arrives.
 func AskForDestination(raw syscall.RawConn) {
 	_ = raw.Control(func(fd uintptr) {
-		// Each fails on a socket of the other family.
-		if unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1) != nil {
-			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
-		}
+		// An IPv6 socket takes both, and reports an IPv4 datagram by both; the first
+		// fails on an IPv4 socket.
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
 	})
 }
 

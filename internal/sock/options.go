@@ -5,12 +5,20 @@ import "errors"
 // Options are the options of a socket that is about to be bound or connected. A
 // zero value leaves the system's default.
 type Options struct {
-	Broadcast           bool // SO_BROADCAST
+	Broadcast           bool // SO_BROADCAST, for UDP: false clears it
 	ReuseAddr           bool // SO_REUSEADDR
 	ReceiveBuf, SendBuf int  // SO_RCVBUF and SO_SNDBUF, in bytes
 	TTL                 int  // IP_TTL and IPV6_UNICAST_HOPS
 	MinTTL              int  // IP_MINTTL and IPV6_MINHOPCOUNT
 	TOS                 *int // IP_TOS and IPV6_TCLASS
+}
+
+// number returns the value of a boolean socket option.
+func number(on bool) int {
+	if on {
+		return 1
+	}
+	return 0
 }
 
 // ErrNotHere is Control's error for an option that the system does not have: a

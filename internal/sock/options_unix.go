@@ -23,8 +23,8 @@ func (o *Options) Control(network, _ string, raw syscall.RawConn) error {
 	ip6 := strings.HasSuffix(network, "6")
 	err := raw.Control(func(handle uintptr) {
 		fd := int(handle)
-		if o.Broadcast {
-			set(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1, "SO_BROADCAST")
+		if strings.HasPrefix(network, "udp") { // package net has set it already
+			set(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, number(o.Broadcast), "SO_BROADCAST")
 		}
 		if o.ReceiveBuf > 0 {
 			set(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, o.ReceiveBuf, "SO_RCVBUF")

@@ -2,6 +2,7 @@ package sock
 
 import (
 	"os"
+	"strings"
 	"syscall"
 )
 
@@ -9,7 +10,7 @@ import (
 // the handshake announces the window scale (RFC 7323, section 2). It is for the
 // Control of net.Dialer and net.ListenConfig. Windows takes the buffer sizes
 // and SO_BROADCAST; others are ErrNotHere.
-func (o *Options) Control(_, _ string, raw syscall.RawConn) error {
+func (o *Options) Control(network, _ string, raw syscall.RawConn) error {
 	if o.TTL > 0 || o.MinTTL > 0 || o.TOS != nil {
 		return ErrNotHere
 	}
@@ -20,8 +21,8 @@ func (o *Options) Control(_, _ string, raw syscall.RawConn) error {
 		}
 	}
 	err := raw.Control(func(fd uintptr) {
-		if o.Broadcast {
-			set(fd, syscall.SO_BROADCAST, 1, "SO_BROADCAST")
+		if strings.HasPrefix(network, "udp") { // package net has set it already
+			set(fd, syscall.SO_BROADCAST, number(o.Broadcast), "SO_BROADCAST")
 		}
 		if o.ReceiveBuf > 0 {
 			set(fd, syscall.SO_RCVBUF, o.ReceiveBuf, "SO_RCVBUF")
