@@ -152,9 +152,9 @@ func TestPushStreamSilent(t *testing.T) {
 	t.Parallel()
 	bothWays(t, func(t *testing.T, listening push.Role) {
 		x := newTransfer(t, listening)
-		x.several(2, 3_000_000)
-		x.send = []string{"--idle-timeout", "2"}
-		x.take = x.send
+		x.several(4, 1_500_000)
+		x.take = []string{"--idle-timeout", "2"}
+		x.send = append([]string{"--rate", "2M"}, x.take...) // the further connection comes before the last file
 		_, dialer := x.relayed(func(r *relay) { r.mute.Store(true) })
 		x.ends(3)
 		if dialer.took < 1800*time.Millisecond {
@@ -164,8 +164,8 @@ func TestPushStreamSilent(t *testing.T) {
 		if heard := x.sender.err.String() + x.receiver.err.String(); !strings.Contains(heard, "lost contact for 2s") && !strings.Contains(heard, "nothing heard for 2s") {
 			t.Errorf("neither end names the silence%s%s", x.sender.heard(), x.receiver.heard())
 		}
-		names, _ := filepath.Glob(filepath.Join(x.into, "[ab]"))
-		if len(names) > 1 {
+		names, _ := filepath.Glob(filepath.Join(x.into, "[abcd]"))
+		if len(names) > 3 {
 			t.Errorf("%q are there, though one of them was never sent", strings.Join(names, " "))
 		}
 	})

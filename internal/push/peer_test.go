@@ -83,6 +83,12 @@ func (p *peer) accept(fields string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	p.welcome(conn, fields)
+}
+
+// welcome answers the hello of a connection, which becomes the one in use.
+func (p *peer) welcome(conn net.Conn, fields string) {
+	p.t.Helper()
 	p.conn = conn
 	p.in = newSource(conn, testkit.Patience)
 	req, err := http.ReadRequest(p.in.Reader)
@@ -669,6 +675,41 @@ func TestOneStreamLost(t *testing.T) {
 			t.Errorf("heard %q", p.real.lines)
 		}
 	}
+}
+
+// A further connection that came too late to carry a file is not waited for at
+// the end: it may be broken without notice.
+func TestUnusedStream(t *testing.T) {
+	testkit.NoLeaks(t)
+	var dial net.Dialer
+	var addr string
+	o := Options{Silence: 3 * time.Second, Dial: func(ctx context.Context) (net.Conn, error) { return dial.DialContext(ctx, "tcp", addr) }}
+	p := newPeer(t, Receiver, o, map[string]string{"f0": testkit.Noise(large), "f1": testkit.Noise(large)})
+	ln := p.ln
+	addr = ln.Addr().String()
+	first, in := p.conn, p.in
+	exists := func(offer *message) {
+		p.say(&message{Op: opResult, ID: offer.ID, Result: resultFailed, Kind: kindNames[Refused], Error: "exists"}, "")
+	}
+	late, err := ln.Accept() // the second file waits for it
+	if err != nil {
+		t.Fatal(err)
+	}
+	exists(p.hears(opOffer))
+	second := p.hears(opOffer) // over the first one instead
+	p.welcome(late, "")
+	if b, err := p.in.ReadByte(); b != '\n' { // a keep-alive: it has joined
+		t.Fatal(b, err)
+	}
+	p.conn, p.in = first, in
+	exists(second)
+	if end := p.hears(""); end.End.Streams != 1 {
+		t.Errorf("%d streams", end.End.Streams)
+	}
+	p.say(&message{End: &totals{}}, "")
+	p.leave()
+	p.ends(OK, "") // though late is silent
+	_ = late.Close()
 }
 
 // A context that ends interrupts the transfer at both ends.

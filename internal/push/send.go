@@ -136,15 +136,25 @@ func (c *Conn) Send(ctx context.Context, set *offer.Set) (Summary, error) {
 	return s.count.summary(), nil
 }
 
-// end sends the totals over every stream. No stream joins from then on.
+// end sends the totals over the first stream and each that carried something:
+// the receiver does not wait for the others, which may be broken without notice
+// and end here. No stream joins from then on.
 func (s *sending) end() {
 	s.Conn.mu.Lock()
 	defer s.Conn.mu.Unlock()
 	s.ended = true
-	for i, st := range s.streams {
+	var used []*stream
+	for _, st := range s.streams {
+		if st.first || !st.unused() {
+			used = append(used, st)
+		} else {
+			st.stop()
+		}
+	}
+	for i, st := range used {
 		t := &totals{Worst: kindNames[s.count.summary().Worst]}
 		if i == 0 {
-			t.Streams = len(s.streams)
+			t.Streams = len(used)
 		}
 		st.update(func() { st.outbox.totals = true })
 		st.out.line(&message{End: t})
