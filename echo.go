@@ -58,6 +58,9 @@ func echo(ctx context.Context, t *talker, c net.Conn) error {
 	if err == nil {
 		err = s.awaitAck(ctx)
 	}
+	if limit := s.takenLimit(reason != peerFinished); err == nil {
+		err = s.settle(ctx, c, limit)
+	}
 	if err != nil {
 		reason = "failed"
 	}

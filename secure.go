@@ -93,13 +93,18 @@ func (e *encryption) secure(ctx context.Context, c net.Conn) (net.Conn, error) {
 	if err != nil {
 		return nil, e.handshakeError(c, err)
 	}
-	e.logEncrypted(s)
-	return s, nil
+	return e.opened(s), nil
 }
 
-func (e *encryption) logEncrypted(s *tlsconn.Conn) {
+// opened logs a connection whose handshake is done, and returns it as its class
+// demands.
+func (e *encryption) opened(s *tlsconn.Conn) net.Conn {
 	state := s.ConnectionState()
 	e.log.verbosef("%s: encrypted, and the other end holds our key (TLS 1.3, %v, %s)", connName(s), state.CurveID, tls.CipherSuiteName(state.CipherSuite))
+	if e.class == tlsconn.Stream {
+		return tlsconn.NewBytesConn(s)
+	}
+	return s
 }
 
 // handshakeError words a failed handshake on c and gives it its status. Other
@@ -179,11 +184,73 @@ func (e *encryption) clients(ctx context.Context, ln net.Listener) (net.Listener
 	})
 	return acceptor{proven, func() (net.Conn, error) {
 		c, err := proven.Accept()
-		if err == nil {
-			e.logEncrypted(c.(*tlsconn.Conn))
+		if err != nil {
+			return nil, err
 		}
-		return c, err
+		return e.opened(c.(*tlsconn.Conn)), nil
 	}}, nil
+}
+
+// takenTimeout is how long the peer may take to report what it has taken, where
+// this end ends a conversation and -w has no other limit.
+const takenTimeout = 10 * time.Second
+
+// takenLimit returns the limit of settle: that of -w, or takenTimeout if this
+// end has ended the conversation before the peer has, else 0 for none.
+func (c *conversation) takenLimit(early bool) time.Duration {
+	if c.t.idleTimeout == 0 && early {
+		return takenTimeout
+	}
+	return c.t.idleTimeout
+}
+
+// settle is the end of a conversation in which nothing has failed. With a key
+// it reports to the peer that all received bytes were taken, and waits for the
+// peer's report about those sent. Without one it does nothing.
+func (c *conversation) settle(ctx context.Context, conn net.Conn, limit time.Duration) error {
+	s, ok := conn.(*tlsconn.BytesConn)
+	if !ok {
+		return nil
+	}
+	begun, until := time.Now(), time.Time{}
+	if limit > 0 {
+		until = begun.Add(limit)
+	}
+	_ = s.SetDeadline(until)
+	// A peer that does not get these fails by itself.
+	reportTaken(s, c.received.bytes.Load())
+	_ = s.CloseWrite()
+	err := s.AwaitTaken(func() error {
+		if limit > 0 && time.Since(begun) >= limit {
+			return idleError{fmt.Errorf("no more is known after %v", limit)}
+		}
+		return context.Cause(ctx)
+	})
+	if err == nil || ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("send to %s: %w", c.peer, err)
+}
+
+// reportTaken reports to the peer of an encrypted connection that all of the n
+// bytes that were received are where they belong.
+func reportTaken(conn net.Conn, n int64) {
+	if s, ok := conn.(*tlsconn.BytesConn); ok {
+		_ = s.Taken(n)
+	}
+}
+
+// settle sets failed if the bytes that were sent were not all taken. To the
+// failure of the connection it adds how many were.
+func (v *supervisor) settle(ctx context.Context) {
+	s, encrypted := v.conn.(*tlsconn.BytesConn)
+	switch {
+	case ctx.Err() != nil || v.localFailed || !encrypted:
+	case v.failed == nil:
+		v.failed = v.conversation.settle(ctx, v.conn, v.takenLimit(v.done && !v.t.sendOnly))
+	case s.Untaken() != nil:
+		v.failed = fmt.Errorf("%w; %v", v.failed, s.Untaken())
+	}
 }
 
 // An acceptor is a listener with an Accept of its own.

@@ -189,7 +189,7 @@ func TestSecureSendFileIsAcknowledged(t *testing.T) {
 	l := startPurr(t, opts{env: keyed(k)}, "-l", "127.0.0.1", "0")
 	d := startPurr(t, opts{env: keyed(k)}, "--send-file", testkit.TempFile(t, testkit.Noise(300_000)), "127.0.0.1", l.port())
 	d.ends(0)
-	d.complains("sent 300000 bytes", "the other end's system acknowledged all of them and closed")
+	d.complains("sent 300000 bytes", "sent 300000 bytes; the other end has taken all of them")
 	l.ends(0)
 	l.printed(testkit.Noise(300_000))
 }
@@ -265,7 +265,7 @@ func TestKeyPromptInterrupted(t *testing.T) {
 
 // securePair is the two ends of an encrypted connection: ours, as purr uses
 // it, and the other, bare.
-func securePair(t testing.TB, p *run, ctx context.Context) (ours *tlsconn.Conn, theirs net.Conn, socket *net.TCPConn) {
+func securePair(t testing.TB, p *run, ctx context.Context) (ours, theirs *tlsconn.BytesConn, socket *net.TCPConn) {
 	t.Helper()
 	a, b := testkit.TcpPair(t)
 	result := make(chan error, 1)
@@ -275,15 +275,14 @@ func securePair(t testing.TB, p *run, ctx context.Context) (ours *tlsconn.Conn, 
 		c, err = p.encryption.secure(ctx, a)
 		result <- err
 	}()
-	s, err := sealTest(t, b, true, p.cfg.key.secret)
+	s, err := sealStream(t, b, true, p.cfg.key.secret)
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeAll(t, s, "\x01")
 	if err := ends(t, result); err != nil {
 		t.Fatal(err)
 	}
-	return c.(*tlsconn.Conn), s, b
+	return c.(*tlsconn.BytesConn), s, b
 }
 
 func keyedRun(t testing.TB, stdin, stdout *os.File, args ...string) (*run, context.Context) {
@@ -310,8 +309,9 @@ func TestSecureSessionLeavesNothing(t *testing.T) {
 				switch how {
 				case "in order":
 					_ = feed.Close()
-					_ = theirs.(sock.HalfCloser).CloseWrite()
-					_, _ = io.Copy(io.Discard, theirs)
+					_ = theirs.CloseWrite()
+					n, _ := io.Copy(io.Discard, theirs)
+					_ = theirs.Taken(n)
 				case "stopped":
 					testkit.ReadN(t, theirs, 1)
 					p.stop(errors.New("stopped by the test"))
@@ -398,7 +398,7 @@ func TestSecureIsNotSpliced(t *testing.T) {
 	if n, err := sock.Unacked(ours); n != 0 || err != nil {
 		t.Errorf("unacknowledged: %d, %v", n, err)
 	}
-	if sock.Under(ours) != ours.Conn || sock.Under(ours.Conn) != ours.Conn {
+	if socket := ours.Conn.Conn; sock.Under(ours) != socket || sock.Under(socket) != socket {
 		t.Error("socketOf is not the socket")
 	}
 }

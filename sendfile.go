@@ -70,7 +70,7 @@ func (r *ackReport) onDone(d *teardown) error {
 	}
 	acked, known := sock.Acked(r.conn, !r.t.listen, size)
 	switch {
-	case d.failed != nil && (d.localFailed || d.reason == interrupted || !known):
+	case d.failed != nil && (d.localFailed || d.reason == interrupted || !known || r.t.encrypted):
 		return d.failed
 	case d.failed != nil:
 		return fmt.Errorf("%w; peer acknowledged %d of %d bytes", d.failed, acked, size)
@@ -83,7 +83,11 @@ func (r *ackReport) onDone(d *teardown) error {
 	if r.digest != nil {
 		r.text += ", sha256 " + hex.EncodeToString(r.digest.SHA256)
 	}
-	r.text += "; " + deliveryText(known, d.peerFinished)
+	if r.t.encrypted {
+		r.text += "; the other end has taken all of them"
+	} else {
+		r.text += "; " + deliveryText(known, d.peerFinished)
+	}
 	return nil
 }
 

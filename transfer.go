@@ -75,8 +75,14 @@ func (s *session) relay(ctx context.Context) error {
 	if v.failed == nil && ctx.Err() == nil {
 		v.failed = v.awaitAck(ctx)
 	}
+	if !s.fileIn {
+		v.settle(ctx)
+	}
 	if s.onDone != nil {
 		v.apply(s.onDone, context.Cause(ctx))
+	}
+	if s.fileIn { // which has its name now
+		v.settle(ctx)
 	}
 	stdout := fdio.Other
 	if s.out != nil {
@@ -188,6 +194,9 @@ func (s *session) receive(results chan<- outcome) {
 	})
 	s.receiveCopier.Close()
 	results <- outcome{receiving, err}
+	if err == nil && !s.fileIn {
+		reportTaken(s.conn, s.received.bytes.Load())
+	}
 }
 
 // close frees the session's own descriptors. The connection, stdin and stdout

@@ -54,11 +54,20 @@ func (c *Conn) Read(b []byte) (int, error) {
 }
 
 // Write encrypts b and has sent all of it when it returns.
-func (c *Conn) Write(b []byte) (int, error) {
+func (c *Conn) Write(b []byte) (int, error) { return c.writeAll(b) }
+
+// writeAll writes several pieces as Write does one. The count is of them all.
+func (c *Conn) writeAll(pieces ...[]byte) (n int, err error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	c.records.cork()
-	n, err := c.tls.Write(b)
+	for _, b := range pieces {
+		var wrote int
+		wrote, err = c.tls.Write(b)
+		if n += wrote; err != nil {
+			break
+		}
+	}
 	if flushed := c.records.uncork(); err == nil {
 		err = flushed
 	}
