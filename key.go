@@ -135,6 +135,7 @@ func (e *encryption) prepareKey(ctx context.Context, stdin *os.File, catchSignal
 	if err := sys.HideMemory(); err != nil {
 		e.log.warnf("keep the key out of core dumps: %v", err)
 	}
+	_ = os.Unsetenv(keyVariable) // a program that this one runs does not get it
 	if k.variableIgnored {
 		e.log.verbosef("%s is set too, and --key-file goes before it", keyVariable)
 	}

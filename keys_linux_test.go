@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"regexp"
 	"strings"
 	"syscall"
@@ -155,5 +156,28 @@ func TestCutBeforeTheFirstAnswer(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A program that a run with a key executes does not find the key.
+func TestKeyIsNotInherited(t *testing.T) {
+	const child = "PURR_TEST_INHERITS"
+	if os.Getenv(child) == "" {
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestKeyIsNotInherited$", "-test.v")
+		cmd.Env = append(os.Environ(), child+"=1", keyVariable+"="+tlsconn.NewKey().String())
+		if said, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, said)
+		}
+		return
+	}
+	p, ctx := testRun(t, nil, nil, "h", "80")
+	if err := p.encryption.prepareKey(ctx, nil, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if !p.encryption.on {
+		t.Error("there is no key")
+	}
+	if left, err := exec.Command("env").Output(); err != nil || strings.Contains(string(left), keyVariable) {
+		t.Errorf("a child finds %s, %v", left, err)
 	}
 }
