@@ -13,6 +13,7 @@ import (
 	"purr/internal/display"
 	"purr/internal/eyeballs"
 	"purr/internal/scan"
+	"purr/internal/sock"
 	"purr/internal/sweep"
 	"purr/internal/sys"
 )
@@ -186,16 +187,20 @@ func (c *checker) hosts() (*sweep.Hosts, error) {
 	return hosts, nil
 }
 
-// checkUnix connects to a Unix socket.
+// checkUnix connects to a Unix socket. A full listen queue is no answer, within
+// the time that a port has, but not a closed socket.
 func (c *checker) checkUnix(ctx context.Context) error {
 	return c.retry(ctx, func(ctx context.Context, limit time.Duration) error {
-		conn, err := c.connectUnix(ctx, limit)
+		conn, err := c.connectUnix(ctx, cmp.Or(limit, c.connectTimeout, scan.DefaultTimeout))
+		if errors.Is(err, sock.ErrListenQueueFull) {
+			err = statusError{statusUnknown, err}
+		}
 		if err != nil {
 			if c.waits() || ctx.Err() != nil {
 				return err
 			}
 			c.log.verbosef("%v", err)
-			return reportedError{err}
+			return statusError{statusOf(err), reportedError{err}}
 		}
 		c.log.verbosef("connection to %s succeeded", c.path)
 		return conn.Close()

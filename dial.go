@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"purr/internal/eyeballs"
+	"purr/internal/scan"
 	"purr/internal/sock"
 	"purr/internal/sys"
 )
@@ -175,18 +177,18 @@ func (d *dialer) dialUnix(ctx context.Context, talk handler) error {
 // The caller closes the connection.
 func (d *dialer) connectUnix(ctx context.Context, limit time.Duration) (net.Conn, error) {
 	nd := net.Dialer{Timeout: d.connectTimeout, Control: d.socketOptions().Control}
+	if d.waits() {
+		nd.Timeout = cmp.Or(nd.Timeout, scan.DefaultTimeout)
+	}
 	if limit > 0 && (nd.Timeout == 0 || limit < nd.Timeout) {
 		nd.Timeout = limit
 	}
-	conn, err := nd.DialContext(ctx, "unix", d.path)
-	if ctx.Err() != nil {
-		if err == nil {
-			_ = conn.Close()
-		}
-		return nil, context.Cause(ctx)
+	conn, err := sock.DialUnix(ctx, nd, d.path)
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return conn, err
+	case errors.Is(err, sock.ErrListenQueueFull):
+		return nil, fmt.Errorf("connect to %s timed out: %w", d.path, err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s failed: %s", d.path, sys.Strerror(err))
-	}
-	return conn, nil
+	return nil, fmt.Errorf("connect to %s failed: %s", d.path, sys.Strerror(err))
 }

@@ -15,6 +15,7 @@ import (
 	"purr/internal/offer"
 	"purr/internal/payload"
 	"purr/internal/proc"
+	"purr/internal/sock"
 	"purr/internal/store"
 	"purr/internal/sweep"
 	"purr/internal/sys"
@@ -263,16 +264,12 @@ func (c *config) setPath(words []string) error {
 	}
 	c.path, c.source = words[0], c.sourceText
 	for _, path := range []string{c.path, c.source} {
-		if len(path) > maxSocketPath {
-			return usageErrorf("the path %s is too long for a Unix socket: at most %d bytes", path, maxSocketPath)
+		if len(path) > sock.MaxPath {
+			return usageErrorf("the path %s is too long for a Unix socket: at most %d bytes", path, sock.MaxPath)
 		}
 	}
 	return nil
 }
-
-// maxSocketPath is the size of sun_path in sockaddr_un on BSD and macOS (104;
-// Linux has 108), less the final zero.
-const maxSocketPath = 103
 
 // setHosts sets the hosts of a port check: the operand, or each line of a file.
 // Hosts on stdin are read later.

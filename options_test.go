@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"purr/internal/sock"
 	"purr/internal/testkit"
 	"purr/internal/tlsconn"
 )
@@ -273,7 +274,7 @@ func TestWrongCommandLines(t *testing.T) {
 		{"-U", `option -U takes the path of one Unix socket: say "purr -U PATH" or "purr -l -U PATH"`},
 		{"-U a b", `option -U takes the path of one Unix socket: say "purr -U PATH" or "purr -l -U PATH"`},
 		{"-U ''", `option -U takes the path of one Unix socket: say "purr -U PATH" or "purr -l -U PATH"`},
-		{"-U " + strings.Repeat("x", 104), "the path " + strings.Repeat("x", 104) + " is too long for a Unix socket: at most 103 bytes"},
+		{"-U " + strings.Repeat("x", sock.MaxPath+1), fmt.Sprintf("the path %s is too long for a Unix socket: at most %d bytes", strings.Repeat("x", sock.MaxPath+1), sock.MaxPath)},
 
 		// Ports.
 		{"h 99999", "port number too large: 99999"},

@@ -1,11 +1,16 @@
 package main
 
 import (
+	"errors"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"purr/internal/sock"
 	"purr/internal/testkit"
 )
 
@@ -155,5 +160,120 @@ func TestBroadcastAndGroups(t *testing.T) {
 				t.Errorf("said %q", said)
 			}
 		})
+	}
+}
+
+// fullListenQueue listens on a Unix socket with a queue that is full. The
+// caller accepts one connection after the other by accept, which returns what
+// it said.
+func fullListenQueue(t *testing.T) (path string, accept func() string) {
+	t.Helper()
+	path = filepath.Join(testkit.SocketDir(t), "s")
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}), syscall.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fd), path)
+	defer f.Close()
+	ln, err := net.FileListener(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	for full := false; !full; {
+		c, err := net.Dial("unix", path)
+		switch {
+		case err == nil:
+			t.Cleanup(func() { _ = c.Close() })
+			_ = c.(*net.UnixConn).CloseWrite()
+		case errors.Is(err, syscall.EAGAIN):
+			full = true
+		default:
+			t.Fatal(err)
+		}
+	}
+	return path, func() string {
+		t.Helper()
+		_ = ln.(*net.UnixListener).SetDeadline(time.Now().Add(testkit.Patience))
+		c, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		return testkit.ReadAll(t, c)
+	}
+}
+
+// A full listen queue of a Unix socket is waited for, at most -w; for -z it is
+// no answer, and not a closed socket.
+func TestUnixListenQueue(t *testing.T) {
+	t.Parallel()
+	path, accept := fullListenQueue(t)
+	for _, test := range []struct {
+		args   string
+		status int
+		says   string
+	}{
+		{"-w 0.3 -U", 1, "connect to " + path + " timed out: the queue of its server is full"},
+		{"--wait-for 0.5 -w 0.2 -U", 1, "the queue of its server is full"},
+		{"-z -w 0.3 -U", 3, ""},
+		{"-z --wait-for 0.4 -U", 3, "the queue of its server is full"},
+		{"-vz -w 0.3 -U", 3, "timed out: the queue of its server is full"},
+	} {
+		p := startPurr(t, opts{}, append(strings.Fields(test.args), path)...)
+		p.ends(test.status)
+		if said := p.said(); !strings.Contains(said, test.says) || test.says == "" && said != "" {
+			t.Errorf("%s: said %q", test.args, said)
+		}
+	}
+	client := startPurr(t, opts{stdin: strings.NewReader("at last")}, "-N", "-U", path)
+	checker := startPurr(t, opts{}, "-z", "-w", "20", "-U", path)
+	client.runs()
+	for got := ""; got != "at last"; got = accept() {
+	}
+	client.ends(0)
+	ended := make(chan struct{})
+	go func() { defer close(ended); checker.ends(0) }()
+	for waiting := true; waiting; {
+		select {
+		case <-ended:
+			waiting = false
+		default:
+			c, err := net.Dial("unix", path) // keeps accept from waiting for ever
+			if err == nil {
+				_ = c.Close()
+			}
+			accept()
+		}
+	}
+}
+
+// A path is taken up to the size of the system's address.
+func TestLongUnixPaths(t *testing.T) {
+	t.Parallel()
+	dir := testkit.SocketDir(t)
+	for size := 103; size <= sock.MaxPath; size++ {
+		path := filepath.Join(dir, strings.Repeat("x", size-len(dir)-1))
+		for _, args := range [][]string{{"-U"}, {"-u", "-U"}} {
+			if len(args) == 2 {
+				path = path[:size-1] + "u"
+			}
+			server := startPurr(t, opts{}, append(append([]string{"-v", "-l"}, args...), path)...)
+			server.waitErr(boundOn)
+			client := startPurr(t, opts{stdin: strings.NewReader("hello")}, append(append([]string{"-N", "-w", "0.2"}, args...), path)...)
+			server.waitOut("hello")
+			client.ends(0)
+			server.kill()
+			again := startPurr(t, opts{}, append(append([]string{"-v", "-l"}, args...), path)...) // replaces the dead one
+			again.waitErr(boundOn)
+			second := startPurr(t, opts{}, append(append([]string{"-l"}, args...), path)...)
+			second.ends(1)
+			second.complains(path, "address already in use")
+			again.runs()
+			again.kill()
+		}
 	}
 }

@@ -15,6 +15,10 @@ import (
 	"purr/internal/sys"
 )
 
+// MaxPath is the size in bytes of sun_path in struct sockaddr_un, less the
+// final zero: 107 on Linux and Windows, 103 on the BSDs and macOS.
+const MaxPath = len(syscall.RawSockaddrUnix{}.Path) - 1
+
 // ClearPath removes a dead Unix socket from path: one that no process has
 // bound. The error is EADDRINUSE if it is alive, and another file stays. Of
 // several processes that do so at the same time, none removes what another has
