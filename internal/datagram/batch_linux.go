@@ -2,6 +2,7 @@ package datagram
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 	"os"
 	"unsafe"
@@ -36,6 +37,8 @@ type Batch struct {
 	control [][controlSize]byte
 	slot    int
 	views   [][]byte // for WriteTo
+
+	noNowait bool // whether the kernel has refused RWF_NOWAIT
 
 	// Messages of Reply, gathered from msgs.
 	out        []mmsghdr
@@ -148,10 +151,23 @@ func (b *Batch) Apply(n int, f func([]byte) []byte) {
 	}
 }
 
-// WriteTo writes the first n datagrams to out one behind the other, with
+// behind is how many bytes a reader has left in a pipe that does not keep up:
+// its reads return several datagrams at once, however they were written.
+const behind = 16 << 10
+
+// WriteTo writes the first n datagrams to out: to a pipe or a socket each by a
+// write of its own, so that a reader which keeps up sees them apart; to any
+// other file, and to a pipe whose reader is far behind, together with
 // writev(2). It returns fdio.ErrInterrupted if the interrupt of out fires
 // first.
 func (b *Batch) WriteTo(out *fdio.File, n int) error {
+	together := n
+	switch kind := out.Kind(); kind {
+	case fdio.Pipe, fdio.FIFO, fdio.Socket:
+		if kind == fdio.Socket || n == 1 || out.Unread() < behind || keepsPackets(out) {
+			together = 1
+		}
+	}
 	b.views = b.views[:0]
 	for i := range n {
 		if d := b.Data(i); len(d) > 0 {
@@ -159,12 +175,12 @@ func (b *Batch) WriteTo(out *fdio.File, n int) error {
 		}
 	}
 	for views := b.views; len(views) > 0; {
-		if err := out.WaitWritable(); err != nil {
-			return err
-		}
-		written, err := unix.Writev(out.FD(), views)
+		written, err := b.write(out, views[:min(len(views), together)])
 		if err == unix.EINTR || err == unix.EAGAIN {
 			continue
+		}
+		if errors.Is(err, fdio.ErrInterrupted) {
+			return err
 		}
 		if err != nil {
 			return os.NewSyscallError("writev", err)
@@ -178,6 +194,33 @@ func (b *Batch) WriteTo(out *fdio.File, n int) error {
 		}
 	}
 	return nil
+}
+
+// keepsPackets reports whether a pipe keeps what one write has put in apart
+// (O_DIRECT in pipe(2)).
+func keepsPackets(out *fdio.File) bool {
+	flags, err := unix.FcntlInt(uintptr(out.FD()), unix.F_GETFL, 0)
+	return err == nil && flags&unix.O_DIRECT != 0
+}
+
+// write writes views in one call, once out takes any of it. It tries first,
+// without waiting (RWF_NOWAIT in pwritev2(2), which spares a call of poll(2)
+// for each datagram), where the kernel has that for the kind of file.
+func (b *Batch) write(out *fdio.File, views [][]byte) (int, error) {
+	if !b.noNowait {
+		written, err := unix.Pwritev2(out.FD(), views, -1, unix.RWF_NOWAIT)
+		switch err {
+		case unix.EOPNOTSUPP, unix.ENOSYS, unix.EPERM, unix.EINVAL:
+			b.noNowait = true
+		case unix.EAGAIN:
+		default:
+			return written, err
+		}
+	}
+	if err := out.WaitWritable(); err != nil {
+		return 0, err
+	}
+	return unix.Writev(out.FD(), views)
 }
 
 // maxSegments is the most datagrams that the kernel makes of one message
