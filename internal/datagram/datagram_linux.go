@@ -81,12 +81,14 @@ func (s *Socket) enlarge(option, force int) {
 	}
 }
 
+func (s *Socket) isUnix() bool {
+	_, ok := s.Local.(*net.UnixAddr)
+	return ok
+}
+
 // manyPeers reports whether this is a Unix socket that is not connected:
 // poll(2) reports it as writable whatever the queues of its peers hold.
-func (s *Socket) manyPeers() bool {
-	_, isUnix := s.Local.(*net.UnixAddr)
-	return isUnix && s.Remote == nil
-}
+func (s *Socket) manyPeers() bool { return s.isUnix() && s.Remote == nil }
 
 // AskForDestination lets a socket that will listen on every address receive the
 // destination address of each datagram (IP_PKTINFO, IPV6_RECVPKTINFO), so that
@@ -197,7 +199,7 @@ func (s *Socket) Reply(b *Batch, n int) error {
 		sent += m
 		switch {
 		case err == nil:
-		case errors.Is(err, unix.ECONNREFUSED):
+		case errors.Is(err, unix.ECONNREFUSED) && !s.isUnix():
 			// An ICMP error about an earlier datagram; this one is not sent yet.
 		case fdio.ClosedHere(err):
 			return err

@@ -168,6 +168,32 @@ func TestSlowQueue(t *testing.T) {
 	}
 }
 
+// A client that has gone, with its file or without, is lost, and the next one
+// in the batch is answered.
+func TestReplyToGone(t *testing.T) {
+	t.Parallel()
+	s, dial := boundUnix(t)
+	lost := drops(s)
+	closed, removed, other := dial("closed"), dial("removed"), dial("other")
+	for _, c := range []net.Conn{closed, removed, other} {
+		testkit.WriteString(t, c, "question")
+	}
+	_ = closed.Close()
+	_ = os.Remove(removed.LocalAddr().String())
+	b := NewBatch("unixgram", BatchSize)
+	receiveAll(t, s, b, 3, func(n int) {
+		if err := s.Reply(b, n); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if got := read(t, other); got != "question" {
+		t.Errorf("answered with %q", got)
+	}
+	if want := []string{"closed: connection refused", "removed: no such file or directory"}; !slices.Equal(*lost, want) {
+		t.Errorf("lost %q", *lost)
+	}
+}
+
 // A stdin-like sender waits for the queue of its peer, no longer than its
 // limit, and not once another is the peer.
 func TestSendToFullQueue(t *testing.T) {
