@@ -111,7 +111,8 @@ func (p *packets) datagramEnd(conn datagram.Conn, peer string) datagramEnd {
 // openPackets binds the listening socket. The caller closes it.
 func (p *packets) openPackets(ctx context.Context) (datagram.Conn, error) {
 	config := net.ListenConfig{Control: func(network, addr string, raw syscall.RawConn) error {
-		if p.host == "" && !p.unix {
+		bound, err := netip.ParseAddrPort(addr) // without an address for both families
+		if !p.unix && (err != nil || bound.Addr().IsUnspecified()) {
 			datagram.AskForDestination(raw)
 		}
 		return p.socketOptions().Control(network, addr, raw)

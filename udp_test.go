@@ -378,6 +378,7 @@ func TestUDPRepliesFromTheAddressAsked(t *testing.T) {
 	_ = probe.Close()
 	for _, args := range [][]string{
 		{"--echo", "-k"}, {"--echo", "-k", "-4"}, {"--echo"}, {"-k"}, {},
+		{"--echo", "-k", "0.0.0.0"}, {"-k", "0.0.0.0"},
 	} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			t.Parallel()
