@@ -291,3 +291,36 @@ func TestUDPEchoLoop(t *testing.T) {
 		}
 	})
 }
+
+// A Unix datagram peer that does not read is waited for within -w, which costs
+// no processor; then the status is 1.
+func TestUnixDatagramNotTaken(t *testing.T) {
+	t.Parallel()
+	content := testkit.TempFile(t, testkit.Noise(32<<20))
+	for _, listens := range []bool{false, true} {
+		path := filepath.Join(testkit.SocketDir(t), "s")
+		args, own := []string{"-u", "-w", "1", "-U"}, path
+		if listens {
+			args, own = []string{"-v", "-u", "-l", "-w", "1", "-U"}, filepath.Join(filepath.Dir(path), "c")
+		}
+		c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: own, Net: "unixgram"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		p := startPurr(t, opts{stdin: opened(t, content)}, append(args, path)...)
+		if listens {
+			p.waitErr(boundOn)
+			if _, err := c.WriteToUnix([]byte("x"), &net.UnixAddr{Name: path, Net: "unixgram"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.ends(1)
+		if said := p.said(); !strings.Contains(said, own+": idle for 1s with a datagram not taken") {
+			t.Errorf("said %q", said)
+		}
+		if cpu := p.busy(); cpu > p.took/2 {
+			t.Errorf("%v of CPU in %v", cpu, p.took)
+		}
+	}
+}

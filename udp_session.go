@@ -52,6 +52,7 @@ type datagramSession struct {
 	hasFirst  bool          // whether first is closed
 	warned    bool          // whether another sender's datagram was mentioned
 	printing  atomic.Bool   // whether stdout is to take datagrams
+	sending   atomic.Bool   // whether the peer is to take one
 	lost      losses
 }
 
@@ -229,6 +230,9 @@ func (s *datagramSession) supervise(ctx context.Context, results <-chan outcome)
 				if s.printing.Load() {
 					return "", ended, fmt.Errorf("write to stdout: idle for %v with datagrams not taken", timer.Period)
 				}
+				if s.sending.Load() {
+					return "", ended, s.sendError(fmt.Errorf("idle for %v with a datagram not taken", timer.Period))
+				}
 				return fmt.Sprintf("idle for %v", timer.Period), ended, nil
 			}
 		case <-quit.Fired():
@@ -306,7 +310,10 @@ func (w datagramWriter) Write(b []byte) (int, error) {
 	if w.s.t.keep {
 		limit = fullQueue
 	}
-	switch err := w.s.socket.SendToPeer(b, limit); {
+	w.s.sending.Store(true)
+	err := w.s.socket.SendToPeer(b, limit)
+	w.s.sending.Store(false)
+	switch {
 	case err == nil:
 	case w.s.t.keep && !fdio.ClosedHere(err):
 		w.s.lost.add(w.s.socket.PeerName(), err)
