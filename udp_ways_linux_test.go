@@ -131,6 +131,11 @@ func TestBroadcastAndGroups(t *testing.T) {
 			p := startPurr(t, opts{stdin: strings.NewReader("refused")}, "-u", "-w", "1", host, server.port())
 			p.ends(1)
 			p.complains(host, "Permission denied (to broadcast, say -b)")
+			p = startPurr(t, opts{}, "-z", "-u", "-w", "1", host, server.port())
+			p.ends(1)
+			if said := p.out.String(); !strings.Contains(said, "ermission denied") {
+				t.Errorf("printed %q", said)
+			}
 			p = startPurr(t, opts{stdin: strings.NewReader("allowed " + host)}, "-u", "-b", "-w", "1", host, server.port())
 			p.ends(0)
 			server.waitOut("allowed " + host)

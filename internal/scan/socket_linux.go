@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"purr/internal/sock"
 )
 
 // A socket is an unconnected UDP socket that reports the ICMP errors about its
@@ -36,6 +38,10 @@ func openSocket(ctx context.Context, target, source netip.AddrPort) (*socket, er
 	network, local := network(target, source)
 	conn, err := net.ListenUDP(network, local)
 	if err != nil {
+		return nil, err
+	}
+	if err := sock.RefuseBroadcasts(conn); err != nil {
+		conn.Close()
 		return nil, err
 	}
 	s := &socket{udpSocket: udpSocket{conn: conn, target: target, buf: make([]byte, maxDatagram)}, oob: make([]byte, 512)}

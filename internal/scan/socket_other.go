@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"syscall"
 	"time"
+
+	"purr/internal/sock"
 )
 
 // A socket is a UDP socket. Outside Linux it is connected, because otherwise no
@@ -33,6 +35,10 @@ func openSocket(ctx context.Context, target, source netip.AddrPort) (*socket, er
 		s.conn, err = net.DialUDP(network, local, net.UDPAddrFromAddrPort(target))
 	}
 	if err != nil {
+		return nil, err
+	}
+	if err := sock.RefuseBroadcasts(s.conn); err != nil {
+		s.conn.Close()
 		return nil, err
 	}
 	s.watch(ctx)

@@ -1,6 +1,9 @@
 package sock
 
-import "errors"
+import (
+	"errors"
+	"net"
+)
 
 // Options are the options of a socket that is about to be bound or connected. A
 // zero value leaves the system's default.
@@ -11,6 +14,16 @@ type Options struct {
 	TTL                 int  // IP_TTL and IPV6_UNICAST_HOPS
 	MinTTL              int  // IP_MINTTL and IPV6_MINHOPCOUNT
 	TOS                 *int // IP_TOS and IPV6_TCLASS
+}
+
+// RefuseBroadcasts makes a UDP socket refuse broadcast addresses, which package
+// net lets it send to.
+func RefuseBroadcasts(c *net.UDPConn) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return new(Options).Control("udp", "", raw)
 }
 
 // number returns the value of a boolean socket option.
