@@ -16,7 +16,7 @@ const (
 )
 
 // radiusCodes names the answers to a Status-Server, RFC 5997 3.
-var radiusCodes = [256]string{2: "Access-Accept", 3: "Access-Reject", 5: "Accounting-Response"}
+var radiusCodes = [...]string{2: "Access-Accept", 3: "Access-Reject", 5: "Accounting-Response"}
 
 // buildRADIUS returns a Status-Server with a Message-Authenticator only: the
 // HMAC-MD5 of the packet with 16 zero bytes in its own place (RFC 3579 3.2, RFC
@@ -50,8 +50,8 @@ func matchRADIUS(x *Exchange) (Answer, bool) {
 	if subtle.ConstantTimeCompare(sum.Sum(nil), r[4:radiusHeader]) != 1 {
 		return Answer{}, false
 	}
-	if name := radiusCodes[r[0]]; name != "" {
-		return Answer{Fact: name}, true
+	if code := int(r[0]); code < len(radiusCodes) && radiusCodes[code] != "" {
+		return Answer{Fact: radiusCodes[code]}, true
 	}
 	return Answer{Fact: fmt.Sprintf("code %d", r[0])}, true
 }

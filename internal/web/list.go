@@ -91,8 +91,8 @@ func (d *downloadHandler) walk(dir string, visit func(offer.Entry) error) (rest 
 	return rest, err
 }
 
-// sortBy sorts a list. It is not compiled anew for each type, as slices.SortFunc
-// is: for elements of 100 bytes that is 25 KB of the program.
+// sortBy sorts a list. It is not compiled anew for each type, as
+// slices.SortFunc is: for elements of 100 bytes that is 25 KB of the program.
 func sortBy[T any](list []T, compare func(a, b T) int) {
 	sort.Slice(list, func(i, j int) bool { return compare(list[i], list[j]) < 0 })
 }
