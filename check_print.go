@@ -99,6 +99,7 @@ func tcpFailure(host string, r *scan.Result) error {
 	return fmt.Errorf("%s failed: %s", where, sys.Strerror(r.Err))
 }
 
+// udpFailure words the result of a UDP port that did not answer as expected.
 func udpFailure(host string, r *scan.Result) error {
 	where := fmt.Sprintf("%s port %d (udp): %s", targetName(host, r.Addr.Addr()), r.Addr.Port(), r.State)
 	switch {

@@ -31,6 +31,7 @@ type conversation struct {
 // datagrams.
 type volume struct{ bytes, units atomic.Int64 }
 
+// newConversation returns a conversation that begins now. peer is for messages.
 func newConversation(t *talker, peer string) *conversation {
 	return &conversation{t: t, peer: peer, Activity: idle.Activity{Begun: time.Now()}, inProgress: inAndOut}
 }
@@ -60,6 +61,8 @@ func (c *conversation) countReceived(n, units int) error {
 	return nil
 }
 
+// count adds n bytes in so many units, such as datagrams, to the volume of a
+// direction, and to the progress if that shows the direction.
 func (c *conversation) count(to *volume, d direction, n, units int) {
 	to.bytes.Add(int64(n))
 	to.units.Add(int64(units))

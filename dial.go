@@ -109,6 +109,8 @@ func (d *dialer) race(ctx context.Context, addrs []netip.Addr, local netip.AddrP
 // where that is something else: "localhost (::1)", as nc has it.
 func (o *netOptions) target(addr netip.Addr) string { return targetName(o.host, addr) }
 
+// targetName names a target in nc's words: "HOST (ADDRESS)", or the address
+// alone if that is what the user wrote.
 func targetName(host string, addr netip.Addr) string {
 	if literal, err := netip.ParseAddr(host); err == nil && literal.Unmap() == addr {
 		return host

@@ -94,6 +94,7 @@ func (s *echoSession) run(r *sock.Reader) (reason string, err error) {
 	}
 }
 
+// receiveError words an error of reading from the peer.
 func (s *echoSession) receiveError(err error) error {
 	return fmt.Errorf("receive from %s: %w", s.peer, sys.Cause(err))
 }
@@ -142,6 +143,8 @@ type copies struct {
 	once   sync.Once         // for watch
 }
 
+// newCopies returns the copies of what clients send, which go to stdout. stop
+// ends the run.
 func newCopies(stdout *os.File, stop func(error)) *copies {
 	return &copies{stdout: stdout, stop: stop, out: sync.OnceValue(func() *fdio.File { return fdio.New(stdout, nil) })}
 }
@@ -159,6 +162,7 @@ func (c *copies) write(b []byte) error {
 	return nil
 }
 
+// failed ends the run with an error of stdout, and returns that error in words.
 func (c *copies) failed(err error) error {
 	err = fmt.Errorf("write to stdout: %w", sys.Cause(err))
 	c.stop(err)

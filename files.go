@@ -203,6 +203,7 @@ type countedConn struct {
 	joined atomic.Bool // whether it is a further one of a transfer
 }
 
+// countConn returns c with counters of its own, which also count for the run.
 func (m *mover) countConn(c net.Conn) *countedConn {
 	return &countedConn{Counted: &sock.Counted{Conn: c, TotalSent: &m.meter.sent, TotalReceived: &m.meter.received}, begun: time.Now()}
 }
@@ -312,6 +313,7 @@ func (t *fileTransfer) refused(err error) error {
 // Stored logs a stored file. It and the methods below implement push.Events.
 func (t *fileTransfer) Stored(e push.FileEvent) { t.log.logStored(t.role, e) }
 
+// Failed implements push.Events: it reports a file that was not stored.
 func (t *fileTransfer) Failed(e push.FileEvent) {
 	switch {
 	case t.role == push.Sender:
@@ -334,6 +336,7 @@ func (t *fileTransfer) Expected(n int64) { t.bar.Grow(n) }
 
 func (t *fileTransfer) Moved(n int) { t.bar.Add(n) }
 
+// Single implements push.Events: no further connection could be opened.
 func (t *fileTransfer) Single(err error) {
 	t.log.messagef(veryVerbose, "%s: no further connection: %v", t.peer, sys.Cause(err))
 }

@@ -104,6 +104,7 @@ type fileServer struct {
 	uploads *fileTransfer // words those of clients that are no purr
 }
 
+// options returns the options of the web server, all but what it serves.
 func (s *fileServer) options() web.Options {
 	o := web.Options{
 		Keep: s.keep, HelloTimeout: s.helloTimeout, Silence: s.silence, Rate: s.limit,
@@ -173,10 +174,14 @@ func (s *fileServer) Resuming(path string, at, size int64) { s.uploads.Resuming(
 func (s *fileServer) Stored(e push.FileEvent)              { s.uploads.Stored(e) }
 func (s *fileServer) Failed(e push.FileEvent)              { s.uploads.Failed(e) }
 
+// FormCut implements web.Events: the rest of a form is malformed or did not
+// come.
 func (s *fileServer) FormCut(client string, err error) {
 	s.log.warnf("%s: transfer cut: %v", client, err)
 }
 
+// Downloaded implements web.Events: a file was sent to a client that confirms
+// nothing, or was not sent.
 func (s *fileServer) Downloaded(d web.Download) {
 	name := display.Quote(d.Path)
 	if d.Err == nil {
@@ -191,6 +196,8 @@ func (s *fileServer) Downloaded(d web.Download) {
 	s.log.logFileFailed(d.Path, status, d.Err.Error(), "%s: not sent to %s: %v", name, d.Client, d.Err)
 }
 
+// Transfer implements web.Events: it begins to show what is exchanged with
+// another purr.
 func (s *fileServer) Transfer(client string) web.Transfer {
 	t := &fileTransfer{mover: s.mover, role: s.role, peer: client}
 	if s.role == push.Sender {
@@ -204,11 +211,14 @@ func (s *fileServer) Transfer(client string) web.Transfer {
 // A servedTransfer is a transfer at the end that listens.
 type servedTransfer struct{ *fileTransfer }
 
+// End reports the outcome and returns the error of the transfer in words.
 func (t servedTransfer) End(sum push.Summary, err error) error {
 	defer t.bar.End()
 	return t.ended(sum, err)
 }
 
+// Joined implements web.Events: conn has joined an earlier connection of the
+// same transfer and is no client of its own.
 func (s *fileServer) Joined(conn net.Conn) {
 	conn.(*countedConn).joined.Store(true)
 	s.meter.connJoined()
@@ -220,6 +230,7 @@ func (s *fileServer) Note(text string) { s.log.messagef(veryVerbose, "%s", text)
 
 func (s *fileServer) ClientFailed(err error) { s.log.fail(errors.Unwrap(s.failure(err))) }
 
+// Closed implements web.Events: it logs the last line of a connection.
 func (s *fileServer) Closed(conn net.Conn, end web.Ending) {
 	c := conn.(*countedConn)
 	s.log.logDisconnect(c.stats(endingNames[end]))

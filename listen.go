@@ -139,6 +139,8 @@ func (l *listener) serve(ctx context.Context, ln net.Listener, talk handler) err
 	}
 }
 
+// serveOne holds the conversation with one of several clients, and closes conn.
+// Its error is printed and ends no other conversation.
 func (l *listener) serveOne(ctx context.Context, conn net.Conn, talk handler) {
 	defer conn.Close()
 	l.greet(ctx, conn)
@@ -270,6 +272,7 @@ func (l *listener) accept(ctx context.Context, ln net.Listener) (net.Conn, error
 	return conn, nil
 }
 
+// boundName names the address or path that ln is bound to.
 func (l *listener) boundName(ln net.Listener) string {
 	if l.unix {
 		return l.path

@@ -130,6 +130,7 @@ func (l *logger) prompt(question string) {
 	l.write([]byte("purr: "+display.Escape(question)), false)
 }
 
+// answered ends the line of a prompt.
 func (l *logger) answered() {
 	if !l.json {
 		l.write([]byte("\n"), false)

@@ -88,6 +88,7 @@ func (m *meter) logConnect(role string, remote, local net.Addr) {
 	}
 }
 
+// connClosed ends what connOpened or peerFound has counted.
 func (m *meter) connClosed() { m.clients.Add(-1) }
 
 // connJoined takes back the count of connOpened, for a connection that turns

@@ -258,6 +258,7 @@ func (c *config) setDirectory(words []string) error {
 	return nil
 }
 
+// setPath reads the path of a Unix socket, and with -s the own one.
 func (c *config) setPath(words []string) error {
 	if len(words) != 1 || words[0] == "" {
 		return usageErrorf("option -U takes the path of one Unix socket: say \"purr -U PATH\" or \"purr -l -U PATH\"")

@@ -14,6 +14,7 @@ import (
 // nothing was opened, bound or created.
 type usageError struct{ error }
 
+// usageErrorf returns a usageError with a formatted text.
 func usageErrorf(format string, args ...any) error {
 	return usageError{fmt.Errorf(format, args...)}
 }

@@ -131,6 +131,8 @@ func (l *logger) logRawFailed(path string, err error, partial string, kept int64
 	l.event("file", failedFields(path, outcome, err.Error(), partial, kept)...)
 }
 
+// failedFields are those of a file that is not where it should be. partial is
+// the file that holds kept bytes of it, empty if there is none.
 func failedFields(path, outcome, cause, partial string, kept int64) []field {
 	fields := []field{{"path", path}, {"status", outcome}, {"error", cause}}
 	if partial != "" {

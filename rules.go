@@ -25,6 +25,7 @@ func (l *commandLine) conflict() error {
 	return nil
 }
 
+// generalRules are those of addresses, sockets and conversations.
 func (l *commandLine) generalRules() []rule {
 	c := l.config
 	return []rule{

@@ -25,6 +25,7 @@ type supervisor struct {
 	timer, quit, linger *idle.Timer
 }
 
+// newSupervisor returns the supervisor of a session that is about to start.
 func newSupervisor(s *session) *supervisor {
 	v := &supervisor{session: s, results: make(chan outcome, 5)}
 	v.teardown = teardown{c: s.conversation, stdinName: s.inName, stdoutName: s.outName, hasInput: s.in != nil, sendOpen: s.in != nil, receiveOpen: true}
@@ -114,6 +115,7 @@ func (v *supervisor) ended(o outcome) step {
 	return v.stdoutBroken(o.err, v.out.Unread)
 }
 
+// take carries out a step that the teardown has decided on.
 func (v *supervisor) take(next step) {
 	switch next {
 	case startQuitTimer:

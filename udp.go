@@ -51,6 +51,8 @@ func (p *packets) dialPackets(ctx context.Context) error {
 	return nil
 }
 
+// dialUDP exchanges datagrams with one port: with the first of its addresses to
+// which the system has a route.
 func (p *packets) dialUDP(ctx context.Context, port int) error {
 	addrs, err := p.resolve(ctx, p.host, port)
 	if err != nil {

@@ -302,6 +302,7 @@ const fullQueue = time.Second
 // -k a client that cannot be reached any more only loses its datagrams.
 type datagramWriter struct{ s *datagramSession }
 
+// Write sends b as one datagram, as soon as --rate admits it.
 func (w datagramWriter) Write(b []byte) (int, error) {
 	if err := w.s.admit(len(b)); err != nil {
 		return 0, err
@@ -429,6 +430,8 @@ func (s *datagramSession) print(b *datagram.Batch, n int) error {
 	return limit
 }
 
+// receiveError words an error of receiving. It is fdio.ErrInterrupted if this
+// end has closed the socket.
 func (s *datagramSession) receiveError(err error) error {
 	switch {
 	case fdio.ClosedHere(err):

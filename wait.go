@@ -87,6 +87,8 @@ func (d *dialer) dialRetry(ctx context.Context, port int) (conn net.Conn, err er
 	return conn, err
 }
 
+// dialWithin connects to a port. If it may be tried again, an attempt takes no
+// longer than a port check or than limit, 0 for none.
 func (d *dialer) dialWithin(ctx context.Context, port int, limit time.Duration) (net.Conn, error) {
 	if !d.waits() {
 		return d.dial(ctx, port)
