@@ -370,3 +370,25 @@ func TestNohup(t *testing.T) {
 		}
 	}
 }
+
+// With a key the end is passed on at once: the other end is a purr.
+func TestEndOfStdinWithKey(t *testing.T) {
+	t.Parallel()
+	testkit.Fairly(t, 10*time.Millisecond, func(t testing.TB) {
+		const get = "GET / HTTP/1.0\r\n\r\n"
+		in, feed := testkit.StdioPipe(t)
+		p, ctx := keyedRun(t, in, nil, "h", "80")
+		ours, theirs, _ := securePair(t, p, ctx)
+		result := converses(p, ctx, ours)
+		writeAll(t, feed, get)
+		testkit.ReadN(t, theirs, len(get))
+		_ = feed.Close()
+		if rest, took := endOf(t, theirs); rest != "" || took > 90*time.Millisecond {
+			t.Errorf("the end came after %v and %q", took, rest)
+		}
+		_ = theirs.Close()
+		if err := ends(t, result); err != nil {
+			t.Error(err)
+		}
+	})
+}
