@@ -322,15 +322,23 @@ func TestStalledStdoutIsNoSilence(t *testing.T) {
 	t.Parallel()
 	content := testkit.Noise(32 << 20) // a pipe takes 8 MiB of a socket's buffers
 	ln := listenTest(t)
-	p := startPurr(t, opts{stdin: strings.NewReader("hello"), ownStdout: true}, "127.0.0.1", portOf(t, ln.Addr()))
+	p := startPurr(t, opts{openStdin: true, ownStdout: true}, "127.0.0.1", portOf(t, ln.Addr()))
 	c := acceptTest(t, ln)
+	writeAll(t, p.stdin, "hello")
 	testkit.ReadN(t, c, 5)
+	sent := 0
+	for n := 1; n > 0; sent += n { // until nothing moves any more
+		_ = c.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
+		n, _ = c.Write([]byte(content[sent:]))
+	}
+	_ = c.SetDeadline(time.Now().Add(testkit.Patience))
+	_ = p.stdin.Close()
+	silent(t, c, 800*time.Millisecond) // no end either
 	wrote := make(chan error, 1)
 	go func() {
-		_, err := io.WriteString(c, content)
+		_, err := io.WriteString(c, content[sent:])
 		wrote <- err
 	}()
-	silent(t, c, 800*time.Millisecond)
 	got := testkit.ReadN(t, p.stdout, len(content))
 	if err := <-wrote; err != nil || got != content {
 		t.Errorf("%d bytes (%v), or others", len(got), err)

@@ -134,7 +134,7 @@ func TestRedis(t *testing.T) {
 	})
 	t.Run("a late answer, -q", func(t *testing.T) {
 		t.Parallel()
-		p := question(t, port, "BLPOP list 9\r\n", "-q", "2")
+		p := question(t, port, "BLPOP list 9\r\n", "-q", "3")
 		time.Sleep(600 * time.Millisecond)
 		question(t, port, "RPUSH list value\r\n", "-N").ends(0)
 		p.ends(0)
