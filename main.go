@@ -27,10 +27,11 @@
 //
 // A byte's way through the source: main.go reads the command line (options.go)
 // and picks a mode; dial.go, listen.go or udp.go opens the socket; handler.go
-// picks the kind of conversation; transfer.go copies both ways and teardown.go
-// decides when that is over; with a key (key.go, secure.go) the connection is
-// encrypted first. sendfile.go and recvfile.go are the raw files,
-// udp_session.go and the two echoes the other conversations.
+// picks the kind of conversation; transfer.go copies both ways, supervisor.go
+// waits for the ends and teardown.go decides when that is over; with a key
+// (key.go, secure.go) the connection is encrypted first. sendfile.go and
+// recvfile.go are the raw files, udp_session.go and the two echoes the other
+// conversations.
 //
 // A file's way: files.go (which has dialled) or files_serve.go (which listens)
 // hands an offer or a store to internal/push, between two purrs, or to
@@ -42,8 +43,8 @@
 //
 // The libraries below internal know nothing of options, messages and statuses:
 // fdio and sock wait for descriptors and sockets, copier and datagram move
-// bytes, tlsconn encrypts, sweep, scan and payload ask ports, offer and store
-// read and write files, push and web carry them.
+// bytes, halfclose waits for answers, tlsconn encrypts, sweep, scan and payload
+// ask ports, offer and store read and write files, push and web carry them.
 package main
 
 import (
