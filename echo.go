@@ -143,10 +143,10 @@ type copies struct {
 	once   sync.Once         // for watch
 }
 
-// newCopies returns the copies of what clients send, which go to stdout. stop
-// ends the run.
-func newCopies(stdout *os.File, stop func(error)) *copies {
-	return &copies{stdout: stdout, stop: stop, out: sync.OnceValue(func() *fdio.File { return fdio.New(stdout, nil) })}
+// newCopies returns the copies of what clients send, which go to stdout. stop of
+// the environment ends the run.
+func newCopies(env talkEnv) *copies {
+	return &copies{stdout: env.stdout, stop: env.stop, out: sync.OnceValue(func() *fdio.File { return env.meter.openStdout(env.stdout, nil) })}
 }
 
 // write writes a copy. An error ends the run, also under -k: stdout belongs to

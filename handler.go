@@ -59,7 +59,7 @@ type startTransferFunc func(name string, size int64, plain bool) *progress.Trans
 func newTalker(cfg *config, env talkEnv) *talker {
 	t := &talker{talkOptions: cfg.talkOptions, talkEnv: env, file: cfg.file, network: cfg.network, listen: cfg.listen, keep: cfg.keep,
 		ownStdout: !cfg.keep && len(cfg.ports) <= 1, encrypted: cfg.key.given(), acceptTimeout: cfg.acceptTimeout, showProgress: cfg.pace.progress}
-	t.copies = newCopies(env.stdout, env.stop)
+	t.copies = newCopies(env)
 	if t.keep {
 		stdin := env.stdin
 		if !t.hasInput(fdio.KindOf(stdin)) {
@@ -104,7 +104,7 @@ func (t *talker) newSession(c net.Conn) (*session, error) {
 			s.interrupt.Close()
 			return nil, fmt.Errorf("serve %s: %w", s.peer, err)
 		}
-		s.out = fdio.New(t.stdout, stop)
+		s.out = t.meter.openStdout(t.stdout, stop)
 	}
 	s.sendFilters = t.sendFilters()
 	if t.telnet {

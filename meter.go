@@ -26,7 +26,8 @@ type meter struct {
 	keep    bool
 	pace    paceConfig
 	bar     bool // whether stderr is a terminal
-	typed   bool // whether stdin or stdout is one
+	beside  bool // whether stdout is the same one
+	typed   bool // whether stdin is one, too
 	monitor *progress.Monitor
 
 	begun          time.Time    // of the run
@@ -48,10 +49,25 @@ func newMeter(cfg *config, log *logger, stdin, stdout *os.File, stderr io.Writer
 	if f, ok := stderr.(*fdio.File); ok && f.Kind() == fdio.Terminal {
 		m.bar = true
 		o.Terminal, o.Columns = f, func() int { return progress.Columns(f.File) }
-		m.typed = fdio.KindOf(stdin) == fdio.Terminal || fdio.KindOf(stdout) == fdio.Terminal
+		m.beside = fdio.SameFile(stdout, f.File)
+		m.typed = m.beside && fdio.KindOf(stdin) == fdio.Terminal
 	}
 	m.monitor = progress.New(o)
 	return m
+}
+
+// openStdout returns stdout for payload. On the terminal that has the bar, the
+// first byte takes the place of that.
+func (m *meter) openStdout(stdout *os.File, i *fdio.Interrupt) *fdio.File {
+	f := fdio.New(stdout, i)
+	if m.beside {
+		instead := progress.Hidden
+		if m.pace.progress && !m.pace.quiet {
+			instead = progress.Reports
+		}
+		f.Before = func() { m.monitor.Yield(instead) }
+	}
+	return f
 }
 
 // setActivity sets the words for the run's present activity.
@@ -104,17 +120,17 @@ func (m *meter) track(name string, size int64, plain bool) *progress.Transfer {
 	return m.monitor.Start(name, size, m.style(plain))
 }
 
-// style returns how a transfer is shown. Where a person types or reads on the
+// style returns how a transfer is shown. Where a person types and reads on the
 // terminal, a plain one has no bar, which would be drawn between the lines.
 func (m *meter) style(plain bool) progress.Style {
 	switch {
-	case m.pace.quiet || m.pace.noProgress, (plain || m.log.json) && !m.pace.progress:
+	case m.pace.noProgress, (plain || m.log.json || m.pace.quiet) && !m.pace.progress:
 		return progress.Hidden
 	case m.log.json:
 		return progress.Reports
 	case m.bar && !(plain && m.typed):
 		return progress.Bar
-	case m.pace.progress:
+	case m.pace.progress && !m.pace.quiet:
 		return progress.Reports
 	}
 	return progress.Hidden

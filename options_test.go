@@ -212,7 +212,6 @@ func TestWrongCommandLines(t *testing.T) {
 		{"-M 5 -U path", "options -M and -U exclude each other: a Unix socket has no TTL"},
 		{"-m 5 -U path", "options -m and -U exclude each other: a Unix socket has no TTL"},
 		{"--progress --no-progress h 80", "options --progress and --no-progress exclude each other: leave both out to see the progress of files on a terminal"},
-		{"--progress --quiet h 80", "options --progress and --quiet exclude each other: leave one out"},
 		{"--quiet -v h 80", "options --quiet and -v exclude each other: leave one out"},
 		{"--interactive --progress h 80", "options --interactive and --progress exclude each other: the last line of the terminal is the one being typed"},
 		{"--interactive --json h 80", "options --interactive and --json exclude each other: the line editor is for a person, the events are for a program"},

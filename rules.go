@@ -163,7 +163,6 @@ func (l *commandLine) paceRules() []rule {
 	c, k := l.config, &l.config.pace
 	return []rule{
 		{k.progress && k.noProgress, "options --progress and --no-progress exclude each other: leave both out to see the progress of files on a terminal"},
-		{k.progress && k.quiet, "options --progress and --quiet exclude each other: leave one out"},
 		{k.quiet && c.verbose > 0, "options --quiet and -v exclude each other: leave one out"},
 		{c.zero && (k.progress || k.noProgress), "options -z and --progress or --no-progress exclude each other: -z moves no bytes"},
 		{c.zero && k.quiet, "options -z and --quiet exclude each other: -z over TCP is silent without -v; over UDP, say >/dev/null"},

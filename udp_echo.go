@@ -46,7 +46,7 @@ func echoDatagrams(ctx context.Context, e *datagramEcho) error {
 	if e.t.limit != nil {
 		size = 1 // each answer waits for its time
 	}
-	e.batch, e.out = datagram.NewBatch(e.t.network, size), fdio.New(e.t.stdout, e.interrupt)
+	e.batch, e.out = datagram.NewBatch(e.t.network, size), e.t.meter.openStdout(e.t.stdout, e.interrupt)
 	e.showProgress(e.end.name, -1)
 	defer e.progress.End()
 	for {

@@ -113,7 +113,7 @@ func talkDatagrams(ctx context.Context, t *talker, end datagramEnd) error {
 	if end.peer == "" && !t.keep {
 		socket.ReportErrors()
 	}
-	s := &datagramSession{conversation: c, end: end, socket: socket, interrupt: stop, out: fdio.New(t.stdout, stop),
+	s := &datagramSession{conversation: c, end: end, socket: socket, interrupt: stop, out: t.meter.openStdout(t.stdout, stop),
 		heard: make(chan struct{}), first: make(chan struct{}), lost: losses{log: t.log}}
 	socket.Lost = s.lost.add
 	closeInput, err := s.openInput()

@@ -59,6 +59,10 @@ type Source interface {
 type File struct {
 	*os.File
 
+	// Before, if set, is called before each write and each wait for one, which
+	// both wait for it.
+	Before func()
+
 	// Interrupt ends all waits. It stays the caller's to close. If nil, nothing
 	// ends them.
 	Interrupt *Interrupt
@@ -117,6 +121,13 @@ func (f *File) MarkUsed() { f.used.Store(true) }
 // was there.
 func (f *File) Used() bool { return f.used.Load() }
 
+// before calls Before.
+func (f *File) before() {
+	if f.Before != nil {
+		f.Before()
+	}
+}
+
 // WriteString is Write for a string.
 func (f *File) WriteString(s string) (int, error) { return f.Write([]byte(s)) }
 
@@ -149,6 +160,13 @@ func KindOf(f *os.File) Kind {
 		return Null
 	}
 	return Other
+}
+
+// SameFile reports whether a and b are open on the same file or device.
+func SameFile(a, b *os.File) bool {
+	infoA, errA := a.Stat()
+	infoB, errB := b.Stat()
+	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 }
 
 // Remaining returns the bytes between the offset and the end of a regular file;

@@ -138,6 +138,7 @@ const maxWrite = 1 << 30
 // without a reader is EPIPE: os.File would end the process for stdout and
 // stderr, unless SIGPIPE is caught.
 func (f *File) Write(b []byte) (written int, err error) {
+	f.before()
 	for refused := 0; ; {
 		if err := f.await(unix.POLLOUT, refused); err != nil {
 			return written, err
@@ -204,7 +205,10 @@ func (f *File) WaitReadable() error { return f.wait(unix.POLLIN) }
 
 // WaitWritable waits until a write would make progress at once. It returns
 // ErrInterrupted if the interrupt fires first.
-func (f *File) WaitWritable() error { return f.wait(unix.POLLOUT) }
+func (f *File) WaitWritable() error {
+	f.before()
+	return f.wait(unix.POLLOUT)
+}
 
 // WaitBroken waits until the other end of a pipe or socket is gone: poll(2)
 // reports POLLERR also if no event is asked for. It returns ErrInterrupted if

@@ -30,7 +30,10 @@ func (f *File) Read(b []byte) (int, error) {
 }
 
 // Write waits until all of b is written.
-func (f *File) Write(b []byte) (int, error) { return f.File.Write(b) }
+func (f *File) Write(b []byte) (int, error) {
+	f.before()
+	return f.File.Write(b)
+}
 
 // WaitReadable returns at once: the read waits.
 func (f *File) WaitReadable() error { return nil }

@@ -68,20 +68,24 @@ func (b *bar) erase() []byte {
 	if b.line == "" {
 		return nil
 	}
-	blanks := bytes.Repeat([]byte(" "), min(cells(b.line), b.columns()))
+	blanks := bytes.Repeat([]byte(" "), min(cells(b.line), b.columns())+echoed)
 	return append(append([]byte("\r"), blanks...), '\r')
 }
 
-// columns returns how wide the bar may be: in the last column the cursor would
-// go on to the next line.
+// columns returns how wide the bar may be. It leaves room for the key that ends
+// a program: in the last column the cursor would go on to the next line.
 func (b *bar) columns() int {
-	if b.options.Columns == nil {
-		return defaultColumns - 1
+	columns := defaultColumns
+	if b.options.Columns != nil {
+		columns = b.options.Columns()
 	}
-	return b.options.Columns() - 1
+	return max(0, columns-1-echoed)
 }
 
-const defaultColumns = 80
+const (
+	defaultColumns = 80
+	echoed         = len("^C") // what a terminal shows for the key
+)
 
 // Columns returns the width of the terminal f, 80 if it is unknown.
 func Columns(f *os.File) int {

@@ -52,9 +52,12 @@ const (
 type Monitor struct {
 	options Options
 
-	life sync.Mutex    // held while show starts or ends
-	stop chan struct{} // closed to end show; nil: it does not run
-	done chan struct{} // closed when show has ended
+	life    sync.Mutex    // held while show starts or ends
+	stop    chan struct{} // closed to end show; nil: it does not run
+	done    chan struct{} // closed when show has ended
+	style   Style         // of show
+	yielded atomic.Bool   // whether another writer has the terminal
+	instead Style         // of Bar, from then on
 
 	mu     sync.Mutex
 	active map[*Transfer]bool
@@ -91,11 +94,38 @@ func (m *Monitor) Start(name string, size int64, style Style) *Transfer {
 		m.ended, m.last, m.speed, m.begun = 0, 0, 0, time.Now()
 	}
 	m.active[t] = true
-	if m.stop == nil && !m.closed && m.shows(style) {
+	if m.stop == nil && !m.closed {
+		m.begin(style)
+	}
+	return t
+}
+
+// begin starts show, if the options allow for the style. The caller holds life.
+func (m *Monitor) begin(style Style) {
+	if m.style = style; style == Bar && m.yielded.Load() {
+		style = m.instead
+	}
+	if m.shows(style) {
 		m.stop, m.done, m.shown = make(chan struct{}), make(chan struct{}), true
 		go m.show(style, m.stop, m.done)
 	}
-	return t
+}
+
+// Yield gives the terminal to another writer, for good: when it returns, the
+// bar is erased, and from then on the style Bar is as instead is. Further calls
+// do nothing.
+func (m *Monitor) Yield(instead Style) {
+	if m.yielded.Load() {
+		return
+	}
+	m.life.Lock()
+	defer m.life.Unlock()
+	m.instead = instead
+	if m.yielded.Swap(true) || m.stop == nil || m.style != Bar {
+		return
+	}
+	m.hide()
+	m.begin(Bar)
 }
 
 // shows reports whether the options allow for the style.

@@ -107,6 +107,69 @@ func TestBar(t *testing.T) {
 	})
 }
 
+// The key that ends a program, which the terminal shows behind the bar, goes
+// with it.
+func TestInterruptedBar(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"f", strings.Repeat("long/", 30)} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newScreen()
+			m := New(s.options())
+			m.Start(name, 9, Bar)
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			_, _ = io.WriteString(s, "^C")
+			if s.column > defaultColumns-1 {
+				t.Errorf("the terminal goes on to the next line at column %d", s.column)
+			}
+			m.Close()
+			s.shows(t, "")
+		})
+	}
+}
+
+// Yield takes the bar from the terminal for good. Reports may take its place.
+func TestYield(t *testing.T) {
+	t.Parallel()
+	for _, instead := range []Style{Hidden, Reports} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newScreen()
+			reports := 0
+			o := s.options()
+			o.Report = func(State) { reports++ }
+			m := New(o)
+			defer m.Close()
+			transfer := m.Start("f", -1, Bar)
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			if got := s.text(); !strings.HasSuffix(got, " (0 B)") {
+				t.Errorf("the screen shows %q", got)
+			}
+			m.Yield(instead)
+			_, _ = io.WriteString(s, "payload")
+			m.Yield(instead)
+			time.Sleep(6 * time.Second)
+			s.shows(t, "payload")
+			transfer.End()
+			m.Start("g", 9, Bar)
+			time.Sleep(6 * time.Second)
+			s.shows(t, "payload")
+			if want := 2 * int(instead/Reports); reports != want {
+				t.Errorf("%d reports, want %d", reports, want)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) { // nothing to yield: nothing is shown
+		s := newScreen()
+		m := New(s.options())
+		m.Yield(Hidden)
+		m.Start("f", 9, Bar)
+		time.Sleep(6 * time.Second)
+		s.shows(t, "")
+		m.Close()
+	})
+}
+
 // A transfer of less than a second has no bar.
 func TestShortTransfer(t *testing.T) {
 	t.Parallel()
