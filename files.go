@@ -105,7 +105,7 @@ func (m *mover) pushTo(ctx context.Context, conn net.Conn) error {
 		return t.refused(err)
 	}
 	defer c.Close()
-	t.bar = m.meter.track(m.offerName(), m.offerSize(set), false)
+	t.bar = m.meter.track(m.offerName(), 0, false)
 	defer t.bar.End()
 	return t.ended(c.Send(ctx, set))
 }
@@ -136,21 +136,6 @@ func (m *mover) offerName() string {
 		return fmt.Sprintf("%s and %d more", display.Quote(paths[0]), len(paths)-1)
 	}
 	return display.Quote(m.paths[0])
-}
-
-// offerSize returns how many bytes all offered files have together, -1 if no
-// share of it is shown: it takes a walk.
-func (m *mover) offerSize(set *offer.Set) (bytes int64) {
-	if m.meter.style(false) == progress.Hidden {
-		return -1
-	}
-	_, _ = set.Walk(func(e offer.Entry, skipped error) error {
-		if skipped == nil {
-			bytes += e.Size
-		}
-		return nil
-	})
-	return bytes
 }
 
 // A fileTransfer words the transfer with one purr. It implements push.Events.
@@ -333,6 +318,8 @@ func (t *fileTransfer) Resuming(path string, at, size int64) {
 }
 
 func (t *fileTransfer) Expected(n int64) { t.bar.Grow(n) }
+
+func (t *fileTransfer) Begun(path string) { t.bar.Rename(display.Quote(path)) }
 
 func (t *fileTransfer) Moved(n int) { t.bar.Add(n) }
 

@@ -201,7 +201,7 @@ func (s *fileServer) Downloaded(d web.Download) {
 func (s *fileServer) Transfer(client string) web.Transfer {
 	t := &fileTransfer{mover: s.mover, role: s.role, peer: client}
 	if s.role == push.Sender {
-		t.bar = s.meter.track(s.offerName(), s.offerSize(s.set), false)
+		t.bar = s.meter.track(s.offerName(), 0, false)
 	} else {
 		t.bar = s.meter.track("from "+client, 0, false)
 	}

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -123,4 +126,27 @@ func TestProgressQuiet(t *testing.T) {
 	p.ends(0)
 	p.quiet()
 	_ = os.Remove(file)
+}
+
+// Of a tree, both ends show the same size and the name of the file under way.
+func TestProgressOfTree(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for i := range 40 {
+		testkit.WriteFile(t, fmt.Sprintf("%s/tree/sub%d/f%d", dir, i/10, i), testkit.Noise(100<<10))
+	}
+	receiver := startPurr(t, opts{dir: t.TempDir()}, "-v", "--pull", "-l", "127.0.0.1", "0", ".")
+	sender := startPurr(t, opts{dir: dir}, "--push", "--rate", "1M", "127.0.0.1", receiver.port(), "tree")
+	receiver.waitErr(regexp.MustCompile(`(?m)^Connection received`))
+	re := regexp.MustCompile(`; tree/sub\d/f\d+: [0-9.]+ [KM]iB of 3\.9 MiB \((\d+) %\)`)
+	for _, p := range []*process{sender, receiver} {
+		testkit.Eventually(t, p.name+" shows the size of all", func() bool {
+			p.runs()
+			p.signal(syscall.SIGUSR1)
+			m := re.FindStringSubmatch(p.err.String())
+			return m != nil
+		})
+	}
+	sender.ends(0)
+	receiver.ends(0)
 }

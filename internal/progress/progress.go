@@ -75,7 +75,7 @@ func New(o Options) *Monitor { return &Monitor{options: o} }
 // A Transfer counts the bytes of one transfer. On nil its methods do nothing.
 type Transfer struct {
 	monitor     *Monitor
-	name        string
+	name        atomic.Pointer[string]
 	moved, size atomic.Int64
 }
 
@@ -85,7 +85,8 @@ type Transfer struct {
 func (m *Monitor) Start(name string, size int64, style Style) *Transfer {
 	m.life.Lock()
 	defer m.life.Unlock()
-	t := &Transfer{monitor: m, name: name}
+	t := &Transfer{monitor: m}
+	t.name.Store(&name)
 	t.size.Store(size)
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -137,6 +138,13 @@ func (m *Monitor) shows(style Style) bool {
 func (t *Transfer) Add(n int) {
 	if t != nil {
 		t.moved.Add(int64(n))
+	}
+}
+
+// Rename changes the name by which the user knows what is moved now.
+func (t *Transfer) Rename(name string) {
+	if t != nil {
+		t.name.Store(&name)
 	}
 }
 
@@ -256,7 +264,7 @@ func (m *Monitor) state() State {
 		} else {
 			s.Size += size
 		}
-		s.Name = t.name
+		s.Name = *t.name.Load()
 	}
 	if len(m.active) > 1 {
 		s.Name = fmt.Sprintf("%d transfers", len(m.active))

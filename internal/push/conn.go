@@ -28,6 +28,8 @@ type Conn struct {
 	ctx    context.Context // ends with the first failure, which is its cause
 	cancel context.CancelCauseFunc
 
+	outlook outlook
+
 	first *stream // carries everything but large files, and the summary; never changes
 
 	running sync.WaitGroup // readers, sinks, and the opening of further connections
@@ -55,7 +57,7 @@ func newConn(as Role, o Options) *Conn {
 	if o.Events == nil {
 		o.Events = noEvents{}
 	}
-	c := &Conn{role: as, o: o}
+	c := &Conn{role: as, o: o, outlook: outlook{events: o.Events}}
 	c.changed = sync.NewCond(&c.mu)
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	return c

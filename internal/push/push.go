@@ -87,8 +87,11 @@ type Events interface {
 	Failed(FileEvent)
 	// Resuming reports that a file of size bytes is continued at an offset.
 	Resuming(path string, at, size int64)
-	// Expected reports that n more bytes of files are to come (receiver).
+	// Expected reports that n more bytes of files are to be moved, or fewer if n
+	// is negative. At both ends the sums are the same.
 	Expected(n int64)
+	// Begun reports that the bytes of a file follow.
+	Begun(path string)
 	// Moved reports n bytes of files that were sent or have arrived.
 	Moved(n int)
 	// Single reports that no further connection could be opened: the files go
@@ -110,6 +113,9 @@ func (noEvents) Resuming(string, int64, int64) {}
 
 // Expected drops the event.
 func (noEvents) Expected(int64) {}
+
+// Begun drops the event.
+func (noEvents) Begun(string) {}
 
 // Moved drops the event.
 func (noEvents) Moved(int) {}

@@ -25,6 +25,9 @@ type record struct {
 	lines  []string
 	moved  int64
 	single int
+
+	expected, most int64    // bytes, and the most that were ever
+	begun          []string // in order
 }
 
 func (r *record) add(format string, args ...any) {
@@ -53,7 +56,17 @@ func (r *record) Failed(e FileEvent) {
 func (r *record) Resuming(path string, at, size int64) {
 	r.add("resuming %s at %d of %d", path, at, size)
 }
-func (r *record) Expected(int64) {}
+func (r *record) Expected(n int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.expected += n
+	r.most = max(r.most, r.expected)
+}
+func (r *record) Begun(path string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.begun = append(r.begun, path)
+}
 func (r *record) Moved(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -94,6 +94,7 @@ func (r *receiving) handle(st *stream, m *message) error {
 		r.finish(st, m.End)
 		return nil
 	}
+	r.outlook.total(m.Total)
 	switch m.Op {
 	case opFile, opLink, opDir:
 		if !st.first {
@@ -131,6 +132,7 @@ func (r *receiving) left(m *message) error {
 	if err != nil {
 		return err
 	}
+	r.outlook.meet(path, m.Size, 0)
 	e := FileEvent{Path: path, Kind: Abandoned, Reason: m.Error}
 	r.count.failed(e)
 	r.o.Events.Failed(e)
@@ -158,7 +160,7 @@ func (r *receiving) accept(st *stream, m *message) error {
 		}
 		return nil
 	}
-	r.o.Events.Expected(m.Size)
+	r.outlook.meet(path, m.Size, m.Size)
 	content := make([]byte, m.N)
 	if _, err := io.ReadFull(st.in, content); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -26,6 +27,8 @@ type sending struct {
 	bytes *semaphore.Weighted // and the bytes of those files
 	held  *semaphore.Weighted // and those that are in memory until they are pending
 	files sync.WaitGroup      // the senders of batches and large files
+
+	unsaid atomic.Int64 // the sum of all files, for the next line; 0: none, or said
 
 	batches chan struct{} // holds one for each batch of small files that is read
 	batch   batch
@@ -115,6 +118,7 @@ func (b *outbox) update(change func()) {
 func (c *Conn) Send(ctx context.Context, set *offer.Set) (Summary, error) {
 	defer c.watch(ctx)()
 	s := &sending{Conn: c, set: set, large: make(chan struct{}, maxLarge), batches: make(chan struct{}, 32), small: semaphore.NewWeighted(maxSmall), bytes: semaphore.NewWeighted(maxContent), held: semaphore.NewWeighted(maxHeld)}
+	defer s.sum()()
 	c.run(s.start)
 	rest, err := set.Walk(s.file)
 	if err == nil {
@@ -291,7 +295,7 @@ func (s *sending) file(e offer.Entry, skipped error) error {
 	}
 	switch {
 	case skipped != nil:
-		s.leave(e.Path, skipped)
+		s.leave(e, skipped)
 		return nil
 	case e.Size > offer.SmallFile:
 		return s.startLarge(e)
@@ -304,11 +308,12 @@ func (s *sending) file(e offer.Entry, skipped error) error {
 
 // leave counts a file that is not sent as Abandoned, reports it for the reason
 // why, and sends the receiver a "left" line.
-func (s *sending) leave(path string, why error) {
-	e := FileEvent{Path: path, Kind: Abandoned, Reason: why.Error()}
+func (s *sending) leave(left offer.Entry, why error) {
+	e := FileEvent{Path: left.Path, Kind: Abandoned, Reason: why.Error()}
 	s.count.failed(e)
 	s.o.Events.Failed(e)
-	s.first.out.line(&message{Op: opLeft, Path: relpath.Escape(path), Kind: kindNames[Abandoned], Error: why.Error()})
+	s.outlook.meet(left.Path, left.Size, 0)
+	s.first.out.line(&message{Op: opLeft, Path: relpath.Escape(left.Path), Size: left.Size, Kind: kindNames[Abandoned], Error: why.Error()})
 }
 
 // sendBatch sends the collected small files in the background, and begins a new
@@ -375,7 +380,7 @@ func (s *sending) sendSmall(listed offer.Entry) error {
 		s.release(listed.Size)
 		switch {
 		case err != nil:
-			s.leave(listed.Path, err)
+			s.leave(listed, err)
 			return nil
 		case content == nil: // it has grown
 			return s.startLarge(listed)
@@ -385,7 +390,8 @@ func (s *sending) sendSmall(listed offer.Entry) error {
 		}
 	}
 	m := fileMessage(opFile, e)
-	m.Digest = sum
+	m.Digest, m.Total = sum, s.unsaid.Swap(0)
+	s.outlook.meet(e.Path, e.Size, e.Size)
 	err = s.first.sendFile(m, content, &sent{Entry: e, sum: sum, begun: time.Now()})
 	if err == nil {
 		s.o.Events.Moved(len(content))

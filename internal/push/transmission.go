@@ -24,12 +24,15 @@ func (s *sending) startLarge(e offer.Entry) error {
 	s.files.Go(func() {
 		defer func() { <-s.large }()
 		defer openSlot()()
-		err := s.sendLarge(e)
+		offered, err := s.sendLarge(e)
 		if errors.As(err, new(offer.ChangedError)) {
-			err = s.sendLarge(e)
+			offered, err = s.sendLarge(e)
 		}
 		if err != nil {
-			s.leave(e.Path, err)
+			if offered {
+				e.Size = 0 // it was counted
+			}
+			s.leave(e, err)
 		}
 	})
 	return nil
@@ -77,26 +80,31 @@ func (s *sending) drop(st *stream) {
 	s.changed.Broadcast()
 }
 
-// sendLarge offers a large file and sends the bytes that the receiver lacks.
-// The error is why the file cannot be sent; nil where its outcome was reported,
-// and where the transfer has ended.
-func (s *sending) sendLarge(listed offer.Entry) error {
+// sendLarge offers a large file and sends the bytes that the receiver lacks. It
+// returns whether the receiver knows of the file, and an error why that cannot
+// be sent; nil where its outcome was reported, and where the transfer has
+// ended.
+func (s *sending) sendLarge(listed offer.Entry) (offered bool, err error) {
 	st := s.pick()
 	t := &transmission{s: s, st: st, free: sync.OnceFunc(func() { s.drop(st) })}
 	defer t.free()
 	file, err := s.set.OpenListed(listed)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer file.Close()
 	t.file, t.f = file, &sent{Entry: file.Entry, answers: make(chan *message, 3)}
 	t.id = st.sendLine(fileMessage(opOffer, file.Entry), t.f)
-	if err = t.run(); err == nil || s.ctx.Err() != nil {
-		return nil
+	err = t.run()
+	if !t.met {
+		s.outlook.meet(t.f.Path, t.f.Size, 0)
+	}
+	if err == nil || s.ctx.Err() != nil {
+		return true, nil
 	}
 	st.abort(t.id)
 	st.out.line(&message{Op: opAbort, ID: t.id})
-	return err
+	return true, err
 }
 
 // A transmission is a large file on its way.
@@ -107,6 +115,7 @@ type transmission struct {
 	f    *sent
 	id   int64
 	free func() // lets the stream have another one
+	met  bool   // whether its bytes are expected
 }
 
 // run waits for the receiver's answer to the offer, proves the digest if it is
@@ -201,13 +210,15 @@ func (t *transmission) blocks(offset int64, d *digest.Hasher) error {
 	}
 	defer body.Close()
 	t.st.update(func() { t.f.begun = time.Now() })
+	t.s.outlook.meet(t.f.Path, t.f.Size, t.f.Size-offset)
+	t.met = true
 	most := t.s.o.Rate.Chunk(maxBlock)
 	for at := offset; ; {
 		block, err := body.Next(most)
 		if err != nil {
 			break
 		}
-		err = t.st.out.block(&message{Op: opBlock, ID: t.id, At: at}, block)
+		err = t.st.out.block(&message{Op: opBlock, ID: t.id, At: at, Total: t.s.unsaid.Swap(0)}, block)
 		body.Put(block)
 		if err != nil {
 			<-t.s.ctx.Done() // the reader finds out why

@@ -21,6 +21,7 @@ type upload struct {
 	state      uploadState // under the transfer's mu
 	offset     int64       // that the want named
 	at         int64       // of the next block; -1: not known before the first
+	met        bool        // whether its bytes are expected; of the storing goroutine
 	digest     []byte      // from done; read by the storing goroutine after io.EOF
 	stopped    bool        // done or abort has come; under the transfer's mu
 	discounted bool        // it counts no longer as under way; under the transfer's mu
@@ -169,6 +170,9 @@ func (r *receiving) upload(st *stream, u *upload, earlier, own chan struct{}) {
 	begun := time.Now()
 	s, offset, err := r.receiveLarge(st, u)
 	u.close()
+	if !u.met {
+		r.outlook.meet(u.path, u.offer.Size, 0)
+	}
 	r.mu.Lock()
 	if r.turns[u.path] == own {
 		delete(r.turns, u.path)
@@ -227,7 +231,8 @@ func (r *receiving) receiveLarge(st *stream, u *upload) (s *store.Stored, offset
 		}
 	}
 	if err == nil {
-		r.o.Events.Expected(f.Size - f.Offset)
+		u.met = true
+		r.outlook.meet(u.path, f.Size, f.Size-f.Offset)
 		if f.Offset > 0 {
 			r.o.Events.Resuming(u.path, f.Offset, f.Size)
 		}

@@ -92,6 +92,7 @@ type message struct {
 	Target string    `json:"target,omitempty"`
 	Digest []byte    `json:"digest,omitempty"` // SHA-256
 	At     int64     `json:"at,omitempty"`     // an offset
+	Total  int64     `json:"total,omitempty"`  // bytes of all files of the transfer, in one line with bytes
 	N      int       `json:"n,omitempty"`      // bytes of content behind the line
 	Result string    `json:"result,omitempty"` // "stored", "identical" or "failed"
 	As     string    `json:"as,omitempty"`     // where it was stored, escaped, if not at its path
@@ -170,7 +171,7 @@ func decode(line []byte) (*message, error) {
 // it has in every line. Rules of a single op are checked where it is handled.
 func (m *message) check() error {
 	switch {
-	case m.ID < 0 || m.Size < 0 || m.At < 0 || m.N < 0 || m.N > maxBlock,
+	case m.ID < 0 || m.Size < 0 || m.At < 0 || m.Total < 0 || m.N < 0 || m.N > maxBlock,
 		len(m.Digest) != 0 && len(m.Digest) != 32,
 		m.Mode&^uint32(fs.ModePerm) != 0,
 		m.Mtime != nil && (m.Mtime[1] < 0 || m.Mtime[1] >= 1e9):

@@ -169,6 +169,7 @@ func (noEvents) End()                          {}
 type noTransfer struct{ noEvents }
 
 func (noTransfer) Expected(int64) {}
+func (noTransfer) Begun(string)   {}
 func (noTransfer) Single(error)   {}
 
 // End returns the failure of the transfer: Serve returns it even without

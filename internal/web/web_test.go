@@ -71,6 +71,7 @@ func (r *recorder) Transfer(string) Transfer    { return recordedTransfer{r} }
 type recordedTransfer struct{ *recorder }
 
 func (recordedTransfer) Expected(int64) {}
+func (recordedTransfer) Begun(string)   {}
 func (recordedTransfer) Single(error)   {}
 func (r recordedTransfer) End(sum push.Summary, err error) error {
 	r.add("transfer: %d files, %d bytes, worst %d, %v", sum.Files, sum.Bytes, sum.Worst, err)
