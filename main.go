@@ -305,9 +305,9 @@ func (r *run) catchSignals(ctx context.Context) {
 	if r.catching.Swap(true) {
 		return
 	}
-	r.meter.logOnSignal(ctx)
 	signals := make(chan os.Signal, 1)
 	proc.NotifyEnd(signals)
+	r.meter.logOnSignal(ctx)
 	go func() {
 		defer signal.Stop(signals)
 		select {
