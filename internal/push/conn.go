@@ -32,6 +32,10 @@ type Conn struct {
 
 	first *stream // carries everything but large files, and the summary; never changes
 
+	// Of small files and of large ones. The reader of a stream waits for the
+	// first, and the second may be of a file whose blocks it has still to read.
+	memory, blocks quota
+
 	running sync.WaitGroup // readers, sinks, and the opening of further connections
 
 	mu      sync.Mutex
@@ -66,7 +70,9 @@ func newConn(as Role, o Options) *Conn {
 // newStream returns a stream that owns conn. Nothing is read or written until
 // the hello or startLocked.
 func (c *Conn) newStream(conn net.Conn) *stream {
-	return &stream{conn: conn, in: newSource(conn, c.o.Silence), out: newSink(c.ctx, conn, c.o.Rate)}
+	out := newSink(c.ctx, conn, c.o.Rate)
+	out.written = c.memory.release
+	return &stream{conn: conn, in: newSource(conn, c.o.Silence), out: out}
 }
 
 // keepAlivePause is the time between two keep-alives.
@@ -202,6 +208,8 @@ func (c *Conn) unblock() {
 // stopAll ends all reads and writes of all streams, and wakes all goroutines
 // that wait for changed.
 func (c *Conn) stopAll() {
+	c.memory.end()
+	c.blocks.end()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, st := range c.streams {
@@ -288,6 +296,8 @@ func (c *Conn) reason() string {
 // does nothing.
 func (c *Conn) Close() error {
 	c.fail(&Error{Kind: Cut, Text: net.ErrClosed.Error(), cause: net.ErrClosed}) // does nothing after an end in order
+	c.memory.end()
+	c.blocks.end()
 	c.o.Streams.remove(c)
 	c.mu.Lock()
 	closed := c.closed

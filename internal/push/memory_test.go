@@ -1,13 +1,16 @@
 package push
 
 import (
+	"bufio"
 	"fmt"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"purr/internal/offer"
+	"purr/internal/store"
 	"purr/internal/testkit"
 )
 
@@ -96,29 +99,47 @@ func TestTransferWithoutPool(t *testing.T) {
 func TestUnreadResults(t *testing.T) {
 	t.Parallel()
 	testkit.NoLeaks(t)
-	p := newPeer(t, Sender, Options{Silence: 200 * time.Millisecond}, nil)
-	if err := p.conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
+	const silence = 500 * time.Millisecond
+	near, far := net.Pipe() // which holds nothing
+	defer far.Close()
+	_ = far.SetDeadline(time.Now().Add(testkit.Patience))
+	into, err := store.Open(t.TempDir(), store.Options{})
+	if err != nil {
 		t.Fatal(err)
 	}
-	line := &message{Op: opFile, Path: strings.Repeat("%20", 1000), Digest: testkit.SHA256("")}
-	_ = p.conn.SetWriteDeadline(time.Now().Add(testkit.Patience))
-	for sent := 0; ; sent++ {
-		line.ID++
-		if _, err := p.conn.Write(encode(line)); err != nil {
+	ended := make(chan error, 1)
+	go func() {
+		c, err := Dial(t.Context(), near, Receiver, Options{Silence: silence, HelloTimeout: testkit.Patience})
+		if err == nil {
+			_, err = c.Receive(t.Context(), into)
+			_ = c.Close()
+		}
+		ended <- err
+	}()
+	if _, err := http.ReadRequest(bufio.NewReader(far)); err != nil {
+		t.Fatal(err)
+	}
+	testkit.WriteString(t, far, fmt.Sprintf("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %s\r\n%s: %s\r\n\r\n",
+		Protocol, fieldRole, Sender, fieldDigests, digests))
+	refused := &message{Op: opFile, Path: strings.Repeat("%2e", 100), Digest: testkit.SHA256("")}
+	for {
+		refused.ID++
+		if _, err := far.Write(encode(refused)); err != nil {
 			break
 		}
-		select {
-		case <-p.done:
-		default:
-			if sent < 1_000_000 {
-				continue
-			}
-			t.Error("a million files are taken without a reader of their results")
+		if refused.ID > 100_000 {
+			t.Error("a hundred thousand results are pending")
+			_ = far.Close()
+			break
 		}
-		break
+		if refused.ID%1000 == 0 { // so that the results keep up
+			time.Sleep(5 * time.Millisecond)
+		}
 	}
-	<-p.done
-	if err := p.real.err; err == nil || !strings.Contains(err.Error(), "the other end has read nothing for 200ms") {
-		t.Errorf("%v", err)
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "the other end has read nothing for 500ms") {
+		t.Errorf("after %d lines: %v", refused.ID, err)
+	}
+	if err := into.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"purr/internal/offer"
 	"purr/internal/relpath"
 	"purr/internal/store"
@@ -79,10 +81,14 @@ func (r *receiving) locked(check func() bool) bool {
 	return check()
 }
 
-// handle processes one line of the sender, and reads the content behind it. It
-// never waits for the stream's writing, so that the two ends cannot block each
-// other; a slow disk may stall it. An error ends the transfer.
+// handle processes one line of the sender, and reads the content behind it. A
+// slow disk may stall it. It waits for the stream's writing only while many
+// results are pending: a sender reads them whatever it writes, so that the two
+// ends cannot block each other. An error ends the transfer.
 func (r *receiving) handle(st *stream, m *message) error {
+	if !st.out.settle(r.o.Silence) {
+		return errorf(Cut, "the other end has read nothing for %v", r.o.Silence)
+	}
 	r.mu.Lock()
 	ended := st.end != nil
 	st.used = true
@@ -161,6 +167,9 @@ func (r *receiving) accept(st *stream, m *message) error {
 		return nil
 	}
 	r.outlook.meet(path, m.Size, m.Size)
+	if !r.memory.acquire(m.Size) {
+		return context.Cause(r.ctx)
+	}
 	content := make([]byte, m.N)
 	if _, err := io.ReadFull(st.in, content); err != nil {
 		return err
@@ -170,16 +179,27 @@ func (r *receiving) accept(st *stream, m *message) error {
 	defer r.mu.Unlock()
 	st.busy++
 	st.files = append(st.files, smallFile{m, path, content})
-	if st.workers < min(maxWorkers, cap(slots())) {
+	switch {
+	case st.workers == 0:
 		st.workers++
 		r.running.Go(func() { r.work(st) })
+	case st.workers < min(maxWorkers, cap(slots())) && furtherWorkers.TryAcquire(1):
+		st.workers++
+		r.running.Go(func() {
+			defer furtherWorkers.Release(1)
+			r.work(st)
+		})
 	}
 	return nil
 }
 
 // maxWorkers is how many goroutines store the small files of one stream: those
-// that wait for the disk are brought there together.
+// that wait for the disk are brought there together. Beyond one for each stream
+// they are maxWorkers in the process.
 const maxWorkers = 256
+
+// furtherWorkers admits those beyond one for each stream.
+var furtherWorkers = semaphore.NewWeighted(maxWorkers)
 
 // A smallFile has arrived and is not stored yet.
 type smallFile struct {
@@ -202,6 +222,7 @@ func (r *receiving) work(st *stream) {
 		st.files = st.files[1:]
 		r.mu.Unlock()
 		s, err := r.receiveSmall(f.line, f.path, f.content)
+		r.memory.release(f.line.Size)
 		r.locked(func() bool { r.releaseSmall(st, f.line); return true }) // before the sender can know
 		r.answer(st, f.line.ID, f.path, s, 0, time.Time{}, err)
 		r.done(st)

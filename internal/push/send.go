@@ -25,7 +25,6 @@ type sending struct {
 	large chan struct{}       // holds one for each large file under way
 	small *semaphore.Weighted // the small files, links and directories without a result
 	bytes *semaphore.Weighted // and the bytes of those files
-	held  *semaphore.Weighted // and those that are in memory until they are pending
 	files sync.WaitGroup      // the senders of batches and large files
 
 	unsaid atomic.Int64 // the sum of all files, for the next line; 0: none, or said
@@ -117,7 +116,7 @@ func (b *outbox) update(change func()) {
 // failed by themselves are in the Summary.
 func (c *Conn) Send(ctx context.Context, set *offer.Set) (Summary, error) {
 	defer c.watch(ctx)()
-	s := &sending{Conn: c, set: set, large: make(chan struct{}, maxLarge), batches: make(chan struct{}, 32), small: semaphore.NewWeighted(maxSmall), bytes: semaphore.NewWeighted(maxContent), held: semaphore.NewWeighted(maxHeld)}
+	s := &sending{Conn: c, set: set, large: make(chan struct{}, maxLarge), batches: make(chan struct{}, 16), small: semaphore.NewWeighted(maxSmall), bytes: semaphore.NewWeighted(maxContent)}
 	defer s.sum()()
 	c.run(s.start)
 	rest, err := set.Walk(s.file)
@@ -340,28 +339,23 @@ func (s *sending) sendBatch() error {
 	return nil
 }
 
-// maxHeld is how many bytes of small files are in memory until the connection
-// takes them: a receiver that reads nothing occupies no more.
-const maxHeld = offer.SmallFile
-
 // acquire waits until the receiver's limits, maxSmall files and maxContent
-// bytes without a result, admit another small file of size bytes. The error is
-// that of the transfer's context.
+// bytes without a result, and the memory admit another small file of size
+// bytes. The error is the cause of the transfer's end.
 func (s *sending) acquire(size int64) error {
-	err := s.small.Acquire(s.ctx, 1)
-	if err == nil {
-		if err = s.bytes.Acquire(s.ctx, size); err != nil {
-			s.small.Release(1)
-		}
+	if s.small.Acquire(s.ctx, 1) != nil || s.bytes.Acquire(s.ctx, size) != nil || !s.memory.acquire(size+sentMemory) {
+		<-s.ctx.Done()
+		return context.Cause(s.ctx)
 	}
-	return err
+	return nil
 }
 
-// release undoes acquire for a file of size bytes, when its result has come or
-// it is not sent.
+// release undoes acquire for a file of size bytes, when its result has come.
+// The memory of its content was released when that was written.
 func (s *sending) release(size int64) {
 	s.bytes.Release(size)
 	s.small.Release(1)
+	s.memory.release(sentMemory)
 }
 
 // sendSmall sends a small file whole: one line with its digest, and its content
@@ -371,13 +365,10 @@ func (s *sending) sendSmall(listed offer.Entry) error {
 	if err := s.acquire(listed.Size); err != nil { // released by the file's result
 		return err
 	}
-	if err := s.held.Acquire(s.ctx, listed.Size); err != nil {
-		return err
-	}
-	defer s.held.Release(listed.Size) // the memory of what is not written yet
 	e, content, sum, err := s.readTwice(listed)
 	if err != nil || content == nil || e.Size != listed.Size {
 		s.release(listed.Size)
+		s.memory.release(listed.Size)
 		switch {
 		case err != nil:
 			s.leave(listed, err)

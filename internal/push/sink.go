@@ -19,19 +19,22 @@ type sink struct {
 	soon chan struct{} // pending is to be written after a moment
 	done chan struct{} // closed when run has ended
 
+	written func(n int64) // called when n bytes of small files are written, or dropped
+
 	socket sync.Mutex // held while something is written
 	spare  []byte     // the buffer that was written last; under socket
 
 	mu      sync.Mutex
 	drained *sync.Cond // pending was taken, or writing has failed
 	pending []byte     // lines, and small files behind theirs
+	content int64      // bytes of those files
 	over    bool       // shutdown was called: nothing is added
 	err     error      // of the first failed write: later ones are dropped
 }
 
 // sinkBuffer is how much may be pending: beyond it a small file waits, unless
 // nothing is pending.
-const sinkBuffer = 256 << 10
+const sinkBuffer = 128 << 10
 
 // newSink returns a sink whose run is still to be started; ctx ends a wait for
 // the rate.
@@ -148,6 +151,29 @@ func (s *sink) room(n int) error {
 	return s.err
 }
 
+// settle waits, for at most limit, until no more than sinkBuffer is pending,
+// and reports whether that is so. The pending lines of a sink that has failed
+// count as gone.
+func (s *sink) settle(limit time.Duration) bool {
+	late := false
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.pending) <= sinkBuffer {
+		return true
+	}
+	timer := time.AfterFunc(limit, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		late = true
+		s.drained.Broadcast()
+	})
+	defer timer.Stop()
+	for len(s.pending) > sinkBuffer && s.err == nil && !late {
+		s.drained.Wait()
+	}
+	return !late
+}
+
 // file queues a message with its content behind it. It never waits; the caller
 // calls room first.
 func (s *sink) file(m *message, content []byte) error {
@@ -159,6 +185,7 @@ func (s *sink) file(m *message, content []byte) error {
 		return s.err
 	}
 	s.pending = append(append(s.pending, line...), content...)
+	s.content += int64(len(content))
 	if len(s.pending) > sinkBuffer/4 {
 		signal(s.wake)
 	} else {
@@ -191,15 +218,17 @@ func (s *sink) block(m *message, block []byte) error {
 func (s *sink) flush() error {
 	for {
 		s.mu.Lock()
-		pending, err := s.pending, s.err
-		s.pending = s.spare[:0]
+		pending, content, err := s.pending, s.content, s.err
+		s.pending, s.content = s.spare[:0], 0
 		s.mu.Unlock()
 		s.drained.Broadcast()
 		s.spare = pending
 		if err != nil || len(pending) == 0 {
 			return err
 		}
-		if err := s.write(pending); err != nil {
+		err = s.write(pending)
+		s.written(content)
+		if err != nil {
 			return err
 		}
 	}

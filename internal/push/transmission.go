@@ -23,6 +23,10 @@ func (s *sending) startLarge(e offer.Entry) error {
 	}
 	s.files.Go(func() {
 		defer func() { <-s.large }()
+		if !s.blocks.acquire(largeMemory) {
+			return
+		}
+		defer s.blocks.release(largeMemory)
 		defer openSlot()()
 		offered, err := s.sendLarge(e)
 		if errors.As(err, new(offer.ChangedError)) {

@@ -209,6 +209,10 @@ func (r *receiving) receiveLarge(st *stream, u *upload) (s *store.Stored, offset
 			r.came.remove(u.path)
 		}
 	}()
+	if !r.blocks.acquire(largeMemory) {
+		return nil, 0, r.cutShort(u, context.Cause(r.ctx))
+	}
+	defer r.blocks.release(largeMemory)
 	defer openSlot()()
 	f := u.offer.file(u.path)
 	prefix, err := r.complete(st, u, &f)
