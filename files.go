@@ -314,7 +314,11 @@ func (t *fileTransfer) Failed(e push.FileEvent) {
 }
 
 func (t *fileTransfer) Resuming(path string, at, size int64) {
-	t.log.informf("%s: resuming at %d of %d bytes", fileName(t.role, path), at, size)
+	of := ""
+	if size >= 0 {
+		of = fmt.Sprintf(" of %d", size)
+	}
+	t.log.informf("%s: resuming at %d%s bytes", fileName(t.role, path), at, of)
 }
 
 func (t *fileTransfer) Expected(n int64) { t.bar.Grow(n) }

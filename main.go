@@ -335,8 +335,10 @@ var Version string
 
 // tuneRuntime prepares Go's runtime for the moving of files.
 func tuneRuntime() {
-	debug.SetMemoryLimit(36 << 20) // garbage; what is alive is bounded below that (packages push and web)
-	debug.SetGCPercent(200)        // many small files make much garbage, and little of it is ever alive at once
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(36 << 20) // with garbage; packages push and web bound what is alive
+	}
+	debug.SetGCPercent(200) // many small files make much garbage, and little of it is ever alive at once
 	// Reading and writing large blocks are long system calls. When all Ps are in
 	// use the runtime takes them away from those, with a wake-up and another
 	// thread each time; when one is idle it does not.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"mime/multipart"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -91,12 +92,12 @@ func parseOffset(text string) (int64, error) {
 
 // uploadOf returns the file that the header of an upload announces: size,
 // offset, mode, time and digest. path is its name. Size is -1 if it is not
-// known. The error is a field that is malformed, or a Content-Range, which a
-// receiver must not ignore.
+// known. The error is a field that is malformed, or errPart for a Content-Range
+// of less than the whole file, which a receiver must not ignore.
 func uploadOf(r *http.Request, path string) (store.File, error) {
 	f := store.File{Path: path, Size: r.ContentLength}
-	if r.Header.Get("Content-Range") != "" || r.Header.Get(headerWhole) == "?0" {
-		return f, errors.New("a part of a file is not a file: send it whole") // RFC 9110, section 14.4
+	if !isWhole(r) {
+		return f, errPart
 	}
 	var err error
 	if f.Mode, err = parseMode(r.Header.Get(headerMode)); err != nil {
@@ -120,6 +121,34 @@ func uploadOf(r *http.Request, path string) (store.File, error) {
 		f.Size, err = parseOffset(length)
 	}
 	return f, err
+}
+
+// errPart is the error of an upload by PUT that is not the whole file.
+var errPart = errors.New("a part of a file is not a file")
+
+// isWhole reports whether the fields of an upload say that its body is the
+// whole file. With "-C -" curl sends it whole, and a Content-Range all the
+// same.
+func isWhole(r *http.Request) bool {
+	whole := fmt.Sprintf("bytes 0-%d/%d", r.ContentLength-1, r.ContentLength) // RFC 9110, section 14.4
+	part := r.Header.Get("Content-Range")
+	return (part == "" || part == whole) && r.Header.Get(headerWhole) != "?0"
+}
+
+// howToGoOn returns what a client can do after its upload was cut, of which
+// kept bytes are here: the command that sends the rest.
+func howToGoOn(r *http.Request, kept int64) string {
+	if kept <= 0 {
+		return "nothing of it is kept here: send the whole file again"
+	}
+	at := "HOST:PORT" // unless the client's words for it can stand in a command
+	if host, port, err := net.SplitHostPort(r.Host); err == nil && plainHost(host) && plainHost(port) {
+		at = r.Host
+	}
+	return fmt.Sprintf(`%d bytes of it are kept here: send the whole file again, or only the rest: `+
+		`tail -c +%d FILE | curl --fail-with-body -T - -X PATCH -H 'Content-Type: %s' -H '%s: %[1]d' `+
+		`-H "%[5]s: sha-256=:$(openssl dgst -sha256 -binary FILE | base64):" 'http://%[6]s%[7]s'`,
+		kept, kept+1, typePartial, headerOffset, headerDigest, at, pagePath(r.URL.Path))
 }
 
 // checkPreconditions checks If-Match and If-None-Match of an upload (RFC 9110,

@@ -280,14 +280,19 @@ func (u *uploadHandler) answerFailure(w http.ResponseWriter, r *http.Request, na
 	code := http.StatusInternalServerError
 	text := err.Error()
 	var refused *store.Error
+	var cut *cutError
 	switch {
 	case errors.As(err, &refused):
 		code = statusCode(refused.Kind)
-	case !errors.As(err, new(*cutError)):
+		if text == errPart.Error() {
+			kept, _, _ := u.store.Partial(name)
+			text += "; " + howToGoOn(r, kept)
+		}
+	case !errors.As(err, &cut):
 	case c.silent(): // but may still read
-		code = http.StatusRequestTimeout
+		code, text = http.StatusRequestTimeout, text+"; "+howToGoOn(r, cut.kept)
 	default:
-		code, text = http.StatusBadRequest, "the body did not come to its end"
+		code, text = http.StatusBadRequest, "the body did not come to its end; "+howToGoOn(r, cut.kept)
 	}
 	worst := u.reportFailure(name, err)
 	refuseUpload(w, r, code, text)

@@ -98,7 +98,11 @@ func startServer(t testing.TB, o Options, dir string, serve func(o Options) *Ser
 	o.Events = r.recorder
 	ctx, stop := context.WithCancelCause(context.Background())
 	r.stop = stop
-	go func() { r.done <- serve(o).Serve(ctx, ln) }()
+	server := serve(o)
+	if server.memory == clientBudget { // which tests in parallel would share
+		server.memory = &budget{most: maxMemory}
+	}
+	go func() { r.done <- server.Serve(ctx, ln) }()
 	return r
 }
 
