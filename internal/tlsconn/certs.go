@@ -86,7 +86,7 @@ func (c *Certs) verifyServer(state tls.ConnectionState) error {
 	case c.Insecure:
 		return nil
 	case c.ServerName == "": // crypto/x509 would accept any name
-		return &CertError{Reason: "there is no name for which its certificate has to be"}
+		return &CertError{Reason: "there is no name for which it has to be"}
 	}
 	return verifyChain(state, x509.VerifyOptions{Roots: c.Roots, DNSName: c.ServerName})
 }
@@ -105,7 +105,7 @@ func (c *Certs) verifyClient(state tls.ConnectionState) error {
 // verifyChain checks the peer's certificate with those that it has sent along.
 func verifyChain(state tls.ConnectionState, options x509.VerifyOptions) error {
 	if len(state.PeerCertificates) == 0 {
-		return &CertError{Reason: "it shows no certificate"}
+		return &CertError{Reason: "there is none"}
 	}
 	options.Intermediates = x509.NewCertPool()
 	for _, between := range state.PeerCertificates[1:] {
@@ -149,7 +149,7 @@ func ParsePin(text string) (Pin, error) {
 // verify checks that the peer has the pinned key.
 func (p *Pin) verify(state tls.ConnectionState) error {
 	if len(state.PeerCertificates) == 0 {
-		return &CertError{Reason: "it shows no certificate"}
+		return &CertError{Reason: "there is none"}
 	}
 	leaf := state.PeerCertificates[0]
 	if PinOf(leaf) != *p {

@@ -12,7 +12,7 @@ import (
 // A CertError is a certificate of the other end that is not accepted. Its texts
 // are fit for a terminal.
 type CertError struct {
-	Reason string   // what is wrong
+	Reason string   // what is wrong with it: "it is signed by itself"
 	Names  []string // the names and addresses that the certificate is for
 	Pin    Pin      // of its key; zero if there is no certificate
 	Err    error    // of crypto/x509, or nil
@@ -59,19 +59,19 @@ func certReason(cert *x509.Certificate, err error) string {
 	var invalid x509.CertificateInvalidError
 	switch {
 	case errors.As(err, &name):
-		return fmt.Sprintf("its certificate is not for %s", display.Escape(name.Host))
+		return fmt.Sprintf("it is not for %s", display.Escape(name.Host))
 	case errors.As(err, new(x509.UnknownAuthorityError)):
 		if cert.Issuer.String() == cert.Subject.String() {
-			return "its certificate is signed by itself"
+			return "it is signed by itself"
 		}
-		return fmt.Sprintf("its certificate is issued by an authority that is not trusted: %s", display.Escape(cert.Issuer.String()))
+		return fmt.Sprintf("it is issued by an authority that is not trusted: %s", display.Escape(cert.Issuer.String()))
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		// The certificate may be one between the peer's and its root.
-		return "its certificate is not valid now: " + display.Escape(strings.TrimSpace(invalid.Detail))
+		return "it is not valid now: " + display.Escape(strings.TrimSpace(invalid.Detail))
 	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
-		return "its certificate is for another use"
+		return "it is for another use"
 	case errors.As(err, new(x509.SystemRootsError)):
 		return "the system's trusted certificates cannot be read"
 	}
-	return "its certificate is not valid: " + display.Escape(strings.TrimPrefix(err.Error(), "x509: "))
+	return "it is not valid: " + display.Escape(strings.TrimPrefix(err.Error(), "x509: "))
 }

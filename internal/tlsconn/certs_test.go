@@ -116,14 +116,14 @@ func TestVerification(t *testing.T) {
 		{"good", good, Certs{Roots: ca.pool(), ServerName: "good.example"}, "", ""},
 		{"wildcard", good, Certs{Roots: ca.pool(), ServerName: "a.wild.example"}, "", ""},
 		{"address", good, Certs{Roots: ca.pool(), ServerName: "127.0.0.1"}, "", ""},
-		{"wrong name", good, Certs{Roots: ca.pool(), ServerName: "bad.example"}, "its certificate is not for bad.example", "good.example *.wild.example 127.0.0.1"},
-		{"wrong address", good, Certs{Roots: ca.pool(), ServerName: "127.0.0.2"}, "its certificate is not for 127.0.0.2", "good.example *.wild.example 127.0.0.1"},
+		{"wrong name", good, Certs{Roots: ca.pool(), ServerName: "bad.example"}, "it is not for bad.example", "good.example *.wild.example 127.0.0.1"},
+		{"wrong address", good, Certs{Roots: ca.pool(), ServerName: "127.0.0.2"}, "it is not for 127.0.0.2", "good.example *.wild.example 127.0.0.1"},
 		{"no name", good, Certs{Roots: ca.pool()}, "there is no name", ""},
-		{"expired", expired, Certs{Roots: ca.pool(), ServerName: "good.example"}, "its certificate is not valid now: current time", "good.example *.wild.example"},
+		{"expired", expired, Certs{Roots: ca.pool(), ServerName: "good.example"}, "it is not valid now: current time", "good.example *.wild.example"},
 		{"future", future, Certs{Roots: ca.pool(), ServerName: "good.example"}, "is before", "good.example *.wild.example"},
 		{"wrong CA", foreign, Certs{Roots: ca.pool(), ServerName: "good.example"}, `not trusted: CN=another\x1bCA`, "good.example *.wild.example"},
 		{"system's roots", good, Certs{ServerName: "good.example"}, "not trusted: CN=our CA", "good.example *.wild.example 127.0.0.1"},
-		{"only a common name", old, Certs{Roots: ca.pool(), ServerName: "good.example"}, "its certificate is not for good.example", `"good.example" (without a subject alternative name)`},
+		{"only a common name", old, Certs{Roots: ca.pool(), ServerName: "good.example"}, "it is not for good.example", `"good.example" (without a subject alternative name)`},
 		{"for clients", clientOnly, Certs{Roots: ca.pool(), ServerName: "good.example"}, "another use", "good.example *.wild.example"},
 		{"self-made", self, Certs{ServerName: "self.example"}, "signed by itself", "self.example 192.0.2.1"},
 		{"insecure", expired, Certs{Insecure: true, ServerName: "bad.example"}, "", ""},
@@ -163,14 +163,14 @@ func TestClientCertificates(t *testing.T) {
 		server *Certs
 		reason string
 	}{
-		{"none", nil, server, "shows no certificate"},
+		{"none", nil, server, "there is none"},
 		{"ours", ca.issue(t, &x509.Certificate{ExtKeyUsage: use}), server, ""},
 		{"another's", other.issue(t, &x509.Certificate{ExtKeyUsage: use}), server, "not trusted"},
 		{"for servers", ca.issue(t, &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}), server, "another use"},
 		{"not asked", nil, &Certs{Own: own}, ""},
 		{"pinned", good, &Certs{Own: own, Pin: &pin}, ""},
 		{"not the pinned one", own, &Certs{Own: own, Pin: &pin}, "another key"},
-		{"none, and one is pinned", nil, &Certs{Own: own, Pin: &pin}, "shows no certificate"},
+		{"none, and one is pinned", nil, &Certs{Own: own, Pin: &pin}, "there is none"},
 	} {
 		_, clientErr, err := shake(t, &Certs{Roots: ca.pool(), ServerName: "x", Own: test.shown}, test.server)
 		failed, isCert := errors.AsType[*CertError](err)

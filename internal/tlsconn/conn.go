@@ -25,6 +25,9 @@ type Conn struct {
 	reading  sync.Mutex  // held by Read
 	writing  sync.Mutex  // held by Write
 	finished atomic.Bool // whether close_notify was received
+
+	foreign   bool        // whether the other end is a TLS of any make
+	delivered atomic.Bool // whether Delivered
 }
 
 // closeTimeout is the time for the peer to finish after Close, and for a
@@ -82,6 +85,9 @@ func connError(err error) error {
 		case "local error":
 			return fmt.Errorf("%w: %w", ErrDamaged, op.Err)
 		case "remote error":
+			if isCertAlert(op.Err) {
+				return &HandshakeError{Kind: ErrOwnCert, Err: plainTLS(op.Err)}
+			}
 			return fmt.Errorf("the other end gave up: %w", op.Err)
 		}
 	}
@@ -90,17 +96,28 @@ func connError(err error) error {
 
 // CloseWrite ends the sending direction. It blocks until the socket takes
 // close_notify; Close and sock.Reset end the wait. A peer that has closed its
-// socket is sent a FIN instead, because it would answer bytes with a reset, as
-// if payload had been lost.
+// socket would answer bytes with a reset, as if payload had been lost, and is
+// sent a FIN instead. A TLS of another make may have closed one direction only,
+// and demands close_notify: there the payload is acknowledged first.
 func (c *Conn) CloseWrite() error {
 	if sock.PeerClosed(c.Conn) {
-		return sock.HalfClose(c.Conn)
+		if !c.foreign {
+			return sock.HalfClose(c.Conn)
+		}
+		if err := sock.AwaitAck(c.Conn, func(int) error { return nil }); err != nil {
+			return err
+		}
+		c.delivered.Store(true)
 	}
 	if err := c.tls.CloseWrite(); err != nil && !c.finished.Load() {
 		return connError(err)
 	}
 	return nil
 }
+
+// Delivered reports whether the peer's system has acknowledged the whole
+// payload, and a reset that comes later means nothing.
+func (c *Conn) Delivered() bool { return c.delivered.Load() }
 
 // Close ends both directions and closes the socket. If the peer has not
 // finished, its close_notify may be under way, and closing before it arrives

@@ -77,8 +77,12 @@ const DefaultTimeout = 10 * time.Second
 // A Handshaker makes encrypted connections of plain ones. It may be used by
 // several goroutines.
 type Handshaker struct {
-	// Config is the result of Key.Config for this end.
+	// Config is the result of Key.Config for this end, or of Certs.Config.
 	Config *tls.Config
+
+	// Certs means that Config is that of Certs: the other end is a TLS of any
+	// make, and shows certificates in place of a key.
+	Certs bool
 
 	// Server is true at the end that accepted the connection, false at the one
 	// that dialled.
@@ -100,14 +104,16 @@ type Handshaker struct {
 	ClearTextReply string
 }
 
-// Do returns c encrypted, once both ends have proved that they hold the key.
+// Do returns c encrypted, once both ends have proved that they hold the key, or
+// have shown the certificates that are demanded. In TLS 1.3 a dialer's
+// certificate is checked later, and a refusal is the error of its first Read.
 // The caller closes the result, and with it c. If Do fails, it has closed c and
 // the error is a *HandshakeError, or ctx's cause if ctx ended first.
 func (h *Handshaker) Do(ctx context.Context, c net.Conn) (*Conn, error) {
 	s := h.newConn(c)
 	err := h.handshake(ctx, s)
 	if err == nil && h.Server {
-		err = s.confirm()
+		err = h.confirm(s)
 	}
 	if err != nil {
 		return nil, err
@@ -118,7 +124,7 @@ func (h *Handshaker) Do(ctx context.Context, c net.Conn) (*Conn, error) {
 // newConn returns c with TLS, before its handshake.
 func (h *Handshaker) newConn(c net.Conn) *Conn {
 	r := &recordBuffer{Conn: c}
-	s := &Conn{Conn: c, records: r}
+	s := &Conn{Conn: c, records: r, foreign: h.Certs}
 	if h.Server {
 		config := h.Config.Clone()
 		config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
@@ -144,7 +150,7 @@ func (h *Handshaker) handshake(ctx context.Context, s *Conn) error {
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
 	err := s.tls.Handshake()
-	if err == nil && !h.Server {
+	if err == nil && !h.Server && !h.Certs {
 		err = s.awaitConfirmation()
 	}
 	switch {
@@ -155,7 +161,7 @@ func (h *Handshaker) handshake(ctx context.Context, s *Conn) error {
 		_ = c.Close()
 		return context.Cause(ctx)
 	}
-	failed := h.classify(s.records, err)
+	failed := h.classify(s, err)
 	h.reject(s.records, failed.Kind)
 	return failed
 }
@@ -166,8 +172,11 @@ func (h *Handshaker) handshake(ctx context.Context, s *Conn) error {
 const confirmation = 1
 
 // confirm sends the byte by which the listener confirms that it has accepted
-// the dialer's certificate.
-func (c *Conn) confirm() error {
+// the dialer's key. Other ends know no such byte.
+func (h *Handshaker) confirm(c *Conn) error {
+	if h.Certs {
+		return nil
+	}
 	if _, err := c.tls.Write([]byte{confirmation}); err != nil {
 		_ = c.Conn.Close()
 		return &HandshakeError{Err: err}
@@ -190,7 +199,8 @@ func (c *Conn) awaitConfirmation() error {
 }
 
 // classify finds the kind of a failed handshake.
-func (h *Handshaker) classify(r *recordBuffer, err error) *HandshakeError {
+func (h *Handshaker) classify(s *Conn, err error) *HandshakeError {
+	r := s.records
 	var remote *net.OpError
 	late := errors.Is(err, os.ErrDeadlineExceeded)
 	cut := errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
@@ -208,6 +218,8 @@ func (h *Handshaker) classify(r *recordBuffer, err error) *HandshakeError {
 		return &HandshakeError{Kind: ErrNotTLS, Err: err}
 	case late, cut:
 		return &HandshakeError{Err: err}
+	case h.Certs:
+		return classifyCerts(err, s.tls.ConnectionState().Version)
 	case h.otherProtocol(r, err):
 		return &HandshakeError{Kind: ErrOtherProtocol}
 	case errors.Is(err, ErrWrongKey), errors.As(err, &remote) && remote.Op == "remote error":
@@ -242,7 +254,7 @@ func (h *Handshaker) reject(r *recordBuffer, kind error) {
 	if kind == nil || kind == ErrNoHandshake {
 		return
 	}
-	if kind != ErrWrongKey && kind != ErrOtherProtocol {
+	if kind == ErrClearText || kind == ErrNotTLS {
 		defer sock.Reset(r.Conn)
 	}
 	_ = r.SetDeadline(time.Now().Add(closeTimeout))

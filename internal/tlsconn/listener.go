@@ -204,7 +204,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	for {
 		select {
 		case s := <-l.proven:
-			if err := s.confirm(); err != nil {
+			if err := l.handshaker.confirm(s); err != nil {
 				l.rejected(s.Conn, err)
 				continue
 			}
