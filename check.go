@@ -120,9 +120,12 @@ func (c *checker) resolveFrom(ctx context.Context, own netip.Addr, host string) 
 // check scans. With --wait-for or --retry it scans until the status is 0, and
 // prints the last results only.
 func (c *checker) check(ctx context.Context) error {
-	if c.unix {
+	switch {
+	case c.unix:
 		c.confine()
 		return c.checkUnix(ctx)
+	case c.proxied != nil:
+		return c.checkProxied(ctx)
 	}
 	hosts, err := c.hosts()
 	if err != nil {

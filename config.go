@@ -6,6 +6,7 @@ import (
 
 	"purr/internal/fdio"
 	"purr/internal/payload"
+	"purr/internal/proxy"
 	"purr/internal/sock"
 	"purr/internal/sweep"
 	"purr/internal/tlsconn"
@@ -45,6 +46,8 @@ type netOptions struct {
 	sourcePort int    // -p in dial mode; 0: the kernel chooses
 	numeric    bool
 	shuffle    bool // dial the ports in random order
+
+	proxy *proxy.Config // to dial through; nil: none
 
 	connectTimeout time.Duration // --connect-timeout, else -w; 0: the system's
 	keepalive      net.KeepAliveConfig

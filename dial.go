@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"purr/internal/eyeballs"
+	"purr/internal/proxy"
 	"purr/internal/scan"
 	"purr/internal/sock"
 	"purr/internal/sys"
@@ -24,6 +25,7 @@ type dialer struct {
 	log      *logger
 	meter    *meter
 	opened   func(context.Context) // called as soon as there is a connection
+	proxied  *proxy.Dialer         // nil without --proxy
 }
 
 // dialAll holds one conversation with each port in turn, as nc does when it is
@@ -65,9 +67,29 @@ func (d *dialer) dialAll(ctx context.Context, talk handler) error {
 	return failed
 }
 
-// dial connects to one port of the host over TCP.
+// dial connects to one port of the host over TCP, through the proxy if there is
+// one.
 func (d *dialer) dial(ctx context.Context, port int) (net.Conn, error) {
 	d.meter.setActivity("connecting to %s port %d", d.host, port)
+	connect := d.dialHost
+	if d.proxied != nil {
+		connect = d.dialProxied
+	}
+	conn, err := connect(ctx, port)
+	if err != nil {
+		return nil, err
+	}
+	d.opened(ctx) // from here on there is something to lose
+	name := d.host
+	if d.proxied == nil {
+		name = d.target(sock.AddrPort(conn.RemoteAddr()).Addr())
+	}
+	d.log.ncLinef(verbose, "Connection to %s %d port [%s] succeeded!", name, port, d.serviceName(port))
+	return conn, nil
+}
+
+// dialHost connects to one port of the host itself.
+func (d *dialer) dialHost(ctx context.Context, port int) (net.Conn, error) {
 	addrs, err := d.resolve(ctx, d.host, port)
 	if err != nil {
 		return nil, err
@@ -82,13 +104,7 @@ func (d *dialer) dial(ctx context.Context, port int) (net.Conn, error) {
 			return nil, fmt.Errorf("connect to %s port %d from %s: Address family for hostname not supported", d.host, port, local.Addr())
 		}
 	}
-	conn, err := d.race(ctx, addrs, local, port)
-	if err != nil {
-		return nil, err
-	}
-	d.opened(ctx) // from here on there is something to lose
-	d.log.ncLinef(verbose, "Connection to %s %d port [%s] succeeded!", d.target(sock.AddrPort(conn.RemoteAddr()).Addr()), port, d.serviceName(port))
-	return conn, nil
+	return d.race(ctx, addrs, local, port)
 }
 
 // race connects to the first of addrs that answers. Under -v each failure of

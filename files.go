@@ -163,6 +163,8 @@ func (m *mover) dialAgain(ctx context.Context, conn net.Conn) (net.Conn, error) 
 	var err error
 	if m.unix {
 		again, err = m.dialer.connectUnix(ctx, 0)
+	} else if m.dialer.proxied != nil {
+		again, err = m.dialer.dialProxied(ctx, m.ports[0])
 	} else {
 		var local netip.AddrPort
 		if m.source != "" {

@@ -33,6 +33,7 @@ type talker struct {
 	listen, keep  bool
 	ownStdout     bool // whether stdout belongs to one conversation alone
 	encrypted     bool
+	proxied       bool // whether its connections lead to a proxy
 	acceptTimeout time.Duration
 	showProgress  bool // --progress
 
@@ -58,7 +59,7 @@ type startTransferFunc func(name string, size int64, plain bool) *progress.Trans
 // newTalker returns the talker for a command line.
 func newTalker(cfg *config, env talkEnv) *talker {
 	t := &talker{talkOptions: cfg.talkOptions, talkEnv: env, file: cfg.file, network: cfg.network, listen: cfg.listen, keep: cfg.keep,
-		ownStdout: !cfg.keep && len(cfg.ports) <= 1, encrypted: cfg.key.given(), acceptTimeout: cfg.acceptTimeout, showProgress: cfg.pace.progress}
+		ownStdout: !cfg.keep && len(cfg.ports) <= 1, encrypted: cfg.key.given(), proxied: cfg.proxy != nil, acceptTimeout: cfg.acceptTimeout, showProgress: cfg.pace.progress}
 	t.copies = newCopies(env)
 	if t.keep {
 		stdin := env.stdin

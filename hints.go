@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"purr/internal/flags"
+	"purr/internal/proxy"
 )
 
 // This file words errors about operands of a wrong form or in the wrong place:
@@ -61,6 +62,9 @@ func isPath(word string) bool {
 func checkNumeric(c *config, host string) error {
 	if _, numeric := flags.ParseAddr(host); !c.numeric || numeric || host == "" {
 		return nil
+	}
+	if c.proxy != nil && c.proxy.DNS == proxy.Remote && host == c.host {
+		return nil // the proxy looks it up
 	}
 	if hosts := c.check.hosts; c.zero && host == c.host && (hosts == nil || hosts.HasRanges() || host[0] == '@') {
 		return nil // the lines of a list are looked at when they are due

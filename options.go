@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"time"
 
 	"purr/internal/flags"
+	"purr/internal/proxy"
 )
 
 // A usageError is a mistake on the command line: status 2, and a promise that
@@ -28,6 +30,7 @@ type commandLine struct {
 	config     *config
 	wait       time.Duration // -w: the default of idleTimeout and connectTimeout
 	secretFile string
+	proxy      proxy.Spec
 }
 
 // given reports whether the option with this canonical name was given.
@@ -41,6 +44,7 @@ func (l *commandLine) given(name string) bool {
 func newCommandLine() *commandLine {
 	l := &commandLine{config: newDefaults()}
 	l.addressFlags()
+	l.proxyFlags()
 	l.talkFlags()
 	l.limitFlags()
 	l.socketFlags()
@@ -72,6 +76,18 @@ func (l *commandLine) addressFlags() {
 	l.Text(&c.sourceText, "address", "source", "s")
 	l.Bool(&c.numeric, "nodns", "n")
 	l.Bool(&c.shuffle, "r")
+}
+
+// proxyFlags declares the options of the proxy to dial through.
+func (l *commandLine) proxyFlags() {
+	p := &l.proxy
+	l.Text(&p.X, "proxy", "x")
+	l.Text(&p.XType, "type of the proxy", "X")
+	l.Text(&p.User, "user", "P")
+	l.Text(&p.Proxy, "proxy", "proxy")
+	l.Text(&p.Type, "type of the proxy", "proxy-type")
+	l.Text(&p.Auth, "user", "proxy-auth")
+	l.Text(&p.DNS, "place", "proxy-dns")
 }
 
 // talkFlags declares the options of a conversation.
@@ -225,6 +241,10 @@ func newConfig(args []string) (*config, error) {
 	}
 	if err := l.conflict(); err != nil {
 		return nil, err
+	}
+	l.proxy.Env = cmp.Or(os.Getenv("NCAT_PROXY_AUTH"), os.Getenv("NC_PROXY_AUTH"))
+	if c.proxy, err = l.proxy.Config(); err != nil {
+		return nil, usageError{err}
 	}
 	if c.listPayloads {
 		if len(operands) > 0 {

@@ -17,12 +17,24 @@ type rule struct {
 // conflict returns the first illegal combination of options, or nil. All of
 // them are in this file.
 func (l *commandLine) conflict() error {
-	for _, rules := range [][]rule{l.fileRules(), l.keyRules(), l.paceRules(), l.pushRules(), l.checkRules(), l.waitRules(), l.generalRules()} {
+	for _, rules := range [][]rule{l.proxyRules(), l.fileRules(), l.keyRules(), l.paceRules(), l.pushRules(), l.checkRules(), l.waitRules(), l.generalRules()} {
 		if i := slices.IndexFunc(rules, func(r rule) bool { return r.broken }); i >= 0 {
 			return usageErrorf("%s", rules[i].message)
 		}
 	}
 	return nil
+}
+
+// proxyRules are those of -x and --proxy; the parser of both has the rest.
+func (l *commandLine) proxyRules() []rule {
+	c := l.config
+	via := l.given("x") || l.given("proxy")
+	return []rule{
+		{via && c.listen, "options --proxy (or -x) and -l exclude each other: only a dialer goes through a proxy"},
+		{via && c.udp, "options --proxy (or -x) and -u exclude each other: a proxy carries streams"},
+		{via && c.unix, "options --proxy (or -x) and -U exclude each other: a proxy connects to hosts"},
+		{via && c.zero && (c.pace.json || c.check.banner || l.given("parallel")), "options -z --proxy (or -x) and --json, --banner or --parallel exclude each other: a proxy is asked for one port after the other"},
+	}
 }
 
 // generalRules are those of addresses, sockets and conversations.
@@ -217,14 +229,11 @@ func foreign() map[string]string {
 		"L": "tunnels are not supported: connect two purrs with a FIFO, as the manual shows",
 		"e": "purr runs no commands: connect it to one with a FIFO (\"purr -l PORT <fifo | CMD >fifo\"), or use --echo or --upper",
 		"o": "transcripts are not supported: put tee(1) into the pipe instead",
-		"x": "proxies and hex dumps are not supported: for a dump, pipe through xxd(1)",
-		"X": "proxies are not supported: leave -X out",
-		"P": "proxies are not supported: leave -P out",
 
 		"sh-exec": "e", "exec": "e", "lua-exec": "e",
-		"output": "o", "hex-dump": "x", "append-output": "o",
-		"proxy": "X", "proxy-type": "X", "proxy-auth": "P", "proxy-dns": "X",
-		"ssl": "certificates are not supported: to encrypt between two purrs, say --key-new on the listener and --key-file FILE on the dialer; for other peers, use ncat --ssl or openssl s_client", "ssl-verify": "ssl", "ssl-cert": "ssl", "ssl-key": "ssl",
+		"output": "o", "append-output": "o",
+		"hex-dump": "hex dumps are not supported: pipe through xxd(1)",
+		"ssl":      "certificates are not supported: to encrypt between two purrs, say --key-new on the listener and --key-file FILE on the dialer; for other peers, use ncat --ssl or openssl s_client", "ssl-verify": "ssl", "ssl-cert": "ssl", "ssl-key": "ssl",
 		"broker": "--broker is not supported: -l -k sends stdin to every client, but not one client's bytes to another", "chat": "broker",
 		"allow": "access lists are not supported: bind to one address with -s, or use the firewall", "deny": "allow",
 		"allowfile": "allow", "denyfile": "allow",
@@ -234,7 +243,7 @@ func foreign() map[string]string {
 		"tcp": "TCP is what purr uses without -u or -U: leave --tcp out", "zero": "the option has no long name: say -z",
 		"randomize": "the option has no long name: say -r", "interval": "the option has no long name: say -i",
 		"dont-resolve": "-n is --nodns here: say -n", "close": "--close is not supported: say -N, -q or --send-only for the end of stdin",
-		"hexdump": "x", "gateway": "g", "pointer": "g", "timeout": "-w is --wait here: say -w TIME",
+		"hexdump": "hex-dump", "gateway": "g", "pointer": "g", "timeout": "-w is --wait here: say -w TIME",
 		"ssl-trustfile": "ssl", "ssl-ciphers": "ssl", "ssl-servername": "ssl", "ssl-alpn": "ssl",
 		"sctp": "SCTP is not supported: leave --sctp out", "vsock": "AF_VSOCK is not supported: leave --vsock out",
 	}

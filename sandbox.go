@@ -32,10 +32,13 @@ func (r *run) confine() {
 func (r *run) rights() confine.Rules {
 	c := r.cfg
 	several := !c.listen && len(c.ports) > 1
-	names := !c.unix && !c.numeric && (c.zero || several || c.listen && c.verbose > 0)
+	names := !c.unix && !c.numeric && (c.zero || c.proxy != nil && c.push.moves() || several || c.listen && c.verbose > 0)
 	may := confine.Rules{Names: names, FreshNames: names && c.waits(), AnyTCP: several, UnixSockets: c.unix}
 	if !c.listen && (c.zero || c.push.moves()) { // a push opens further connections
 		may.Connect, may.Bind = c.ports, []int{c.sourcePort}
+		if c.proxy != nil {
+			may.Connect = []int{c.proxy.Port}
+		}
 	}
 	if may.Read = c.push.paths; c.sendFile != "" {
 		may.Read = []string{c.sendFile}

@@ -69,6 +69,9 @@ func (r *ackReport) onDone(d *teardown) error {
 		size = r.sent.bytes.Load()
 	}
 	acked, known := sock.Acked(r.conn, !r.t.listen, size)
+	if r.t.proxied {
+		acked, known = sock.AckedByQueue(r.conn, size)
+	}
 	switch {
 	case d.failed != nil && (d.localFailed || d.reason == interrupted || !known || r.t.encrypted):
 		return d.failed

@@ -19,6 +19,7 @@ type Spec struct {
 	Type  string // --proxy-type
 	Auth  string // --proxy-auth USER[:PASS]
 	DNS   string // --proxy-dns
+	Env   string // USER:PASS of a variable, for what the options leave out
 }
 
 // Config returns the proxy, nil if there is none. The message of an error names
@@ -197,6 +198,9 @@ func (s *Spec) parseUser(c *Config) error {
 		if c.User == "" {
 			return errors.New("option --proxy-auth: there is no user: say USER:PASS")
 		}
+	}
+	if user, password, has := strings.Cut(s.Env, ":"); user != "" && c.Protocol != SOCKS4 && !c.HasPassword && (c.User == "" || c.User == user) {
+		option, c.User, c.Password, c.HasPassword = "the variable", user, password, has
 	}
 	control := func(r rune) bool { return r < ' ' || r == 0x7f }
 	switch {

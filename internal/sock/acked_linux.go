@@ -19,10 +19,10 @@ func Acked(c net.Conn, dialled bool, max int64) (n int64, known bool) {
 		return 0, false
 	}
 	if Under(c) != c {
-		return unsent(c, max) // the kernel counts TLS's bytes, handshake and all
+		return AckedByQueue(c, max) // the kernel counts TLS's bytes, handshake and all
 	}
 	if multipath, err := tcp.MultipathTCP(); multipath || err != nil {
-		return unsent(c, max) // each path has counts of its own
+		return AckedByQueue(c, max) // each path has counts of its own
 	}
 	raw, err := tcp.SyscallConn()
 	if err != nil {
@@ -33,7 +33,7 @@ func Acked(c net.Conn, dialled bool, max int64) (n int64, known bool) {
 		info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 	})
 	if controlErr != nil || err != nil {
-		return unsent(c, max)
+		return AckedByQueue(c, max)
 	}
 	n = int64(info.Bytes_acked)
 	if dialled && n > 0 {
@@ -42,9 +42,10 @@ func Acked(c net.Conn, dialled bool, max int64) (n int64, known bool) {
 	return min(n, max), true
 }
 
-// unsent returns the same from the length of the send queue, which is unknown
-// once the connection has failed.
-func unsent(c net.Conn, max int64) (n int64, known bool) {
+// AckedByQueue returns the same from the length of the send queue, which is
+// unknown once the connection has failed. Bytes that were sent before those
+// max, as to a proxy, do not count.
+func AckedByQueue(c net.Conn, max int64) (n int64, known bool) {
 	left, err := Unacked(c)
 	if err != nil {
 		return 0, false
