@@ -10,6 +10,7 @@ import (
 	"purr/internal/sock"
 	"purr/internal/sweep"
 	"purr/internal/tlsconn"
+	"purr/internal/tunnel"
 )
 
 // A config is the command line, checked. newConfig builds it; afterwards it is
@@ -75,7 +76,8 @@ type talkOptions struct {
 	echoAny           bool // --echo-any: also what may be a loop of echoes
 	crlf, telnet      bool
 	sendFile          string
-	input             *fdio.Input // of --send-file
+	tunnel            *tunnel.Target // -L; nil: none
+	input             *fdio.Input    // of --send-file
 	interactive       bool
 	quitWord          string
 

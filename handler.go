@@ -37,6 +37,7 @@ type talker struct {
 	acceptTimeout time.Duration
 	showProgress  bool // --progress
 
+	tunnel *tunneller // nil without -L
 	copies *copies
 	fan    *broadcast.Broadcast // of stdin; nil without -k
 }
@@ -75,6 +76,8 @@ func newTalker(cfg *config, env talkEnv) *talker {
 func (t *talker) handler() handler {
 	talk := stdio
 	switch {
+	case t.tunnel != nil:
+		talk = tunnelTo
 	case t.echo:
 		talk = echo
 	case t.sendFile != "":

@@ -164,7 +164,10 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 		r.encryption.class = tlsconn.Files
 	}
 	r.dialer = &dialer{netOptions: &cfg.netOptions, waitOptions: cfg.waitOptions, interval: cfg.interval, log: log, meter: r.meter, opened: r.catchSignals}
-	r.dialer.proxied = r.dialer.newProxied(r.cleanups.Add)
+	target := newTunneller(cfg, *r.dialer, r.cleanups.Add)
+	if target == nil { // else the proxy is the target's
+		r.dialer.proxied = r.dialer.newProxied(r.cleanups.Add)
+	}
 	r.listener = &listener{netOptions: &cfg.netOptions, listenOptions: cfg.listenOptions, clientLimit: clientLimit(cfg), log: log, meter: r.meter,
 		encryption: r.encryption, removeAtExit: r.cleanups.RemoveFile,
 		bound: func(addr net.Addr) error {
@@ -173,6 +176,7 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 		}}
 	r.encryption.onAccept = r.listener.logAccept
 	r.talk = newTalker(cfg, talkEnv{stdin: stdin, stdout: stdout, log: log, meter: r.meter, limit: limit, stop: stop, atExit: r.cleanups.Add, track: r.meter.track})
+	r.talk.tunnel = target
 	r.packets = &packets{netOptions: &cfg.netOptions, listen: cfg.listen, interval: cfg.interval, dialer: r.dialer, listener: r.listener,
 		talk: r.talk, log: log, meter: r.meter, notifier: ready, removeAtExit: r.cleanups.RemoveFile, confine: r.confine}
 	if cfg.zero {

@@ -10,6 +10,7 @@ import (
 
 	"purr/internal/flags"
 	"purr/internal/proxy"
+	"purr/internal/tunnel"
 )
 
 // A usageError is a mistake on the command line: status 2, and a promise that
@@ -104,7 +105,14 @@ func (l *commandLine) talkFlags() {
 	l.Bool(&c.crlf, "crlf", "C")
 	l.Bool(&c.telnet, "telnet", "t")
 	l.Bool(&c.interactive, "interactive")
+	flags.Value(&l.Table, &c.tunnel, tunnelTarget, "tunnel", "L")
 	l.Text(&c.quitWord, "word", "quit-word")
+}
+
+// tunnelTarget parses the value of -L.
+func tunnelTarget(text string) (*tunnel.Target, error) {
+	target, err := tunnel.ParseTarget(text)
+	return &target, err
 }
 
 // limitFlags declares the options that end or delay a conversation.

@@ -17,7 +17,7 @@ type rule struct {
 // conflict returns the first illegal combination of options, or nil. All of
 // them are in this file.
 func (l *commandLine) conflict() error {
-	for _, rules := range [][]rule{l.proxyRules(), l.fileRules(), l.keyRules(), l.paceRules(), l.pushRules(), l.checkRules(), l.waitRules(), l.generalRules()} {
+	for _, rules := range [][]rule{l.proxyRules(), l.tunnelRules(), l.fileRules(), l.keyRules(), l.paceRules(), l.pushRules(), l.checkRules(), l.waitRules(), l.generalRules()} {
 		if i := slices.IndexFunc(rules, func(r rule) bool { return r.broken }); i >= 0 {
 			return usageErrorf("%s", rules[i].message)
 		}
@@ -30,10 +30,29 @@ func (l *commandLine) proxyRules() []rule {
 	c := l.config
 	via := l.given("x") || l.given("proxy")
 	return []rule{
-		{via && c.listen, "options --proxy (or -x) and -l exclude each other: only a dialer goes through a proxy"},
+		{via && c.listen && c.tunnel == nil, "options --proxy (or -x) and -l exclude each other, except with -L: only a dialer goes through a proxy"},
 		{via && c.udp, "options --proxy (or -x) and -u exclude each other: a proxy carries streams"},
-		{via && c.unix, "options --proxy (or -x) and -U exclude each other: a proxy connects to hosts"},
+		{via && c.unix && c.tunnel == nil, "options --proxy (or -x) and -U exclude each other: a proxy connects to hosts"},
 		{via && c.zero && (c.pace.json || c.check.banner || l.given("parallel")), "options -z --proxy (or -x) and --json, --banner or --parallel exclude each other: a proxy is asked for one port after the other"},
+	}
+}
+
+// tunnelRules are those of -L.
+func (l *commandLine) tunnelRules() []rule {
+	c := l.config
+	if c.tunnel == nil {
+		return nil
+	}
+	return []rule{
+		{c.zero, "options -L and -z exclude each other: -z exchanges no data"},
+		{c.udp, "options -L and -u exclude each other: a tunnel carries streams"},
+		{c.echo, "options -L and --echo exclude each other: the other end is the target, or the peer itself"},
+		{c.sendFile != "" || c.file.recv != "", "options -L and --send-file or --recv-file exclude each other: the other end is the target, or a file"},
+		{c.push.moves(), "options -L and --push or --pull exclude each other: the other end is the target, or files"},
+		{c.interactive || c.quitWord != "" || c.noStdin || c.sendOnly, "options -L and --interactive, --quit-word, -d, --recv-only or --send-only exclude each other: a tunnel uses neither stdin nor stdout"},
+		{c.crlf || c.telnet || c.upper || l.given("i") || l.given("W"), "options -L and -C, -t, --upper, -i or -W exclude each other: a tunnel changes nothing"},
+		{l.given("N") || l.given("q") || c.noShutdown, "options -L and -N, -q or --no-shutdown exclude each other: a tunnel passes every end on"},
+		{c.tunnel.Path != "" && (l.given("x") || l.given("proxy")), "options -L unix:PATH and --proxy (or -x) exclude each other: a proxy connects to hosts"},
 	}
 }
 
@@ -50,7 +69,7 @@ func (l *commandLine) generalRules() []rule {
 		{l.given("max-conns") && !c.keep, "option --max-conns needs -l -k: without -k there is only one connection"},
 		{l.given("max-conns") && c.udp, "options --max-conns and -u exclude each other: datagrams have no connections to count"},
 		{l.given("accept-timeout") && !c.listen, "option --accept-timeout needs -l: for a dialer, say --connect-timeout"},
-		{l.given("connect-timeout") && c.listen, "options --connect-timeout and -l exclude each other: for a listener, say --accept-timeout"},
+		{l.given("connect-timeout") && c.listen && c.tunnel == nil, "options --connect-timeout and -l exclude each other: for a listener, say --accept-timeout"},
 		{l.given("connect-timeout") && c.udp, "options --connect-timeout and -u exclude each other: UDP has no connection to wait for, -w limits the wait for an answer"},
 		{c.sendOnly && c.noStdin, "options --send-only and --recv-only (or -d) exclude each other: leave both out to do both"},
 		{c.noStdin && c.sendFile != "", "options -d (or --recv-only) and --send-file exclude each other: --send-file reads no stdin anyway, leave -d out"},
@@ -226,7 +245,6 @@ func foreign() map[string]string {
 		"Z": "DCCP was removed from Linux in 2025 and is not supported: leave -Z out",
 		"F": "passing the connected descriptor is not supported: use \"ProxyCommand purr %h %p\" without ProxyUseFdpass",
 		"H": "-H is not supported: for keepalive, say --keepalive IDLE,INTERVAL,COUNT",
-		"L": "tunnels are not supported: connect two purrs with a FIFO, as the manual shows",
 		"e": "purr runs no commands: connect it to one with a FIFO (\"purr -l PORT <fifo | CMD >fifo\"), or use --echo or --upper",
 		"o": "transcripts are not supported: put tee(1) into the pipe instead",
 
@@ -239,7 +257,7 @@ func foreign() map[string]string {
 		"allowfile": "allow", "denyfile": "allow",
 		"delay":      "--delay is not supported: -i waits between lines",
 		"port":       "the peer's port is an operand: say \"purr HOST PORT\" or \"purr -l PORT\"; for the port to send from, say --source-port (-p)",
-		"local-port": "-p is --source-port here: say -p PORT", "tunnel-port": "L", "tunnel": "L", "tunnel-source": "L",
+		"local-port": "-p is --source-port here: say -p PORT", "tunnel-port": "the target's port belongs to the target: say -L HOST:PORT", "tunnel-source": "the address to send from is not supported for a target",
 		"tcp": "TCP is what purr uses without -u or -U: leave --tcp out", "zero": "the option has no long name: say -z",
 		"randomize": "the option has no long name: say -r", "interval": "the option has no long name: say -i",
 		"dont-resolve": "-n is --nodns here: say -n", "close": "--close is not supported: say -N, -q or --send-only for the end of stdin",

@@ -36,9 +36,13 @@ func (r *run) rights() confine.Rules {
 	may := confine.Rules{Names: names, FreshNames: names && c.waits(), AnyTCP: several, UnixSockets: c.unix}
 	if !c.listen && (c.zero || c.push.moves()) { // a push opens further connections
 		may.Connect, may.Bind = c.ports, []int{c.sourcePort}
-		if c.proxy != nil {
-			may.Connect = []int{c.proxy.Port}
-		}
+	}
+	if c.tunnel != nil { // each client opens a connection
+		may.Names = !c.numeric && c.tunnel.Path == ""
+		may.FreshNames, may.Connect, may.UnixSockets = may.Names, []int{c.tunnel.Port}, c.unix || c.tunnel.Path != ""
+	}
+	if c.proxy != nil && len(may.Connect) > 0 {
+		may.Connect = []int{c.proxy.Port}
 	}
 	if may.Read = c.push.paths; c.sendFile != "" {
 		may.Read = []string{c.sendFile}

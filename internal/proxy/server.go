@@ -89,7 +89,7 @@ func (s *Server) join(ctx context.Context, client, target net.Conn) error {
 	if s.Join != nil {
 		return s.Join(ctx, client, target)
 	}
-	return tunnel.Join(ctx, client, target, nil)
+	return tunnel.Join(ctx, client, target, tunnel.Options{})
 }
 
 // errItself is the error for a target that is the proxy.

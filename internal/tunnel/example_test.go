@@ -36,7 +36,7 @@ func Example() {
 		}
 		b, err := net.Dial("tcp", target.Addr().String())
 		if err == nil {
-			err = tunnel.Join(context.Background(), a, b, nil)
+			err = tunnel.Join(context.Background(), a, b, tunnel.Options{})
 		}
 		if err != nil {
 			log.Print(err)

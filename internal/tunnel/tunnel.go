@@ -3,8 +3,10 @@
 package tunnel
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"time"
 
@@ -24,6 +26,20 @@ func (e *Error) Error() string { return e.Err.Error() }
 // Unwrap returns the failure of the connection.
 func (e *Error) Unwrap() error { return e.Err }
 
+// Options are those of Join. The zero value is ready to use.
+type Options struct {
+	// Moved is called from two goroutines with the number of bytes that were sent
+	// to a connection.
+	Moved func(to net.Conn, n int)
+
+	// Writer returns the writer of a direction; nil: the connection itself. A
+	// *rate.Writer around it keeps the bytes in the kernel.
+	Writer func(to net.Conn) io.Writer
+
+	// Slice is the most bytes to move at once; 0: copier.MaxSlice.
+	Slice int
+}
+
 // stallTime is how long a peer may acknowledge nothing of what was sent before
 // the other end failed.
 const stallTime = 10 * time.Second
@@ -34,15 +50,12 @@ const stallTime = 10 * time.Second
 // what was sent before, and is then reset, so that a cut stream does not look
 // complete; the result is an *Error. If ctx ends, both are reset and the result
 // is its cause.
-//
-// moved, if set, is called from two goroutines with the number of bytes that
-// were sent to a connection.
-func Join(ctx context.Context, a, b net.Conn, moved func(to net.Conn, n int)) error {
+func Join(ctx context.Context, a, b net.Conn, o Options) error {
 	defer a.Close()
 	defer b.Close()
 	results := make(chan result, 2)
 	pump := func(dst, src net.Conn) {
-		results <- result{dst: dst, src: src, err: copyOne(dst, src, moved)}
+		results <- result{dst: dst, src: src, err: o.copyOne(dst, src)}
 	}
 	go pump(a, b)
 	go pump(b, a)
@@ -101,12 +114,16 @@ func (r result) failure() *Error {
 }
 
 // copyOne copies one direction and half-closes its destination at the end.
-func copyOne(dst, src net.Conn, moved func(net.Conn, int)) error {
-	c := copier.New(dst, src)
+func (o *Options) copyOne(dst, src net.Conn) error {
+	var to io.Writer = dst
+	if o.Writer != nil {
+		to = o.Writer(dst)
+	}
+	c := copier.New(to, src)
 	defer c.Close()
-	err := copier.Run(c, copier.MaxSlice, func(n int) error {
-		if moved != nil {
-			moved(dst, n)
+	err := copier.Run(c, cmp.Or(o.Slice, copier.MaxSlice), func(n int) error {
+		if o.Moved != nil {
+			o.Moved(dst, n)
 		}
 		return nil
 	})

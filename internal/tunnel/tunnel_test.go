@@ -30,13 +30,13 @@ func join(t *testing.T) *joined {
 	ctx, stop := context.WithCancelCause(t.Context())
 	j.stop = stop
 	go func() {
-		j.result <- Join(ctx, j.ourA, j.ourB, func(to net.Conn, n int) {
+		j.result <- Join(ctx, j.ourA, j.ourB, Options{Moved: func(to net.Conn, n int) {
 			if to == j.ourA {
 				j.toA += n
 			} else {
 				j.toB += n
 			}
-		})
+		}})
 	}()
 	return j
 }
@@ -154,7 +154,7 @@ func TestPipes(t *testing.T) {
 	ourA, a := net.Pipe()
 	ourB, b := testkit.TcpPair(t)
 	result := make(chan error, 1)
-	go func() { result <- Join(t.Context(), ourA, ourB, nil) }()
+	go func() { result <- Join(t.Context(), ourA, ourB, Options{}) }()
 	testkit.WriteString(t, a, "over")
 	if got := testkit.ReadN(t, b, 4); got != "over" {
 		t.Error(got)

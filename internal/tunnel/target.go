@@ -1,0 +1,36 @@
+package tunnel
+
+import (
+	"fmt"
+	"net"
+	"strings"
+
+	"purr/internal/flags"
+)
+
+// A Target is where the other end of a tunnel is.
+type Target struct {
+	Host string // with Port: over TCP
+	Port int
+	Path string // of a Unix socket; "@name" is abstract. Empty: over TCP
+}
+
+// ParseTarget reads HOST:PORT, [IPV6]:PORT, with an empty host for localhost,
+// or unix:PATH.
+func ParseTarget(text string) (Target, error) {
+	if path, ok := strings.CutPrefix(text, "unix:"); ok && path != "" {
+		return Target{Path: path}, nil
+	}
+	host, portText, err := net.SplitHostPort(text)
+	if err != nil || strings.ContainsAny(host, "/ ") || host == "tls" || host == "udp" || host == "vsock" || host == "unix" {
+		return Target{}, fmt.Errorf("%q is no target: say HOST:PORT or unix:PATH", text)
+	}
+	port, err := flags.ParsePort("tcp", portText, 1)
+	if err != nil {
+		return Target{}, err
+	}
+	if host == "" {
+		host = "localhost"
+	}
+	return Target{Host: host, Port: port}, nil
+}
