@@ -143,8 +143,8 @@ type copies struct {
 	once   sync.Once         // for watch
 }
 
-// newCopies returns the copies of what clients send, which go to stdout. stop of
-// the environment ends the run.
+// newCopies returns the copies of what clients send, which go to stdout. stop
+// of the environment ends the run.
 func newCopies(env talkEnv) *copies {
 	return &copies{stdout: env.stdout, stop: env.stop, out: sync.OnceValue(func() *fdio.File { return env.meter.openStdout(env.stdout, nil) })}
 }

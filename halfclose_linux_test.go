@@ -394,6 +394,9 @@ func TestEndOfStdinWithKey(t *testing.T) {
 		if rest, took := endOf(t, theirs); rest != "" || took > 90*time.Millisecond {
 			t.Errorf("the end came after %v and %q", took, rest)
 		}
+		if err := theirs.Taken(int64(len(get))); err != nil {
+			t.Error(err)
+		}
 		_ = theirs.Close()
 		if err := ends(t, result); err != nil {
 			t.Error(err)

@@ -28,10 +28,10 @@
 // A byte's way through the source: main.go reads the command line (options.go)
 // and picks a mode; dial.go, listen.go or udp.go opens the socket; handler.go
 // picks the kind of conversation; transfer.go copies both ways, supervisor.go
-// waits for the ends and teardown.go decides when that is over; proxied.go dials
-// through a proxy; with a key (key.go, secure.go) the connection is encrypted
-// first. sendfile.go and recvfile.go are the raw files, udp_session.go and the
-// two echoes the other conversations.
+// waits for the ends and teardown.go decides when that is over; proxied.go
+// dials through a proxy; with a key (key.go, secure.go) the connection is
+// encrypted first. sendfile.go and recvfile.go are the raw files,
+// udp_session.go and the two echoes the other conversations.
 //
 // A file's way: files.go (which has dialled) or files_serve.go (which listens)
 // hands an offer or a store to internal/push, between two purrs, or to

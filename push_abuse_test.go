@@ -260,8 +260,8 @@ func TestPullMixesNothing(t *testing.T) {
 	p.waitErr(regexp.MustCompile(`2000000 of 3000000 bytes kept`))
 	rest := "PATCH /f HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/partial-upload\r\nUpload-Offset: 2000000\r\nContent-Length: 4\r\n"
 	for request, want := range map[string]string{
-		rest + "Upload-Complete: ?0\r\n\r\nevil":                                                     "send it whole",
-		"PUT /g HTTP/1.1\r\nHost: localhost\r\nUpload-Complete: ?0\r\nContent-Length: 4\r\n\r\nevil": "send it whole",
+		rest + "Upload-Complete: ?0\r\n\r\nevil":                                                     "send the whole file again",
+		"PUT /g HTTP/1.1\r\nHost: localhost\r\nUpload-Complete: ?0\r\nContent-Length: 4\r\n\r\nevil": "send the whole file again",
 	} {
 		if resp, body := ask(t, addr, request); resp.StatusCode != http.StatusBadRequest || !strings.Contains(body, want) {
 			t.Errorf("%q: %s %q", request, resp.Status, body)
@@ -342,7 +342,7 @@ func TestPullSilentUpload(t *testing.T) {
 	t.Parallel()
 	p, addr, into := startPull(t, "--idle-timeout", "1")
 	resp, body := ask(t, addr, "PUT /f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nfew")
-	if resp.StatusCode != http.StatusRequestTimeout || body != "nothing heard for 1s\n" {
+	if resp.StatusCode != http.StatusRequestTimeout || body != "nothing heard for 1s; nothing of it is kept here: send the whole file again\n" {
 		t.Errorf("%s %q", resp.Status, body)
 	}
 	p.ends(3)

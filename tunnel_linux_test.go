@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -97,9 +98,12 @@ func TestTunnel(t *testing.T) {
 		} else {
 			args = append(args, "127.0.0.1", "0")
 		}
+		if test.unix {
+			args = append(args, "-v")
+		}
 		p := startPurr(t, opts{}, args...)
 		if test.unix {
-			testkit.Eventually(t, "listening", func() bool { _, err := os.Lstat(addr); return err == nil })
+			p.waitErr(regexp.MustCompile(`Listening on `))
 		} else {
 			addr = p.addr()
 		}

@@ -23,7 +23,7 @@ func (o *Options) Control(network, _ string, raw syscall.RawConn) error {
 	ip6 := strings.HasSuffix(network, "6")
 	err := raw.Control(func(handle uintptr) {
 		fd := int(handle)
-		if strings.HasPrefix(network, "udp") { // package net has set it already
+		if o.Broadcast || strings.HasPrefix(network, "udp") { // package net has set it already
 			set(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, number(o.Broadcast), "SO_BROADCAST")
 		}
 		if o.ReceiveBuf > 0 {

@@ -21,7 +21,7 @@ func (o *Options) Control(network, _ string, raw syscall.RawConn) error {
 		}
 	}
 	err := raw.Control(func(fd uintptr) {
-		if strings.HasPrefix(network, "udp") { // package net has set it already
+		if o.Broadcast || strings.HasPrefix(network, "udp") { // package net has set it already
 			set(fd, syscall.SO_BROADCAST, number(o.Broadcast), "SO_BROADCAST")
 		}
 		if o.ReceiveBuf > 0 {
