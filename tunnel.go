@@ -94,10 +94,8 @@ func tunnelTo(ctx context.Context, t *talker, c net.Conn) error {
 	if t.limit != nil {
 		options.Writer = func(to net.Conn) io.Writer { return &rate.Writer{Writer: to, Limit: t.limit, Admit: s.admit} }
 	}
-	if err = tunnel.Join(ctx, c, target, options); err == nil {
-		err = s.settle(ctx, c, s.takenLimit(false))
-	}
-	_ = c.Close() // with a key, the peer learns of an orderly end
+	options.Ended = func() error { return s.settle(ctx, c, s.takenLimit(false)) }
+	err = tunnel.Join(ctx, c, target, options)
 	reason := bothFinished
 	switch quiet, cut := errors.AsType[idleEnd](err); {
 	case cut:

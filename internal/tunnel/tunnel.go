@@ -36,6 +36,10 @@ type Options struct {
 	// *rate.Writer around it keeps the bytes in the kernel.
 	Writer func(to net.Conn) io.Writer
 
+	// Ended is called when both ends have finished and acknowledged everything,
+	// before they are closed; its error is Join's. Nil: nothing is called.
+	Ended func() error
+
 	// Slice is the most bytes to move at once; 0: copier.MaxSlice.
 	Slice int
 }
@@ -93,8 +97,11 @@ func Join(ctx context.Context, a, b net.Conn, o Options) error {
 			return &Error{Failed: c, Err: err}
 		}
 	}
-	if failed != nil {
+	switch {
+	case failed != nil:
 		return failed
+	case o.Ended != nil:
+		return o.Ended()
 	}
 	return nil
 }
