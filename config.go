@@ -27,6 +27,7 @@ type config struct {
 	check checkConfig
 	file  fileConfig
 	key   keyConfig
+	ssl   sslConfig
 	pace  paceConfig
 	push  pushConfig
 
@@ -132,6 +133,20 @@ type keyConfig struct {
 	fresh  bool        // --key-new: secret was made for this run
 
 	variableIgnored bool // whether PURR_KEY is set beside --key-file
+}
+
+// An sslConfig is the options of TLS with certificates.
+type sslConfig struct {
+	on, insecure      bool
+	certFile, keyFile string
+	trustFile         string // has the roots; empty: the system's
+	clientCA          string
+	serverName        string // empty: the host
+	alpn              []string
+	pin               *tlsconn.Pin
+
+	certs   tlsconn.Certs
+	selfPin *tlsconn.Pin // of a certificate that was made for this run
 }
 
 // A paceConfig is the options of progress, pace and the form of messages.

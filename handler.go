@@ -32,7 +32,8 @@ type talker struct {
 	network       string
 	listen, keep  bool
 	ownStdout     bool // whether stdout belongs to one conversation alone
-	encrypted     bool
+	encrypted     bool // by a key, which the peer holds, too
+	tls           bool // --ssl
 	proxied       bool // whether its connections lead to a proxy
 	acceptTimeout time.Duration
 	showProgress  bool // --progress
@@ -60,7 +61,7 @@ type startTransferFunc func(name string, size int64, plain bool) *progress.Trans
 // newTalker returns the talker for a command line.
 func newTalker(cfg *config, env talkEnv) *talker {
 	t := &talker{talkOptions: cfg.talkOptions, talkEnv: env, file: cfg.file, network: cfg.network, listen: cfg.listen, keep: cfg.keep,
-		ownStdout: !cfg.keep && len(cfg.ports) <= 1, encrypted: cfg.key.given(), proxied: cfg.proxy != nil, acceptTimeout: cfg.acceptTimeout, showProgress: cfg.pace.progress}
+		ownStdout: !cfg.keep && len(cfg.ports) <= 1, encrypted: cfg.key.given(), tls: cfg.ssl.on, proxied: cfg.proxy != nil, acceptTimeout: cfg.acceptTimeout, showProgress: cfg.pace.progress}
 	t.copies = newCopies(env)
 	if t.keep {
 		stdin := env.stdin
@@ -95,8 +96,7 @@ func (t *talker) handler() handler {
 // newSession prepares a session between c and stdout. The caller closes it.
 func (t *talker) newSession(c net.Conn) (*session, error) {
 	s := &session{conversation: newConversation(t, connName(c)), conn: c, inName: "stdin", outName: "stdout", ownStdout: t.ownStdout,
-		rule: halfclose.New(halfclose.Options{Never: t.noShutdown, AtOnce: t.shutdownAtOnce || t.sendOnly || t.sendFile != "",
-			Encrypted: t.encrypted, Listener: t.listen, QuitAfter: max(0, t.quitAfter)})}
+		rule: halfclose.New(t.halfCloseOptions(c))}
 	var err error
 	if s.interrupt, err = fdio.NewInterrupt(); err != nil {
 		return nil, fmt.Errorf("serve %s: %w", s.peer, err)

@@ -189,10 +189,15 @@ func (e *encryption) keyFromStdin(stdin *os.File, atExit func(func())) (tlsconn.
 	}
 }
 
-// logListenerKey prints the new key of a listener that is bound to the address.
+// logListenerKey prints the new key, or the pin of the new certificate, of a
+// listener that is bound to the address.
 func (e *encryption) logListenerKey(bound net.Addr) {
+	port := int(sock.AddrPort(bound).Port())
 	if e.fresh {
-		e.logNewKey(int(sock.AddrPort(bound).Port()))
+		e.logNewKey(port)
+	}
+	if e.ssl.selfPin != nil {
+		e.logNewCert(port)
 	}
 }
 
@@ -208,6 +213,9 @@ func (e *encryption) logNewKey(port int) {
 // listener has bound.
 func otherEnd(c *config, port int) string {
 	purr, what := "purr --key-file key", "" // a variable would stay in the shell's history
+	if c.ssl.selfPin != nil {
+		purr = "purr --ssl --pin " + c.ssl.selfPin.String()
+	}
 	switch {
 	case c.push.push:
 		purr += " --pull"
@@ -215,7 +223,7 @@ func otherEnd(c *config, port int) string {
 		purr, what = purr+" --push", " PATH..."
 	}
 	host := c.host
-	if addr := net.ParseIP(host); host == "" || addr != nil && addr.IsUnspecified() {
+	if host == "" || isUnspecified(host) {
 		host = "HOST"
 	}
 	switch {

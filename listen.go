@@ -34,7 +34,7 @@ type listener struct {
 func clientLimit(cfg *config) int {
 	const unlimited = 1 << 20
 	reserve := 16 // stdio, the poller, the listener, an interrupt, what was inherited
-	if cfg.key.on {
+	if cfg.encrypts() {
 		reserve += handshakes()
 	}
 	perClient := 7
@@ -106,7 +106,7 @@ func (l *listener) clients(ctx context.Context, ln net.Listener) (net.Listener, 
 
 // greet logs a new client. With a key that was done before its handshake.
 func (l *listener) greet(ctx context.Context, conn net.Conn) {
-	if !l.encryption.on {
+	if !l.encryption.encrypts() {
 		l.logAccept(ctx, conn)
 	}
 	l.meter.connOpened("accept", conn)

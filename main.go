@@ -10,6 +10,7 @@
 //	purr -z HOST PORTS                  are the ports open? -u: what answers?
 //	purr --wait-for 9s HOST PORT -- CMD run CMD once the port is open
 //	purr -l --key-new PORT              encrypted, with one shared key
+//	purr --ssl HOST PORT                encrypted, with certificates
 //
 // It takes OpenBSD nc's letters and Ncat's long names, writes the peer's bytes
 // and nothing else to stdout, and ends with status 0 only if every byte
@@ -21,17 +22,17 @@
 //	3      -z: no answer; --push and --pull: cut, or not confirmed
 //	4      -z: filtered; --push and --pull: refused, skipped or changed
 //	5      another answer, size or digest than expected
-//	6      --push and --pull: no purr; with a key: the other end does not encrypt
-//	7      with a key: the other end has another one
+//	6      --push and --pull: no purr; a key or --ssl: it does not encrypt
+//	7      a key: the other end has another; --ssl: a wrong certificate
 //	128+n  ended by signal n
 //
 // A byte's way through the source: main.go reads the command line (options.go)
 // and picks a mode; dial.go, listen.go or udp.go opens the socket; handler.go
 // picks the kind of conversation; transfer.go copies both ways, supervisor.go
 // waits for the ends and teardown.go decides when that is over; proxied.go
-// dials through a proxy; with a key (key.go, secure.go) the connection is
-// encrypted first. sendfile.go and recvfile.go are the raw files,
-// udp_session.go and the two echoes the other conversations.
+// dials through a proxy; with a key (key.go) or certificates (tls.go) the
+// connection is encrypted first (secure.go). sendfile.go and recvfile.go are
+// the raw files, udp_session.go and the two echoes the other conversations.
 //
 // A file's way: files.go (which has dialled) or files_serve.go (which listens)
 // hands an offer or a store to internal/push, between two purrs, or to
@@ -159,7 +160,7 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 	r.cleanups.Add(r.meter.monitor.Close)
 	limit := rate.New(cfg.pace.rate)
 	ready := &notifier{path: cfg.path, portFile: cfg.portFile, readyFD: cfg.readyFD, encrypted: cfg.key.on, log: log, cleanups: &r.cleanups, notified: r.confine}
-	r.encryption = &encryption{keyConfig: cfg.key, server: cfg.listen, class: tlsconn.Stream, timeout: cfg.connectTimeout, otherEnd: func(port int) string { return otherEnd(cfg, port) }, log: log, pending: handshakes()}
+	r.encryption = &encryption{keyConfig: cfg.key, ssl: cfg.ssl, server: cfg.listen, class: tlsconn.Stream, timeout: cfg.connectTimeout, otherEnd: func(port int) string { return otherEnd(cfg, port) }, log: log, pending: handshakes()}
 	if cfg.push.moves() {
 		r.encryption.class = tlsconn.Files
 	}

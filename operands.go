@@ -355,6 +355,9 @@ func (l *commandLine) checkFiles() error {
 	if err := c.loadKey(); err != nil {
 		return err
 	}
+	if err := c.loadCerts(); err != nil {
+		return err
+	}
 	return c.checkFile()
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"time"
 
 	"purr/internal/flags"
@@ -53,6 +54,7 @@ func newCommandLine() *commandLine {
 	l.checkFlags()
 	l.fileFlags()
 	l.keyFlags()
+	l.sslFlags()
 	l.paceFlags()
 	l.pushFlags()
 	return l
@@ -201,6 +203,24 @@ func (l *commandLine) keyFlags() {
 	l.Bool(&c.fresh, "key-new")
 }
 
+// sslOptions are the options of which each asks for TLS, as in Ncat.
+var sslOptions = []string{"ssl", "ssl-verify", "ssl-insecure", "ssl-trustfile", "ssl-servername", "ssl-cert", "ssl-key", "ssl-client-ca", "ssl-alpn", "pin"}
+
+// sslFlags declares the options of TLS with certificates.
+func (l *commandLine) sslFlags() {
+	s := &l.config.ssl
+	l.Bool(new(bool), "ssl", "tls")
+	l.Bool(new(bool), "ssl-verify") // the default
+	l.Bool(&s.insecure, "ssl-insecure")
+	l.Text(&s.trustFile, "name of the file", "ssl-trustfile")
+	l.Text(&s.serverName, "name", "ssl-servername")
+	l.Text(&s.certFile, "name of the file", "ssl-cert")
+	l.Text(&s.keyFile, "name of the file", "ssl-key")
+	l.Text(&s.clientCA, "name of the file", "ssl-client-ca")
+	flags.Value(&l.Table, &s.alpn, flags.ParseALPN, "ssl-alpn")
+	flags.Value(&l.Table, &s.pin, parsePin, "pin")
+}
+
 // paceFlags declares the options of progress and pace.
 func (l *commandLine) paceFlags() {
 	c := &l.config.pace
@@ -290,6 +310,7 @@ func (l *commandLine) derive() {
 	if c.quitAfter <= 0 {
 		c.quitAfter = -1
 	}
+	c.ssl.on = slices.ContainsFunc(sslOptions, l.given)
 	c.check.ping = l.given("count")
 	if c.zero { // --rate is in datagrams; a rule refuses 0
 		c.pace.rate = 0

@@ -196,7 +196,7 @@ func (in *rawFile) summary() string {
 		return line + "; the SHA-256 is the expected one"
 	case expect.expectSize >= 0:
 		return line + "; the size is the expected one"
-	case in.t.encrypted: // a killed sender sends no close_notify
+	case in.t.encrypted || in.t.tls: // a killed sender sends no close_notify
 		return line + "; the sender has said that this is the end"
 	}
 	return line + "; raw mode cannot tell a finished file from a killed sender: use --push/--pull, or --expect-size/--expect-sha256"

@@ -17,7 +17,7 @@ type rule struct {
 // conflict returns the first illegal combination of options, or nil. All of
 // them are in this file.
 func (l *commandLine) conflict() error {
-	for _, rules := range [][]rule{l.proxyRules(), l.tunnelRules(), l.fileRules(), l.keyRules(), l.paceRules(), l.pushRules(), l.checkRules(), l.waitRules(), l.generalRules()} {
+	for _, rules := range [][]rule{l.proxyRules(), l.tunnelRules(), l.fileRules(), l.keyRules(), l.sslRules(), l.paceRules(), l.pushRules(), l.checkRules(), l.waitRules(), l.generalRules()} {
 		if i := slices.IndexFunc(rules, func(r rule) bool { return r.broken }); i >= 0 {
 			return usageErrorf("%s", rules[i].message)
 		}
@@ -189,6 +189,26 @@ func (l *commandLine) keyRules() []rule {
 	}
 }
 
+// sslRules are those of TLS with certificates.
+func (l *commandLine) sslRules() []rule {
+	c, s, k := l.config, &l.config.ssl, l.config.key
+	_, variable := os.LookupEnv(keyVariable)
+	named := s.serverName != "" || s.pin != nil || s.insecure
+	return []rule{
+		{s.on && c.udp, "options --ssl and -u exclude each other: TLS protects streams, and DTLS is not supported; use TCP"},
+		{s.on && (k.file != "" || k.fresh), "options --ssl and --key-file or --key-new exclude each other: a key encrypts by itself, between two purrs, and needs no certificates"},
+		{s.on && variable && exchangesData(c), "option --ssl and the variable PURR_KEY exclude each other: a key encrypts by itself, between two purrs; unset PURR_KEY for certificates"},
+		{s.on && len(c.command) > 0 && !c.zero, "options --ssl and \"-- CMD\" exclude each other: purr exchanges no data then; say -z --ssl to wait for a handshake"},
+		{s.keyFile != "" && s.certFile == "", "option --ssl-key needs --ssl-cert: the key belongs to a certificate"},
+		{s.clientCA != "" && !c.listen, "option --ssl-client-ca needs -l: for what a listener shows, say --ssl-trustfile"},
+		{c.listen && (s.trustFile != "" || s.serverName != "" || s.insecure || l.given("ssl-verify")), "options --ssl-trustfile, --ssl-servername, --ssl-verify and --ssl-insecure are for a dialer: to demand certificates of clients, say --ssl-client-ca FILE"},
+		{s.insecure && (s.trustFile != "" || s.pin != nil || l.given("ssl-verify")), "options --ssl-insecure and --ssl-verify, --ssl-trustfile or --pin exclude each other: one accepts any certificate, the others check it"},
+		{s.pin != nil && (s.trustFile != "" || s.clientCA != ""), "options --pin and --ssl-trustfile or --ssl-client-ca exclude each other: a pin replaces authorities and names"},
+		{s.on && c.unix && !c.listen && !named, "options --ssl and -U need --ssl-servername, --pin or --ssl-insecure: no certificate is for a path"},
+		{s.on && c.zero, "options --ssl and -z exclude each other: -z exchanges no data"},
+	}
+}
+
 // paceRules are those of progress and pace.
 func (l *commandLine) paceRules() []rule {
 	c, k := l.config, &l.config.pace
@@ -244,16 +264,17 @@ func foreign() map[string]string {
 		"V": "routing tables are not supported: leave -V out (for the version, say --version)",
 		"Z": "DCCP was removed from Linux in 2025 and is not supported: leave -Z out",
 		"F": "passing the connected descriptor is not supported: use \"ProxyCommand purr %h %p\" without ProxyUseFdpass",
-		"H": "-H is not supported: for keepalive, say --keepalive IDLE,INTERVAL,COUNT",
+		"H": "the hash of a certificate (OpenBSD's nc) is --pin sha256:BASE64 here, of its key; for keepalive, say --keepalive IDLE,INTERVAL,COUNT",
+		"K": "the private key of TLS is --ssl-key FILE here", "R": "the authorities of TLS are --ssl-trustfile FILE here",
 		"e": "purr runs no commands: connect it to one with a FIFO (\"purr -l PORT <fifo | CMD >fifo\"), or use --echo or --upper",
 		"o": "transcripts are not supported: put tee(1) into the pipe instead",
 
 		"sh-exec": "e", "exec": "e", "lua-exec": "e",
 		"output": "o", "append-output": "o",
 		"hex-dump": "hex dumps are not supported: pipe through xxd(1)",
-		"ssl":      "certificates are not supported: to encrypt between two purrs, say --key-new on the listener and --key-file FILE on the dialer; for other peers, use ncat --ssl or openssl s_client", "ssl-verify": "ssl", "ssl-cert": "ssl", "ssl-key": "ssl",
-		"broker": "--broker is not supported: -l -k sends stdin to every client, but not one client's bytes to another", "chat": "broker",
-		"allow": "access lists are not supported: bind to one address with -s, or use the firewall", "deny": "allow",
+		"broker":   "--broker is not supported: -l -k sends stdin to every client, but not one client's bytes to another", "chat": "broker",
+		"ssl-ciphers": "the ciphers of TLS 1.2 and 1.3 that Go has are all sound, and no others can be chosen: leave --ssl-ciphers out",
+		"allow":       "access lists are not supported: bind to one address with -s, or use the firewall", "deny": "allow",
 		"allowfile": "allow", "denyfile": "allow",
 		"delay":      "--delay is not supported: -i waits between lines",
 		"port":       "the peer's port is an operand: say \"purr HOST PORT\" or \"purr -l PORT\"; for the port to send from, say --source-port (-p)",
@@ -262,7 +283,6 @@ func foreign() map[string]string {
 		"randomize": "the option has no long name: say -r", "interval": "the option has no long name: say -i",
 		"dont-resolve": "-n is --nodns here: say -n", "close": "--close is not supported: say -N, -q or --send-only for the end of stdin",
 		"hexdump": "hex-dump", "gateway": "g", "pointer": "g", "timeout": "-w is --wait here: say -w TIME",
-		"ssl-trustfile": "ssl", "ssl-ciphers": "ssl", "ssl-servername": "ssl", "ssl-alpn": "ssl",
 		"sctp": "SCTP is not supported: leave --sctp out", "vsock": "AF_VSOCK is not supported: leave --vsock out",
 	}
 }

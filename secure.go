@@ -16,12 +16,14 @@ import (
 	"purr/internal/tlsconn"
 )
 
-// This file encrypts connections if there is a key, and words their failures.
+// This file encrypts connections if there is a key or --ssl, and words their
+// failures.
 
 // An encryption is the part of a run that encrypts connections, if there is a
-// key.
+// key or --ssl.
 type encryption struct {
 	keyConfig
+	ssl      sslConfig
 	server   bool                  // whether this end listens
 	class    tlsconn.Class         // of its connections
 	timeout  time.Duration         // of a handshake; 0: tlsconn's own
@@ -34,7 +36,12 @@ type encryption struct {
 	once   sync.Once    // for shaker and err
 	shaker *tlsconn.Handshaker
 	err    error
+
+	unchecked sync.Once // for the warning of --ssl-insecure
 }
+
+// encrypts reports whether connections are encrypted, by a key or --ssl.
+func (e *encryption) encrypts() bool { return e.on || e.ssl.on }
 
 // unlike words what an end of another class than c does.
 func unlike(c tlsconn.Class) string {
@@ -56,6 +63,10 @@ func handshakes() int {
 // handshaker returns the Handshaker of the run.
 func (e *encryption) handshaker() (*tlsconn.Handshaker, error) {
 	e.once.Do(func() {
+		if e.ssl.on {
+			e.shaker = e.newShaker()
+			return
+		}
 		secret := e.secret
 		if e.file == "-" {
 			if e.typed == nil {
@@ -77,11 +88,11 @@ func (e *encryption) handshaker() (*tlsconn.Handshaker, error) {
 	return e.shaker, e.err
 }
 
-// secure returns c encrypted, or c itself without a key. The caller closes the
-// result; on failure c has been closed. The error is a statusError if the peer
-// is not the one that holds the key.
+// secure returns c encrypted, or c itself without a key and --ssl. The caller
+// closes the result; on failure c has been closed. The error is a statusError
+// if the peer is not the one that holds the key.
 func (e *encryption) secure(ctx context.Context, c net.Conn) (net.Conn, error) {
-	if !e.on {
+	if !e.encrypts() {
 		return c, nil
 	}
 	h, err := e.handshaker()
@@ -99,6 +110,10 @@ func (e *encryption) secure(ctx context.Context, c net.Conn) (net.Conn, error) {
 // opened logs a connection whose handshake is done, and returns it as its class
 // demands.
 func (e *encryption) opened(s *tlsconn.Conn) net.Conn {
+	if e.ssl.on {
+		e.logTLS(s)
+		return s
+	}
 	state := s.ConnectionState()
 	e.log.verbosef("%s: encrypted, and the other end holds our key (TLS 1.3, %v, %s)", connName(s), state.CurveID, tls.CipherSuiteName(state.CipherSuite))
 	if e.class == tlsconn.Stream {
@@ -120,7 +135,10 @@ func (e *encryption) handshakeError(c net.Conn, err error) error {
 	if e.class == tlsconn.Files { // cut before the first answer
 		status = statusUnknown
 	}
+	certStatus, certText := e.failure(failed)
 	switch {
+	case certText != "":
+		status, text = certStatus, certText
 	case failed.Kind == tlsconn.ErrWrongKey:
 		status = statusAuth
 	case failed.Kind == tlsconn.ErrOtherProtocol:
@@ -148,9 +166,9 @@ func (e *encryption) handshakeError(c net.Conn, err error) error {
 }
 
 // secured returns a handler that encrypts each connection that was dialled for
-// h, or h itself without a key.
+// h, or h itself without a key and --ssl.
 func (e *encryption) secured(h handler) handler {
-	if !e.on {
+	if !e.encrypts() {
 		return h
 	}
 	return func(ctx context.Context, c net.Conn) error {
@@ -161,14 +179,14 @@ func (e *encryption) secured(h handler) handler {
 			return err
 		}
 		defer s.Close()
-		return h(ctx, s)
+		return e.refusedLater(s, h(ctx, s))
 	}
 }
 
 // clients returns a listener of the clients of ln that hold the key, or ln
 // itself without one. A client that does not hold it is a message and no more.
 func (e *encryption) clients(ctx context.Context, ln net.Listener) (net.Listener, error) {
-	if !e.on {
+	if !e.encrypts() {
 		return ln, nil
 	}
 	h, err := e.handshaker()

@@ -17,7 +17,7 @@ const (
 	statusRefused  exitStatus = 4 // -z: filtered; --push, --pull: refused, skipped, changed
 	statusMismatch exitStatus = 5 // another answer, size or digest than expected
 	statusNotPurr  exitStatus = 6 // the peer speaks another protocol, or does not encrypt
-	statusAuth     exitStatus = 7 // the peer holds another key
+	statusAuth     exitStatus = 7 // the peer holds another key, or a certificate is not accepted
 
 	statusSignal exitStatus = 128 // plus the number of the signal that ended the run
 )

@@ -8,6 +8,7 @@ import (
 
 	"purr/internal/fdio"
 	"purr/internal/lineedit"
+	"purr/internal/tlsconn"
 )
 
 // The directions of a conversation.
@@ -82,9 +83,9 @@ func (d *teardown) finish(reason string) step {
 }
 
 // fail ends the session with the error of a direction, unless an earlier one
-// stands.
+// stands. If our certificate is not accepted, sending may have failed before.
 func (d *teardown) fail(o outcome) step {
-	if d.failed == nil {
+	if d.failed == nil || errors.Is(o.err, tlsconn.ErrOwnCert) {
 		d.failed = d.describe(o)
 	}
 	d.done = true

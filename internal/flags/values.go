@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -77,10 +78,31 @@ func ParseTOS(text string) (int, error) {
 		return n, nil
 	}
 	n, err := strconv.ParseUint(text, 0, 8)
+	if openbsdTLS(text) {
+		return 0, fmt.Errorf("%s is about TLS in OpenBSD's nc: here --ssl-insecure accepts any certificate, --ssl-servername NAME another name, and --ssl-client-ca FILE demands one of clients", text)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("illegal tos value %s", text)
 	}
 	return int(n), nil
+}
+
+// openbsdTLS reports whether text is a value of -T that is about TLS in nc(1)
+// of OpenBSD.
+func openbsdTLS(text string) bool {
+	word, _, _ := strings.Cut(text, "=")
+	return slices.Contains([]string{"noverify", "noname", "clientcert", "muststaple", "tlslegacy", "tlsall", "protocols", "ciphers"}, word)
+}
+
+// ParseALPN reads names of protocols with commas between them (RFC 7301).
+func ParseALPN(text string) ([]string, error) {
+	names := strings.Split(text, ",")
+	for _, name := range names {
+		if name == "" || len(name) > 255 {
+			return nil, fmt.Errorf("%q has a name of %d bytes: say 1 to 255, with commas between the names", text, len(name))
+		}
+	}
+	return names, nil
 }
 
 // ParseKeepalive reads IDLE[,INTERVAL[,COUNT]]: two times of at least 1 s, and

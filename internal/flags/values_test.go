@@ -3,6 +3,7 @@ package flags
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +53,29 @@ func TestParseTOS(t *testing.T) {
 	for _, text := range []string{"", "256", "-1", "af44", "x", "0x100"} {
 		if n, err := ParseTOS(text); err == nil || n != 0 {
 			t.Errorf("%q is %d", text, n)
+		}
+	}
+}
+
+// Words of TLS that nc of OpenBSD has in -T name the option in their place.
+func TestTOSOfTLS(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"noverify", "noname", "clientcert", "protocols=tlsv1.3", "ciphers=secure"} {
+		if n, err := ParseTOS(text); err == nil || n != 0 || !strings.Contains(err.Error(), "--ssl-insecure") {
+			t.Errorf("%s: %d, %v", text, n, err)
+		}
+	}
+}
+
+// Names of protocols, each of 1 to 255 bytes.
+func TestParseALPN(t *testing.T) {
+	t.Parallel()
+	if names, err := ParseALPN("h2,http/1.1"); err != nil || !slices.Equal(names, []string{"h2", "http/1.1"}) {
+		t.Errorf("%q, %v", names, err)
+	}
+	for _, text := range []string{"", ",a", "a,", "a,,b", strings.Repeat("x", 256)} {
+		if names, err := ParseALPN(text); err == nil {
+			t.Errorf("%q: %q", text, names)
 		}
 	}
 }

@@ -37,20 +37,25 @@ const maxNames = 10
 
 // newCertError returns the error for a certificate, with its names.
 func newCertError(cert *x509.Certificate, reason string, err error) *CertError {
-	e := &CertError{Reason: reason, Pin: PinOf(cert), Err: err}
+	return &CertError{Reason: reason, Names: Names(cert), Pin: PinOf(cert), Err: err}
+}
+
+// Names returns the names and addresses that a certificate is for, fit for a
+// terminal, and at the end how many more there are if they are many.
+func Names(cert *x509.Certificate) (names []string) {
 	for _, name := range cert.DNSNames {
-		e.Names = append(e.Names, display.Escape(name))
+		names = append(names, display.Escape(name))
 	}
 	for _, ip := range cert.IPAddresses {
-		e.Names = append(e.Names, ip.String())
+		names = append(names, ip.String())
 	}
-	if name := cert.Subject.CommonName; len(e.Names) == 0 && name != "" {
-		e.Names = []string{fmt.Sprintf("\"%s\" (without a subject alternative name)", display.Escape(name))}
+	if name := cert.Subject.CommonName; len(names) == 0 && name != "" {
+		names = []string{fmt.Sprintf("\"%s\" (without a subject alternative name)", display.Escape(name))}
 	}
-	if more := len(e.Names) - maxNames; more > 0 {
-		e.Names = append(e.Names[:maxNames], fmt.Sprintf("%d more", more))
+	if more := len(names) - maxNames; more > 0 {
+		names = append(names[:maxNames], fmt.Sprintf("%d more", more))
 	}
-	return e
+	return names
 }
 
 // certReason words an error of Verify.

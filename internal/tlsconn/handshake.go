@@ -1,6 +1,7 @@
-// Package tlsconn encrypts connections with TLS 1.3. Both ends prove in the
-// handshake that they hold the same key: no payload is sent to, or taken from,
-// a peer without it.
+// Package tlsconn encrypts connections with TLS. Either both ends prove in the
+// handshake that they hold the same key, at version 1.3: no payload is sent to,
+// or taken from, a peer without it. Or each checks the certificate of the
+// other, as far as Certs demands one, with a peer of any make.
 package tlsconn
 
 import (

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"cmp"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"purr/internal/halfclose"
+	"purr/internal/tlsconn"
+)
+
+// This file is TLS with certificates (--ssl): it loads them and words those
+// that are not accepted. secure.go does the handshakes.
+
+// encrypts reports whether connections are encrypted.
+func (c *config) encrypts() bool { return c.key.on || c.ssl.on }
+
+// parsePin reads the value of --pin.
+func parsePin(text string) (*tlsconn.Pin, error) {
+	pin, err := tlsconn.ParsePin(text)
+	return &pin, err
+}
+
+// loadCerts reads all that --ssl needs, the system's roots included, since
+// confine forbids it later. A listener without a certificate makes one.
+func (c *config) loadCerts() (err error) {
+	s := &c.ssl
+	if !s.on {
+		return nil
+	}
+	s.certs = tlsconn.Certs{Insecure: s.insecure, ALPN: s.alpn, Pin: s.pin}
+	host, _, _ := strings.Cut(c.host, "%") // a zone is no part of a certificate's address
+	if s.certFile != "" {
+		if s.certs.Own, err = tlsconn.LoadCert(s.certFile, s.keyFile); err != nil {
+			return usageErrorf("option --ssl-cert: %w", err)
+		}
+	} else if c.listen {
+		names := []string{"localhost"}
+		for _, name := range []string{host, hostname()} {
+			if name != "" && !isUnspecified(name) && utf8.RuneCountInString(name) == len(name) { // ASCII, as X.509 demands
+				names = append(names, name)
+			}
+		}
+		var pin tlsconn.Pin
+		if s.certs.Own, pin, err = tlsconn.NewCert(names...); err != nil {
+			return fmt.Errorf("make a certificate: %w", err)
+		}
+		s.selfPin = &pin
+	}
+	if s.clientCA != "" {
+		if s.certs.ClientCA, err = tlsconn.LoadRoots(s.clientCA); err != nil {
+			return usageErrorf("option --ssl-client-ca: %w", err)
+		}
+	}
+	s.certs.ServerName = cmp.Or(s.serverName, strings.TrimSuffix(host, "."))
+	switch {
+	case s.trustFile != "":
+		if s.certs.Roots, err = tlsconn.LoadRoots(s.trustFile); err != nil {
+			return usageErrorf("option --ssl-trustfile: %w", err)
+		}
+	case !c.listen && !s.insecure && s.pin == nil:
+		if s.certs.Roots, err = x509.SystemCertPool(); err != nil {
+			return fmt.Errorf("read the system's trusted certificates: %w", err)
+		}
+	}
+	return nil
+}
+
+// hostname returns the name of this machine, "" if it has none.
+func hostname() string {
+	name, _ := os.Hostname()
+	return name
+}
+
+// isUnspecified reports whether host is the address of every interface.
+func isUnspecified(host string) bool {
+	addr := net.ParseIP(host)
+	return addr != nil && addr.IsUnspecified()
+}
+
+// newShaker returns the Handshaker of --ssl.
+func (e *encryption) newShaker() *tlsconn.Handshaker {
+	return &tlsconn.Handshaker{Config: e.ssl.certs.Config(e.server), Certs: true, Server: e.server, Timeout: e.timeout,
+		OnAccept: e.onAccept, Pending: e.pending, ClearTextReply: "purr: this port expects TLS\n"}
+}
+
+// logTLS logs a connection with certificates. The first one of --ssl-insecure
+// is a warning.
+func (e *encryption) logTLS(s *tlsconn.Conn) {
+	state := s.ConnectionState()
+	about := "the other end shows no certificate"
+	if len(state.PeerCertificates) > 0 {
+		leaf := state.PeerCertificates[0]
+		about = fmt.Sprintf("its certificate is for %s, and its pin is %v", namesOf(leaf), tlsconn.PinOf(leaf))
+		if e.ssl.insecure {
+			e.unchecked.Do(func() {
+				e.log.warnf("%s: the certificate is not checked (--ssl-insecure), so anyone on the way can be the other end; %s", connName(s), about)
+			})
+		}
+	}
+	if state.NegotiatedProtocol != "" {
+		about += ", and the protocol is " + state.NegotiatedProtocol
+	}
+	e.log.verbosef("%s: encrypted (%s, %v, %s); %s", connName(s), tls.VersionName(state.Version), state.CurveID, tls.CipherSuiteName(state.CipherSuite), about)
+}
+
+// namesOf returns what a certificate is for, in words.
+func namesOf(cert *x509.Certificate) string {
+	return cmp.Or(strings.Join(tlsconn.Names(cert), ", "), "no name")
+}
+
+// logNewCert prints the pin of a certificate that was made for this run, with
+// the command for the other end. port is the listener's own.
+func (e *encryption) logNewCert(port int) {
+	pin, command := fmt.Sprint(e.ssl.selfPin), e.otherEnd(port)
+	e.log.report(always, "certificate", []field{{"pin", pin}, {"command", command}},
+		"a new certificate, made for this run; at the other end say: %s", command)
+}
+
+// failure returns the status and the words for a handshake with certificates
+// that failed because of them; "" for what a key's handshake has, too.
+func (e *encryption) failure(failed *tlsconn.HandshakeError) (exitStatus, string) {
+	text := failed.Error()
+	var cert *tlsconn.CertError
+	switch {
+	case !e.ssl.on:
+		return statusOK, ""
+	case errors.As(failed, &cert):
+		return statusAuth, "its certificate is not accepted: " + cert.Error() + e.advice(cert)
+	case failed.Kind == tlsconn.ErrOwnCert && e.ssl.certs.Own == nil:
+		return statusAuth, text + ": show it one with --ssl-cert FILE"
+	case failed.Kind == tlsconn.ErrOwnCert:
+		return statusAuth, text
+	case failed.Kind == tlsconn.ErrNoAgreement:
+		return statusNotPurr, text
+	case failed.Kind == tlsconn.ErrClearText:
+		return statusNotPurr, text + " and we expect TLS: nothing of it was taken"
+	case failed.Kind == tlsconn.ErrNotTLS && failed.Err == nil:
+		return statusNotPurr, text + ": nothing was sent to it; for clear text, leave --ssl out"
+	}
+	return statusOK, ""
+}
+
+// advice returns how to go on with a certificate that is not accepted.
+func (e *encryption) advice(cert *tlsconn.CertError) string {
+	switch {
+	case e.server && cert.Pin == (tlsconn.Pin{}):
+		return ": the client has to show one (--ssl-cert)"
+	case cert.Pin == (tlsconn.Pin{}), e.server:
+		return ""
+	case e.ssl.pin != nil:
+		return ": if the other end has a new key, ask there for its pin"
+	case errors.As(cert, new(x509.HostnameError)):
+		return "; if one of these names is the right one, say --ssl-servername NAME, or --pin with the pin"
+	case errors.As(cert, new(x509.UnknownAuthorityError)):
+		return "; to trust its authority, say --ssl-trustfile FILE; if it is the right one, --pin with the pin"
+	}
+	return "; if it is the right one even so, say --pin with the pin"
+}
+
+// refusedLater returns err, which has ended a conversation with c. At TLS 1.3 a
+// dialer learns only there that its certificate is not accepted.
+func (e *encryption) refusedLater(c net.Conn, err error) error {
+	if failed, ok := errors.AsType[*tlsconn.HandshakeError](err); ok {
+		return e.handshakeError(c, failed)
+	}
+	return err
+}
+
+// halfCloseOptions returns when a session on c is half-closed. Before TLS 1.3
+// the other end drops what it has not sent once close_notify arrives (RFC 5246,
+// section 7.2.1): it is sent only where no answer is waited for anyway.
+func (t *talker) halfCloseOptions(c net.Conn) halfclose.Options {
+	o := halfclose.Options{Never: t.noShutdown, AtOnce: t.shutdownAtOnce || t.sendOnly || t.sendFile != "",
+		Encrypted: t.encrypted, Listener: t.listen, QuitAfter: max(0, t.quitAfter)}
+	if s, ok := c.(*tlsconn.Conn); ok && !s.EndsAlone() && !o.AtOnce {
+		o.Never = true
+	}
+	return o
+}
