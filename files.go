@@ -52,7 +52,7 @@ func (m *mover) openStore() (*store.Store, error) {
 		Force:    m.force,
 		Rename:   m.rename,
 		NoResume: m.noResume,
-		Hidden:   m.encryption.on, // a peer with the key is trusted with hidden names
+		Hidden:   m.encryption.provesPeers(), // which are trusted with hidden names
 		MaxSize:  m.maxSize,
 		Word:     wordRefusal,
 		TimeLost: m.timeLost(),

@@ -71,12 +71,16 @@ func (m *mover) holdExit() (release func()) {
 // warnOfClearText warns if other machines can read and send without a key.
 func (m *mover) warnOfClearText(ln net.Listener) {
 	bound := sock.AddrPort(ln.Addr()).Addr().Unmap()
-	if m.encryption.on || m.unix || bound.IsLoopback() {
+	if m.encryption.provesPeers() || m.unix || bound.IsLoopback() {
 		return
 	}
 	where := "every interface"
 	if !bound.IsUnspecified() {
 		where = sock.InterfaceName(bound)
+	}
+	if m.encryption.ssl.on {
+		m.log.warnf("on %s: whoever reaches this port can take part; --ssl-client-ca demands certificates of clients", where)
+		return
 	}
 	m.log.warnf("clear text on %s: whoever reaches this port can take part, and others can listen in; --key-new makes a key", where)
 }
@@ -89,10 +93,10 @@ func (m *mover) showPage(ln net.Listener) {
 	}
 	addrs := sock.Reachable(sock.AddrPort(ln.Addr()), m.ipv6)
 	for _, addr := range addrs {
-		m.log.informf("for a browser: http://%s/", addr)
+		m.log.informf("for a browser: %s://%s/", m.scheme(), addr)
 	}
 	if m.qr {
-		m.log.write([]byte(qr.Draw(fmt.Sprintf("http://%s/", addrs[0]))), false)
+		m.log.write([]byte(qr.Draw(fmt.Sprintf("%s://%s/", m.scheme(), addrs[0]))), false)
 	}
 }
 
@@ -108,7 +112,7 @@ type fileServer struct {
 func (s *fileServer) options() web.Options {
 	o := web.Options{
 		Keep: s.keep, HelloTimeout: s.helloTimeout, Silence: s.silence, Rate: s.limit,
-		MaxConns: s.clientLimit, NoResume: s.noResume, Hosts: []string{s.host}, Prepare: s.prepare, Events: s,
+		MaxConns: s.clientLimit, NoResume: s.noResume, Hosts: []string{s.host}, TLS: s.pageTLS(), Prepare: s.prepare, Events: s,
 	}
 	if s.maxConns == 0 && o.MaxConns > 2 { // else further connections could take the place of clients
 		o.Streams = &push.Streams{}
@@ -154,7 +158,7 @@ func (s *fileServer) failure(err error) error {
 	case errors.As(err, &files):
 		return filesError(kindStatus(files.Worst))
 	case errors.Is(err, web.ErrTLS):
-		err = fmt.Errorf("%s speaks TLS: if it is a purr with a key, give this end the same key (--key-file or PURR_KEY)", client.Client)
+		err = fmt.Errorf("%s speaks TLS: if it is a purr with a key, give this end the same key (--key-file or PURR_KEY); for HTTPS, say --ssl", client.Client)
 	case !errors.Is(err, web.ErrNotHTTP):
 		return (&fileTransfer{mover: s.mover, role: s.role, peer: client.Client}).refused(client.Err)
 	case s.role == push.Sender:

@@ -13,6 +13,7 @@ import (
 
 	"purr/internal/halfclose"
 	"purr/internal/tlsconn"
+	"purr/internal/web"
 )
 
 // This file is TLS with certificates (--ssl): it loads them and words those
@@ -36,6 +37,9 @@ func (c *config) loadCerts() (err error) {
 	}
 	s.certs = tlsconn.Certs{Insecure: s.insecure, ALPN: s.alpn, Pin: s.pin}
 	host, _, _ := strings.Cut(c.host, "%") // a zone is no part of a certificate's address
+	if s.alpn == nil && c.listen && c.push.moves() {
+		s.certs.ALPN = []string{"http/1.1"}
+	}
 	if s.certFile != "" {
 		if s.certs.Own, err = tlsconn.LoadCert(s.certFile, s.keyFile); err != nil {
 			return usageErrorf("option --ssl-cert: %w", err)
@@ -86,8 +90,18 @@ func isUnspecified(host string) bool {
 
 // newShaker returns the Handshaker of --ssl.
 func (e *encryption) newShaker() *tlsconn.Handshaker {
+	refusal := "purr: this port expects TLS\n"
+	if e.class == tlsconn.Files {
+		// RFC 2817, section 4.2.
+		refusal = "HTTP/1.1 426 Upgrade Required\r\nUpgrade: TLS/1.2\r\nConnection: Upgrade, close\r\nContent-Type: text/plain\r\n\r\nthis port expects TLS: say https://, or --ssl\n"
+	}
 	return &tlsconn.Handshaker{Config: e.ssl.certs.Config(e.server), Certs: true, Server: e.server, Timeout: e.timeout,
-		OnAccept: e.onAccept, Pending: e.pending, ClearTextReply: "purr: this port expects TLS\n"}
+		OnAccept: e.onAccept, Pending: e.pending, ClearTextReply: refusal}
+}
+
+// provesPeers reports whether a peer has a key or a certificate that few have.
+func (e *encryption) provesPeers() bool {
+	return e.on || e.ssl.certs.ClientCA != nil || e.ssl.pin != nil
 }
 
 // logTLS logs a connection with certificates. The first one of --ssl-insecure
@@ -183,4 +197,27 @@ func (t *talker) halfCloseOptions(c net.Conn) halfclose.Options {
 		o.Never = true
 	}
 	return o
+}
+
+// pageTLS returns what the page for browsers says about the encryption, nil
+// without --ssl.
+func (m *mover) pageTLS() *web.TLS {
+	s := &m.encryption.ssl
+	if !s.on {
+		return nil
+	}
+	leaf := s.certs.Own.Leaf
+	page := &web.TLS{Names: leaf.DNSNames, Pin: tlsconn.PinOf(leaf).String()}
+	if s.selfPin == nil {
+		page.Issuer = leaf.Issuer.String()
+	}
+	return page
+}
+
+// scheme returns that of the page's URL.
+func (m *mover) scheme() string {
+	if m.encryption.ssl.on {
+		return "https"
+	}
+	return "http"
 }

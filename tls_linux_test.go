@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -412,6 +413,64 @@ func TestTLSConfined(t *testing.T) {
 		p.ends(0)
 		server.kill()
 	}
+}
+
+// Listeners of --push and --pull speak HTTPS: with curl, and with purrs, which
+// use further connections; the page says by whom it is encrypted.
+func TestTLSFiles(t *testing.T) {
+	t.Parallel()
+	testkit.Program(t, "curl", "curl")
+	a := newTestCA(t)
+	own := a.file("own", x509.Certificate{})
+	file := named(t, "file.txt", "content\n")
+	curl := func(args ...string) string {
+		t.Helper()
+		out, err := exec.Command("curl", append([]string{"-sS", "--max-time", "30"}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Errorf("curl %v: %v: %s", args, err, out)
+		}
+		return string(out)
+	}
+
+	into := t.TempDir()
+	l := startPurr(t, opts{}, "--pull", "-l", "-k", "--ssl-cert", own, "127.0.0.1", "0", into)
+	url := "https://localhost:" + l.port() + "/"
+	if page := curl("--cacert", a.ca, "-H", "Accept: text/html", url); !strings.Contains(page, "The connection is encrypted, with a certificate for localhost that was issued by CN=ours.") ||
+		!strings.Contains(page, "curl -T FILE https://localhost:") || !strings.Contains(page, "purr --ssl --push localhost ") {
+		t.Errorf("the page is %s", page)
+	}
+	curl("--cacert", a.ca, "-T", file, url)
+	testkit.HasContent(t, filepath.Join(into, "file.txt"), "content\n")
+	if got, err := exec.Command("curl", "-sS", "-T", file, url).CombinedOutput(); err == nil {
+		t.Errorf("curl trusts it: %s", got)
+	}
+	if got, _ := exec.Command("curl", "-sS", "http://localhost:"+l.port()+"/").CombinedOutput(); !strings.Contains(string(got), "say https://") {
+		t.Errorf("clear text gets %q", got)
+	}
+	other := named(t, "other.txt", testkit.Noise(3_000_000))
+	p := startPurr(t, opts{}, "--push", "--ssl-trustfile", a.ca, "localhost", l.port(), other)
+	p.ends(0)
+	testkit.HasContent(t, filepath.Join(into, "other.txt"), testkit.Noise(3_000_000))
+	p = startPurr(t, opts{}, "--push", "--ssl", "localhost", l.port(), file)
+	p.ends(7)
+	p.complains("authority that is not trusted")
+	p = startPurr(t, opts{}, "--push", "localhost", l.port(), file)
+	p.ends(6)
+	p.complains("this port expects TLS", "--ssl")
+
+	s := startPurr(t, opts{}, "--push", "-l", "--ssl", "-k", "127.0.0.1", "0", file)
+	command := words(s.waitErr(newCertLine)[1])
+	pin := "sha256//" + strings.TrimPrefix(command[2], "sha256:")
+	url = "https://localhost:" + s.port() + "/"
+	if page := curl("-k", "--pinnedpubkey", pin, "-H", "Accept: text/html", url); !strings.Contains(page, "made itself") || !strings.Contains(page, "curl -k --pinnedpubkey "+pin+" -fOJ ") {
+		t.Errorf("the page is %s", page)
+	}
+	if got := curl("-k", "--pinnedpubkey", pin, url+"file.txt"); got != "content\n" {
+		t.Errorf("curl got %q", got)
+	}
+	into = t.TempDir()
+	startPurr(t, opts{}, append(command, into)...).ends(0)
+	testkit.HasContent(t, filepath.Join(into, "file.txt"), "content\n")
 }
 
 // Every mode of a conversation runs over --ssl.

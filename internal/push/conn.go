@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -387,6 +388,8 @@ func (c *Conn) welcome(resp *http.Response) error {
 	switch {
 	case resp.StatusCode == http.StatusSwitchingProtocols && resp.Header.Get("Upgrade") == Protocol && role == c.role.Other() && canHash(resp.Header):
 		return nil
+	case resp.StatusCode == http.StatusUpgradeRequired && strings.HasPrefix(resp.Header.Get("Upgrade"), "TLS/"):
+		return errorf(OldVersion, "%s", firstLine(resp)) // RFC 2817, section 4.2
 	case role == c.role:
 		return errorf(SameRole, "a %s, too", role)
 	case role != c.role.Other():

@@ -68,6 +68,7 @@ func TestNoPurr(t *testing.T) {
 		strings.Replace(purr, "receiver", "sender", 1):                                        SameRole,
 		strings.Replace(purr, "Purr: receiver", "X: y", 1):                                    NotPurr,
 		"HTTP/1.1 426 Upgrade Required\r\nPurr: receiver\r\nContent-Length: 3\r\n\r\nold":     OldVersion,
+		"HTTP/1.1 426 Upgrade Required\r\nUpgrade: TLS/1.2\r\n\r\nthis port expects TLS\n":    OldVersion,
 		"HTTP/1.1 409 Conflict\r\nPurr: sender\r\nContent-Length: 0\r\n\r\n":                  SameRole,
 		"HTTP/1.1 503 Service Unavailable\r\nPurr: receiver\r\nContent-Length: 4\r\n\r\nbusy": Refused,
 		"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n":                                        NotPurr,

@@ -154,7 +154,7 @@ const (
 	Refused         // the receiver did not store it, or the listener does not serve this peer
 	Damaged         // the digest differs, of a file or of a line
 	Violation       // the peer breaks the protocol
-	OldVersion      // the peer has another version of the protocol
+	OldVersion      // the peer has another version of the protocol, or expects TLS
 	SameRole        // both ends send, or both receive
 	NotHTTP         // the peer does not answer the hello in HTTP
 	NotPurr         // the peer speaks HTTP, and is no purr

@@ -86,9 +86,9 @@ func refuse(w http.ResponseWriter, code int, text string) {
 var errBusy = errors.New(busy)
 
 // isOwnName reports whether field, the Host of a request, names this machine:
-// by any IP address, its host name, localhost, or one of Options.Hosts. local
-// is the address that the client has connected to; on a Unix socket every name
-// is accepted.
+// by any IP address, its host name, localhost, or one of Options.Hosts or of
+// the certificate's names. local is the address that the client has connected
+// to; on a Unix socket every name is accepted.
 func (s *Server) isOwnName(field string, local net.Addr) bool {
 	host, _, err := net.SplitHostPort(field)
 	if err != nil {
@@ -101,7 +101,11 @@ func (s *Server) isOwnName(field string, local net.Addr) bool {
 	host = strings.TrimSuffix(host, ".")
 	name := machineName()
 	short, _, _ := strings.Cut(name, ".")
-	for _, own := range append([]string{"localhost", name, short, short + ".local"}, s.o.Hosts...) {
+	names := append([]string{"localhost", name, short, short + ".local"}, s.o.Hosts...)
+	if s.o.TLS != nil {
+		names = append(names, s.o.TLS.Names...)
+	}
+	for _, own := range names {
 		if own != "" && strings.EqualFold(host, own) {
 			return true
 		}

@@ -264,13 +264,27 @@ func (page) about(r *http.Request, host string) []string {
 		name, port = h, p
 	}
 	secrecy, scheme := "The connection is not encrypted: others on the network can read what passes.", "http://"
-	if r.TLS != nil {
-		secrecy, scheme = "The connection is encrypted.", "https://"
+	curl, purr := "", ""
+	if c, ok := r.Context().Value(clientKey{}).(*client); ok && c.s.o.TLS != nil {
+		secrecy, curl, purr = c.s.o.TLS.about()
+		scheme = "https://"
 	}
 	return []string{
-		"host", display.Escape(host), "address", address, "secrecy", secrecy,
+		"host", display.Escape(host), "address", address, "secrecy", secrecy, "curl", curl, "purr", purr,
 		"url", scheme + net.JoinHostPort(name, port), "target", name + " " + port,
 	}
+}
+
+// about returns what the page says of the encryption, and the options that
+// clients need before the others.
+func (t *TLS) about() (secrecy, curl, purr string) {
+	if t.Issuer == "" {
+		pin := strings.TrimPrefix(t.Pin, "sha256:")
+		return "The connection is encrypted, with a certificate that this end has made itself. Its key has the pin " + t.Pin + ".",
+			"-k --pinnedpubkey sha256//" + pin + " ", "--ssl --pin " + t.Pin + " "
+	}
+	return "The connection is encrypted, with a certificate for " + display.Escape(strings.Join(t.Names, ", ")) +
+		" that was issued by " + display.Escape(t.Issuer) + ".", "", "--ssl "
 }
 
 // localAddress returns the IP address and the port that the client has

@@ -64,6 +64,10 @@ type Options struct {
 	// come from the page of another site (DNS rebinding).
 	Hosts []string
 
+	// TLS is set if the connections from Prepare were encrypted by it; it is shown
+	// on the pages.
+	TLS *TLS
+
 	// Prepare is called for each accepted connection, in a goroutine of its own,
 	// and returns the connection to serve, which may be encrypted or counted. If
 	// that is nil, Prepare has closed the connection; an error is then a
@@ -72,6 +76,13 @@ type Options struct {
 
 	// Events receives clients and files; nil: there are no events.
 	Events Events
+}
+
+// TLS is what the pages show of the encryption.
+type TLS struct {
+	Names  []string // of the certificate: the server has them, too
+	Issuer string   // of the certificate; empty: it was made by this end itself
+	Pin    string   // of its key, as sha256:BASE64
 }
 
 // A Server serves the files of one directory, or of one offer, on one listener.
