@@ -45,7 +45,8 @@ type checker struct {
 	stdin  io.Reader // hosts or a payload
 	stdout io.Writer
 
-	confine func() // called before the first port is asked
+	encryption *encryption
+	confine    func() // called before the first port is asked
 }
 
 // A verdict makes one status of the queries of a scan.
@@ -126,6 +127,9 @@ func (c *checker) check(ctx context.Context) error {
 		return c.checkUnix(ctx)
 	case c.proxied != nil:
 		return c.checkProxied(ctx)
+	}
+	if c.encryption.ssl.on {
+		return c.checkTLS(ctx)
 	}
 	hosts, err := c.hosts()
 	if err != nil {

@@ -181,7 +181,7 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 	r.packets = &packets{netOptions: &cfg.netOptions, listen: cfg.listen, interval: cfg.interval, dialer: r.dialer, listener: r.listener,
 		talk: r.talk, log: log, meter: r.meter, notifier: ready, removeAtExit: r.cleanups.RemoveFile, confine: r.confine}
 	if cfg.zero {
-		r.checker = &checker{dialer: r.dialer, opts: cfg.check, json: cfg.pace.json, stdin: fdio.New(stdin, nil), stdout: fdio.New(stdout, nil), confine: r.confine}
+		r.checker = &checker{dialer: r.dialer, opts: cfg.check, json: cfg.pace.json, stdin: fdio.New(stdin, nil), stdout: fdio.New(stdout, nil), encryption: r.encryption, confine: r.confine}
 	}
 	r.mover = &mover{pushConfig: cfg.push, netOptions: &cfg.netOptions, force: cfg.file.force, listen: cfg.listen, keep: cfg.keep, maxConns: cfg.maxConns,
 		clientLimit: r.listener.clientLimit, limit: limit, log: log, meter: r.meter, dialer: r.dialer, listener: r.listener, encryption: r.encryption, atExit: r.cleanups.Add}

@@ -284,6 +284,8 @@ func (c *config) setHosts() error {
 		return usageErrorf("the host - and option --payload - both read stdin: say @FILE for the hosts, or --payload file:PATH")
 	case (c.host == "-" || isFile) && k.ping:
 		return usageErrorf("option -c takes one host and one port: leave the list of hosts out")
+	case c.ssl.on && (c.host == "-" || isFile):
+		return usageErrorf("options -z --ssl take one host: leave the list of hosts out")
 	case c.host == "-":
 		k.hostsOnStdin = true
 		return nil
@@ -294,6 +296,9 @@ func (c *config) setHosts() error {
 		}
 		if k.ping && k.hosts.HasRanges() {
 			return usageErrorf("option -c takes one host and one port, and %s is a range", c.host)
+		}
+		if c.ssl.on && k.hosts.HasRanges() {
+			return usageErrorf("options -z --ssl take one host, and %s is a range", c.host)
 		}
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 
 	"purr/internal/flags"
 	"purr/internal/proxy"
+	"purr/internal/scan"
 	"purr/internal/tunnel"
 )
 
@@ -312,6 +313,9 @@ func (l *commandLine) derive() {
 	}
 	c.ssl.on = slices.ContainsFunc(sslOptions, l.given)
 	c.check.ping = l.given("count")
+	if c.zero && c.ssl.on { // as the scan without --ssl has it
+		c.connectTimeout = cmp.Or(c.connectTimeout, scan.DefaultTimeout)
+	}
 	if c.zero { // --rate is in datagrams; a rule refuses 0
 		c.pace.rate = 0
 		text, _ := l.Typed("rate")

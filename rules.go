@@ -205,7 +205,7 @@ func (l *commandLine) sslRules() []rule {
 		{s.insecure && (s.trustFile != "" || s.pin != nil || l.given("ssl-verify")), "options --ssl-insecure and --ssl-verify, --ssl-trustfile or --pin exclude each other: one accepts any certificate, the others check it"},
 		{s.pin != nil && (s.trustFile != "" || s.clientCA != ""), "options --pin and --ssl-trustfile or --ssl-client-ca exclude each other: a pin replaces authorities and names"},
 		{s.on && c.unix && !c.listen && !named, "options --ssl and -U need --ssl-servername, --pin or --ssl-insecure: no certificate is for a path"},
-		{s.on && c.zero, "options --ssl and -z exclude each other: -z exchanges no data"},
+		{s.on && c.zero && (c.unix || c.pace.json || c.check.banner || l.given("parallel")), "options -z --ssl and -U, --json, --banner or --parallel exclude each other: handshakes are done with one port after the other"},
 	}
 }
 

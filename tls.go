@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"purr/internal/halfclose"
@@ -16,8 +18,8 @@ import (
 	"purr/internal/web"
 )
 
-// This file is TLS with certificates (--ssl): it loads them and words those
-// that are not accepted. secure.go does the handshakes.
+// This file is TLS with certificates (--ssl): it loads them, words those that
+// are not accepted, and checks handshakes (-z). secure.go does the handshakes.
 
 // encrypts reports whether connections are encrypted.
 func (c *config) encrypts() bool { return c.key.on || c.ssl.on }
@@ -197,6 +199,55 @@ func (t *talker) halfCloseOptions(c net.Conn) halfclose.Options {
 		o.Never = true
 	}
 	return o
+}
+
+// checkTLS is -z --ssl: a handshake with one port after the other. As without
+// --ssl, one good port is enough, unless --all is given.
+func (c *checker) checkTLS(ctx context.Context) error {
+	c.confine()
+	return c.retry(ctx, func(ctx context.Context, limit time.Duration) error {
+		var worst error
+		good := false
+		for _, port := range c.ports {
+			err := c.shake(ctx, port, limit)
+			good = good || err == nil
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if statusOf(err) > statusOf(worst) {
+				worst = err
+			}
+		}
+		if good && !c.opts.all {
+			return nil
+		}
+		return worst
+	})
+}
+
+// shake does the handshake with one port. Its error has been printed, unless
+// further attempts are made: a refused connection under -v only, as in nc.
+func (c *checker) shake(ctx context.Context, port int, limit time.Duration) error {
+	begun := time.Now()
+	conn, err := c.dialWithin(ctx, port, limit)
+	refused := err != nil
+	if refused && time.Since(begun) >= min(cmp.Or(limit, c.connectTimeout), c.connectTimeout) {
+		err = statusError{statusUnknown, err} // no answer
+	}
+	if err == nil {
+		conn, err = c.encryption.secure(ctx, conn)
+	}
+	switch {
+	case err == nil:
+		return conn.Close()
+	case c.waits() || ctx.Err() != nil:
+		return err
+	case !refused:
+		c.log.failRun(err)
+	case c.log.level > 0:
+		c.log.fail(err)
+	}
+	return statusError{statusOf(err), reportedError{err}}
 }
 
 // pageTLS returns what the page for browsers says about the encryption, nil

@@ -407,11 +407,62 @@ func TestTLSClients(t *testing.T) {
 func TestTLSConfined(t *testing.T) {
 	t.Parallel()
 	a := newTestCA(t)
-	for _, mode := range []string{"--send-only"} {
+	for _, mode := range []string{"--send-only", "-z"} {
 		server, port := openssl(t, a.file("own", x509.Certificate{}))
 		p := startPurr(t, opts{env: []string{"SSL_CERT_FILE=" + a.ca, "SSL_CERT_DIR=/nowhere"}}, mode, "--ssl", "localhost", port)
 		p.ends(0)
 		server.kill()
+	}
+}
+
+// -z --ssl: the status is that of the handshake, and with several ports one
+// good one is enough, unless --all is given.
+func TestTLSCheck(t *testing.T) {
+	t.Parallel()
+	a := newTestCA(t)
+	_, good := openssl(t, a.file("own", x509.Certificate{}))
+	_, expired := openssl(t, a.file("expired", x509.Certificate{NotAfter: time.Now().Add(-time.Hour)}))
+	closed, deaf := closedPorts(t, 1)[0], deafPort(t)
+	plain := listenTest(t)
+	go func() {
+		for {
+			c, err := plain.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, "220 ready\r\n")
+			_ = c.Close()
+		}
+	}()
+	clear := portOf(t, plain.Addr())
+	for _, test := range []struct {
+		args   string
+		status int
+		says   string // "": nothing
+	}{
+		{good, 0, ""},
+		{expired, 7, "not valid now"},
+		{clear, 6, "does not speak TLS"},
+		{closed, 1, ""},
+		{"-v " + closed, 1, "refused"},
+		{"-v -w 0.5 " + deaf, 3, "timed out"},
+		{good + " " + closed, 0, ""},
+		{"--all " + good + " " + closed, 1, ""},
+		{"--all " + good + " " + expired, 7, "not valid now"},
+		{"--wait-for 30 " + good, 0, ""},
+	} {
+		fields := words(test.args)
+		ports := len(fields)
+		for ports > 0 && strings.Trim(fields[ports-1], "0123456789") == "" && fields[ports-1] != "30" {
+			ports--
+		}
+		args := append([]string{"-z", "--ssl-trustfile", a.ca}, fields[:ports]...)
+		p := startPurr(t, opts{}, append(append(args, "localhost"), fields[ports:]...)...)
+		p.ends(test.status)
+		p.printed("")
+		if said := p.err.String(); (test.says == "") != (said == "") || !strings.Contains(said, test.says) {
+			t.Errorf("-z %s: said %q, want %q", test.args, said, test.says)
+		}
 	}
 }
 
@@ -535,6 +586,9 @@ func TestTLSUsage(t *testing.T) {
 		"--pin " + pin + " --ssl-trustfile " + a.ca + " h 80": "a pin replaces authorities and names",
 		"--pin x h 80":                                        `option --pin: "x" is no sha256:BASE64 of 32 bytes`,
 		"--ssl -U path":                                       "no certificate is for a path",
+		"--ssl -z --banner h 80":                              "one port after the other",
+		"--ssl -z 10.0.0.0/24 80":                             "options -z --ssl take one host, and 10.0.0.0/24 is a range",
+		"--ssl -z @hosts 80":                                  "options -z --ssl take one host",
 		"--ssl-cert /nowhere -l 80":                           "option --ssl-cert: open /nowhere: no such file",
 		"--ssl-cert " + a.ca + " -l 80":                       "there is no private key in PEM",
 		"--ssl-trustfile go.mod h 80":                         "option --ssl-trustfile: go.mod: there is no certificate in PEM",
