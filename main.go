@@ -49,7 +49,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -145,7 +144,7 @@ func printed(cfg *config) string {
 	case cfg.help:
 		return help
 	case cfg.version:
-		return "purr " + cmp.Or(Version, sys.BuildVersion()) + "\n"
+		return "purr " + sys.BuildVersion(Version, Commit) + "\n"
 	case cfg.listPayloads:
 		return payload.List()
 	}
@@ -335,9 +334,9 @@ func (r *run) catchSignals(ctx context.Context) {
 	}()
 }
 
-// Version is set by the linker in a release; otherwise the build info names the
-// commit.
-var Version string
+// Version and Commit are set by the linker in a release; otherwise they are
+// those of the build info.
+var Version, Commit string
 
 // tuneRuntime prepares Go's runtime for the moving of files.
 func tuneRuntime() {

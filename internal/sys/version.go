@@ -1,17 +1,25 @@
 package sys
 
-import "runtime/debug"
+import (
+	"cmp"
+	"runtime/debug"
+)
 
-// BuildVersion returns the version of the program from its build info: that of
-// its module, else the commit, with a mark if the source had changed.
-func BuildVersion() string {
+// BuildVersion returns the version of the program with its commit and the
+// release of Go that compiled it: "1.2.0 (commit 302745f1c2d3, go1.26.8)". What
+// was not stamped by the linker is taken from the build info. A build without
+// version control has no commit, and "+modified" marks one whose source had
+// changed.
+func BuildVersion(version, commit string) string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "(unknown version)"
+		return cmp.Or(version, "(unknown version)")
 	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
+	return describeBuild(version, commit, info)
+}
+
+// describeBuild is BuildVersion for the given build info.
+func describeBuild(version, commit string, info *debug.BuildInfo) string {
 	var revision, modified string
 	for _, s := range info.Settings {
 		switch s.Key {
@@ -23,8 +31,11 @@ func BuildVersion() string {
 			}
 		}
 	}
-	if revision == "" {
-		return "(devel)"
+	if commit == "" && revision != "" {
+		commit = revision[:min(12, len(revision))] + modified
 	}
-	return revision[:min(12, len(revision))] + modified
+	if commit != "" {
+		commit = "commit " + commit + ", "
+	}
+	return cmp.Or(version, info.Main.Version, "(devel)") + " (" + commit + info.GoVersion + ")"
 }
