@@ -71,6 +71,10 @@ func Delivered(c net.Conn) (all bool, rtt time.Duration) {
 		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
 			all = info.Unacked == 0 && info.Notsent_bytes == 0
 			rtt = time.Duration(info.Rtt) * time.Microsecond
+			if isShort(info) {
+				n, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
+				all = err != nil || n == 0
+			}
 		}
 	})
 	return all, rtt
