@@ -153,7 +153,7 @@ func (a *AtomicFile) Commit() error {
 // Abort removes the file, unless it has its final name. It stays open.
 func (a *AtomicFile) Abort() {
 	if a.end() {
-		_ = a.dir.root.Remove(a.partial)
+		_ = remove(a.dir.root, a.partial)
 	}
 }
 

@@ -28,7 +28,7 @@ func (p *partialFile) close() {
 // moved it.
 func (p *partialFile) remove(d *dirHandle) {
 	if d.refersTo(p.name, p.info) {
-		_ = d.root.Remove(p.name)
+		_ = remove(d.root, p.name)
 	}
 }
 
@@ -57,7 +57,7 @@ func (d *dirHandle) supportsUnnamed() bool {
 	if setOpenTime(f, time.Now()) != nil || linkUnnamed(f, d.dir, name) != nil {
 		return false
 	}
-	return d.root.Remove(name) == nil
+	return remove(d.root, name) == nil
 }
 
 // discard closes a partial file that an upload does not use, and removes it if
@@ -67,7 +67,7 @@ func discard(d *dirHandle, name string, f *os.File) {
 		return
 	}
 	if now, err := f.Stat(); err == nil && now.Size() == 0 && d.refersTo(name, now) {
-		_ = d.root.Remove(name)
+		_ = remove(d.root, name)
 	}
 	_ = f.Close()
 }

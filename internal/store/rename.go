@@ -44,7 +44,7 @@ func (p *partialFile) rename(d *dirHandle, name string, o *Options) error {
 		p.name = part
 		defer func() {
 			if d.refersTo(part, p.info) {
-				_ = d.root.Remove(part)
+				_ = remove(d.root, part)
 			}
 		}()
 	}
@@ -85,7 +85,7 @@ func (d *dirHandle) renameByLink(old, name string) (handled bool, err error) {
 	err = d.root.Link(old, name)
 	if err == nil {
 		// The file has its name, whether or not it keeps the other one, too.
-		_ = d.root.Remove(old)
+		_ = remove(d.root, old)
 		return true, nil
 	}
 	return errors.Is(err, fs.ErrExist), err
@@ -111,7 +111,7 @@ func (d *dirHandle) renameReserved(old, name string) error {
 	}
 	_ = f.Close()
 	if err := d.root.Rename(old, name); err != nil {
-		_ = d.root.Remove(name)
+		_ = remove(d.root, name)
 		return err
 	}
 	return nil

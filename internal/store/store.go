@@ -129,7 +129,7 @@ func probe(root *os.Root) (fs.FileInfo, error) {
 	}
 	info, err := f.Stat()
 	_ = f.Close()
-	if removeErr := root.Remove(name); err == nil {
+	if removeErr := remove(root, name); err == nil {
 		err = removeErr
 	}
 	return info, err

@@ -261,7 +261,7 @@ func (t *tree) forgetDir(dir string) {
 func removeDir(r *os.Root, name string) bool {
 	info, err := r.Lstat(name)
 	if err == nil && info.IsDir() {
-		err = r.Remove(name)
+		err = remove(r, name)
 	}
 	return err == nil && info.IsDir() || errors.Is(err, fs.ErrNotExist)
 }
