@@ -4,6 +4,7 @@ import (
 	"net"
 	"time"
 
+	"purr/internal/access"
 	"purr/internal/fdio"
 	"purr/internal/payload"
 	"purr/internal/proxy"
@@ -65,6 +66,7 @@ type listenOptions struct {
 	maxConns      int           // 0: as many as descriptors allow
 	readyFD       int           // --ready-fd; 0: none
 	portFile      string
+	access        access.Rules
 }
 
 // talkOptions are those of a conversation. Durations and counts of 0 mean no

@@ -26,6 +26,7 @@ type listener struct {
 	encryption   *encryption
 	bound        func(net.Addr) error // called once the socket is bound, before a client is accepted
 	removeAtExit func(path string)
+	denied       netip.Addr // the last one that the access lists have denied
 }
 
 // clientLimit returns how many clients may be served at once: --max-conns, and
@@ -94,7 +95,7 @@ func (l *listener) clients(ctx context.Context, ln net.Listener) (net.Listener, 
 	if l.acceptTimeout > 0 {
 		_ = ln.(deadliner).SetDeadline(time.Now().Add(l.acceptTimeout))
 	}
-	all, err := l.encryption.clients(ctx, acceptor{ln, func() (net.Conn, error) { return l.accept(ctx, ln) }})
+	all, err := l.encryption.clients(ctx, acceptor{ln, func() (net.Conn, error) { return l.acceptPermitted(ctx, ln) }})
 	return acceptor{all, func() (net.Conn, error) {
 		conn, err := all.Accept()
 		if err == nil {
@@ -176,9 +177,13 @@ func (l *listener) open(ctx context.Context) (net.Listener, error) {
 	return ln, nil
 }
 
-// listenAddr is the network and the address to bind, for Go's net package. An
-// empty host is every address of both families.
+// listenAddr is the network and the address to bind, for Go's net package, once
+// the names of the access lists are resolved. An empty host is every address of
+// both families.
 func (l *listener) listenAddr(ctx context.Context) (network, addr string, err error) {
+	if err := l.resolveAccess(ctx); err != nil {
+		return "", "", err
+	}
 	network, port := l.network, l.ports[0]
 	switch {
 	case l.ipv4:

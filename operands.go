@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -357,6 +359,9 @@ func (l *commandLine) checkFiles() error {
 			return usageErrorf("option --recv-file: %w", err)
 		}
 	}
+	if err := c.checkAccess(); err != nil {
+		return err
+	}
 	if err := c.loadKey(); err != nil {
 		return err
 	}
@@ -364,6 +369,17 @@ func (l *commandLine) checkFiles() error {
 		return err
 	}
 	return c.checkFile()
+}
+
+// checkAccess refuses names in the lists under -n.
+func (c *config) checkAccess() (err error) {
+	if c.numeric {
+		_ = c.access.Resolve(context.Background(), func(_ context.Context, name string) ([]netip.Addr, error) {
+			err = checkNumeric(c, name)
+			return nil, err
+		})
+	}
+	return err
 }
 
 // checkFile takes the file of --send-file, and refuses one that cannot be sent.

@@ -12,6 +12,7 @@ import (
 	"purr/internal/flags"
 	"purr/internal/proxy"
 	"purr/internal/scan"
+	"purr/internal/sys"
 	"purr/internal/tunnel"
 )
 
@@ -42,6 +43,14 @@ func (l *commandLine) given(name string) bool {
 	return given
 }
 
+// firstGiven returns the first of the options that was given, "" if none was.
+func (l *commandLine) firstGiven(names ...string) string {
+	if i := slices.IndexFunc(names, l.given); i >= 0 {
+		return names[i]
+	}
+	return ""
+}
+
 // newCommandLine declares every option. A letter means what it means in OpenBSD
 // nc; a long name is Ncat's where Ncat has one.
 func newCommandLine() *commandLine {
@@ -54,6 +63,7 @@ func newCommandLine() *commandLine {
 	l.waitFlags()
 	l.checkFlags()
 	l.fileFlags()
+	l.accessFlags()
 	l.keyFlags()
 	l.sslFlags()
 	l.paceFlags()
@@ -195,6 +205,28 @@ func (l *commandLine) fileFlags() {
 	flags.Value(&l.Table, &c.expectSHA256, flags.ParseSHA256, "expect-sha256")
 	l.Bool(&c.keepPartial, "keep-partial")
 	l.Bool(&c.force, "force")
+}
+
+// accessFlags declares the options of access lists. Each may be repeated.
+func (l *commandLine) accessFlags() {
+	a := &l.config.access
+	file := func(add func(*os.File) error) func(string) error {
+		return func(path string) error {
+			f, err := os.Open(path)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			if err := add(f); err != nil {
+				return fmt.Errorf("%s: %w", path, sys.Cause(err))
+			}
+			return nil
+		}
+	}
+	l.Func(a.Allow.Add, "allow")
+	l.Func(a.Deny.Add, "deny")
+	l.Func(file(func(f *os.File) error { return a.Allow.AddFile(f) }), "allowfile")
+	l.Func(file(func(f *os.File) error { return a.Deny.AddFile(f) }), "denyfile")
 }
 
 // keyFlags declares the options of encryption.

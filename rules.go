@@ -59,6 +59,7 @@ func (l *commandLine) tunnelRules() []rule {
 // generalRules are those of addresses, sockets and conversations.
 func (l *commandLine) generalRules() []rule {
 	c := l.config
+	list := l.firstGiven("allow", "deny", "allowfile", "denyfile")
 	return []rule{
 		{c.ipv4 && c.ipv6, "options -4 and -6 exclude each other: leave both out to use whichever answers"},
 		{c.unix && c.ipv4, "options -U and -4 exclude each other: a Unix socket has no IP address, leave -4 out"},
@@ -68,6 +69,8 @@ func (l *commandLine) generalRules() []rule {
 		{c.keep && !c.listen, "option -k needs -l: to keep a connection alive, say --keepalive; to listen again after each client, say -l -k"},
 		{l.given("max-conns") && !c.keep, "option --max-conns needs -l -k: without -k there is only one connection"},
 		{l.given("max-conns") && c.udp, "options --max-conns and -u exclude each other: datagrams have no connections to count"},
+		{list != "" && !c.listen, "option --" + list + " needs -l: a dialer chooses whom it calls"},
+		{list != "" && c.unix, "options --" + list + " and -U exclude each other: a Unix socket's clients have no addresses; the permissions of its file say who may connect"},
 		{l.given("accept-timeout") && !c.listen, "option --accept-timeout needs -l: for a dialer, say --connect-timeout"},
 		{l.given("connect-timeout") && c.listen && c.tunnel == nil, "options --connect-timeout and -l exclude each other: for a listener, say --accept-timeout"},
 		{l.given("connect-timeout") && c.udp, "options --connect-timeout and -u exclude each other: UDP has no connection to wait for, -w limits the wait for an answer"},
@@ -274,11 +277,9 @@ func foreign() map[string]string {
 		"hex-dump": "hex dumps are not supported: pipe through xxd(1)",
 		"broker":   "--broker is not supported: -l -k sends stdin to every client, but not one client's bytes to another", "chat": "broker",
 		"ssl-ciphers": "the ciphers of TLS 1.2 and 1.3 that Go has are all sound, and no others can be chosen: leave --ssl-ciphers out",
-		"allow":       "access lists are not supported: bind to one address with -s, or use the firewall", "deny": "allow",
-		"allowfile": "allow", "denyfile": "allow",
-		"delay":      "--delay is not supported: -i waits between lines",
-		"port":       "the peer's port is an operand: say \"purr HOST PORT\" or \"purr -l PORT\"; for the port to send from, say --source-port (-p)",
-		"local-port": "-p is --source-port here: say -p PORT", "tunnel-port": "the target's port belongs to the target: say -L HOST:PORT", "tunnel-source": "the address to send from is not supported for a target",
+		"delay":       "--delay is not supported: -i waits between lines",
+		"port":        "the peer's port is an operand: say \"purr HOST PORT\" or \"purr -l PORT\"; for the port to send from, say --source-port (-p)",
+		"local-port":  "-p is --source-port here: say -p PORT", "tunnel-port": "the target's port belongs to the target: say -L HOST:PORT", "tunnel-source": "the address to send from is not supported for a target",
 		"tcp": "TCP is what purr uses without -u or -U: leave --tcp out", "zero": "the option has no long name: say -z",
 		"randomize": "the option has no long name: say -r", "interval": "the option has no long name: say -i",
 		"dont-resolve": "-n is --nodns here: say -n", "close": "--close is not supported: say -N, -q or --send-only for the end of stdin",

@@ -101,7 +101,11 @@ func (p *packets) listenPackets(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	return talkDatagrams(ctx, p.talk, p.datagramEnd(conn, ""))
+	end := p.datagramEnd(conn, "")
+	if p.listener.access.Given() {
+		end.permits = p.listener.permits
+	}
+	return talkDatagrams(ctx, p.talk, end)
 }
 
 // datagramEnd returns conn in the form that talkDatagrams takes. peer is the

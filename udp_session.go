@@ -34,6 +34,8 @@ type datagramEnd struct {
 	// accepted is called with the sender of the first datagram, which is not valid
 	// for a Unix socket.
 	accepted func(ctx context.Context, from netip.AddrPort, local net.Addr)
+
+	permits func(from netip.AddrPort) bool // nil: any sender
 }
 
 // A datagramSession is one run with -u: a socket, and stdin and stdout. One
@@ -105,6 +107,7 @@ func talkDatagrams(ctx context.Context, t *talker, end datagramEnd) error {
 		return err
 	}
 	defer socket.Close()
+	socket.Permits = end.permits
 	c := newConversation(t, end.peer)
 	c.sleep = stop.Sleep
 	if t.echo {

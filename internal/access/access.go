@@ -119,7 +119,8 @@ func (l *List) addEntry(text string) error {
 
 // isName reports whether text is a host name: letters, digits, hyphens and
 // underscores in parts of 1 to 63, the last of which is no number (RFC 1123,
-// section 2.1), because 10.0.0.300 and 127.1 are mistakes.
+// section 2.1), because 10.0.0.300 and 127.1 are mistakes, and 0x7f000001 is an
+// address for some.
 func isName(text string) bool {
 	text = strings.TrimSuffix(text, ".")
 	parts := strings.Split(text, ".")
@@ -131,7 +132,8 @@ func isName(text string) bool {
 			return false
 		}
 	}
-	return len(text) <= 253 && strings.Trim(parts[len(parts)-1], "0123456789") != ""
+	_, numeric := flags.ParseAddr(text)
+	return !numeric && len(text) <= 253 && strings.Trim(parts[len(parts)-1], "0123456789") != ""
 }
 
 // resolve replaces the names by their addresses, and sorts the list.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -30,6 +31,10 @@ type Socket struct {
 	// Lost is called by Receive and Reply for a datagram that was dropped, with
 	// the name of its other end in messages.
 	Lost func(peer string, err error)
+
+	// Permits, if set, reports whether datagrams of a sender are received. The
+	// others are dropped, without a call of Lost.
+	Permits func(from netip.AddrPort) bool
 
 	fd         int
 	interrupt  *fdio.Interrupt
@@ -128,6 +133,9 @@ func (s *Socket) Receive(b *Batch) (int, error) {
 			return 0, err
 		}
 		n = b.Keep(n, func(i int) bool {
+			if s.Permits != nil && !s.Permits(b.Sender(i)) {
+				return false
+			}
 			if b.msgs[i].hdr.Flags&unix.MSG_TRUNC == 0 {
 				return true
 			}

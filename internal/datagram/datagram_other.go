@@ -83,6 +83,10 @@ type Socket struct {
 	// the name of its other end in messages.
 	Lost func(peer string, err error)
 
+	// Permits, if set, reports whether datagrams of a sender are received. The
+	// others are dropped, without a call of Lost.
+	Permits func(from netip.AddrPort) bool
+
 	conn Conn
 	peer atomic.Pointer[net.Addr]
 }
@@ -120,6 +124,8 @@ func (s *Socket) Receive(b *Batch) (n int, err error) {
 		switch {
 		case err != nil:
 			return 0, err
+		case s.Permits != nil && !s.Permits(b.Sender(0)):
+			continue
 		case b.n < len(b.buf):
 			return 1, nil
 		}
