@@ -50,7 +50,8 @@ type netOptions struct {
 	numeric    bool
 	shuffle    bool // dial the ports in random order
 
-	proxy *proxy.Config // to dial through; nil: none
+	proxy  *proxy.Config // to dial through; nil: none
+	server *proxy.Config // what a listener is, with its password; nil: no proxy
 
 	connectTimeout time.Duration // --connect-timeout, else -w; 0: the system's
 	keepalive      net.KeepAliveConfig

@@ -136,6 +136,15 @@ func targetName(host string, addr netip.Addr) string {
 
 // connect opens one TCP connection. Its error is nc's line, complete.
 func (d *dialer) connect(ctx context.Context, local netip.AddrPort, remote netip.AddrPort) (net.Conn, error) {
+	conn, err := d.dialAddr(ctx, local, remote)
+	if err != nil {
+		return nil, d.connectError(remote, err)
+	}
+	return conn, nil
+}
+
+// dialAddr is connect with the error of package net.
+func (d *dialer) dialAddr(ctx context.Context, local netip.AddrPort, remote netip.AddrPort) (net.Conn, error) {
 	network := "tcp4"
 	if remote.Addr().Is6() {
 		network = "tcp6"
@@ -152,11 +161,7 @@ func (d *dialer) connect(ctx context.Context, local netip.AddrPort, remote netip
 			nd.LocalAddr = &net.TCPAddr{Port: int(local.Port())}
 		}
 	}
-	conn, err := nd.DialContext(ctx, network, remote.String())
-	if err != nil {
-		return nil, d.connectError(remote, err)
-	}
-	return conn, nil
+	return nd.DialContext(ctx, network, remote.String())
 }
 
 // connectError words a failed connection as nc does.

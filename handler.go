@@ -38,7 +38,8 @@ type talker struct {
 	acceptTimeout time.Duration
 	showProgress  bool // --progress
 
-	tunnel *tunneller // nil without -L
+	tunnel *tunneller   // nil without -L
+	server *proxyServer // nil without -l --proxy-type
 	copies *copies
 	fan    *broadcast.Broadcast // of stdin; nil without -k
 }
@@ -77,6 +78,8 @@ func newTalker(cfg *config, env talkEnv) *talker {
 func (t *talker) handler() handler {
 	talk := stdio
 	switch {
+	case t.server != nil:
+		talk = serveProxy
 	case t.tunnel != nil:
 		talk = tunnelTo
 	case t.echo:

@@ -172,11 +172,12 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 		encryption: r.encryption, removeAtExit: r.cleanups.RemoveFile,
 		bound: func(addr net.Addr) error {
 			r.encryption.logListenerKey(addr)
+			r.talk.server.bound(addr)
 			return ready.notifyReady(addr)
 		}}
 	r.encryption.onAccept = r.listener.logAccept
 	r.talk = newTalker(cfg, talkEnv{stdin: stdin, stdout: stdout, log: log, meter: r.meter, limit: limit, stop: stop, atExit: r.cleanups.Add, track: r.meter.track})
-	r.talk.tunnel = target
+	r.talk.tunnel, r.talk.server = target, newProxyServer(cfg, *r.dialer, r.talk)
 	r.packets = &packets{netOptions: &cfg.netOptions, listen: cfg.listen, interval: cfg.interval, dialer: r.dialer, listener: r.listener,
 		talk: r.talk, log: log, meter: r.meter, notifier: ready, removeAtExit: r.cleanups.RemoveFile, confine: r.confine}
 	if cfg.zero {

@@ -304,7 +304,12 @@ func newConfig(args []string) (*config, error) {
 		return nil, err
 	}
 	l.proxy.Env = cmp.Or(os.Getenv("NCAT_PROXY_AUTH"), os.Getenv("NC_PROXY_AUTH"))
-	if c.proxy, err = l.proxy.Config(); err != nil {
+	if l.isProxy() {
+		c.server, err = l.proxy.Server()
+	} else {
+		c.proxy, err = l.proxy.Config()
+	}
+	if err != nil {
 		return nil, usageError{err}
 	}
 	if c.listPayloads {
@@ -318,6 +323,9 @@ func newConfig(args []string) (*config, error) {
 	}
 	return c, l.checkFiles()
 }
+
+// isProxy reports whether purr is to be a proxy.
+func (l *commandLine) isProxy() bool { return l.config.listen && l.given("proxy-type") }
 
 // derive sets the fields that follow from several options.
 func (l *commandLine) derive() {
@@ -333,6 +341,7 @@ func (l *commandLine) derive() {
 	}
 	c.noStdin = c.noStdin || l.given("recv-only") || c.file.recv != ""
 	c.push.silence = cmp.Or(c.idleTimeout, c.push.silence)
+	c.keep = c.keep || l.isProxy()
 	c.idleTimeout = cmp.Or(c.idleTimeout, l.wait)
 	c.connectTimeout = cmp.Or(c.connectTimeout, l.wait)
 	c.quitAtOnce = l.given("wait") && l.wait == 0 && !l.given("q")

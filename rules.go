@@ -30,29 +30,38 @@ func (l *commandLine) proxyRules() []rule {
 	c := l.config
 	via := l.given("x") || l.given("proxy")
 	return []rule{
-		{via && c.listen && c.tunnel == nil, "options --proxy (or -x) and -l exclude each other, except with -L: only a dialer goes through a proxy"},
+		{via && c.listen && c.tunnel == nil && !l.isProxy(), "options --proxy (or -x) and -l exclude each other, except with -L: only a dialer goes through a proxy"},
 		{via && c.udp, "options --proxy (or -x) and -u exclude each other: a proxy carries streams"},
 		{via && c.unix && c.tunnel == nil, "options --proxy (or -x) and -U exclude each other: a proxy connects to hosts"},
 		{via && c.zero && (c.pace.json || c.check.banner || l.given("parallel")), "options -z --proxy (or -x) and --json, --banner or --parallel exclude each other: a proxy is asked for one port after the other"},
 	}
 }
 
-// tunnelRules are those of -L.
+// tunnelRules are those of -L, and of -l --proxy-type: both have an other end
+// of their own.
 func (l *commandLine) tunnelRules() []rule {
-	c := l.config
-	if c.tunnel == nil {
+	c, name := l.config, "-L"
+	if l.isProxy() {
+		name = "--proxy-type"
+	} else if c.tunnel == nil {
 		return nil
 	}
+	via := l.given("x") || l.given("proxy")
+	excludes := func(broken bool, others, why string) rule {
+		return rule{broken, "options " + name + " and " + others + " exclude each other: " + why}
+	}
 	return []rule{
-		{c.zero, "options -L and -z exclude each other: -z exchanges no data"},
-		{c.udp, "options -L and -u exclude each other: a tunnel carries streams"},
-		{c.echo, "options -L and --echo exclude each other: the other end is the target, or the peer itself"},
-		{c.sendFile != "" || c.file.recv != "", "options -L and --send-file or --recv-file exclude each other: the other end is the target, or a file"},
-		{c.push.moves(), "options -L and --push or --pull exclude each other: the other end is the target, or files"},
-		{c.interactive || c.quitWord != "" || c.noStdin || c.sendOnly, "options -L and --interactive, --quit-word, -d, --recv-only or --send-only exclude each other: a tunnel uses neither stdin nor stdout"},
-		{c.crlf || c.telnet || c.upper || l.given("i") || l.given("W"), "options -L and -C, -t, --upper, -i or -W exclude each other: a tunnel changes nothing"},
-		{l.given("N") || l.given("q") || c.noShutdown, "options -L and -N, -q or --no-shutdown exclude each other: a tunnel passes every end on"},
-		{c.tunnel.Path != "" && (l.given("x") || l.given("proxy")), "options -L unix:PATH and --proxy (or -x) exclude each other: a proxy connects to hosts"},
+		excludes(l.isProxy() && c.tunnel != nil, "-L", "the other end is the client's choice, or one target"),
+		excludes(l.isProxy() && via, "--proxy (or -x)", "a proxy connects to the targets itself"),
+		excludes(c.zero, "-z", "-z exchanges no data"),
+		excludes(c.udp, "-u", "a tunnel carries streams"),
+		excludes(c.echo, "--echo", "the other end is the target, or the peer itself"),
+		excludes(c.sendFile != "" || c.file.recv != "", "--send-file or --recv-file", "the other end is the target, or a file"),
+		excludes(c.push.moves(), "--push or --pull", "the other end is the target, or files"),
+		excludes(c.interactive || c.quitWord != "" || c.noStdin || c.sendOnly, "--interactive, --quit-word, -d, --recv-only or --send-only", "a tunnel uses neither stdin nor stdout"),
+		excludes(c.crlf || c.telnet || c.upper || l.given("i") || l.given("W"), "-C, -t, --upper, -i or -W", "a tunnel changes nothing"),
+		excludes(l.given("N") || l.given("q") || c.noShutdown, "-N, -q or --no-shutdown", "a tunnel passes every end on"),
+		excludes(via && c.tunnel != nil && c.tunnel.Path != "", "--proxy (or -x)", "a proxy connects to hosts, and the target is a Unix socket"),
 	}
 }
 
@@ -72,7 +81,7 @@ func (l *commandLine) generalRules() []rule {
 		{list != "" && !c.listen, "option --" + list + " needs -l: a dialer chooses whom it calls"},
 		{list != "" && c.unix, "options --" + list + " and -U exclude each other: a Unix socket's clients have no addresses; the permissions of its file say who may connect"},
 		{l.given("accept-timeout") && !c.listen, "option --accept-timeout needs -l: for a dialer, say --connect-timeout"},
-		{l.given("connect-timeout") && c.listen && c.tunnel == nil, "options --connect-timeout and -l exclude each other: for a listener, say --accept-timeout"},
+		{l.given("connect-timeout") && c.listen && c.tunnel == nil && !l.isProxy(), "options --connect-timeout and -l exclude each other: for a listener, say --accept-timeout"},
 		{l.given("connect-timeout") && c.udp, "options --connect-timeout and -u exclude each other: UDP has no connection to wait for, -w limits the wait for an answer"},
 		{c.sendOnly && c.noStdin, "options --send-only and --recv-only (or -d) exclude each other: leave both out to do both"},
 		{c.noStdin && c.sendFile != "", "options -d (or --recv-only) and --send-file exclude each other: --send-file reads no stdin anyway, leave -d out"},

@@ -41,6 +41,9 @@ func (r *run) rights() confine.Rules {
 		may.Names = !c.numeric && c.tunnel.Path == ""
 		may.FreshNames, may.Connect, may.UnixSockets = may.Names, []int{c.tunnel.Port}, c.unix || c.tunnel.Path != ""
 	}
+	if c.server != nil {
+		may.Names, may.FreshNames, may.AnyTCP = !c.numeric, !c.numeric, true
+	}
 	if c.proxy != nil && len(may.Connect) > 0 {
 		may.Connect = []int{c.proxy.Port}
 	}

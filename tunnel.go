@@ -9,6 +9,7 @@ import (
 	"net"
 	"time"
 
+	"purr/internal/copier"
 	"purr/internal/fdio"
 	"purr/internal/idle"
 	"purr/internal/rate"
@@ -69,42 +70,59 @@ func tunnelTo(ctx context.Context, t *talker, c net.Conn) error {
 		sock.Reset(c)
 		return err
 	}
-	s.Restart()
-	s.showProgress(s.peer, -1)
-	defer s.progress.End()
+	return s.join(ctx, c, target, t.tunnel.name)
+}
+
+// join passes bytes between the peer and a target until both have finished, and
+// closes both. name is the target's in messages.
+func (c *conversation) join(ctx context.Context, peer, target net.Conn, name string) error {
+	c.Restart()
+	c.showProgress(c.peer, -1)
+	defer c.progress.End()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	s.sleep = func(d time.Duration) error {
+	c.sleep = func(d time.Duration) error {
 		if !sys.Sleep(ctx, d) {
 			return context.Cause(ctx)
 		}
 		return nil
 	}
-	if t.idleTimeout > 0 {
-		go s.stopIdle(ctx, stop, c, target)
+	nameOf := func(end net.Conn) string {
+		if end == peer {
+			return c.peer
+		}
+		return name
 	}
-	options := tunnel.Options{Slice: t.limit.Slice(1 << 20), Moved: func(to net.Conn, n int) {
-		s.Touch()
-		if to == c {
-			s.countSent(n, 1)
+	if c.t.idleTimeout > 0 {
+		go c.stopIdle(ctx, stop, nameOf, peer, target)
+	}
+	options := tunnel.Options{Slice: c.t.limit.Slice(copier.MaxSlice), Moved: func(to net.Conn, n int) {
+		c.Touch()
+		if to == peer {
+			c.countSent(n, 1)
 		} else {
-			_ = s.countReceived(n, 1)
+			_ = c.countReceived(n, 1)
 		}
 	}}
-	if t.limit != nil {
-		options.Writer = func(to net.Conn) io.Writer { return &rate.Writer{Writer: to, Limit: t.limit, Admit: s.admit} }
+	if c.t.limit != nil {
+		options.Writer = func(to net.Conn) io.Writer { return &rate.Writer{Writer: to, Limit: c.t.limit, Admit: c.admit} }
 	}
-	options.Ended = func() error { return s.settle(ctx, c, s.takenLimit(false)) }
-	err = tunnel.Join(ctx, c, target, options)
+	options.Ended = func() error {
+		if err := c.settle(ctx, peer, c.takenLimit(false)); err != nil {
+			return tunnelError{err}
+		}
+		return nil
+	}
+	err := tunnel.Join(ctx, peer, target, options)
 	reason := bothFinished
-	switch quiet, cut := errors.AsType[idleEnd](err); {
-	case cut:
+	switch quiet, silent := errors.AsType[idleEnd](err); {
+	case silent:
 		reason, err = quiet.Error(), nil
 	case err != nil:
-		reason, err = "failed", s.tunnelError(err, c)
+		reason, err = "failed", wordTunnelError(err, nameOf)
 	}
-	if err == nil || t.log.json { // an error has a line of its own
-		s.end(reason, fmt.Sprintf("sent %d bytes, received %d bytes", s.sent.bytes.Load(), s.received.bytes.Load()))
+	if err == nil || c.t.log.json { // an error has a line of its own
+		c.end(reason, fmt.Sprintf("sent %d bytes, received %d bytes", c.sent.bytes.Load(), c.received.bytes.Load()))
 	}
 	return err
 }
@@ -115,7 +133,7 @@ type idleEnd struct{ time.Duration }
 func (e idleEnd) Error() string { return fmt.Sprintf("idle for %v", e.Duration) }
 
 // stopIdle ends the tunnel once nothing has moved for as long as -w allows.
-func (c *conversation) stopIdle(ctx context.Context, stop func(error), peer, target net.Conn) {
+func (c *conversation) stopIdle(ctx context.Context, stop func(error), nameOf func(net.Conn) string, ends ...net.Conn) {
 	limit := c.t.idleTimeout
 	timer := idle.New(limit)
 	defer timer.Stop()
@@ -125,12 +143,12 @@ func (c *conversation) stopIdle(ctx context.Context, stop func(error), peer, tar
 			return
 		case <-timer.Fired():
 		}
-		if !timer.Expired(func() (time.Duration, bool) { return limit - c.Idle(), sys.Arrived(peer) || sys.Arrived(target) }) {
+		if !timer.Expired(func() (time.Duration, bool) { return limit - c.Idle(), sys.Arrived(ends[0]) || sys.Arrived(ends[1]) }) {
 			continue
 		}
-		for _, end := range []net.Conn{peer, target} {
+		for _, end := range ends {
 			if unacked, err := sock.Unacked(end); err == nil && unacked > 0 {
-				stop(fmt.Errorf("send to %s: idle for %v with %d bytes not taken", c.endName(end, peer), limit, unacked))
+				stop(tunnelError{fmt.Errorf("send to %s: idle for %v with %d bytes not taken", nameOf(end), limit, unacked)})
 			}
 		}
 		stop(idleEnd{limit})
@@ -138,9 +156,14 @@ func (c *conversation) stopIdle(ctx context.Context, stop func(error), peer, tar
 	}
 }
 
-// tunnelError words the failure of one end of a tunnel. Other errors, such as a
-// signal's, stay as they are.
-func (c *conversation) tunnelError(err error, peer net.Conn) error {
+// A tunnelError is a tunnel that was cut, in the words of a message.
+type tunnelError struct{ error }
+
+func (e tunnelError) Unwrap() error { return e.error }
+
+// wordTunnelError words the failure of one end of a tunnel. Other errors, such
+// as a signal's, stay as they are.
+func wordTunnelError(err error, nameOf func(net.Conn) string) error {
 	failed, ok := errors.AsType[*tunnel.Error](err)
 	if !ok {
 		return err
@@ -149,13 +172,5 @@ func (c *conversation) tunnelError(err error, peer net.Conn) error {
 	if copying, ok := errors.AsType[*fdio.CopyError](err); ok && copying.Reading {
 		does = "receive from"
 	}
-	return fmt.Errorf("%s %s: %w", does, c.endName(failed.Failed, peer), sys.Cause(err))
-}
-
-// endName returns the name of one end of a tunnel in messages.
-func (c *conversation) endName(end, peer net.Conn) string {
-	if end == peer {
-		return c.peer
-	}
-	return c.t.tunnel.name
+	return tunnelError{fmt.Errorf("%s %s: %w", does, nameOf(failed.Failed), sys.Cause(err))}
 }

@@ -300,7 +300,7 @@ func TestTunnelCommandLines(t *testing.T) {
 		"-l -L db:80 -C 80":            "options -L and -C, -t, --upper, -i or -W exclude each other",
 		"-l -L db:80 -N 80":            "options -L and -N, -q or --no-shutdown exclude each other",
 		"-l -L db:80 -d 80":            "options -L and --interactive, --quit-word, -d, --recv-only or --send-only exclude each other",
-		"-l -x socks -L unix:/x 80":    "options -L unix:PATH and --proxy (or -x) exclude each other",
+		"-l -x socks -L unix:/x 80":    "options -L and --proxy (or -x) exclude each other: a proxy connects to hosts",
 	} {
 		_, err := newConfig(strings.Fields(line))
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -47,6 +47,29 @@ func (s *Spec) Config() (*Config, error) {
 	return c, nil
 }
 
+// Server returns what a listener of --proxy-type is: the protocol, HTTP or
+// SOCKS5, and the user and password that it asks for.
+func (s *Spec) Server() (*Config, error) {
+	c := &Config{}
+	switch s.Type {
+	case "http":
+		c.Protocol = HTTP
+	case "socks5":
+	default:
+		return nil, errors.New("option --proxy-type: as a server purr speaks http and socks5")
+	}
+	if s.XType != "" || s.DNS != "" {
+		return nil, errors.New("options -X and --proxy-dns are for a client of a proxy: leave them out with -l --proxy-type")
+	}
+	if err := s.parseUser(c); err != nil {
+		return nil, err
+	}
+	if c.User != "" && !c.HasPassword {
+		return nil, errors.New("option --proxy-auth: there is no password: say USER:PASS")
+	}
+	return c, nil
+}
+
 // unused returns an error if there is an option that needs a proxy.
 func (s *Spec) unused() error {
 	for _, o := range []struct{ name, value, needed string }{

@@ -85,6 +85,42 @@ func TestSpec(t *testing.T) {
 	}
 }
 
+func TestSpecOfAServer(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		spec Spec
+		want Config
+		text string
+	}{
+		{Spec{Type: "http"}, Config{Protocol: HTTP}, ""},
+		{Spec{Type: "socks5"}, Config{}, ""},
+		{Spec{Type: "socks5", Auth: "a:b:c"}, Config{User: "a", Password: "b:c", HasPassword: true}, ""},
+		{Spec{Type: "http", Env: "a:b"}, Config{Protocol: HTTP, User: "a", Password: "b", HasPassword: true}, ""},
+		{Spec{Type: "socks4"}, Config{}, "option --proxy-type: as a server purr speaks http and socks5"},
+		{Spec{Type: "https"}, Config{}, "option --proxy-type: as a server purr speaks http and socks5"},
+		{Spec{Type: "http", Auth: "a"}, Config{}, "option --proxy-auth: there is no password: say USER:PASS"},
+		{Spec{Type: "http", User: "a"}, Config{}, "option --proxy-auth: there is no password: say USER:PASS"},
+		{Spec{Type: "http", XType: "5"}, Config{}, "options -X and --proxy-dns are for a client of a proxy: leave them out with -l --proxy-type"},
+	} {
+		got, err := test.spec.Server()
+		if test.text != "" && (err == nil || err.Error() != test.text) || test.text == "" && (err != nil || *got != test.want) {
+			t.Errorf("%+v: %+v, %v", test.spec, got, err)
+		}
+	}
+	for _, test := range []struct {
+		spec           Spec
+		user, password string
+	}{
+		{Spec{X: "h", Env: "me:pw"}, "me", "pw"}, {Spec{X: "h", User: "me", Env: "me:p:w"}, "me", "p:w"},
+		{Spec{X: "h", User: "you", Env: "me:pw"}, "you", ""}, {Spec{X: "h", Auth: "you:x", Env: "me:pw"}, "you", "x"},
+		{Spec{X: "h", XType: "4", Env: "me:pw"}, "", ""}, {Spec{X: "h", Env: ":pw"}, "", ""},
+	} {
+		if c, err := test.spec.Config(); err != nil || c.User != test.user || c.Password != test.password {
+			t.Errorf("%+v: %+v, %v", test.spec, c, err)
+		}
+	}
+}
+
 // What is accepted has a host and a port, and no message has a password.
 func FuzzSpec(f *testing.F) {
 	f.Add("h:1", "5", "", "", "", "")
