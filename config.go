@@ -24,6 +24,7 @@ type config struct {
 	talkOptions
 	waitOptions
 
+	pass  bool // -F
 	zero  bool // -z
 	check checkConfig
 	file  fileConfig

@@ -68,6 +68,7 @@ import (
 	"purr/internal/payload"
 	"purr/internal/proc"
 	"purr/internal/rate"
+	"purr/internal/sock"
 	"purr/internal/sys"
 	"purr/internal/tlsconn"
 )
@@ -212,6 +213,8 @@ func (r *run) mode(ctx context.Context) error {
 		tuneRuntime()
 	}
 	switch {
+	case r.cfg.pass && !sock.IsUnixSocket(r.stdout):
+		return statusError{statusUsage, errors.New("option -F: stdout is no Unix socket: it is for ssh's ProxyUseFdpass")}
 	case len(r.cfg.command) > 0:
 		return r.awaitAndExec(ctx)
 	case r.cfg.zero:
@@ -232,6 +235,8 @@ func (r *run) mode(ctx context.Context) error {
 func (r *run) converse(ctx context.Context, c net.Conn) error {
 	talk := r.talk.handler()
 	switch {
+	case r.cfg.pass:
+		talk = r.passOn
 	case r.cfg.push.push:
 		talk = r.mover.pushTo
 	case r.cfg.push.pull:
@@ -241,6 +246,15 @@ func (r *run) converse(ctx context.Context, c net.Conn) error {
 	defer r.meter.connClosed()
 	r.confine()
 	return r.encryption.secured(talk)(ctx, c)
+}
+
+// passOn is the handler of -F: the process that has the other end of stdout
+// gets the connection.
+func (r *run) passOn(_ context.Context, c net.Conn) error {
+	if err := sock.Pass(r.stdout, c); err != nil {
+		return fmt.Errorf("pass the connection over stdout: %w", sys.Cause(err))
+	}
+	return nil
 }
 
 // awaitAndExec waits for the ports and replaces the process by the command,

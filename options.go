@@ -95,6 +95,7 @@ func (l *commandLine) addressFlags() {
 // proxyFlags declares the options of the proxy to dial through.
 func (l *commandLine) proxyFlags() {
 	p := &l.proxy
+	l.Bool(&l.config.pass, "F")
 	l.Text(&p.X, "proxy", "x")
 	l.Text(&p.XType, "type of the proxy", "X")
 	l.Text(&p.User, "user", "P")

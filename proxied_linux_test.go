@@ -272,6 +272,24 @@ func TestProxyCommandLines(t *testing.T) {
 	}
 }
 
+// -F needs a Unix socket at stdout, and nothing is opened without.
+func TestPassNeedsASocket(t *testing.T) {
+	t.Parallel()
+	ln := listenTest(t)
+	p := startPurr(t, opts{}, "-F", "127.0.0.1", portOf(t, ln.Addr()))
+	p.ends(2)
+	p.complains("option -F: stdout is no Unix socket: it is for ssh's ProxyUseFdpass")
+	_ = ln.SetDeadline(time.Now())
+	if _, err := ln.Accept(); err == nil {
+		t.Error("it has connected")
+	}
+	for _, line := range []string{"-F -l 80", "-F -z h 80", "-F -u h 80", "-F --echo h 80", "-F -L x:1 h 80"} {
+		if _, err := newConfig(strings.Fields(line)); err == nil || !strings.Contains(err.Error(), "option -F goes with HOST PORT") {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
+
 // ssh runs through purr and a proxy, as through nc.
 func TestSSHThroughProxy(t *testing.T) {
 	for program, pkg := range map[string]string{"/usr/sbin/sshd": "openssh-server", "ssh": "openssh-client", "microsocks": "microsocks"} {
@@ -301,9 +319,18 @@ func TestSSHThroughProxy(t *testing.T) {
 			return err == nil
 		})
 	}
-	p := start(t, opts{env: []string{"PATH=" + filepath.Dir(purrPath(t)) + ":" + os.Getenv("PATH")}}, "ssh", "-F", "none", "-i", filepath.Join(dir, "user"),
-		"-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
-		"-o", "ProxyCommand=purr -X 5 -x 127.0.0.1:1080 %h %p", "-p", "2222", "root@localhost", "head -c 1000000 /dev/zero | wc -c")
-	p.ends(0)
-	p.printed("1000000\n")
+	for _, proxyOptions := range [][]string{
+		{"ProxyCommand=purr -X 5 -x 127.0.0.1:1080 %h %p"},
+		{"ProxyCommand=purr -F -x 127.0.0.1:1080 %h %p", "ProxyUseFdpass=yes"},
+		{"ProxyCommand=purr -F %h %p", "ProxyUseFdpass=yes"},
+	} {
+		args := []string{"-F", "none", "-i", filepath.Join(dir, "user"), "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no",
+			"-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-p", "2222"}
+		for _, o := range proxyOptions {
+			args = append(args, "-o", o)
+		}
+		p := start(t, opts{env: []string{"PATH=" + filepath.Dir(purrPath(t)) + ":" + os.Getenv("PATH")}}, "ssh", append(args, "root@localhost", "head -c 1000000 /dev/zero | wc -c")...)
+		p.ends(0)
+		p.printed("1000000\n")
+	}
 }

@@ -30,6 +30,9 @@ func (l *commandLine) proxyRules() []rule {
 	c := l.config
 	via := l.given("x") || l.given("proxy")
 	return []rule{
+		{c.pass && (c.listen || c.udp || c.zero || len(c.command) > 0 || c.push.moves() || c.echo || c.sendFile != "" || c.file.recv != "" || c.tunnel != nil || c.interactive || c.quitWord != ""),
+			"option -F goes with HOST PORT and options of connecting only: the program behind stdout talks over the connection"},
+		{c.pass && l.config.key.given(), "options -F and a key exclude each other: the program behind stdout does not have the state of the encryption"},
 		{via && c.listen && c.tunnel == nil && !l.isProxy(), "options --proxy (or -x) and -l exclude each other, except with -L: only a dialer goes through a proxy"},
 		{via && c.udp, "options --proxy (or -x) and -u exclude each other: a proxy carries streams"},
 		{via && c.unix && c.tunnel == nil, "options --proxy (or -x) and -U exclude each other: a proxy connects to hosts"},
@@ -275,7 +278,6 @@ func foreign() map[string]string {
 		"S": "TCP MD5 signatures are not supported: for a protected stream, run purr through ssh",
 		"V": "routing tables are not supported: leave -V out (for the version, say --version)",
 		"Z": "DCCP was removed from Linux in 2025 and is not supported: leave -Z out",
-		"F": "passing the connected descriptor is not supported: use \"ProxyCommand purr %h %p\" without ProxyUseFdpass",
 		"H": "the hash of a certificate (OpenBSD's nc) is --pin sha256:BASE64 here, of its key; for keepalive, say --keepalive IDLE,INTERVAL,COUNT",
 		"K": "the private key of TLS is --ssl-key FILE here", "R": "the authorities of TLS are --ssl-trustfile FILE here",
 		"e": "purr runs no commands: connect it to one with a FIFO (\"purr -l PORT <fifo | CMD >fifo\"), or use --echo or --upper",
