@@ -36,8 +36,8 @@ var limits = struct {
 	wideComments             int // above 80 columns, with tests
 	undocumented             int // libraries, and their exported declarations
 }{
-	rootFiles:     40,
-	rootLines:     7500,
+	rootFiles:     48,
+	rootLines:     8500,
 	fileLines:     500,
 	functionLines: 70,
 	methodFiles:   3,

@@ -487,7 +487,7 @@ func TestTLSFiles(t *testing.T) {
 	l := startPurr(t, opts{}, "--pull", "-l", "-k", "--ssl-cert", own, "127.0.0.1", "0", into)
 	url := "https://localhost:" + l.port() + "/"
 	if page := curl("--cacert", a.ca, "-H", "Accept: text/html", url); !strings.Contains(page, "The connection is encrypted, with a certificate for localhost that was issued by CN=ours.") ||
-		!strings.Contains(page, "curl -T FILE https://localhost:") || !strings.Contains(page, "purr --ssl --push localhost ") {
+		!strings.Contains(page, "curl --fail-with-body -T FILE https://localhost:") || !strings.Contains(page, "purr --ssl --push localhost ") {
 		t.Errorf("the page is %s", page)
 	}
 	curl("--cacert", a.ca, "-T", file, url)
