@@ -249,12 +249,10 @@ func TestTLSClientCA(t *testing.T) {
 // tlsPeer accepts purr's connection with the version of TLS.
 func tlsPeer(t testing.TB, a *testCA, ln *net.TCPListener, version uint16) (*tls.Conn, *net.TCPConn) {
 	t.Helper()
-	own, err := tlsconn.LoadCert(a.file("peer", x509.Certificate{}), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	cert, key := a.issue(x509.Certificate{})
+	own := tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
 	socket := acceptTest(t, ln)
-	return tls.Server(socket, &tls.Config{Certificates: []tls.Certificate{*own}, MinVersion: version, MaxVersion: version}), socket
+	return tls.Server(socket, &tls.Config{Certificates: []tls.Certificate{own}, MinVersion: version, MaxVersion: version}), socket
 }
 
 // What came before a cut is passed on, and the status is 1; an orderly end is
