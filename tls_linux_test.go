@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -610,6 +611,47 @@ func TestTLSUsage(t *testing.T) {
 	for _, args := range []string{"--ssl h 80", "--tls h 80", "--pin sha256//" + pin[7:] + " h 80", "-l --pin " + pin + " 80", "-U --ssl --pin " + pin + " path", "-l -U --ssl path"} {
 		if c, err := newConfig(words(args)); err != nil || !c.ssl.on {
 			t.Errorf("%s: %v", args, err)
+		}
+	}
+}
+
+// A tunnel behind --ssl: at both versions a half-close passes each way, and an
+// end without close_notify resets the target once it has what came before.
+func TestTLSTunnel(t *testing.T) {
+	t.Parallel()
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for _, cut := range []bool{false, true} {
+			target := listenTest(t)
+			l := startPurr(t, opts{}, "-l", "--ssl", "-L", target.Addr().String(), "127.0.0.1", "0")
+			socket := dialTest(t, "tcp", l.addr()).(*net.TCPConn)
+			c := tls.Client(socket, &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version})
+			writeAll(t, c, "question")
+			server := acceptTest(t, target)
+			if got := testkit.ReadN(t, server, 8); got != "question" {
+				t.Errorf("the target got %q", got)
+			}
+			if cut {
+				_ = socket.CloseWrite()
+				if rest, err := io.ReadAll(server); !errors.Is(err, syscall.ECONNRESET) || len(rest) > 0 {
+					t.Errorf("the target ends with %q, %v", rest, err)
+				}
+				l.ends(1)
+				l.waitErr(regexp.MustCompile("receive from 127.0.0.1 port [0-9]+: .*cut"))
+				continue
+			}
+			writeAll(t, server, "answer")
+			_ = server.CloseWrite()
+			if got, err := io.ReadAll(c); string(got) != "answer" || err != nil {
+				t.Errorf("the client got %q, %v", got, err)
+			}
+			if err := c.CloseWrite(); err != nil {
+				t.Error(err)
+			}
+			if rest, err := io.ReadAll(server); err != nil || len(rest) > 0 {
+				t.Errorf("the target ends with %q, %v", rest, err)
+			}
+			_ = socket.Close()
+			l.ends(0)
 		}
 	}
 }
