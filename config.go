@@ -33,6 +33,8 @@ type config struct {
 	pace  paceConfig
 	push  pushConfig
 
+	targetSSL sslConfig // of -L tls:; ssl is that of the peer
+
 	verbose   int
 	noSandbox bool
 }

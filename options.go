@@ -354,6 +354,9 @@ func (l *commandLine) derive() {
 		c.quitAfter = -1
 	}
 	c.ssl.on = slices.ContainsFunc(sslOptions, l.given)
+	if c.tunnel != nil && c.tunnel.TLS {
+		l.splitTLS()
+	}
 	c.check.ping = l.given("count")
 	if c.zero && c.ssl.on { // as the scan without --ssl has it
 		c.connectTimeout = cmp.Or(c.connectTimeout, scan.DefaultTimeout)

@@ -208,17 +208,21 @@ func (l *commandLine) keyRules() []rule {
 func (l *commandLine) sslRules() []rule {
 	c, s, k := l.config, &l.config.ssl, l.config.key
 	_, variable := os.LookupEnv(keyVariable)
+	dial := s // the side that checks a listener
+	if c.targetSSL.on {
+		dial = &c.targetSSL
+	}
 	named := s.serverName != "" || s.pin != nil || s.insecure
 	return []rule{
 		{s.on && c.udp, "options --ssl and -u exclude each other: TLS protects streams, and DTLS is not supported; use TCP"},
 		{s.on && (k.file != "" || k.fresh), "options --ssl and --key-file or --key-new exclude each other: a key encrypts by itself, between two purrs, and needs no certificates"},
 		{s.on && variable && exchangesData(c), "option --ssl and the variable PURR_KEY exclude each other: a key encrypts by itself, between two purrs; unset PURR_KEY for certificates"},
 		{s.on && len(c.command) > 0 && !c.zero, "options --ssl and \"-- CMD\" exclude each other: purr exchanges no data then; say -z --ssl to wait for a handshake"},
-		{s.keyFile != "" && s.certFile == "", "option --ssl-key needs --ssl-cert: the key belongs to a certificate"},
+		{s.keyFile != "" && s.certFile == "" || dial.keyFile != "" && dial.certFile == "", "option --ssl-key needs --ssl-cert: the key belongs to a certificate"},
 		{s.clientCA != "" && !c.listen, "option --ssl-client-ca needs -l: for what a listener shows, say --ssl-trustfile"},
-		{c.listen && (s.trustFile != "" || s.serverName != "" || s.insecure || l.given("ssl-verify")), "options --ssl-trustfile, --ssl-servername, --ssl-verify and --ssl-insecure are for a dialer: to demand certificates of clients, say --ssl-client-ca FILE"},
-		{s.insecure && (s.trustFile != "" || s.pin != nil || l.given("ssl-verify")), "options --ssl-insecure and --ssl-verify, --ssl-trustfile or --pin exclude each other: one accepts any certificate, the others check it"},
-		{s.pin != nil && (s.trustFile != "" || s.clientCA != ""), "options --pin and --ssl-trustfile or --ssl-client-ca exclude each other: a pin replaces authorities and names"},
+		{c.listen && (s.trustFile != "" || s.serverName != "" || s.insecure || l.given("ssl-verify") && dial == s), "options --ssl-trustfile, --ssl-servername, --ssl-verify and --ssl-insecure are for a dialer: to demand certificates of clients, say --ssl-client-ca FILE"},
+		{dial.insecure && (dial.trustFile != "" || dial.pin != nil || l.given("ssl-verify")), "options --ssl-insecure and --ssl-verify, --ssl-trustfile or --pin exclude each other: one accepts any certificate, the others check it"},
+		{dial.pin != nil && (dial.trustFile != "" || dial.clientCA != ""), "options --pin and --ssl-trustfile or --ssl-client-ca exclude each other: a pin replaces authorities and names"},
 		{s.on && c.unix && !c.listen && !named, "options --ssl and -U need --ssl-servername, --pin or --ssl-insecure: no certificate is for a path"},
 		{s.on && c.zero && (c.unix || c.pace.json || c.check.banner || l.given("parallel")), "options -z --ssl and -U, --json, --banner or --parallel exclude each other: handshakes are done with one port after the other"},
 	}

@@ -30,23 +30,46 @@ func parsePin(text string) (*tlsconn.Pin, error) {
 	return &pin, err
 }
 
-// loadCerts reads all that --ssl needs, the system's roots included, since
-// confine forbids it later. A listener without a certificate makes one.
-func (c *config) loadCerts() (err error) {
-	s := &c.ssl
+// splitTLS gives the options about the certificate of a listener to the target
+// of -L tls:, and those about a listener itself to the peer. Our certificate is
+// shown to the peer, or without TLS there to the target.
+func (l *commandLine) splitTLS() {
+	c := l.config
+	own, to := c.ssl, c.ssl
+	c.ssl = sslConfig{on: l.given("ssl") || own.clientCA != "", clientCA: own.clientCA}
+	to.on, to.clientCA = true, ""
+	if c.ssl.on {
+		c.ssl.certFile, c.ssl.keyFile = own.certFile, own.keyFile
+		to.certFile, to.keyFile = "", ""
+	}
+	c.targetSSL = to
+}
+
+// loadCerts loads what the peer's side and the target's need.
+func (c *config) loadCerts() error {
+	if err := c.ssl.load(c.listen, c.host, c.push.moves()); err != nil || c.tunnel == nil {
+		return err
+	}
+	return c.targetSSL.load(false, c.tunnel.Host, false)
+}
+
+// load reads all that --ssl needs, the system's roots included, since confine
+// forbids it later. A listener without a certificate makes one; web means that
+// it serves HTTP. host is the one to listen on or to dial.
+func (s *sslConfig) load(listen bool, host string, web bool) (err error) {
 	if !s.on {
 		return nil
 	}
 	s.certs = tlsconn.Certs{Insecure: s.insecure, ALPN: s.alpn, Pin: s.pin}
-	host, _, _ := strings.Cut(c.host, "%") // a zone is no part of a certificate's address
-	if s.alpn == nil && c.listen && c.push.moves() {
+	host, _, _ = strings.Cut(host, "%") // a zone is no part of a certificate's address
+	if s.alpn == nil && listen && web {
 		s.certs.ALPN = []string{"http/1.1"}
 	}
 	if s.certFile != "" {
 		if s.certs.Own, err = tlsconn.LoadCert(s.certFile, s.keyFile); err != nil {
 			return usageErrorf("option --ssl-cert: %w", err)
 		}
-	} else if c.listen {
+	} else if listen {
 		names := []string{"localhost"}
 		for _, name := range []string{host, hostname()} {
 			if name != "" && !isUnspecified(name) && utf8.RuneCountInString(name) == len(name) { // ASCII, as X.509 demands
@@ -70,7 +93,7 @@ func (c *config) loadCerts() (err error) {
 		if s.certs.Roots, err = tlsconn.LoadRoots(s.trustFile); err != nil {
 			return usageErrorf("option --ssl-trustfile: %w", err)
 		}
-	case !c.listen && !s.insecure && s.pin == nil:
+	case !listen && !s.insecure && s.pin == nil:
 		if s.certs.Roots, err = x509.SystemCertPool(); err != nil {
 			return fmt.Errorf("read the system's trusted certificates: %w", err)
 		}

@@ -655,3 +655,83 @@ func TestTLSTunnel(t *testing.T) {
 		}
 	}
 }
+
+// -L tls: encrypts towards the target, and checks its certificate: at TLS 1.2,
+// too, a half-close reaches it, and what it sends later comes back. A target
+// that is not accepted gets nothing, and the client is reset.
+func TestTLSTarget(t *testing.T) {
+	t.Parallel()
+	a := newTestCA(t)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		target := listenTest(t)
+		l := startPurr(t, opts{}, "-l", "--ssl-trustfile", a.ca, "-L", "tls:localhost:"+portOf(t, target.Addr()), "127.0.0.1", "0")
+		c := dialTest(t, "tcp", l.addr()).(*net.TCPConn)
+		writeAll(t, c, "question")
+		_ = c.CloseWrite()
+		server, socket := tlsPeer(t, a, target, version)
+		if got, err := io.ReadAll(server); string(got) != "question" || err != nil {
+			t.Errorf("the target got %q, %v", got, err)
+		}
+		if version == tls.VersionTLS13 { // at 1.2 Go's server has answered the end with its own
+			writeAll(t, server, "late answer")
+		}
+		_ = server.CloseWrite()
+		_ = socket.CloseWrite()
+		if got, err := io.ReadAll(c); version == tls.VersionTLS13 && string(got) != "late answer" || err != nil {
+			t.Errorf("the client got %q, %v", got, err)
+		}
+		l.ends(0)
+	}
+	target := listenTest(t)
+	l := startPurr(t, opts{}, "-l", "--ssl-trustfile", a.ca, "-L", "tls:localhost:"+portOf(t, target.Addr()), "127.0.0.1", "0")
+	c := dialTest(t, "tcp", l.addr())
+	writeAll(t, c, "question")
+	server, _ := tlsPeer(t, newTestCA(t), target, tls.VersionTLS13)
+	if got, err := io.ReadAll(server); err == nil || len(got) > 0 {
+		t.Errorf("the target got %q, %v", got, err)
+	}
+	if got, err := io.ReadAll(c); !errors.Is(err, syscall.ECONNRESET) || len(got) > 0 {
+		t.Errorf("the client got %q, %v", got, err)
+	}
+	l.ends(7)
+	l.complains("authority that is not trusted")
+}
+
+// With -L tls: the options go to the side that they are about.
+func TestTLSBothSides(t *testing.T) {
+	t.Parallel()
+	a := newTestCA(t)
+	own := a.file("own", x509.Certificate{})
+	for args, want := range map[string][2]bool{ // whether there is TLS, and whether our certificate is shown: to the peer
+		"-l -L tls:h:993 80":                                             {false, false},
+		"-l -L tls:h:993 --ssl-cert " + own + " 80":                      {false, false},
+		"-l -L tls:h:993 --ssl --ssl-verify 80":                          {true, true},
+		"-l -L tls:h:993 --ssl --ssl-cert " + own + " 80":                {true, true},
+		"-l -L tls:h:993 --ssl-trustfile " + a.ca + " 80":                {false, false},
+		"-l -L tls:h:993 --ssl-client-ca " + a.ca + " --ssl-insecure 80": {true, true},
+		"-l -L tls:h:993 --key-new --pin " + pinOf(t, own) + " 80":       {false, false},
+		"-L tls:h:993 --ssl h 80":                                        {true, false},
+		"-l -L tls:h:993 --ssl-servername n --ssl-alpn imap -U path":     {false, false},
+	} {
+		c, err := newConfig(words(args))
+		if err != nil {
+			t.Errorf("%s: %v", args, err)
+			continue
+		}
+		if got := [2]bool{c.ssl.on, c.ssl.certs.Own != nil}; got != want || !c.targetSSL.on || (c.targetSSL.certs.Own != nil) != (strings.Contains(args, "--ssl-cert") && !c.ssl.on) {
+			t.Errorf("%s: %v and %+v", args, got, c.targetSSL)
+		}
+		if c.ssl.pin != nil || c.ssl.trustFile != "" || c.ssl.alpn != nil || c.targetSSL.clientCA != "" {
+			t.Errorf("%s: %+v and %+v", args, c.ssl, c.targetSSL)
+		}
+	}
+	for args, want := range map[string]string{
+		"-l -L tls:h:993 --ssl-key " + own + " 80":                                    "option --ssl-key needs --ssl-cert",
+		"-l -L tls:h:993 --pin " + pinOf(t, own) + " --ssl-trustfile " + a.ca + " 80": "a pin replaces",
+		"-l -L h:993 --ssl-trustfile " + a.ca + " 80":                                 "say --ssl-client-ca FILE",
+	} {
+		if _, err := newConfig(words(args)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", args, err, want)
+		}
+	}
+}

@@ -28,6 +28,8 @@ const targetTimeout = 10 * time.Second
 type tunneller struct {
 	*dialer        // to the target
 	name    string // of the target, in messages
+
+	encryption *encryption // with the target
 }
 
 // newTunneller returns the tunneller of -L, or nil without it. The proxy of the
@@ -46,13 +48,17 @@ func newTunneller(cfg *config, d dialer, atExit func(func())) *tunneller {
 	if name == "" {
 		name = fmt.Sprintf("%s port %d", to.Host, to.Port)
 	}
-	return &tunneller{dialer: &d, name: name}
+	return &tunneller{dialer: &d, name: name, encryption: &encryption{ssl: cfg.targetSSL, timeout: o.connectTimeout, log: d.log}}
 }
 
 // open connects to the target.
 func (t *tunneller) open(ctx context.Context) (net.Conn, error) {
 	if t.path == "" { // no Unix socket
-		return t.dial(ctx, t.ports[0])
+		conn, err := t.dial(ctx, t.ports[0])
+		if err != nil {
+			return nil, err
+		}
+		return t.encryption.secure(ctx, conn)
 	}
 	conn, err := t.connectUnix(ctx, 0)
 	if err == nil {

@@ -289,7 +289,7 @@ func TestManyTunnels(t *testing.T) {
 func TestTunnelCommandLines(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]string{
-		"-l -L db 80":                  `option -L/--tunnel: "db" is no target: say HOST:PORT or unix:PATH`,
+		"-l -L db 80":                  `option -L/--tunnel: "db" is no target: say HOST:PORT, tls:HOST:PORT or unix:PATH`,
 		"-l -L db:x! 80":               "option -L/--tunnel: port number invalid: x!",
 		"-l -L db:80 --echo 80":        "options -L and --echo exclude each other",
 		"-l -L db:80 -u 80":            "options -L and -u exclude each other: a tunnel carries streams",

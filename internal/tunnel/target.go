@@ -12,18 +12,20 @@ import (
 type Target struct {
 	Host string // with Port: over TCP
 	Port int
+	TLS  bool   // over TCP, and encrypted
 	Path string // of a Unix socket; "@name" is abstract. Empty: over TCP
 }
 
 // ParseTarget reads HOST:PORT, [IPV6]:PORT, with an empty host for localhost,
-// or unix:PATH.
+// both with tls: before them or without, or unix:PATH.
 func ParseTarget(text string) (Target, error) {
 	if path, ok := strings.CutPrefix(text, "unix:"); ok && path != "" {
 		return Target{Path: path}, nil
 	}
-	host, portText, err := net.SplitHostPort(text)
+	address, encrypted := strings.CutPrefix(text, "tls:")
+	host, portText, err := net.SplitHostPort(address)
 	if err != nil || strings.ContainsAny(host, "/ ") || host == "tls" || host == "udp" || host == "vsock" || host == "unix" {
-		return Target{}, fmt.Errorf("%q is no target: say HOST:PORT or unix:PATH", text)
+		return Target{}, fmt.Errorf("%q is no target: say HOST:PORT, tls:HOST:PORT or unix:PATH", text)
 	}
 	port, err := flags.ParsePort("tcp", portText, 1)
 	if err != nil {
@@ -32,5 +34,5 @@ func ParseTarget(text string) (Target, error) {
 	if host == "" {
 		host = "localhost"
 	}
-	return Target{Host: host, Port: port}, nil
+	return Target{Host: host, Port: port, TLS: encrypted}, nil
 }
