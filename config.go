@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"purr/internal/access"
+	"purr/internal/child"
 	"purr/internal/fdio"
 	"purr/internal/payload"
 	"purr/internal/proxy"
@@ -82,6 +83,8 @@ type talkOptions struct {
 	echo, upper       bool
 	echoAny           bool // --echo-any: also what may be a loop of echoes
 	crlf, telnet      bool
+	exec              *child.Command // --exec, --sh-exec; nil: none
+	execGrace         time.Duration  // --exec-grace
 	sendFile          string
 	tunnel            *tunnel.Target // -L; nil: none
 	input             *fdio.Input    // of --send-file
@@ -184,6 +187,7 @@ func (c pushConfig) moves() bool { return c.push || c.pull }
 func newDefaults() *config {
 	c := &config{}
 	c.quitAfter, c.retries = -1, -1
+	c.execGrace = defaultGrace
 	c.keepalive.Enable = true
 	c.check.maxLoss = 1
 	c.file.expectSize = -1

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"purr/internal/broadcast"
+	"purr/internal/child"
 	"purr/internal/copier"
 	"purr/internal/fdio"
 	"purr/internal/filter"
@@ -38,8 +39,9 @@ type talker struct {
 	acceptTimeout time.Duration
 	showProgress  bool // --progress
 
-	tunnel *tunneller   // nil without -L
-	server *proxyServer // nil without -l --proxy-type
+	tunnel *tunneller    // nil without -L
+	server *proxyServer  // nil without -l --proxy-type
+	runner *child.Runner // nil without --exec
 	copies *copies
 	fan    *broadcast.Broadcast // of stdin; nil without -k
 }
@@ -63,6 +65,7 @@ type startTransferFunc func(name string, size int64, plain bool) *progress.Trans
 func newTalker(cfg *config, env talkEnv) *talker {
 	t := &talker{talkOptions: cfg.talkOptions, talkEnv: env, file: cfg.file, network: cfg.network, listen: cfg.listen, keep: cfg.keep,
 		ownStdout: !cfg.keep && len(cfg.ports) <= 1, encrypted: cfg.key.given(), tls: cfg.ssl.on, proxied: cfg.proxy != nil, acceptTimeout: cfg.acceptTimeout, showProgress: cfg.pace.progress}
+	t.runner = newRunner(&t.talkOptions, env.atExit)
 	t.copies = newCopies(env)
 	if t.keep {
 		stdin := env.stdin
@@ -82,6 +85,8 @@ func (t *talker) handler() handler {
 		talk = serveProxy
 	case t.tunnel != nil:
 		talk = tunnelTo
+	case t.exec != nil:
+		talk = runCommand
 	case t.echo:
 		talk = echo
 	case t.sendFile != "":

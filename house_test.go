@@ -22,7 +22,7 @@ var rungs = [][]string{
 	{"sys", "display", "flags", "digest", "eyeballs", "filter", "qr"},
 	{"relpath", "rate", "fdio", "sock", "payload", "confine"},
 	{"idle", "proc", "copier", "datagram", "tlsconn", "scan", "store", "offer", "progress"},
-	{"lineedit", "broadcast", "tunnel", "access", "proxyproto", "halfclose"},
+	{"lineedit", "broadcast", "tunnel", "child", "access", "proxyproto", "halfclose"},
 	{"push", "sweep", "proxy"},
 	{"web"},
 }

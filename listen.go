@@ -26,6 +26,7 @@ type listener struct {
 	encryption   *encryption
 	bound        func(net.Addr) error // called once the socket is bound, before a client is accepted
 	removeAtExit func(path string)
+	commands     bool       // whether clients run a command
 	denied       netip.Addr // the last one that the access lists have denied
 }
 
@@ -40,6 +41,8 @@ func clientLimit(cfg *config) int {
 	}
 	perClient := 7
 	switch {
+	case cfg.exec != nil:
+		perClient = 9 // the socket, two pipes, two interrupts, the process
 	case cfg.echo:
 		perClient = 1
 	case cfg.push.moves():
@@ -243,6 +246,7 @@ func (l *listener) logListen(addr net.Addr) {
 	}
 	l.meter.setActivity("%s on %s %d", strings.ToLower(verb), name, bound.Port())
 	l.log.logListening(l.network, addr)
+	l.warnOfCommand(bound.Addr())
 	l.log.ncLinef(at, "%s on %s %d", verb, name, bound.Port())
 	if both {
 		l.log.ncLinef(verbose, "%s on :: %d", verb, bound.Port())

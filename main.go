@@ -170,7 +170,7 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 		r.dialer.proxied = r.dialer.newProxied(r.cleanups.Add)
 	}
 	r.listener = &listener{netOptions: &cfg.netOptions, listenOptions: cfg.listenOptions, clientLimit: clientLimit(cfg), log: log, meter: r.meter,
-		encryption: r.encryption, removeAtExit: r.cleanups.RemoveFile,
+		encryption: r.encryption, removeAtExit: r.cleanups.RemoveFile, commands: cfg.exec != nil,
 		bound: func(addr net.Addr) error {
 			r.encryption.logListenerKey(addr)
 			r.talk.server.bound(addr)
@@ -196,7 +196,7 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 // by a signal.
 func (r *run) mode(ctx context.Context) error {
 	proc.KeepIgnored()
-	if r.cfg.listen || r.cfg.udp || r.cfg.zero || r.log.json || os.Getpid() == 1 {
+	if r.cfg.listen || r.cfg.udp || r.cfg.zero || r.cfg.exec != nil || r.log.json || os.Getpid() == 1 {
 		r.catchSignals(ctx)
 	} else {
 		proc.IgnoreStatus() // which costs nothing

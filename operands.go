@@ -359,6 +359,11 @@ func (l *commandLine) checkFiles() error {
 			return usageErrorf("option --recv-file: %w", err)
 		}
 	}
+	if c.exec != nil {
+		if _, err := exec.LookPath(c.exec.Path); err != nil {
+			return usageErrorf("option --sh-exec: %w", err)
+		}
+	}
 	if err := c.checkAccess(); err != nil {
 		return err
 	}

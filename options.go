@@ -7,8 +7,10 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
+	"purr/internal/child"
 	"purr/internal/flags"
 	"purr/internal/proxy"
 	"purr/internal/scan"
@@ -116,6 +118,10 @@ func (l *commandLine) talkFlags() {
 	l.Bool(&c.echo, "echo")
 	l.Bool(&c.echoAny, "echo-any")
 	l.Bool(&c.upper, "upper")
+	flags.Value(&l.Table, &c.exec, child.Parse, "exec", "e")
+	flags.Value(&l.Table, &c.exec, shellLine, "sh-exec")
+	l.Text(new(string), "command", "c") // derive decides what it means
+	flags.Value(&l.Table, &c.execGrace, flags.ParseSeconds, "exec-grace")
 	l.Bool(&c.crlf, "crlf", "C")
 	l.Bool(&c.telnet, "telnet", "t")
 	l.Bool(&c.interactive, "interactive")
@@ -182,12 +188,20 @@ func (l *commandLine) checkFlags() {
 	l.Func(c.expect.Set, "expect")
 	l.Text(&l.secretFile, "name of the file", "secret-file")
 	l.Bool(&c.thorough, "thorough")
-	flags.Value(&l.Table, &c.pings, pingCount, "count", "c")
+	flags.Value(&l.Table, &c.pings, pingCount, "count")
 	flags.Value(&l.Table, &c.maxLoss, flags.ParsePercent, "max-loss")
 }
 
-// pingCount parses the value of -c, and returns -1 for a text that is no
-// number. In other netcats -c takes a command: a rule words the error.
+// shellLine parses the value of --sh-exec.
+func shellLine(line string) (*child.Command, error) {
+	if strings.TrimSpace(line) == "" {
+		return nil, errors.New("it has no command")
+	}
+	return child.Shell(line), nil
+}
+
+// pingCount parses the value of --count, and returns -1 for a text that is no
+// number: a rule words the error.
 func pingCount(text string) (int, error) {
 	n, err := number("", 0, math.MaxInt32)(text)
 	if err != nil {
@@ -357,9 +371,15 @@ func (l *commandLine) derive() {
 	if c.tunnel != nil && c.tunnel.TLS {
 		l.splitTLS()
 	}
-	c.check.ping = l.given("count")
 	if c.zero && c.ssl.on { // as the scan without --ssl has it
 		c.connectTimeout = cmp.Or(c.connectTimeout, scan.DefaultTimeout)
+	}
+	c.check.ping = l.pings()
+	switch text, given := l.Typed("c"); {
+	case given && c.zero && c.udp:
+		c.check.pings, _ = pingCount(text)
+	case given && !l.given("exec") && !l.given("sh-exec"):
+		c.exec = child.Shell(text)
 	}
 	if c.zero { // --rate is in datagrams; a rule refuses 0
 		c.pace.rate = 0

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"slices"
@@ -17,7 +18,7 @@ type rule struct {
 // conflict returns the first illegal combination of options, or nil. All of
 // them are in this file.
 func (l *commandLine) conflict() error {
-	for _, rules := range [][]rule{l.proxyRules(), l.tunnelRules(), l.fileRules(), l.keyRules(), l.sslRules(), l.paceRules(), l.pushRules(), l.checkRules(), l.waitRules(), l.generalRules()} {
+	for _, rules := range [][]rule{l.proxyRules(), l.execRules(), l.tunnelRules(), l.fileRules(), l.keyRules(), l.sslRules(), l.paceRules(), l.pushRules(), l.checkRules(), l.waitRules(), l.generalRules()} {
 		if i := slices.IndexFunc(rules, func(r rule) bool { return r.broken }); i >= 0 {
 			return usageErrorf("%s", rules[i].message)
 		}
@@ -112,14 +113,47 @@ func (l *commandLine) generalRules() []rule {
 	}
 }
 
+// pings reports whether -z -u is to count pings: by --count, or by -c, which is
+// a command elsewhere.
+func (l *commandLine) pings() bool {
+	return l.given("count") || l.config.zero && l.config.udp && l.given("c")
+}
+
+// execRules are those of commands.
+func (l *commandLine) execRules() []rule {
+	c := l.config
+	if c.exec == nil {
+		return []rule{{l.given("exec-grace"), "option --exec-grace needs --exec or --sh-exec: it is how long a command may take to end"}}
+	}
+	name := "--" + cmp.Or(l.firstGiven("exec", "sh-exec"), "sh-exec")
+	with := func(other, why string) string {
+		return "options " + name + " and " + other + " exclude each other: " + why
+	}
+	return []rule{
+		{l.given("exec") && (l.given("sh-exec") || l.given("c")), "options --exec and --sh-exec (-c) exclude each other: one command is the other end"},
+		{c.zero, with("-z", "-z exchanges no data; with -z -u, -c counts pings")},
+		{c.tunnel != nil, "options -L and " + name + " exclude each other: the other end is a connection or a command"},
+		{c.echo, with("--echo", "the other end is a command or the peer itself")},
+		{c.sendFile != "" || c.file.recv != "", with("--send-file or --recv-file", "the other end is a command or a file")},
+		{c.push.moves(), with("--push or --pull", "the other end is a command or files")},
+		{c.interactive || c.quitWord != "", with("--interactive or --quit-word", "a command reads and writes, and stdin is not read")},
+		{c.noStdin || c.sendOnly, with("-d, --recv-only or --send-only", "a command does both; for one direction, say --sh-exec 'CMD </dev/null' or 'CMD >/dev/null'")},
+		{l.given("N") || l.given("q") || c.noShutdown, with("-N, -q or --no-shutdown", "the end of a command is passed on at once")},
+		{l.given("W"), with("-W", "a command ends by itself; for a limit of time, say -w")},
+		{len(c.command) > 0, with("a command behind --", "say \"purr --wait-for TIME HOST PORT -- purr --exec CMD HOST PORT\"")},
+		{c.keep && c.udp, with("-k with -u", "datagrams of several senders would meet in one command; leave -k out")},
+	}
+}
+
 // checkRules returns the rules of -z and the options of port checks.
 func (l *commandLine) checkRules() []rule {
 	c, k := l.config, &l.config.check
 	udp := c.zero && c.udp
 	count, _ := l.Typed("count")
+	letter, _ := l.Typed("c")
 	return []rule{
-		{l.given("count") && !udp, "option -c needs -z -u (it counts pings): purr runs no commands; connect it to one with a FIFO (\"purr -l PORT <fifo | CMD >fifo\"), or use --echo or --upper"},
-		{c.check.pings < 0, "option -c: the number of pings is invalid: " + count + " (0: until a signal comes)"},
+		{l.given("count") && !udp, "option --count needs -z -u: it counts pings; for a command, say --sh-exec LINE (-c)"},
+		{c.check.pings < 0, "option -c: the number of pings is invalid: " + cmp.Or(count, letter) + " (0: until a signal comes)"},
 		{c.zero && c.listen, "options -z and -l exclude each other: -z only asks whether a port is open, leave one out"},
 		{c.zero && c.udp && c.unix, "options -z, -u and -U exclude each other: nobody answers to an empty Unix datagram, leave -u out"},
 		{c.zero && (c.echo || c.upper), "options -z and --echo or --upper exclude each other: -z exchanges no data"},
@@ -129,14 +163,14 @@ func (l *commandLine) checkRules() []rule {
 		{c.zero && l.given("idle-timeout"), "options -z and --idle-timeout exclude each other: -w limits the wait for each port"},
 		{c.zero && (l.given("M") || l.given("m") || l.given("T") || l.given("I") || l.given("O") || c.socket.Broadcast || l.given("keepalive")), "options -z and -M, -m, -T, -I, -O, -b or --keepalive exclude each other: -z exchanges no data, leave them out"},
 		{c.zero && l.given("i") && c.unix, "options -z -U and -i exclude each other: there is only one path to ask"},
-		{udp && l.given("i") && !l.given("count"), "option -i needs -c with -z -u: for fewer datagrams a second, say --rate"},
+		{udp && l.given("i") && !l.pings(), "option -i needs -c with -z -u: for fewer datagrams a second, say --rate"},
 		{(k.all || k.any) && !c.zero, "options --all and --any need -z: they say which ports must be open"},
 		{k.all && k.any, "options --all and --any exclude each other: one open port is enough, or all must be open"},
 		{(k.all || k.any) && c.unix, "options --all or --any and -U exclude each other: there is only one path to ask"},
 		{k.banner && (!c.zero || c.udp || c.unix), "option --banner needs -z over TCP: -zu shows the answer anyway"},
 		{c.zero && c.pace.json && c.unix, "options -z, --json and -U exclude each other: the status says whether somebody answers"},
 		{l.given("parallel") && (!c.zero || c.unix), "option --parallel needs -z over TCP or UDP: it is how many ports are asked at once"},
-		{l.given("parallel") && l.given("count"), "options --parallel and -c exclude each other: pings go to one port"},
+		{l.given("parallel") && l.pings(), "options --parallel and -c exclude each other: pings go to one port"},
 		{l.given("parallel") && c.zero && !c.udp && l.given("i"), "options --parallel and -i exclude each other: -i asks one port after the other"},
 		{k.payload.Given() && !udp, "option --payload needs -z -u: to send data over a connection, pipe it into \"purr HOST PORT\""},
 		{k.expect.Given() && !udp, "option --expect needs -z -u: over TCP, pipe the answer of \"purr HOST PORT\" into grep(1)"},
@@ -144,9 +178,9 @@ func (l *commandLine) checkRules() []rule {
 		{k.thorough && !udp, "option --thorough needs -z -u: for a slower scan over TCP, say --parallel or -i"},
 		{c.zero && !c.udp && l.given("rate"), "options -z and --rate go together only with -u: for a slower scan over TCP, say --parallel or -i"},
 		{udp && l.given("rate") && k.rate == 0, "option --rate is in datagrams a second with -z -u: say a number from 1 to 1000000, without a letter"},
-		{l.given("count") && (k.thorough || l.given("rate") || k.all || k.any), "options -c and --thorough, --rate, --all or --any exclude each other: pings go to one port, -i says how often"},
-		{l.given("count") && k.expect.Given(), "options -c and --expect exclude each other: pings count any answer that matches the payload"},
-		{l.given("max-loss") && !l.given("count"), "option --max-loss needs -z -u -c: it is about pings"},
+		{l.pings() && (k.thorough || l.given("rate") || k.all || k.any), "options -c and --thorough, --rate, --all or --any exclude each other: pings go to one port, -i says how often"},
+		{l.pings() && k.expect.Given(), "options -c and --expect exclude each other: pings count any answer that matches the payload"},
+		{l.given("max-loss") && !l.pings(), "option --max-loss needs -z -u -c: it is about pings"},
 	}
 }
 
@@ -157,7 +191,7 @@ func (l *commandLine) waitRules() []rule {
 	return []rule{
 		{waiting && c.listen, "options --wait-for or --retry and -l exclude each other: a listener waits anyway, --accept-timeout limits it"},
 		{waiting && c.udp && !c.zero, "options --wait-for or --retry and -u exclude each other: a UDP port is there once it answers; say \"purr -zu --wait-for TIME HOST PORT -- purr -u HOST PORT\""},
-		{waiting && l.given("count"), "options --wait-for or --retry and -c exclude each other: pings try again anyway"},
+		{waiting && l.pings(), "options --wait-for or --retry and -c exclude each other: pings try again anyway"},
 		{l.given("ready-fd") && !c.listen, "option --ready-fd needs -l: a dialer has nothing to announce"},
 		{c.portFile != "" && !c.listen, "option --port-file needs -l: a dialer has nothing to announce"},
 	}
@@ -284,11 +318,10 @@ func foreign() map[string]string {
 		"Z": "DCCP was removed from Linux in 2025 and is not supported: leave -Z out",
 		"H": "the hash of a certificate (OpenBSD's nc) is --pin sha256:BASE64 here, of its key; for keepalive, say --keepalive IDLE,INTERVAL,COUNT",
 		"K": "the private key of TLS is --ssl-key FILE here", "R": "the authorities of TLS are --ssl-trustfile FILE here",
-		"e": "purr runs no commands: connect it to one with a FIFO (\"purr -l PORT <fifo | CMD >fifo\"), or use --echo or --upper",
 		"o": "transcripts are not supported: put tee(1) into the pipe instead",
 
-		"sh-exec": "e", "exec": "e", "lua-exec": "e",
-		"output": "o", "append-output": "o",
+		"lua-exec": "Lua is not built in: say --exec \"lua FILE\"",
+		"output":   "o", "append-output": "o",
 		"hex-dump": "hex dumps are not supported: pipe through xxd(1)",
 		"broker":   "--broker is not supported: -l -k sends stdin to every client, but not one client's bytes to another", "chat": "broker",
 		"ssl-ciphers": "the ciphers of TLS 1.2 and 1.3 that Go has are all sound, and no others can be chosen: leave --ssl-ciphers out",

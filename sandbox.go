@@ -7,10 +7,10 @@ import (
 )
 
 // confine gives up the rights that the rest of the run does not need, once
-// everything is open. A command behind "--" is another program, and keeps all.
-// Calls after the first do nothing.
+// everything is open. A command behind "--" or of --exec is another program,
+// and keeps all. Calls after the first do nothing.
 func (r *run) confine() {
-	if r.cfg.noSandbox || len(r.cfg.command) > 0 {
+	if r.cfg.noSandbox || len(r.cfg.command) > 0 || r.cfg.exec != nil {
 		return
 	}
 	r.confined.Do(func() {

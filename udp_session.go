@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"purr/internal/child"
 	"purr/internal/copier"
 	"purr/internal/datagram"
 	"purr/internal/fdio"
@@ -48,6 +49,7 @@ type datagramSession struct {
 	interrupt *fdio.Interrupt
 	in        fdio.Source // nil: nothing is sent
 	out       *fdio.File
+	command   *child.Pipes  // of --exec; nil: none
 	display   io.Writer     // shows received bytes, in place of out: the line editor
 	heard     chan struct{} // closed when there is a peer
 	first     chan struct{} // closed when there is one that stdin can be sent to
@@ -124,11 +126,18 @@ func talkDatagrams(ctx context.Context, t *talker, end datagramEnd) error {
 		return err
 	}
 	defer closeInput()
-	return s.run(ctx)
+	err = s.run(ctx)
+	if s.command != nil {
+		err = s.endCommand(ctx, err)
+	}
+	return err
 }
 
 // openInput finds what is sent: stdin, or its lines. The caller closes it.
 func (s *datagramSession) openInput() (closeInput func(), err error) {
+	if s.t.exec != nil {
+		return s.openCommand()
+	}
 	in := fdio.NewReader(s.t.stdin, s.interrupt)
 	if !s.t.hasInput(in.Kind()) {
 		return func() {}, nil
@@ -221,7 +230,7 @@ func (s *datagramSession) supervise(ctx context.Context, results <-chan outcome)
 				return o.err.Error(), ended, nil
 			case o.err != nil:
 				return "", ended, o.err
-			case s.t.sendOnly, s.t.quitAtOnce:
+			case s.t.sendOnly, s.t.quitAtOnce, s.command != nil:
 				return "stdin finished", ended, nil
 			case s.t.quitAfter >= 0:
 				quit = idle.New(s.t.quitAfter)

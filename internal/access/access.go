@@ -62,6 +62,9 @@ type List struct {
 // family and no zone.
 type span struct{ first, last netip.Addr }
 
+// Given reports whether the list has an entry, or a file that could have one.
+func (l *List) Given() bool { return l.given }
+
 // Add adds the entries of text, with commas or blanks between them: addresses,
 // networks (10.0.0.0/8), ranges (10.0.0.1-9, 10.0.0.1-10.0.0.9) and names. The
 // error has the entry.

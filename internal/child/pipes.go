@@ -1,0 +1,150 @@
+package child
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"purr/internal/copier"
+	"purr/internal/fdio"
+)
+
+// Pipes are the stdin and stdout of a command that has no socket. Reading
+// returns the command's output, as an fdio.Source, and writing is its input;
+// what a command does not read is dropped. One goroutine reads and one writes.
+type Pipes struct {
+	Process *Process // nil until Start
+
+	runner          *Runner
+	stdin, stdout   *os.File // the command's ends
+	in, out         *fdio.File
+	closing, ending sync.Once
+	finished        chan struct{} // closed at the end of the output
+}
+
+// NewPipes returns the pipes of a command that is still to be started. All
+// waits end when i has fired. The caller closes them.
+func (r *Runner) NewPipes(i *fdio.Interrupt) (*Pipes, error) {
+	stdin, in, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	out, stdout, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, stdin.Close(), in.Close())
+	}
+	return &Pipes{runner: r, stdin: stdin, stdout: stdout, in: fdio.New(in, i), out: fdio.New(out, i), finished: make(chan struct{})}, nil
+}
+
+// Start runs the command.
+func (p *Pipes) Start(env []string) (err error) {
+	p.Process, err = p.runner.Start(env, p.stdin, p.stdout)
+	_, _ = p.stdin.Close(), p.stdout.Close()
+	return err
+}
+
+// Close frees the pipes of this side. No other method may be running.
+func (p *Pipes) Close() {
+	p.CloseInput()
+	_, _, _ = p.out.File.Close(), p.stdin.Close(), p.stdout.Close()
+}
+
+// CloseInput is the end of the command's input. A goroutine that writes must
+// have returned.
+func (p *Pipes) CloseInput() { p.closing.Do(func() { _ = p.in.File.Close() }) }
+
+// Read reads from the command's stdout.
+func (p *Pipes) Read(b []byte) (int, error) {
+	n, err := p.out.Read(b)
+	if err == io.EOF {
+		p.ending.Do(func() { close(p.finished) })
+	}
+	return n, err
+}
+
+// Kind returns fdio.FIFO: a command may be silent for long, and is no shell
+// that happens to hold a pipe open.
+func (p *Pipes) Kind() fdio.Kind { return fdio.FIFO }
+
+// Ready reports whether a Read would return at once.
+func (p *Pipes) Ready() bool { return p.out.Ready() }
+
+// Write writes to the command's stdin, and drops b if nothing reads it.
+func (p *Pipes) Write(b []byte) (int, error) {
+	n, err := p.in.Write(b)
+	if errors.Is(err, syscall.EPIPE) {
+		return len(b), nil
+	}
+	return n, err
+}
+
+// Feed returns a copier from c to the command's stdin, whose Close ends that
+// input. When the command has ended, what c sends is dropped for some time, so
+// that c is not reset before its answer has arrived; the copier then ends in
+// order.
+func (p *Pipes) Feed(c net.Conn, src io.Reader, filters ...copier.Filter) copier.Copier {
+	go func() {
+		for _, end := range []<-chan struct{}{p.Process.done, p.finished} {
+			select {
+			case <-end:
+			case <-p.out.Interrupt.Done():
+				return
+			}
+		}
+		_ = c.SetReadDeadline(time.Now().Add(time.Second))
+	}()
+	return feeder{copier.New(p, src, filters...), p, c}
+}
+
+type feeder struct {
+	copier.Copier
+	pipes *Pipes
+	conn  net.Conn
+}
+
+func (f feeder) Copy(max int) (int, error) {
+	n, err := f.Copier.Copy(max)
+	if errors.Is(err, os.ErrDeadlineExceeded) && f.pipes.Process.ended() {
+		_ = f.conn.SetReadDeadline(time.Time{})
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (f feeder) Close() {
+	f.Copier.Close()
+	f.pipes.CloseInput()
+}
+
+// Wait closes the pipes and waits for the end of the command, and returns its
+// exit status. A command whose output has not ended is terminated after the
+// grace, and at once if its peer is gone.
+func (p *Pipes) Wait(ctx context.Context, gone bool) (status int, err error) {
+	p.Close()
+	select {
+	case <-p.finished:
+		if !gone {
+			return p.Process.Wait(ctx)
+		}
+	default:
+		late := time.NewTimer(p.Process.grace)
+		defer late.Stop()
+		for !gone {
+			select {
+			case <-p.Process.done:
+				return p.Process.status, nil
+			case <-ctx.Done():
+				return 0, context.Cause(ctx)
+			case <-late.C:
+				gone = true
+			}
+		}
+	}
+	p.Process.Terminate()
+	return p.Process.status, nil
+}
