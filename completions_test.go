@@ -53,8 +53,7 @@ func completedOptions(t *testing.T) (all []completedOption) {
 			}
 			head := line[:min(column, len(line))]
 			if len(line) <= column || line[column-1] != ' ' {
-				head, lines[i+1] = line, strings.Repeat(" ", column)+strings.TrimSpace(lines[i+1])
-				line = lines[i+1]
+				head, line = line, lines[i+1]
 			}
 			names := regexp.MustCompile(`(--?[\w-]+)( [A-Z][^ ]*)?(?:,| |$)`).FindAllStringSubmatch(head, -1)
 			at := slices.IndexFunc(names, func(m []string) bool { return slices.Contains(o.dashed(), m[1]) })
@@ -62,7 +61,16 @@ func completedOptions(t *testing.T) (all []completedOption) {
 				continue
 			}
 			o.value = strings.Trim(names[len(names)-1][2], " ,")
-			o.about, _, _ = strings.Cut(strings.TrimSpace(line[min(column, len(line)):]), ";")
+			about := strings.TrimSpace(line[min(column, len(line)):])
+			for _, more := range lines[i+1:] {
+				if !strings.HasPrefix(more, strings.Repeat(" ", column)) || strings.Contains(about, ";") {
+					break
+				}
+				if more != line {
+					about += " " + strings.TrimSpace(more)
+				}
+			}
+			o.about, _, _ = strings.Cut(about, ";")
 			// "-4, -6    IPv4 only, IPv6 only" describes each.
 			if each := strings.Split(o.about, ", "); len(each) == len(names) && len(names) > len(o.Names) {
 				o.about = each[at]
