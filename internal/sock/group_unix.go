@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -59,10 +58,8 @@ func bindGroup(fd int, group netip.AddrPort) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return os.NewSyscallError("setsockopt SO_REUSEADDR", err)
 	}
-	if runtime.GOOS != "linux" {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
-			return os.NewSyscallError("setsockopt SO_REUSEPORT", err)
-		}
+	if err := reusePort(fd); err != nil {
+		return os.NewSyscallError("setsockopt SO_REUSEPORT", err)
 	}
 	var name unix.Sockaddr
 	if addr := group.Addr(); addr.Is4() {

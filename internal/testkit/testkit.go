@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -236,4 +237,27 @@ func WriteString(t testing.TB, w io.Writer, s string) {
 func SHA256(content string) []byte {
 	s := sha256.Sum256([]byte(content))
 	return s[:]
+}
+
+// UnixPair is the two ends of a Unix stream connection.
+func UnixPair(t testing.TB) (ours, theirs *net.UnixConn) {
+	t.Helper()
+	path := filepath.Join(SocketDir(t), "s")
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	ours, err = net.DialUnix("unix", nil, ln.Addr().(*net.UnixAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = ln.SetDeadline(time.Now().Add(Patience))
+	theirs, err = ln.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ours.Close(); _ = theirs.Close() })
+	_ = theirs.SetDeadline(time.Now().Add(Patience))
+	return ours, theirs
 }

@@ -2,14 +2,11 @@ package testkit
 
 import (
 	"bytes"
-	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // nsVariable names the test that a re-executed test binary runs in namespaces.
@@ -71,27 +68,4 @@ func MustRunAll(t *testing.T, script string) {
 			MustRun(t, line)
 		}
 	}
-}
-
-// UnixPair is the two ends of a Unix stream connection.
-func UnixPair(t testing.TB) (ours, theirs *net.UnixConn) {
-	t.Helper()
-	path := filepath.Join(SocketDir(t), "s")
-	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	ours, err = net.DialUnix("unix", nil, ln.Addr().(*net.UnixAddr))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = ln.SetDeadline(time.Now().Add(Patience))
-	theirs, err = ln.AcceptUnix()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = ours.Close(); _ = theirs.Close() })
-	_ = theirs.SetDeadline(time.Now().Add(Patience))
-	return ours, theirs
 }
