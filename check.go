@@ -125,11 +125,10 @@ func (c *checker) check(ctx context.Context) error {
 	case c.unix:
 		c.confine()
 		return c.checkUnix(ctx)
+	case c.encryption.ssl.on:
+		return c.checkTLS(ctx)
 	case c.proxied != nil:
 		return c.checkProxied(ctx)
-	}
-	if c.encryption.ssl.on {
-		return c.checkTLS(ctx)
 	}
 	hosts, err := c.hosts()
 	if err != nil {

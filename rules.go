@@ -33,7 +33,7 @@ func (l *commandLine) proxyRules() []rule {
 	return []rule{
 		{c.pass && (c.listen || c.udp || c.zero || len(c.command) > 0 || c.push.moves() || c.echo || c.sendFile != "" || c.file.recv != "" || c.tunnel != nil || c.interactive || c.quitWord != ""),
 			"option -F goes with HOST PORT and options of connecting only: the program behind stdout talks over the connection"},
-		{c.pass && l.config.key.given(), "options -F and a key exclude each other: the program behind stdout does not have the state of the encryption"},
+		{c.pass && (l.config.key.given() || l.config.ssl.on), "options -F and a key or --ssl exclude each other: the program behind stdout does not have the state of the encryption"},
 		{via && c.listen && c.tunnel == nil && !l.isProxy(), "options --proxy (or -x) and -l exclude each other, except with -L: only a dialer goes through a proxy"},
 		{via && c.udp, "options --proxy (or -x) and -u exclude each other: a proxy carries streams"},
 		{via && c.unix && c.tunnel == nil, "options --proxy (or -x) and -U exclude each other: a proxy connects to hosts"},

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"purr/internal/halfclose"
+	"purr/internal/sys"
 	"purr/internal/tlsconn"
 	"purr/internal/web"
 )
@@ -231,7 +232,10 @@ func (c *checker) checkTLS(ctx context.Context) error {
 	return c.retry(ctx, func(ctx context.Context, limit time.Duration) error {
 		var worst error
 		good := false
-		for _, port := range c.ports {
+		for i, port := range c.ports {
+			if i > 0 && !sys.Sleep(ctx, c.interval) {
+				return context.Cause(ctx)
+			}
 			err := c.shake(ctx, port, limit)
 			good = good || err == nil
 			if ctx.Err() != nil {

@@ -463,6 +463,10 @@ func TestTLSCheck(t *testing.T) {
 			t.Errorf("-z %s: said %q, want %q", test.args, said, test.says)
 		}
 	}
+	through := startPurr(t, opts{}, "-l", "--proxy-type", "http", "127.0.0.1", "0")
+	for port, status := range map[string]int{good: 0, expired: 7, closed: 1} {
+		startPurr(t, opts{}, "-z", "--ssl-trustfile", a.ca, "--proxy", through.addr(), "localhost", port).ends(status)
+	}
 }
 
 // Listeners of --push and --pull speak HTTPS: with curl, and with purrs, which
@@ -593,6 +597,7 @@ func TestTLSUsage(t *testing.T) {
 		"--ssl-trustfile go.mod h 80":                         "option --ssl-trustfile: go.mod: there is no certificate in PEM",
 		"-l --ssl-client-ca go.mod 80":                        "option --ssl-client-ca: go.mod: there is no certificate in PEM",
 		"--ssl-alpn a,,b h 80":                                `option --ssl-alpn: "a,,b" has a name of 0 bytes`,
+		"--ssl -F h 80":                                       "options -F and a key or --ssl exclude each other",
 		"--ssl-ciphers ALL h 80":                              "leave --ssl-ciphers out",
 		"-T noverify h 80":                                    "--ssl-insecure accepts any certificate",
 		"-T protocols=all h 80":                               "is about TLS in OpenBSD's nc",
