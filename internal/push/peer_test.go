@@ -546,6 +546,27 @@ func TestAborted(t *testing.T) {
 	}
 }
 
+// The receiver's time of a file, which its rate is computed from, begins with
+// the content, as the sender's does: not while the sender compares a part.
+func TestReceiverBegun(t *testing.T) {
+	testkit.NoLeaks(t)
+	content := testkit.Noise(large)
+	p := newPeer(t, Sender, Options{}, nil)
+	p.say(offerOf(1, "f", content), "")
+	p.hears(opWant)
+	wanted := time.Now()
+	p.blocks(1, content, 0)
+	p.say(&message{Op: opDone, ID: 1, At: large, Digest: testkit.SHA256(content)}, "")
+	p.hears(opResult)
+	p.say(&message{End: &totals{Files: 1, Bytes: large, Streams: 1}}, "")
+	p.hears("")
+	_ = p.conn.(*net.TCPConn).CloseWrite()
+	p.ends(OK, "")
+	if e := p.real.stored; e.Path != "f" || e.Begun.Before(wanted) {
+		t.Errorf("begun at %v, and wanted at %v", e.Begun, wanted)
+	}
+}
+
 // A part from before is continued if the sender's file begins with it, and not
 // if it does not, or if either end does not want it.
 func TestResume(t *testing.T) {

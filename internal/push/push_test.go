@@ -28,6 +28,8 @@ type record struct {
 
 	expected, most int64    // bytes, and the most that were ever
 	begun          []string // in order
+
+	stored FileEvent // the last one
 }
 
 func (r *record) add(format string, args ...any) {
@@ -44,6 +46,9 @@ func (r *record) Stored(e FileEvent) {
 	if e.As != e.Path {
 		what += " as " + e.As
 	}
+	r.mu.Lock()
+	r.stored = e
+	r.mu.Unlock()
 	r.add("%s %s %d from %d", what, e.Path, e.Size, e.Offset)
 }
 func (r *record) Failed(e FileEvent) {

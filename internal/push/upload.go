@@ -21,7 +21,7 @@ type upload struct {
 	state      uploadState // under the transfer's mu
 	offset     int64       // that the want named
 	at         int64       // of the next block; -1: not known before the first
-	met        bool        // whether its bytes are expected; of the storing goroutine
+	begun      time.Time   // when its first byte was expected; of the storing goroutine
 	digest     []byte      // from done; read by the storing goroutine after io.EOF
 	stopped    bool        // done or abort has come; under the transfer's mu
 	discounted bool        // it counts no longer as under way; under the transfer's mu
@@ -167,10 +167,9 @@ func (r *receiving) upload(st *stream, u *upload, earlier, own chan struct{}) {
 	if earlier != nil {
 		<-earlier
 	}
-	begun := time.Now()
 	s, offset, err := r.receiveLarge(st, u)
 	u.close()
-	if !u.met {
+	if u.begun.IsZero() {
 		r.outlook.meet(u.path, u.offer.Size, 0)
 	}
 	r.mu.Lock()
@@ -188,7 +187,7 @@ func (r *receiving) upload(st *stream, u *upload, earlier, own chan struct{}) {
 	}
 	r.mu.Unlock()
 	if !aborted {
-		r.answer(st, u.offer.ID, u.path, s, offset, begun, err)
+		r.answer(st, u.offer.ID, u.path, s, offset, u.begun, err)
 	}
 	r.done(st)
 }
@@ -235,7 +234,7 @@ func (r *receiving) receiveLarge(st *stream, u *upload) (s *store.Stored, offset
 		}
 	}
 	if err == nil {
-		u.met = true
+		u.begun = time.Now()
 		r.outlook.meet(u.path, f.Size, f.Size-f.Offset)
 		if f.Offset > 0 {
 			r.o.Events.Resuming(u.path, f.Offset, f.Size)
