@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -24,6 +25,9 @@ func (d *dialer) newProxied(atExit func(func())) *proxy.Dialer {
 	c := *d.netOptions.proxy
 	options := *d.netOptions // for the way to the proxy itself
 	options.host = c.Host
+	if c.Protocol == proxy.HTTPS {
+		_, _ = x509.SystemCertPool() // read once, while files can be opened
+	}
 	direct := *d
 	direct.netOptions = &options
 	return &proxy.Dialer{Config: c, Timeout: d.connectTimeout,

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -91,6 +94,31 @@ func TestThroughProxy(t *testing.T) {
 		p.printed("late answer")
 		p.quiet()
 	}
+}
+
+// The certificate of an HTTPS proxy is verified although the purr is confined
+// by then, and may open no file.
+func TestTunnelThroughHTTPSProxy(t *testing.T) {
+	t.Parallel()
+	needsLandlock(t)
+	server := httptest.NewTLSServer(nil)
+	t.Cleanup(server.Close)
+	roots := testkit.TempFile(t, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	ln := tls.NewListener(listenTest(t), server.TLS)
+	go func() {
+		if c, err := ln.Accept(); err == nil {
+			s := proxy.Server{Dial: func(ctx context.Context, host string, port int) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+			}}
+			_ = s.HTTP(t.Context(), c)
+		}
+	}()
+	p := startPurr(t, opts{env: []string{"SSL_CERT_FILE=" + roots}}, "-v", "-n", "-l", "-L", freeTarget(t), "--proxy", "https://"+ln.Addr().String(), "127.0.0.1", "0")
+	waitLine(p, "purr: confined: no file; ")
+	if got := askTunnel(t, "tcp", p.addr(), "question"); !strings.Contains(got, "question") {
+		t.Errorf("got %q", got)
+	}
+	p.ends(0)
 }
 
 // Each no of a proxy has its status and one line, without a password. Nothing
