@@ -164,9 +164,14 @@ func (d *dialer) dialAddr(ctx context.Context, local netip.AddrPort, remote neti
 	return nd.DialContext(ctx, network, remote.String())
 }
 
-// connectError words a failed connection as nc does.
+// connectError words a failed connection as nc does. With a proxy it is the
+// connection to the proxy.
 func (d *dialer) connectError(remote netip.AddrPort, err error) error {
-	where := fmt.Sprintf("connect to %s port %d (%s)", d.target(remote.Addr()), remote.Port(), d.network)
+	hop := ""
+	if d.proxy != nil {
+		hop = "the proxy "
+	}
+	where := fmt.Sprintf("connect to %s%s port %d (%s)", hop, d.target(remote.Addr()), remote.Port(), d.network)
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || isDialTimeout(err) {
 		return fmt.Errorf("%s timed out: Operation now in progress", where)
 	}

@@ -149,7 +149,7 @@ func TestProxyRefusals(t *testing.T) {
 		status  int
 		words   string
 	}{
-		{[]string{"-x", "127.0.0.1:" + none}, 1, "purr: connect to 127.0.0.1 port " + none + " (tcp) failed: Connection refused"},
+		{[]string{"-x", "127.0.0.1:" + none}, 1, "purr: connect to the proxy 127.0.0.1 port " + none + " (tcp) failed: Connection refused"},
 		{[]string{"-x", "no..such"}, 1, `getaddrinfo for host "no..such"`},
 		{[]string{"-x", socks}, 1, "connect to 127.0.0.1 port " + port + " (tcp) through " + socks + " failed: the proxy cannot connect: Connection refused"},
 		{[]string{"--proxy", web}, 1, "the proxy cannot connect: 504 Gateway Timeout"},
