@@ -44,7 +44,7 @@ func TestHandshakePairs(t *testing.T) {
 		{"none", "none", 0, 0, "", "", true},
 		{"a", "b", goesOn, 7, otherKey, otherKey, false},
 		{"a", "none", goesOn, 1, `handshake with .*: the other end sends clear text and we hold a key: nothing of it was taken`, `connection reset by peer|broken pipe`, false},
-		{"none", "a", 1, 6, `connection reset by peer`, `handshake with .*: the other end does not speak TLS: nothing was sent to it; is its purr without a key\?`, false},
+		{"none", "a", 1, 6, `connection reset by peer`, `handshake with .*: the other end does not speak TLS: no payload was sent to it; is its purr without a key\?`, false},
 	} {
 		for _, unix := range []bool{false, true} {
 			name := test.listener + " " + test.dialer

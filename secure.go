@@ -146,11 +146,11 @@ func (e *encryption) handshakeError(c net.Conn, err error) error {
 	case failed.Kind == tlsconn.ErrClearText:
 		status, text = statusNotPurr, text+" and we hold a key: nothing of it was taken"
 	case failed.Kind == tlsconn.ErrNotTLS && cut:
-		status, text = cmp.Or(status, statusNotPurr), failed.Kind.Error()+": it closed the connection, and nothing was sent to it"
+		status, text = cmp.Or(status, statusNotPurr), failed.Kind.Error()+": it closed the connection, and no payload was sent to it"
 	case failed.Kind == tlsconn.ErrNotTLS && late:
-		status, text = statusNotPurr, fmt.Sprintf("no answer within %v: the other end does not speak TLS, or is busy; nothing was sent to it", timeout)
+		status, text = statusNotPurr, fmt.Sprintf("no answer within %v: the other end does not speak TLS, or is busy; no payload was sent to it", timeout)
 	case failed.Kind == tlsconn.ErrNotTLS:
-		status, text = statusNotPurr, text+": nothing was sent to it; is its purr without a key?"
+		status, text = statusNotPurr, text+": no payload was sent to it; is its purr without a key?"
 	case late:
 		text = fmt.Sprintf("not done within %v", timeout)
 	case cut:

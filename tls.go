@@ -182,7 +182,7 @@ func (e *encryption) failure(failed *tlsconn.HandshakeError) (exitStatus, string
 	case failed.Kind == tlsconn.ErrClearText:
 		return statusNotPurr, text + " and we expect TLS: nothing of it was taken"
 	case failed.Kind == tlsconn.ErrNotTLS && failed.Err == nil:
-		return statusNotPurr, text + ": nothing was sent to it; for clear text, leave --ssl out"
+		return statusNotPurr, text + ": no payload was sent to it; for clear text, leave --ssl out"
 	}
 	return statusOK, ""
 }

@@ -181,7 +181,7 @@ func TestTLSClearText(t *testing.T) {
 	c := acceptTest(t, ln)
 	writeAll(t, c, "220 ready\r\n")
 	p.ends(6)
-	p.complains("does not speak TLS", "nothing was sent", "leave --ssl out")
+	p.complains("does not speak TLS", "no payload was sent", "leave --ssl out")
 	if got, _ := io.ReadAll(c); strings.Contains(string(got), "payload") {
 		t.Errorf("it got %q", got)
 	}
