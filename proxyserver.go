@@ -56,7 +56,7 @@ func (s *proxyServer) bound(addr net.Addr) {
 	}
 	s.Addr = addr
 	if ip := sock.AddrPort(addr).Addr(); s.User == "" && ip.IsValid() && !ip.IsLoopback() {
-		s.log.warnf("a proxy without a password: whoever reaches this port can connect from here to wherever this machine can; --proxy-auth USER:PASS asks for one, and \"purr -l 127.0.0.1 PORT\" is for this machine alone")
+		s.log.warnf("a proxy without a password: whoever reaches this port can connect from here to wherever this machine can; --proxy-auth USER:PASS asks for one, and \"127.0.0.1 PORT\" in place of PORT serves this machine alone")
 	}
 }
 
