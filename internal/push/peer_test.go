@@ -330,6 +330,11 @@ func TestSenderViolates(t *testing.T) {
 		"a proof nobody asked for": func(p *peer) { wanted(p); p.say(&message{Op: opProof, ID: 1, Digest: testkit.SHA256("")}, "") },
 		"a file of no digest":      func(p *peer) { wanted(p); p.blocks(1, content, 0); p.say(&message{Op: opDone, ID: 1, At: large}, "") },
 		"a line behind the end":    func(p *peer) { p.say(&message{End: &totals{Streams: 2}}, ""); p.say(file(1, "x"), "x") },
+		"an offer given up before its turn": func(p *peer) {
+			wanted(p)
+			p.say(offerOf(2, "f", content), "")
+			p.say(&message{Op: opAbort, ID: 2}, "")
+		},
 		"too many large files": func(p *peer) {
 			for i := range int64(maxLarge + 1) {
 				p.say(offerOf(i+1, fmt.Sprint("f", i), content), "")

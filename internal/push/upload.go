@@ -31,7 +31,7 @@ type upload struct {
 type uploadState int
 
 const (
-	uploadOffered uploadState = iota // nothing
+	uploadOffered uploadState = iota // nothing, not even abort
 	uploadAsked                      // a proof
 	uploadWanted                     // blocks
 	uploadFailed                     // blocks to be dropped, up to done or abort
@@ -78,6 +78,7 @@ func (r *receiving) continued(st *stream, m *message) error {
 	case u == nil && m.Op == opAbort: // behind a result that was no want's
 		return nil
 	case u == nil || stopped,
+		m.Op == opAbort && state == uploadOffered,
 		m.Op == opProof && (state != uploadAsked || len(m.Digest) == 0),
 		(m.Op == opBlock || m.Op == opDone) && state != uploadWanted && state != uploadFailed,
 		m.Op != opBlock && m.N != 0 || m.Op == opBlock && m.N == 0,

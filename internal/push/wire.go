@@ -45,7 +45,9 @@ import (
 //
 // The further connections of a transfer carry offers only.
 //
-// Every id gets exactly one result, unless it is aborted first. An offered file
+// Every id gets exactly one result, unless it is aborted first. An offer is
+// aborted behind its want or same only: until then it waits for its turn, and
+// the receiver could not tell how many such waits there are. An offered file
 // that was wanted ends with done or abort, also behind a result that has come
 // too early: until then its blocks are dropped. Without a result or an abort,
 // at most maxLarge offers, and maxSmall other ids with maxContent bytes, may be
