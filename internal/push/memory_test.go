@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -93,6 +95,52 @@ func TestTransferWithoutPool(t *testing.T) {
 			pool.Release(poolMemory)
 		}
 	})
+}
+
+// Lines that wait at a receiver count as memory, whatever a peer has put into
+// them, until they are answered.
+func TestQueuedLines(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	into, err := store.Open(dir, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer into.Close()
+	r := &receiving{Conn: newConn(Receiver, Options{}), dir: into}
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	st := r.newStream(near)
+	var lines, want int64
+	for _, m := range []*message{
+		{Op: opLink, ID: 1, Path: "link", Target: strings.Repeat("t", 20_000)},
+		{Op: opDir, ID: 2, Path: "dir", Error: strings.Repeat("e", 20_000)},
+		{Op: opLink, ID: 3, Path: strings.Repeat("p", 20_000), Target: "t"},
+	} {
+		lines++
+		line := encode(m)
+		want += int64(len(line)) - 1
+		m, err := decode(line[:len(line)-1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		st.busy = 1 // a file that is not answered
+		if err := r.accept(st, m); err != nil {
+			t.Fatal(err)
+		}
+		if r.memory.held != want {
+			t.Errorf("%d bytes are held for %d lines, want %d", r.memory.held, lines, want)
+		}
+	}
+	r.done(st)
+	r.running.Wait()
+	if r.memory.held != 0 {
+		t.Errorf("%d bytes are held after the answers", r.memory.held)
+	}
+	if info, err := os.Lstat(filepath.Join(dir, "dir")); err != nil || !info.IsDir() {
+		t.Errorf("the directory was not made: %v", err)
+	}
 }
 
 // A sender that reads no results is cut off when many are pending.

@@ -335,6 +335,10 @@ func TestSenderViolates(t *testing.T) {
 			p.say(offerOf(2, "f", content), "")
 			p.say(&message{Op: opAbort, ID: 2}, "")
 		},
+		"a link before the end of a file": func(p *peer) {
+			wanted(p)
+			p.say(&message{Op: opLink, ID: 2, Path: "f1", Target: "f"}, "")
+		},
 		"too many large files": func(p *peer) {
 			for i := range int64(maxLarge + 1) {
 				p.say(offerOf(i+1, fmt.Sprint("f", i), content), "")

@@ -156,6 +156,12 @@ func (r *receiving) accept(st *stream, m *message) error {
 	if err != nil {
 		return err
 	}
+	if m.Op == opFile {
+		r.outlook.meet(path, m.Size, m.Size)
+	}
+	if !r.memory.acquire(m.held()) {
+		return context.Cause(r.ctx)
+	}
 	if m.Op != opFile {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -165,10 +171,6 @@ func (r *receiving) accept(st *stream, m *message) error {
 			r.running.Go(func() { r.tail(st) })
 		}
 		return nil
-	}
-	r.outlook.meet(path, m.Size, m.Size)
-	if !r.memory.acquire(m.Size) {
-		return context.Cause(r.ctx)
 	}
 	content := make([]byte, m.N)
 	if _, err := io.ReadFull(st.in, content); err != nil {
@@ -222,7 +224,7 @@ func (r *receiving) work(st *stream) {
 		st.files = st.files[1:]
 		r.mu.Unlock()
 		s, err := r.receiveSmall(f.line, f.path, f.content)
-		r.memory.release(f.line.Size)
+		r.memory.release(f.line.held())
 		r.locked(func() bool { r.releaseSmall(st, f.line); return true }) // before the sender can know
 		r.answer(st, f.line.ID, f.path, s, 0, time.Time{}, err)
 		r.done(st)
@@ -238,9 +240,16 @@ func (r *receiving) done(st *stream) {
 	r.changed.Broadcast()
 }
 
+// held is the memory in bytes that a small file, link or directory occupies
+// until its result: the content, and the line, of which a peer chooses the
+// length.
+func (m *message) held() int64 { return m.Size + m.length }
+
 // admit counts a small file, link or directory as under way. The error is a
-// Violation for impossible lengths, an id that does not rise, or more than
-// maxSmall files and maxContent bytes without a result.
+// Violation for impossible lengths, an id that does not rise, more than
+// maxSmall files and maxContent bytes without a result, or a link or directory
+// before the end of a large file: tail would wait for that file, and the reader
+// of its blocks for the memory of the queue.
 func (r *receiving) admit(st *stream, m *message) error {
 	if m.Op == opFile && (int64(m.N) != m.Size || m.Size > offer.SmallFile || len(m.Digest) == 0) {
 		return errorf(Violation, "a file of %d bytes behind its line", m.Size)
@@ -250,6 +259,11 @@ func (r *receiving) admit(st *stream, m *message) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for _, u := range st.uploads {
+		if m.Op != opFile && !u.stopped {
+			return errorf(Violation, "a link or directory before the end of a file")
+		}
+	}
 	st.small++
 	st.content += m.Size
 	if st.small > maxSmall || st.content > maxContent {
@@ -373,6 +387,7 @@ func (r *receiving) make(st *stream, m *message) {
 	} else if err == nil {
 		err = r.dir.Mkdir(path, fs.FileMode(m.Mode)|store.ModeGiven, m.modTime())
 	}
+	r.memory.release(m.held())
 	r.locked(func() bool { r.releaseSmall(st, m); return true })
 	if err != nil {
 		r.answer(st, m.ID, path, nil, 0, time.Time{}, err)

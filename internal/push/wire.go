@@ -41,6 +41,9 @@ import (
 //	single  no further connection could be opened
 //	end     the receiver's totals, after the last result: nothing follows
 //
+// Links and directories come behind all files of the stream. Until its result a
+// receiver holds the line of each, and that of a small file.
+//
 // Either end may send fail, which ends the transfer.
 //
 // The further connections of a transfer carry offers only.
@@ -100,6 +103,8 @@ type message struct {
 	As     string    `json:"as,omitempty"`     // where it was stored, escaped, if not at its path
 	Kind   string    `json:"kind,omitempty"`   // of a failure
 	Error  string    `json:"error,omitempty"`  // its reason
+
+	length int64 // of the line that was decoded
 }
 
 // The results.
@@ -159,7 +164,7 @@ func decode(line []byte) (*message, error) {
 	if string(digits[:]) != string(line[tab+1:]) {
 		return nil, errLineDigest
 	}
-	m := &message{}
+	m := &message{length: int64(len(line))}
 	if err := json.Unmarshal(line[:tab], m); err != nil {
 		return nil, errNoLine
 	}
