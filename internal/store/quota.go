@@ -57,7 +57,8 @@ func (q *quota) chargeKept(offset, already, size int64) (charged int64, err erro
 // content, would exceed Options.MaxSize. The caller holds the mutex.
 func (q *quota) checkLocked(bytes, entries int64) error {
 	left := q.options.MaxSize - sizeOf(q.charged, q.entries)
-	if q.options.MaxSize > 0 && sizeOf(q.charged+bytes, q.entries+entries) > q.options.MaxSize {
+	// A peer may announce up to 2^63-1 bytes: no sum has them.
+	if q.options.MaxSize > 0 && bytes > q.options.MaxSize-sizeOf(q.charged, q.entries+entries) {
 		e := errorf(TooLarge, "over the limit of %d bytes: %d bytes left", q.options.MaxSize, left)
 		e.Way, e.Limit, e.Left = ByLimit, q.options.MaxSize, left
 		return q.options.avoidable(e)

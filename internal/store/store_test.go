@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -298,6 +299,11 @@ func TestStoreMaxSize(t *testing.T) {
 	refuses(t, err, TooLarge, "over the limit of 4194304 bytes: ")
 	if _, err := put(s, File{Path: "b", Size: -1}, content[:1<<20]); err != nil {
 		t.Error(err)
+	}
+	// A sum would wrap around.
+	for _, f := range []File{{Path: "c", Size: math.MaxInt64}, {Path: "c", Size: -1, Offset: math.MaxInt64}} {
+		_, err = put(s, f, "")
+		refuses(t, err, TooLarge, "over the limit of 4194304 bytes: 0 bytes left")
 	}
 	if s.quota.charged != 4<<20 || len(s.quota.suspended) != 0 {
 		t.Errorf("%d bytes counted, %d uploads kept", s.quota.charged, len(s.quota.suspended))

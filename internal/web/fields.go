@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"mime/multipart"
 	"net"
 	"net/http"
@@ -112,6 +113,9 @@ func uploadOf(r *http.Request, path string) (store.File, error) {
 	if r.Method == http.MethodPatch {
 		if f.Offset, err = parseOffset(r.Header.Get(headerOffset)); err != nil {
 			return f, err
+		}
+		if f.Size > math.MaxInt64-f.Offset {
+			return f, errors.New("malformed " + headerOffset)
 		}
 		if f.Size >= 0 {
 			f.Size += f.Offset

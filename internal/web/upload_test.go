@@ -54,6 +54,7 @@ func TestUploadRefused(t *testing.T) {
 		{request("PUT", "/f", "x", "Upload-Complete: ?0"), 400, "a part of a file is not a file"},
 		{request("PUT", "/f", "x", "Upload-Length: -1"), 400, "malformed Upload-"},
 		{request("PATCH", "/f", "x", "Content-Type: application/partial-upload", "Upload-Offset: -1"), 400, "malformed Upload-"},
+		{request("PATCH", "/f", "x", "Content-Type: application/partial-upload", "Upload-Offset: 9223372036854775807"), 400, "malformed Upload-"},
 		{request("PATCH", "/f", "x", "Content-Type: application/partial-upload", "Upload-Offset: 7"), 409, ""},
 		{request("PATCH", "/f", "x", "Upload-Offset: 0"), 405, "PUT stores a file"},
 		{request("PUT", "/", "x"), 400, "name the file"},
