@@ -17,7 +17,8 @@ const (
 	headFactor     = 16        // times the bytes of a head, for many short fields
 	http2Memory    = 2 << 20   // of a connection of HTTP/2: frames, heads and unread bodies
 	downloadMemory = 256 << 10 // the buffer of a download
-	listMemory     = 1 << 20   // of the JSON list or the page: the entries that are sorted
+	listMemory     = 1 << 20   // of the JSON list or a page: the entries that are sorted, or the results
+	rowMemory      = 200       // of a result, beside its texts
 	uploadMemory   = 96 << 10  // of an upload: buffers, and modest blocks of package digest
 	transferMemory = 512 << 10 // of a purr's transfer that stalls
 

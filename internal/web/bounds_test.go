@@ -42,6 +42,33 @@ func TestBudget(t *testing.T) {
 	}
 }
 
+// A form has any number of files, of which those are listed that fit into the
+// memory of a list and of the client.
+func TestFormResults(t *testing.T) {
+	t.Parallel()
+	s := NewOffer(nil, Options{})
+	c := pipeClient(t, s)
+	long := pageResult{name: strings.Repeat("n", 10_000), refusal: strings.Repeat("r", 10_000)}
+	for _, most := range []int64{listMemory, 100_000} {
+		s.memory = &budget{most: shares * most}
+		results := formResults{c: c}
+		for range 1000 {
+			results.add(long)
+		}
+		results.add(pageResult{name: "short"})
+		if rows := int64(len(results.rows)); rows != most/20_200+1 || results.files != 1001 || results.stored != 1 {
+			t.Errorf("%d rows, %d of %d files stored", rows, results.stored, results.files)
+		}
+		if s.memory.used != results.memory || s.memory.used > most {
+			t.Errorf("%d bytes are held, of %d", s.memory.used, most)
+		}
+		results.free()
+		if s.memory.used != 0 {
+			t.Errorf("%d bytes are held after the answer", s.memory.used)
+		}
+	}
+}
+
 // The least rate holds for each period of waiting, and not before its end.
 func TestPacer(t *testing.T) {
 	t.Parallel()

@@ -31,7 +31,8 @@ func (u *uploadHandler) form(w http.ResponseWriter, r *http.Request, c *client) 
 		return
 	}
 	defer u.s.leave()
-	var results []pageResult
+	results := formResults{c: c}
+	defer results.free()
 	worst, code := push.OK, http.StatusCreated
 	for {
 		part, err := parts.NextPart()
@@ -47,19 +48,46 @@ func (u *uploadHandler) form(w http.ResponseWriter, r *http.Request, c *client) 
 			continue
 		}
 		result, kind := u.part(part, c)
-		results = append(results, result)
+		results.add(result)
 		if worst = max(worst, kind); kind != push.OK {
 			code = http.StatusConflict
 		}
 	}
-	if len(results) == 0 && worst == push.OK { // a server without Keep has not served yet
+	if results.files == 0 && worst == push.OK { // a server without Keep has not served yet
 		u.s.release(c)
 		refuse(w, http.StatusBadRequest, "no file was chosen")
 		return
 	}
-	writeResultPage(w, r, code, results)
+	writeResultPage(w, r, code, &results)
 	u.s.finish(c, filesFailed(c, worst))
 }
+
+// formResults are the outcomes of the files of one form: those that fit into
+// listMemory and the budget of the client, and the number of all.
+type formResults struct {
+	c             *client
+	rows          []pageResult
+	files, stored int64
+	memory        int64 // of the budget
+}
+
+// add counts a result, and keeps it if there is room: a form has any number of
+// files, and names of any length.
+func (f *formResults) add(r pageResult) {
+	f.files++
+	if r.refusal == "" {
+		f.stored++
+	}
+	n := rowMemory + int64(len(r.name)+len(r.digest)+len(r.refusal))
+	if f.memory+n > listMemory || !f.c.s.memory.take(f.c.host, n) {
+		return
+	}
+	f.memory += n
+	f.rows = append(f.rows, r)
+}
+
+// free returns the memory of the rows to the budget.
+func (f *formResults) free() { f.c.s.memory.give(f.c.host, f.memory) }
 
 // part stores one file of a form and reports it to Events. It returns the file
 // for the page of results, and its outcome.

@@ -182,23 +182,20 @@ func (f pageFile) date() string {
 }
 
 // writeResultPage answers the form of a browser without scripts: status and one
-// line for each file.
-func writeResultPage(w http.ResponseWriter, _ *http.Request, status int, results []pageResult) {
-	stored := 0
-	for _, result := range results {
-		if result.refusal == "" {
-			stored++
-		}
-	}
-	summary := fmt.Sprintf("%d of %s stored", stored, display.Plural(int64(len(results)), "file"))
+// line for each file, and one for all that results does not list.
+func writeResultPage(w http.ResponseWriter, _ *http.Request, status int, results *formResults) {
+	summary := fmt.Sprintf("%d of %s stored", results.stored, display.Plural(results.files, "file"))
 	p := newPage(w, status, pages().policy, summary)
 	p.write("results", "summary", summary)
-	for _, result := range results {
+	for _, result := range results.rows {
 		state, kind, sum := "stored: "+display.Plural(result.size, "byte"), "good", "SHA-256 "+result.digest
 		if result.refusal != "" {
 			state, kind, sum = display.Escape(result.refusal), "bad", ""
 		}
 		p.write("result", "name", display.Escape(result.name), "state", state, "kind", kind, "sum", sum)
+	}
+	if more := results.files - int64(len(results.rows)); more > 0 {
+		p.write("result", "name", display.Plural(more, "file"), "state", "not listed", "kind", "bad", "sum", "")
 	}
 	p.write("back")
 	p.end()

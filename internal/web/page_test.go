@@ -143,7 +143,7 @@ func TestPageHeaders(t *testing.T) {
 		"offer": func(w http.ResponseWriter, r *http.Request) {
 			writeOfferPage(w, r, "box", "", slices.Values([]pageFile(nil)))
 		},
-		"result": func(w http.ResponseWriter, r *http.Request) { writeResultPage(w, r, http.StatusOK, nil) },
+		"result": func(w http.ResponseWriter, r *http.Request) { writeResultPage(w, r, http.StatusOK, &formResults{}) },
 	} {
 		w := httptest.NewRecorder()
 		write(w, pageRequest("192.0.2.1:9000"))
@@ -175,15 +175,15 @@ func TestPageHeaders(t *testing.T) {
 func TestResultPage(t *testing.T) {
 	t.Parallel()
 	w := httptest.NewRecorder()
-	writeResultPage(w, pageRequest("192.0.2.1:9000"), http.StatusConflict, []pageResult{
+	writeResultPage(w, pageRequest("192.0.2.1:9000"), http.StatusConflict, &formResults{files: 1003, stored: 1001, rows: []pageResult{
 		{name: "a<b", size: 1234567, digest: "e3b0c442"},
 		{name: "c", refusal: "exists & \x1b[2J stays"},
-	})
+	}})
 	if w.Code != http.StatusConflict {
 		t.Errorf("status %d", w.Code)
 	}
 	text := html.UnescapeString(pageOfTag.ReplaceAllString(w.Body.String(), " "))
-	for _, want := range []string{"1 of 2 files stored", "a<b", "stored: 1,234,567 bytes", "SHA-256 e3b0c442", `exists & \x1b[2J stays`} {
+	for _, want := range []string{"1001 of 1,003 files stored", "1,001 files", "not listed", "a<b", "stored: 1,234,567 bytes", "SHA-256 e3b0c442", `exists & \x1b[2J stays`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not say %q", want)
 		}
