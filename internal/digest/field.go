@@ -1,6 +1,7 @@
 package digest
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"strings"
@@ -12,8 +13,9 @@ func Field(sum []byte) string {
 }
 
 // Parse finds the SHA-256 among the values of a Repr-Digest field or its
-// like: nil if there is none, an error if it is malformed.
-func Parse(values []string) ([]byte, error) {
+// like: nil if there is none, an error if it is malformed, or if two of them
+// differ.
+func Parse(values []string) (found []byte, err error) {
 	for _, value := range values {
 		for member := range strings.SplitSeq(value, ",") {
 			name, text, _ := strings.Cut(strings.Trim(member, " \t"), "=")
@@ -27,8 +29,11 @@ func Parse(values []string) ([]byte, error) {
 			if !opened || !closed || err != nil || len(sum) != 32 {
 				return nil, errors.New("malformed sha-256 digest")
 			}
-			return sum, nil
+			if found != nil && !bytes.Equal(found, sum) {
+				return nil, errors.New("two sha-256 digests that differ")
+			}
+			found = sum
 		}
 	}
-	return nil, nil
+	return found, nil
 }

@@ -30,6 +30,10 @@ func TestDigestField(t *testing.T) {
 		{[]string{"sha-256=:" + strings.Repeat("A", 44) + ":"}, false, true},
 		{[]string{"sha-256=::"}, false, true},
 		{[]string{"sha-256"}, false, true},
+		{[]string{whole, whole}, true, false},
+		{[]string{whole, Field(testkit.SHA256("y"))}, false, true},
+		{[]string{Field(testkit.SHA256("y")) + ", " + whole}, false, true},
+		{[]string{whole + ", sha-256=:AAAA:"}, false, true},
 	} {
 		got, err := Parse(test.values)
 		if (err != nil) != test.malformed || (got != nil) != test.sum || test.sum && !bytes.Equal(got, testkit.SHA256("x")) {

@@ -145,7 +145,7 @@ func (u *uploadHandler) put(w http.ResponseWriter, r *http.Request, name string,
 // receive stores the body of a request as the file f, once its preconditions
 // hold and its digest, in the header or the trailer, matches. The result may be
 // an identical file that existed. The error is a *store.Error, a *cutError or
-// errAbandoned, or comes from a malformed digest.
+// errAbandoned.
 func (u *uploadHandler) receive(w http.ResponseWriter, r *http.Request, f store.File, c *client) (*store.Stored, error) {
 	if err := u.checkPreconditions(r, f.Path); err != nil {
 		return nil, err
@@ -170,6 +170,9 @@ func (u *uploadHandler) receive(w http.ResponseWriter, r *http.Request, f store.
 	sum := f.Digest
 	if sum == nil {
 		sum, err = digest.Parse(r.Trailer.Values(headerDigest)) // RFC 9530, section 6.5
+		if err != nil {
+			err = &store.Error{Kind: store.Invalid, Text: err.Error()}
+		}
 	}
 	if err == nil && sum == nil && f.Offset > 0 {
 		// What is here may be the beginning of another file.

@@ -142,12 +142,22 @@ func TestResumeForce(t *testing.T) {
 func TestDigestTrailer(t *testing.T) {
 	t.Parallel()
 	r := receiver(t, Options{Keep: true}, store.Options{})
-	for content, code := range map[string]int{"content": 201, "damaged": 422} {
-		r.answers("PUT /"+content+" HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nTrailer: Repr-Digest\r\n\r\n7\r\n"+content+
-			"\r\n0\r\nRepr-Digest: "+field("content")+"\r\n\r\n", code, "")
+	for _, test := range []struct {
+		content, field string
+		code           int
+	}{
+		{"content", field("content"), http.StatusCreated},
+		{"damaged", field("content"), http.StatusUnprocessableEntity},
+		{"twofold", field("twofold") + ", " + field("content"), http.StatusBadRequest},
+		{"garbled", "sha-256=:AAAA:", http.StatusBadRequest},
+	} {
+		r.answers("PUT /"+test.content+" HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nTrailer: Repr-Digest\r\n\r\n7\r\n"+test.content+
+			"\r\n0\r\nRepr-Digest: "+test.field+"\r\n\r\n", test.code, "")
+		if test.code != http.StatusCreated {
+			testkit.Absent(t, r.path(test.content))
+		}
 	}
 	testkit.HasContent(t, r.path("content"), "content")
-	testkit.Absent(t, r.path("damaged"))
 }
 
 // An upload that stalls is cut, and the client learns why.
