@@ -544,6 +544,17 @@ func TestAborted(t *testing.T) {
 	if m := p.hears(opResult); m.Kind != "damaged" {
 		t.Errorf("%+v", m)
 	}
+	// A small path that has failed is as new; one that is stored is not.
+	small := &message{Op: opFile, Path: ".hidden", Size: 1, Digest: testkit.SHA256("x")}
+	for i, want := range []string{"hidden name", "hidden name", "sent twice"} {
+		if small.ID = int64(5 + i); i == 2 {
+			small.Path = "f"
+		}
+		p.say(small, "x")
+		if m := p.hears(opResult); m.Result != resultFailed || !strings.Contains(m.Error, want) {
+			t.Errorf("%d: %+v", i, m)
+		}
+	}
 	p.say(&message{End: &totals{Streams: 1}}, "")
 	if m := p.hears(""); m.End.Files != 1 || m.End.Bytes != int64(len(content)) || m.End.Worst != "damaged" {
 		t.Errorf("%+v", m.End)

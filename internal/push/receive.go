@@ -285,11 +285,17 @@ func (m *message) file(path string) store.File {
 	return store.File{Path: path, Size: m.Size, Mode: fs.FileMode(m.Mode) | store.ModeGiven, ModTime: m.modTime(), Digest: m.Digest, DirsFollow: true}
 }
 
-// receiveSmall stores a small file.
-func (r *receiving) receiveSmall(m *message, path string, content []byte) (*store.Stored, error) {
+// receiveSmall stores a small file. A path that has failed is forgotten: it may
+// be sent again, and a peer can name any number of those.
+func (r *receiving) receiveSmall(m *message, path string, content []byte) (s *store.Stored, err error) {
 	if !r.came.add(path) {
 		return nil, errTwice
 	}
+	defer func() {
+		if err != nil {
+			r.came.remove(path)
+		}
+	}()
 	defer openSlot()()
 	up, there, err := r.dir.Begin(m.file(path))
 	if there != nil || err != nil {
