@@ -1,6 +1,7 @@
 package datagram
 
 import (
+	"encoding/binary"
 	"net"
 	"slices"
 	"strings"
@@ -72,6 +73,9 @@ func TestSenderFamilies(t *testing.T) {
 		{[]byte{1, 0}, "invalid AddrPort"},
 		{nil, "invalid AddrPort"},
 	} {
+		if len(test.name) > 1 { // the family is in the order of the processor
+			binary.NativeEndian.PutUint16(test.name, uint16(test.name[0]))
+		}
 		if got := rawAddrPort(test.name).String(); got != test.want {
 			t.Errorf("%v: %s, want %s", test.name, got, test.want)
 		}
