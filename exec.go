@@ -143,10 +143,10 @@ func (s *datagramSession) endCommand(ctx context.Context, err error) error {
 	return s.t.commandEnded(s.end.name, status, errors.Join(err, waitErr))
 }
 
-// warnOfCommand warns if others than those of an access list or with a key can
-// run the command from elsewhere.
+// warnOfCommand warns if others than those of an access list, with a key or
+// with a certificate can run the command from elsewhere.
 func (l *listener) warnOfCommand(bound netip.Addr) {
-	if !l.commands || l.encryption.on || l.access.Allow.Given() || bound.Unmap().IsLoopback() {
+	if !l.commands || l.encryption.provesPeers() || l.access.Allow.Given() || bound.Unmap().IsLoopback() {
 		return
 	}
 	where := "every interface"

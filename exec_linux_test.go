@@ -211,7 +211,9 @@ func TestExecDatagrams(t *testing.T) {
 func TestExecWarnsAndLimits(t *testing.T) {
 	t.Parallel()
 	warning := regexp.MustCompile(`(?m)^purr: any client on every interface can run the command: --allow`)
-	for args, warns := range map[string]bool{"0": true, "-u 0": true, "127.0.0.1 0": false, "--allow 127.0.0.1 0": false, "--deny 127.0.0.2 0": true} {
+	key := testkit.SecretFile(t, tlsconn.NewKey().String())
+	ca := newTestCA(t).ca
+	for args, warns := range map[string]bool{"0": true, "--ssl 0": true, "--key-file " + key + " 0": false, "--ssl-client-ca " + ca + " 0": false, "-u 0": true, "127.0.0.1 0": false, "--allow 127.0.0.1 0": false, "--deny 127.0.0.2 0": true} {
 		p := startPurr(t, opts{}, append([]string{"-l", "-e", "cat"}, words(args)...)...)
 		p.port()
 		if got := warning.MatchString(p.err.String()); got != warns {
@@ -243,6 +245,8 @@ func TestExecUsage(t *testing.T) {
 		{"-e cat --push -l 80 go.mod", "options --exec and --push or --pull exclude each other: "},
 		{"-e cat --send-file go.mod -l 80", "options --exec and --send-file or --recv-file exclude each other: "},
 		{"-e cat -L h:1 -l 80", "options -L and --exec exclude each other: the other end is a connection or a command"},
+		{"-e cat --proxy-type http -l 80", "options --exec and --proxy-type with -l exclude each other: "},
+		{"-e cat -F h 80", "option -F goes with HOST PORT and options of connecting only: "},
 		{"-e cat -N h 80", "options --exec and -N, -q or --no-shutdown exclude each other: "},
 		{"-e cat -u -l -k 80", "options --exec and -k with -u exclude each other: "},
 		{"--exec-grace 1 h 80", "option --exec-grace needs --exec"},

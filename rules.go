@@ -31,7 +31,7 @@ func (l *commandLine) proxyRules() []rule {
 	c := l.config
 	via := l.given("x") || l.given("proxy")
 	return []rule{
-		{c.pass && (c.listen || c.udp || c.zero || len(c.command) > 0 || c.push.moves() || c.echo || c.sendFile != "" || c.file.recv != "" || c.tunnel != nil || c.interactive || c.quitWord != ""),
+		{c.pass && (c.listen || c.udp || c.zero || len(c.command) > 0 || c.push.moves() || c.echo || c.sendFile != "" || c.file.recv != "" || c.tunnel != nil || c.exec != nil || c.interactive || c.quitWord != ""),
 			"option -F goes with HOST PORT and options of connecting only: the program behind stdout talks over the connection"},
 		{c.pass && (l.config.key.given() || l.config.ssl.on), "options -F and a key or --ssl exclude each other: the program behind stdout does not have the state of the encryption"},
 		{via && c.listen && c.tunnel == nil && !l.isProxy(), "options --proxy (or -x) and -l exclude each other, except with -L: only a dialer goes through a proxy"},
@@ -133,6 +133,7 @@ func (l *commandLine) execRules() []rule {
 		{l.given("exec") && (l.given("sh-exec") || l.given("c")), "options --exec and --sh-exec (-c) exclude each other: one command is the other end"},
 		{c.zero, with("-z", "-z exchanges no data; with -z -u, -c counts pings")},
 		{c.tunnel != nil, "options -L and " + name + " exclude each other: the other end is a connection or a command"},
+		{l.isProxy(), with("--proxy-type with -l", "the other end is a command or what each client asks for")},
 		{c.echo, with("--echo", "the other end is a command or the peer itself")},
 		{c.sendFile != "" || c.file.recv != "", with("--send-file or --recv-file", "the other end is a command or a file")},
 		{c.push.moves(), with("--push or --pull", "the other end is a command or files")},
