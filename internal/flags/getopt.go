@@ -76,7 +76,8 @@ func Getopt(options []Option, args []string, reserved func(name string) bool) (o
 			expanded, rest, err = t.expandLong(arg, rest, reserved)
 		default:
 			expanded, rest, err = t.expandBundle(arg, rest)
-			if name, _, _ := strings.Cut(arg[1:], "="); len(name) > 1 && t.find(name) != nil { // -version is no -e
+			// Also one that can be read as letters: -version is no -e.
+			if name, _, _ := strings.Cut(arg[1:], "="); len(name) > 1 && t.find(name) != nil {
 				err = fmt.Errorf("option -%s: a long option has two dashes: say --%s", name, name)
 			}
 		}

@@ -64,7 +64,7 @@ func TestGetopt(t *testing.T) {
 		{"-vv -v", "--verbose --verbose --verbose --"},
 		{"-v --verbose", "--verbose --verbose --"},
 		{"-lvvnp4444", "--listen --verbose --verbose --nodns --source-port=4444 --"},
-		{"-listen", "--listen --i=sten --"}, // one dash: letters, as getopt reads them
+		{"-liste", "--listen --i=ste --"}, // one dash: letters, as getopt reads them
 		// Values that look like options.
 		{"-w -1 h", "--wait=-1 -- h"},
 		{"-q -1 h p", "--q=-1 -- h p"},
@@ -120,6 +120,7 @@ func TestGetopt(t *testing.T) {
 		{"--no", "option --no is ambiguous: --no-shutdown, --nodns"},
 		{"--idle 3", `unknown option --idle`}, // of another program
 		{"--idle=3", `unknown option --idle`},
+		{"-listen", "option -listen: a long option has two dashes: say --listen"}, // although -l -i sten can be read
 		{"-udp", "option -udp: a long option has two dashes: say --udp"},
 		{"-verbose=2", "option -verbose: a long option has two dashes: say --verbose"},
 		{"--nosuch", `unknown option --nosuch`},
