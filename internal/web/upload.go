@@ -159,6 +159,10 @@ func (u *uploadHandler) receive(w http.ResponseWriter, r *http.Request, f store.
 		in.Abort()
 		return nil, err
 	}
+	if f.Offset > 0 && f.Digest == nil && r.ProtoMajor == 1 && r.ContentLength >= 0 { // no trailer can follow
+		_, _ = in.Suspend()
+		return nil, errNoDigest
+	}
 	if f.Offset > 0 {
 		u.s.o.Events.Resuming(f.Path, f.Offset, f.Size)
 	}
@@ -175,15 +179,22 @@ func (u *uploadHandler) receive(w http.ResponseWriter, r *http.Request, f store.
 		}
 	}
 	if err == nil && sum == nil && f.Offset > 0 {
-		// What is here may be the beginning of another file.
-		err = &store.Error{Kind: store.Invalid, Text: "the rest of a file needs the " + headerDigest + " of the whole"}
+		err = errNoDigest
 	}
-	if err != nil {
+	switch {
+	case err != nil && f.Offset > 0: // a digest in another request may still prove it
+		_, _ = in.Suspend()
+		return nil, err
+	case err != nil:
 		in.Abort()
 		return nil, err
 	}
 	return in.Commit(sum)
 }
+
+// errNoDigest refuses the rest of a file without a digest: what is here may be
+// the beginning of another file. The part stays.
+var errNoDigest = &store.Error{Kind: store.Invalid, Text: "the rest of a file needs the " + headerDigest + " of the whole"}
 
 // checkPreconditions is the function of that name with the present state of
 // name in the store.
