@@ -2,6 +2,7 @@ package sock
 
 import (
 	"net"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -45,16 +46,31 @@ func Unacked(c net.Conn) (n int, err error) {
 
 // PeerClosed reports whether the FIN of the peer has arrived on a TCP
 // connection that this end has not closed; false for any other connection.
-func PeerClosed(c net.Conn) (closed bool) {
+func PeerClosed(c net.Conn) bool {
 	raw, ok := RawStream(c)
 	if !ok {
 		return false
 	}
+	return inState(raw, unix.BPF_TCP_CLOSE_WAIT)
+}
+
+// Broken reports whether a TCP connection is gone at both ends although this
+// end has not closed it: after a reset, or a timeout of tcp(7). Linux returns
+// the error of that once, to a read or a write; afterwards a read returns 0
+// bytes, as at an orderly end. It is false for any other connection.
+func Broken(c net.Conn) bool {
+	raw, ok := RawStream(Under(c))
+	return ok && inState(raw, unix.BPF_TCP_CLOSE)
+}
+
+// inState reports whether a TCP socket is in a state of RFC 9293, section
+// 3.3.2.
+func inState(raw syscall.RawConn, state uint8) (is bool) {
 	_ = raw.Control(func(fd uintptr) {
 		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-		closed = err == nil && info.State == unix.BPF_TCP_CLOSE_WAIT
+		is = err == nil && info.State == state
 	})
-	return closed
+	return is
 }
 
 // Delivered reports whether the peer's system has acknowledged every byte sent

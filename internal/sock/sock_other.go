@@ -14,5 +14,8 @@ func Unacked(net.Conn) (int, error) { return 0, nil }
 // PeerClosed returns false: only a read would show it.
 func PeerClosed(net.Conn) bool { return false }
 
+// Broken returns false: the system does not report it.
+func Broken(net.Conn) bool { return false }
+
 // Delivered returns true and 0: the system does not report either.
 func Delivered(net.Conn) (all bool, rtt time.Duration) { return true, 0 }

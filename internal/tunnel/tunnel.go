@@ -8,6 +8,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"purr/internal/copier"
@@ -45,8 +48,8 @@ type Options struct {
 }
 
 // stallTime is how long a peer may acknowledge nothing of what was sent before
-// the other end failed.
-const stallTime = 10 * time.Second
+// the other end failed. A variable, so that a test need not wait for it.
+var stallTime = 10 * time.Second
 
 // Join passes bytes between a and b in both directions until both have
 // finished, and closes both. The end of one direction is passed on as a
@@ -58,11 +61,20 @@ func Join(ctx context.Context, a, b net.Conn, o Options) error {
 	defer a.Close()
 	defer b.Close()
 	results := make(chan result, 2)
-	pump := func(dst, src net.Conn) {
-		results <- result{dst: dst, src: src, err: o.copyOne(dst, src)}
+	var endedA, endedB atomic.Bool // whether a, or b, has been half-closed
+	pump := func(dst, src net.Conn, ended, srcEnded *atomic.Bool) {
+		err := o.copyOne(dst, src)
+		if err == nil && sock.Broken(src) && !srcEnded.Load() { // a write has taken the error of the reset
+			err = &fdio.CopyError{Reading: true, Err: syscall.ECONNRESET}
+		}
+		if err == nil {
+			ended.Store(true)
+			err = sock.HalfClose(dst)
+		}
+		results <- result{dst: dst, src: src, err: err}
 	}
-	go pump(a, b)
-	go pump(b, a)
+	go pump(a, b, &endedA, &endedB)
+	go pump(b, a, &endedB, &endedA)
 	var failed *Error
 	for running := 2; running > 0; {
 		select {
@@ -72,7 +84,7 @@ func Join(ctx context.Context, a, b net.Conn, o Options) error {
 				continue
 			}
 			if failed = r.failure(); failed.Failed == r.src {
-				awaitAck(ctx, r.dst)
+				awaitAck(ctx, r.dst, stallTime)
 				sock.Reset(r.dst)
 			}
 			// A failed destination may have sent more before; the other direction
@@ -86,8 +98,12 @@ func Join(ctx context.Context, a, b net.Conn, o Options) error {
 			return context.Cause(ctx)
 		}
 	}
+	stall := time.Duration(0)
+	if failed != nil {
+		stall = stallTime
+	}
 	for _, c := range []net.Conn{a, b} {
-		err := awaitAck(ctx, c)
+		err := awaitAck(ctx, c, stall)
 		switch {
 		case failed != nil:
 			sock.Reset(c)
@@ -120,7 +136,7 @@ func (r result) failure() *Error {
 	return &Error{Failed: r.dst, Err: r.err}
 }
 
-// copyOne copies one direction and half-closes its destination at the end.
+// copyOne copies one direction up to its end.
 func (o *Options) copyOne(dst, src net.Conn) error {
 	var to io.Writer = dst
 	if o.Writer != nil {
@@ -128,28 +144,25 @@ func (o *Options) copyOne(dst, src net.Conn) error {
 	}
 	c := copier.New(to, src)
 	defer c.Close()
-	err := copier.Run(c, cmp.Or(o.Slice, copier.MaxSlice), func(n int) error {
+	return copier.Run(c, cmp.Or(o.Slice, copier.MaxSlice), func(n int) error {
 		if o.Moved != nil {
 			o.Moved(dst, n)
 		}
 		return nil
 	})
-	if err == nil {
-		err = sock.HalfClose(dst)
-	}
-	return err
 }
 
 // awaitAck waits until the peer's system has acknowledged all that was sent to
-// c, for as long as it goes on acknowledging.
-func awaitAck(ctx context.Context, c net.Conn) error {
+// c, but no longer than stall after its last acknowledgement; 0: for as long as
+// that takes.
+func awaitAck(ctx context.Context, c net.Conn, stall time.Duration) error {
 	last, since := -1, time.Now()
 	return sock.AwaitAck(c, func(unacked int) error {
 		if unacked != last {
 			last, since = unacked, time.Now()
 		}
-		if ctx.Err() == nil && time.Since(since) > stallTime {
-			return context.DeadlineExceeded
+		if stall > 0 && time.Since(since) > stall {
+			return os.ErrDeadlineExceeded
 		}
 		return ctx.Err()
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -105,6 +106,57 @@ func TestEarlyAnswer(t *testing.T) {
 	}
 	if err := <-j.result; err == nil {
 		t.Error("no error, and bytes were lost")
+	}
+}
+
+// A reset that a blocked write is told of first passes as a reset, too: the
+// part of the answer that came before it never looks complete.
+func TestResetOfBlockedWrite(t *testing.T) {
+	testkit.NoLeaks(t)
+	for range 5 {
+		j := join(t)
+		testkit.WriteString(t, j.b, "part")
+		if got := testkit.ReadN(t, j.a, 4); got != "part" {
+			t.Error(got)
+		}
+		// More than the sockets hold. No write of j.a's is under way at the reset:
+		// it would take the error that the read is to see.
+		_ = j.a.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+		if _, err := io.WriteString(j.a, testkit.Noise(32<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal("all was taken:", err)
+		}
+		testkit.Reset(t, j.b)
+		if n, err := j.a.Read(make([]byte, 1)); n != 0 || !errors.Is(err, syscall.ECONNRESET) {
+			t.Error("the other end got", n, err)
+		}
+		if failed, ok := errors.AsType[*Error](<-j.result); !ok || failed.Failed != j.ourB {
+			t.Error(failed)
+		}
+	}
+}
+
+// After an orderly end the slower peer may take its time.
+func TestPausedReader(t *testing.T) {
+	testkit.NoLeaks(t)
+	before := stallTime
+	stallTime = time.Millisecond
+	defer func() { stallTime = before }()
+	j := join(t)
+	_ = j.a.SetReadBuffer(64 << 10)
+	answer := testkit.Noise(1 << 20)
+	testkit.WriteString(t, j.b, answer)
+	_ = j.a.CloseWrite()
+	_ = j.b.Close()
+	select {
+	case err := <-j.result:
+		t.Error("ended before the answer was taken:", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	if got := testkit.ReadAll(t, j.a); got != answer {
+		t.Error("another answer:", testkit.Brief(got))
+	}
+	if err := <-j.result; err != nil {
+		t.Error(err)
 	}
 }
 
