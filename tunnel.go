@@ -139,22 +139,35 @@ type idleEnd struct{ time.Duration }
 func (e idleEnd) Error() string { return fmt.Sprintf("idle for %v", e.Duration) }
 
 // stopIdle ends the tunnel once nothing has moved for as long as -w allows.
+// Bytes that an end's system acknowledges have moved, too.
 func (c *conversation) stopIdle(ctx context.Context, stop func(error), nameOf func(net.Conn) string, ends ...net.Conn) {
 	limit := c.t.idleTimeout
 	timer := idle.New(limit)
 	defer timer.Stop()
+	unacked := map[net.Conn]int{}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-timer.Fired():
 		}
-		if !timer.Expired(func() (time.Duration, bool) { return limit - c.Idle(), sys.Arrived(ends[0]) || sys.Arrived(ends[1]) }) {
+		waits := false // for an acknowledgement
+		for _, end := range ends {
+			if n, err := sock.Unacked(end); err == nil && n != unacked[end] {
+				if unacked[end] = n; n > 0 {
+					c.Touch()
+				}
+			}
+			waits = waits || unacked[end] > 0
+		}
+		if !timer.Expired(func() (time.Duration, bool) {
+			return limit - c.Idle(), !waits && (sys.Arrived(ends[0]) || sys.Arrived(ends[1]))
+		}) {
 			continue
 		}
 		for _, end := range ends {
-			if unacked, err := sock.Unacked(end); err == nil && unacked > 0 {
-				stop(tunnelError{fmt.Errorf("send to %s: idle for %v with %d bytes not taken", nameOf(end), limit, unacked)})
+			if n := unacked[end]; n > 0 {
+				stop(tunnelError{fmt.Errorf("send to %s: idle for %v with %d bytes not taken", nameOf(end), limit, n)})
 			}
 		}
 		stop(idleEnd{limit})

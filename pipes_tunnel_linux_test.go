@@ -1,0 +1,40 @@
+package main
+
+import (
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"purr/internal/testkit"
+)
+
+// Under -L -w, a peer that takes bytes, however slowly, is not silent: what its
+// system acknowledges is activity.
+func TestTunnelSlowReader(t *testing.T) {
+	t.Parallel()
+	ln := listenTest(t)
+	answer := testkit.Noise(1 << 20)
+	go func() {
+		c, err := ln.Accept()
+		if err == nil {
+			_, _ = io.WriteString(c, answer)
+			_ = c.Close()
+		}
+	}()
+	p := startPurr(t, opts{}, "-l", "-w", "1", "-L", ln.Addr().String(), "127.0.0.1", "0")
+	c := dialTest(t, "tcp", p.addr()).(*net.TCPConn)
+	_ = c.SetReadBuffer(64 << 10)
+	_ = c.CloseWrite()
+	got, b := "", make([]byte, 8192)
+	for begun := time.Now(); time.Since(begun) < 3*time.Second; time.Sleep(100 * time.Millisecond) {
+		n, err := c.Read(b)
+		if got += string(b[:n]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got += testkit.ReadAll(t, c); got != answer {
+		t.Error("another answer:", testkit.Brief(got))
+	}
+	p.ends(0)
+}
