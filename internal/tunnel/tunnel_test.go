@@ -149,7 +149,7 @@ func TestPausedReader(t *testing.T) {
 	_ = j.b.Close()
 	select {
 	case err := <-j.result:
-		t.Error("ended before the answer was taken:", err)
+		t.Fatal("ended before the answer was taken:", err)
 	case <-time.After(100 * time.Millisecond):
 	}
 	if got := testkit.ReadAll(t, j.a); got != answer {
