@@ -28,6 +28,7 @@ type echoSession struct {
 	conn    net.Conn
 	replies io.Writer // conn, with the limit of --rate
 	idle    idle.Deadline
+	unacked int // at the last check
 }
 
 // echo is the handler of --echo: received bytes go back to the peer, and a copy
@@ -109,8 +110,12 @@ func (s *echoSession) reply(b []byte) error {
 		filter.Upper(b)
 	}
 	s.idle.Extend() // the process may have been stopped since the read
-	if _, err := s.replies.Write(b); err != nil {
+	for n, err := s.replies.Write(b); err != nil; n, err = s.replies.Write(b) {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
+			if b = b[n:]; s.acknowledges() {
+				s.idle.Extend()
+				continue
+			}
 			return s.idleError(0)
 		}
 		return fmt.Errorf("send to %s: %w", s.peer, sys.Cause(err))
@@ -118,11 +123,24 @@ func (s *echoSession) reply(b []byte) error {
 	return nil
 }
 
+// acknowledges reports whether the client's system has acknowledged bytes since
+// the last call. A blocked write hides that: the kernel wakes it up only once a
+// third of the send buffer is free.
+func (s *echoSession) acknowledges() bool {
+	n, err := sock.Unacked(s.conn)
+	before := s.unacked
+	s.unacked = n
+	return err == nil && n != before
+}
+
 // awaitAck waits until the client's system has acknowledged all replies, for as
 // long as an idle connection may last.
 func (s *echoSession) awaitAck(ctx context.Context) error {
 	begun := time.Now()
 	err := sock.AwaitAck(s.conn, func(unacked int) error {
+		if unacked != s.unacked {
+			s.unacked, begun = unacked, time.Now()
+		}
 		if limit := s.t.idleTimeout; limit > 0 && time.Since(begun) >= limit {
 			return s.idleError(unacked)
 		}
