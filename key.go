@@ -236,3 +236,6 @@ func otherEnd(c *config, port int) string {
 	}
 	return fmt.Sprintf("%s -l %d%s", purr, c.ports[0], what)
 }
+
+// encrypts reports whether connections are encrypted.
+func (c *config) encrypts() bool { return c.key.on || c.ssl.on }

@@ -370,7 +370,7 @@ func (l *commandLine) checkFiles() error {
 	if err := c.loadKey(); err != nil {
 		return err
 	}
-	if err := c.loadCerts(); err != nil {
+	if err := loadCerts(c); err != nil {
 		return err
 	}
 	return c.checkFile()

@@ -387,3 +387,18 @@ func (l *commandLine) derive() {
 		c.check.rate, _ = number("", 1, 1_000_000)(text)
 	}
 }
+
+// splitTLS gives the options about the certificate of a listener to the target
+// of -L tls:, and those about a listener itself to the peer. Our certificate is
+// shown to the peer, or without TLS there to the target.
+func (l *commandLine) splitTLS() {
+	c := l.config
+	own, to := c.ssl, c.ssl
+	c.ssl = sslConfig{on: l.given("ssl") || own.clientCA != "", clientCA: own.clientCA}
+	to.on, to.clientCA = true, ""
+	if c.ssl.on {
+		c.ssl.certFile, c.ssl.keyFile = own.certFile, own.keyFile
+		to.certFile, to.keyFile = "", ""
+	}
+	c.targetSSL = to
+}

@@ -22,32 +22,14 @@ import (
 // This file is TLS with certificates (--ssl): it loads them, words those that
 // are not accepted, and checks handshakes (-z). secure.go does the handshakes.
 
-// encrypts reports whether connections are encrypted.
-func (c *config) encrypts() bool { return c.key.on || c.ssl.on }
-
 // parsePin reads the value of --pin.
 func parsePin(text string) (*tlsconn.Pin, error) {
 	pin, err := tlsconn.ParsePin(text)
 	return &pin, err
 }
 
-// splitTLS gives the options about the certificate of a listener to the target
-// of -L tls:, and those about a listener itself to the peer. Our certificate is
-// shown to the peer, or without TLS there to the target.
-func (l *commandLine) splitTLS() {
-	c := l.config
-	own, to := c.ssl, c.ssl
-	c.ssl = sslConfig{on: l.given("ssl") || own.clientCA != "", clientCA: own.clientCA}
-	to.on, to.clientCA = true, ""
-	if c.ssl.on {
-		c.ssl.certFile, c.ssl.keyFile = own.certFile, own.keyFile
-		to.certFile, to.keyFile = "", ""
-	}
-	c.targetSSL = to
-}
-
 // loadCerts loads what the peer's side and the target's need.
-func (c *config) loadCerts() error {
+func loadCerts(c *config) error {
 	if err := c.ssl.load(c.listen, c.host, c.push.moves()); err != nil || c.tunnel == nil {
 		return err
 	}
