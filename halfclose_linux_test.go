@@ -299,7 +299,7 @@ func TestTwoEndsWithoutInput(t *testing.T) {
 	}
 }
 
-// A silence that ends the wait for an HTTP answer is said, and an answer that
+// A silence that ends the wait for an HTTP answer is a line, and an answer that
 // ends in order is not.
 func TestSilenceIsTold(t *testing.T) {
 	t.Parallel()

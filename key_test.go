@@ -134,7 +134,7 @@ func TestKeyOfNoMatter(t *testing.T) {
 
 var newKeyLine = regexp.MustCompile(`(?m)^purr: a new key: ([A-Z2-7]{27}); at the other end put it in a file \(umask 077; cat >key\) and say: (.*)$`)
 
-// follow does at the other end what the line about a new key says, and more
+// follow does at the other end what the line about a new key asks for, and more
 // words behind it.
 func follow(t *testing.T, line []string, o opts, more string) *process {
 	t.Helper()

@@ -17,7 +17,7 @@ import (
 
 // What a key promises although the network, or a stranger, does its worst.
 
-// One key is for every mode, and somebody on the way leads a pipe to a listener
+// One key is for every mode, and a relay leads a pipe to a listener
 // that stores files, or the other way round: nothing passes, and the dialer
 // fails with the reason.
 func TestKeyOfAnotherMode(t *testing.T) {

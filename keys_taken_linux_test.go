@@ -15,7 +15,7 @@ import (
 // With a key, a sender's status 0 means that the other purr has taken every
 // byte, whatever the network acknowledges.
 
-// Somebody on the way takes the tail, acknowledges it, and ends both
+// A relay takes the tail, acknowledges it, and ends both
 // connections in order, or keeps them open. The sender knows.
 func TestTailIsDropped(t *testing.T) {
 	t.Parallel()

@@ -76,7 +76,8 @@ func TestProxyServer(t *testing.T) {
 	}
 }
 
-// Whoever can reach a proxy without a password can use it: one line of warning.
+// Every host that reaches a proxy without a password can use it: one line of
+// warning.
 func TestProxyServerWarns(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

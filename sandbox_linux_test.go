@@ -168,7 +168,7 @@ func TestConfinedModes(t *testing.T) {
 	p.printed("NoNewPrivs:\t0\n")
 }
 
-// A file that somebody puts in the place of the one to send is not read: no
+// A file that takes the place of the one to send is not read: no
 // byte of it is sent.
 func TestConfinedToNamedFile(t *testing.T) {
 	t.Parallel()

@@ -191,8 +191,8 @@ func TestHaproxy(t *testing.T) {
 	})
 }
 
-// A server that greets first says all of it to a dialer without input, and is
-// told nothing before.
+// A server that greets first sends all of it to a dialer without input, and
+// receives nothing before.
 func TestGreetings(t *testing.T) {
 	t.Parallel()
 	t.Run("sshd", func(t *testing.T) {

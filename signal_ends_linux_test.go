@@ -131,8 +131,8 @@ func TestIgnoredAtStart(t *testing.T) {
 	})
 }
 
-// What cannot be said changes no status: a stderr without a reader, or with one
-// that reads nothing.
+// What cannot be printed changes no status: a stderr without a reader, or with
+// one that reads nothing.
 func TestStderrWithoutReader(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -259,7 +259,7 @@ func (c *checker) shake(ctx context.Context, port int, limit time.Duration) erro
 	return statusError{statusOf(err), reportedError{err}}
 }
 
-// pageTLS returns what the page for browsers says about the encryption, nil
+// pageTLS returns what the page for browsers prints about the encryption, nil
 // without --ssl.
 func (m *mover) pageTLS() *web.TLS {
 	s := &m.encryption.ssl

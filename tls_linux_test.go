@@ -470,7 +470,7 @@ func TestTLSCheck(t *testing.T) {
 }
 
 // Listeners of --push and --pull speak HTTPS: with curl, and with purrs, which
-// use further connections; the page says by whom it is encrypted.
+// use further connections; the page names the issuer of the certificate.
 func TestTLSFiles(t *testing.T) {
 	t.Parallel()
 	testkit.Program(t, "curl", "curl")

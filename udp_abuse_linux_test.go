@@ -33,7 +33,7 @@ func unixClient(t testing.TB, path, name string) *net.UnixConn {
 }
 
 // A client that floods a Unix datagram echo and never reads costs little, keeps
-// nobody else from being answered, and -w ends the run once it is silent.
+// no other client from its answers, and -w ends the run once it is silent.
 func TestUnixDatagramFlood(t *testing.T) {
 	t.Parallel()
 	for _, connected := range []bool{false, true} {
@@ -185,7 +185,7 @@ func forge(t *testing.T, from, to uint16, payload string) {
 	}
 }
 
-// A datagram from port 0 takes nobody's place and ends nothing.
+// A datagram from port 0 takes no client's place and ends nothing.
 func TestUDPFromPortZero(t *testing.T) {
 	t.Parallel()
 	for _, args := range []string{"-l -k", "-l", "-l -k --echo", "-l --echo"} {
@@ -196,7 +196,7 @@ func TestUDPFromPortZero(t *testing.T) {
 			to := netip.MustParseAddrPort(addr).Port()
 			echo := strings.Contains(args, "echo")
 			if !echo {
-				writeAll(t, server.stdin, "early") // waits for somebody to send it to
+				writeAll(t, server.stdin, "early") // waits for a client
 			}
 			forge(t, 0, to, "forged ")
 			c := dialTest(t, "udp", addr)
@@ -229,7 +229,7 @@ func TestUDPFromPortZero(t *testing.T) {
 }
 
 // One forged datagram makes two echoes answer each other until that is noticed:
-// then it is over, one of them has said so once, and a client is answered all
+// then it is over, one line is about that, and a client is answered all
 // the while. --echo-any lifts it.
 func TestUDPEchoLoop(t *testing.T) {
 	t.Parallel()

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// --wait-for tries until its time has passed, and --retry as often as it says.
+// --wait-for tries until its time has passed, and --retry as often as its
+// value.
 func TestRetryTimes(t *testing.T) {
 	t.Parallel()
 	const ms = time.Millisecond

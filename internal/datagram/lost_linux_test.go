@@ -322,7 +322,7 @@ func TestTooLong(t *testing.T) {
 }
 
 // A sender without an address, a Unix socket without a name or UDP port 0, is
-// never the peer of an answer, and takes nobody else's place.
+// never the peer of an answer, and takes no other client's place.
 func TestNoAddress(t *testing.T) {
 	t.Parallel()
 	s, dial := boundUnix(t)

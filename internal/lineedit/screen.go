@@ -70,8 +70,8 @@ func (s *screen) update(change func(*draft) (finished bool)) {
 	_, _ = s.out.Write(b.Bytes()) // if the terminal is gone, reading fails as well
 }
 
-// resize tells the screen its size. A terminal that has become narrower breaks
-// the rows that are there again, which moves the cursor down.
+// resize sets the size of the screen. A terminal that has become narrower
+// breaks the rows that are there again, which moves the cursor down.
 func (s *screen) resize(columns, rows int) {
 	if columns < 4 || rows < 1 {
 		return // as of a terminal that does not know its size

@@ -64,8 +64,8 @@ func TestExec(t *testing.T) {
 	}
 }
 
-// Inherited descriptors are told apart from those of the process, and from ones
-// that cannot be written to.
+// Inherited descriptors are distinguished from those of the process, and from
+// ones that cannot be written to.
 func TestInherited(t *testing.T) {
 	t.Parallel()
 	r, w, err := os.Pipe()

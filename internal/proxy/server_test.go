@@ -116,7 +116,7 @@ func freePort(t testing.TB) int {
 }
 
 // Half-closes pass, and an answer that comes later arrives. With a password,
-// too; nobody comes in without.
+// too; without it the proxy refuses.
 func TestTunnels(t *testing.T) {
 	t.Parallel()
 	for _, p := range []Protocol{SOCKS5, HTTP} {

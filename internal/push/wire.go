@@ -50,7 +50,7 @@ import (
 //
 // Every id gets exactly one result, unless it is aborted first. An offer is
 // aborted behind its want or same only: until then it waits for its turn, and
-// the receiver could not tell how many such waits there are. An offered file
+// the receiver would not know how many such waits there are. An offered file
 // that was wanted ends with done or abort, also behind a result that has come
 // too early: until then its blocks are dropped. Without a result or an abort,
 // at most maxLarge offers, and maxSmall other ids with maxContent bytes, may be

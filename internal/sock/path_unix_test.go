@@ -87,7 +87,7 @@ func TestClearPath(t *testing.T) {
 }
 
 // Of several that start at the same time on a dead path one owns it, is not
-// replaced, and the others are told so. No file is left beside it.
+// replaced, and the others fail with that reason. No file is left beside it.
 func TestClearPathAtOnce(t *testing.T) {
 	t.Parallel()
 	dir := testkit.SocketDir(t)

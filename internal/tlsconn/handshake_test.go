@@ -251,7 +251,7 @@ func firstFlight(h *Handshaker) []byte {
 }
 
 // An end accepts its own class only, in either role, and no payload passes. An
-// identity of the other class is another key, whatever ALPN says; a peer that
+// identity of the other class is another key, whatever ALPN has; a peer that
 // leaves ALPN out is of no class.
 func TestClasses(t *testing.T) {
 	t.Parallel()

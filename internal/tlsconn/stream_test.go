@@ -161,7 +161,7 @@ func TestBytesConnCut(t *testing.T) {
 }
 
 // Close ends both directions in order, gives the peer its time, and resets the
-// connection if data comes that nobody takes.
+// connection if data comes that is not read.
 func TestBytesConnClose(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -109,7 +109,7 @@ func TestEarlyAnswer(t *testing.T) {
 	}
 }
 
-// A reset that a blocked write is told of first passes as a reset, too: the
+// A reset that a blocked write reports first passes as a reset, too: the
 // part of the answer that came before it never looks complete.
 func TestResetOfBlockedWrite(t *testing.T) {
 	testkit.NoLeaks(t)

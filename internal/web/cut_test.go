@@ -29,7 +29,7 @@ func (r *running) cutUpload(name, first string, size int) string {
 	return strings.TrimSuffix(answer[strings.LastIndex(answer, "\r\n\r\n")+4:], "\n")
 }
 
-// The answer to an upload that is cut tells how to go on, by a command that
+// The answer to an upload that is cut has the way to go on, by a command that
 // does it, or that there is nothing to go on from.
 func TestCutTold(t *testing.T) {
 	t.Parallel()
@@ -55,7 +55,7 @@ func TestCutTold(t *testing.T) {
 }
 
 // curl -C - sends a file whole and numbers its bytes all the same; with another
-// offset the answer tells what is here.
+// offset the answer has what is here.
 func TestCurlContinues(t *testing.T) {
 	t.Parallel()
 	testkit.Program(t, "curl", "curl")

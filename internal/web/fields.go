@@ -130,7 +130,7 @@ func uploadOf(r *http.Request, path string) (store.File, error) {
 // errPart is the error of an upload by PUT that is not the whole file.
 var errPart = errors.New("a part of a file is not a file")
 
-// isWhole reports whether the fields of an upload say that its body is the
+// isWhole reports whether the fields of an upload declare that its body is the
 // whole file. With "-C -" curl sends it whole, and a Content-Range all the
 // same.
 func isWhole(r *http.Request) bool {

@@ -272,7 +272,7 @@ func (page) about(r *http.Request, host string) []string {
 	}
 }
 
-// about returns what the page says of the encryption, and the options that
+// about returns what the page prints of the encryption, and the options that
 // clients need before the others.
 func (t *TLS) about() (secrecy, curl, purr string) {
 	if t.Issuer == "" {
