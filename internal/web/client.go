@@ -29,7 +29,8 @@ type client struct {
 	ctx      context.Context // ends with the connection
 	cancel   context.CancelFunc
 	replay   []byte       // was read to recognise the protocol
-	heard    atomic.Int64 // when something was last read, in Unix nanoseconds
+	begun    time.Time    // of the connection
+	heard    atomic.Int64 // when something was last read, in nanoseconds after begun
 	upgraded atomic.Bool  // package push owns the connection
 	answers  atomic.Bool  // a request of HTTP/1 is served, so its head has been read
 	onClose  func()       // called once
@@ -59,9 +60,8 @@ func clientOf(r *http.Request) *client { return r.Context().Value(clientKey{}).(
 // newClient wraps the connection conn, which it owns from then on. onClose is
 // called once, by the first Close, while conn is still open.
 func newClient(s *Server, conn net.Conn, onClose func()) *client {
-	c := &client{Conn: conn, s: s, name: peerName(conn), host: peerHost(conn), onClose: onClose}
+	c := &client{Conn: conn, s: s, name: peerName(conn), host: peerHost(conn), begun: time.Now(), onClose: onClose}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.heard.Store(time.Now().UnixNano())
 	return c
 }
 
@@ -118,7 +118,7 @@ func (c *client) Read(b []byte) (int, error) {
 		return 0, errFull
 	}
 	if n > 0 {
-		c.heard.Store(time.Now().UnixNano())
+		c.heard.Store(int64(time.Since(c.begun)))
 	}
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		c.ended(err)
@@ -333,7 +333,7 @@ func (c *client) reason() string {
 	case c.err == nil, errors.Is(c.err, net.ErrClosed):
 		// HTTP/2 closes the connection when a PING is not answered in time, of
 		// which the second half of the silence is left.
-		if time.Since(time.Unix(0, c.heard.Load())) > c.s.o.Silence/2 {
+		if time.Since(c.begun)-time.Duration(c.heard.Load()) > c.s.o.Silence/2 {
 			return fmt.Sprintf("lost contact for %v", c.s.o.Silence)
 		}
 		return "lost contact"
