@@ -33,7 +33,7 @@ func inside(t *testing.T, prepare func(dir string)) (dir string, confined bool) 
 		return dir, true
 	}
 	if version, err := landlocksys.LandlockGetABIVersion(); err != nil || version < tcpABI {
-		testkit.Missing(t, fmt.Sprintf("Landlock %d, this kernel has %d", tcpABI, version))
+		testkit.NotHere(t, fmt.Sprintf("Landlock %d, this kernel has %d", tcpABI, version))
 	}
 	dir = t.TempDir()
 	prepare(dir)

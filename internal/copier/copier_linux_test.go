@@ -285,9 +285,10 @@ func TestCopyErrors(t *testing.T) {
 	}
 	src, dst = newEnd(t, "tcp", "", i), newEnd(t, "tcp", "", i)
 	testkit.Reset(t, dst.other.(net.Conn))
+	sender := src.other
 	go func() { // until the reset has arrived
 		for {
-			if _, err := io.WriteString(src.other, "x"); err != nil {
+			if _, err := io.WriteString(sender, "x"); err != nil {
 				return
 			}
 		}

@@ -125,7 +125,7 @@ func TestQueuedLines(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		st.busy = 1 // a file that is not answered
+		r.locked(func() bool { st.busy = 1; return true }) // a file that is not answered
 		if err := r.accept(st, m); err != nil {
 			t.Fatal(err)
 		}

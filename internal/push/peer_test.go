@@ -723,11 +723,11 @@ func TestOneStreamLost(t *testing.T) {
 func TestUnusedStream(t *testing.T) {
 	testkit.NoLeaks(t)
 	var dial net.Dialer
-	var addr string
-	o := Options{Silence: 3 * time.Second, Dial: func(ctx context.Context) (net.Conn, error) { return dial.DialContext(ctx, "tcp", addr) }}
+	listening := make(chan string, 1)
+	o := Options{Silence: 3 * time.Second, Dial: func(ctx context.Context) (net.Conn, error) { return dial.DialContext(ctx, "tcp", <-listening) }}
 	p := newPeer(t, Receiver, o, map[string]string{"f0": testkit.Noise(large), "f1": testkit.Noise(large)})
 	ln := p.ln
-	addr = ln.Addr().String()
+	listening <- ln.Addr().String()
 	first, in := p.conn, p.in
 	exists := func(offer *message) {
 		p.say(&message{Op: opResult, ID: offer.ID, Result: resultFailed, Kind: kindNames[Refused], Error: "exists"}, "")

@@ -118,6 +118,13 @@ func Missing(t testing.TB, what string) {
 	t.Skipf("SKIPPED: %s needs %s", t.Name(), what)
 }
 
+// NotHere skips the test, by name, where the kernel or its settings lack what it
+// needs: unlike a program, that cannot be installed.
+func NotHere(t testing.TB, what string) {
+	t.Helper()
+	t.Skipf("SKIPPED: %s needs %s", t.Name(), what)
+}
+
 // Program skips the test if a program is not installed.
 func Program(t testing.TB, program, pkg string) string {
 	t.Helper()
