@@ -11,8 +11,8 @@ import (
 // This file asks the access lists (--allow, --deny and their files) about each
 // client, before it is greeted and before TLS.
 
-// resolveAccess looks up the names of the access lists, of either family
-// whatever -4 and -6 select. The error has the name.
+// resolveAccess looks up the host names in the access lists, always in both
+// families: -4 and -6 have no effect. The error contains the name that failed.
 func (l *listener) resolveAccess(ctx context.Context) (err error) {
 	lookup := netOptions{connectTimeout: l.connectTimeout}
 	_ = l.access.Resolve(ctx, func(ctx context.Context, name string) (addrs []netip.Addr, _ error) {

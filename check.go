@@ -68,9 +68,9 @@ func (v *verdict) add(q *sweep.Query) {
 	}
 }
 
-// verdict returns the error of the query with the highest status, or nil if
-// enough are open: over TCP one, as in nc, over UDP all, unless --all or --any
-// is given.
+// verdict returns nil if enough ports are open, else the error of the query
+// with the highest status. Over TCP one open port is enough, as in nc, unless
+// --all is given. Over UDP all have to be open, unless --any is given.
 func (c *checker) verdict(v verdict) error {
 	all := c.opts.all || c.udp && !c.opts.any
 	if v.highest == statusOK || v.open && !all {
@@ -79,8 +79,8 @@ func (c *checker) verdict(v verdict) error {
 	return statusError{v.highest, queryError(v.worst, c.waits())}
 }
 
-// sweepOptions returns the options of a scan. An error means that no local
-// address fits -s.
+// sweepOptions returns the options of a scan. The error is that of looking up
+// the address of -s.
 func (c *checker) sweepOptions(ctx context.Context) (sweep.Options, error) {
 	var peers []netip.Addr
 	if c.source != "" {
@@ -105,8 +105,8 @@ func (c *checker) sweepOptions(ctx context.Context) (sweep.Options, error) {
 	return o, nil
 }
 
-// resolveFrom returns the addresses of a host; only those of the family of own,
-// if that is valid.
+// resolveFrom returns the addresses of a host. If own is valid, addresses of
+// the other family are left out, and it is an error if none remains.
 func (c *checker) resolveFrom(ctx context.Context, own netip.Addr, host string) ([]netip.Addr, error) {
 	addrs, err := c.resolve(ctx, host, c.ports[0])
 	if err != nil || !own.IsValid() {
@@ -177,7 +177,8 @@ func (c *checker) check(ctx context.Context) error {
 	return cmp.Or(context.Cause(ctx), err)
 }
 
-// hosts returns the hosts of the command line, or those on stdin.
+// hosts returns the hosts of the command line, or those on stdin. If they
+// contain ranges, a warning states how many ports will be asked.
 func (c *checker) hosts() (*sweep.Hosts, error) {
 	hosts := c.opts.hosts
 	if c.opts.hostsOnStdin {
@@ -193,8 +194,9 @@ func (c *checker) hosts() (*sweep.Hosts, error) {
 	return hosts, nil
 }
 
-// checkUnix connects to a Unix socket. A full listen queue is no answer, within
-// the time that a port has, but not a closed socket.
+// checkUnix connects to a Unix socket, and with --wait-for or --retry repeats
+// that until it succeeds. If the listen queue stays full for the time limit of
+// a port, the status is that of no answer, not that of a closed socket.
 func (c *checker) checkUnix(ctx context.Context) error {
 	return c.retry(ctx, func(ctx context.Context, limit time.Duration) error {
 		conn, err := c.connectUnix(ctx, cmp.Or(limit, c.connectTimeout, scan.DefaultTimeout))
@@ -217,7 +219,9 @@ func (c *checker) checkUnix(ctx context.Context) error {
 // private.
 const minStrangerInterval = 200 * time.Millisecond
 
-// ping sends -c datagrams to one port and prints the answers.
+// ping sends -c datagrams to one port, and prints the answers and their
+// statistics. It fails if there is no answer at all, or if the share of lost
+// pings is above --max-loss.
 func (c *checker) ping(ctx context.Context) error {
 	s, err := c.sweepOptions(ctx)
 	if err != nil {
@@ -262,8 +266,8 @@ func (c *checker) ping(ctx context.Context) error {
 	return nil
 }
 
-// pingStatus returns the exit status for a ping: statusOK with any answer in
-// time.
+// pingStatus returns the exit status for a ping. One answer in time is enough
+// for statusOK.
 func pingStatus(s *scan.PingStats) exitStatus {
 	switch {
 	case s.Answered > 0:

@@ -21,6 +21,7 @@ type scanPrinter struct {
 }
 
 // print prints one query. It is called for all of them in order, one at a time.
+// The lookup error of a host is printed once. If stdout fails, the scan ends.
 func (s *scanPrinter) print(q *sweep.Query) {
 	if q.Err != nil && q.Host != s.unresolved && !s.waits() {
 		s.unresolved = q.Host
@@ -34,8 +35,9 @@ func (s *scanPrinter) print(q *sweep.Query) {
 	}
 }
 
-// ncLine prints nc's line about one address. An error of this machine is no
-// news about the port: over TCP it is printed once even without -v.
+// ncLine prints nc's line about one address: a success or, over TCP, a failure
+// under -v. An error of this machine is no news about the port: over TCP the
+// first one is printed even without -v, but not under --json.
 func (s *scanPrinter) ncLine(q *sweep.Query, r *scan.Result) {
 	switch {
 	case r.OK():
@@ -71,8 +73,9 @@ func (s *scanPrinter) write(q *sweep.Query) error {
 	return nil
 }
 
-// queryError returns the error of a port that is not open. Without waits, which
-// is --wait-for or --retry, it has been printed, or is not wanted without -v.
+// queryError returns the error of a port that is not open. waits is true under
+// --wait-for and --retry. Otherwise the error is a reportedError: it was
+// printed already, or is hidden without -v.
 func queryError(q *sweep.Query, waits bool) error {
 	err := q.Err
 	if r := q.Best(); r != nil && r.UDP != nil {
@@ -113,7 +116,8 @@ func udpFailure(host string, r *scan.Result) error {
 	return errors.New(where)
 }
 
-// silentReason returns why a service does not answer, or "".
+// silentReason returns why a service does not answer, or "" if there is no
+// known reason. If a secret is missing, the text names the option for it.
 func silentReason(u *scan.Probe) string {
 	if u.NeedsSecret {
 		return u.Silent + ": give it with --secret-file"

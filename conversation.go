@@ -61,8 +61,8 @@ func (c *conversation) countReceived(n, units int) error {
 	return nil
 }
 
-// count adds n bytes in so many units, such as datagrams, to the volume of a
-// direction, and to the progress if that shows the direction.
+// count adds n bytes, which came in so many units (reads or datagrams), to a
+// volume. The progress advances too if it shows direction d.
 func (c *conversation) count(to *volume, d direction, n, units int) {
 	to.bytes.Add(int64(n))
 	to.units.Add(int64(units))
@@ -79,7 +79,7 @@ func (c *conversation) withinLimit(n int) int {
 	return int(min(int64(n), int64(c.t.receiveLimit)-c.received.units.Load()))
 }
 
-// limited returns w with the limit of --rate.
+// limited returns w with the limit of --rate, or w itself without one.
 func (c *conversation) limited(w io.Writer) io.Writer {
 	if c.t.limit == nil {
 		return w
@@ -87,7 +87,8 @@ func (c *conversation) limited(w io.Writer) io.Writer {
 	return &rate.Writer{Writer: w, Limit: c.t.limit, Admit: c.admit}
 }
 
-// byLine returns w with the pause of -i between two lines.
+// byLine returns w with the pause of -i between two lines, or w itself without
+// one.
 func (c *conversation) byLine(w io.Writer) io.Writer {
 	if c.t.interval == 0 {
 		return w
@@ -98,7 +99,8 @@ func (c *conversation) byLine(w io.Writer) io.Writer {
 // admit waits until --rate allows n more bytes.
 func (c *conversation) admit(n int) error { return c.wait(c.t.limit.Book(n)) }
 
-// wait sleeps. Our own wait is not the peer's silence: it counts as activity.
+// wait sleeps, and fails once the conversation is over. The sleep counts as
+// activity: our own wait is not the peer's silence.
 func (c *conversation) wait(d time.Duration) error {
 	if d <= 0 {
 		return nil
@@ -126,15 +128,15 @@ func (c *conversation) idleError(unacked int) error {
 	return idleError{fmt.Errorf("send to %s: idle for %v with %d bytes not taken by the peer", c.peer, c.t.idleTimeout, unacked)}
 }
 
-// hasReader reports whether the end of stdout's reader can be noticed before a
-// write fails.
+// hasReader reports whether stdout is a pipe or socket: if its reader goes
+// away, that can be noticed before a write fails.
 func hasReader(out fdio.Kind) bool {
 	return out == fdio.Pipe || out == fdio.FIFO || out == fdio.Socket
 }
 
-// drain waits until running goroutines have sent their results, but not for
-// ever: one that hangs in a write to a pipe without a reader only ends with the
-// process.
+// drain waits at most 100 ms for running goroutines to end, and drops their
+// results. One that hangs in a write to a pipe which is not read only ends with
+// the process.
 func drain(results <-chan outcome, running int) {
 	patience := time.NewTimer(100 * time.Millisecond)
 	defer patience.Stop()

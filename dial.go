@@ -28,9 +28,10 @@ type dialer struct {
 	proxied  *proxy.Dialer         // nil without --proxy
 }
 
-// dialAll holds one conversation with each port in turn, as nc does when it is
-// given several. It fails if none could be connected to, or if a conversation
-// failed.
+// dialAll holds one conversation with each port in turn, as nc does. A port
+// that cannot be reached is passed over; if none can be, the last error is
+// returned. The first conversation that fails is the last one, and its error is
+// returned.
 func (d *dialer) dialAll(ctx context.Context, talk handler) error {
 	if d.unix {
 		return d.dialUnix(ctx, talk)
@@ -68,7 +69,7 @@ func (d *dialer) dialAll(ctx context.Context, talk handler) error {
 }
 
 // dial connects to one port of the host over TCP, through the proxy if there is
-// one.
+// one, and prints nc's line under -v. The caller closes the connection.
 func (d *dialer) dial(ctx context.Context, port int) (net.Conn, error) {
 	d.meter.setActivity("connecting to %s port %d", d.host, port)
 	connect := d.dialHost
@@ -88,7 +89,7 @@ func (d *dialer) dial(ctx context.Context, port int) (net.Conn, error) {
 	return conn, nil
 }
 
-// dialHost connects to one port of the host itself.
+// dialHost connects to one port of the host without a proxy.
 func (d *dialer) dialHost(ctx context.Context, port int) (net.Conn, error) {
 	addrs, err := d.resolve(ctx, d.host, port)
 	if err != nil {
@@ -107,9 +108,9 @@ func (d *dialer) dialHost(ctx context.Context, port int) (net.Conn, error) {
 	return d.race(ctx, addrs, local, port)
 }
 
-// race connects to the first of addrs that answers. Under -v each failure of
-// several attempts is logged at once, as in nc; otherwise the error holds all
-// of them.
+// race connects to the first of addrs that answers. With several addresses, -v
+// logs each failed attempt at once, as in nc; otherwise the error holds all of
+// them.
 func (d *dialer) race(ctx context.Context, addrs []netip.Addr, local netip.AddrPort, port int) (net.Conn, error) {
 	return eyeballs.Race(ctx, addrs, func(ctx context.Context, addr netip.Addr) (net.Conn, error) {
 		conn, err := d.connect(ctx, local, netip.AddrPortFrom(addr, uint16(port)))
@@ -134,7 +135,8 @@ func targetName(host string, addr netip.Addr) string {
 	return host + " (" + addr.String() + ")"
 }
 
-// connect opens one TCP connection. Its error is nc's line, complete.
+// connect opens one TCP connection, which the caller closes. The text of its
+// error is nc's complete line.
 func (d *dialer) connect(ctx context.Context, local netip.AddrPort, remote netip.AddrPort) (net.Conn, error) {
 	conn, err := d.dialAddr(ctx, local, remote)
 	if err != nil {
@@ -143,7 +145,8 @@ func (d *dialer) connect(ctx context.Context, local netip.AddrPort, remote netip
 	return conn, nil
 }
 
-// dialAddr is connect with the error of package net.
+// dialAddr opens one TCP connection. Its error is that of package net; connect
+// words it.
 func (d *dialer) dialAddr(ctx context.Context, local netip.AddrPort, remote netip.AddrPort) (net.Conn, error) {
 	network := "tcp4"
 	if remote.Addr().Is6() {
@@ -185,7 +188,8 @@ func isDialTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout() && !sys.IsErrno(err)
 }
 
-// dialUnix talks over a Unix stream socket.
+// dialUnix connects to the Unix stream socket, repeatedly under --wait-for and
+// --retry, and holds one conversation over it.
 func (d *dialer) dialUnix(ctx context.Context, talk handler) error {
 	d.meter.setActivity("connecting to %s", d.path)
 	var conn net.Conn

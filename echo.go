@@ -71,8 +71,8 @@ func echo(ctx context.Context, t *talker, c net.Conn) error {
 	return err
 }
 
-// run echoes until the conversation is over, and returns the reason for its
-// end.
+// run echoes until the conversation is over. reason is the text for its last
+// line in the log; it is empty if err is not nil.
 func (s *echoSession) run(r *sock.Reader) (reason string, err error) {
 	for {
 		s.idle.Extend()
@@ -100,7 +100,9 @@ func (s *echoSession) receiveError(err error) error {
 	return fmt.Errorf("receive from %s: %w", s.peer, sys.Cause(err))
 }
 
-// reply handles the bytes of one read.
+// reply sends the bytes of one read back, after a copy of them to stdout. An
+// idle timeout does not end the write while the client's system still
+// acknowledges bytes.
 func (s *echoSession) reply(b []byte) error {
 	if err := s.t.copies.write(b); err != nil {
 		sock.Reset(s.conn) // a FIN would mean success to the peer
@@ -133,8 +135,8 @@ func (s *echoSession) acknowledges() bool {
 	return err == nil && n != before
 }
 
-// awaitAck waits until the client's system has acknowledged all replies, for as
-// long as an idle connection may last.
+// awaitAck waits until the client's system has acknowledged all replies. It
+// fails if nothing is acknowledged for the idle timeout; 0 is no limit.
 func (s *echoSession) awaitAck(ctx context.Context) error {
 	begun := time.Now()
 	err := sock.AwaitAck(s.conn, func(unacked int) error {
@@ -161,8 +163,8 @@ type copies struct {
 	once   sync.Once         // for watch
 }
 
-// newCopies returns the copies of what clients send, which go to stdout. stop
-// of the environment ends the run.
+// newCopies returns copies that go to the stdout of env. If stdout fails, they
+// call env.stop.
 func newCopies(env talkEnv) *copies {
 	return &copies{stdout: env.stdout, stop: env.stop, out: sync.OnceValue(func() *fdio.File { return env.meter.openStdout(env.stdout, nil) })}
 }

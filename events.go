@@ -20,7 +20,7 @@ type field struct {
 }
 
 // event writes an object with the fields in their order. Without --json it does
-// nothing.
+// nothing. After the event "end" nothing more is written.
 func (l *logger) event(name string, fields ...field) {
 	if !l.json {
 		return
@@ -72,8 +72,8 @@ func (l *logger) logEnd(status exitStatus, sent, received int64, took time.Durat
 	l.event("end", field{"status", status}, field{"how", how}, field{"sent", sent}, field{"received", received}, field{"seconds", took.Seconds()})
 }
 
-// asksForJSON reports whether a command line that could not be read asks for
-// events. One that asks for -z wants results in JSON, and its errors in text.
+// asksForJSON reports whether a command line with a usage error asks for
+// messages in JSON. With -z, --json is for the results only: errors stay text.
 func asksForJSON(args []string) bool {
 	asks := false
 	for _, arg := range args {

@@ -24,8 +24,8 @@ import (
 // defaultGrace is the time between SIGTERM and SIGKILL without --exec-grace.
 const defaultGrace = 5 * time.Second
 
-// newRunner returns the runner of the command, nil without one. It is closed at
-// the end of the run.
+// newRunner returns the runner of the command, or nil without --exec. The end
+// of the run closes it.
 func newRunner(o *talkOptions, atExit func(func())) *child.Runner {
 	if o.exec == nil {
 		return nil
@@ -41,7 +41,8 @@ func (t *talker) pumps() bool {
 	return t.upper || t.crlf || t.telnet || t.limit != nil || t.interval > 0 || t.idleTimeout > 0 || t.quitAtOnce || t.showProgress || t.log.json
 }
 
-// runCommand is the handler of --exec.
+// runCommand is the handler of --exec. The command gets the socket itself if
+// that can be lent and no bytes have to pass through purr, else pipes.
 func runCommand(ctx context.Context, t *talker, c net.Conn) error {
 	if t.pumps() || !child.Lends(c) {
 		return pumpCommand(ctx, t, c)
@@ -89,9 +90,9 @@ func pumpCommand(ctx context.Context, t *talker, c net.Conn) error {
 	return t.commandEnded(s.peer, status, errors.Join(err, waitErr))
 }
 
-// commandEnded returns the result of a conversation whose command has ended. An
-// error of the connection goes before the status. Of one client among several
-// neither is the run's.
+// commandEnded returns the result of a conversation whose command has ended:
+// err if it is not nil, else a status other than 0 as an error. Under -k a
+// status is only logged, for it belongs to one client among several.
 func (t *talker) commandEnded(peer string, status int, err error) error {
 	if err != nil {
 		return err
@@ -104,7 +105,8 @@ func (t *talker) commandEnded(peer string, status int, err error) error {
 }
 
 // openCommand makes a command the other end of datagrams: each read of its
-// output is one. It is started for the first peer. The caller closes it.
+// output becomes one datagram. A dialer starts the command at once, a listener
+// at the first datagram. The caller calls closeInput after the session.
 func (s *datagramSession) openCommand() (closeInput func(), err error) {
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
@@ -133,8 +135,9 @@ func (s *datagramSession) openCommand() (closeInput func(), err error) {
 	return func() { p.Close(); _ = null.Close() }, err
 }
 
-// endCommand ends the command of a session that has ended with err, and returns
-// the result of both.
+// endCommand ends the command of a session, and returns the result of both. err
+// is the error of the session; it is returned unchanged if the command was
+// never started.
 func (s *datagramSession) endCommand(ctx context.Context, err error) error {
 	if s.command.Process == nil {
 		return err
@@ -143,8 +146,8 @@ func (s *datagramSession) endCommand(ctx context.Context, err error) error {
 	return s.t.commandEnded(s.end.name, status, errors.Join(err, waitErr))
 }
 
-// warnOfCommand warns if others than those of an access list, with a key or
-// with a certificate can run the command from elsewhere.
+// warnOfCommand warns if any client can run the command: the address is not
+// loopback, and neither --allow nor a key nor certificates limit the clients.
 func (l *listener) warnOfCommand(bound netip.Addr) {
 	if !l.commands || l.encryption.provesPeers() || l.access.Allow.Given() || bound.Unmap().IsLoopback() {
 		return

@@ -63,8 +63,8 @@ func (m *mover) openStore() (*store.Store, error) {
 	return s, nil
 }
 
-// wordRefusal adds to a store's error what the receiver's command line, or
-// both, would have to be.
+// wordRefusal returns the text of a store's error, with the option, or the key
+// at both ends, that would permit the file.
 func wordRefusal(e *store.Error) string {
 	switch e.Way {
 	case store.ByLimit:
@@ -90,8 +90,8 @@ func (m *mover) timeLost() func(path string, err error) {
 	}
 }
 
-// pushTo sends the files of --push to a receiver that listens, and returns nil
-// once all of them are stored there and checked.
+// pushTo sends the files of --push to the receiver, which listens. It returns
+// nil once all of them are stored there and checked.
 func (m *mover) pushTo(ctx context.Context, conn net.Conn) error {
 	defer m.holdExit()()
 	set, err := offer.Open(m.paths, m.live)
@@ -110,8 +110,8 @@ func (m *mover) pushTo(ctx context.Context, conn net.Conn) error {
 	return t.ended(c.Send(ctx, set))
 }
 
-// pullFrom fetches all that a sender which listens offers, and returns nil
-// once all of it is stored here and checked.
+// pullFrom fetches everything that the sender, which listens, offers. It
+// returns nil once all of it is stored here and checked.
 func (m *mover) pullFrom(ctx context.Context, conn net.Conn) error {
 	defer m.holdExit()()
 	dir, err := m.openStore()
@@ -156,8 +156,9 @@ func (t *fileTransfer) dialOptions(conn net.Conn) push.Options {
 	return o
 }
 
-// dialAgain opens another connection to where conn leads, from the same
-// address, with the key if there is one. The caller closes it.
+// dialAgain opens a further connection to the peer of conn: under -s from the
+// same local address, and encrypted if there is a key or --ssl. The caller
+// closes it.
 func (m *mover) dialAgain(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	var again net.Conn
 	var err error
@@ -200,7 +201,8 @@ func (t *fileTransfer) closed(conn net.Conn, err error) {
 	t.log.logDisconnect(conn.(*countedConn).stats(transferEnd(err)))
 }
 
-// stats are those of the last line of the connection, which has ended so.
+// stats returns the figures for the last line of a connection. reason is how it
+// has ended.
 func (c *countedConn) stats(reason string) connStats {
 	sent, received := c.Sent.Load(), c.Received.Load()
 	return connStats{peer: connName(c), reason: reason, sent: sent, received: received, begun: c.begun,
@@ -218,7 +220,7 @@ func transferEnd(err error) string {
 	return interrupted
 }
 
-// kindStatus is the exit status that a failure of a kind makes.
+// kindStatus returns the exit status for a failure of a kind.
 func kindStatus(k push.Kind) exitStatus {
 	switch k {
 	case push.OK:
@@ -233,8 +235,8 @@ func kindStatus(k push.Kind) exitStatus {
 	return statusNotPurr
 }
 
-// filesError returns the error for a status that some files have caused, all of
-// which were reported; nil for statusOK.
+// filesError returns nil for statusOK, else an error with the status. It has no
+// line of its own: each file that failed has one already.
 func filesError(status exitStatus) error {
 	if status == statusOK {
 		return nil
@@ -242,7 +244,9 @@ func filesError(status exitStatus) error {
 	return statusError{status, reportedError{errors.New("not everything was stored")}}
 }
 
-// ended reports the sum of a transfer, and returns its end as the run's.
+// ended returns the error of the run for a transfer that has ended with err. If
+// err is nil, it logs the totals and returns the status of the files as an
+// error.
 func (t *fileTransfer) ended(sum push.Summary, err error) error {
 	var e *push.Error
 	switch {
@@ -269,7 +273,8 @@ func (t *fileTransfer) ended(sum push.Summary, err error) error {
 	return statusError{kindStatus(e.Kind), err}
 }
 
-// refused words why there is no transfer with a peer that was dialled.
+// refused words why a transfer has not begun, and adds the exit status. It
+// returns errors of this end and of the key unchanged.
 func (t *fileTransfer) refused(err error) error {
 	var e *push.Error
 	nothing, instead := "no file data was sent", "use --send-file"

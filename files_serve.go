@@ -68,7 +68,8 @@ func (m *mover) holdExit() (release func()) {
 	return func() { close(done) }
 }
 
-// warnOfClearText warns if other machines can read and send without a key.
+// warnOfClearText warns if other machines can take part without a key or a
+// certificate. Without TLS they can also listen in.
 func (m *mover) warnOfClearText(ln net.Listener) {
 	bound := sock.AddrPort(ln.Addr()).Addr().Unmap()
 	if m.encryption.provesPeers() || m.unix || bound.IsLoopback() {
@@ -85,8 +86,9 @@ func (m *mover) warnOfClearText(ln net.Listener) {
 	m.log.warnf("clear text on %s: whoever reaches this port can take part, and others can listen in; --key-new makes a key", where)
 }
 
-// showPage prints the URLs of the page for browsers on a terminal. With --qr it
-// draws the first of them.
+// showPage prints the URLs for browsers if stderr is a terminal or --qr is
+// given. --qr also draws the first of them. With a key, over a Unix socket and
+// under --json it prints nothing.
 func (m *mover) showPage(ln net.Listener) {
 	if m.encryption.on || m.unix || m.log.json || !m.qr && !m.meter.bar {
 		return
@@ -146,7 +148,8 @@ func (s *fileServer) worst(err error) error {
 	return worst
 }
 
-// failure words the failure of a client, as a statusError.
+// failure words a web.ClientError, as an error with an exit status. It returns
+// any other error unchanged, for it is worded already.
 func (s *fileServer) failure(err error) error {
 	var client *web.ClientError
 	var files *web.FilesError

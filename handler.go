@@ -77,7 +77,7 @@ func newTalker(cfg *config, env talkEnv) *talker {
 	return t
 }
 
-// handler returns the handler for connections.
+// handler returns the handler of the mode that the command line selects.
 func (t *talker) handler() handler {
 	talk := stdio
 	switch {
@@ -101,7 +101,8 @@ func (t *talker) handler() handler {
 	return func(ctx context.Context, c net.Conn) error { return talk(ctx, t, c) }
 }
 
-// newSession prepares a session between c and stdout. The caller closes it.
+// newSession prepares a session between c and stdout. The caller sets its
+// input, if it has one, and closes it.
 func (t *talker) newSession(c net.Conn) (*session, error) {
 	s := &session{conversation: newConversation(t, connName(c)), conn: c, inName: "stdin", outName: "stdout", ownStdout: t.ownStdout,
 		rule: halfclose.New(t.halfCloseOptions(c))}
@@ -153,7 +154,8 @@ func stdio(ctx context.Context, t *talker, c net.Conn) error {
 }
 
 // shareStdio is the handler of -l -k: what any client sends goes to stdout, and
-// stdin goes to all of them.
+// stdin goes to all of them. A client that holds the others up for too long is
+// reset. A failed write to stdout ends the run.
 func shareStdio(ctx context.Context, t *talker, c net.Conn) (err error) {
 	s, err := t.newSession(c)
 	if err != nil {
@@ -181,8 +183,8 @@ func shareStdio(ctx context.Context, t *talker, c net.Conn) (err error) {
 	return err
 }
 
-// hasInput reports whether stdin is worth reading for datagrams: a listener
-// that was started with /dev/null or a closed stdin answers nothing.
+// hasInput reports whether stdin is to be sent in datagrams or under -k: a
+// listener that was started with /dev/null or a closed stdin sends nothing.
 func (t *talker) hasInput(stdin fdio.Kind) bool {
 	return !t.noStdin && !(t.listen && stdin == fdio.Null)
 }
@@ -209,7 +211,7 @@ func talkByLine(ctx context.Context, t *talker, c net.Conn) error {
 }
 
 // newLineReader returns stdin's lines, with an editor under --interactive. The
-// caller closes it; if a signal ends the run, cleanUp does.
+// caller closes it; t.atExit does so if a signal ends the run.
 func newLineReader(t *talker, i *fdio.Interrupt) (*lineedit.Reader, error) {
 	o := lineedit.Options{QuitWord: t.quitWord, Redirect: t.log.redirect}
 	if t.interactive {

@@ -49,7 +49,8 @@ func modeOf(c *config) string {
 	return mode
 }
 
-// isPath reports whether a word names a file, and no address.
+// isPath reports whether a word names an existing file, and is neither an
+// address nor a port.
 func isPath(word string) bool {
 	if _, numeric := flags.ParseAddr(word); numeric || word == "localhost" || flags.IsPort(word) {
 		return false
@@ -58,7 +59,8 @@ func isPath(word string) bool {
 	return err == nil
 }
 
-// checkNumeric refuses the name of a host under -n; an empty one is none.
+// checkNumeric returns an error if -n is given and host is a name that this
+// machine would have to look up. An empty host is no name.
 func checkNumeric(c *config, host string) error {
 	if _, numeric := flags.ParseAddr(host); !c.numeric || numeric || host == "" {
 		return nil

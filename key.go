@@ -41,8 +41,8 @@ func parseKey(text string) (tlsconn.Key, error) {
 	return k, err
 }
 
-// loadKey sets the key from --key-new, --key-file or PURR_KEY; prepareKey reads
-// it from stdin.
+// loadKey sets the key from --key-new, --key-file or PURR_KEY. If --key-file is
+// "-", prepareKey reads it from stdin later.
 func (cfg *config) loadKey() error {
 	c := &cfg.key
 	text, set := os.LookupEnv(keyVariable)
@@ -189,8 +189,8 @@ func (e *encryption) keyFromStdin(stdin *os.File, atExit func(func())) (tlsconn.
 	}
 }
 
-// logListenerKey prints the new key, or the pin of the new certificate, of a
-// listener that is bound to the address.
+// logListenerKey prints the key, or the pin of the certificate, if one was made
+// for this run. bound is the address of the listener.
 func (e *encryption) logListenerKey(bound net.Addr) {
 	port := int(sock.AddrPort(bound).Port())
 	if e.fresh {
@@ -201,8 +201,8 @@ func (e *encryption) logListenerKey(bound net.Addr) {
 	}
 }
 
-// logNewKey prints a new key and the command for the other end. port is the
-// listener's own.
+// logNewKey prints a new key and the command for the other end. port is the one
+// that the listener is bound to; a dialer passes 0.
 func (e *encryption) logNewKey(port int) {
 	secret, command := e.secret, e.otherEnd(port)
 	e.log.report(always, "key", []field{{"key", fmt.Sprint(secret)}, {"command", command}},

@@ -92,8 +92,9 @@ func (l *listener) listen(ctx context.Context, talk handler) error {
 	return talk(ctx, conn)
 }
 
-// clients returns a listener of ln's clients, with a key of those that hold it;
-// --accept-timeout is for the first of them. The caller closes ln.
+// clients returns a listener that accepts only clients which the access lists
+// permit and whose handshake, with a key or TLS, has succeeded. The time limit
+// of --accept-timeout is lifted after the first one. The caller closes ln.
 func (l *listener) clients(ctx context.Context, ln net.Listener) (net.Listener, error) {
 	if l.acceptTimeout > 0 {
 		_ = ln.(deadliner).SetDeadline(time.Now().Add(l.acceptTimeout))
@@ -108,7 +109,8 @@ func (l *listener) clients(ctx context.Context, ln net.Listener) (net.Listener, 
 	}}, err
 }
 
-// greet logs a new client. With a key that was done before its handshake.
+// greet logs a new client and counts it; connClosed ends the count. If clients
+// are encrypted, nc's line was printed before the handshake.
 func (l *listener) greet(ctx context.Context, conn net.Conn) {
 	if !l.encryption.encrypts() {
 		l.logAccept(ctx, conn)
@@ -154,7 +156,8 @@ func (l *listener) serveOne(ctx context.Context, conn net.Conn, talk handler) {
 	}
 }
 
-// open binds and listens. The caller closes the listener.
+// open binds the socket and listens, logs that, and calls l.bound. The caller
+// closes the listener.
 func (l *listener) open(ctx context.Context) (net.Listener, error) {
 	config := net.ListenConfig{
 		Control:         l.socketOptions().Control,
@@ -180,9 +183,9 @@ func (l *listener) open(ctx context.Context) (net.Listener, error) {
 	return ln, nil
 }
 
-// listenAddr is the network and the address to bind, for Go's net package, once
-// the names of the access lists are resolved. An empty host is every address of
-// both families.
+// listenAddr resolves the names of the access lists, and then returns the
+// network and the address to bind, for Go's net package. An empty host is every
+// address of both families.
 func (l *listener) listenAddr(ctx context.Context) (network, addr string, err error) {
 	if err := l.resolveAccess(ctx); err != nil {
 		return "", "", err
@@ -222,7 +225,8 @@ func (l *listener) listenName(port int) string {
 
 // logListen prints nc's line under -v, one for each family if both are bound. A
 // port that the kernel chose appears at any verbosity, in the first line: no
-// client could connect otherwise.
+// client could connect otherwise. It also warns of a command that any client
+// can run.
 func (l *listener) logListen(addr net.Addr) {
 	at := verbose
 	if l.ports[0] == 0 {
@@ -265,7 +269,8 @@ func (l *listener) logAccept(ctx context.Context, conn net.Conn) {
 	}
 }
 
-// accept waits for one client.
+// accept waits for one client, which the caller closes. While there are no free
+// descriptors it goes on waiting, after one warning.
 func (l *listener) accept(ctx context.Context, ln net.Listener) (net.Conn, error) {
 	conn, err := sock.Accept(ctx, ln, func(err error) {
 		l.log.warnf("accept on %s: %v: the next clients wait until some have gone", l.boundName(ln), sys.Cause(err))

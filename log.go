@@ -64,7 +64,8 @@ func (l *logger) report(at urgency, event string, fields []field, format string,
 	}
 }
 
-// messagef writes a message without an event of its own.
+// messagef writes a message without an event of its own: under --json it is a
+// "warning" if at is always, else a "message".
 func (l *logger) messagef(at urgency, format string, args ...any) {
 	if !l.shows(at) {
 		return
@@ -166,8 +167,8 @@ func (l *logger) redirect(w io.Writer) (restore func()) {
 	}
 }
 
-// A reportedError was written to stderr in full already; only its exit status
-// is left.
+// A reportedError is not printed: it was written to stderr in full already, or
+// is not wanted at this verbosity. Only its exit status is left.
 type reportedError struct{ error }
 
 func (e reportedError) Unwrap() error { return e.error }
