@@ -237,7 +237,9 @@ func (s *fileServer) Note(text string) { s.log.messagef(veryVerbose, "%s", text)
 
 func (s *fileServer) ClientFailed(err error) { s.log.fail(errors.Unwrap(s.failure(err))) }
 
-// Closed implements web.Events: it logs the last line of a connection.
+// Closed implements web.Events: it logs the last line of a connection and ends
+// its count in the meter. Joined has done that for a further connection of a
+// transfer.
 func (s *fileServer) Closed(conn net.Conn, end web.Ending) {
 	c := conn.(*countedConn)
 	s.log.logDisconnect(c.stats(endingNames[end]))

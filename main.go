@@ -100,7 +100,7 @@ type run struct {
 
 func main() { os.Exit(int(runArgs(os.Args[1:], os.Stdin, os.Stdout, fdio.New(os.Stderr, nil)))) }
 
-// runArgs is the whole program.
+// runArgs is the whole program. args begins after the program's name.
 func runArgs(args []string, stdin, stdout *os.File, stderr io.Writer) exitStatus {
 	log := &logger{out: stderr}
 	if len(args) == 0 {
@@ -152,8 +152,8 @@ func printed(cfg *config) string {
 	return ""
 }
 
-// newRun prepares a run and opens nothing. stop ends it with an error; the
-// files stay the caller's.
+// newRun returns the run of cfg with all its parts, and opens nothing. The
+// parts call stop to end the run with an error.
 func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, stop context.CancelCauseFunc) *run {
 	r := &run{cfg: cfg, stdin: stdin, stdout: stdout, log: log, stop: stop}
 	r.meter = newMeter(cfg, log, stdin, stdout, stderr)
@@ -189,11 +189,11 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 	return r
 }
 
-// mode runs the mode that the command line selects. Signals are caught by the
-// modes that have something to end in order; dialling catches them only once it
-// is connected, or is not refused at once, because catching takes as long as a
-// refused connection. Process 1 catches them always: the system does not end it
-// by a signal.
+// mode runs the mode that the command line selects. Modes that have something
+// to end in order catch signals from the start. A plain dialer catches them
+// once it is connected, at the latest after catchAfter: catching takes as long
+// as a refused connection. Process 1 always catches them, because the system
+// does not end it by a signal.
 func (r *run) mode(ctx context.Context) error {
 	proc.KeepIgnored()
 	if r.cfg.listen || r.cfg.udp || r.cfg.zero || r.cfg.exec != nil || r.log.json || os.Getpid() == 1 {
@@ -231,7 +231,8 @@ func (r *run) mode(ctx context.Context) error {
 	return r.dialer.dialAll(ctx, r.converse)
 }
 
-// converse runs the handler of the command line on a connection of the dialer.
+// converse counts a dialled connection, gives up the rights that are no longer
+// needed, encrypts, and runs the handler of the command line.
 func (r *run) converse(ctx context.Context, c net.Conn) error {
 	talk := r.talk.handler()
 	switch {
@@ -257,9 +258,9 @@ func (r *run) passOn(_ context.Context, c net.Conn) error {
 	return nil
 }
 
-// awaitAndExec waits for the ports and replaces the process by the command,
-// which has purr's descriptors and signals, and the status of which is the
-// run's.
+// awaitAndExec waits for the ports, or with -z until their check succeeds, and
+// replaces the process by the command. The command gets purr's descriptors and
+// signals, and its status is the run's.
 func (r *run) awaitAndExec(ctx context.Context) error {
 	await := r.dialer.await
 	if r.cfg.zero {
@@ -295,9 +296,9 @@ func (r *run) closeStdout() error {
 	return nil
 }
 
-// end reports how the run ended and returns the exit status. Both runArgs and
-// catchSignals call it; the report is the first call's, and the second waits
-// for it.
+// end reports how the run ended and returns the exit status of err. Both
+// runArgs and catchSignals may call it: only the first call reports, and the
+// other waits until it has.
 func (r *run) end(err error) exitStatus {
 	r.endMu.Lock()
 	defer r.endMu.Unlock()
@@ -317,10 +318,11 @@ const (
 	lastWords = 100 * time.Millisecond
 )
 
-// catchSignals stops the run on the signals that ask a program to end.
-// Conversations then get a moment to end in order, so that a transfer which is
-// cut short is cut for its peer too; one that hangs is left behind. Calls after
-// the first do nothing.
+// catchSignals stops the run on the signals that ask a program to end, and logs
+// the status on those that ask for it. Conversations of a stopped run have 50
+// ms to end in order, so that a transfer which is cut short here is cut for its
+// peer too. Then the process exits, even if one of them hangs. Calls after the
+// first do nothing.
 func (r *run) catchSignals(ctx context.Context) {
 	if r.catching.Swap(true) {
 		return

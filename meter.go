@@ -56,8 +56,8 @@ func newMeter(cfg *config, log *logger, stdin, stdout *os.File, stderr io.Writer
 	return m
 }
 
-// openStdout returns stdout for payload. On the terminal that has the bar, the
-// first byte takes the place of that.
+// openStdout returns stdout as the destination of payload. If it is the
+// terminal with the progress bar, the first write removes the bar for good.
 func (m *meter) openStdout(stdout *os.File, i *fdio.Interrupt) *fdio.File {
 	f := fdio.New(stdout, i)
 	if m.beside {
@@ -70,14 +70,14 @@ func (m *meter) openStdout(stdout *os.File, i *fdio.Interrupt) *fdio.File {
 	return f
 }
 
-// setActivity sets the words for the run's present activity.
+// setActivity sets the run's present activity, which logStatus shows.
 func (m *meter) setActivity(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	m.activity.Store(&text)
 }
 
-// connOpened counts a conversation and logs its event; connClosed ends it. role
-// is "dial" or "accept".
+// connOpened counts a conversation and logs the event "connect" of c. The
+// caller calls connClosed when it ends. role is "dial" or "accept".
 func (m *meter) connOpened(role string, c net.Conn) {
 	if !m.keep {
 		m.setActivity("connected to %s", connName(c))
@@ -95,8 +95,8 @@ func (m *meter) peerFound(role string, remote, local net.Addr) {
 	m.logConnect(role, remote, local)
 }
 
-// logConnect logs the event of a connection that belongs to a conversation
-// which is counted already.
+// logConnect logs the event "connect" and counts nothing: each further
+// connection of a counted conversation has that event, too.
 func (m *meter) logConnect(role string, remote, local net.Addr) {
 	if m.log.json { // the fields cost something
 		fields := append([]field{{"role", role}, {"network", m.network}}, addressFields("", remote)...)
@@ -108,20 +108,21 @@ func (m *meter) logConnect(role string, remote, local net.Addr) {
 func (m *meter) connClosed() { m.clients.Add(-1) }
 
 // connJoined takes back the count of connOpened, for a connection that turns
-// out to belong to another conversation. It has no connClosed.
+// out to belong to another conversation. connClosed must not be called for it.
 func (m *meter) connJoined() {
 	m.clients.Add(-1)
 	m.served.Add(-1)
 }
 
 // track begins to show the progress of a transfer of size bytes, -1 if that is
-// unknown. plain is one that is not about a file. The caller ends it.
+// unknown. plain is true if it is not about a file. The caller ends the result.
 func (m *meter) track(name string, size int64, plain bool) *progress.Transfer {
 	return m.monitor.Start(name, size, m.style(plain))
 }
 
-// style returns how a transfer is shown. Where a person types and reads on the
-// terminal, a plain one has no bar, which would be drawn between the lines.
+// style returns how a transfer is shown: a plain one only with --progress.
+// Where a person types and reads on the terminal, that one has no bar, which
+// would be drawn between the lines.
 func (m *meter) style(plain bool) progress.Style {
 	switch {
 	case m.pace.noProgress, (plain || m.log.json || m.pace.quiet) && !m.pace.progress:
@@ -202,7 +203,7 @@ func stateFields(s progress.State) []field {
 }
 
 // addressFields name one end of a connection: address and port, or the path of
-// a Unix socket. prefix goes before each name.
+// a Unix socket that has one. prefix goes before each name.
 func addressFields(prefix string, a net.Addr) []field {
 	if ap := sock.AddrPort(a); ap.IsValid() {
 		return []field{{prefix + "address", ap.Addr().String()}, {prefix + "port", ap.Port()}}

@@ -13,8 +13,8 @@ import (
 // This file turns addresses, ports and errors into the words that messages
 // use.
 
-// serviceName returns nc's words in brackets: "tcp/http", or "tcp/*" where the
-// port has no name or under -n.
+// serviceName returns what nc puts in brackets: "tcp/http", or "tcp/*" where
+// the port has no name or under -n.
 func (o *netOptions) serviceName(port int) string {
 	if !o.numeric {
 		if name := sock.ServiceName(o.network, port); name != "" {
@@ -24,9 +24,9 @@ func (o *netOptions) serviceName(port int) string {
 	return o.network + "/*"
 }
 
-// hostName is the name of an address for "Connection received on": found by
-// reverse lookup as nc does, unless -n was given. A name server that does not
-// answer must not hold the connection up, so the lookup is short.
+// hostName returns the name of an address for "Connection received on", by a
+// reverse lookup as in nc. It returns the address itself under -n, and if no
+// name is found within 1 s: a slow name server must not hold the connection up.
 func (o *netOptions) hostName(ctx context.Context, addr netip.Addr) string {
 	addr = addr.Unmap()
 	if o.numeric || addr.IsUnspecified() {

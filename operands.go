@@ -26,8 +26,9 @@ import (
 // This file reads the operands and checks the files that options name, before
 // anything is opened.
 
-// setOperands reads the operands: HOST PORT..., HOST:PORT, PORT (listen only),
-// or the path of a Unix socket.
+// setOperands reads the operands: first the address (HOST PORT..., HOST:PORT,
+// PORT with -l, or the path of a Unix socket), then the paths of --push or
+// --pull. It also looks up the command after --.
 func (c *config) setOperands(words []string) error {
 	if err := c.setCommand(words); err != nil {
 		return err
@@ -148,9 +149,10 @@ func (c *config) setListenAddress(words []string) error {
 	return nil
 }
 
-// setPaths reads the paths of --push or the directory of --pull, which follow
-// the address: PORT, HOST PORT, HOST:PORT or the path of a socket. With -l -p
-// PORT the address may be missing, or an IP address.
+// setPaths splits the operands of --push or --pull: it returns those of the
+// address, then checks and sets the paths or the directory behind them. The
+// address is PORT, HOST PORT, HOST:PORT or the path of a socket; with -l -p
+// PORT it is an IP address or nothing.
 func (c *config) setPaths(words []string) (address []string, err error) {
 	n := 2
 	switch {
@@ -274,8 +276,8 @@ func (c *config) setPath(words []string) error {
 	return nil
 }
 
-// setHosts sets the hosts of a port check: the operand, or each line of a file.
-// Hosts on stdin are read later.
+// setHosts sets the hosts of a port check: the operand, or each line of a file
+// (@FILE). Those on stdin (-) are read later. Without -z it does nothing.
 func (c *config) setHosts() error {
 	k := &c.check
 	path, isFile := strings.CutPrefix(c.host, "@")
@@ -376,7 +378,7 @@ func (l *commandLine) checkFiles() error {
 	return c.checkFile()
 }
 
-// checkAccess refuses names in the lists under -n.
+// checkAccess refuses names in the access lists under -n.
 func (c *config) checkAccess() (err error) {
 	if c.numeric {
 		_ = c.access.Resolve(context.Background(), func(_ context.Context, name string) ([]netip.Addr, error) {
@@ -387,7 +389,7 @@ func (c *config) checkAccess() (err error) {
 	return err
 }
 
-// checkFile takes the file of --send-file, and refuses one that cannot be sent.
+// checkFile sets the input of --send-file, and refuses one that cannot be sent.
 func (c *config) checkFile() error {
 	if c.sendFile == "" {
 		return nil

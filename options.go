@@ -297,8 +297,9 @@ func number(what string, low, high int64) func(string) (int, error) {
 	return flags.Number{What: what, Low: low, High: high}.Int
 }
 
-// newConfig reads the command line (without the program's name). An error is a
-// usageError; nothing has been opened, bound or created.
+// newConfig reads the command line (without the program's name) and the files
+// that it names. With --help or --version it stops after the options. After an
+// error no socket is open, and nothing was bound or created.
 func newConfig(args []string) (*config, error) {
 	l := newCommandLine()
 	c := l.config
@@ -339,7 +340,7 @@ func newConfig(args []string) (*config, error) {
 	return c, l.checkFiles()
 }
 
-// isProxy reports whether purr is to be a proxy.
+// isProxy reports whether purr is to be a proxy: -l --proxy-type.
 func (l *commandLine) isProxy() bool { return l.config.listen && l.given("proxy-type") }
 
 // derive sets the fields that follow from several options.
@@ -388,9 +389,10 @@ func (l *commandLine) derive() {
 	}
 }
 
-// splitTLS gives the options about the certificate of a listener to the target
-// of -L tls:, and those about a listener itself to the peer. Our certificate is
-// shown to the peer, or without TLS there to the target.
+// splitTLS divides the options of TLS between the two sides of -L tls:. The
+// target's side gets those that check a server. The peer's side is encrypted
+// only with --ssl or --ssl-client-ca. It then gets --ssl-cert and --ssl-key;
+// otherwise the target's side does.
 func (l *commandLine) splitTLS() {
 	c := l.config
 	own, to := c.ssl, c.ssl

@@ -45,9 +45,8 @@ func (d *dialer) newProxied(atExit func(func())) *proxy.Dialer {
 		}}
 }
 
-// dialProxied connects to one port of the host through the proxy, which
-// resolves its name. The connection is the one to the proxy, from where the
-// payload begins.
+// dialProxied connects to one port of the host through the proxy. The result is
+// the connection to the proxy, on which only payload follows.
 func (d *dialer) dialProxied(ctx context.Context, port int) (net.Conn, error) {
 	conn, err := d.proxied.Connect(ctx, d.host, port)
 	failed, ok := errors.AsType[*proxy.Error](err)
@@ -75,7 +74,8 @@ func (d *dialer) dialProxied(ctx context.Context, port int) (net.Conn, error) {
 }
 
 // checkProxied is -z through the proxy: one port after the other. Like nc's, it
-// prints nothing without -v.
+// prints nothing without -v. One open port is enough, unless --all is given;
+// else it returns the error with the highest status.
 func (c *checker) checkProxied(ctx context.Context) error {
 	if c.opts.hostsOnStdin || c.opts.hosts.Len() > 1 {
 		return statusError{statusUsage, errors.New("options -z --proxy (or -x) and several hosts exclude each other: ask for each host in turn")}

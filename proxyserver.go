@@ -23,8 +23,8 @@ type proxyServer struct {
 }
 
 // newProxyServer returns the proxy of the command line, or nil if there is
-// none. Its tunnels are conversations of t. d has the options of the sockets to
-// targets.
+// none. Each of its tunnels is a conversation of t. d dials the targets, with
+// the socket options of cfg.
 func newProxyServer(cfg *config, d dialer, t *talker) *proxyServer {
 	if cfg.server == nil {
 		return nil
@@ -48,8 +48,8 @@ func newProxyServer(cfg *config, d dialer, t *talker) *proxyServer {
 	return s
 }
 
-// bound is called with the address of the listening socket. A proxy without a
-// password lends this machine's networks to everyone who reaches it.
+// bound records the address of the listening socket. It warns if other machines
+// can reach a proxy without a password. A nil s does nothing.
 func (s *proxyServer) bound(addr net.Addr) {
 	if s == nil {
 		return
@@ -60,7 +60,7 @@ func (s *proxyServer) bound(addr net.Addr) {
 	}
 }
 
-// serveProxy is the handler of -l --proxy-type.
+// serveProxy is the handler of -l --proxy-type: the client names the target.
 func serveProxy(ctx context.Context, t *talker, c net.Conn) error {
 	serve := t.server.SOCKS5
 	if t.server.web {

@@ -30,10 +30,10 @@ type notifier struct {
 	notified func() // called at the end
 }
 
-// notifyReady writes the port of addr, which is bound, or the path of a Unix
-// socket. The file comes first: a reader of the descriptor can rely on it. The
-// end of the run removes it. An abstract socket is a warning, unless its
-// clients need a key.
+// notifyReady writes the port of addr, or the path of the Unix socket, to
+// --port-file and then to --ready-fd: a reader of the descriptor can rely on
+// the file. The end of the run removes the file. An abstract socket is a
+// warning, unless its clients need a key.
 func (n *notifier) notifyReady(addr net.Addr) error {
 	text := n.path
 	if strings.HasPrefix(n.path, "@") && !n.encrypted {

@@ -91,8 +91,8 @@ func openRawFile(ctx context.Context, t *talker) (*rawFile, error) {
 	return in, nil
 }
 
-// newCopier returns the copier of the session, and takes its digest. Holes are
-// kept.
+// newCopier returns the receiving copier of the session, and sets digest, which
+// that computes. Long runs of zeros become holes in the file.
 func (in *rawFile) newCopier(dst io.Writer, src io.Reader, filters ...copier.Filter) copier.Copier {
 	if in.atomic != nil {
 		dst = in.atomic
@@ -102,8 +102,8 @@ func (in *rawFile) newCopier(dst io.Writer, src io.Reader, filters ...copier.Fil
 	return c
 }
 
-// onDone stores the file if the peer has half-closed. The connection is still
-// open, so an error resets it.
+// onDone stores the file if the peer has half-closed, and size and digest are
+// as expected. Otherwise its error resets the connection, which is still open.
 func (in *rawFile) onDone(d *teardown) error {
 	var more copier.LimitError
 	switch {
@@ -155,8 +155,9 @@ func cannotSync(err error) bool {
 	return errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported)
 }
 
-// abort removes the partial file, or reports its path and size with
-// --keep-partial. It does so once, unless the file was stored.
+// abort removes the partial file; with --keep-partial it keeps the file and
+// logs its path and size. It does nothing if the file was stored, for a pipe or
+// device, and in further calls.
 func (in *rawFile) abort(t *talker) {
 	if in.atomic == nil {
 		return
@@ -227,7 +228,7 @@ func (c *config) checkRecvFile() error {
 
 // checkExisting returns an error if the existing entry path cannot be replaced
 // or written to. A link to a file is neither followed nor replaced: the user
-// may have meant either.
+// may have meant either. For a pipe or device it sets file.direct.
 func (c *config) checkExisting(path string) error {
 	info, err := os.Stat(path)
 	if target, linkErr := os.Readlink(path); linkErr == nil && (err != nil || info.Mode().IsRegular()) {

@@ -15,8 +15,8 @@ import (
 // This file words the outcome of each file: a line, or an event under --json.
 // Names that come from the peer are quoted, own ones only where they are odd.
 
-// logStored reports a file that is stored and checked. Its rate is shown if it
-// was alone on its way.
+// logStored reports a file that is stored and checked. Its rate is shown unless
+// it is small or was sent among other files.
 func (l *logger) logStored(role push.Role, e push.FileEvent) {
 	name := fileName(role, e.Path)
 	fields := storedFields(role, e)
@@ -46,8 +46,8 @@ func fileName(role push.Role, path string) string {
 	return strconv.Quote(path)
 }
 
-// storedFields are those of a stored file. "path" is the sender's own name at
-// the sender, and the stored one at the receiver.
+// storedFields are those of the event. "path" is the stored name, but at the
+// sender its own name, unless the file was there already.
 func storedFields(role push.Role, e push.FileEvent) []field {
 	path, status := e.As, "stored"
 	if role == push.Sender && !e.Identical {
@@ -121,8 +121,8 @@ func (l *logger) logFileFailed(path, outcome, cause, format string, args ...any)
 	l.report(always, "file", failedFields(path, outcome, cause, "", 0), format, args...)
 }
 
-// logRawFailed writes the event of a raw file that failed; the line is that of
-// the error. kept bytes of it are in partial, none if that is empty.
+// logRawFailed writes the event of a raw file that failed; the line about err
+// is printed elsewhere. partial holds kept bytes of it, if it is not empty.
 func (l *logger) logRawFailed(path string, err error, partial string, kept int64) {
 	outcome := "failed"
 	if s := new(statusError); errors.As(err, s) && s.status == statusMismatch {
@@ -131,8 +131,8 @@ func (l *logger) logRawFailed(path string, err error, partial string, kept int64
 	l.event("file", failedFields(path, outcome, err.Error(), partial, kept)...)
 }
 
-// failedFields are those of a file that is not where it should be. partial is
-// the file that holds kept bytes of it, empty if there is none.
+// failedFields returns the fields of a file that is not where it should be.
+// partial is the file that holds kept bytes of it, empty if there is none.
 func failedFields(path, outcome, cause, partial string, kept int64) []field {
 	fields := []field{{"path", path}, {"status", outcome}, {"error", cause}}
 	if partial != "" {

@@ -15,7 +15,8 @@ import (
 	"purr/internal/sys"
 )
 
-// socketOptions are the options of every socket that is not -z's alone.
+// socketOptions returns the options of sockets that listen or dial. The scans
+// of -z open sockets without them. A dialer with -p also gets SO_REUSEADDR.
 func (o *netOptions) socketOptions() *sock.Options {
 	options := o.socket
 	options.ReuseAddr = o.sourcePort > 0 // as nc: a port in TIME_WAIT can be dialled from again
@@ -82,9 +83,9 @@ func (o *netOptions) wants(addr netip.Addr) bool {
 	return is4 && !o.ipv6 || !is4 && !o.ipv4
 }
 
-// localAddr is where -s and -p bind a dialer to peers; an invalid address or a
-// zero port leaves the choice to the kernel. If the name behind -s has several
-// addresses, it is one of the first peer's family, if possible.
+// localAddr returns the address that a dialer binds: that of -s and -p. An
+// invalid address or port 0 leaves the choice to the kernel. If -s is a name
+// with several addresses, the first peer of which it has the family decides.
 func (o *netOptions) localAddr(ctx context.Context, peers []netip.Addr) (netip.AddrPort, error) {
 	var addr netip.Addr
 	if o.source != "" {

@@ -15,8 +15,8 @@ type rule struct {
 	message string
 }
 
-// conflict returns the first illegal combination of options, or nil. All of
-// them are in this file.
+// conflict returns a usageError for the first illegal combination of options,
+// or nil. All rules are in this file.
 func (l *commandLine) conflict() error {
 	for _, rules := range [][]rule{l.proxyRules(), l.execRules(), l.tunnelRules(), l.fileRules(), l.keyRules(), l.sslRules(), l.paceRules(), l.pushRules(), l.checkRules(), l.waitRules(), l.generalRules()} {
 		if i := slices.IndexFunc(rules, func(r rule) bool { return r.broken }); i >= 0 {
@@ -41,8 +41,8 @@ func (l *commandLine) proxyRules() []rule {
 	}
 }
 
-// tunnelRules are those of -L, and of -l --proxy-type: both have an other end
-// of their own.
+// tunnelRules are those of -L, and of -l --proxy-type: with both, a target
+// replaces stdin and stdout as the other end.
 func (l *commandLine) tunnelRules() []rule {
 	c, name := l.config, "-L"
 	if l.isProxy() {
@@ -309,7 +309,8 @@ func (l *commandLine) pushRules() []rule {
 
 // foreign returns explanations of the options that other netcats have and purr
 // does not, by their name without dashes: a script that uses one needs the
-// alternative.
+// alternative. A value that is itself such a name stands for the explanation
+// there.
 func foreign() map[string]string {
 	return map[string]string{
 		"g": "source routing is dropped by today's routers (RFC 7126) and not supported: leave -g out",

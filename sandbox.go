@@ -27,8 +27,8 @@ func (r *run) confine() {
 	})
 }
 
-// rights returns what each mode needs once its sockets are open, and what the
-// end of the run removes.
+// rights returns what the run still needs once its sockets are open: name
+// lookups, ports, paths to read and write, and the paths that its end removes.
 func (r *run) rights() confine.Rules {
 	c := r.cfg
 	several := !c.listen && len(c.ports) > 1

@@ -43,7 +43,7 @@ type encryption struct {
 // encrypts reports whether connections are encrypted, by a key or --ssl.
 func (e *encryption) encrypts() bool { return e.on || e.ssl.on }
 
-// unlike words what an end of another class than c does.
+// unlike returns, for a message, what an end does that is not of class c.
 func unlike(c tlsconn.Class) string {
 	if c == tlsconn.Files {
 		return "it pipes where we push or pull"
@@ -60,7 +60,7 @@ func handshakes() int {
 	return 64
 }
 
-// handshaker returns the Handshaker of the run.
+// handshaker returns the Handshaker of the run, which the first call makes.
 func (e *encryption) handshaker() (*tlsconn.Handshaker, error) {
 	e.once.Do(func() {
 		if e.ssl.on {
@@ -88,9 +88,9 @@ func (e *encryption) handshaker() (*tlsconn.Handshaker, error) {
 	return e.shaker, e.err
 }
 
-// secure returns c encrypted, or c itself without a key and --ssl. The caller
-// closes the result; on failure c has been closed. The error is a statusError
-// if the peer is not the one that holds the key.
+// secure does the handshake and returns c encrypted, or c itself without a key
+// and --ssl. The caller closes the result; on failure c has been closed. The
+// error of a handshake has the text and status of handshakeError.
 func (e *encryption) secure(ctx context.Context, c net.Conn) (net.Conn, error) {
 	if !e.encrypts() {
 		return c, nil
@@ -107,8 +107,8 @@ func (e *encryption) secure(ctx context.Context, c net.Conn) (net.Conn, error) {
 	return e.opened(s), nil
 }
 
-// opened logs a connection whose handshake is done, and returns it as its class
-// demands.
+// opened logs a connection whose handshake is done, and returns it; with a key
+// and the class Stream as a BytesConn, which confirms what it has taken.
 func (e *encryption) opened(s *tlsconn.Conn) net.Conn {
 	if e.ssl.on {
 		e.logTLS(s)
@@ -165,8 +165,8 @@ func (e *encryption) handshakeError(c net.Conn, err error) error {
 	return err
 }
 
-// secured returns a handler that encrypts each connection that was dialled for
-// h, or h itself without a key and --ssl.
+// secured returns a handler that encrypts a dialled connection and calls h with
+// it; h itself without a key and --ssl.
 func (e *encryption) secured(h handler) handler {
 	if !e.encrypts() {
 		return h
@@ -183,8 +183,8 @@ func (e *encryption) secured(h handler) handler {
 	}
 }
 
-// clients returns a listener of the clients of ln that hold the key, or ln
-// itself without one. A client that does not hold it is a message and no more.
+// clients returns a listener of the clients of ln whose handshake succeeds, or
+// ln itself without a key and --ssl. A failed handshake is only logged.
 func (e *encryption) clients(ctx context.Context, ln net.Listener) (net.Listener, error) {
 	if !e.encrypts() {
 		return ln, nil
@@ -213,8 +213,8 @@ func (e *encryption) clients(ctx context.Context, ln net.Listener) (net.Listener
 // this end ends a conversation and -w has no other limit.
 const takenTimeout = 10 * time.Second
 
-// takenLimit returns the limit of settle: that of -w, or takenTimeout if this
-// end has ended the conversation before the peer has, else 0 for none.
+// takenLimit returns how long settle may wait, 0 for no limit: as -w allows, or
+// without -w takenTimeout if early: this end has finished before the peer.
 func (c *conversation) takenLimit(early bool) time.Duration {
 	if c.t.idleTimeout == 0 && early {
 		return takenTimeout
@@ -222,9 +222,10 @@ func (c *conversation) takenLimit(early bool) time.Duration {
 	return c.t.idleTimeout
 }
 
-// settle is the end of a conversation in which nothing has failed. With a key
-// it reports to the peer that all received bytes were taken, and waits for the
-// peer's report about those sent. Without one it does nothing.
+// settle ends a conversation in which nothing has failed. With a key it reports
+// to the peer that all received bytes were taken, half-closes, and waits for
+// the peer's report about those sent: at most limit, 0 for no limit. Without a
+// key it does nothing.
 func (c *conversation) settle(ctx context.Context, conn net.Conn, limit time.Duration) error {
 	s, ok := conn.(*tlsconn.BytesConn)
 	if !ok {
@@ -258,8 +259,9 @@ func reportTaken(conn net.Conn, n int64) {
 	}
 }
 
-// settle sets failed if the bytes that were sent were not all taken. To the
-// failure of the connection it adds how many were.
+// settle sets failed unless the peer reports that it has taken all sent bytes.
+// To an earlier error of the connection it adds how many were taken. Without a
+// key, and after a signal or a failure of stdin or stdout, it does nothing.
 func (v *supervisor) settle(ctx context.Context) {
 	s, encrypted := v.conn.(*tlsconn.BytesConn)
 	switch {

@@ -61,8 +61,8 @@ type ackReport struct {
 	text   string      // of a success
 }
 
-// onDone compares the bytes that the peer's system has acknowledged with those
-// of the file.
+// onDone returns the session's error, or one if bytes are not acknowledged.
+// Otherwise it sets text, which describes the success.
 func (r *ackReport) onDone(d *teardown) error {
 	size := r.size
 	if size < 0 {
@@ -94,7 +94,8 @@ func (r *ackReport) onDone(d *teardown) error {
 	return nil
 }
 
-// deliveryText returns how far the bytes are known to have come.
+// deliveryText words whether the peer's system has acknowledged all bytes, and
+// whether the peer has closed.
 func deliveryText(acknowledged, closed bool) string {
 	switch {
 	case acknowledged && closed:

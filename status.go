@@ -35,7 +35,7 @@ type signalError struct{ syscall.Signal }
 
 func (e signalError) Error() string { return "ended by signal: " + e.Signal.String() }
 
-// statusOf returns the exit status for err.
+// statusOf returns the exit status for err: statusFailed if err has none.
 func statusOf(err error) exitStatus {
 	var ended signalError
 	var stated statusError

@@ -35,7 +35,7 @@ func newSupervisor(s *session) *supervisor {
 	return v
 }
 
-// start runs the pumps.
+// start starts the pumps, and the wait for the end of stdout's reader.
 func (v *supervisor) start() {
 	v.running++
 	go v.receive(v.results)
@@ -48,8 +48,8 @@ func (v *supervisor) start() {
 	}
 }
 
-// run returns when both directions have ended, or one has failed, or a limit is
-// reached.
+// run takes events, such as the end of a pump or of a time limit, until the
+// teardown is done or both directions have ended. The end of ctx is one, too.
 func (v *supervisor) run(ctx context.Context) {
 	if limit := v.t.idleTimeout; limit > 0 {
 		v.timer = idle.New(limit)
@@ -87,7 +87,8 @@ func (v *supervisor) run(ctx context.Context) {
 	}
 }
 
-// ended records the end of a goroutine.
+// ended records the end of a goroutine and returns the next step. Once the peer
+// has finished, it starts the wait for a broken connection, if stdin goes on.
 func (v *supervisor) ended(o outcome) step {
 	switch o.dir {
 	case sending:
@@ -138,8 +139,8 @@ func (v *supervisor) background(d direction, f func() error) {
 	go func() { v.results <- outcome{d, f()} }()
 }
 
-// halfCloseAfter half-closes after a silence of the peer, 0 if nothing of its
-// answer can be missing.
+// halfCloseAfter half-closes in the background. Unless silence is 0, part of
+// the peer's answer may be missing: a warning names how long it was silent.
 func (v *supervisor) halfCloseAfter(silence time.Duration) {
 	if silence > 0 {
 		v.t.log.warnf("%s: silent for %.0f s, told that nothing more comes; the rest of its answer may be missing (--no-shutdown waits)", v.peer, silence.Seconds())
@@ -147,8 +148,8 @@ func (v *supervisor) halfCloseAfter(silence time.Duration) {
 	v.background(halfClosing, v.halfClose)
 }
 
-// awaitBroken waits as sock.AwaitBroken does. While there is something to send,
-// it leaves the error to the send pump.
+// awaitBroken waits as sock.AwaitBroken does, then while there is something to
+// send: the send pump finds the error itself.
 func (v *supervisor) awaitBroken() error {
 	err := sock.AwaitBroken(v.conn)
 	for err == nil && (v.sendCopier.Blocked() || v.in.Ready()) {
@@ -157,15 +158,15 @@ func (v *supervisor) awaitBroken() error {
 	return err
 }
 
-// linkState returns what the rule of the half-close asks for.
+// linkState returns the state of the connection for the half-close rule.
 func (v *supervisor) linkState() halfclose.State {
 	acked, rtt := sock.Delivered(v.conn)
 	return halfclose.State{Acked: acked, RTT: rtt, Stalled: v.receiveCopier.Blocked(), Pending: v.arrived()}
 }
 
-// closeStdout makes the reader of a pipe or socket that belongs to this session
-// alone find the end of its input. A poll keeps a pipe open in the kernel, so
-// it is ended first; its outcome leads here again.
+// closeStdout ends the input of stdout's reader, if stdout is a pipe or socket
+// of this session alone. A poll in another goroutine keeps a pipe open in the
+// kernel: it is interrupted first, and its outcome leads here again.
 func (v *supervisor) closeStdout() {
 	if !v.ownStdout || v.out == nil || !hasReader(v.out.Kind()) {
 		return
@@ -178,8 +179,8 @@ func (v *supervisor) closeStdout() {
 }
 
 // stdinUnused reports whether the peer has sent something while stdin has
-// carried nothing, and has nothing now. The subscriber of a shared stdin gets
-// nothing from then on.
+// carried nothing, and has nothing now. If stdin is shared and the result is
+// true, this session gets nothing of it from then on.
 func (v *supervisor) stdinUnused() bool {
 	if v.sent.bytes.Load() > 0 || v.received.bytes.Load() == 0 {
 		return false
@@ -195,7 +196,7 @@ func (v *supervisor) stdinUnused() bool {
 
 // checkIdle returns the rest of the idle timeout, and whether a pump has
 // pending input that it has not read. Bytes that the peer's system acknowledges
-// are activity.
+// are activity. An error of the connection ends the session.
 func (v *supervisor) checkIdle() (left time.Duration, pending bool) {
 	unacked, err := sock.Unacked(v.conn)
 	if err != nil { // reported once: to the pumps this looks like an orderly end
@@ -214,11 +215,11 @@ func (v *supervisor) checkIdle() (left time.Duration, pending bool) {
 		v.sendOpen && !v.sendCopier.Blocked() && v.in.Ready()
 }
 
-// arrived reports whether bytes or the end of the peer wait to be received.
+// arrived reports whether bytes of the peer, or its end, wait to be received.
 func (v *supervisor) arrived() bool { return sys.Arrived(sock.Under(v.conn)) }
 
-// awaitAck waits until the peer's system has acknowledged all bytes, for as
-// long as an idle connection may last.
+// awaitAck waits until the peer's system has acknowledged all bytes. It fails
+// once -w passes without a further acknowledgement, or if -q has expired.
 func (v *supervisor) awaitAck(ctx context.Context) error {
 	if v.sent.bytes.Load() == 0 {
 		return nil

@@ -76,14 +76,14 @@ const (
 	endInput            // end the sending pump, unless it holds bytes
 )
 
-// finish ends the session in order.
+// finish ends the session in order, for a reason that the log names.
 func (d *teardown) finish(reason string) step {
 	d.done, d.reason = true, reason
 	return goOn
 }
 
-// fail ends the session with the error of a direction, unless an earlier one
-// stands. If our certificate is not accepted, sending may have failed before.
+// fail ends the session with the error of o. An earlier error stays, unless o
+// has ErrOwnCert: if the peer refuses our certificate, sending may fail first.
 func (d *teardown) fail(o outcome) step {
 	if d.failed == nil || errors.Is(o.err, tlsconn.ErrOwnCert) {
 		d.failed = d.describe(o)
@@ -92,8 +92,8 @@ func (d *teardown) fail(o outcome) step {
 	return goOn
 }
 
-// describe returns the error of a direction with the name of the end that
-// failed.
+// describe returns the error of o with the name of the end that failed. For a
+// failed write to stdout it sets stdoutFailed.
 func (d *teardown) describe(o outcome) error {
 	var copying *fdio.CopyError
 	if !errors.As(o.err, &copying) {
@@ -111,7 +111,8 @@ func (d *teardown) describe(o outcome) error {
 	return fmt.Errorf("write to %s: %w", d.stdoutName, copying)
 }
 
-// stdinEnded records the end of the sending pump.
+// stdinEnded records the end of the sending pump. If the connection failed,
+// received bytes are still read.
 func (d *teardown) stdinEnded(err error) step {
 	var copying *fdio.CopyError
 	switch {
@@ -151,7 +152,9 @@ func (d *teardown) stdinEnded(err error) step {
 	return goOn
 }
 
-// peerEnded records the end of the receiving pump. stdinUnused reports whether
+// peerEnded records the end of the receiving pump. After the peer's orderly end
+// the session ends, too, unless stdin may have more to send: a file, a FIFO, or
+// a stdin for which stdinUnused returns false. stdinUnused reports whether
 // stdin has carried nothing and has nothing now, although the peer has sent
 // something.
 func (d *teardown) peerEnded(err error, stdinUnused func() bool) step {
@@ -177,8 +180,8 @@ func (d *teardown) peerEnded(err error, stdinUnused func() bool) step {
 	return closeStdout
 }
 
-// connBroken records the end of the wait for the connection to break, with
-// AwaitBroken's error. Without one stdin has nothing that would be lost.
+// connBroken records the end of awaitBroken with its error. A system error
+// fails the session. nil ends the sending pump: stdin has nothing to lose then.
 func (d *teardown) connBroken(err error) step {
 	var errno syscall.Errno
 	switch {
@@ -199,7 +202,8 @@ func (d *teardown) stdinHasNoEnd() bool {
 }
 
 // stdoutBroken records the end of the wait for the end of stdout's reader.
-// unread returns the bytes that the reader has left in the pipe, -1 if unknown.
+// unread returns the bytes left in the pipe, -1 if unknown. If there are none,
+// and without -k, the peer has lingerTime to finish; else the session fails.
 func (d *teardown) stdoutBroken(err error, unread func() int) step {
 	switch {
 	case !d.receiveOpen:
@@ -228,15 +232,15 @@ func (d *teardown) lingerExpired(arrived, broken bool) step {
 	return watchStdout // another process has opened the FIFO
 }
 
-// readerGone ends the session because what the peer sends has no reader.
+// readerGone fails the session: what the peer sends has no reader.
 func (d *teardown) readerGone() step {
 	d.localFailed = true
 	return d.fail(outcome{watching, &fdio.CopyError{Reading: false, Err: syscall.EPIPE}})
 }
 
 // idleExpired ends the session after -w. It is an error if bytes were not
-// taken: by the peer, whose system has not acknowledged unacked of them, or by
-// stdout.
+// taken: by the peer, if unacked of them are not acknowledged or the sending
+// pump is blocked, or by stdout, if the receiving pump is.
 func (d *teardown) idleExpired(unacked int, sendBlocked, receiveBlocked bool) step {
 	limit := d.c.t.idleTimeout
 	switch {
@@ -266,9 +270,9 @@ func (d *teardown) interruptedBy(cause error) step {
 	return d.finish(interrupted)
 }
 
-// unackedError returns the error for bytes that the peer's system has not
-// acknowledged although both directions have ended; nil while it may still do
-// so.
+// unackedError returns the error for bytes that are not acknowledged once -w or
+// -q has expired. Before that it returns nil: the peer's system may still
+// acknowledge them. Both directions have ended.
 func (d *teardown) unackedError(unacked int) error {
 	switch {
 	case d.c.t.idleTimeout > 0 && d.c.Idle() >= d.c.t.idleTimeout:
@@ -279,9 +283,9 @@ func (d *teardown) unackedError(unacked int) error {
 	return nil
 }
 
-// apply calls onDone, whose result replaces the session's error. cause is set
-// if the run was stopped, and is an error even if both ends had finished. A
-// success that becomes an error resets the connection.
+// apply replaces the session's error by the result of onDone. cause is why the
+// run was stopped, or nil. onDone finds it in failed, unless another error is
+// there. A success that becomes an error resets the connection.
 func (d *teardown) apply(onDone func(*teardown) error, cause error) {
 	if d.failed == nil {
 		d.failed = cause
@@ -292,15 +296,16 @@ func (d *teardown) apply(onDone func(*teardown) error, cause error) {
 }
 
 // resets reports whether the connection is reset, so that a transfer which was
-// cut short here does not look complete to the peer. stdout is what received
-// bytes go to, if any do. What a person types and reads has no such end.
+// cut short here does not look complete to the peer. stdout is where received
+// bytes go. Input and output of a terminal have no fixed end: they cannot be
+// cut short.
 func (d *teardown) resets(stdout fdio.Kind) bool {
 	cut := d.sendOpen && d.stdin != fdio.Terminal || d.receiveOpen && !d.c.t.sendOnly && stdout != fdio.Terminal
 	return d.failed != nil && (cut || d.localFailed)
 }
 
-// endReason returns the reason for the log. Bytes that were lost count more
-// than that both ends had finished.
+// endReason returns the reason for the log: "failed" in place of an orderly end
+// if the session has an error.
 func (d *teardown) endReason() string {
 	if d.failed != nil && (d.reason == "" || d.reason == bothFinished || d.reason == peerFinished) {
 		return "failed"

@@ -28,7 +28,7 @@ func parsePin(text string) (*tlsconn.Pin, error) {
 	return &pin, err
 }
 
-// loadCerts loads what the peer's side and the target's need.
+// loadCerts loads what TLS with the peer needs, and with the target of -L.
 func loadCerts(c *config) error {
 	if err := c.ssl.load(c.listen, c.host, c.push.moves()); err != nil || c.tunnel == nil {
 		return err
@@ -107,13 +107,13 @@ func (e *encryption) newShaker() *tlsconn.Handshaker {
 		OnAccept: e.onAccept, Pending: e.pending, ClearTextReply: refusal}
 }
 
-// provesPeers reports whether a peer has a key or a certificate that few have.
+// provesPeers reports whether a key, --ssl-client-ca or --pin keeps others out.
 func (e *encryption) provesPeers() bool {
 	return e.on || e.ssl.certs.ClientCA != nil || e.ssl.pin != nil
 }
 
-// logTLS logs a connection with certificates. The first one of --ssl-insecure
-// is a warning.
+// logTLS logs a connection with certificates under -v. Under --ssl-insecure the
+// first unchecked certificate is also a warning.
 func (e *encryption) logTLS(s *tlsconn.Conn) {
 	state := s.ConnectionState()
 	about := "the other end shows no certificate"
@@ -145,8 +145,8 @@ func (e *encryption) logNewCert(port int) {
 		"a new certificate, made for this run; at the other end say: %s", command)
 }
 
-// failure returns the status and the words for a handshake with certificates
-// that failed because of them; "" for what a key's handshake has, too.
+// failure returns the status and text for a failed handshake of --ssl; "" if a
+// key's handshake can fail in the same way, and without --ssl.
 func (e *encryption) failure(failed *tlsconn.HandshakeError) (exitStatus, string) {
 	text := failed.Error()
 	var cert *tlsconn.CertError
@@ -186,8 +186,8 @@ func (e *encryption) advice(cert *tlsconn.CertError) string {
 	return "; if it is the right one even so, say --pin with the pin"
 }
 
-// refusedLater returns err, which has ended a conversation with c. At TLS 1.3 a
-// dialer learns only there that its certificate is not accepted.
+// refusedLater returns err, in words if it is a handshake's: in TLS 1.3 a
+// dialer learns only in the conversation that its certificate is not accepted.
 func (e *encryption) refusedLater(c net.Conn, err error) error {
 	if failed, ok := errors.AsType[*tlsconn.HandshakeError](err); ok {
 		return e.handshakeError(c, failed)
@@ -234,8 +234,8 @@ func (c *checker) checkTLS(ctx context.Context) error {
 	})
 }
 
-// shake does the handshake with one port. Its error has been printed, unless
-// further attempts are made: a refused connection under -v only, as in nc.
+// shake does the handshake with one port. Its error is printed here, unless
+// --wait-for or --retry is given: a refused connection under -v only, as in nc.
 func (c *checker) shake(ctx context.Context, port int, limit time.Duration) error {
 	begun := time.Now()
 	conn, err := c.dialWithin(ctx, port, limit)

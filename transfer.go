@@ -186,6 +186,7 @@ func (s *session) halfClose() error {
 }
 
 // receive pumps the connection into stdout and sends its outcome to results.
+// Then it reports to an encrypted peer that all was taken, except for a file.
 func (s *session) receive(results chan<- outcome) {
 	err := copier.Run(s.receiveCopier, copier.MaxSlice, func(n int) error {
 		s.Touch()

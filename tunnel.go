@@ -33,8 +33,8 @@ type tunneller struct {
 }
 
 // newTunneller returns the tunneller of -L, or nil without it. The proxy of the
-// command line is the target's. The rest of d's options that are about sockets
-// hold for the target, too, except for the addresses.
+// command line leads to the target. The options of sockets hold for the target,
+// too, except for -s and -p.
 func newTunneller(cfg *config, d dialer, atExit func(func())) *tunneller {
 	if cfg.tunnel == nil {
 		return nil
@@ -80,7 +80,8 @@ func tunnelTo(ctx context.Context, t *talker, c net.Conn) error {
 }
 
 // join passes bytes between the peer and a target until both have finished, and
-// closes both. name is the target's in messages.
+// closes both. name is the target's in messages. If -w ends it and no byte is
+// lost, the result is nil.
 func (c *conversation) join(ctx context.Context, peer, target net.Conn, name string) error {
 	c.Restart()
 	c.showProgress(c.peer, -1)
@@ -138,8 +139,8 @@ type idleEnd struct{ time.Duration }
 
 func (e idleEnd) Error() string { return fmt.Sprintf("idle for %v", e.Duration) }
 
-// stopIdle ends the tunnel once nothing has moved for as long as -w allows.
-// Bytes that an end's system acknowledges have moved, too.
+// stopIdle calls stop once nothing has moved within -w: with a tunnelError if
+// bytes are unacknowledged, else an idleEnd. An acknowledgement is a move, too.
 func (c *conversation) stopIdle(ctx context.Context, stop func(error), nameOf func(net.Conn) string, ends ...net.Conn) {
 	limit := c.t.idleTimeout
 	timer := idle.New(limit)

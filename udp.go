@@ -30,8 +30,8 @@ type packets struct {
 	confine      func() // called before a conversation
 }
 
-// dialPackets sends stdin to one peer, a datagram for each read, and prints the
-// replies.
+// dialPackets talks to each port in turn: it sends stdin, a datagram for each
+// read, and prints the replies.
 func (p *packets) dialPackets(ctx context.Context) error {
 	if p.unix {
 		return p.dialUnixgram(ctx)
@@ -167,8 +167,8 @@ func (p *packets) peerFound(role string, remote, local net.Addr) {
 	p.meter.peerFound(role, remote, local)
 }
 
-// logSender counts the first sender of a listener and prints nc's line about
-// it.
+// logSender prints nc's line about the first sender, and counts that of a
+// listener. from is invalid for a Unix socket.
 func (p *packets) logSender(ctx context.Context, from netip.AddrPort, local net.Addr) {
 	var remote net.Addr
 	if from.IsValid() {

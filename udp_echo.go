@@ -31,7 +31,7 @@ type datagramEcho struct {
 	pings     payload.PingCounter
 }
 
-// echoDatagrams runs e until it is over.
+// echoDatagrams runs e until it is over. -w and -W end it without an error.
 func echoDatagrams(ctx context.Context, e *datagramEcho) error {
 	e.peer = "" // it has the peers of one socket
 	e.inProgress = receiving
@@ -63,8 +63,8 @@ func echoDatagrams(ctx context.Context, e *datagramEcho) error {
 	}
 }
 
-// turn receives a batch and answers it. It returns the reason if the echo is
-// over, or an error, or neither.
+// turn receives a batch and answers it. If -w or -W ends the echo, reason is
+// why, for the log. It is empty if the echo goes on, or fails with err.
 func (e *datagramEcho) turn(ctx context.Context) (reason string, err error) {
 	limit := e.t.idleTimeout
 	waitsForFirst := !e.hasPeer && e.t.listen
@@ -104,7 +104,9 @@ func (e *datagramEcho) turn(ctx context.Context) (reason string, err error) {
 	return e.answer(ctx, e.withinLimit(n))
 }
 
-// answer sends back the first n datagrams of the batch.
+// answer copies the first n datagrams of the batch to stdout, and sends each
+// back to its sender, except for those that the loop guard drops. Once -W is
+// reached, reason is why the echo ends; else it is empty.
 func (e *datagramEcho) answer(ctx context.Context, n int) (reason string, err error) {
 	if e.out.Kind() != fdio.Null {
 		if err := e.batch.WriteTo(e.out, n); err != nil {

@@ -68,7 +68,8 @@ type losses struct {
 	n, loops atomic.Int64
 }
 
-// add logs a datagram to or from a peer that was dropped.
+// add counts and logs a datagram to or from a peer that was dropped. After the
+// first, one for a full queue is only counted. A peer in a loop is logged once.
 func (l *losses) add(peer string, err error) {
 	what := "send to"
 	if errors.Is(err, datagram.ErrTooLong) {
@@ -133,7 +134,8 @@ func talkDatagrams(ctx context.Context, t *talker, end datagramEnd) error {
 	return err
 }
 
-// openInput finds what is sent: stdin, or its lines. The caller closes it.
+// openInput sets in to stdin, its lines or a command. The caller calls
+// closeInput.
 func (s *datagramSession) openInput() (closeInput func(), err error) {
 	if s.t.exec != nil {
 		return s.openCommand()
@@ -153,7 +155,7 @@ func (s *datagramSession) openInput() (closeInput func(), err error) {
 	return lines.Close, nil
 }
 
-// run moves datagrams both ways until the end.
+// run moves datagrams both ways until supervise returns, and logs the end.
 func (s *datagramSession) run(ctx context.Context) error {
 	s.Restart()
 	s.showProgress(s.end.name, -1)
@@ -193,9 +195,9 @@ type datagramState struct {
 	hasPeer  bool // whether there is a peer to send to
 }
 
-// idleTimeout returns how long nothing may happen before the run ends, 0 for
-// ever: -w, or for a dialer that has sent everything, the wait for a reply. A
-// listener waits for its first sender; --accept-timeout limits that.
+// idleTimeout returns how long nothing may happen before the run ends, 0 for no
+// limit: the time of -w, else replyWait for a dialer whose stdin has ended. A
+// listener without a peer has no limit here, but --accept-timeout.
 func (d datagramState) idleTimeout(o *talkOptions, dialled bool) time.Duration {
 	switch {
 	case !d.hasPeer:
@@ -258,7 +260,7 @@ func (s *datagramSession) supervise(ctx context.Context, results <-chan outcome)
 }
 
 // checkIdle returns the rest of the idle timeout, and whether input is pending.
-// Without -w, datagrams that have arrived are not lost for a slow stdout.
+// Without -w the timeout does not expire during a write to a slow stdout.
 func (s *datagramSession) checkIdle(limit time.Duration, sendOpen bool) (left time.Duration, pending bool) {
 	left = limit - s.Idle()
 	if s.printing.Load() {
@@ -352,8 +354,8 @@ func (s *datagramSession) sendError(err error) error {
 	return fmt.Errorf("send to %s: %w", name, sys.Cause(err))
 }
 
-// receive prints datagrams. An empty one is a message like any other, and
-// prints nothing.
+// receive prints datagrams until an error, which is errReceiveLimit for -W. An
+// empty datagram is a message like any other, and prints nothing.
 func (s *datagramSession) receive(ctx context.Context) error {
 	b := datagram.NewBatch(s.t.network, datagram.BatchSize)
 	s.out.EnlargePipe()
@@ -383,8 +385,9 @@ func (s *datagramSession) receive(ctx context.Context) error {
 	}
 }
 
-// choosePeer makes a sender of n datagrams the peer of stdin: the first one, or
-// with -k the last. It returns the number of datagrams to print.
+// choosePeer makes a sender of n datagrams the peer that stdin is sent to: with
+// -k the last one, else the first one, if first is true. Without -k it drops
+// the datagrams of other senders. It returns the number of datagrams to print.
 func (s *datagramSession) choosePeer(b *datagram.Batch, n int, first bool) int {
 	answerable := true
 	if s.t.keep {
@@ -410,7 +413,7 @@ func (s *datagramSession) choosePeer(b *datagram.Batch, n int, first bool) int {
 	return n
 }
 
-// print writes n datagrams to stdout.
+// print writes n datagrams to stdout. It returns errReceiveLimit at that of -W.
 func (s *datagramSession) print(b *datagram.Batch, n int) error {
 	if n == 0 {
 		return nil

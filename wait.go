@@ -25,10 +25,10 @@ const (
 // waits reports whether an attempt that failed is repeated.
 func (o waitOptions) waits() bool { return o.waitFor > 0 || o.retries >= 0 }
 
-// retry calls try until it succeeds, or until --wait-for is over or --retry
-// used up, and then returns the last error. The last attempt begins when the
-// time is over. limit is the rest of --wait-for, at least leastTry; 0 without
-// it. Without these options it calls try once.
+// retry calls try until it succeeds. Once --wait-for is over or --retry is used
+// up, it returns the last error; the last attempt begins when the time is over.
+// limit is the rest of --wait-for, at least leastTry; 0 without it. Without
+// both options retry calls try once.
 func (d *dialer) retry(ctx context.Context, try func(ctx context.Context, limit time.Duration) error) error {
 	if !d.waits() {
 		return try(ctx, 0)
@@ -64,7 +64,7 @@ func (d *dialer) retry(ctx context.Context, try func(ctx context.Context, limit 
 }
 
 // gaveUp adds the time and the number of tries to the last error, and keeps its
-// status.
+// status. After a single try it returns err as it is.
 func gaveUp(err error, took time.Duration, tries int) error {
 	if tries == 1 {
 		return err
@@ -78,7 +78,7 @@ func gaveUp(err error, took time.Duration, tries int) error {
 }
 
 // dialRetry connects to one port, with the attempts of --wait-for and --retry.
-// An attempt that may be followed by another takes no longer than a port check.
+// dialWithin limits each of them.
 func (d *dialer) dialRetry(ctx context.Context, port int) (conn net.Conn, err error) {
 	err = d.retry(ctx, func(ctx context.Context, limit time.Duration) (err error) {
 		conn, err = d.dialWithin(ctx, port, limit)
@@ -87,8 +87,8 @@ func (d *dialer) dialRetry(ctx context.Context, port int) (conn net.Conn, err er
 	return conn, err
 }
 
-// dialWithin connects to a port. If it may be tried again, an attempt takes no
-// longer than a port check or than limit, 0 for none.
+// dialWithin connects to a port. With --wait-for or --retry it takes no longer
+// than a port check, and no longer than limit if that is not 0.
 func (d *dialer) dialWithin(ctx context.Context, port int, limit time.Duration) (net.Conn, error) {
 	if !d.waits() {
 		return d.dial(ctx, port)
@@ -107,7 +107,7 @@ func (d *dialer) dialWithin(ctx context.Context, port int, limit time.Duration) 
 }
 
 // await waits until every port has accepted a connection, or a server listens
-// on the Unix socket.
+// on the Unix socket. A port that has accepted one is not asked again.
 func (d *dialer) await(ctx context.Context) error {
 	left := d.ports
 	return d.retry(ctx, func(ctx context.Context, limit time.Duration) error {
