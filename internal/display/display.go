@@ -99,8 +99,9 @@ func Payload(b []byte, max int) string {
 	return s.String()
 }
 
-// Quote is path for a message: as it is if it is plain, else in quotes with
-// escapes.
+// Quote returns path for a message. A path that is empty, is no UTF-8, begins
+// or ends with a space, or holds a double quote, a backslash or an unprintable
+// character is quoted as a Go string. Any other path is returned as it is.
 func Quote(path string) string {
 	odd := func(r rune) bool { return !unicode.IsPrint(r) || r == '"' || r == '\\' }
 	if path == "" || !utf8.ValidString(path) || strings.ContainsFunc(path, odd) || path != strings.TrimSpace(path) {
@@ -109,7 +110,7 @@ func Quote(path string) string {
 	return path
 }
 
-// PerSecond is a rate; 0 if no time has passed.
+// PerSecond returns n divided by the seconds of took; 0 if no time has passed.
 func PerSecond(n int64, took time.Duration) float64 {
 	if took <= 0 {
 		return 0
@@ -117,12 +118,13 @@ func PerSecond(n int64, took time.Duration) float64 {
 	return float64(n) / took.Seconds()
 }
 
-// Rate is a rate for people: "1.2 MiB/s".
+// Rate returns the rate of n bytes in the time took, for people: "1.2 MiB/s".
 func Rate(n int64, took time.Duration) string {
 	return Bytes(PerSecond(n, took)) + "/s"
 }
 
-// Bytes is a number of bytes for people, in powers of 1024: "1.2 MiB".
+// Bytes returns a number of bytes for people, in powers of 1024 and with at
+// most three digits: "1.2 MiB", "12 MiB".
 func Bytes(n float64) string {
 	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
 	unit := 0
@@ -136,7 +138,7 @@ func Bytes(n float64) string {
 	return fmt.Sprintf("%.0f %s", n, units[unit])
 }
 
-// Duration rounds a time for people to about three digits.
+// Duration rounds d to about three digits, for people.
 func Duration(d time.Duration) time.Duration {
 	switch {
 	case d < 10*time.Millisecond:

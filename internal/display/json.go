@@ -10,8 +10,10 @@ import (
 	"unicode/utf8"
 )
 
-// AppendJSON appends a value. Characters that could act on a terminal and bytes
-// that are no UTF-8 are escaped, as in display.Escape.
+// AppendJSON appends value to b as JSON. An error becomes its text, and a
+// float64 is rounded to three decimals. A value that JSON cannot hold, such as
+// a NaN, becomes the text of fmt.Sprint. Characters that could act on a
+// terminal are escaped; a string that is no UTF-8 is escaped by Escape first.
 func AppendJSON(b []byte, value any) []byte {
 	switch v := value.(type) {
 	case error:

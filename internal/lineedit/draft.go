@@ -32,8 +32,9 @@ func (d *draft) set(text string) {
 	}
 }
 
-// insert types a rune at the cursor. One that cannot be shown is dropped, and
-// so is everything beyond maxLine.
+// insert adds r at the cursor: a combining rune to the character in front of
+// the cursor, any other as a character of its own. A rune that cannot be shown
+// is dropped, and so is every rune once the text has maxLine bytes.
 func (d *draft) insert(r rune) {
 	joiner := r == '\u200c' || r == '\u200d'
 	if !unicode.IsGraphic(r) && !joiner || d.size >= maxLine {
@@ -48,7 +49,8 @@ func (d *draft) insert(r rune) {
 	d.at++
 }
 
-// remove deletes the characters from..to, and leaves the cursor there.
+// remove deletes the characters text[from:to], and moves the cursor to their
+// place.
 func (d *draft) remove(from, to int) {
 	for _, c := range d.text[from:to] {
 		d.size -= len(c)
@@ -57,8 +59,9 @@ func (d *draft) remove(from, to int) {
 	d.at = from
 }
 
-// wordLeft returns where the word begins that is at the cursor or left of it;
-// wordRight returns where it ends.
+// wordLeft returns the index of the beginning of the word left of the cursor.
+// Spaces between that word and the cursor are skipped. Without such a word it
+// returns 0.
 func (d *draft) wordLeft() int {
 	i := d.at
 	for i > 0 && !d.inWord(i-1) {
@@ -70,7 +73,9 @@ func (d *draft) wordLeft() int {
 	return i
 }
 
-// wordRight returns the end of the word that is at the cursor or right of it.
+// wordRight returns the index behind the word right of the cursor. Spaces
+// between the cursor and that word are skipped. Without such a word it returns
+// the end of the text.
 func (d *draft) wordRight() int {
 	i := d.at
 	for i < len(d.text) && !d.inWord(i) {
@@ -82,7 +87,7 @@ func (d *draft) wordRight() int {
 	return i
 }
 
-// inWord reports whether the character i belongs to a word.
+// inWord reports whether the character i belongs to a word: it is no space.
 func (d *draft) inWord(i int) bool {
 	return !unicode.IsSpace([]rune(d.text[i])[0])
 }
@@ -141,9 +146,10 @@ type row struct {
 	width int // in columns
 }
 
-// rows lays prompt and text out on rows of so many columns, and returns where
-// the cursor stands. A wide character is never divided, and there is a place
-// for the cursor behind the text.
+// rows lays prompt and text out on rows of the given number of columns. It
+// returns the rows and the position of the cursor, counted from 0. A wide
+// character is never divided. The last row has a free column for the cursor
+// behind the text.
 func (d *draft) rows(prompt string, columns int) (rows []row, cursorRow, cursorColumn int) {
 	rows = []row{{prompt, len(prompt)}}
 	for i := 0; i <= len(d.text); i++ {

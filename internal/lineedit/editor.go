@@ -39,7 +39,8 @@ type editor struct {
 // maxHistory is how many lines can be recalled.
 const maxHistory = 100
 
-// newEditor puts the terminal in into raw mode.
+// newEditor returns an editor on the terminal in, which it puts into raw mode.
+// It also starts Options.Redirect. close undoes both.
 func newEditor(in *fdio.File, o Options) (*editor, error) {
 	e := &editor{fd: in.FD()}
 	if err := e.makeRaw(); err != nil {
@@ -69,7 +70,8 @@ func newEditor(in *fdio.File, o Options) (*editor, error) {
 	return e, nil
 }
 
-// makeRaw puts the terminal into raw mode.
+// makeRaw puts the terminal into raw mode, and keeps its former modes for
+// restore.
 func (e *editor) makeRaw() error {
 	e.modes.Lock()
 	defer e.modes.Unlock()
@@ -78,7 +80,8 @@ func (e *editor) makeRaw() error {
 	return err
 }
 
-// restore gives the terminal its former modes.
+// restore gives the terminal the modes that it had before makeRaw. Without a
+// makeRaw since the last restore it does nothing.
 func (e *editor) restore() {
 	e.modes.Lock()
 	defer e.modes.Unlock()
@@ -88,7 +91,8 @@ func (e *editor) restore() {
 	}
 }
 
-// resume goes on after restore, with the line that was being edited.
+// resume puts the terminal into raw mode again after restore, and draws the
+// line being edited. After close it does nothing.
 func (e *editor) resume() {
 	if !e.closed.Load() && e.makeRaw() == nil {
 		_, _ = e.screen.Write(nil) // draws the line
@@ -98,8 +102,9 @@ func (e *editor) resume() {
 // closeTime is how long close waits for a screen that is stopped (Ctrl-S).
 const closeTime = 200 * time.Millisecond
 
-// close shows the pending output, leaves the line being edited, and restores
-// the terminal.
+// close shows the pending output, keeps the line being edited on the terminal,
+// and undoes what newEditor has changed. For a stopped screen it waits
+// closeTime at most. Further calls do nothing.
 func (e *editor) close() {
 	if e.closed.Swap(true) {
 		return // without a wait: the screen may be stopped for good
@@ -119,8 +124,8 @@ func (e *editor) close() {
 	}
 }
 
-// readLine waits for the next line: io.EOF after Ctrl-D, ErrInterrupted after
-// Ctrl-C.
+// readLine waits for the next line. The error is io.EOF after Ctrl-D on an
+// empty line, ErrInterrupted after Ctrl-C, or that of reading the terminal.
 func (e *editor) readLine() ([]byte, error) {
 	for {
 		line, err := e.edit()
@@ -136,11 +141,14 @@ func (e *editor) readLine() ([]byte, error) {
 	}
 }
 
-// hasLine reports whether the typed keys end a line that edit would return.
+// hasLine reports whether the typed keys hold the end of a line, so that the
+// next readLine needs no further input.
 func (e *editor) hasLine() bool { return bytes.ContainsAny(e.keys, "\r\n") }
 
-// edit does what the typed keys ask for, up to the end of a line, which it
-// returns; nil if it has not ended yet.
+// edit applies the typed keys up to the end of a line, and returns that line
+// with a newline. If the keys hold no end, it applies all of them and returns
+// nil; a key that has not come completely stays in keys. The error is that of
+// press.
 func (e *editor) edit() (line []byte, err error) {
 	e.screen.update(func(d *draft) (finished bool) {
 		for line == nil && err == nil {
@@ -156,8 +164,9 @@ func (e *editor) edit() (line []byte, err error) {
 	return line, err
 }
 
-// press does what one key asks for. It returns the line that the key finishes,
-// or the error that it causes. The caller is in screen.update.
+// press applies one key. It returns the line if the key finishes it, io.EOF for
+// Ctrl-D on an empty line, and ErrInterrupted for Ctrl-C; otherwise nil and
+// nil. The caller is in screen.update.
 func (e *editor) press(d *draft, k key) (line []byte, err error) {
 	switch {
 	case k == '\r' || k == '\n':
@@ -184,8 +193,9 @@ func (e *editor) press(d *draft, k key) (line []byte, err error) {
 	return nil, nil
 }
 
-// remember appends a line to the history, unless it is empty or the last one
-// again.
+// remember appends a finished line to the history, unless it is empty or equal
+// to the last one, and drops the oldest line beyond maxHistory. The next recall
+// starts behind the last line.
 func (e *editor) remember(line string) {
 	if line != "" && (len(e.history) == 0 || e.history[len(e.history)-1] != line) {
 		e.history = append(e.history, line)
@@ -196,7 +206,9 @@ func (e *editor) remember(line string) {
 	e.recalled = len(e.history)
 }
 
-// recall shows the line i of the history, or behind the last one the own draft.
+// recall puts the line i of the history into d. If i is len(e.history), it puts
+// back the draft that was being typed when the first line was recalled. For any
+// other i it does nothing.
 func (e *editor) recall(d *draft, i int) {
 	if i < 0 || i > len(e.history) {
 		return
@@ -224,6 +236,8 @@ type output struct {
 	late    *time.Timer // shows pending
 }
 
+// newOutput returns an output that writes to screen. Its timer runs only while
+// a line is held back.
 func newOutput(screen io.Writer) *output {
 	o := &output{screen: screen}
 	o.late = time.AfterFunc(time.Hour, o.flush)
@@ -231,6 +245,9 @@ func newOutput(screen io.Writer) *output {
 	return o
 }
 
+// Write shows the lines that b ends. The rest of b is held back until its line
+// ends, or until no more has come for partialDelay. A rest beyond maxLine is
+// shown at once.
 func (o *output) Write(b []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -253,12 +270,13 @@ func (o *output) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// show writes one line to the screen, escaped and with a newline.
 func (o *output) show(line []byte) error {
 	_, err := o.screen.Write([]byte(display.Escape(string(line)) + "\n"))
 	return err
 }
 
-// flush shows an unfinished line.
+// flush shows the line that is held back, if there is one, as if it had ended.
 func (o *output) flush() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

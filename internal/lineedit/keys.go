@@ -33,10 +33,10 @@ const (
 	backspace = 0x7f
 )
 
-// nextKey returns the first key in b, and its length in bytes; 0 if the rest of
-// it is still to come. Sequences are those of xterm, tmux, screen, rxvt and the
-// Linux console; an unknown one is keyNone as a whole, so that it types
-// nothing.
+// nextKey returns the first key in b and its length in bytes. The length is 0
+// if b ends before the key does. Sequences are those of xterm, tmux, screen,
+// rxvt and the Linux console. An unknown sequence as a whole is keyNone, so
+// that none of its characters is typed.
 func nextKey(b []byte) (key, int) {
 	if len(b) == 0 {
 		return keyNone, 0
@@ -114,8 +114,8 @@ func controlSequence(b []byte) (key, int) {
 	return keyNone, n + 1
 }
 
-// final returns the key of a sequence by its last byte. With modified, Ctrl,
-// Alt or Shift is held.
+// final returns the key of a sequence by its last byte. modified is true if
+// Ctrl, Alt or Shift is held: then left and right move by words.
 func final(last byte, modified bool) key {
 	switch last {
 	case 'A':

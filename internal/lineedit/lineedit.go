@@ -32,7 +32,7 @@ type quitError string
 
 func (e quitError) Error() string { return string(e) }
 
-// Is makes ErrQuit stand for both.
+// Is makes errors.Is(ErrInterrupted, ErrQuit) true.
 func (e quitError) Is(target error) bool { return target == ErrQuit }
 
 // ErrQuit is the error of Read after the quit word, and ErrInterrupted that
@@ -42,8 +42,8 @@ const (
 	ErrInterrupted = quitError("interrupted")
 )
 
-// A Reader is an fdio.Source of lines. Only Ready, Interrupted and Close may be
-// called beside Read.
+// A Reader is an fdio.Source of lines. While Read runs, other goroutines may
+// call only Ready, Interrupted and Close.
 type Reader struct {
 	in       *fdio.File
 	quitWord string
@@ -54,8 +54,9 @@ type Reader struct {
 	buffered atomic.Bool   // whether Read needs no input
 }
 
-// New returns a Reader of in, which stays the caller's. If in is a terminal and
-// the options ask for an editor, the terminal is in raw mode until Close.
+// New returns a Reader of in, which stays the caller's to close. If in is a
+// terminal and Options.Screen is set, lines are edited, and the terminal is in
+// raw mode until Reader.Close.
 func New(in *fdio.File, o Options) (*Reader, error) {
 	r := &Reader{in: in, quitWord: o.QuitWord}
 	if o.Screen == nil || in.Kind() != fdio.Terminal {
@@ -93,9 +94,9 @@ func (r *Reader) Kind() fdio.Kind { return r.in.Kind() }
 // Ready reports whether Read would return at once.
 func (r *Reader) Ready() bool { return r.buffered.Load() || r.in.Ready() }
 
-// Read returns bytes of at most one line, and ErrQuit in place of the quit
-// word. A line of the editor ends with a newline; Ctrl-D on an empty one is
-// io.EOF.
+// Read returns bytes of at most one line. In place of the quit word it returns
+// ErrQuit. A line of the editor ends with a newline. In the editor Ctrl-D on an
+// empty line is io.EOF, and Ctrl-C is ErrInterrupted.
 func (r *Reader) Read(b []byte) (int, error) {
 	if len(r.rest) == 0 {
 		line, err := r.readLine()
@@ -118,8 +119,10 @@ func (r *Reader) Read(b []byte) (int, error) {
 // until its end is shown. A longer one is passed on in pieces.
 const maxLine = 64 << 10
 
-// readLine returns the next line with its end, or a piece of it. The last line
-// may lack its end, and the next call returns io.EOF.
+// readLine returns the next line with its end. A line beyond maxLine is
+// returned in pieces. The last line of the input may lack its end; then the
+// next call returns io.EOF. Another error may come together with the bytes read
+// before it.
 func (r *Reader) readLine() ([]byte, error) {
 	if r.editor != nil {
 		return r.editor.readLine()

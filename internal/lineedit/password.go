@@ -7,9 +7,10 @@ import (
 )
 
 // AskPassword prints a prompt on the terminal of the process, wherever stdin
-// and stdout lead, and reads a line without showing it. onExit registers how
-// the terminal is put back if a signal ends the process meanwhile. An error
-// means that there is no terminal, or that its input has ended.
+// and stdout lead, and reads a line without showing it. onExit receives the
+// function that restores the terminal if a signal ends the process meanwhile.
+// An error means that there is no terminal, or that reading or writing it has
+// failed.
 func AskPassword(prompt string, onExit func(func())) (string, error) {
 	in, err := os.OpenFile(terminalIn, os.O_RDWR, 0)
 	if err != nil {

@@ -9,5 +9,5 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// notifyResize sends SIGWINCH to c: the terminal has another size.
+// notifyResize makes c receive SIGWINCH whenever the terminal changes its size.
 func notifyResize(c chan<- os.Signal) { signal.Notify(c, unix.SIGWINCH) }

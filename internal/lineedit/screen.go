@@ -34,7 +34,8 @@ type screen struct {
 // newScreen returns a screen of 80 columns and 24 rows.
 func newScreen(out io.Writer) *screen { return &screen{out: out, columns: 80, rows: 24} }
 
-// Write shows text above the draft. A line that does not end is ended.
+// Write shows text above the draft, and adds a newline if text lacks one at its
+// end. After close it adds none and draws no draft.
 func (s *screen) Write(text []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -53,8 +54,9 @@ func (s *screen) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// update lets change edit the draft, and draws it. If change returns true, the
-// line is finished: it stays on the terminal, and an empty draft follows.
+// update calls change, which edits the draft, and draws the result. If change
+// returns true, the line is finished: it stays on the terminal, and an empty
+// draft follows.
 func (s *screen) update(change func(*draft) (finished bool)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,8 +72,9 @@ func (s *screen) update(change func(*draft) (finished bool)) {
 	_, _ = s.out.Write(b.Bytes()) // if the terminal is gone, reading fails as well
 }
 
-// resize sets the size of the screen. A terminal that has become narrower
-// breaks the rows that are there again, which moves the cursor down.
+// resize sets the size of the screen, and draws the draft again. A terminal
+// that has become narrower has wrapped the drawn rows by itself, so the cursor
+// is further below their beginning than before.
 func (s *screen) resize(columns, rows int) {
 	if columns < 4 || rows < 1 {
 		return // as of a terminal that does not know its size
@@ -92,8 +95,9 @@ func (s *screen) resize(columns, rows int) {
 	_, _ = s.out.Write(b.Bytes())
 }
 
-// close leaves the cursor at the beginning of a row: below the draft, or in
-// place of an empty one. Later text is shown as it is.
+// close keeps the draft on the terminal, and leaves the cursor at the beginning
+// of a row: below the draft, or in place of an empty one. Later writes draw no
+// draft.
 func (s *screen) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,7 +112,8 @@ func (s *screen) close() {
 	_, _ = s.out.Write(b.Bytes())
 }
 
-// erase removes the draft from the terminal. The caller holds mu.
+// erase appends to b the bytes that remove the drawn draft from the terminal,
+// and leave the cursor where the draft began. The caller holds mu.
 func (s *screen) erase(b *bytes.Buffer) {
 	if s.drawn == nil {
 		return
@@ -121,8 +126,10 @@ func (s *screen) erase(b *bytes.Buffer) {
 	s.drawn, s.cursor = nil, 0
 }
 
-// draw draws the draft, of which as many rows as the terminal has, from the
-// beginning of a row. The caller holds mu.
+// draw appends to b the bytes that draw the draft. The cursor must be at the
+// beginning of a row. Of a draft with more rows than the terminal, it draws the
+// rows around the cursor. If wiped is set, it clears the terminal first. The
+// caller holds mu.
 func (s *screen) draw(b *bytes.Buffer) {
 	if s.wiped {
 		b.WriteString("\x1b[H\x1b[2J")

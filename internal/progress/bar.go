@@ -24,7 +24,8 @@ type bar struct {
 	restore func() // undoes Options.Redirect; nil: the bar was not drawn yet
 }
 
-// draw replaces the bar by one for the state.
+// draw replaces the bar by one for the state s. The first call also redirects
+// the messages of the program to b, by Options.Redirect, until close.
 func (b *bar) draw(s State) {
 	if b.restore == nil {
 		b.restore = func() {}
@@ -40,7 +41,7 @@ func (b *bar) draw(s State) {
 	b.line = line
 }
 
-// Write puts a message, which must end its line, above the bar.
+// Write shows a message above the bar. The message must end with a newline.
 func (b *bar) Write(message []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -50,7 +51,8 @@ func (b *bar) Write(message []byte) (int, error) {
 	return len(message), nil
 }
 
-// close erases the bar and restores the way of messages.
+// close erases the bar, and undoes Options.Redirect. If the bar was never
+// drawn, it does nothing.
 func (b *bar) close() {
 	if b.restore == nil {
 		return
@@ -62,8 +64,9 @@ func (b *bar) close() {
 	b.restore()
 }
 
-// erase returns the bytes that blank the line. If the terminal has become
-// narrower than the line and has wrapped it, the rows above stay.
+// erase returns the bytes that blank the bar, and a "^C" behind it. If the
+// terminal has become narrower and has wrapped the bar, only its last row is
+// blanked.
 func (b *bar) erase() []byte {
 	if b.line == "" {
 		return nil
@@ -72,8 +75,9 @@ func (b *bar) erase() []byte {
 	return append(append([]byte("\r"), blanks...), '\r')
 }
 
-// columns returns how wide the bar may be. It leaves room for the key that ends
-// a program: in the last column the cursor would go on to the next line.
+// columns returns how wide the bar may be. It leaves room for the "^C" that a
+// terminal shows, and the last column free, in which the cursor would go on to
+// the next line.
 func (b *bar) columns() int {
 	columns := defaultColumns
 	if b.options.Columns != nil {
@@ -135,7 +139,7 @@ func gauge(percent, width int) string {
 }
 
 // fit returns name and rest in at most the given columns. A name that is too
-// long is a path and loses its directories first, then its end.
+// long loses its directories first, then its end. Only then rest is cut.
 func fit(name, rest string, columns int) string {
 	room := columns - cells(rest)
 	if cells(name) > room {

@@ -101,7 +101,8 @@ func (m *Monitor) Start(name string, size int64, style Style) *Transfer {
 	return t
 }
 
-// begin starts show, if the options allow for the style. The caller holds life.
+// begin starts show, if the options allow for the style. After Yield, m.instead
+// replaces the style Bar. The caller holds life.
 func (m *Monitor) begin(style Style) {
 	if m.style = style; style == Bar && m.yielded.Load() {
 		style = m.instead
@@ -112,9 +113,9 @@ func (m *Monitor) begin(style Style) {
 	}
 }
 
-// Yield gives the terminal to another writer, for good: when it returns, the
-// bar is erased, and from then on the style Bar is as instead is. Further calls
-// do nothing.
+// Yield gives the terminal to another writer, for good. When it returns, the
+// bar is erased, and from then on the style given as instead replaces the style
+// Bar. Further calls do nothing.
 func (m *Monitor) Yield(instead Style) {
 	if m.yielded.Load() {
 		return
@@ -155,8 +156,8 @@ func (t *Transfer) Grow(n int64) {
 	}
 }
 
-// End stops counting. After the last active transfer the bar has been erased
-// when End returns. Further calls do nothing.
+// End stops counting. If no other transfer is active, the bar is erased before
+// End returns. Further calls do nothing.
 func (t *Transfer) End() {
 	if t == nil {
 		return
@@ -176,7 +177,8 @@ func (t *Transfer) End() {
 	}
 }
 
-// hide ends show. The caller holds life.
+// hide ends show, if it runs, and waits until show has erased the bar. The
+// caller holds life.
 func (m *Monitor) hide() {
 	if m.stop != nil {
 		close(m.stop)
@@ -185,8 +187,8 @@ func (m *Monitor) hide() {
 	}
 }
 
-// Close erases the bar; later transfers are not shown. It returns after 100 ms
-// even if the terminal accepts no output (Ctrl-S), so that the process can end.
+// Close erases the bar; later transfers are not shown. It waits 100 ms at most,
+// so that the process can end even if the terminal accepts no output (Ctrl-S).
 func (m *Monitor) Close() {
 	m.mu.Lock()
 	m.closed = true
@@ -208,8 +210,9 @@ func (m *Monitor) Close() {
 	}
 }
 
-// show updates the speed and shows the state at every tick until stop is
-// closed.
+// show updates the speed at every tick, and shows the state in the given style:
+// as the bar from barDelay on, or as a report every reportTick ticks. When stop
+// is closed, it erases the bar and closes done.
 func (m *Monitor) show(style Style, stop <-chan struct{}, done chan<- struct{}) {
 	defer close(done)
 	begun := time.Now()
@@ -290,8 +293,8 @@ func (m *Monitor) measure() State {
 	return s
 }
 
-// Left estimates the time until the end. It is unknown without a size, and
-// while nothing moves.
+// Left estimates the time until the end. known is false without a size, while
+// nothing moves, if more than the size was moved, and beyond 1000 hours.
 func (s State) Left() (left time.Duration, known bool) {
 	const most = 1000 * time.Hour
 	if s.Size < 0 || s.Speed <= 0 {

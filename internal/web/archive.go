@@ -12,10 +12,11 @@ import (
 	"purr/internal/offer"
 )
 
-// tar answers with the offered directory dir as the archive dir.tar: files,
-// links, then directories, whose times would change if files followed. If an
-// entry fails on the way, the connection is cut: an orderly end would make a
-// partial archive look complete.
+// tar answers with the offered directory dir as the archive dir.tar, or with
+// 409 if an entry cannot be in it. Directories come last, since a file
+// extracted after its directory would change the directory's time. If an entry
+// fails on the way, the connection is cut: an orderly end would make a partial
+// archive look complete.
 func (d *downloadHandler) tar(w http.ResponseWriter, r *http.Request, dir string, c *client) {
 	name := dir + ".tar"
 	if err := d.archivable(dir); err != nil {
@@ -105,9 +106,9 @@ func (a *archive) add(e offer.Entry, skipped error) error {
 	return a.WriteHeader(h)
 }
 
-// file writes the header h and the content of the offered file name. h.Size is
-// set from the opened file. It returns an error if the file changes while it is
-// read.
+// file writes the header h and the content of the offered file name. It sets
+// h.Size from the opened file. A file that changes while it is read is an
+// error, too.
 func (a *archive) file(name string, h *tar.Header) error {
 	f, err := a.set.Open(name)
 	if err != nil {

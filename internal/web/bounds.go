@@ -99,8 +99,9 @@ type pacer struct {
 	moved  int64         // bytes in this period
 }
 
-// add counts a read that has returned n bytes after waited. It reports false if
-// a period of grace ends with it and its average was below leastRate.
+// add counts a read that took the time waited and returned n bytes. It reports
+// false if the read completes a period of grace, and the average of that period
+// is below leastRate.
 func (p *pacer) add(n int, waited time.Duration) bool {
 	p.moved += int64(n)
 	if p.waited += waited; p.waited < p.grace {

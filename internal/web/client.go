@@ -89,9 +89,10 @@ func peerHost(c net.Conn) string {
 // change connections, see Server.acquire.
 const pageVisit = "visit "
 
-// visit returns the key that the uploads of one visit share: the random name
-// that the script of the page sends in Purr-Visit, or else the address of the
-// client.
+// visit returns the key of the visit that the upload r belongs to. A visit is a
+// series of uploads by one page or program, on any number of connections. The
+// key is the random name that the script of the page sends in Purr-Visit, or
+// else the address of the client.
 func (c *client) visit(r *http.Request) string {
 	if name := r.Header.Get(headerVisit); name != "" {
 		return pageVisit + name
@@ -104,9 +105,10 @@ func (c *client) visit(r *http.Request) string {
 func (c *client) NetConn() net.Conn { return c.Conn }
 
 // Read returns the bytes that sniff has read, then those of the connection.
-// Bytes outside of a request are the head of the next one, and are charged for:
-// without room Read fails with errFull. An expired deadline is not recorded as
-// the end, for net/http sets one merely to interrupt a read.
+// Bytes that come while no request is served are charged as the head of the
+// next one; without room Read fails with errFull. Other errors are recorded as
+// the end of the connection, except an expired deadline: net/http sets one
+// merely to interrupt a read.
 func (c *client) Read(b []byte) (int, error) {
 	if len(c.replay) > 0 {
 		n := copy(b, c.replay)
@@ -126,9 +128,10 @@ func (c *client) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Write sends b at Options.Rate, and fails if the client accepts nothing for
-// unreadSilences times Options.Silence. Package push limits its own writes, so
-// that its keep-alives are not delayed by the rate.
+// Write sends b at Options.Rate. It fails if the client accepts nothing for
+// unreadSilences times Options.Silence. A reset is recorded as the end of the
+// connection. The writes of package push pass unlimited: it applies the rate
+// itself, so that its keep-alives are not delayed.
 func (c *client) Write(b []byte) (int, error) {
 	var out io.Writer = c.Conn
 	if !c.upgraded.Load() {
@@ -144,9 +147,9 @@ func (c *client) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Close returns the memory of the connection, calls onClose, and closes the
-// connection. Bytes that are not acknowledged by then are recorded for
-// awaitAck. Further calls only return the error of net.Conn.
+// Close records for awaitAck whether bytes are unacknowledged, gives back the
+// memory of the connection, calls onClose, and closes the connection. Further
+// calls only return the error of net.Conn.
 func (c *client) Close() error {
 	c.closing.Do(func() {
 		c.cancel()
@@ -165,8 +168,9 @@ func (c *client) Close() error {
 	return c.Conn.Close()
 }
 
-// take charges the connection with n bytes of memory until Close returns them.
-// It reports false if there is no room, or if the connection is closed already.
+// take charges the connection with n bytes of memory until Close gives them
+// back. It reports false if there is no room, or if the connection is closed
+// already.
 func (c *client) take(n int64) bool {
 	if !c.s.memory.take(c.host, n) {
 		return false
@@ -194,8 +198,8 @@ func (c *client) takeHead(n int) bool {
 	return true
 }
 
-// giveHead returns the memory of all heads charged by takeHead, once a request
-// of HTTP/1 has been answered.
+// giveHead gives back the memory that takeHead has charged, once a request of
+// HTTP/1 has been answered.
 func (c *client) giveHead() {
 	c.mu.Lock()
 	charge := min(c.head, c.memory)
@@ -221,8 +225,8 @@ func (c *client) ended(err error) {
 	}
 }
 
-// begin counts a request under way: if the connection ends before end, its
-// Ending is Broken.
+// begin counts a request as under way until the call of end. If the connection
+// ends before that, its Ending is Broken.
 func (c *client) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -244,9 +248,10 @@ func (c *client) fail() {
 	c.broken = true
 }
 
-// transferred records the end of a transfer of package push with err on this
-// connection, as push.Options.Closed reports it. joined is true if the
-// connection was added to a transfer that began on another one.
+// transferred records that a transfer of package push has ended on this
+// connection; err is nil if it has ended in order. joined is true if the
+// connection was added to a transfer that began on another one; then
+// Events.Joined is called, too.
 func (c *client) transferred(err error, joined bool) {
 	if joined {
 		c.join()
@@ -264,8 +269,9 @@ func (c *client) join() {
 
 // awaitAck waits until the system of the client has acknowledged every byte
 // sent. It returns errNotAcknowledged if the number of unacknowledged bytes
-// does not fall for Options.Silence. If the connection is closed already, it
-// returns the state that Close has recorded.
+// does not fall for Options.Silence, or else the error that has ended the
+// connection. If the connection is closed already, it returns what Close has
+// recorded.
 func (c *client) awaitAck() error {
 	least, progress := -1, time.Now()
 	err := sock.AwaitAck(c.Conn, func(unacked int) error {

@@ -19,10 +19,11 @@ import (
 // unreadSilences is how many times Options.Silence a client may accept nothing.
 const unreadSilences = 4
 
-// limitTimes sets the deadline for a body that stays unread, and returns a
-// ResponseWriter that limits the time of each write. Without a body there must
-// be no deadline: it would end the read by which net/http notices the end of a
-// client during the answer.
+// limitTimes sets the deadline for a body that stays unread. Without a body
+// there must be none: it would end the read by which net/http notices the end
+// of a client during the answer. limitTimes returns the writer for the answer:
+// for HTTP/2 one that limits each write to a stream, else w, since client.Write
+// has the limit.
 func limitTimes(w http.ResponseWriter, r *http.Request, silence time.Duration) http.ResponseWriter {
 	rc := http.NewResponseController(w)
 	if r.Body != http.NoBody {
@@ -69,8 +70,9 @@ type timedReader struct {
 	pace  pacer
 }
 
-// newTimedReader limits each read of the body r to limit, and its average to
-// leastRate. w is the answer to the same request: deadlines are set through it.
+// newTimedReader returns a reader of the body r that limits each read to limit,
+// and the average to leastRate. w is the answer to the same request: deadlines
+// are set through it.
 func newTimedReader(w http.ResponseWriter, r io.Reader, limit time.Duration) *timedReader {
 	return &timedReader{r, http.NewResponseController(w), limit, pacer{grace: graceSilences * limit}}
 }
@@ -79,8 +81,9 @@ func newTimedReader(w http.ResponseWriter, r io.Reader, limit time.Duration) *ti
 var errTooSlow = fmt.Errorf("less than %d bytes per second", leastRate)
 
 // Read renews the deadline and reads. At the end of the body it clears the
-// deadline, so that the connection can serve further requests. It returns
-// errTooSlow below leastRate.
+// deadline, so that the connection can serve further requests. Below leastRate
+// it returns errTooSlow, and sets a past deadline, so that net/http does not
+// read the rest of the body.
 func (t *timedReader) Read(b []byte) (int, error) {
 	begun := time.Now()
 	_ = t.rc.SetReadDeadline(begun.Add(t.limit))

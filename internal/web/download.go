@@ -26,9 +26,9 @@ type downloadHandler struct {
 	parts deliveries
 }
 
-// serve answers a request: / and the path of a directory with a slash behind it
-// with the list or the page, any other path with the file or the archive of
-// that name.
+// serve answers GET and HEAD, and any other method with 405. For / and for DIR/
+// of an offered directory the answer is the list or the page. Any other path
+// names a file, or DIR.tar, the archive of a directory.
 func (d *downloadHandler) serve(w http.ResponseWriter, r *http.Request, c *client) {
 	name := strings.TrimPrefix(r.URL.Path, "/")
 	dir, isDir := strings.CutSuffix(name, "/")
@@ -43,9 +43,10 @@ func (d *downloadHandler) serve(w http.ResponseWriter, r *http.Request, c *clien
 	}
 }
 
-// file answers with the offered file name, or if name is DIR.tar with the
-// offered directory DIR as an archive. Want-Repr-Digest selects an answer that
-// includes the digest.
+// file answers with the offered file name. If there is none and name is
+// DIR.tar, it answers with the offered directory DIR as an archive.
+// Want-Repr-Digest adds the digest to an answer to HEAD, or to one with the
+// whole file.
 func (d *downloadHandler) file(w http.ResponseWriter, r *http.Request, name string, c *client) {
 	f, err := d.set.Open(name)
 	if err != nil {
@@ -83,8 +84,8 @@ func (d *downloadHandler) file(w http.ResponseWriter, r *http.Request, name stri
 	}
 }
 
-// begin charges c for a download and counts it. It reports whether the download
-// may go on, and then the caller calls end; otherwise it has answered 503.
+// begin charges c for a download, and counts it as under way. If it returns
+// true, the caller calls end. If it returns false, it has answered 503.
 func (d *downloadHandler) begin(w http.ResponseWriter, r *http.Request, c *client) bool {
 	if !c.s.memory.take(c.host, downloadMemory) {
 		refuseFull(w, r)
@@ -104,8 +105,8 @@ func (d *downloadHandler) end(c *client) {
 	c.s.memory.give(c.host, downloadMemory)
 }
 
-// headDigest answers HEAD with the size and the digest of f, which reads all of
-// the file. The digest is omitted if that fails.
+// headDigest answers HEAD with the size and the digest of f. The digest may
+// take a read of the whole file, and is omitted if that fails.
 func (d *downloadHandler) headDigest(w http.ResponseWriter, r *http.Request, f *offer.File) {
 	if sum, err := d.set.Digest(r.Context(), f); err == nil {
 		w.Header().Set(headerDigest, digest.Field(sum))
@@ -114,9 +115,9 @@ func (d *downloadHandler) headDigest(w http.ResponseWriter, r *http.Request, f *
 	w.WriteHeader(http.StatusOK)
 }
 
-// send answers with f, or the ranges of it that the request asks for, and
-// passes the parts sent to delivered. It does not know whether the client
-// stores them. A file that shrinks or changes meanwhile cuts the connection.
+// send answers with f, or with the ranges of it that the request asks for, and
+// passes the parts sent to delivered. If f shrinks or changes meanwhile, or a
+// write fails, it cuts the connection.
 func (d *downloadHandler) send(w http.ResponseWriter, r *http.Request, f *offer.File, c *client) {
 	a := d.newAnswer(w, r, f.Path, f.Size)
 	defer a.progress.End()
@@ -139,9 +140,10 @@ type extent struct {
 	tail    bool
 }
 
-// sent returns the parts of f that the answer a has delivered, or if it is
-// short the parts that it was to deliver. content has recorded the reads of an
-// answer with several ranges, which has no Content-Range of its own.
+// sent returns the parts of f that the answer a holds. If the answer is short,
+// it returns the parts that were to be sent: all of f if there were several
+// ranges. content has recorded the reads of an answer with several ranges,
+// which has no Content-Range of its own.
 func (d *downloadHandler) sent(a *answer, r *http.Request, f *offer.File, content *partReader) extent {
 	one, isPart := contentRange(a.Header().Get("Content-Range"))
 	switch {
@@ -155,9 +157,9 @@ func (d *downloadHandler) sent(a *answer, r *http.Request, f *offer.File, conten
 	return extent{content.spans(), -1, false}
 }
 
-// sendDigested answers with a file and its digest in a trailer (RFC 9530,
-// section 6.5). HTTP/1.1 has trailers behind chunks only, so there is no
-// Content-Length.
+// sendDigested answers with f and its digest in a trailer (RFC 9530, section
+// 6.5). There is no Content-Length, since HTTP/1.1 has trailers behind chunks
+// only. If the answer fails, the connection is cut.
 func (d *downloadHandler) sendDigested(w http.ResponseWriter, r *http.Request, f *offer.File, c *client) {
 	a := d.newAnswer(w, r, f.Path, f.Size)
 	defer a.progress.End()
@@ -192,10 +194,10 @@ func (d *downloadHandler) sendDigested(w http.ResponseWriter, r *http.Request, f
 	}
 }
 
-// delivered waits until the answer a, which holds the part o of f, is
-// acknowledged, and reports the outcome. A server without Keep ends when c has
-// had every byte of f, in however many answers, or if f cannot be sent; after a
-// download that the client has cut it goes on, for a retry.
+// delivered waits until the answer a, which holds the parts o of f, is
+// acknowledged. It passes an error to failed. It reports a success to Events if
+// a reaches the end of f. A server without Keep ends once c has had every byte
+// of f, in however many answers; that is reported, too.
 func (d *downloadHandler) delivered(a *answer, f *offer.File, c *client, o extent) {
 	err := a.arrived(c)
 	key := deliveryKey{c.host, f.Path, a.Header().Get("ETag")}
@@ -213,9 +215,11 @@ func (d *downloadHandler) delivered(a *answer, f *offer.File, c *client, o exten
 	}
 }
 
-// arrived flushes the answer and waits until it is acknowledged. The error is
-// that of a write or of the file, or io.ErrUnexpectedEOF if the answer is
-// shorter than its Content-Length.
+// arrived flushes the answer and waits until the client's system has
+// acknowledged it. The error is that of a write or of the file,
+// io.ErrUnexpectedEOF if the answer is shorter than its Content-Length, or that
+// of the flush or the wait. An error of the flush or the wait also sets
+// brokenOff.
 func (a *answer) arrived(c *client) error {
 	err := a.failed
 	if err == nil && a.wanted >= 0 && a.written < a.wanted {
@@ -231,8 +235,10 @@ func (a *answer) arrived(c *client) error {
 	return err
 }
 
-// failed reports the download e, of which the answer a was cut. If the client
-// has cut it, a server without Keep goes on, for a retry; otherwise it ends.
+// failed reports the download e, whose answer a was cut, to Events. If the
+// client has cut it, the server goes on, so that the client can retry.
+// Otherwise a server without Keep ends with the failure; a server with Keep
+// reports it to Events.ClientFailed.
 func (d *downloadHandler) failed(e Download, a *answer, c *client) {
 	worst := push.Cut
 	if errors.As(e.Err, new(offer.ChangedError)) {
@@ -266,8 +272,9 @@ type answer struct {
 	brokenOff bool // by the client
 }
 
-// newAnswer prepares the answer that holds the file name of size bytes, -1 if
-// that is not known. The caller ends its progress.
+// newAnswer returns the writer for an answer with the file name, of size bytes
+// or -1 if that is not known, and reports Events.Began. The caller ends its
+// progress.
 func (d *downloadHandler) newAnswer(w http.ResponseWriter, r *http.Request, name string, size int64) *answer {
 	return &answer{
 		ResponseWriter: w, rc: http.NewResponseController(w),
@@ -276,10 +283,11 @@ func (d *downloadHandler) newAnswer(w http.ResponseWriter, r *http.Request, name
 	}
 }
 
-// WriteHeader omits the length under HTTP/2: a client that knows it may close
-// the connection behind the last byte, before the server knows that everything
-// has left. Without a length it waits for the end of the stream (RFC 9113,
-// section 8.1), which follows when the handler returns.
+// WriteHeader records the status code and the Content-Length. Under HTTP/2 it
+// omits that field: a client that knows the length may close the connection
+// behind the last byte, before the server knows that everything has left.
+// Without it the client waits for the end of the stream (RFC 9113, section
+// 8.1), which follows when the handler returns.
 func (a *answer) WriteHeader(code int) {
 	a.code = code
 	a.wanted = -1
@@ -328,9 +336,9 @@ type onlyWriter struct{ io.Writer }
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // attachment returns a Content-Disposition that makes a client store the answer
-// under the last component of path, in both forms of RFC 6266. curl -J reads
-// the first form, as plain UTF-8. Without a name it stores under the name in
-// the URL, with its escapes; a name unsafe in quotes is left out.
+// under the last component of path. The name is in both forms of RFC 6266; curl
+// -J reads the first one, as plain UTF-8. A name that is unsafe in quotes is
+// left out: then the client uses the escaped name in the URL.
 func attachment(path string) string {
 	name := path[strings.LastIndexByte(path, '/')+1:]
 	odd := func(r rune) bool { return !unicode.IsPrint(r) || r == '"' || r == '\\' || r == '%' }

@@ -21,7 +21,8 @@ type Events interface {
 	// Stored reports an upload that is on stable storage.
 	Stored(push.FileEvent)
 
-	// Failed reports an upload that is not. Its size is -1 if it is not known.
+	// Failed reports an upload that was not stored, or is not on stable
+	// storage. Its size is -1 if it is not known.
 	Failed(push.FileEvent)
 
 	// FormCut reports a form of which the rest is malformed or did not come.
@@ -47,8 +48,8 @@ type Events interface {
 	// the server serves another client.
 	ClientFailed(err error)
 
-	// Closed reports the end of a connection, as Prepare has returned it, before
-	// it is closed.
+	// Closed reports the end of a connection, before it is closed. The
+	// connection is the one that Prepare has returned.
 	Closed(net.Conn, Ending)
 }
 

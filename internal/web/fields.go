@@ -92,9 +92,9 @@ func parseOffset(text string) (int64, error) {
 }
 
 // uploadOf returns the file that the header of an upload announces: size,
-// offset, mode, time and digest. path is its name. Size is -1 if it is not
-// known. The error is a field that is malformed, or errPart for a Content-Range
-// of less than the whole file, which a receiver must not ignore.
+// offset, mode, time and digest. path is its name. Size is that of the whole
+// file, -1 if it is not known. The error names a malformed field, or is errPart
+// if the header declares a part of a file.
 func uploadOf(r *http.Request, path string) (store.File, error) {
 	f := store.File{Path: path, Size: r.ContentLength}
 	if !isWhole(r) {
@@ -131,16 +131,17 @@ func uploadOf(r *http.Request, path string) (store.File, error) {
 var errPart = errors.New("a part of a file is not a file")
 
 // isWhole reports whether the fields of an upload declare that its body is the
-// whole file. With "-C -" curl sends it whole, and a Content-Range all the
-// same.
+// whole file. A Content-Range that covers the whole file is allowed, since
+// "curl -C -" sends one.
 func isWhole(r *http.Request) bool {
 	whole := fmt.Sprintf("bytes 0-%d/%d", r.ContentLength-1, r.ContentLength) // RFC 9110, section 14.4
 	part := r.Header.Get("Content-Range")
 	return (part == "" || part == whole) && r.Header.Get(headerWhole) != "?0"
 }
 
-// howToGoOn returns what a client can do after its upload was cut, of which
-// kept bytes are here: the command that sends the rest.
+// howToGoOn returns advice for a client whose upload was cut. kept is the
+// number of its bytes that are stored here. If there are some, the advice
+// includes the command that sends the rest.
 func howToGoOn(r *http.Request, kept int64) string {
 	if kept <= 0 {
 		return "nothing of it is kept here: send the whole file again"
@@ -176,8 +177,9 @@ func lacksLength(r *http.Request) bool {
 	return r.ProtoMajor == 1 && len(r.TransferEncoding) == 0 && r.Header.Get("Content-Length") == ""
 }
 
-// dropOddRange removes a Range field of an unknown unit, which a server ignores
-// (RFC 9110, section 14.2), and writes the known one in lower case.
+// dropOddRange removes a Range field of a unit other than bytes, which a server
+// ignores (RFC 9110, section 14.2). It writes "bytes" in lower case, as
+// http.ServeContent needs it.
 func dropOddRange(h http.Header) {
 	unit, ranges, _ := strings.Cut(h.Get("Range"), "=")
 	switch {

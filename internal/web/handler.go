@@ -172,10 +172,10 @@ func (s *Server) transfer(w http.ResponseWriter, r *http.Request, c *client) {
 	}
 }
 
-// notUpgraded handles the error of push.Upgrade, which has answered the client.
-// A joined connection belongs to another transfer. A purr of the same role or
-// of an old version ends a server without Keep; other failures leave it open to
-// the next client.
+// notUpgraded handles the error of push.Upgrade, which has answered the client
+// already. After ErrJoined the connection belongs to another transfer. A purr
+// of the same role or of an old version ends a server without Keep. After any
+// other error the server stays open to the next client.
 func (s *Server) notUpgraded(c *client, err error) {
 	var e *push.Error
 	switch {
@@ -190,9 +190,10 @@ func (s *Server) notUpgraded(c *client, err error) {
 	c.upgraded.Store(false)
 }
 
-// welcome takes a new connection through Prepare and sniff, and hands it to
-// net/http if the client speaks HTTP; otherwise it rejects and closes it. gone
-// is called once, when the connection has ended. ctx ends the connection.
+// welcome takes a new connection through Prepare and sniff. If the client
+// speaks HTTP and there is room, it hands the connection to net/http; otherwise
+// it rejects and closes it. gone is called once, when the connection has ended.
+// The end of ctx closes the connection, unless package push owns it.
 func (s *Server) welcome(ctx context.Context, conn net.Conn, gone func()) {
 	prepared, err := s.o.Prepare(ctx, conn)
 	if prepared == nil {

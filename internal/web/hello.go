@@ -24,9 +24,9 @@ func speaksHTTP(first string) bool {
 	return ok && len(method) >= 3 && isMethod([]byte(method)) && (rest == "" || rest[0] == '/' || rest[0] == '*' || rest[0] == 'h')
 }
 
-// admit charges the memory of a connection whose first bytes are first, more
-// for HTTP/2 ("PRI "), and reports whether there is room. Read has charged for
-// the bytes themselves.
+// admit charges the memory of a connection whose first bytes are first, and
+// reports whether there is room. HTTP/2 ("PRI ") is charged more, but from then
+// on Read charges nothing for its heads.
 func (c *client) admit(first string) bool {
 	if strings.HasPrefix(first, "PRI ") {
 		c.answers.Store(true) // heads of HTTP/2 are in http2Memory

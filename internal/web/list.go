@@ -47,10 +47,10 @@ func (d *downloadHandler) walkIn(dir string, visit func(offer.Entry, error) erro
 	return d.set.WalkTree(dir, visit)
 }
 
-// walk calls visit for each file in dir that a URL can name, by path up to
-// maxSorted files and in any order beyond. It returns the links, then the
-// directories, each by path. The first error of visit ends the walk and is
-// returned.
+// walk calls visit for each file in dir that a URL can name: sorted by path if
+// there are at most maxSorted files, else in no fixed order. It returns the
+// links, then the directories, each sorted by path. The first error of visit
+// ends the walk and is returned.
 func (d *downloadHandler) walk(dir string, visit func(offer.Entry) error) (rest []offer.Entry, err error) {
 	var first []offer.Entry
 	many := false
@@ -91,8 +91,8 @@ func (d *downloadHandler) walk(dir string, visit func(offer.Entry) error) (rest 
 	return rest, err
 }
 
-// sortBy sorts a list. It is not compiled anew for each type, as
-// slices.SortFunc is: for elements of 100 bytes that is 25 KB of the program.
+// sortBy sorts a list. slices.SortFunc would be compiled anew for each type:
+// for elements of 100 bytes that adds 25 KB to the program.
 func sortBy[T any](list []T, compare func(a, b T) int) {
 	sort.Slice(list, func(i, j int) bool { return compare(list[i], list[j]) < 0 })
 }
@@ -101,8 +101,8 @@ func sortBy[T any](list []T, compare func(a, b T) int) {
 func byPath(a, b offer.Entry) int { return strings.Compare(a.Path, b.Path) }
 
 // missing returns the reason why an archive cannot hold the entry e; nil if it
-// can. That is skipped, the error of the walk for e, or a path that breaks the
-// rules of relpath.
+// can. The reason is the error of the walk for e, given as skipped, or that the
+// path of e breaks the rules of relpath.
 func missing(e offer.Entry, skipped error) error {
 	if skipped != nil {
 		return skipped
@@ -110,10 +110,10 @@ func missing(e offer.Entry, skipped error) error {
 	return relpath.Check(e.Path, true)
 }
 
-// pageFiles returns an iterator over the rows of the page of dir: its
-// directories by name, with sums over all that they hold, then its files, by
-// name up to maxSorted of them. The first row has no path, and only counts the
-// entries in dir that cannot be sent.
+// pageFiles returns an iterator over the rows of the page of dir. The first row
+// has no path, and only counts the entries in dir that cannot be sent. Then
+// come the directories by name, with sums over all that they hold. The files
+// come last, sorted by name if there are at most maxSorted.
 func (d *downloadHandler) pageFiles(dir string) iter.Seq[pageFile] {
 	return func(yield func(pageFile) bool) {
 		rows, files := d.survey(dir)
@@ -142,8 +142,9 @@ func (d *downloadHandler) pageFiles(dir string) iter.Seq[pageFile] {
 // errEnough ends a walk early.
 var errEnough = errors.New("enough")
 
-// rowOf returns the path of the file or directory in dir that e is, or that
-// holds e, and whether it holds it.
+// rowOf returns the path of the row for e on the page of dir. That is the path
+// of e if e is directly in dir. Otherwise inside is true, and row is the
+// directory in dir that holds e. For dir itself row is "".
 func rowOf(dir string, e offer.Entry) (row string, inside bool) {
 	from := 0
 	if dir != "" {
@@ -161,8 +162,9 @@ func newPageFile(e offer.Entry) pageFile {
 	return pageFile{path: e.Path, size: e.Size, modTime: e.ModTime}
 }
 
-// survey returns the rows of the page of dir: one without a path and the
-// directories by name, and the files in any order, at most maxSorted+1 of them.
+// survey returns the rows of the page of dir. folders begins with a row without
+// a path, which counts the entries in dir that cannot be sent; the directories
+// follow by name. files are in any order, at most maxSorted+1 of them.
 func (d *downloadHandler) survey(dir string) (folders, files []pageFile) {
 	var here pageFile
 	byPath := map[string]*pageFile{}
@@ -237,7 +239,8 @@ func newListEntry(e offer.Entry) listEntry {
 	return l
 }
 
-// list writes what dir holds as one JSON array: files, links, then directories.
+// list writes what dir holds at any depth as one JSON array: files, links, then
+// directories. If an error occurs, the array stays without its end.
 func (d *downloadHandler) list(w http.ResponseWriter, dir string) {
 	w.Header().Set("Content-Type", "application/json")
 	separator := "[\n"

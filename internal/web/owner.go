@@ -51,12 +51,15 @@ func (s *Server) endLocked() {
 	}
 }
 
-// acquire makes c the owner, the only client that may upload to a server
-// without Keep, until release. It reports whether c owns it and counts an
-// upload as under way; the caller then calls leave. visit is the key of
-// client.visit: between two uploads of one visit another connection may become
-// the owner. With a visit named by the page it may do so at any time, since the
-// end of a cancelled upload can be noticed late.
+// acquire counts an upload or transfer of c as under way. It reports false, and
+// counts nothing, if a server without Keep has served, or if another client
+// owns it. After true the caller calls leave. Without Keep c is now the owner,
+// the only client that may upload, until release or the end of its pause.
+//
+// A further connection of the owner's visit, see client.visit, becomes the
+// owner instead in the pause between two uploads. If the page has named the
+// visit, it does so at any time, since the end of a cancelled upload can be
+// noticed late.
 func (s *Server) acquire(c *client, visit string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,9 +87,9 @@ func (s *Server) release(c *client) {
 }
 
 // finish marks a server without Keep as served, so that it ends when nothing is
-// under way. err is the failure of the client c, for Serve to return, or nil. c
-// is nil for a client that Prepare has rejected. If another client owns the
-// server, or with Keep, err only goes to Events.
+// under way. err is the failure of the client c, which Serve returns, or nil. c
+// is nil for a client that Prepare has rejected. With Keep, or if another
+// client owns the server, finish only reports err to Events.ClientFailed.
 func (s *Server) finish(c *client, err error) {
 	s.mu.Lock()
 	counts := !s.o.Keep && (s.owner == nil || s.owner == c)
@@ -103,8 +106,8 @@ func (s *Server) finish(c *client, err error) {
 	}
 }
 
-// brokeOff handles the failure of a client that may retry: the server goes on.
-// Serve returns err only if the server is already about to end.
+// brokeOff handles the failure err of a client that may retry. The server goes
+// on and drops err. Only if it is already about to end, Serve returns err.
 func (s *Server) brokeOff(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,9 +116,9 @@ func (s *Server) brokeOff(err error) {
 	}
 }
 
-// goOn records the outcome of an upload of c that announces a further one by
-// Purr-More; err is nil after success. c stays the owner until then, for
-// Options.Silence at most.
+// goOn records err for Serve to return: the failure of an upload of c, or nil.
+// The upload has announced a further one by Purr-More. c stays the owner until
+// that begins, for Options.Silence at most.
 func (s *Server) goOn(c *client, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -181,8 +181,9 @@ func (f pageFile) date() string {
 	return f.modTime.Format("2006-01-02 15:04")
 }
 
-// writeResultPage answers the form of a browser without scripts: status and one
-// line for each file, and one for all that results does not list.
+// writeResultPage answers the form of a browser without scripts, with the given
+// HTTP status. The page has a line for each row of results, and one that counts
+// the files without a row.
 func writeResultPage(w http.ResponseWriter, _ *http.Request, status int, results *formResults) {
 	summary := fmt.Sprintf("%d of %s stored", results.stored, display.Plural(results.files, "file"))
 	p := newPage(w, status, pages().policy, summary)
@@ -234,7 +235,7 @@ func (p page) write(part string, values ...string) {
 	_, _ = strings.NewReplacer(pairs...).WriteString(p.w, pages().text[part])
 }
 
-// failed reports whether the client has gone.
+// failed reports whether a write has failed, because the client has gone.
 func (p page) failed() bool {
 	_, err := p.w.Write(nil)
 	return err != nil
@@ -272,8 +273,8 @@ func (page) about(r *http.Request, host string) []string {
 	}
 }
 
-// about returns what the page prints of the encryption, and the options that
-// clients need before the others.
+// about returns a text about the encryption for the page, and the options that
+// the commands curl and purr need for it. Each option ends with a space.
 func (t *TLS) about() (secrecy, curl, purr string) {
 	if t.Issuer == "" {
 		pin := strings.TrimPrefix(t.Pin, "sha256:")
@@ -285,7 +286,8 @@ func (t *TLS) about() (secrecy, curl, purr string) {
 }
 
 // localAddress returns the IP address and the port that the client has
-// connected to. On a Unix socket host is its path, and port is empty.
+// connected to. On a Unix socket host is the path of the socket. Without an IP
+// address port is empty.
 func localAddress(r *http.Request) (host, port string) {
 	switch addr := r.Context().Value(http.LocalAddrContextKey).(type) {
 	case *net.TCPAddr:

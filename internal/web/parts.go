@@ -167,7 +167,8 @@ func (p *partReader) spans() spans {
 }
 
 // contentRange parses a Content-Range field (RFC 9110, section 14.4). ok is
-// false without one, such as in an answer with several ranges.
+// false if the field is empty, as in an answer with several ranges, or
+// malformed.
 func contentRange(field string) (s span, ok bool) {
 	_, err := fmt.Sscanf(field, "bytes %d-%d/", &s.from, &s.to)
 	s.to++

@@ -56,8 +56,9 @@ func (u *uploadHandler) leave(c *client) {
 	c.s.memory.give(c.host, uploadMemory)
 }
 
-// serve answers a request: / is the page and its form, any other path names a
-// file to store, or to ask about by HEAD.
+// serve answers a request. The path / is the page with the form. Any other path
+// names a file: PUT and PATCH store it, and HEAD asks for what is kept of it.
+// GET of a file is refused.
 func (u *uploadHandler) serve(w http.ResponseWriter, r *http.Request, c *client) {
 	name := strings.TrimPrefix(r.URL.Path, "/")
 	switch {
@@ -143,9 +144,10 @@ func (u *uploadHandler) put(w http.ResponseWriter, r *http.Request, name string,
 }
 
 // receive stores the body of a request as the file f, once its preconditions
-// hold and its digest, in the header or the trailer, matches. The result may be
-// an identical file that existed. The error is a *store.Error, a *cutError or
-// errAbandoned.
+// hold and its digest, in the header or the trailer, matches. The rest of a
+// file, by PATCH, needs a digest; if that is missing or malformed, the part
+// stays. The result may be an identical file that existed. The error is a
+// *store.Error, a *cutError or errAbandoned.
 func (u *uploadHandler) receive(w http.ResponseWriter, r *http.Request, f store.File, c *client) (*store.Stored, error) {
 	if err := u.checkPreconditions(r, f.Path); err != nil {
 		return nil, err
@@ -196,8 +198,8 @@ func (u *uploadHandler) receive(w http.ResponseWriter, r *http.Request, f store.
 // the beginning of another file. The part stays.
 var errNoDigest = &store.Error{Kind: store.Invalid, Text: "the rest of a file needs the " + headerDigest + " of the whole"}
 
-// checkPreconditions is the function of that name with the present state of
-// name in the store.
+// checkPreconditions calls the function of that name. exists is whether the
+// store has the file name at present.
 func (u *uploadHandler) checkPreconditions(r *http.Request, name string) error {
 	_, exists := u.store.Existing(name)
 	return checkPreconditions(r, exists)
@@ -224,10 +226,11 @@ func (e *cutError) Error() string { return e.reason }
 // goes on.
 var errAbandoned = errors.New("the sender gave up")
 
-// broken ends the upload in after Receive has failed with err. It returns the
-// error to report: err if the store has failed, errAbandoned if the client has
-// cancelled, or else a *cutError, of which a partial file is kept for a later
-// PATCH. size is that of the whole file; -1: not known.
+// broken ends the upload in after Receive has failed with err, and returns the
+// error to report: err if the store has failed, or errAbandoned if the client
+// has cancelled. Otherwise it returns a *cutError: the part is kept for a later
+// PATCH if Suspend can keep it, and the Ending of c is Broken. size is that of
+// the whole file; -1: not known.
 func (u *uploadHandler) broken(in *store.Upload, size int64, err error, c *client) error {
 	if errors.As(err, new(*store.Error)) {
 		in.Abort()
@@ -246,9 +249,10 @@ func (u *uploadHandler) broken(in *store.Upload, size int64, err error, c *clien
 	return e
 }
 
-// isCancelled reports whether err, the error of a body, concerns its request
-// only. That the connection is still open does not suffice: an unanswered PING
-// ends the bodies, with other errors, before HTTP/2 closes the connection.
+// isCancelled reports whether err, the error of a body, ends its request only:
+// a reset of the stream, or a body that ends early. That the connection is
+// still open does not prove this: an unanswered PING ends the bodies, with
+// other errors, before HTTP/2 closes the connection.
 func isCancelled(err error) bool {
 	return errors.As(err, new(streamError)) || errors.Is(err, io.ErrUnexpectedEOF)
 }
@@ -355,9 +359,9 @@ func statusCode(k store.Kind) int {
 }
 
 // refuseUpload is refuse for a client that may still be sending its body. It
-// reads the body for rejectTime: a close with unread bytes would reset the
-// connection before curl has read the answer, and so would the stream reset of
-// HTTP/2. net/http itself reads the rest of a small body.
+// reads the body for rejectTime: with unread bytes, the close of HTTP/1 or the
+// stream reset of HTTP/2 could overtake the answer. net/http itself reads the
+// rest of a small body.
 func refuseUpload(w http.ResponseWriter, r *http.Request, code int, text string) {
 	rc := http.NewResponseController(w)
 	small := r.ContentLength >= 0 && r.ContentLength <= store.SmallFile

@@ -196,8 +196,8 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	return errors.Join(s.errs...)
 }
 
-// stop closes hs once its requests have ended, and waits for that no longer
-// than limit.
+// stop closes the listener of hs, and waits until its requests have ended, for
+// limit at most.
 func stop(hs *http.Server, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -270,9 +270,9 @@ func (l *connListener) Close() error {
 // Addr returns the address of the socket.
 func (l *connListener) Addr() net.Addr { return l.socket.Addr() }
 
-// accept accepts connections until ln fails or ctx ends, Options.MaxConns at
-// once, and returns the cause. Each is served in its own goroutine, so that a
-// silent client delays no other.
+// accept accepts connections until ln fails or ctx ends, and returns the cause.
+// At most Options.MaxConns are open at once. Each is served in its own
+// goroutine, so that a silent client delays no other.
 func (s *Server) accept(ctx context.Context, ln net.Listener) error {
 	most := int64(s.o.MaxConns)
 	if most <= 0 {
