@@ -108,10 +108,11 @@ func (c *Conn) addLocked(st *stream) {
 	c.changed.Broadcast()
 }
 
-// join adds a further connection that the peer has dialled, and reports whether
-// there was room for it. answered sends the answer to its hello, first of all
-// bytes; if it fails, the stream does not join. Without room it is not called,
-// and the caller closes the connection.
+// join adds the stream of a further connection that the peer has dialled.
+// Before that it calls answered, which answers the hello: the answer goes
+// before all other bytes of the stream. It reports false if there is no room,
+// without a call of answered, or if answered fails. Then the caller closes the
+// connection.
 func (c *Conn) join(st *stream, answered func() error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -124,8 +125,9 @@ func (c *Conn) join(st *stream, answered func() error) bool {
 }
 
 // growLocked begins to open a further connection, unless there are enough or
-// none is possible. The dialling end dials in the background; a sender at the
-// listening end sends "more", so that the receiver dials. The caller holds mu.
+// none can join. The dialling end dials in the background. A sender at the
+// listening end sends "more", so that the receiver dials. If neither is
+// possible, it sets single, and later calls do nothing. The caller holds mu.
 func (c *Conn) growLocked() {
 	if c.single || c.ended || c.ctx.Err() != nil || c.name == "" || len(c.streams)+c.opening >= maxStreams {
 		return
@@ -143,9 +145,10 @@ func (c *Conn) growLocked() {
 	c.single = true
 }
 
-// dialFurther dials a further connection and sends its hello. If that fails, no
-// other is tried, and a receiver reports it to the sender by "single". A
-// connection that is no longer needed is kept in unused until Close.
+// dialFurther dials a further connection and sends its hello. If that fails, it
+// calls Events.Single, a receiver also sends "single", and no other connection
+// is tried. A connection that has failed or is no longer needed is kept in
+// unused, for Close to close it.
 func (c *Conn) dialFurther() {
 	ctx, cancel := context.WithTimeout(c.ctx, c.o.HelloTimeout)
 	defer cancel()
@@ -177,9 +180,9 @@ func (c *Conn) dialFurther() {
 	c.changed.Broadcast()
 }
 
-// watch makes the transfer fail when ctx ends. stop, which the caller calls
-// after the transfer, ends that. The transfer's own failure unblocks all reads
-// and writes.
+// watch makes the transfer fail when ctx ends, until stop is called. The caller
+// calls stop after the transfer. From now on any failure of the transfer also
+// ends all reads and writes: see unblock.
 func (c *Conn) watch(ctx context.Context) (stop func() bool) {
 	context.AfterFunc(c.ctx, c.unblock)
 	return context.AfterFunc(ctx, func() { c.fail(context.Cause(ctx)) })
@@ -193,7 +196,9 @@ func (c *Conn) fail(err error) { c.cancel(err) }
 // reads the input of the others, for a resume.
 const lingering = time.Second
 
-// unblock ends all reads and writes once the transfer has failed.
+// unblock ends all reads and writes after the transfer has failed. If a
+// receiver's connection was cut, this comes after the time lingering: until
+// then its other streams read what has arrived, for a resume.
 func (c *Conn) unblock() {
 	var e *Error
 	if c.role == Receiver && errors.As(context.Cause(c.ctx), &e) && e.Kind == Cut {
@@ -220,10 +225,10 @@ func (c *Conn) stopAll() {
 }
 
 // read passes each message of a stream to handle until the stream ends, and
-// returns after its last write. A failure ends the transfer. There are two
-// exceptions: io.EOF while ended reports true, as everything was answered; and
-// the end of a further stream while idle reports true, as it carried no file
-// yet.
+// returns when its writer has ended, too. The end makes the transfer fail, with
+// two exceptions: io.EOF is in order if ended reports true, and a further
+// stream may end in any way if idle reports true. A failure that is neither Cut
+// nor the peer's is sent to the peer.
 func (c *Conn) read(st *stream, handle func(*message) error, ended, idle func() bool) {
 	err := c.readAll(st, handle)
 	switch {
@@ -348,9 +353,10 @@ func (c *Conn) hasRoom() bool {
 	return !c.closed && !c.ended && len(c.streams) < maxStreams
 }
 
-// hello sends a hello on a connection: the first one if name is empty, else a
-// further one. It returns the name by which further ones can join. The caller
-// closes the connection if it fails.
+// hello sends a hello on conn and checks the answer. name is that of the
+// transfer which a further connection is to join; "" for the first connection.
+// The returned name is that of the new transfer, for further connections; "" if
+// none can join. If hello fails, the caller closes conn.
 func (c *Conn) hello(ctx context.Context, conn net.Conn, name string) (*stream, string, error) {
 	st := c.newStream(conn)
 	st.in.limit(c.o.HelloTimeout)

@@ -67,13 +67,13 @@ func (s *Streams) find(name string) *Conn {
 	return s.byName[name]
 }
 
-// ErrJoined is returned by Upgrade for a further connection of a transfer
-// under way, which owns it from then on. The handler returns without another
-// word.
+// ErrJoined is returned by Upgrade for a further connection that has joined its
+// transfer. The transfer owns the connection from then on, and the handler only
+// returns.
 var ErrJoined = errors.New("the connection belongs to a transfer under way")
 
-// ErrNotJoined is returned by Upgrade for a further connection of a transfer
-// that is over, or has enough of them. It was answered already.
+// ErrNotJoined is returned by Upgrade for a further connection whose transfer
+// is over or has enough connections. The caller answers nothing.
 var ErrNotJoined = errors.New("the transfer has no room for a further connection")
 
 // IsHello reports whether a request is the hello of a purr, in any version:
@@ -84,10 +84,10 @@ func IsHello(r *http.Request) bool {
 }
 
 // Upgrade answers the hello of a purr that dialled, and takes the connection
-// over from the HTTP server (http.Hijacker). The Conn uses and closes the
-// connection that the server's listener accepted. Every error was answered
-// already: ErrJoined, ErrNotJoined, or an *Error of the kind SameRole (409),
-// OldVersion (426), Refused (503, by Options.Admit) or Cut.
+// over from the HTTP server (http.Hijacker): the Conn closes it. After an error
+// the caller answers nothing. The error is ErrJoined, ErrNotJoined, or an
+// *Error of the kind SameRole (409), OldVersion (426), Refused (503, by
+// Options.Admit), Violation (400 or 500) or Cut.
 func Upgrade(w http.ResponseWriter, r *http.Request, as Role, o Options) (*Conn, error) {
 	w.Header().Set(fieldRole, string(as))
 	asked := Role(r.Header.Get(fieldRole))
@@ -141,7 +141,8 @@ func refuse(w http.ResponseWriter, code int, e *Error) error {
 }
 
 // join adds the connection of a hello to the transfer called name, and answers
-// it. The error is ErrJoined if it was added, else ErrNotJoined.
+// the hello. It never returns nil: the error is ErrJoined if the connection was
+// added, else ErrNotJoined.
 func (s *Streams) join(w http.ResponseWriter, name string, as Role) error {
 	c := s.find(name)
 	if c == nil || c.role != as || !c.hasRoom() {
@@ -159,9 +160,9 @@ func (s *Streams) join(w http.ResponseWriter, name string, as Role) error {
 	return ErrJoined
 }
 
-// Dial sends a hello on a connection that it takes over, also if it fails. It
-// returns once the other end has shown that it is a purr in the other role;
-// until then no name and no byte of a file is sent. The error is an *Error, or
+// Dial takes over conn and sends a hello on it. It returns once the other end
+// has shown that it is a purr in the other role: until then no name and no byte
+// of a file is sent. If it fails, it closes conn, and the error is an *Error or
 // the context's cause.
 func Dial(ctx context.Context, conn net.Conn, as Role, o Options) (*Conn, error) {
 	c := newConn(as, o)
@@ -203,7 +204,7 @@ func firstLine(resp *http.Response) string {
 	return line
 }
 
-// isHTML reports whether a text begins as a page does.
+// isHTML reports whether a text begins as an HTML page does.
 func isHTML(text string) bool {
 	text = strings.ToLower(text)
 	return strings.HasPrefix(text, "<!doctype html") || strings.HasPrefix(text, "<html")

@@ -31,9 +31,9 @@ type quota struct {
 	ended   bool
 }
 
-// acquire waits until the transfer may hold n bytes more. It waits for bytes of
-// its own quota only: no transfer waits for another. It reports false once end
-// was called.
+// acquire waits until the transfer may hold n bytes more: within leastMemory,
+// or from the pool. While the pool is used up, it waits for a release of its
+// own quota, never for another transfer. It reports false once end was called.
 func (q *quota) acquire(n int64) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -69,7 +69,8 @@ func (q *quota) release(n int64) {
 	q.changed.Broadcast()
 }
 
-// end returns everything to the pool, and ends all waits. The transfer ends.
+// end returns everything to the pool, and makes every acquire report false,
+// also those that wait. It is called when the transfer ends.
 func (q *quota) end() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -9,8 +9,9 @@ import (
 	"purr/internal/offer"
 )
 
-// An outlook counts the bytes of files that are to come, in the same way at
-// both ends. Before the sum of all files is known, those that were met count.
+// An outlook computes Events.Expected, the bytes of files that are to be moved,
+// in the same way at both ends. Until total sets the sum of all files, it
+// counts only the files of which meet was called.
 type outlook struct {
 	events Events
 
@@ -19,8 +20,9 @@ type outlook struct {
 	known bool  // whether total was called
 }
 
-// meet counts a file of size bytes, of which coming are to come: the others are
-// at the receiver already, or stay at the sender.
+// meet counts a file of size bytes, of which coming bytes will be moved. The
+// others are at the receiver already, or are not sent. It passes the change of
+// the sum to Events.Expected, and calls Events.Begun if coming is not 0.
 func (o *outlook) meet(path string, size, coming int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -37,7 +39,8 @@ func (o *outlook) meet(path string, size, coming int64) {
 	}
 }
 
-// total sets the sum of the sizes of all files, those that were met included.
+// total sets the sum of the sizes of all files, including those that were met.
+// Only the first sum above 0 counts.
 func (o *outlook) total(bytes int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -57,8 +60,10 @@ var sumAfter = 500 * time.Millisecond // a variable for the tests
 // errNoSum ends the walk of sum.
 var errNoSum = errors.New("the transfer is over")
 
-// sum sums up the sizes of all files in the background, for both ends: the next
-// line with bytes has it. The caller calls stop before the set is closed.
+// sum starts a second walk of the set in the background, which adds up the
+// sizes of all files. The next line with content carries the sum to the
+// receiver. stop ends the walk and waits for that. The caller calls it before
+// the set is closed.
 func (s *sending) sum() (stop func()) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	done := make(chan struct{})

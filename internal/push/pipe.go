@@ -23,9 +23,9 @@ func newPipe() *pipe {
 	return &pipe{ready: make(chan struct{}), failed: make(chan struct{}), ended: make(chan struct{}), gone: make(chan struct{})}
 }
 
-// receive lets fill write into b, and returns once end was called or the store
-// has failed. The error is nil after the last byte, an *store.Error of the
-// store, or the reason that was passed to end.
+// receive lets fill write into b. It returns once end was called or the store
+// has failed, and closes b. The error is nil after the last byte, the
+// *store.Error of b, or the reason that was passed to end.
 func (p *pipe) receive(b *store.Blocks) error {
 	p.blocks = b
 	close(p.ready)
@@ -42,14 +42,15 @@ func (p *pipe) receive(b *store.Blocks) error {
 	return p.err
 }
 
-// close makes fill drop all content that still comes if receive was never
-// called. The storing goroutine calls it once.
+// close is called once by the storing goroutine, when it stores nothing any
+// more. If receive was never called, fill then discards the content instead of
+// waiting.
 func (p *pipe) close() { close(p.gone) }
 
 // fill reads the next n bytes of in into the store's blocks, and calls moved
-// with the bytes of each read. It waits while the store is slow, and discards
-// the bytes if the store has failed or the pipe is closed. The error is that of
-// in.
+// with the number of bytes of each read. It waits while the store is slow. If
+// the store has failed or the pipe is closed, it discards the bytes without a
+// call of moved. The error is that of in.
 func (p *pipe) fill(in *bufio.Reader, n int, moved func(int)) error {
 	select {
 	case <-p.ready:
@@ -89,8 +90,8 @@ func closed(c chan struct{}) bool {
 	}
 }
 
-// end marks the end of the content: io.EOF, or the reason why it is cut. Calls
-// after the first do nothing.
+// end marks the end of the content. err is io.EOF after the last byte, else the
+// reason why the content is cut. Calls after the first do nothing.
 func (p *pipe) end(err error) {
 	if !closed(p.ended) {
 		p.err = err

@@ -161,9 +161,8 @@ const (
 	NeedsKey        // the peer expects an encrypted connection
 )
 
-// An Error is the end of a transfer. Text is the reason, without the peer's
-// name; it may hold bytes of the peer's. Unwrap returns the connection's error,
-// if there is one that is not worded by Text alone.
+// An Error is why a hello, a transfer or one file has failed. Text is the
+// reason, without the peer's name; it may contain text that the peer has sent.
 type Error struct {
 	Kind  Kind
 	Text  string
@@ -175,7 +174,7 @@ type Error struct {
 // Error returns Text.
 func (e *Error) Error() string { return e.Text }
 
-// Unwrap returns the connection's error; nil if Text alone words it.
+// Unwrap returns the error of the connection; nil if Text is the whole reason.
 func (e *Error) Unwrap() error { return e.cause }
 
 // errorf returns an Error of this end with a formatted text and no cause.

@@ -43,8 +43,8 @@ type inbox struct {
 	answered bool       // our totals were sent
 }
 
-// Receive stores the files that the sender offers. Its results are those of
-// Send.
+// Receive stores the files that the sender offers in dir, and returns when the
+// outcome of each is known. Its results are like those of Send.
 func (c *Conn) Receive(ctx context.Context, dir *store.Store) (Summary, error) {
 	defer c.watch(ctx)()
 	r := &receiving{Conn: c, dir: dir, turns: make(map[string]chan struct{})}
@@ -82,9 +82,9 @@ func (r *receiving) locked(check func() bool) bool {
 }
 
 // handle processes one line of the sender, and reads the content behind it. A
-// slow disk may stall it. It waits for the stream's writing only while many
-// results are pending: a sender reads them whatever it writes, so that the two
-// ends cannot block each other. An error ends the transfer.
+// slow disk may stall it. While many results are pending it waits until the
+// sender has read some: a sender reads whatever it writes, so the two ends
+// cannot block each other. An error ends the transfer.
 func (r *receiving) handle(st *stream, m *message) error {
 	if !st.out.settle(r.o.Silence) {
 		return errorf(Cut, "the other end has read nothing for %v", r.o.Silence)
@@ -145,9 +145,11 @@ func (r *receiving) left(m *message) error {
 	return nil
 }
 
-// accept queues a small file, whose content it reads, for the workers; a link
-// or a directory for tail, which makes it after the files. An error is a
-// violation of the protocol or a failed read, and ends the transfer.
+// accept processes the line of a small file, link or directory. It reads the
+// content of a file, queues the file for the workers, and may start a worker. A
+// link or directory is queued for tail, which makes it after the files. An
+// error ends the transfer: it is a violation of the protocol, that of a failed
+// read, or the cause of an end that has come already.
 func (r *receiving) accept(st *stream, m *message) error {
 	path, err := m.path()
 	if err == nil {
@@ -195,12 +197,12 @@ func (r *receiving) accept(st *stream, m *message) error {
 	return nil
 }
 
-// maxWorkers is how many goroutines store the small files of one stream: those
-// that wait for the disk are brought there together. Beyond one for each stream
-// they are maxWorkers in the process.
+// maxWorkers is the largest number of goroutines that store the small files of
+// one stream: files that wait for the disk are synced together. All streams of
+// the process have one each, and together at most maxWorkers more.
 const maxWorkers = 256
 
-// furtherWorkers admits those beyond one for each stream.
+// furtherWorkers admits the workers beyond the first one of each stream.
 var furtherWorkers = semaphore.NewWeighted(maxWorkers)
 
 // A smallFile has arrived and is not stored yet.
@@ -246,10 +248,10 @@ func (r *receiving) done(st *stream) {
 func (m *message) held() int64 { return m.Size + m.length }
 
 // admit counts a small file, link or directory as under way. The error is a
-// Violation for impossible lengths, an id that does not rise, more than
-// maxSmall files and maxContent bytes without a result, or a link or directory
-// before the end of a large file: tail would wait for that file, and the reader
-// of its blocks for the memory of the queue.
+// Violation for impossible lengths, for an id that does not rise, and for more
+// than maxSmall files or maxContent bytes without a result. A link or directory
+// before the end of a large file is a Violation, too: tail would wait for that
+// file, and the reader of its blocks for the memory of the queue.
 func (r *receiving) admit(st *stream, m *message) error {
 	if m.Op == opFile && (int64(m.N) != m.Size || m.Size > offer.SmallFile || len(m.Digest) == 0) {
 		return errorf(Violation, "a file of %d bytes behind its line", m.Size)
@@ -272,21 +274,23 @@ func (r *receiving) admit(st *stream, m *message) error {
 	return st.checkID(m.ID)
 }
 
-// releaseSmall undoes the counts of admit. It comes before the result, upon
-// which the sender may send more. The caller holds mu.
+// releaseSmall undoes the counts of admit. It is called before the result is
+// queued, because the sender may send more as soon as it has the result. The
+// caller holds mu.
 func (r *receiving) releaseSmall(st *stream, m *message) {
 	st.small--
 	st.content -= m.Size
 }
 
-// file returns the announcement of the file in a line for the store. path is
-// the line's path, unescaped.
+// file returns what the line announces in the form of the store. path is the
+// line's path, unescaped.
 func (m *message) file(path string) store.File {
 	return store.File{Path: path, Size: m.Size, Mode: fs.FileMode(m.Mode) | store.ModeGiven, ModTime: m.modTime(), Digest: m.Digest, DirsFollow: true}
 }
 
-// receiveSmall stores a small file. A path that has failed is forgotten: it may
-// be sent again, and a peer can name any number of those.
+// receiveSmall stores a small file, unless its path came before in the
+// transfer. The path of a file that fails is forgotten: it may be sent again,
+// and a peer could fill the memory with such paths.
 func (r *receiving) receiveSmall(m *message, path string, content []byte) (s *store.Stored, err error) {
 	if !r.came.add(path) {
 		return nil, errTwice
@@ -313,9 +317,9 @@ func (r *receiving) receiveSmall(m *message, path string, content []byte) (s *st
 var errTwice = &Error{Kind: Refused, Text: "sent twice"}
 
 // answer counts the outcome of a file, reports it as an event and sends it as a
-// result. s is the stored file and err nil, or err the reason of the failure.
-// path is the sender's; offset and begun are where and when the transfer of a
-// large file began, else 0 and zero.
+// result. If err is nil, s is the stored file; else err is the reason of the
+// failure. path is the sender's. offset and begun are where and when the
+// transfer of a large file began, else 0 and zero.
 func (r *receiving) answer(st *stream, id int64, path string, s *store.Stored, offset int64, begun time.Time, err error) {
 	m := &message{Op: opResult, ID: id, Result: resultFailed}
 	if err != nil {
@@ -359,9 +363,9 @@ func storeKind(k store.Kind) Kind {
 	return Refused
 }
 
-// tail makes the queued links and directories of a stream, in order, and waits
-// before each until no file that came earlier is unanswered. accept starts it,
-// and it ends with the queue.
+// tail makes the queued links and directories of a stream in order. Before each
+// it waits until every file of the stream that has come is answered. accept
+// starts it, and it ends with the queue or the transfer.
 func (r *receiving) tail(st *stream) {
 	for {
 		r.mu.Lock()
@@ -382,7 +386,7 @@ func (r *receiving) tail(st *stream) {
 }
 
 // make creates the link or directory of a line in the store, and sends its
-// result.
+// result. Only a failure is counted and reported as an event.
 func (r *receiving) make(st *stream, m *message) {
 	path, err := m.path()
 	if m.Op == opLink {
@@ -444,9 +448,9 @@ func (r *receiving) finish(st *stream, end *totals) {
 	})
 }
 
-// finishable reports whether everything that came over a stream is answered,
-// and for the first one whether all others of the sender's are. The caller
-// holds mu.
+// finishable reports whether everything that came over a stream is answered.
+// For the first stream, our totals must also have been sent on each other
+// stream that the sender has used. The caller holds mu.
 func (r *receiving) finishable(st *stream) bool {
 	if st.busy > 0 || st.tailing || len(st.uploads) > 0 {
 		return false

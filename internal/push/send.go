@@ -111,9 +111,9 @@ func (b *outbox) update(change func()) {
 }
 
 // Send offers everything in set to the receiver, and returns when the outcome
-// of each file is known. The error is an *Error, or the context's cause; until
-// then every file that was under way has been reported as Cut. Files that
-// failed by themselves are in the Summary.
+// of each file is known. If the transfer fails, the error is an *Error or the
+// context's cause, and every file under way was reported as Cut. Files that
+// fail by themselves cause no error: the Summary counts them.
 func (c *Conn) Send(ctx context.Context, set *offer.Set) (Summary, error) {
 	defer c.watch(ctx)()
 	s := &sending{Conn: c, set: set, large: make(chan struct{}, maxLarge), batches: make(chan struct{}, 16), small: semaphore.NewWeighted(maxSmall), bytes: semaphore.NewWeighted(maxContent)}
@@ -139,9 +139,9 @@ func (c *Conn) Send(ctx context.Context, set *offer.Set) (Summary, error) {
 	return s.count.summary(), nil
 }
 
-// end sends the totals over the first stream and each that carried something:
-// the receiver does not wait for the others, which may be broken without notice
-// and end here. No stream joins from then on.
+// end sends the totals over the first stream and each other one that carried
+// something. It stops the others: they may be broken without notice, and the
+// receiver does not wait for them. No stream joins from then on.
 func (s *sending) end() {
 	s.Conn.mu.Lock()
 	defer s.Conn.mu.Unlock()
@@ -164,8 +164,8 @@ func (s *sending) end() {
 	}
 }
 
-// unconfirmed reports each file that was sent, in whole or part, and has no
-// result as Cut. It is called after all readers have ended.
+// unconfirmed reports as Cut each file that was sent, in whole or in part, and
+// has no result. It is called after all readers have ended.
 func (s *sending) unconfirmed() {
 	for _, st := range s.streams {
 		for _, id := range slices.Sorted(maps.Keys(st.sent)) {
@@ -243,8 +243,8 @@ func (s *sending) handle(st *stream, m *message) error {
 var errNotSent = &Error{Kind: Damaged, Text: "digest mismatch: what is stored there is not what was sent"}
 
 // result counts and reports the outcome m of the file f. A stored file whose
-// digest differs from the sent one is Damaged. offset is the byte from which a
-// large file was sent.
+// digest differs from the sent one is Damaged. Of links and directories only
+// failures count. offset is the byte from which a large file was sent.
 func (s *sending) result(f *sent, m *message, offset int64) {
 	e := FileEvent{Path: f.Path, As: f.Path, Size: f.Size, Digest: f.sum, Offset: offset}
 	regular := f.Mode.IsRegular()
@@ -305,8 +305,8 @@ func (s *sending) file(e offer.Entry, skipped error) error {
 	return s.sendBatch()
 }
 
-// leave counts a file that is not sent as Abandoned, reports it for the reason
-// why, and sends the receiver a "left" line.
+// leave counts a file that is not sent as Abandoned, reports it with the
+// reason, which is why, and sends the receiver a "left" line.
 func (s *sending) leave(left offer.Entry, why error) {
 	e := FileEvent{Path: left.Path, Kind: Abandoned, Reason: why.Error()}
 	s.count.failed(e)
@@ -316,7 +316,8 @@ func (s *sending) leave(left offer.Entry, why error) {
 }
 
 // sendBatch sends the collected small files in the background, and begins a new
-// batch. It waits while too many batches are being sent.
+// batch. It waits while too many batches are being sent. The error is the cause
+// of the transfer's end.
 func (s *sending) sendBatch() error {
 	files := s.batch.files
 	s.batch = batch{}
@@ -390,7 +391,8 @@ func (s *sending) sendSmall(listed offer.Entry) error {
 	return err
 }
 
-// readTwice reads a small file, and once more if it changes meanwhile.
+// readTwice reads a small file, and once more if it is written to meanwhile.
+// content is nil if the file has grown beyond SmallFile. sum is its SHA-256.
 func (s *sending) readTwice(listed offer.Entry) (e offer.Entry, content, sum []byte, err error) {
 	defer openSlot()()
 	for range 2 {

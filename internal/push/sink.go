@@ -47,9 +47,9 @@ func newSink(ctx context.Context, conn net.Conn, limit *rate.Limiter) *sink {
 	return s
 }
 
-// run writes pending lines, and a keep-alive in each pause, until writing has
-// failed or everything is written after shutdown: then it half-closes the
-// connection.
+// run writes the pending lines when they are due, and a keep-alive every pause.
+// It ends when writing has failed, or when everything is written after
+// shutdown: then it half-closes the connection.
 func (s *sink) run(pause time.Duration) {
 	defer close(s.done)
 	tick := time.NewTicker(pause)
@@ -97,8 +97,8 @@ func (s *sink) drain() (last bool) {
 	return last
 }
 
-// keepAlive writes an empty line, which is no part of the rate, unless
-// something is being written.
+// keepAlive writes an empty line, unless something is being written. The line
+// does not count against the rate.
 func (s *sink) keepAlive() {
 	if !s.socket.TryLock() {
 		return
@@ -151,9 +151,9 @@ func (s *sink) room(n int) error {
 	return s.err
 }
 
-// settle waits, for at most limit, until no more than sinkBuffer is pending,
-// and reports whether that is so. The pending lines of a sink that has failed
-// count as gone.
+// settle waits until at most sinkBuffer bytes are pending. It reports false if
+// that takes longer than limit. For a sink that has failed it reports true: the
+// reader finds out why.
 func (s *sink) settle(limit time.Duration) bool {
 	late := false
 	s.mu.Lock()
@@ -175,7 +175,7 @@ func (s *sink) settle(limit time.Duration) bool {
 }
 
 // file queues a message with its content behind it. It never waits; the caller
-// calls room first.
+// calls room first. The error is that of a failed write.
 func (s *sink) file(m *message, content []byte) error {
 	m.N = len(content)
 	line := encode(m)
@@ -244,9 +244,9 @@ func (s *sink) write(b []byte) error {
 	return err
 }
 
-// fail makes err the sink's error: nothing is written any more, and run ends.
-// The reader of the connection determines the reason of the transfer's end, as
-// input that came before it goes first.
+// fail makes err the sink's error, unless there is one: nothing is written any
+// more, and run ends. It does not end the transfer. The reader of the
+// connection does that, after it has read the input that came before.
 func (s *sink) fail(err error) {
 	s.mu.Lock()
 	if s.err == nil {

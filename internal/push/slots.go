@@ -18,8 +18,8 @@ var slots = sync.OnceValue(func() chan struct{} {
 	return make(chan struct{}, most)
 })
 
-// openSlot waits until a file may be opened. The caller calls the returned
-// function when it is closed.
+// openSlot waits until a file may be opened. The caller calls release after it
+// has closed the file.
 func openSlot() (release func()) {
 	slots() <- struct{}{}
 	return func() { <-slots() }
@@ -33,7 +33,7 @@ type pathSet struct {
 	sums map[uint64]struct{}
 }
 
-// add reports whether path is new to the set.
+// add adds path, and reports whether it is new to the set.
 func (s *pathSet) add(path string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -41,9 +41,10 @@ func newSource(conn net.Conn, silence time.Duration) *source {
 // A socket is the connection under a source's buffer.
 type socket struct{ of *source }
 
-// Read sets its deadline first, so that a stall at this end is no silence of
-// the peer's. A process that was stopped may wake up with input and the
-// deadline together, so a last look goes before the verdict.
+// Read sets a deadline at its beginning, so that a stall of this end does not
+// count as silence of the peer. When the deadline expires, it reads once more,
+// for lastLook: a process that was stopped may find the deadline expired and
+// input waiting. Between limit and unlimit it keeps to their bounds instead.
 func (r socket) Read(b []byte) (int, error) {
 	s := r.of
 	if len(s.replay) > 0 {
@@ -101,8 +102,9 @@ func (s *source) stop() {
 	_ = s.conn.SetReadDeadline(time.Unix(1, 0))
 }
 
-// next returns the next message; an *Error for a line that is none, io.EOF at
-// an orderly end, and the connection's error.
+// next returns the next message, and skips keep-alives. The error is an *Error
+// for an invalid line, io.EOF if the peer has ended its output behind a line,
+// and else that of the connection.
 func (s *source) next() (*message, error) {
 	for {
 		line, err := s.line()

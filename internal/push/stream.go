@@ -37,7 +37,7 @@ func (st *stream) answer(as Role, name string) error {
 	return err
 }
 
-// notPurr returns the *Error of a hello that err has ended. If err is no
+// notPurr returns the *Error for a hello that has failed with err. If err is no
 // *Error, the peer's first bytes determine the kind: it expects a key, serves
 // HTTP, or speaks another protocol. A connection that ends before the answer,
 // or in the middle of one that may be a purr's, is Cut.

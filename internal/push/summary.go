@@ -8,7 +8,7 @@ import (
 	"purr/internal/relpath"
 )
 
-// A Summary adds up a transfer that has ended in order.
+// A Summary adds up the outcomes of a transfer.
 type Summary struct {
 	Files int64 // stored, or there already
 	Bytes int64
@@ -34,10 +34,11 @@ func (s Summary) FailedPaths() []string {
 	return paths
 }
 
-// BuriedFailures returns one line for each of the first failures, with its path
-// in the form of name, and the reason; the last one counts those for which
-// there is no line. It returns nil if the failures are few and nothing was
-// stored after them: then their events were the last ones.
+// BuriedFailures returns one line for each of the first failures: its path in
+// the form of name, and the reason. Beyond maxNamed failures, the last line is
+// the number of those without a line. It returns nil if there are at most
+// maxNamed and nothing was stored after them: then their events were the last
+// ones.
 func (s Summary) BuriedFailures(name func(path string) string) []string {
 	if !s.buried && s.Failed <= maxNamed {
 		return nil
@@ -80,8 +81,8 @@ func (c *counters) failed(e FileEvent) {
 	}
 }
 
-// clip returns s, of which a peer has chosen the length, cut to at most n
-// bytes.
+// clip returns s, of which a peer has chosen the length: its first n bytes and
+// "..." if it is longer than n.
 func clip(s string, n int) string {
 	if len(s) <= n {
 		return s

@@ -13,8 +13,8 @@ import (
 )
 
 // startLarge sends a large file in the background, once fewer than maxLarge are
-// under way. A file that changes while it is read is sent once more. An error
-// means that the transfer has ended.
+// under way. A file that changes while it is read is sent once more. One that
+// cannot be sent is left out. An error means that the transfer has ended.
 func (s *sending) startLarge(e offer.Entry) error {
 	select {
 	case s.large <- struct{}{}:
@@ -46,10 +46,11 @@ func (s *sending) startLarge(e offer.Entry) error {
 // opened before it goes over one that others use.
 const patience = time.Second
 
-// pick returns a stream that has no large file to send, and marks it as having
-// one. If each has one, a further one is opened. A file waits for a stream
-// rather than sharing one, which may be the slowest; but a single stream takes
-// all.
+// pick returns a stream that has no large file to send, and counts one for it
+// until drop. If each has one, it opens a further connection and waits: a
+// stream that is shared may be the slowest. A single stream is shared if no
+// further one is being opened or that takes longer than patience. After the end
+// of the transfer pick returns any stream.
 func (s *sending) pick() *stream {
 	c := s.Conn
 	c.mu.Lock()
@@ -84,10 +85,10 @@ func (s *sending) drop(st *stream) {
 	s.changed.Broadcast()
 }
 
-// sendLarge offers a large file and sends the bytes that the receiver lacks. It
-// returns whether the receiver knows of the file, and an error why that cannot
-// be sent; nil where its outcome was reported, and where the transfer has
-// ended.
+// sendLarge offers a large file and sends the bytes that the receiver lacks.
+// offered reports whether the offer was sent. The error is the reason why the
+// file cannot be sent. It is nil if the outcome was reported, or if the
+// transfer has ended.
 func (s *sending) sendLarge(listed offer.Entry) (offered bool, err error) {
 	st := s.pick()
 	t := &transmission{s: s, st: st, free: sync.OnceFunc(func() { s.drop(st) })}
@@ -156,7 +157,8 @@ func (t *transmission) run() error {
 }
 
 // hash returns a Hasher that has hashed the first n bytes of the file. The
-// error is that of a read, or the cause of the transfer's end.
+// caller ends it. The error is that of a read, or the cause of the transfer's
+// end.
 func (t *transmission) hash(n int64) (*digest.Hasher, error) {
 	return t.file.Hash(n, func(int) error { return context.Cause(t.s.ctx) })
 }
@@ -184,10 +186,10 @@ func (t *transmission) conclude(m *message, offset int64) {
 	t.s.result(t.f, m, offset)
 }
 
-// compare returns the offset from which the file is sent. The receiver's want
-// line has the size At and the digest of its partial file: if the file begins
-// with the same bytes, the offset is At, and d has hashed them. Else it is 0
-// and d nil.
+// compare returns the offset from which the file is sent. The line want has the
+// size At and the digest of the receiver's partial file. If the file begins
+// with the same bytes, the offset is At, d has hashed them, and Events.Resuming
+// is called. Else the offset is 0 and d nil.
 func (t *transmission) compare(want *message) (offset int64, d *digest.Hasher, err error) {
 	if want.At == 0 || want.At > t.f.Size || t.s.o.NoResume {
 		return 0, nil, nil

@@ -37,9 +37,9 @@ const (
 	uploadFailed                     // blocks to be dropped, up to done or abort
 )
 
-// offered starts the goroutine that stores a large file. If the same path is
-// under way, that one waits for the earlier one. The error is a Violation for
-// too many offers, or an id that does not rise.
+// offered starts the goroutine that stores a large file. It first waits for an
+// earlier upload of the same path. The error is a Violation for a malformed
+// path, an id that does not rise, content behind the line, or too many offers.
 func (r *receiving) offered(st *stream, m *message) error {
 	path, err := m.path()
 	if err != nil {
@@ -129,7 +129,8 @@ func (u *upload) pass(m *message) error {
 var errAborted = errors.New("aborted")
 
 // stop ends the content of an upload: err is io.EOF after done, errAborted
-// after abort. For an upload that has failed before, nothing more is expected.
+// after abort. An upload that has failed before is forgotten: no more of its
+// lines may come.
 func (r *receiving) stop(st *stream, u *upload, err error) {
 	r.mu.Lock()
 	u.stopped = true
@@ -144,8 +145,8 @@ func (r *receiving) stop(st *stream, u *upload, err error) {
 	u.end(err)
 }
 
-// discount ends the count of an upload as one of maxLarge, once. The caller
-// holds mu.
+// discount makes an upload no longer count as one of maxLarge under way. A
+// second call does nothing. The caller holds mu.
 func (b *inbox) discount(u *upload) {
 	if !u.discounted {
 		u.discounted = true
@@ -153,17 +154,18 @@ func (b *inbox) discount(u *upload) {
 	}
 }
 
-// become sets the state of an upload before the line is sent that asks for the
-// next ones.
+// become sets the state of an upload. It is called before the line that asks
+// the sender to go on is queued: the reply may come at once.
 func (r *receiving) become(u *upload, state uploadState) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	u.state = state
 }
 
-// upload stores a large file and sends its result. It waits for earlier, which
-// is closed when an attempt at the same path has ended, nil if there is none,
-// and closes own at its end for the next one.
+// upload stores a large file and sends its result. First it waits until earlier
+// is closed, which the previous upload of the same path does; nil: there is
+// none. When it has stored the file or failed, it closes own, for which the
+// next one waits.
 func (r *receiving) upload(st *stream, u *upload, earlier, own chan struct{}) {
 	if earlier != nil {
 		<-earlier
@@ -249,9 +251,10 @@ func (r *receiving) receiveLarge(st *stream, u *upload) (s *store.Stored, offset
 	return s, f.Offset, err
 }
 
-// complete adds to f the knowledge about files here. If a file of the same size
-// exists, it asks the sender for the digest of its own. If a partial file
-// exists, f continues behind it, and prefix is the digest of that part.
+// complete adds to f what the sender and the store know. If a file of that path
+// and size exists, it asks the sender for the digest, and sets f.Digest. If
+// there is a partial file, it sets f.Offset to its size, and prefix is its
+// digest. The error is one for receiveLarge to return.
 func (r *receiving) complete(st *stream, u *upload, f *store.File) (prefix []byte, err error) {
 	if size, ok := r.dir.Existing(u.path); ok && size == f.Size {
 		r.become(u, uploadAsked)
@@ -271,7 +274,7 @@ func (r *receiving) complete(st *stream, u *upload, f *store.File) (prefix []byt
 }
 
 // await waits for the sender's next line about an upload. The error is the
-// reason of the content's end, or the cause of the transfer's.
+// reason that was passed to end, or the cause of the transfer's end.
 func (r *receiving) await(u *upload) (*message, error) {
 	select {
 	case m := <-u.lines:
@@ -288,9 +291,10 @@ func (r *receiving) await(u *upload) (*message, error) {
 	}
 }
 
-// broken ends the upload up, whose content has ended early by err. It removes
-// the partial file after an abort or an error of the store, and else keeps it
-// for a resume and reports the file as Cut. It returns the error for upload.
+// broken ends the upload up, whose content has ended early by err. After an
+// abort or an error of the store it removes the partial file, and returns err.
+// Otherwise it keeps that for a resume, reports the file as Cut once the
+// transfer has ended, and returns errCut.
 func (r *receiving) broken(u *upload, up *store.Upload, err error) error {
 	if err == errAborted || errors.As(err, new(*store.Error)) {
 		up.Abort()
@@ -310,8 +314,8 @@ func (r *receiving) cutShort(u *upload, err error) error {
 	return r.cut(FileEvent{Path: u.path, Size: u.offer.Size, Kind: Cut})
 }
 
-// cut reports the failed file e, after the transfer has ended and the reason is
-// known. It returns errCut.
+// cut waits for the end of the transfer, whose reason it adds to e, and reports
+// e as failed. It returns errCut.
 func (r *receiving) cut(e FileEvent) error {
 	<-r.ctx.Done()
 	e.Reason = r.reason()

@@ -80,8 +80,8 @@ func WriteFile(path, text string) error {
 	return f.Rename()
 }
 
-// besideName returns a random hidden name that shows to which base it belongs,
-// as far as the longest possible name of a file can.
+// besideName returns a random hidden name that contains base, to show what it
+// belongs to. A base that makes the name too long for a file is shortened.
 func besideName(base string) string {
 	suffix := ".purr-" + rand.Text()[:8]
 	for len("."+base+suffix) > relpath.MaxComponent {
@@ -105,7 +105,8 @@ func (a *AtomicFile) WriteString(s string) (int, error) { return a.Write([]byte(
 
 // Rename closes the file and gives it its final name, without waiting for
 // stable storage. The error is fs.ErrExist if the name is taken and must not be
-// replaced, and ErrAborted after Abort or Suspend.
+// replaced, ErrAborted after Abort or Suspend, and else that of the file
+// system.
 func (a *AtomicFile) Rename() error {
 	// Some file systems (NFS, quotas) report a failed write only at the close.
 	if err := errors.Join(a.sparse.finish(), a.File.Close()); err != nil {
@@ -181,7 +182,7 @@ func (a *AtomicFile) end() bool {
 	return first
 }
 
-// Close releases the file's resources, after Abort.
+// Close calls Abort, and closes the file and its directory.
 func (a *AtomicFile) Close() error {
 	a.Abort()
 	a.dir.closeFiles()

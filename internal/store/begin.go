@@ -8,10 +8,10 @@ import (
 	"os"
 )
 
-// Begin prepares for the content of a file. It returns either an Upload, which
-// the caller ends by Commit, Suspend or Abort; or the Stored file if size and
-// digest show that the same file is there already, also with Options.Force, and
-// it is on stable storage; or an *Error.
+// Begin prepares for the content of a file. Exactly one result is not nil. The
+// caller ends an Upload by Commit, Suspend or Abort. A Stored is a file of the
+// same name, size and digest that was there already, also with Options.Force:
+// it is on stable storage, and no content is received. The error is an *Error.
 func (s *Store) Begin(f File) (*Upload, *Stored, error) {
 	if err := s.options.checkName(f.Path); err != nil {
 		return nil, nil, err
@@ -100,9 +100,10 @@ func (u *Upload) identical(d *dirHandle) (*Stored, error) {
 	return &Stored{Path: u.want.Path, Size: u.want.Size, Digest: u.want.Digest, Identical: true}, nil
 }
 
-// prepare checks the limits and opens the partial file in d. If d is nil, the
-// directory does not exist, and is created with the first content: prepare only
-// checks the space and the permissions above it.
+// prepare checks the limits, and opens the partial file in d, which is nil if
+// the directory does not exist. In this case, or if it was removed meanwhile,
+// the first content will create it. Then prepare only checks the space, and the
+// permissions of the deepest existing directory on the way.
 func (u *Upload) prepare(d *dirHandle) error {
 	s := u.store
 	if err := u.chargeKept(); err != nil {
@@ -110,7 +111,8 @@ func (u *Upload) prepare(d *dirHandle) error {
 	}
 	if d != nil {
 		err := u.open(d)
-		if err == nil || d.exists() { // ext4 has EPERM for a directory that was removed
+		// Not fs.ErrNotExist: in a removed directory ext4 fails with EPERM.
+		if err == nil || d.exists() {
 			return err
 		}
 		s.tree.cache.evict(u.dir)
@@ -167,8 +169,10 @@ func (u *Upload) ensureOpen() error {
 	return u.open(d)
 }
 
-// open opens the partial file in d, and truncates it to the offset. A partial
-// file that this upload cannot use stays as it is.
+// open opens the partial file in d, or creates one, and truncates it to the
+// offset. A new small file has no name where the file system permits that. An
+// existing partial file that this upload cannot use stays as it is, and the new
+// one gets a random name. If there are no bytes up to the offset, it fails.
 func (u *Upload) open(d *dirHandle) error {
 	name := partialName(u.want.Path)
 	if u.store.unnamed && u.want.Size >= 0 && u.want.Size <= SmallFile && u.want.Offset == 0 {
@@ -225,7 +229,7 @@ func (u *Upload) errNoPartial() error {
 }
 
 // openUnnamed opens a file without a name in the file system of d. handled is
-// false if that has none.
+// false if the file system does not support this.
 func (u *Upload) openUnnamed(d *dirHandle) (handled bool, err error) {
 	f, err := openUnnamed(d.dir)
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -258,8 +262,9 @@ func (u *Upload) checkSpace(f *os.File, device uint64, have int64) error {
 
 // Partial returns the size in bytes of a suspended upload of path, from which
 // File.Offset may continue, and its SHA-256. The offset is 0 if there is none,
-// if another process writes it, or if the name is taken and stays so. The error
-// is an *Error about the name.
+// if another process writes it, with Options.NoResume, or if path exists and
+// neither Options.Force nor Options.Rename is set. The error is an *Error about
+// the name.
 func (s *Store) Partial(path string) (offset int64, digest []byte, err error) {
 	if err := s.options.checkName(path); err != nil {
 		return 0, nil, err

@@ -52,8 +52,9 @@ func (u *Upload) verify(digest []byte) error {
 	return nil
 }
 
-// complete makes the partial file ready for its name: it exists also without
-// content, counts with its real size, and has its permissions and time.
+// complete makes the partial file ready for its final name. It creates the file
+// if no content came, corrects the charge to the bytes that came, and sets
+// permissions and time.
 func (u *Upload) complete() error {
 	if u.received == 0 {
 		if err := u.store.quota.charge(0, 1); err != nil {
@@ -92,8 +93,8 @@ func (u *Upload) setAttributes() error {
 	return nil
 }
 
-// setTime sets the time of the last modification, but not of the last access,
-// unless the file system does not permit it.
+// setTime sets the time of the last modification, and leaves that of the last
+// access. It is no error if the file system does not permit this: see timeSet.
 func (u *Upload) setTime() error {
 	err := setOpenTime(u.part.file, representable(u.want.ModTime))
 	if err != nil && u.part.name != "" {

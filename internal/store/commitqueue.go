@@ -61,7 +61,7 @@ func (q *commitQueue) commit(c *commit) error {
 }
 
 // add queues c, and starts run if no goroutine works on the queue. c.done is
-// closed at the end.
+// closed when c has its name or has failed.
 func (q *commitQueue) add(c *commit) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -87,8 +87,8 @@ func (q *commitQueue) run() {
 	}
 }
 
-// commitBatch syncs the content of the files, renames them, and syncs their
-// directories.
+// commitBatch syncs the content of the small files, renames all, and syncs
+// their directories. It sets the err of each, and closes its done.
 func (q *commitQueue) commitBatch(batch []*commit) {
 	var small []*commit
 	for _, c := range batch {
@@ -146,8 +146,9 @@ func (q *commitQueue) syncContents(files []*commit) {
 	all.Wait()
 }
 
-// place gives the file of c its final name, unless it has it. dirs holds the
-// directories of the batch, to which it may add one.
+// place gives the file of c its final name, unless c is identical. dirs holds
+// the open directories of the batch. If that of c is missing there or was
+// removed, place opens it and adds it.
 func (q *commitQueue) place(c *commit, dirs map[string]*dirHandle) error {
 	q.tree.makeMu.RLock()
 	defer q.tree.makeMu.RUnlock()

@@ -22,8 +22,8 @@ type dirHandle struct {
 	opened time.Time // zero: evicted
 }
 
-// newDirHandle opens the directory of root. It owns root, and closes it if it
-// fails.
+// newDirHandle opens the directory of root. The handle owns root. If
+// newDirHandle fails, it closes root.
 func newDirHandle(root *os.Root) (*dirHandle, error) {
 	f, err := root.OpenFile(".", os.O_RDONLY|sys.OpenNonblock, 0) // O_NONBLOCK: os need not try to poll a directory
 	if err != nil {
@@ -92,8 +92,8 @@ func (c *dirCache) open(t *tree, dir string) (*dirHandle, error) {
 	return d, nil
 }
 
-// lookup returns a cached handle for another user, nil if there is none that is
-// young and whose directory exists.
+// lookup returns a cached handle, of which the caller becomes a further user.
+// It returns nil if there is none that is young and whose directory exists.
 func (c *dirCache) lookup(dir string) *dirHandle {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -105,7 +105,9 @@ func (c *dirCache) lookup(dir string) *dirHandle {
 	return d
 }
 
-// add caches d, which has one user, if there is room for it.
+// add caches d with the caller as its one user, unless dir is cached already.
+// If the cache is full, it evicts handles without users. If all have some, d is
+// not cached.
 func (c *dirCache) add(dir string, d *dirHandle) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

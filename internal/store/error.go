@@ -25,8 +25,8 @@ const (
 	Unsynced              // the file is stored, but may not be on stable storage
 )
 
-// A Way is what would have an Error not occur, where an option or the user of
-// the Store has the choice.
+// A Way is what would avoid an Error: an option of the Store, or an action of
+// its user.
 type Way int
 
 const (
@@ -54,7 +54,8 @@ func errorf(kind Kind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Text: fmt.Sprintf(format, args...)}
 }
 
-// avoidable returns e, which has a Way, in the words of Options.Word.
+// avoidable returns e, which has a Way. If Options.Word is set, it sets the
+// Text of e to the result of that.
 func (o *Options) avoidable(e *Error) *Error {
 	if o.Word != nil {
 		e.Text = o.Word(e)
@@ -136,6 +137,7 @@ func diskError(err error) *Error {
 }
 
 // writeError returns err, which writing the content has returned, as an Error.
+// The text adds that the partial file is removed, as Receive and Commit do.
 func writeError(err error) *Error {
 	e := diskError(err)
 	if e.Kind == Invalid { // EINVAL of a write does not concern the name

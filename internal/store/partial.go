@@ -45,7 +45,8 @@ type partials struct {
 }
 
 // digest returns the SHA-256 of f, the partial file of path, which info
-// describes. It is nil if the file cannot be read, or if an upload goes on
+// describes. It remembers the hash, so that the method hash need not read the
+// file again. It returns nil if the file cannot be read, or if it is written to
 // meanwhile.
 func (p *partials) digest(path string, f *os.File, info fs.FileInfo) []byte {
 	p.mu.Lock()
@@ -78,7 +79,8 @@ func (p *partials) digest(path string, f *os.File, info fs.FileInfo) []byte {
 }
 
 // hash returns the hash of the first size bytes of f, the partial file of path.
-// It reads them unless digest has, and the file is unchanged since.
+// It uses the hash that digest has remembered, if the file is unchanged since,
+// and else reads the bytes.
 func (p *partials) hash(path string, f *os.File, info fs.FileInfo, size int64) (hash.Hash, error) {
 	p.mu.Lock()
 	known, ok := p.hashes[path]
@@ -106,9 +108,9 @@ func hashFile(h hash.Hash, f *os.File, n int64) (int64, error) {
 	return io.CopyBuffer(struct{ io.Writer }{h}, io.NewSectionReader(struct{ io.ReaderAt }{f}, 0, n), b)
 }
 
-// peek is open for a query, which must not keep an upload from going on: the
-// file is not locked when it returns, and no upload of this process finds it
-// locked meanwhile.
+// peek opens the partial file name in d for a query, which must not hinder
+// uploads. It creates none, and unlocks the file before it returns. lockMu
+// keeps the uploads of this process from finding the file locked meanwhile.
 func (p *partials) peek(d *dirHandle, name string) (*os.File, fs.FileInfo) {
 	p.lockMu.Lock()
 	defer p.lockMu.Unlock()

@@ -38,10 +38,10 @@ func (q *quota) charge(bytes, entries int64) error {
 	return nil
 }
 
-// chargeKept charges the first offset bytes of a file, except already of them
-// that were charged when they were received, and returns how many it has
-// charged. It fails if the rest up to size would exceed Options.MaxSize; that
-// is charged as it comes.
+// chargeKept charges the first offset bytes of a file, less the number already:
+// so many are still charged from an earlier upload. It returns how many it has
+// charged. It fails if the whole file of size bytes would exceed
+// Options.MaxSize. The rest is charged as it comes.
 func (q *quota) chargeKept(offset, already, size int64) (charged int64, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

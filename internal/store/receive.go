@@ -51,9 +51,9 @@ func (u *Upload) Receive(src io.Reader, moved func(n int)) error {
 
 var errNotSmall = errors.New("more than SmallFile bytes")
 
-// receiveSmall receives a file of at most SmallFile bytes, and hashes between
-// reading and writing. For a larger one it returns errNotSmall before the end
-// of src.
+// receiveSmall receives a file of at most SmallFile bytes, and writes and
+// hashes it in this goroutine. For a larger one it returns errNotSmall, and
+// leaves the rest of src to receiveLarge.
 func (u *Upload) receiveSmall(src io.Reader, moved func(n int)) error {
 	if u.want.Size-u.want.Offset > SmallFile {
 		return errNotSmall
@@ -134,7 +134,8 @@ type Blocks struct {
 	ended  bool   // the source has ended
 }
 
-// Blocks begins to receive.
+// Blocks begins to receive: it starts the goroutines that write and hash. Close
+// ends them.
 func (u *Upload) Blocks() *Blocks {
 	d := digest.New(u.hash)
 	return &Blocks{u: u, hasher: d, opened: u.part != nil, writer: u.newBlockWriter(d)}
@@ -260,9 +261,9 @@ func (u *Upload) write(b []byte) error {
 // sum returns the SHA-256 of the first received bytes.
 func (u *Upload) sum() []byte { return u.hash.Sum(nil) }
 
-// Suspend ends an interrupted transfer, and keeps the partial file if it can be
-// continued and has at least 1 MiB. It returns the path and size in bytes of
-// that file, or "" and 0.
+// Suspend ends an interrupted transfer. If the partial file can be continued
+// and has at least 1 MiB, it keeps the file and returns its path and size in
+// bytes. Otherwise it removes the file, and returns "" and 0.
 func (u *Upload) Suspend() (kept string, size int64) {
 	if u.ended {
 		return "", 0
@@ -338,9 +339,10 @@ var bufferPools = [...]struct {
 	sync.Pool
 }{{size: 4 << 10}, {size: 32 << 10}}
 
-// getBuffer returns a buffer for n bytes, -1 if unknown. For more than 4 KiB it
-// has 32 KiB, where the cost of the system call hardly counts. The caller
-// returns it with putBuffer.
+// getBuffer returns a buffer for reading n bytes, if need be in several parts;
+// -1 is an unknown number. It has 4 KiB if these suffice, else 32 KiB, where
+// the cost of the system call hardly counts. The caller returns it with
+// putBuffer.
 func getBuffer(n int64) []byte {
 	p := &bufferPools[0]
 	if n < 0 || n > p.size {

@@ -7,11 +7,11 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// remove removes the entry name from root. os.Root asks for the removal of open
-// files as on Unix (FileDispositionInformationEx) and falls back only on some
-// of the errors that mean that there is no such request; ERROR_INVALID_FUNCTION
-// is another, of network file systems and of wine. Then the entry is opened to
-// be removed when it is closed.
+// remove removes the entry name from root. Some network file systems and wine
+// do not know the request by which os.Root removes open files as on Unix
+// (FileDispositionInformationEx), and fail with ERROR_INVALID_FUNCTION, for
+// which os.Root has no fallback. Then the entry is opened so that its close
+// removes it.
 func remove(root *os.Root, name string) error {
 	err := root.Remove(name)
 	if !errors.Is(err, windows.ERROR_INVALID_FUNCTION) {

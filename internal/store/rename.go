@@ -7,7 +7,9 @@ import (
 	"path"
 )
 
-// rename gives the file its final name in its directory d.
+// rename gives the file its final name in its directory d, and sets c.path. If
+// the name is taken, it takes the first free number with Options.Rename. It
+// fails if the partial file was moved or replaced.
 func (c *commit) rename(d *dirHandle, o *Options) error {
 	if c.part.name != "" && !d.refersTo(c.part.name, c.part.info) {
 		return errMoved

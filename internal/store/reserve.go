@@ -17,8 +17,9 @@ type reservations struct {
 	bytes map[uint64]int64
 }
 
-// check returns an error if the file system of f has not needed bytes beside
-// the reservations on its device.
+// check returns an error if the file system of f has fewer than needed bytes
+// free that are not reserved on its device. It returns nil if the free space is
+// unknown.
 func (r *reservations) check(f *os.File, device uint64, needed int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -34,7 +35,7 @@ func (r *reservations) checkLocked(f *os.File, device uint64, needed int64) erro
 	return nil
 }
 
-// reserve reserves n bytes if check has no objection.
+// reserve reserves n bytes, unless check returns an error for them.
 func (r *reservations) reserve(f *os.File, device uint64, n int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -74,9 +75,10 @@ type allocation struct {
 	reserved     int64 // bytes that are neither written nor preallocated yet
 }
 
-// secure makes sure that the file system has space before file, of which
-// received bytes are written, grows to end bytes: it preallocates the next
-// step, or reserves it. in is any open file of that file system.
+// secure makes sure that there is space for file to grow from received to end
+// bytes. If the space secured so far does not suffice, it preallocates the next
+// step, or reserves it. It does nothing for a small file or an unknown size. in
+// is any open file of the same file system.
 func (a *allocation) secure(file, in *os.File, received, end int64) error {
 	if a.size <= SmallFile || end < a.secured {
 		return nil

@@ -56,8 +56,8 @@ func splitZeros(b []byte, at int64) (data []byte, hole int64) {
 	return b[:n], int64(end - n)
 }
 
-// isZero reports whether b, of at most holeSize bytes, is all zeros. The first
-// bytes decide for most others.
+// isZero reports whether b, of at most holeSize bytes, is all zeros. It
+// compares the first bytes alone first, because these decide for most data.
 func isZero(b []byte) bool {
 	head := min(len(b), 16)
 	return bytes.Equal(b[:head], zeros[:head]) && bytes.Equal(b, zeros[:len(b)])

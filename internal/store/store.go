@@ -166,10 +166,10 @@ func (s *Store) Existing(path string) (size int64, ok bool) {
 }
 
 // Mkdir creates the directory path and those above it, unless they exist. If
-// this Store has created the directory, for a file or now, or an earlier one
-// for files that were cut, it gets the permissions and the time, where they are
-// not zero. So a directory comes after its entries: a later entry would change
-// its time, and the permissions may forbid it. The error is an *Error.
+// this Store has created path, or an earlier one that was cut, Mkdir sets its
+// permissions (0: 0777) and time (zero: no change). Other directories stay as
+// they are. It comes after the entries of path: a later one would change the
+// time, and the permissions may forbid it. The error is an *Error.
 func (s *Store) Mkdir(path string, mode fs.FileMode, modTime time.Time) error {
 	if err := s.options.checkName(path); err != nil {
 		return err

@@ -37,7 +37,8 @@ func openEntry(d *dirHandle, name string, flag int) (*os.File, error) {
 	return f, err
 }
 
-// hasHardLinks reports whether a file has not exactly one name.
+// hasHardLinks reports whether a file has more than one name, or none. It
+// reports true if the number is unknown.
 func hasHardLinks(info fs.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	return !ok || st.Nlink != 1

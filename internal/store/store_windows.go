@@ -64,8 +64,9 @@ func openSyncable(d *dirHandle, name string) (*os.File, error) {
 	return f, err
 }
 
-// syncFile brings the content of f onto stable storage. Windows writes a file
-// that this user cannot write by itself.
+// syncFile brings the content of f onto stable storage. It returns nil for a
+// file that this user may not write, and that only Windows itself can bring
+// there.
 func syncFile(f *os.File) error {
 	if err := f.Sync(); !errors.Is(err, fs.ErrPermission) {
 		return err

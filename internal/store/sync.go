@@ -22,8 +22,8 @@ func (t *tree) syncRest() error {
 }
 
 // distrust records the names of dir and of the directories above it as
-// unsynced, once: an earlier run may have created them, and have failed to sync
-// them.
+// unsynced: an earlier run may have created them, and have failed to sync them.
+// It does so once for each directory.
 func (t *tree) distrust(dir string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -35,8 +35,8 @@ func (t *tree) distrust(dir string) {
 	}
 }
 
-// syncNames syncs the names in the directories, and the names of the
-// directories above them that were created here.
+// syncNames syncs the names in the directories, and those in the directories
+// above them that are recorded as unsynced.
 func (t *tree) syncNames(dirs map[string]*dirHandle) error {
 	var above []string
 	t.mu.Lock()
@@ -53,7 +53,8 @@ func (t *tree) syncNames(dirs map[string]*dirHandle) error {
 }
 
 // syncDirs syncs the names in the directories, of which open holds those with a
-// handle.
+// handle. It returns the last error. A directory that fails stays recorded as
+// unsynced.
 func (t *tree) syncDirs(dirs []string, open map[string]*dirHandle) error {
 	// This comes first: a name created from now on must be synced again.
 	t.mu.Lock()
@@ -74,8 +75,9 @@ func (t *tree) syncDirs(dirs []string, open map[string]*dirHandle) error {
 	return failed
 }
 
-// syncDir syncs the names in a directory, whose handle d may be nil. together:
-// the file system of the Store was synced as a whole.
+// syncDir syncs the names in a directory. d is its handle, or nil. together
+// means that the file system of the Store was just synced as a whole. A
+// directory that does not exist any more is no error.
 func (t *tree) syncDir(dir string, d *dirHandle, together bool) error {
 	if d == nil {
 		var err error

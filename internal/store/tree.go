@@ -162,8 +162,9 @@ func (t *tree) makeDirs(dir string, mkdirFollows bool) (*dirHandle, error) {
 	return nil, errorf(Conflict, "directory removed by somebody else: %s", display.Quote(dir))
 }
 
-// makeDir creates the directory p of the Store, the entry name of r, and
-// records it as created here and its name as unsynced.
+// makeDir creates the directory p of the Store, the entry name of r. It charges
+// the entry, and records the directory as created here and its name as
+// unsynced.
 func (t *tree) makeDir(r *os.Root, name, p string, mkdirFollows bool) error {
 	if err := t.quota.charge(0, 1); err != nil {
 		return err
@@ -231,8 +232,9 @@ func (t *tree) removeEmpty(dir string) {
 	}
 }
 
-// createdOnTheWay returns the paths of the directories that were created here
-// on the way to dir, without those above one that was not.
+// createdOnTheWay returns the paths of the directories on the way to dir that
+// were created here, the topmost first. It goes from dir up, and ends above
+// them at the first directory that was not created here.
 func (t *tree) createdOnTheWay(dir string) (paths []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -256,8 +258,8 @@ func (t *tree) forgetDir(dir string) {
 	delete(t.unsynced, dir)
 }
 
-// removeDir removes an empty directory, but no other entry that has replaced
-// it. It reports whether there is none any more.
+// removeDir removes the empty directory name of r. An entry of another type
+// that has taken its place stays. It reports whether the directory is gone.
 func removeDir(r *os.Root, name string) bool {
 	info, err := r.Lstat(name)
 	if err == nil && info.IsDir() {
