@@ -17,7 +17,8 @@ import (
 // This file dials through a proxy: -x and --proxy.
 
 // newProxied returns the dialer of the proxy, or nil if there is none. atExit
-// registers how a terminal is put back.
+// registers what restores the terminal if a signal ends the run while a
+// password is asked for.
 func (d *dialer) newProxied(atExit func(func())) *proxy.Dialer {
 	if d.netOptions.proxy == nil {
 		return nil
@@ -46,7 +47,8 @@ func (d *dialer) newProxied(atExit func(func())) *proxy.Dialer {
 }
 
 // dialProxied connects to one port of the host through the proxy. The result is
-// the connection to the proxy, on which only payload follows.
+// the connection to the proxy, on which only payload follows. An error has the
+// exit status of its kind.
 func (d *dialer) dialProxied(ctx context.Context, port int) (net.Conn, error) {
 	conn, err := d.proxied.Connect(ctx, d.host, port)
 	failed, ok := errors.AsType[*proxy.Error](err)

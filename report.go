@@ -46,8 +46,8 @@ func fileName(role push.Role, path string) string {
 	return strconv.Quote(path)
 }
 
-// storedFields are those of the event. "path" is the stored name, but at the
-// sender its own name, unless the file was there already.
+// storedFields are those of a stored file's event. "path" is the stored name;
+// at the sender it is the sent name, unless the file was there already.
 func storedFields(role push.Role, e push.FileEvent) []field {
 	path, status := e.As, "stored"
 	if role == push.Sender && !e.Identical {
@@ -121,8 +121,9 @@ func (l *logger) logFileFailed(path, outcome, cause, format string, args ...any)
 	l.report(always, "file", failedFields(path, outcome, cause, "", 0), format, args...)
 }
 
-// logRawFailed writes the event of a raw file that failed; the line about err
-// is printed elsewhere. partial holds kept bytes of it, if it is not empty.
+// logRawFailed writes the event of a raw file that failed. The line about err
+// is printed elsewhere. partial is the file that holds kept bytes of it, empty
+// if there is none.
 func (l *logger) logRawFailed(path string, err error, partial string, kept int64) {
 	outcome := "failed"
 	if s := new(statusError); errors.As(err, s) && s.status == statusMismatch {

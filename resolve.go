@@ -84,8 +84,8 @@ func (o *netOptions) wants(addr netip.Addr) bool {
 }
 
 // localAddr returns the address that a dialer binds: that of -s and -p. An
-// invalid address or port 0 leaves the choice to the kernel. If -s is a name
-// with several addresses, the first peer of which it has the family decides.
+// invalid address or port 0 leaves the choice to the kernel. If the name behind
+// -s has several addresses, one of the first peer's family is preferred.
 func (o *netOptions) localAddr(ctx context.Context, peers []netip.Addr) (netip.AddrPort, error) {
 	var addr netip.Addr
 	if o.source != "" {

@@ -166,7 +166,8 @@ func (e *encryption) handshakeError(c net.Conn, err error) error {
 }
 
 // secured returns a handler that encrypts a dialled connection and calls h with
-// it; h itself without a key and --ssl.
+// it; h itself without a key and --ssl. A failed handshake is logged as the end
+// of the connection.
 func (e *encryption) secured(h handler) handler {
 	if !e.encrypts() {
 		return h

@@ -61,8 +61,9 @@ type ackReport struct {
 	text   string      // of a success
 }
 
-// onDone returns the session's error, or one if bytes are not acknowledged.
-// Otherwise it sets text, which describes the success.
+// onDone returns the session's error, or one if the file was not read to its
+// end or is not acknowledged. Otherwise it sets text, which describes the
+// success.
 func (r *ackReport) onDone(d *teardown) error {
 	size := r.size
 	if size < 0 {

@@ -148,8 +148,8 @@ func (v *supervisor) halfCloseAfter(silence time.Duration) {
 	v.background(halfClosing, v.halfClose)
 }
 
-// awaitBroken waits as sock.AwaitBroken does, then while there is something to
-// send: the send pump finds the error itself.
+// awaitBroken waits as sock.AwaitBroken does. After a result of nil it waits on
+// while there is something to send: the send pump then finds the error itself.
 func (v *supervisor) awaitBroken() error {
 	err := sock.AwaitBroken(v.conn)
 	for err == nil && (v.sendCopier.Blocked() || v.in.Ready()) {

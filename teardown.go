@@ -180,8 +180,9 @@ func (d *teardown) peerEnded(err error, stdinUnused func() bool) step {
 	return closeStdout
 }
 
-// connBroken records the end of awaitBroken with its error. A system error
-// fails the session. nil ends the sending pump: stdin has nothing to lose then.
+// connBroken records the end of awaitBroken, with its error. A system error
+// fails the session. nil ends the sending pump, because stdin has nothing that
+// would be lost. Any other error changes nothing.
 func (d *teardown) connBroken(err error) step {
 	var errno syscall.Errno
 	switch {

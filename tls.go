@@ -107,7 +107,8 @@ func (e *encryption) newShaker() *tlsconn.Handshaker {
 		OnAccept: e.onAccept, Pending: e.pending, ClearTextReply: refusal}
 }
 
-// provesPeers reports whether a key, --ssl-client-ca or --pin keeps others out.
+// provesPeers reports whether a peer has to prove that it is an expected one:
+// by the key, a certificate of --ssl-client-ca, or that of --pin.
 func (e *encryption) provesPeers() bool {
 	return e.on || e.ssl.certs.ClientCA != nil || e.ssl.pin != nil
 }

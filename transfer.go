@@ -50,7 +50,7 @@ type copierFunc func(dst io.Writer, src io.Reader, filters ...copier.Filter) cop
 // relay runs both pumps and returns when the conversation is over: nil if it
 // ended in order and the peer's system has acknowledged every byte.
 //
-//   - The end of stdin half-closes the connection when the rule has it; the
+//   - The end of stdin half-closes the connection when s.rule decides so; the
 //     peer may go on.
 //   - The end of the peer closes a stdout that is a pipe, so that the program
 //     behind it ends too and its last output can still be sent:
@@ -186,7 +186,8 @@ func (s *session) halfClose() error {
 }
 
 // receive pumps the connection into stdout and sends its outcome to results.
-// Then it reports to an encrypted peer that all was taken, except for a file.
+// After the peer's end it also reports to an encrypted peer that all was taken;
+// for a file, only settle does, once it is stored.
 func (s *session) receive(results chan<- outcome) {
 	err := copier.Run(s.receiveCopier, copier.MaxSlice, func(n int) error {
 		s.Touch()

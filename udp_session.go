@@ -134,8 +134,8 @@ func talkDatagrams(ctx context.Context, t *talker, end datagramEnd) error {
 	return err
 }
 
-// openInput sets in to stdin, its lines or a command. The caller calls
-// closeInput.
+// openInput sets what is sent: stdin, its lines for --interactive and
+// --quit-word, or a command's output. The caller calls closeInput.
 func (s *datagramSession) openInput() (closeInput func(), err error) {
 	if s.t.exec != nil {
 		return s.openCommand()
@@ -197,7 +197,7 @@ type datagramState struct {
 
 // idleTimeout returns how long nothing may happen before the run ends, 0 for no
 // limit: the time of -w, else replyWait for a dialer whose stdin has ended. A
-// listener without a peer has no limit here, but --accept-timeout.
+// listener without a peer has none: --accept-timeout limits that wait.
 func (d datagramState) idleTimeout(o *talkOptions, dialled bool) time.Duration {
 	switch {
 	case !d.hasPeer:
@@ -260,7 +260,8 @@ func (s *datagramSession) supervise(ctx context.Context, results <-chan outcome)
 }
 
 // checkIdle returns the rest of the idle timeout, and whether input is pending.
-// Without -w the timeout does not expire during a write to a slow stdout.
+// Without -w the timeout does not expire during a write to stdout, so that a
+// slow reader loses no datagrams that have arrived.
 func (s *datagramSession) checkIdle(limit time.Duration, sendOpen bool) (left time.Duration, pending bool) {
 	left = limit - s.Idle()
 	if s.printing.Load() {
