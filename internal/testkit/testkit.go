@@ -118,8 +118,8 @@ func Missing(t testing.TB, what string) {
 	t.Skipf("SKIPPED: %s needs %s", t.Name(), what)
 }
 
-// NotHere skips the test, by name, where the kernel or its settings lack what it
-// needs: unlike a program, that cannot be installed.
+// NotHere skips the test, by name, where the kernel or its settings lack what
+// it needs: unlike a program, that cannot be installed.
 func NotHere(t testing.TB, what string) {
 	t.Helper()
 	t.Skipf("SKIPPED: %s needs %s", t.Name(), what)
