@@ -27,9 +27,10 @@ type mmsghdr struct {
 }
 
 // A Batch holds datagrams in the form of recvmmsg(2) and sendmmsg(2): an answer
-// is sent from the same memory, to the sender's address in its place. Nothing
-// is allocated after NewBatch. (golang.org/x/net has these calls too, but makes
-// a net.Addr of every address.) It is for one goroutine.
+// is sent from the memory of the datagram, to the address that recvmmsg has
+// stored beside it. Nothing is allocated after NewBatch. (golang.org/x/net has
+// these calls too, but makes a net.Addr of every address.) It is for one
+// goroutine.
 type Batch struct {
 	msgs    []mmsghdr
 	iovs    []unix.Iovec
@@ -46,8 +47,9 @@ type Batch struct {
 	outControl [][controlSize]byte
 }
 
-// NewBatch returns a batch of at most n datagrams for sockets of a network of
-// package net.
+// NewBatch returns a batch of at most n datagrams for sockets of network, a
+// name of package net. With "unixgram", whose datagrams are large, it has room
+// for at most 4.
 func NewBatch(network string, n int) *Batch {
 	slot := datagramSlot(network)
 	if network == "unixgram" {
@@ -134,7 +136,7 @@ func rawAddrPort(name []byte) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// Size returns the bytes in the first n datagrams.
+// Size returns the total length of the first n datagrams in bytes.
 func (b *Batch) Size(n int) int {
 	size := 0
 	for i := range b.msgs[:n] {
@@ -143,8 +145,8 @@ func (b *Batch) Size(n int) int {
 	return size
 }
 
-// Apply calls f, which changes bytes in place and returns them, with each of
-// the first n datagrams.
+// Apply calls f with each of the first n datagrams. f changes the bytes in
+// place; its result is ignored.
 func (b *Batch) Apply(n int, f func([]byte) []byte) {
 	for i := range n {
 		f(b.Data(i))
@@ -155,11 +157,11 @@ func (b *Batch) Apply(n int, f func([]byte) []byte) {
 // its reads return several datagrams at once, however they were written.
 const behind = 16 << 10
 
-// WriteTo writes the first n datagrams to out: to a pipe or a socket each by a
-// write of its own, so that a reader which keeps up sees them apart; to any
-// other file, and to a pipe whose reader is far behind, together with
-// writev(2). It returns fdio.ErrInterrupted if the interrupt of out fires
-// first.
+// WriteTo writes the first n datagrams to out, except empty ones. A socket or
+// pipe gets each in a write of its own, so that a reader that keeps up sees
+// them apart. Any other file gets them together with writev(2), as does a pipe
+// whose reader is far behind, unless it keeps packets. The error is
+// fdio.ErrInterrupted if the interrupt of out fires first.
 func (b *Batch) WriteTo(out *fdio.File, n int) error {
 	together := n
 	switch kind := out.Kind(); kind {
@@ -196,16 +198,17 @@ func (b *Batch) WriteTo(out *fdio.File, n int) error {
 	return nil
 }
 
-// keepsPackets reports whether a pipe keeps what one write has put in apart
-// (O_DIRECT in pipe(2)).
+// keepsPackets reports whether a pipe is in packet mode: each read returns the
+// bytes of one write only (O_DIRECT in pipe(2)).
 func keepsPackets(out *fdio.File) bool {
 	flags, err := unix.FcntlInt(uintptr(out.FD()), unix.F_GETFL, 0)
 	return err == nil && flags&unix.O_DIRECT != 0
 }
 
-// write writes views in one call, once out takes any of it. It tries first,
-// without waiting (RWF_NOWAIT in pwritev2(2), which spares a call of poll(2)
-// for each datagram), where the kernel has that for the kind of file.
+// write writes views by one system call, and returns how many bytes out has
+// taken. It first tries without waiting (RWF_NOWAIT in pwritev2(2)), which
+// spares a call of poll(2) for each datagram. If out is full, or the kernel
+// does not support that for out, it waits until out is writable.
 func (b *Batch) write(out *fdio.File, views [][]byte) (int, error) {
 	if !b.noNowait {
 		written, err := unix.Pwritev2(out.FD(), views, -1, unix.RWF_NOWAIT)
@@ -227,10 +230,10 @@ func (b *Batch) write(out *fdio.File, views [][]byte) (int, error) {
 // (UDP_MAX_SEGMENTS in older kernels).
 const maxSegments = 64
 
-// gather returns the messages that send the first n datagrams back. With
-// segments, consecutive datagrams of one size to one peer become one message,
-// which passes the kernel's stack once and is cut there (UDP_SEGMENT in
-// udp(7)).
+// gather returns the messages that send the first n datagrams back, until its
+// next call. If segments is true, consecutive datagrams of one size to one peer
+// become one message, which passes the kernel's stack once and is cut there
+// (UDP_SEGMENT in udp(7)).
 func (b *Batch) gather(n int, segments bool) []mmsghdr {
 	b.out = b.out[:0]
 	for i := range n {
@@ -274,7 +277,8 @@ func (b *Batch) run(i, n int) int {
 	return min(n-i, maxSegments)
 }
 
-// segment adds the segment size to the control messages of h, in other memory.
+// segment copies the control messages of h to control, adds the segment size
+// there, and makes h use the copy.
 func (b *Batch) segment(h *unix.Msghdr, control *[controlSize]byte, size uint16) {
 	used := copy(control[:], controlOf(h))
 	used = (used + unix.SizeofPtr - 1) &^ (unix.SizeofPtr - 1)
@@ -286,8 +290,11 @@ func (b *Batch) segment(h *unix.Msghdr, control *[controlSize]byte, size uint16)
 	h.SetControllen(used + unix.CmsgSpace(2))
 }
 
+// controlOf returns the control messages of h, without copying them.
 func controlOf(h *unix.Msghdr) []byte { return unsafe.Slice(h.Control, h.Controllen) }
 
+// rawFamily returns the family of a raw address. An empty one is that of a Unix
+// socket without a name.
 func rawFamily(name []byte) uint16 {
 	if len(name) < 2 {
 		return unix.AF_UNIX
@@ -297,11 +304,11 @@ func rawFamily(name []byte) uint16 {
 
 // answerFrom turns the control messages of a received datagram, which hold its
 // destination, into one that sends the answer from there (struct in_pktinfo in
-// ip(7), in6_pktinfo in ipv6(7)). The interface is left to routing, except for
-// a link-local peer, whose address needs it. A destination that no answer can
-// come from, a broadcast address or a group, is replaced: over IPv4 by the
-// kernel's choice in ipi_spec_dst, which IPv6's message about an IPv4 datagram
-// does not have.
+// ip(7), in6_pktinfo in ipv6(7)). Routing chooses the interface, except for a
+// link-local address, which needs its own. If the destination is a broadcast
+// address or a group, the kernel chooses the source. An IPv4 datagram on an
+// IPv6 socket has both messages; only the IPv4 one holds that choice
+// (ipi_spec_dst) and is used.
 func answerFrom(h *unix.Msghdr) {
 	control := controlOf(h)
 	h.SetControllen(0)

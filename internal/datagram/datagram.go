@@ -53,10 +53,11 @@ func (s *Socket) lose(peer string, err error) {
 	}
 }
 
-// SetFirstPeer makes the sender of the first of n datagrams the peer of
-// SendToPeer, and returns the number of datagrams left in b. Those from UDP
-// port 0 are dropped, because a conversation with such a sender cannot be held;
-// Lost is called for each.
+// SetFirstPeer drops those of the first n datagrams that come from UDP port 0,
+// because a conversation with such a sender cannot be held. It calls Lost for
+// each. The sender of the first one that is left becomes the peer of
+// SendToPeer. It returns the number of datagrams left; if that is 0, the peer
+// is not set.
 func (s *Socket) SetFirstPeer(b *Batch, n int) int {
 	n = b.Keep(n, func(i int) bool {
 		from := b.Sender(i)
@@ -72,9 +73,9 @@ func (s *Socket) SetFirstPeer(b *Batch, n int) int {
 	return n
 }
 
-// SetLastPeer makes the last sender of n datagrams that an answer can reach the
-// peer of SendToPeer. It returns false, and leaves the peer as it is, if there
-// is none.
+// SetLastPeer makes a sender of the first n datagrams the peer of SendToPeer:
+// the last sender that an answer can reach. It returns false, and leaves the
+// peer as it is, if no answer can reach any of them.
 func (s *Socket) SetLastPeer(b *Batch, n int) bool {
 	for i := n - 1; i >= 0; i-- {
 		if b.Answerable(i) {

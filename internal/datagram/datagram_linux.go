@@ -28,7 +28,7 @@ type Socket struct {
 	Local, Remote net.Addr  // Remote is nil for a listener
 	Deadline      time.Time // of Receive; zero: none
 
-	// Lost is called by Receive and Reply for a datagram that was dropped, with
+	// Lost is called by the methods for a datagram that was dropped, with
 	// the name of its other end in messages.
 	Lost func(peer string, err error)
 
@@ -44,8 +44,9 @@ type Socket struct {
 	fairness   fairness // of the sending goroutine
 }
 
-// Open takes conn over, also on failure: it closes conn, and the caller closes
-// the Socket. All waits end with ErrInterrupted when i has fired.
+// Open returns a Socket with a duplicate of conn's descriptor, and closes conn,
+// also on failure. The caller closes the Socket. When i has fired, all waits
+// end with fdio.ErrInterrupted.
 func Open(conn Conn, i *fdio.Interrupt) (*Socket, error) {
 	defer conn.Close()
 	s := &Socket{Local: conn.LocalAddr(), Remote: conn.RemoteAddr(), interrupt: i}
@@ -68,8 +69,9 @@ func Open(conn Conn, i *fdio.Interrupt) (*Socket, error) {
 	return s, nil
 }
 
-// enlarge makes a buffer that has the system's default size larger, for bursts:
-// as far as the system allows; root may exceed net.core.rmem_max.
+// enlarge makes a socket buffer larger, for bursts, unless -I or -O has set its
+// size. option is SO_RCVBUF or SO_SNDBUF. force is the option by which root
+// exceeds the system's limit (net.core.rmem_max, wmem_max).
 func (s *Socket) enlarge(option, force int) {
 	const room = 4 << 20
 	fresh, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
@@ -96,10 +98,10 @@ func (s *Socket) isUnix() bool {
 func (s *Socket) manyPeers() bool { return s.isUnix() && s.Remote == nil }
 
 // AskForDestination lets a socket that will listen on every address receive the
-// destination address of each datagram (IP_PKTINFO, IPV6_RECVPKTINFO), so that
-// the answer is sent from there: a client of a host with several addresses
-// would drop another. It must be called before the socket is bound, because the
-// kernel records the address when a datagram arrives.
+// destination address of each datagram (IP_PKTINFO, IPV6_RECVPKTINFO). The
+// answer is sent from there, because a client drops an answer from any other
+// address. It must be called before the socket is bound: the kernel records the
+// destination when a datagram arrives.
 func AskForDestination(raw syscall.RawConn) {
 	_ = raw.Control(func(fd uintptr) {
 		// An IPv6 socket takes both, and reports an IPv4 datagram by both; the first
@@ -122,9 +124,10 @@ func (s *Socket) ReportErrors() {
 // Arrived reports whether a datagram waits to be received.
 func (s *Socket) Arrived() bool { return sys.Readable(s.fd) }
 
-// Receive waits for datagrams and returns their number in b, which is not 0. It
-// returns os.ErrDeadlineExceeded after the Deadline, and errors of the system
-// as they are.
+// Receive waits for datagrams, stores them in b and returns their number, at
+// least 1. It drops datagrams that Permits rejects, and those that are too
+// long, for which it calls Lost. After the Deadline the error is
+// os.ErrDeadlineExceeded. Errors of the system are returned as they are.
 func (s *Socket) Receive(b *Batch) (int, error) {
 	for {
 		b.reset(len(b.msgs))
@@ -148,8 +151,10 @@ func (s *Socket) Receive(b *Batch) (int, error) {
 	}
 }
 
-// call calls recvmmsg or sendmmsg and waits as long as that returns EAGAIN. The
-// error is ErrQueueFull if no event would end that wait.
+// call calls recvmmsg or sendmmsg and returns the number of messages. On EAGAIN
+// it waits for events until the deadline and tries again. A sendmmsg of a
+// socket with many peers cannot wait like that, because no event follows: it
+// returns ErrQueueFull.
 func (s *Socket) call(number uintptr, msgs []mmsghdr, events int16, deadline time.Time) (int, error) {
 	for {
 		n, _, errno := unix.Syscall6(number, uintptr(s.fd), uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), unix.MSG_DONTWAIT, 0, 0)
@@ -170,10 +175,10 @@ func (s *Socket) call(number uintptr, msgs []mmsghdr, events int16, deadline tim
 	}
 }
 
-// Reply sends each of the first n datagrams of b back to its sender, and leaves
-// b to the next Receive. It calls Lost for one that cannot be sent and goes on;
-// its own error is that of the socket. A sender with a full queue holds it up
-// for the time of a patience.
+// Reply sends each of the first n datagrams of b back to its sender. It calls
+// Lost for each that cannot be sent. A sender with a full queue is waited for
+// as long as patience allows. Afterwards the content of b is no longer valid.
+// Reply returns an error only if the interrupt has fired.
 func (s *Socket) Reply(b *Batch, n int) error {
 	s.patience.renew(time.Now())
 	s.measure()
@@ -240,13 +245,15 @@ func (s *Socket) measure() {
 	}
 }
 
-// mayTake reports whether the send buffer has room for n bytes to a peer.
+// mayTake reports whether fairness allows n bytes to a peer, and counts them as
+// sent if it does. Without many peers there is no limit.
 func (s *Socket) mayTake(peer []byte, n int) bool {
 	return s.fairness.size == 0 || s.fairness.allows(peer, n)
 }
 
-// A rawPeer is the peer of a listener: its address, and the control message
-// that sends from the address that it has sent to.
+// A rawPeer is the peer of a listener: its raw address, and the control message
+// that makes a datagram to it leave from the address to which the peer has
+// sent.
 type rawPeer struct {
 	name, control []byte
 	received      []byte // the control message as received
@@ -275,7 +282,8 @@ func (s *Socket) KeepPeer(b *Batch, n int) int {
 	return b.Keep(n, func(i int) bool { return bytes.Equal(b.name(i), peer) })
 }
 
-// PeerName returns the name of the peer in messages.
+// PeerName returns the name of SetPeer's peer for messages: "the peer" if there
+// is none yet.
 func (s *Socket) PeerName() string {
 	if peer := s.peer.Load(); peer != nil {
 		return senderName(peer.name)
@@ -283,7 +291,9 @@ func (s *Socket) PeerName() string {
 	return "the peer"
 }
 
-// senderName returns the name of a raw address in messages.
+// senderName returns the name of a raw address for messages: address and port,
+// the path of a Unix socket, @NAME for an abstract one, or "the peer" if it has
+// no name.
 func senderName(name []byte) string {
 	if ap := rawAddrPort(name); ap.IsValid() {
 		return sock.PeerName(net.UDPAddrFromAddrPort(ap))
@@ -298,9 +308,11 @@ func senderName(name []byte) string {
 	return string(path)
 }
 
-// SendToPeer sends one datagram to the dialled peer, or to that of SetPeer. A
-// peer with a full queue is waited for, at most limit if that is not zero, and
-// only as long as it remains the peer; then the error is ErrQueueFull.
+// SendToPeer sends one datagram to the peer of SetPeer, or else to the dialled
+// one. If the queue of a Unix listener's peer is full, it tries again until
+// limit has passed (0: without limit), or until SetPeer has set another peer;
+// then the error is ErrQueueFull. A peer without an address causes
+// ErrNoAddress.
 func (s *Socket) SendToPeer(d []byte, limit time.Duration) error {
 	iov := unix.Iovec{Base: unsafe.SliceData(d)}
 	iov.SetLen(len(d))

@@ -26,8 +26,8 @@ type Batch struct {
 // BatchSize is the number of datagrams that one call takes.
 const BatchSize = 1
 
-// NewBatch returns a batch of one datagram for sockets of a network of package
-// net.
+// NewBatch returns a batch of one datagram for sockets of network, a name of
+// package net: "unixgram" has larger datagrams than UDP.
 func NewBatch(network string, _ int) *Batch { return &Batch{buf: make([]byte, datagramSlot(network))} }
 
 // Data returns the datagram, which is valid until the next Receive.
@@ -42,7 +42,7 @@ func (b *Batch) Answerable(int) bool {
 	return b.from != nil && b.from.String() != ""
 }
 
-// Keep returns n if keep does for the datagram, else 0.
+// Keep returns n if keep returns true for the datagram, else 0.
 func (b *Batch) Keep(n int, keep func(i int) bool) int {
 	if n > 0 && keep(0) {
 		return n
@@ -50,14 +50,15 @@ func (b *Batch) Keep(n int, keep func(i int) bool) int {
 	return 0
 }
 
-// Sender returns the address of its sender; the zero value for a Unix socket.
+// Sender returns the address of the datagram's sender; the zero value for a
+// Unix socket.
 func (b *Batch) Sender(int) netip.AddrPort { return sock.AddrPort(b.from) }
 
-// Size returns the bytes in the first n datagrams.
+// Size returns the total length of the first n datagrams in bytes.
 func (b *Batch) Size(n int) int { return n * b.n }
 
-// Apply calls f, which changes bytes in place and returns them, with each of
-// the first n datagrams.
+// Apply calls f with each of the first n datagrams. f changes the bytes in
+// place; its result is ignored.
 func (b *Batch) Apply(n int, f func([]byte) []byte) {
 	for i := range n {
 		f(b.Data(i))
@@ -79,7 +80,7 @@ type Socket struct {
 	Local, Remote net.Addr  // Remote is nil for a listener
 	Deadline      time.Time // of Receive; zero: none
 
-	// Lost is called by Receive and Reply for a datagram that was dropped, with
+	// Lost is called by the methods for a datagram that was dropped, with
 	// the name of its other end in messages.
 	Lost func(peer string, err error)
 
@@ -91,7 +92,7 @@ type Socket struct {
 	peer atomic.Pointer[net.Addr]
 }
 
-// Open takes conn over. i closes it, which ends all waits.
+// Open takes conn over. conn is closed when i fires, which ends all waits.
 func Open(conn Conn, i *fdio.Interrupt) (*Socket, error) {
 	go func() {
 		<-i.Done()
@@ -113,8 +114,9 @@ func (s *Socket) ReportErrors() {}
 // Arrived reports whether a datagram waits to be received.
 func (s *Socket) Arrived() bool { return sys.Arrived(s.conn) }
 
-// Receive waits for a datagram and returns 1. It returns os.ErrDeadlineExceeded
-// after the Deadline.
+// Receive waits for a datagram, stores it in b and returns 1. It drops
+// datagrams that Permits rejects, and those that are too long, for which it
+// calls Lost. After the Deadline the error is os.ErrDeadlineExceeded.
 func (s *Socket) Receive(b *Batch) (n int, err error) {
 	if err := s.conn.SetReadDeadline(s.Deadline); err != nil {
 		return 0, err
@@ -137,8 +139,8 @@ func (s *Socket) Receive(b *Batch) (n int, err error) {
 // systems that have that wait.
 const replyWait = 20 * time.Millisecond
 
-// Reply sends each of the first n datagrams of b back to its sender. It calls
-// Lost for one that cannot be sent; its own error is that of the socket.
+// Reply sends the datagram in b back to its sender, if n is not 0. It calls
+// Lost if that fails. It returns an error only if the socket was closed.
 func (s *Socket) Reply(b *Batch, n int) error {
 	if n == 0 {
 		return nil
@@ -155,8 +157,9 @@ func (s *Socket) Reply(b *Batch, n int) error {
 	return nil
 }
 
-// send sends one datagram to a peer, or to the dialled one. A Unix peer with a
-// full queue is waited for within limit, if that is not zero.
+// send sends the datagram d to the dialled peer, if there is one, else to the
+// address to. There it waits for a Unix peer with a full queue, at most for
+// limit (0: without limit); then the error is ErrQueueFull.
 func (s *Socket) send(d []byte, to net.Addr, limit time.Duration) error {
 	if s.Remote != nil {
 		_, err := s.conn.Write(d)
@@ -182,8 +185,8 @@ func (s *Socket) SetPeer(b *Batch, _ int) {
 	s.peer.Store(&from)
 }
 
-// KeepPeer returns n if the datagram is the peer's, else 0. SetPeer must have
-// been called.
+// KeepPeer returns n if the datagram is from the peer, else 0. SetPeer must
+// have been called.
 func (s *Socket) KeepPeer(b *Batch, n int) int {
 	if b.from == nil || b.from.String() != (*s.peer.Load()).String() {
 		return 0
@@ -191,7 +194,8 @@ func (s *Socket) KeepPeer(b *Batch, n int) int {
 	return n
 }
 
-// PeerName returns the name of the peer in messages.
+// PeerName returns the name of SetPeer's peer for messages: "the peer" if there
+// is none yet.
 func (s *Socket) PeerName() string {
 	if peer := s.peer.Load(); peer != nil {
 		return sock.PeerName(*peer)
@@ -199,8 +203,9 @@ func (s *Socket) PeerName() string {
 	return "the peer"
 }
 
-// SendToPeer sends one datagram to the dialled peer, or to that of SetPeer. A
-// peer with a full queue is waited for, at most limit if that is not zero.
+// SendToPeer sends one datagram to the peer of SetPeer, or else to the dialled
+// one. A listener waits for a Unix peer with a full queue, at most for limit
+// (0: without limit); then the error is ErrQueueFull.
 func (s *Socket) SendToPeer(d []byte, limit time.Duration) error {
 	peer := s.peer.Load()
 	if peer == nil {

@@ -2,18 +2,18 @@ package datagram
 
 import "time"
 
-// A fairness keeps a client of a Unix datagram socket that does not read from
-// taking all of the socket's send buffer, where every datagram counts until it
-// is read: the queue of a connected client has no limit of its own (unix(7),
-// net.unix.max_dgram_qlen is for others).
+// A fairness divides the send buffer of a Unix datagram socket among its
+// clients. A datagram takes room there until it is read, and the queue of a
+// connected client has no limit of its own (net.unix.max_dgram_qlen in unix(7)
+// is for others). So one client that does not read could take all of it.
 //
-// The kernel reports the sum for all clients only. While more than half of the
-// buffer is taken, a client is sent a share of it at most, until the sum has
-// been again as low as it was before that share: clients that read get there,
-// and the answers of one that does not keep it from getting there. Because
-// those of another may do so too, a client with a full share is sent one
-// datagram more from time to time, less and less often. The zero value limits
-// nothing. It is for one goroutine.
+// While more than half of the buffer is taken, each client is sent at most a
+// share. It gets a new share when the sum of all clients has fallen to what it
+// was before the old share. The kernel reports only that sum. Clients that read
+// let it fall; what a client has not read keeps it up. Because other clients
+// may keep it up too, a client with a used share is sent one more datagram from
+// time to time, at growing intervals. The zero value limits nothing. It is for
+// one goroutine.
 type fairness struct {
 	size    int               // of the send buffer in bytes
 	taken   int               // of it
@@ -28,8 +28,8 @@ type fairness struct {
 	trial time.Time // until when the answer to the last retry is awaited
 }
 
-// A claim is what a client was sent since the send buffer was last as empty as
-// mark.
+// A claim records what a client was sent since no more than mark bytes of the
+// send buffer were taken.
 type claim struct {
 	sent, mark int
 	retry      time.Time     // when it is tried again
@@ -45,7 +45,9 @@ const (
 	roomyDivisor = 4   // clients is dropped when no more than that part is taken
 )
 
-// observe records how much of the send buffer is taken.
+// observe records that taken bytes of the send buffer are in use, and gives
+// each client whose mark is reached a new share. The limit begins when more
+// than half of the buffer is taken, and ends at a quarter.
 func (f *fairness) observe(taken int, now time.Time) {
 	f.taken, f.now = taken, now
 	if taken <= f.size/roomyDivisor {
@@ -72,8 +74,8 @@ func (f *fairness) observe(taken int, now time.Time) {
 	}
 }
 
-// allows reports whether a datagram of n bytes may be sent to a client, and
-// counts it then.
+// allows reports whether a datagram of n bytes may be sent to a client. If it
+// may, allows counts it as sent.
 func (f *fairness) allows(client []byte, n int) bool {
 	n += bookkeeping
 	if f.clients == nil {

@@ -23,9 +23,9 @@ var (
 // it with an error, as registered at IANA.
 var chattyPorts = []uint16{1434, 1900, 3478, 3702, 5060, 5093, 5351, 5353, 5355, 5683, 11211, 17185, 27015, 27960}
 
-// A LoopGuard keeps a UDP echo out of the loop that one forged datagram starts
-// between it and another server that answers anything, or itself. It is for one
-// goroutine.
+// A LoopGuard keeps a UDP echo out of endless loops. One forged datagram starts
+// such a loop, between the echo and another server that answers anything, or
+// between the echo and itself. It is for one goroutine.
 type LoopGuard struct {
 	listens bool
 	own     netip.AddrPort
@@ -54,8 +54,8 @@ const (
 	mostPeers    = 4096
 )
 
-// NewLoopGuard returns the guard of a socket. A peer that was dialled, and did
-// not come by itself, may have any port.
+// NewLoopGuard returns the guard of a socket. A dialled peer may have any
+// address and port; the guard of its socket checks for repetitions only.
 func NewLoopGuard(s *Socket) *LoopGuard {
 	return &LoopGuard{listens: s.Remote == nil, own: sock.AddrPort(s.Local), seed: maphash.MakeSeed(),
 		sent: make([]uint64, sentEntries), peers: make(map[netip.AddrPort]*repeater)}
@@ -79,7 +79,8 @@ func (g *LoopGuard) Filter(b *Batch, n int, lost func(peer string, err error)) i
 	})
 }
 
-// Record remembers the first n datagrams as answers to their senders.
+// Record remembers the first n datagrams, which are echoed to their senders, so
+// that check recognises them when they come back. A nil guard does nothing.
 func (g *LoopGuard) Record(b *Batch, n int) {
 	if g == nil {
 		return
@@ -90,7 +91,11 @@ func (g *LoopGuard) Record(b *Batch, n int) {
 	}
 }
 
-// check returns the reason for not answering a datagram, or nil.
+// check returns the reason for not answering the datagram d, or nil. A listener
+// does not answer its own address (ErrOwnAddress) or ports of other services
+// (ErrServicePort). A peer that sends back more than repeatLimit answers in a
+// second gets ErrLoop, then ErrInLoop until it has been silent for
+// forgiveAfter.
 func (g *LoopGuard) check(from netip.AddrPort, d []byte, now time.Time) error {
 	if g.listens {
 		switch {
@@ -129,7 +134,8 @@ func (g *LoopGuard) check(from netip.AddrPort, d []byte, now time.Time) error {
 	return nil
 }
 
-// add returns a new repeater, in place of another if there are too many.
+// add stores and returns a new repeater for the peer from. If there are
+// mostPeers already, it drops an arbitrary one.
 func (g *LoopGuard) add(from netip.AddrPort, now time.Time) *repeater {
 	for other := range g.peers {
 		if len(g.peers) < mostPeers {
@@ -142,7 +148,9 @@ func (g *LoopGuard) add(from netip.AddrPort, now time.Time) *repeater {
 	return p
 }
 
-// isOwn reports whether an address is that of the guard's socket.
+// isOwn reports whether from is the address of the guard's socket. If the
+// socket listens on every address, every address of this host counts, with the
+// socket's port. Their list is read again after a second.
 func (g *LoopGuard) isOwn(from netip.AddrPort, now time.Time) bool {
 	switch {
 	case from.Port() != g.own.Port():
@@ -162,7 +170,8 @@ func (g *LoopGuard) isOwn(from netip.AddrPort, now time.Time) bool {
 	return from.Addr().IsLoopback() || g.addrs[from.Addr()]
 }
 
-// hash returns the hash of a datagram with its peer, which is not 0.
+// hash returns a hash of the datagram d and its peer's address. It is never 0,
+// because 0 marks an unused entry of g.sent.
 func (g *LoopGuard) hash(peer netip.AddrPort, d []byte) uint64 {
 	addr := peer.Addr().As16()
 	var key [18]byte

@@ -2,11 +2,11 @@ package datagram
 
 import "time"
 
-// A patience limits the time that answers to full queues keep all other peers
-// waiting: a pause for each batch, and beyond that a tenth of the time, of
-// which at most a burst is saved up. A peer that reads on meanwhile loses
-// nothing; one that never reads costs the others little, and the pauses keep
-// its flood from taking a whole processor.
+// A patience limits the time for which full queues hold up the answers to all
+// other peers. Each batch has one pause free. Beyond that, pauses may take a
+// tenth of the time; what they do not take is saved, up to burst. So a peer
+// that reads on meanwhile loses nothing, and one that never reads costs the
+// others little. The pauses also keep its flood from taking a whole processor.
 type patience struct {
 	saved   time.Duration
 	renewed time.Time
@@ -18,7 +18,8 @@ const (
 	burst = 20 * time.Millisecond // the most that is saved
 )
 
-// renew begins a batch.
+// renew begins a batch with one free pause, and saves a tenth of the time since
+// the last batch. The first batch begins with a whole burst.
 func (p *patience) renew(now time.Time) {
 	if p.renewed.IsZero() {
 		p.saved = burst
@@ -28,7 +29,7 @@ func (p *patience) renew(now time.Time) {
 	p.renewed, p.free = now, true
 }
 
-// take reports whether one more pause is allowed, and uses it up.
+// take reports whether one more pause is allowed. If so, it uses that pause up.
 func (p *patience) take() bool {
 	if p.free {
 		p.free = false

@@ -10,8 +10,8 @@ import (
 
 // ParseAddr reads an IP address in a form that getaddrinfo(3) takes for one.
 // Beside the usual forms these are those of inet_aton(3): 127.1, 0x7f.0.0.1,
-// 2130706433 and 0. It reports false for anything else. An IPv4 address in an
-// IPv6 one is returned as such.
+// 2130706433 and 0. It reports false for anything else. An IPv4 address that is
+// mapped into IPv6 is returned as IPv4.
 func ParseAddr(text string) (netip.Addr, bool) {
 	if addr, err := netip.ParseAddr(text); err == nil {
 		return addr.Unmap(), true
@@ -35,7 +35,7 @@ func ParseAddr(text string) (netip.Addr, bool) {
 	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, uint32(addr)))), true
 }
 
-// parseAddrPart reads a number as C writes it: 0x1f, 037 or 31.
+// parseAddrPart reads a number below 2^bits as C writes it: 0x1f, 037 or 31.
 func parseAddrPart(text string, bits int) (uint64, error) {
 	digits, base := text, 10
 	if hexadecimal, ok := strings.CutPrefix(strings.ToLower(text), "0x"); ok {
@@ -46,8 +46,9 @@ func parseAddrPart(text string, bits int) (uint64, error) {
 	return strconv.ParseUint(digits, base, bits)
 }
 
-// AddressOfURL returns the operands that name the address in a URL, with PORT
-// for a port that is not in it. It reports false if text is no URL.
+// AddressOfURL returns the operands for the server of a URL, for a hint:
+// "example.org:80", or "example.org PORT" if the URL has no port. ok is false
+// if text is no URL.
 func AddressOfURL(text string) (operands string, ok bool) {
 	_, rest, ok := strings.Cut(text, "://")
 	host, _, _ := strings.Cut(rest, "/")

@@ -23,7 +23,7 @@ type Option struct {
 }
 
 // An UnknownError is an option that is not in the table. Option is the option
-// as it was typed, with its dashes; a letter of a bundle has one of its own.
+// as it was typed, with its dashes; a letter of a bundle gets a dash.
 type UnknownError struct{ Option string }
 
 // Error names the option as it was given.
@@ -55,11 +55,13 @@ func (t index) find(name string) *Option {
 // --name=value with its canonical name, and the operands follow "--": package
 // flag reads this form without guessing.
 //
-// reserved reports whether a long name is an option of another program's, for
-// which no longer name may be taken; nil reserves none.
+// reserved reports whether a long name is an option of another program. Such a
+// name is not read as an abbreviation, but unknown. A nil reserved reserves
+// none.
 //
-// The last behind operands followed a "--" in args. An error is an
-// *UnknownError, or a plain one whose text names the option as it was typed.
+// behind is the number of operands, at the end, that followed a "--" in args.
+// An error is an *UnknownError, or a plain one whose text names the option as
+// it was typed.
 func Getopt(options []Option, args []string, reserved func(name string) bool) (out []string, behind int, err error) {
 	t := index(options)
 	var operands []string
@@ -111,7 +113,8 @@ func (t index) expandLong(arg string, rest []string, reserved func(string) bool)
 	return []string{canonical + "=" + rest[0]}, rest[1:], nil
 }
 
-// findLong finds a long option by its name or by an unambiguous beginning.
+// findLong finds a long option by its name or by an unambiguous beginning. A
+// reserved name is not taken for a beginning.
 func (t index) findLong(name string, reserved func(string) bool) (Option, error) {
 	if len(name) < 2 {
 		return Option{}, &UnknownError{"--" + name}
@@ -141,7 +144,8 @@ func (t index) findLong(name string, reserved func(string) bool) (Option, error)
 }
 
 // expandBundle reads short options: -l, -lvp 80, -lvp80. The first one that
-// takes a value takes the rest of the word, or the next word.
+// takes a value takes the rest of the word, or the next word. It returns the
+// canonical options and the arguments of rest that are still to be read.
 func (t index) expandBundle(arg string, rest []string) (out, left []string, err error) {
 	for i, c := range arg[1:] {
 		o := t.find(string(c))

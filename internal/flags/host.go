@@ -15,7 +15,8 @@ func Unbracketed(host string) string {
 	return host
 }
 
-// JoinPort writes an address as Go's net package takes it.
+// JoinPort returns the address HOST:PORT for package net, with brackets around
+// an IPv6 address. host may have them already.
 func JoinPort(host string, port int) string {
 	return net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(port))
 }

@@ -27,8 +27,8 @@ var (
 	byteRate   = Number{What: "rate", Low: 1, High: math.MaxInt64, units: "kmg", form: " (bytes a second, or a number with k, M or G)"}
 )
 
-// Parse reads a number, with a unit behind it if there are some, between Low
-// and High, both included. If err is not nil, n is 0.
+// Parse reads a number, which may end with one of the units. It must be between
+// Low and High, both included. If err is not nil, n is 0.
 func (v Number) Parse(text string) (n int64, err error) {
 	digits, shift := text, 0
 	if last := len(text) - 1; last > 0 {

@@ -9,7 +9,8 @@ import (
 
 // ParseRange reads a network (10.0.0.0/24) or a range (10.0.0.1-10.0.0.9,
 // 10.0.0.1-9) and returns its first and last address, which have the same
-// family. isRange is false if text is neither, but perhaps a name.
+// family. isRange is false without an error for any other text, such as a name;
+// an error is about a malformed network or range.
 func ParseRange(text string) (first, last netip.Addr, isRange bool, err error) {
 	if strings.Contains(text, "/") {
 		network, err := netip.ParsePrefix(text)

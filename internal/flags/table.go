@@ -54,20 +54,22 @@ func (t *Table) Options() []Option {
 	return options
 }
 
-// Bool declares an option without a value that sets to. The first of the names
-// is canonical, here and in the other declarations.
+// Bool declares an option without a value, which sets *to to true. The first of
+// the names is canonical, here and in the other declarations.
 func (t *Table) Bool(to *bool, names ...string) {
 	t.add(tableOption{Option{names, false}, to, nil, nil})
 }
 
-// Count declares an option without a value that adds 1 to to each time.
+// Count declares an option without a value. Each time it is given, *to grows by
+// 1.
 func (t *Table) Count(to *int, names ...string) {
 	t.add(tableOption{Option{names, false}, nil, to, nil})
 }
 
-// Text declares an option whose value is stored in to as it is. An empty one is
-// an error, which calls it what: it comes from an unset variable in a script
-// and does not mean that the option was left out.
+// Text declares an option whose value is stored in *to as it is. An empty value
+// is an error, in which the word what names the value: an empty one comes from
+// an unset variable in a script, and does not mean that the option was left
+// out.
 func (t *Table) Text(to *string, what string, names ...string) {
 	t.Func(func(text string) error {
 		if text == "" {
@@ -78,12 +80,14 @@ func (t *Table) Text(to *string, what string, names ...string) {
 	}, names...)
 }
 
-// Func declares an option whose values are passed to set.
+// Func declares an option whose values are passed to set. An error of set
+// becomes a *ValueError of Parse.
 func (t *Table) Func(set func(text string) error, names ...string) {
 	t.add(tableOption{Option{names, true}, nil, nil, set})
 }
 
-// Value declares an option of the table whose parsed value is stored in to.
+// Value declares an option of t. Its value is read by parse and stored in *to.
+// An error of parse leaves *to as it is, and becomes a *ValueError of Parse.
 func Value[T any](t *Table, to *T, parse func(string) (T, error), names ...string) {
 	t.Func(func(text string) error {
 		v, err := parse(text)
@@ -105,7 +109,7 @@ func (t *Table) add(o tableOption) {
 	t.options = append(t.options, o)
 }
 
-// flag returns the flag of an option.
+// flag returns the cli.Flag that stores the values of the option o.
 func (t *Table) flag(o tableOption) cli.Flag {
 	if o.set != nil {
 		return &cli.GenericFlag{Name: o.Names[0], Value: &setter{table: t, set: o.set, names: o.Names}}
@@ -113,10 +117,10 @@ func (t *Table) flag(o tableOption) cli.Flag {
 	return &cli.BoolFlag{Name: o.Names[0], Destination: o.to, Count: o.count}
 }
 
-// Parse stores the values of the options in args, which are read as Getopt
-// describes, and returns the operands, the last behind of which followed a
-// "--". An error is one of Getopt's, or a *ValueError; after that one all other
-// values are stored, and the operands are valid.
+// Parse reads args as Getopt does, stores the values of the options, and
+// returns the operands. behind and reserved are those of Getopt. An error is
+// one of Getopt's, or the *ValueError of the first value that was not accepted;
+// then all other values are stored, and the operands are valid.
 func (t *Table) Parse(args []string, reserved func(name string) bool) (operands []string, behind int, err error) {
 	args, behind, err = Getopt(t.Options(), args, reserved)
 	if err != nil {
@@ -160,7 +164,8 @@ type setter struct {
 	typed string // the last value
 }
 
-// Set implements flag.Value.
+// Set stores a value. It always returns nil: if the value is not accepted, the
+// error is kept in s.table.invalid, unless an earlier one is there.
 func (s *setter) Set(text string) error {
 	s.typed = text
 	if err := s.set(text); err != nil && s.table.invalid == nil {

@@ -59,7 +59,8 @@ func ParseSHA256(text string) ([]byte, error) {
 	return sum, nil
 }
 
-// tosKeywords returns the names in <netinet/ip.h> and RFC 2474, 2597 and 3246.
+// tosKeywords returns the TOS bytes that have a name in <netinet/ip.h> or in
+// RFC 2474, 2597 or 3246.
 func tosKeywords() map[string]int {
 	return map[string]int{
 		"af11": 0x28, "af12": 0x30, "af13": 0x38, "af21": 0x48, "af22": 0x50, "af23": 0x58,
@@ -72,7 +73,8 @@ func tosKeywords() map[string]int {
 
 // ParseTOS reads the IP TOS byte: one of OpenBSD nc's keywords in either case,
 // or a number from 0 to 255. As in nc, a number that begins with 0x is
-// hexadecimal and one that begins with 0 octal.
+// hexadecimal and one that begins with 0 octal. In OpenBSD's nc, -T also takes
+// values about TLS; for these the error names the options here.
 func ParseTOS(text string) (int, error) {
 	if n, ok := tosKeywords()[strings.ToLower(text)]; ok {
 		return n, nil

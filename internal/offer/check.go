@@ -11,7 +11,7 @@ import (
 // A ClashError is about two paths with the same name at the receiver.
 type ClashError struct {
 	Path, Other string
-	Inside      bool // it is an entry of Other, a directory without a name such as ".", that has Path's name
+	Inside      bool // Other is a directory without a name, such as ".", and an entry of it has Path's name
 }
 
 // Error names both paths.

@@ -30,15 +30,17 @@ type File struct {
 	live   bool
 }
 
-// A state differs once a file was written to.
+// A state is what a write to a file changes. Two equal states mean that the
+// file was not written to between them.
 type state struct {
 	size    int64
 	modTime time.Time
 	changed time.Time // st_ctime, which cannot be set back; zero where there is none
 }
 
-// newFile returns a File that owns f unless there is an error: about a file
-// that is not regular, or whose size is not that of its content.
+// newFile returns a File for the open file f, which it owns on success; on an
+// error the caller closes f. The error is ErrNotOffered for a file that is not
+// regular. A file of size 0 that has content, as in /proc, is an error, too.
 func newFile(name string, f *os.File, live bool) (*File, error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -61,7 +63,8 @@ func newFile(name string, f *os.File, live bool) (*File, error) {
 // Close closes the file.
 func (f *File) Close() error { return f.f.Close() }
 
-// Content returns the open file itself, which stands where it was last read.
+// Content returns the open file itself. Its position is 0 at first; Hash and
+// Body move it.
 func (f *File) Content() io.ReadSeeker { return f.f }
 
 // A ChangedError reports that a file was written to while it was read.
@@ -72,8 +75,9 @@ func (e ChangedError) Error() string {
 	return fmt.Sprintf("changed while being read (%d bytes, now %d)", e.Was, e.Is)
 }
 
-// Check returns a ChangedError if the file is not as it was when it was opened,
-// and another error if it holds more than its size, which is the system's then.
+// Check returns a ChangedError if the file was written to since it was opened;
+// if live is true, only if it has shrunk. A file whose size has no meaning, as
+// in /proc, fails if it holds more than that.
 func (f *File) Check() error {
 	more, _ := f.f.ReadAt(make([]byte, 1), f.Size)
 	now, err := stateOf(f.f)
@@ -90,7 +94,8 @@ func (f *File) Check() error {
 	return nil
 }
 
-// ended returns why the file ended after n bytes, fewer than its size.
+// ended returns the error for a file that ended after n bytes, before its size:
+// errTooShort if it still has that size, else a ChangedError.
 func (f *File) ended(n int64) error {
 	if now, err := stateOf(f.f); err == nil && now.size == f.Size {
 		return errTooShort
@@ -105,8 +110,8 @@ var (
 	errTooShort = errors.New("holds less than its size says: to send what it shows now, say \"purr HOST PORT <PATH\"")
 )
 
-// ReadAll reads and checks the whole file, and returns its SHA-256. b holds at
-// least Size bytes.
+// ReadAll reads the whole file into b, which holds at least Size bytes, and
+// returns its SHA-256. An error is one of reading, or that of Check.
 func (f *File) ReadAll(b []byte) (sum []byte, err error) {
 	if n, err := f.f.ReadAt(b[:f.Size], 0); err == io.EOF {
 		return nil, f.ended(int64(n))
@@ -120,9 +125,10 @@ func (f *File) ReadAll(b []byte) (sum []byte, err error) {
 	return digest[:], nil
 }
 
-// Hash hashes the first n bytes, and leaves the file behind them, for Body to
-// go on. moved is called after each block with its length; its error is
-// returned. The caller ends the Hasher.
+// Hash returns a Hasher that has hashed the first n bytes of the file. The
+// caller ends it with Sum, or passes it to Body, which reads on from there.
+// moved is called with the length of each block that was read; its error ends
+// the hashing and is returned.
 func (f *File) Hash(n int64, moved func(int) error) (*digest.Hasher, error) {
 	if _, err := f.f.Seek(0, io.SeekStart); err != nil {
 		return nil, sys.Cause(err)
@@ -158,9 +164,10 @@ type Body struct {
 	err    error // why the file may not be stored
 }
 
-// Body begins at the given offset, up to which h has hashed the file; at 0 with
-// a nil h. Each block has room bytes in front of the content, for the use of
-// the caller. The caller closes the Body, which takes over h.
+// Body returns a Body that reads from offset on. h has hashed the file up to
+// there; a nil h has hashed nothing, for offset 0. The Body takes h over, also
+// on an error, and the caller closes the Body. Each of its blocks begins with
+// room bytes for the caller's use, before the content.
 func (f *File) Body(offset int64, h *digest.Hasher, room int) (*Body, error) {
 	if h == nil {
 		h = digest.New(nil)

@@ -47,8 +47,9 @@ type root struct {
 // they are not in use.
 const maxOpenDirs = 8
 
-// Open opens every path. With live, a file may grow while it is read. The
-// error names the path that cannot be offered. The caller closes the Set.
+// Open returns the Set of the files and directories at paths. If live is true,
+// a file may grow while it is read. The error names the path that cannot be
+// offered. The caller closes the Set.
 func Open(paths []string, live bool) (*Set, error) {
 	s := &Set{live: live, byName: make(map[string]*root)}
 	for _, p := range paths {
@@ -147,7 +148,8 @@ func (r *root) close() {
 var ErrNotAFile = errors.New("neither a file nor a directory: for a pipe or a device, say \"purr HOST PORT <PATH\"")
 
 // NameOf returns the name under which Open offers the path p, its last
-// component; "" if p has no name of its own, so that its contents have theirs.
+// component. It is "" for ., .. and /, whose entries are offered by their own
+// names.
 func NameOf(p string) string {
 	switch name := filepath.Base(p); name {
 	case ".", "..", string(filepath.Separator):
@@ -197,8 +199,9 @@ func (s *Set) Open(name string) (*File, error) {
 	return s.openCurrent(name)
 }
 
-// OpenListed is Open for an entry that Walk has returned, at fewer system calls
-// if it is still the same file.
+// OpenListed is Open for an entry that Walk has returned. It takes fewer system
+// calls if the path still names the same file; otherwise it opens the file that
+// has the name now.
 func (s *Set) OpenListed(e Entry) (*File, error) {
 	if f, err := s.open(e.Path, e.info); err == nil {
 		return f, nil
@@ -292,9 +295,10 @@ func (s *Set) IsDir(name string) bool {
 	return err == nil && info.IsDir()
 }
 
-// Read opens an entry that Walk has returned, and reads it if it is at most
-// SmallFile bytes by now; content is nil if it is larger. sum is the content's
-// SHA-256. The error is a ChangedError if the file was written to meanwhile.
+// Read opens an entry that Walk has returned, and describes it as it is now in
+// e. If it is at most SmallFile bytes, Read also returns its content and the
+// SHA-256 of that; otherwise both are nil. The error is that of OpenListed or
+// of ReadAll, such as a ChangedError.
 func (s *Set) Read(listed Entry) (e Entry, content, sum []byte, err error) {
 	f, err := s.OpenListed(listed)
 	if err != nil {

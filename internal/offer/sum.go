@@ -31,9 +31,9 @@ type knownSum struct {
 	sum  []byte
 }
 
-// Digest returns the SHA-256 of f. It reads the file once, for as long as
-// inode, size and times remain the same. The error is that of ctx, or a reason
-// why the file cannot be read as it was.
+// Digest returns the SHA-256 of f. Later calls return it without reading the
+// file again while inode, size and times remain the same. The error is that of
+// ctx, or a reason why the file cannot be read as it was.
 func (s *Set) Digest(ctx context.Context, f *File) ([]byte, error) {
 	if sum := s.known(f); sum != nil {
 		return sum, nil
@@ -73,8 +73,8 @@ func (s *Set) known(f *File) []byte {
 	return nil
 }
 
-// keep stores the digest sum of f for later calls of known. Beyond maxSums
-// digests, it drops others in no order.
+// keep stores the digest sum of f for later calls of known. If there are
+// maxSums already, it drops arbitrary ones.
 func (s *Set) keep(f *File, sum []byte) {
 	s.sums.mu.Lock()
 	defer s.sums.mu.Unlock()

@@ -35,13 +35,14 @@ func newEntry(name string, info fs.FileInfo) Entry {
 	return e
 }
 
-// Walk reads each directory once. It calls visit for each file, and for each
-// path that must be left out: with the path alone, and the reason. An error of
-// visit ends the walk and is returned. rest holds the links, then the
-// directories from the deepest up: a receiver sets the mode and time of a
-// directory when everything in it has its name. All are of the same moment: a
-// second walk would find directories by other names, whose files the first one
-// has missed.
+// Walk reads each directory once. It calls visit with each file. For each path
+// that is left out, it calls visit with the path alone, and with the reason in
+// skipped. An error of visit ends the walk and is returned.
+//
+// rest holds the links, then the directories, each after those below it: a
+// receiver sets the mode and time of a directory when everything in it is
+// there. A second walk for them could find directories whose files the first
+// one has not seen.
 func (s *Set) Walk(visit func(e Entry, skipped error) error) (rest []Entry, err error) {
 	w := &walker{set: s, visit: visit}
 	for _, r := range s.roots {
@@ -58,7 +59,8 @@ func (s *Set) Walk(visit func(e Entry, skipped error) error) (rest []Entry, err 
 	return w.rest(), nil
 }
 
-// WalkTree is Walk for the directory name and everything below it.
+// WalkTree is Walk for the directory name and everything below it. The error is
+// ErrNotOffered if name belongs to no directory of the Set.
 func (s *Set) WalkTree(name string, visit func(e Entry, skipped error) error) (rest []Entry, err error) {
 	r, inside := s.find(name)
 	if r == nil || !r.isDir() {
@@ -71,6 +73,8 @@ func (s *Set) WalkTree(name string, visit func(e Entry, skipped error) error) (r
 	return w.rest(), nil
 }
 
+// A walker is one call of Walk or WalkTree. root is the directory of the
+// operand that is being walked; links and dirs are collected for rest.
 type walker struct {
 	set   *Set
 	root  *os.Root
@@ -82,8 +86,8 @@ type walker struct {
 // rest returns the links, then the directories, which Walk returns at its end.
 func (w *walker) rest() []Entry { return append(w.links, w.dirs...) }
 
-// tree visits the directory inside of a root and everything below it. name is
-// the directory's path for the peer.
+// tree visits a directory of the operand r and everything below it. name is the
+// directory's path for the peer. The parameter inside is its path below r.
 func (w *walker) tree(r *root, name, inside string) (err error) {
 	if w.root, err = w.set.acquire(r); err != nil {
 		return w.skip(name, err)
@@ -92,9 +96,12 @@ func (w *walker) tree(r *root, name, inside string) (err error) {
 	return w.dir(name, inside, 0)
 }
 
-// dir visits the files of a directory in batches, so that a million of them
-// take no more memory than a hundred. name is the directory's path for the
-// peer, inside its path in the root.
+// dir visits a directory and everything below it, then collects it for rest.
+// name is the directory's path for the peer, and the parameter inside is its
+// path below the operand. depth is 0 for the directory that tree was called
+// with. The entries are read in batches: a million of them take no more memory
+// than a hundred. A directory that cannot be read, or is nested too deeply, is
+// skipped.
 func (w *walker) dir(name, inside string, depth int) error {
 	d, err := w.root.Open(filepath.FromSlash(inside))
 	if err != nil {
@@ -132,9 +139,9 @@ func (w *walker) dir(name, inside string, depth int) error {
 	return nil
 }
 
-// found visits one entry of a directory, by its type. name is its path for the
-// peer, inside its path in the root, depth the depth of that directory, 0 for
-// the root itself.
+// found visits the entry d of a directory, by its type. name is the entry's
+// path for the peer, and the parameter inside is its path below the operand.
+// depth is that of the directory, as in dir.
 func (w *walker) found(d fs.DirEntry, name, inside string, depth int) error {
 	switch kind := d.Type(); {
 	case kind.IsDir():
@@ -157,8 +164,9 @@ func (w *walker) file(name string, info fs.FileInfo, err error) error {
 	return w.visit(newEntry(name, info), nil)
 }
 
-// link collects a symbolic link for rest. name is its path for the peer, inside
-// its path in the root. A link that cannot be read is skipped.
+// link collects a symbolic link for rest. name is the link's path for the peer,
+// and the parameter inside is its path below the operand. A link that cannot be
+// read is skipped.
 func (w *walker) link(name, inside string) error {
 	target, err := w.root.Readlink(filepath.FromSlash(inside))
 	if err != nil {

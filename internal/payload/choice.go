@@ -86,7 +86,8 @@ func (c *Choice) Load(stdin io.Reader) error {
 	return err
 }
 
-// readAll reads r to its end, but no more than fits a datagram.
+// readAll reads r to its end. More than fits a datagram is an error, in which
+// name stands for r.
 func readAll(r io.Reader, name string) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
 	if err == nil && len(b) > MaxSize {
@@ -110,8 +111,9 @@ func parseHex(s string) ([]byte, error) {
 	return b, nil
 }
 
-// Payloads returns the payloads to send to a port, in turns. If loose is true,
-// the service is not known, and any reply is as good as one that matches.
+// Payloads returns the payloads that take turns in the requests to a port. If
+// loose is true, the service is not known, and any reply is as good as one that
+// matches.
 func (c *Choice) Payloads(port uint16, expect *Expect, haveSecret bool) (payloads []*Payload, loose bool) {
 	switch {
 	case c.custom != nil:
@@ -127,8 +129,9 @@ func (c *Choice) Payloads(port uint16, expect *Expect, haveSecret bool) (payload
 	return payloads, !listed
 }
 
-// GetsSecret reports whether a request of p may carry the user's secret. With
-// "auto" the secret for one service must not leave as another's.
+// GetsSecret reports whether a request of p may carry the user's secret: if p
+// needs one, or was chosen by name. With "auto", the secret for one service
+// must not be sent to another.
 func (c *Choice) GetsSecret(p *Payload) bool { return p.NeedsSecret || c.name == p.Name }
 
 // Custom reports whether the payload is the user's own bytes.

@@ -87,8 +87,8 @@ func buildNetBIOS(*Target) []byte {
 	return dnsQuery(0, string(name), netbiosStatus)
 }
 
-// matchNetBIOS accepts a node status response and reads its names (RFC 1002
-// 4.2.18).
+// matchNetBIOS accepts any response to the query. The fact is its first name,
+// the number of names and the MAC address (RFC 1002 4.2.18), or the rcode.
 func matchNetBIOS(x *Exchange) (Answer, bool) {
 	if !dnsAnswers(x) {
 		return Answer{}, false

@@ -45,7 +45,8 @@ func ikeNotify(kind uint16) string {
 	return fmt.Sprintf("notify %d", kind)
 }
 
-// ikePayload returns a payload with its generic header, RFC 7296 3.2.
+// ikePayload returns a payload with its generic header, RFC 7296 3.2. next is
+// the type of the payload that follows it, 0 for none.
 func ikePayload(next byte, content ...[]byte) []byte {
 	body := bytes.Join(content, nil)
 	return append(binary.BigEndian.AppendUint16([]byte{next, 0}, uint16(4+len(body))), body...)

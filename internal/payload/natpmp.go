@@ -13,8 +13,9 @@ var natPMPResults = []string{"", "unsupported version", "not authorised", "netwo
 // buildNATPMP returns a request for the external address (RFC 6886 3.2).
 func buildNATPMP(*Target) []byte { return []byte{0, 0} }
 
-// matchNATPMP accepts the external address. A router without NAT-PMP answers
-// with version 2, which is PCP (RFC 6887 9).
+// matchNATPMP accepts a response to the request. The fact is the external
+// address or the result code. A router without NAT-PMP answers with version 2,
+// which is PCP (RFC 6887 9).
 func matchNATPMP(x *Exchange) (Answer, bool) {
 	r := x.Reply
 	if len(x.Request) != 2 || len(r) < 8 || r[1]&0x80 == 0 {

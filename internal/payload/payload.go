@@ -97,9 +97,9 @@ func ByName(name string) *Payload {
 	return nil
 }
 
-// ForPort returns the payloads to send to a port, in this order, and reports
-// whether the port is listed by any. If a payload needs a secret and there is
-// none, a silent copy takes its place.
+// ForPort returns the payloads to send to a port, in this order. listed is
+// false if no payload lists the port: then these are the generic ones. If a
+// payload needs a secret and there is none, a silent copy takes its place.
 func ForPort(port uint16, haveSecret bool) (payloads []*Payload, listed bool) {
 	for _, p := range table {
 		if !slices.Contains(p.Ports, port) {

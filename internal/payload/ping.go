@@ -88,7 +88,7 @@ type pingCounter struct {
 }
 
 // stamp counts the ping b unless it is a duplicate, and writes the count into
-// it. It reports false, and changes nothing, if b is not a ping or has been
+// it. It returns false, and leaves b as it is, if b is not a ping or was
 // stamped already.
 func (c *pingCounter) stamp(b []byte) bool {
 	if count, ok := PingCount(b); !ok || count != 0 {
@@ -122,8 +122,8 @@ type PingCounter struct {
 const maxPingPeers = 1024
 
 // Stamp counts the ping b from a peer, unless it is a duplicate, and writes the
-// peer's count into it. It reports false, and changes nothing, if b is not a
-// ping or has been stamped already.
+// peer's count into it. It returns false, and leaves b as it is, if b is not a
+// ping or was stamped already.
 func (c *PingCounter) Stamp(from netip.AddrPort, b []byte) bool {
 	if len(b) != PingSize || !bytes.HasPrefix(b, []byte(pingPrefix)) {
 		return false

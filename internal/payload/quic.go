@@ -48,8 +48,8 @@ func matchQUIC(x *Exchange) (Answer, bool) {
 	return Answer{Fact: "versions " + strings.Join(names, " ")}, true
 }
 
-// quicVersion returns the name of a version: RFC 9000, RFC 9369, or a draft's
-// number.
+// quicVersion returns the name of a version: that of RFC 9000 or RFC 9369, a
+// draft's number, or else the version in hexadecimal.
 func quicVersion(v uint32) string {
 	switch {
 	case v == 1:

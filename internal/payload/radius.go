@@ -31,8 +31,8 @@ func buildRADIUS(to *Target) []byte {
 	return mac.Sum(m)
 }
 
-// matchRADIUS accepts a reply whose Response Authenticator proves that the
-// server knows the secret.
+// matchRADIUS accepts a reply to the identifier of the request, if its Response
+// Authenticator proves that the server knows the secret.
 func matchRADIUS(x *Exchange) (Answer, bool) {
 	r := x.Reply
 	if len(r) < radiusHeader || len(x.Request) < radiusHeader || r[1] != x.Request[1] {

@@ -42,8 +42,8 @@ func berNumber(n uint32) []byte {
 // always takes four bytes.
 func snmpID() uint32 { return binary.BigEndian.Uint32(nonce(4))&0x7fffffff | 0x40000000 }
 
-// berReader removes elements from the front of b. After a malformed one failed
-// is true and all further ones are empty.
+// berReader removes elements from the front of b. After a malformed one, failed
+// is true, and all further ones are empty.
 type berReader struct {
 	b      []byte
 	failed bool
@@ -86,8 +86,8 @@ func (r *berReader) enter(tag byte) *berReader {
 	return &berReader{b: content, failed: r.failed}
 }
 
-// number returns the value of the next element, an INTEGER type of at most five
-// bytes.
+// number returns the value of the next element, which must have the tag: an
+// integer of one to five bytes.
 func (r *berReader) number(tag byte) uint64 {
 	content := r.next(tag)
 	if len(content) == 0 || len(content) > 5 {
@@ -116,7 +116,10 @@ func buildSNMP3(*Target) []byte {
 			ber(snmpGet, berNumber(snmpID()), berNumber(0), berNumber(0), ber(berSequence))))
 }
 
-// snmp3Header parses a message up to its scoped PDU (RFC 3412 6).
+// snmp3Header parses a message up to its scoped PDU (RFC 3412 6). id is the
+// message ID, usm reads the security parameters, and pdu the content of the
+// scoped PDU. If the message is not of version 3, or malformed around these,
+// pdu.failed is true.
 func snmp3Header(message []byte) (id uint64, usm *berReader, pdu *berReader) {
 	outer := &berReader{b: message}
 	m := outer.enter(berSequence)
@@ -170,7 +173,9 @@ func buildSNMP2(to *Target) []byte {
 			ber(berSequence, ber(berSequence, ber(berOID, sysUpTime), ber(berNull)))))
 }
 
-// snmp2PDU parses a version 2c message up to its variable bindings.
+// snmp2PDU parses a version 2c message, whose PDU must have the tag. bindings
+// reads its variable bindings. If the message is of another version or
+// malformed, bindings.failed is true.
 func snmp2PDU(message []byte, tag byte) (id, status uint64, bindings *berReader) {
 	outer := &berReader{b: message}
 	m := outer.enter(berSequence)

@@ -89,7 +89,7 @@ func actsOnTerminal(r rune) bool {
 }
 
 // isInvisible reports whether r is a mark of direction or a filler, which takes
-// no or empty space. The joiners and the zero-width space are none: words of
+// no or empty space. The joiners and the zero-width space are allowed: words of
 // many languages need them.
 func isInvisible(r rune) bool {
 	switch r {
@@ -102,9 +102,9 @@ func isInvisible(r rune) bool {
 
 // CheckTarget returns nil if a symbolic link at path may have the relative
 // target, which must stay inside the directory. Empty components and "." stand
-// for nothing, as in every path. A ".." behind another component leaves a
-// directory only if that component is no link: RealDirs returns those. hidden
-// is that of Check. The error is an *Error.
+// for nothing, as in every path. hidden is that of Check. The error is an
+// *Error. The caller must also check that none of RealDirs is a link: a ".."
+// behind a link would lead elsewhere.
 func CheckTarget(path, target string, hidden bool) error {
 	outside := &Error{Outside, "leads outside by a symbolic link"}
 	if len(target) > MaxLen {
@@ -134,7 +134,7 @@ func CheckTarget(path, target string, hidden bool) error {
 
 // RealDirs returns the directories that the target of the link at path enters
 // and leaves again by "..". The caller must check that none of them is a
-// symbolic link, behind which ".." would lead elsewhere. CheckTarget has
+// symbolic link, behind which ".." would lead elsewhere. CheckTarget must have
 // accepted the target.
 func RealDirs(path, target string) (dirs []string) {
 	at := strings.Split(path, "/")

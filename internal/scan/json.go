@@ -115,8 +115,8 @@ func clockName(kernel bool) string {
 	return "user"
 }
 
-// newICMPJSON returns the JSON form of an ICMP error; nil for nil, which omits
-// it.
+// newICMPJSON returns the JSON form of an ICMP error; nil for nil, which is
+// null or left out.
 func newICMPJSON(i *ICMP) *icmpJSON {
 	if i == nil {
 		return nil
@@ -139,7 +139,8 @@ func WriteTCPJSON(w io.Writer, r *Result) error {
 }
 
 // WriteUDPJSON writes a JSON object for one UDP port and a newline. note is its
-// member "note", left out if empty; "expected" appears where expect is set.
+// member "note", left out if empty. If expect is true, the object of an open
+// port has the member "expected".
 func WriteUDPJSON(w io.Writer, r *Result, note string, expect bool) error {
 	o := udpJSON{portJSON: newPortJSON(r.Target, "udp"), State: r.State, Payload: r.UDP.Payload, Sent: r.UDP.Sent, ICMP: newICMPJSON(r.ICMP), Note: note}
 	if r.State == Open || r.State == Closed || r.State == Filtered {

@@ -137,7 +137,7 @@ func (p *ping) run(ctx context.Context) error {
 	}
 }
 
-// ask sends the next request.
+// ask sends the next request and remembers it for its answer.
 func (p *ping) ask() error {
 	seq := p.stats.Sent + 1
 	var sent request
@@ -158,7 +158,7 @@ func (p *ping) ask() error {
 	return nil
 }
 
-// event handles a received datagram or ICMP error. Datagrams of other hosts are
+// event handles an answer of the target or an ICMP error. Anything else is
 // ignored.
 func (p *ping) event(e *event) {
 	target := p.to.Addr.Addr()
@@ -175,8 +175,8 @@ func (p *ping) event(e *event) {
 	}
 }
 
-// quoted returns the request that an ICMP error is about: the last one if it
-// quotes too little.
+// quoted returns the request that an ICMP error is about. If its quotation b
+// begins none of the requests, or is empty, that is the last one.
 func (p *ping) quoted(b []byte) *pingRequest {
 	for i := len(p.sent) - 1; i >= 0; i-- {
 		if p.sent[i].quotes(b) {
@@ -187,7 +187,8 @@ func (p *ping) quoted(b []byte) *pingRequest {
 }
 
 // reply finds the request that the datagram e answers and counts the answer. A
-// payload without a matcher answers the oldest request that is not answered.
+// datagram that answers none is ignored. For a payload without a matcher, it is
+// the oldest request that still waits for its answer.
 func (p *ping) reply(e *event) {
 	for i := len(p.sent) - 1; i >= 0; i-- {
 		s := &p.sent[i]

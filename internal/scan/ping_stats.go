@@ -52,9 +52,10 @@ func (s *PingStats) Lost() float64 {
 	return float64(s.Sent-s.Answered) / float64(s.Sent)
 }
 
-// Directions returns the requests lost on the way there and the answers lost on
-// the way back, of the first requests up to the last one answered. It reports
-// false if the far end does not count.
+// Directions returns how many requests were lost on the way there, and how many
+// answers on the way back. Both are about the first requests, up to the last
+// one whose answer has a count of the far end. known is false if the far end
+// does not count, or has begun anew.
 func (s *PingStats) Directions() (first, there, back int, known bool) {
 	if !s.counted || s.recounted {
 		return 0, 0, 0, false
@@ -82,7 +83,7 @@ func (s *PingStats) Percentile(p float64) time.Duration {
 	return sorted[min(len(sorted)-1, int(math.Ceil(p/100*float64(len(sorted))))-1)]
 }
 
-// add adds the round trip time of an answer.
+// add counts an answer in time, and adds its round trip time to the sums.
 func (s *PingStats) add(rtt time.Duration) {
 	s.Answered++
 	if s.Answered == 1 {
@@ -101,7 +102,8 @@ func (s *PingStats) add(rtt time.Duration) {
 	}
 }
 
-// count adds the far end's count in the answer to request seq.
+// count records the far end's count in the answer to request seq. A count that
+// does not grow with seq means that the far end has begun anew.
 func (s *PingStats) count(seq, count int) {
 	s.counted = true
 	if seq > s.countSeq && count <= s.countHighest {

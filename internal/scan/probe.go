@@ -18,7 +18,7 @@ import (
 var defaultSends = []time.Duration{0, 500 * time.Millisecond, 1500 * time.Millisecond}
 
 // replyGrace is the time in which a better reply may follow one that does not
-// match, or not as expected.
+// match, or is not as expected.
 const replyGrace = 500 * time.Millisecond
 
 // A requester builds requests to one target and sends them.
@@ -36,7 +36,8 @@ type request struct {
 	number  uint32 // for the socket's clock
 }
 
-// newRequester opens the socket to target. The caller closes it.
+// newRequester returns a requester with an open socket. The caller closes the
+// socket.
 func newRequester(ctx context.Context, target Target, source netip.AddrPort, choice *payload.Choice, secret []byte) (*requester, error) {
 	sock, err := openSocket(ctx, target.Addr, source)
 	if err != nil {
@@ -86,16 +87,16 @@ func (r *requester) local() netip.AddrPort {
 	return netip.AddrPortFrom(route.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap().WithZone(""), bound.Port())
 }
 
-// exchange returns the request sent together with the datagram e, for the
-// matcher of a payload. kernel reports whether both times are the kernel's.
+// exchange returns the request sent and the datagram e, with their times, for
+// the matcher of a payload. kernel reports whether both times are the kernel's.
 func (r *requester) exchange(sent *request, e *event) (x *payload.Exchange, kernel bool) {
 	x = &payload.Exchange{Request: sent.bytes, Reply: e.data, Secret: r.secret}
 	x.Sent, x.Received, kernel = r.sock.clock.between(sent.number, e)
 	return x, kernel
 }
 
-// quotes reports whether an ICMP error is about the request. It quotes the
-// beginning, of any length.
+// quotes reports whether quoted, the part of a datagram in an ICMP error, is
+// the beginning of the request. It may have any length but 0.
 func (s *request) quotes(quoted []byte) bool {
 	n := min(len(quoted), len(s.bytes))
 	return n > 0 && string(quoted[:n]) == string(s.bytes[:n])
@@ -160,7 +161,8 @@ func (p *probe) asked() string {
 	return strings.Join(names, "+")
 }
 
-// run sends and receives until the state is known.
+// run sends and receives until the state is known or the time is over. An error
+// means that this machine could not ask.
 func (p *probe) run(ctx context.Context, pace *pacer) (err error) {
 	p.requester, err = newRequester(ctx, p.res.Target, p.o.Source, &p.o.Payload, p.o.Secret)
 	if err != nil {
@@ -211,11 +213,12 @@ func (p *probe) run(ctx context.Context, pace *pacer) (err error) {
 	}
 }
 
-// mayAsk reports whether another request is to be sent: left holds the times of
-// the remaining ones, and no reply is in hand.
+// mayAsk reports whether another request is to be sent: left, the times of the
+// remaining requests, is not empty, and no reply is held.
 func (p *probe) mayAsk(left []time.Duration) bool { return len(left) > 0 && !p.held }
 
-// event handles an event of the socket, and reports whether the state is known.
+// event handles an event of the socket. done reports whether the state is
+// known. An error is that of sending a request.
 func (p *probe) event(e *event) (done bool, err error) {
 	target := p.to.Addr.Addr()
 	state, failed := e.state(target)
@@ -243,8 +246,8 @@ func (p *probe) event(e *event) (done bool, err error) {
 	return p.other(e), nil
 }
 
-// quoted returns the request that an ICMP error is about: the last one if it
-// quotes too little.
+// quoted returns the request that an ICMP error is about. If its quotation b
+// begins none of the requests, or is empty, that is the last one.
 func (p *probe) quoted(b []byte) *request {
 	for i := len(p.sent) - 1; i >= 0; i-- {
 		if p.sent[i].quotes(b) {
@@ -270,11 +273,15 @@ func (p *probe) match(i int, e *event) (payload.Answer, bool) {
 	return s.payload.Match(x)
 }
 
-// answered records the answer to request i, and reports whether it is final.
+// answered makes the datagram e, which answers request i, the result. If the
+// answer asks for a follow-up (answer.Next), answered sends it. done is false
+// if the probe is to wait: for the answer to the follow-up, or for a reply as
+// expected. An answer to a follow-up keeps the round trip time of the first
+// answer.
 func (p *probe) answered(i int, e *event, answer payload.Answer) (done bool) {
 	s, d := p.sent[i], p.res.UDP
 	again := p.held && d.Payload == s.payload.Name && !d.Unexpected
-	if !again { // the answer to a follow-up does not count
+	if !again { // the answer to a follow-up keeps the first round trip time
 		p.timed(&s, e)
 	}
 	p.record(&s, e, s.payload.Name, answer.Fact)
@@ -290,8 +297,10 @@ func (p *probe) answered(i int, e *event, answer payload.Answer) (done bool) {
 	return false
 }
 
-// other records a datagram from the target that matches no request, and reports
-// whether it is final.
+// other handles a datagram from the target that matches no request. done
+// reports whether it ends the probe. It is ignored if a reply is held, or if it
+// comes from another port although the service is known. Otherwise it becomes
+// the result, and is held if a better reply may follow.
 func (p *probe) other(e *event) (done bool) {
 	if p.held {
 		return false // the reply in hand is at least as good
@@ -324,8 +333,8 @@ func (p *probe) record(s *request, e *event, name, fact string) {
 	d.Request, d.From = s.bytes, e.from
 }
 
-// settled reports whether the reply in hand ends the probe. If it is not as
-// expected, it is held, as a better one may follow.
+// settled reports whether the reply that was recorded ends the probe. A reply
+// that is not as expected does not: it is held, as a better one may follow.
 func (p *probe) settled() bool {
 	if p.res.UDP.Unexpected && !p.held {
 		p.hold(replyGrace)
@@ -333,8 +342,9 @@ func (p *probe) settled() bool {
 	return !p.res.UDP.Unexpected
 }
 
-// hold keeps the reply in hand as the result, and waits for a better one for at
-// most d. No more requests are sent.
+// hold makes run wait for a better reply than the one that was recorded: for at
+// most d, and not beyond the time of the probe. If none comes, the recorded one
+// stays the result. No more requests are sent.
 func (p *probe) hold(d time.Duration) {
 	p.held = true
 	if until := time.Now().Add(d); until.Before(p.giveUp) {

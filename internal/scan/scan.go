@@ -82,8 +82,8 @@ type ordered struct {
 	next    int       // index that is due
 }
 
-// newOrdered returns an ordered for n targets, which passes each result to
-// each.
+// newOrdered returns an ordered for n targets, which calls the function each
+// with every result.
 func newOrdered(n int, each func(*Result)) *ordered {
 	return &ordered{each: each, results: make([]*Result, n)}
 }
@@ -103,7 +103,8 @@ func (o *ordered) put(i int, r *Result) {
 }
 
 // sourceFor returns the address to bind to on the way to target. A source that
-// is only a port is taken to the target's family.
+// is only a port has the unspecified IPv4 address; for an IPv6 target it gets
+// the IPv6 one.
 func sourceFor(source, target netip.AddrPort) netip.AddrPort {
 	if source.IsValid() && source.Addr().IsUnspecified() && source.Addr().Is4() != target.Addr().Is4() {
 		return netip.AddrPortFrom(netip.IPv6Unspecified(), source.Port())

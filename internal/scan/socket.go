@@ -58,16 +58,18 @@ func (c *sendClock) sending() uint32 {
 	return n
 }
 
-// stamped records the kernel's time of a datagram.
+// stamped records the kernel's time at which datagram n left. A number that is
+// not known is ignored.
 func (c *sendClock) stamped(n uint32, at time.Time) {
 	if _, known := c.user[n]; known && !at.IsZero() {
 		c.kernel[n] = at
 	}
 }
 
-// between returns the times from datagram n to e on one clock, and reports
-// whether that is the kernel's. Both times are zero if n is not known. The
-// kernel's are not used if they contradict our own clock, which brackets them.
+// between returns the times at which datagram n left and e arrived, both by the
+// same clock. kernel reports whether that is the kernel's. Its times are not
+// used if they contradict our own clock, which brackets them. Both times are
+// zero if n is not known.
 func (c *sendClock) between(n uint32, e *event) (sent, received time.Time, kernel bool) {
 	const slack = time.Millisecond // the two clocks are read at different moments
 	sent = c.user[n]
@@ -129,8 +131,9 @@ func (s *udpSocket) setDeadline(ctx context.Context, deadline time.Time) error {
 	return context.Cause(ctx)
 }
 
-// receive returns the next datagram or error, os.ErrDeadlineExceeded, or the
-// cause of ctx. The bytes of a datagram are valid until the next call.
+// receive returns the next event: a datagram, or an error about one. Its own
+// error is os.ErrDeadlineExceeded, the cause of ctx, or one of the socket. The
+// bytes of a datagram are valid until the next call.
 func (s *socket) receive(ctx context.Context, deadline time.Time) (event, error) {
 	return readUntil(deadline, func(deadline time.Time) (event, error) { return s.read(ctx, deadline) })
 }

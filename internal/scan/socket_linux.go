@@ -98,7 +98,8 @@ func (s *socket) restamp() {
 	})
 }
 
-// read is receive with an exact deadline.
+// read is one attempt of receive. It is not repeated if this process was held
+// up over the deadline.
 func (s *socket) read(ctx context.Context, deadline time.Time) (event, error) {
 	for {
 		if len(s.events) > 0 {
@@ -129,8 +130,9 @@ func (s *socket) read(ctx context.Context, deadline time.Time) (event, error) {
 	}
 }
 
-// drain empties the error queue. A later call would return an entry that is
-// left there in place of its own result.
+// drain empties the error queue, and handles each entry as arrived at now. An
+// entry that is left there would be returned by the next system call on the
+// socket, in place of its own result.
 func (s *socket) drain(now time.Time) {
 	_ = s.raw.Control(func(fd uintptr) {
 		var p [2048]byte
@@ -148,8 +150,10 @@ func (s *socket) drain(now time.Time) {
 	})
 }
 
-// entry handles an entry of the error queue: the time stamp of a datagram that
-// has left, or an error about a datagram to an address, which is quoted.
+// entry handles an entry of the error queue. A time stamp of a datagram that
+// has left goes to the clock. An error becomes an event; if it is an ICMP
+// error, it must be about a datagram to the target. to is that datagram's
+// destination, and quoted its beginning.
 func (s *socket) entry(quoted, oob []byte, to netip.AddrPort, now time.Time) {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {

@@ -13,10 +13,10 @@ import (
 	"purr/internal/sock"
 )
 
-// A socket is a UDP socket. Outside Linux it is connected, because otherwise no
-// system reports a closed port, and nothing more is reported: neither the
-// sender of the error nor any other ICMP error. A connected socket receives no
-// answers from another port.
+// A socket is a UDP socket. It is connected, because systems other than Linux
+// report a closed port on connected sockets only. Nothing more is reported:
+// neither the sender of the error nor any other ICMP error. A connected socket
+// receives no answers from another port.
 type socket struct {
 	udpSocket
 	connected bool
@@ -63,7 +63,8 @@ func (s *socket) sendTo(b []byte, to netip.AddrPort) (number uint32, err error) 
 	return number, err
 }
 
-// read is receive with an exact deadline.
+// read is one attempt of receive. It is not repeated if this process was held
+// up over the deadline.
 func (s *socket) read(ctx context.Context, deadline time.Time) (event, error) {
 	if err := s.setDeadline(ctx, deadline); err != nil {
 		return event{}, err

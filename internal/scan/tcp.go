@@ -45,8 +45,8 @@ type tcpScan struct {
 // TCP connects to every target, and calls each with the results in the order of
 // targets, one at a time. An open port sees its connection closed in the
 // ordinary way, or reset if it has sent bytes that were not read. When ctx
-// ends, TCP returns its cause; targets without a result by then have none. Any
-// other error means that the system refuses what every connection needs.
+// ends, TCP returns its cause; targets without a result get none. Any other
+// error means that the system refuses what every connection needs.
 func TCP(ctx context.Context, targets []Target, o TCPOptions, each func(*Result)) error {
 	if o.Parallel <= 0 {
 		o.Parallel = DefaultParallel

@@ -140,7 +140,7 @@ func (e *engine) run() error {
 	return e.loop()
 }
 
-// close closes all descriptors of the engine.
+// close closes all descriptors of the engine, and the connections in flight.
 func (e *engine) close() {
 	for fd := range e.attempts {
 		unix.Close(fd)
@@ -159,9 +159,10 @@ func (e *engine) watch(fd int, events uint32, op int) error {
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(e.epoll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)}))
 }
 
-// claim returns the next target to start. It returns the same one again until
-// loop resets claimed, once start has not run out of descriptors. ok is false
-// if none is left.
+// claim returns the target to start next. If the last start was out of
+// descriptors, that is the same target again (claimed). Otherwise it is the
+// next one in order, which becomes claimed until loop has started it. ok is
+// false if no target is left.
 func (e *engine) claim() (target int, ok bool) {
 	if e.claimed < 0 {
 		n := int(e.next.Add(1)) - 1
@@ -210,7 +211,9 @@ func (e *engine) loop() error {
 	return nil
 }
 
-// timeout returns the milliseconds until the first deadline.
+// timeout returns how long epoll_wait may wait, in milliseconds: until the
+// first deadline, but at most a minute. While descriptors are short, it is at
+// most 10 ms.
 func (e *engine) timeout() int {
 	first := time.Minute
 	if !e.outOfFDs.IsZero() {
@@ -225,8 +228,9 @@ func (e *engine) timeout() int {
 	return int(max(first+time.Millisecond-1, 0) / time.Millisecond)
 }
 
-// start opens a connection to target i. It returns false if this machine is out
-// of descriptors: the target must be started again later.
+// start opens a connection to target i. If the outcome is known at once, start
+// reports it. It returns false if this machine is out of descriptors: the
+// target must be started again later.
 func (e *engine) start(i int) bool {
 	addr := e.targets[i].Addr
 	start := time.Now()
@@ -274,9 +278,11 @@ func (e *engine) track(a *attempt) {
 	e.inFlight.Add(1)
 }
 
-// mayWait reports whether to retry after EMFILE: while any engine has attempts
-// in flight, plus a grace period for other users of descriptors. After that
-// every target fails at once until one succeeds.
+// mayWait reports whether to retry a target for which there was no descriptor.
+// It is true while any engine has connections in flight, which give descriptors
+// back. After that it is true for a grace period, in which other users of
+// descriptors may do so. Then every target fails at once until one succeeds.
+// e.outOfFDs is when the grace period began.
 func (e *engine) mayWait(now time.Time) bool {
 	if e.outOfFDs.IsZero() || e.inFlight.Load() > 0 {
 		e.outOfFDs = now

@@ -31,7 +31,8 @@ func (s *tcpScan) run(ctx context.Context) error {
 }
 
 // retry reports target i. While this machine is out of descriptors, it tries
-// again.
+// again, for about twice the timeout; then the error is the result. If ctx
+// ends, it reports nothing.
 func (s *tcpScan) retry(ctx context.Context, i int) {
 	giveUp := time.Now().Add(2 * s.o.Timeout)
 	for wait := 5 * time.Millisecond; !s.try(ctx, i, time.Now().After(giveUp)); wait = min(2*wait, time.Second) {
@@ -41,8 +42,9 @@ func (s *tcpScan) retry(ctx context.Context, i int) {
 	}
 }
 
-// try connects to target i and reports the result. If this machine is out of
-// descriptors, and it is not the last try, it returns false instead.
+// try connects to target i and reports the result. It returns false, without a
+// report, if this machine is out of descriptors and this is not the last try.
+// If ctx ends, it returns true without a report.
 func (s *tcpScan) try(ctx context.Context, i int, last bool) (done bool) {
 	dialer := net.Dialer{Timeout: s.o.Timeout, KeepAlive: -1}
 	if from := sourceFor(s.o.Source, s.targets[i].Addr); from.IsValid() {
@@ -86,7 +88,8 @@ func (s *tcpScan) try(ctx context.Context, i int, last bool) (done bool) {
 	return true
 }
 
-// banner returns the first bytes that arrive.
+// banner returns the first bytes that arrive within BannerWait, at most
+// MaxBanner; none if nothing arrives or ctx ends.
 func (s *tcpScan) banner(ctx context.Context, conn net.Conn) []byte {
 	_ = conn.SetReadDeadline(time.Now().Add(s.o.BannerWait))
 	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })()

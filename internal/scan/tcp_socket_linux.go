@@ -35,7 +35,8 @@ func (e *engine) recycle(fd int, addr netip.AddrPort) bool {
 }
 
 // open returns a socket that is connecting to addr, or whose attempt has
-// already failed or succeeded.
+// already failed or succeeded. The error is that of a system call that failed
+// at once; no socket is left then.
 func (e *engine) open(addr netip.AddrPort) (fd int, err error) {
 	if place := e.spare(addr); *place >= 0 {
 		fd, *place = *place, -1
@@ -79,8 +80,9 @@ func (e *engine) bind(fd int, addr netip.AddrPort) error {
 	return unix.Bind(fd, &unix.SockaddrInet4{Addr: from.Addr().As4(), Port: int(from.Port())})
 }
 
-// connect calls connect(2). For a connection attempt in flight it returns nil,
-// EALREADY or the error of the attempt.
+// connect calls connect(2). For a new connection attempt it returns nil or
+// EINPROGRESS, for one in flight nil or EALREADY, else the error of the
+// attempt.
 //
 // It is a raw system call, which the scheduler does not see: it never blocks,
 // there are two for each port, and losing and regaining a processor costs as
@@ -121,10 +123,11 @@ func zoneID(zone string) uint32 {
 	return uint32(n)
 }
 
-// softError returns the outcome of an attempt, given that of connect: if it is
-// still in flight, its soft error or EALREADY. An ICMP error is soft if it
-// arrives while connect(2) holds the socket, or if TCP would sit it out. Only
-// SO_ERROR returns it, and for a scan it is final.
+// softError returns the outcome of a connection attempt. err is the result of
+// connect. If it means that the attempt is in flight, the outcome is its soft
+// error if there is one, else EALREADY. An ICMP error is soft if it arrives
+// while connect(2) holds the socket, or if TCP would sit it out. Only SO_ERROR
+// returns it, and for a scan it is final.
 func softError(fd int, err error) error {
 	if err != unix.EALREADY && err != unix.EINPROGRESS {
 		return err

@@ -56,7 +56,8 @@ type UDPOptions struct {
 	Thorough bool    // ask silent ports again at the pace of an ICMP limit
 }
 
-// parallel returns the effective Parallel.
+// parallel returns the number of ports to ask at a time: Parallel or its
+// default, 1 if Source has a port, less if descriptors are few.
 func (o *UDPOptions) parallel() int {
 	const reserve = 16 // descriptors for the rest of the process
 	n := o.Parallel
@@ -116,10 +117,12 @@ type host struct {
 	silent []int // indexes of the targets with NoAnswer
 }
 
-// limited reports whether the host seems to limit its ICMP errors.
+// limited reports whether the host seems to limit its ICMP errors: it has sent
+// a burst of them, and was silent about other ports.
 func (h *host) limited() bool { return h.closed >= icmpBurst && len(h.silent) > 0 }
 
-// options returns the options for a port of the host.
+// options returns o for a port of the host. If several ports of the host are
+// asked, the defaults of Sends and Wait are smaller.
 func (h *host) options(o UDPOptions) *UDPOptions {
 	if h.ports > 1 {
 		if o.Sends == nil {
@@ -143,8 +146,9 @@ type udpScan struct {
 }
 
 // UDP asks all targets in random order, and calls each with the results in the
-// order of targets, one at a time. It returns the hosts that seem to limit
-// their ICMP errors. Targets without a result when ctx ends have none.
+// order of targets, one at a time. When ctx ends, targets without a result get
+// none. UDP returns the hosts that seem to limit their ICMP errors; none with
+// Thorough, which asks their silent ports again.
 func UDP(ctx context.Context, targets []Target, o UDPOptions, each func(*Result)) []ICMPLimit {
 	u := &udpScan{o: o, targets: targets, hosts: map[netip.Addr]*host{}, results: make([]*Result, len(targets)),
 		out: newOrdered(len(targets), each)}
@@ -171,7 +175,8 @@ func UDP(ctx context.Context, targets []Target, o UDPOptions, each func(*Result)
 	return limits
 }
 
-// group sorts the targets by host, and sets the pace of each host.
+// group makes the hosts of the targets, with the number of ports and the pace
+// of each.
 func (u *udpScan) group() {
 	rate := u.o.Rate
 	if rate <= 0 {
@@ -188,7 +193,9 @@ func (u *udpScan) group() {
 	}
 }
 
-// ask asks target i and reports it, unless it is to be asked again.
+// ask asks target i and counts its state for the host. It reports the result,
+// unless askAgain will: with Thorough, if the port is silent and the host has
+// several ports. If ctx ends, it reports nothing.
 func (u *udpScan) ask(ctx context.Context, i int) {
 	if ctx.Err() != nil {
 		return
@@ -213,7 +220,8 @@ func (u *udpScan) ask(ctx context.Context, i int) {
 }
 
 // askAgain asks the silent ports of hosts that limit their ICMP errors once
-// more, one port of a host at a time, and reports all silent ones.
+// more, one port of a host at a time. It reports these ports, and the silent
+// ones of other hosts that ask has left to it.
 func (u *udpScan) askAgain(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, h := range u.order {

@@ -31,8 +31,8 @@ type hostEntry struct {
 const maxHosts = 1 << 24
 
 // Add adds a host: a name, an address, a network (10.0.0.0/24, of which every
-// address is a host) or a range (10.0.0.1-10.0.0.9, 10.0.0.1-9). What is in the
-// list already is not added again.
+// address is a host) or a range (10.0.0.1-10.0.0.9, 10.0.0.1-9). A text that
+// was added before is ignored. More than maxHosts are an error.
 func (h *Hosts) Add(text string) error {
 	if h.seen[text] {
 		return nil
@@ -88,7 +88,8 @@ func (h *Hosts) Len() int { return h.count }
 // HasRanges reports whether a network or range was added.
 func (h *Hosts) HasRanges() bool { return h.ranges }
 
-// All returns the hosts in the order of the list.
+// All returns the hosts in the order of the list, with each address of a
+// network or range.
 func (h *Hosts) All() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, e := range h.entries {
@@ -111,7 +112,7 @@ func (h *Hosts) All() iter.Seq[string] {
 }
 
 // ReadHosts reads a list with one host per line. Blank lines and comments,
-// which begin with a #, are skipped.
+// which begin with a #, are skipped. A list without a host is an error.
 func ReadHosts(r io.Reader) (*Hosts, error) {
 	hosts := new(Hosts)
 	lines := bufio.NewScanner(r)

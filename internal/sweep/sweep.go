@@ -46,9 +46,8 @@ type Query struct {
 	done    bool
 }
 
-// Best returns the result that stands for the port: the open one, else the last
-// one of the most telling state: an unexpected answer, an ICMP error, silence,
-// a refusal. It is nil if there is none.
+// Best returns the result that stands for the port: the first that is OK, else
+// the last of the highest rank. It is nil if there are no results.
 func (q *Query) Best() (best *scan.Result) {
 	for _, r := range q.Results {
 		if r.OK() {
@@ -61,7 +60,9 @@ func (q *Query) Best() (best *scan.Result) {
 	return best
 }
 
-// rank orders the states of a port that is not open as expected.
+// rank orders the results of a port that is not OK, from the least telling: a
+// refusal or an error of this machine, silence, an ICMP error, an unexpected
+// answer.
 func rank(r *scan.Result) int {
 	return slices.Index([]scan.State{scan.NoAnswer, scan.Filtered, scan.Open}, r.State)
 }
@@ -78,10 +79,11 @@ type sweep struct {
 	passed  int // queries that each was called with
 }
 
-// Run asks all ports of all hosts, and calls each with every query in their
-// order, one at a time, as soon as it and all before it have their results. It
-// returns the hosts that seem to limit their ICMP errors. An error is one of
-// this machine, or the cause of ctx.
+// Run asks all ports of all hosts, and calls each with every query, one at a
+// time. The order is that of hosts, then ports; a query is passed on as soon as
+// it and all before it have their results. Run returns the hosts that seem to
+// limit their ICMP errors. An error is one of this machine, or the cause of
+// ctx.
 func Run(ctx context.Context, hosts iter.Seq[string], ports []int, o Options, each func(*Query)) ([]scan.ICMPLimit, error) {
 	s := &sweep{Options: o, begun: time.Now(), each: each}
 	most := max(1, blockSize/max(1, len(ports)))
@@ -98,7 +100,8 @@ func Run(ctx context.Context, hosts iter.Seq[string], ports []int, o Options, ea
 	return s.limits, s.askHosts(ctx, block, ports)
 }
 
-// askHosts asks all ports of the hosts of a block.
+// askHosts looks up the hosts of a block and asks all their ports. The error is
+// that of scan, or the cause of ctx.
 func (s *sweep) askHosts(ctx context.Context, hosts []string, ports []int) error {
 	found := s.lookUp(ctx, hosts)
 	for some := range slices.Chunk(ports, s.portsAtOnce(len(ports))) {
@@ -116,9 +119,10 @@ func (s *sweep) askHosts(ctx context.Context, hosts []string, ports []int) error
 	return nil
 }
 
-// portsAtOnce returns the number of ports of a block: all n over TCP, whose
-// results are small and whose order may be random. Over UDP several blocks have
-// about the same size: one port alone would be asked in another way.
+// portsAtOnce returns how many of n ports are asked together. Over TCP these
+// are all, because the results are small and the order may be random. Over UDP
+// the ports are shared evenly among blocks of at most blockSize: a last block
+// with a single port would be asked in another way.
 func (s *sweep) portsAtOnce(n int) int {
 	if s.UDP == nil {
 		return max(1, n)
@@ -134,7 +138,8 @@ type lookup struct {
 	err   error // why there are none
 }
 
-// lookUp returns the addresses of the hosts.
+// lookUp returns the addresses of the hosts, in their order. A host that cannot
+// be resolved has its error in its lookup.
 func (s *sweep) lookUp(ctx context.Context, hosts []string) []lookup {
 	const atOnce = 16
 	resolve := s.Resolve
@@ -157,7 +162,8 @@ func (s *sweep) lookUp(ctx context.Context, hosts []string) []lookup {
 	return found
 }
 
-// prepare makes the queries of a block.
+// prepare makes the queries of a block, all ports of one host after the other,
+// and stores them in s.queries.
 func (s *sweep) prepare(hosts []lookup, ports []int) {
 	all := make([]Query, len(hosts)*len(ports))
 	s.queries, s.passed = make([]*Query, 0, len(all)), 0
@@ -170,8 +176,8 @@ func (s *sweep) prepare(hosts []lookup, ports []int) {
 	}
 }
 
-// ask queries the first address of every port, then the second one of those
-// that are not open yet, and so on.
+// ask gets the results of s.queries. It asks the first address of every query,
+// then the second one of those that have no OK result yet, and so on.
 func (s *sweep) ask(ctx context.Context) error {
 	var pending []*Query
 	for _, q := range s.queries {
@@ -205,15 +211,16 @@ func (s *sweep) ask(ctx context.Context) error {
 	return nil
 }
 
-// finish passes q on as soon as it and all before it have their results.
+// finish marks q as done. If no query before q is unfinished, it calls s.each
+// with q and the done queries that directly follow.
 func (s *sweep) finish(q *Query) {
 	for q.done = true; s.passed < len(s.queries) && s.queries[s.passed].done; s.passed++ {
 		s.each(s.queries[s.passed])
 	}
 }
 
-// timeout returns the time for one port: own, 0 for the usual one, or what is
-// left of the limit if that is less.
+// timeout returns the time for one port: own, or usual if own is 0. It is
+// shorter if the limit leaves less, but at least 100 ms.
 func (s *sweep) timeout(own, usual time.Duration) time.Duration {
 	const least = 100 * time.Millisecond
 	own = cmp.Or(own, usual)
@@ -223,7 +230,9 @@ func (s *sweep) timeout(own, usual time.Duration) time.Duration {
 	return min(own, max(least, s.Limit-time.Since(s.begun)))
 }
 
-// scan calls each with the results of the targets, in their order.
+// scan asks the targets, and calls each with their results in the order of the
+// targets. Over UDP it also collects the ICMP limits of hosts. With an
+// Interval, it asks one TCP target at a time.
 func (s *sweep) scan(ctx context.Context, targets []scan.Target, each func(*scan.Result)) error {
 	if s.UDP != nil {
 		o := *s.UDP
@@ -251,7 +260,8 @@ func (s *sweep) scan(ctx context.Context, targets []scan.Target, each func(*scan
 	return nil
 }
 
-// addLimit adds what a block has shown of a host's limit.
+// addLimit adds the limit that a host has shown in one block to s.limits, where
+// the numbers of all blocks of a host are summed.
 func (s *sweep) addLimit(l scan.ICMPLimit) {
 	for i := range s.limits {
 		if have := &s.limits[i]; have.Host == l.Host {
