@@ -23,11 +23,12 @@ type Rules struct {
 	Allow, Deny List
 }
 
-// Given reports whether there is an entry in one of the lists.
+// Given reports whether one of the lists was given, see List.Given.
 func (r *Rules) Given() bool { return r.Allow.given || r.Deny.given }
 
-// Resolve looks up the names of both lists. lookup returns the addresses of a
-// name; nil: the system's resolver. The error has the name.
+// Resolve looks up the names of both lists, and sorts the lists for Permits: it
+// is called also if there are no names. lookup returns the addresses of a name;
+// nil: the system's resolver. The error has the name.
 func (r *Rules) Resolve(ctx context.Context, lookup func(ctx context.Context, name string) ([]netip.Addr, error)) error {
 	if lookup == nil {
 		lookup = func(ctx context.Context, name string) ([]netip.Addr, error) {
@@ -62,7 +63,8 @@ type List struct {
 // family and no zone.
 type span struct{ first, last netip.Addr }
 
-// Given reports whether the list has an entry, or a file that could have one.
+// Given reports whether an entry or a file was added, also a file without an
+// entry.
 func (l *List) Given() bool { return l.given }
 
 // Add adds the entries of text, with commas or blanks between them: addresses,
@@ -82,8 +84,8 @@ func (l *List) Add(text string) error {
 }
 
 // AddFile adds the entries of a file: as those of Add, on any number of lines.
-// A # begins a comment. A file without an entry is a list without addresses.
-// The error has the number of the line.
+// A # begins a comment. After a file without an entry the list is given and has
+// no addresses. The error has the number of the line.
 func (l *List) AddFile(r io.Reader) error {
 	l.given = true
 	lines := bufio.NewScanner(r)
@@ -99,6 +101,7 @@ func (l *List) AddFile(r io.Reader) error {
 	return lines.Err()
 }
 
+// addEntry adds one address, network, range or name.
 func (l *List) addEntry(text string) error {
 	l.given = true
 	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
@@ -121,9 +124,9 @@ func (l *List) addEntry(text string) error {
 }
 
 // isName reports whether text is a host name: letters, digits, hyphens and
-// underscores in parts of 1 to 63, the last of which is no number (RFC 1123,
-// section 2.1), because 10.0.0.300 and 127.1 are mistakes, and 0x7f000001 is an
-// address for some.
+// underscores in parts of 1 to 63 (RFC 1123, section 2.1). The last part is no
+// number, because 10.0.0.300 and 127.1 are mistakes. Nor is text a number in
+// another form: 0x7f000001 is an address for some.
 func isName(text string) bool {
 	text = strings.TrimSuffix(text, ".")
 	parts := strings.Split(text, ".")
@@ -139,7 +142,8 @@ func isName(text string) bool {
 	return !numeric && len(text) <= 253 && strings.Trim(parts[len(parts)-1], "0123456789") != ""
 }
 
-// resolve replaces the names by their addresses, and sorts the list.
+// resolve replaces the names by their addresses, sorts the spans and merges
+// those that overlap.
 func (l *List) resolve(ctx context.Context, lookup func(context.Context, string) ([]netip.Addr, error)) error {
 	for _, name := range l.names {
 		addrs, err := lookup(ctx, name)
@@ -169,8 +173,8 @@ func (l *List) resolve(ctx context.Context, lookup func(context.Context, string)
 	return nil
 }
 
-// contains reports whether addr is in the list. Addresses of IPv4 sort before
-// those of IPv6.
+// contains reports whether addr is in the list, after resolve. Addresses of
+// IPv4 sort before those of IPv6.
 func (l *List) contains(addr netip.Addr) bool {
 	i, found := slices.BinarySearchFunc(l.spans, addr, func(s span, addr netip.Addr) int { return s.first.Compare(addr) })
 	return found || i > 0 && addr.Compare(l.spans[i-1].last) <= 0

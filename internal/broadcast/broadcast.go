@@ -77,9 +77,10 @@ func (f *Broadcast) Start(ctx context.Context) (err error) {
 	return err
 }
 
-// Subscribe adds a client after Start. The interrupt ends its Read; reset has
-// to end a send of the client's that is under way. It returns nil if the file
-// has ended. The caller ends the subscription with Leave.
+// Subscribe adds a client after Start. The interrupt ends its Read. reset is
+// called if the client takes nothing for Patience: it has to end a send to the
+// client that is under way. Subscribe returns nil if the file has ended. The
+// caller ends the subscription with Leave.
 func (f *Broadcast) Subscribe(interrupt *fdio.Interrupt, reset func()) *Subscriber {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -117,7 +118,7 @@ func (s *Subscriber) Leave() {
 	delete(s.from.subscribers, s)
 }
 
-// run broadcasts the file to its end.
+// run broadcasts the file until its end, or until ctx ends.
 func (f *Broadcast) run(ctx context.Context) {
 	for {
 		if !f.waitForClient(ctx) {
@@ -138,8 +139,8 @@ func (f *Broadcast) run(ctx context.Context) {
 	}
 }
 
-// waitForClient waits until a client is connected. It returns false when the
-// run is over.
+// waitForClient waits until a client is subscribed. It returns false if ctx
+// ends first.
 func (f *Broadcast) waitForClient(ctx context.Context) bool {
 	for f.Len() == 0 {
 		select {
@@ -151,6 +152,7 @@ func (f *Broadcast) waitForClient(ctx context.Context) bool {
 	return true
 }
 
+// connected returns the present subscribers.
 func (f *Broadcast) connected() []*Subscriber {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -161,8 +163,8 @@ func (f *Broadcast) connected() []*Subscriber {
 	return all
 }
 
-// broadcast gives one chunk to every client. A chunk that no client has taken
-// is kept for the next one. It returns false when the run is over.
+// broadcast gives one chunk to every client. If none has taken it, broadcast
+// waits for the next client. It returns false if ctx ends first.
 func (f *Broadcast) broadcast(ctx context.Context, chunk []byte) bool {
 	for taken := false; !taken; {
 		if !f.waitForClient(ctx) {
@@ -178,7 +180,9 @@ func (f *Broadcast) broadcast(ctx context.Context, chunk []byte) bool {
 }
 
 // put waits until the queue has room for a chunk, and reports whether the chunk
-// is queued for a client that is still subscribed.
+// is queued for a client that is still subscribed. A client that makes no room
+// for Patience is reset, and one whose interrupt has fired is not waited for:
+// both leave.
 func (s *Subscriber) put(chunk []byte) bool {
 	subscribed, full := s.tryPut(chunk)
 	if !full {
@@ -206,8 +210,8 @@ func (s *Subscriber) put(chunk []byte) bool {
 	return subscribed
 }
 
-// tryPut queues a chunk unless the queue is full, for a client that is still
-// subscribed: the queue of another is never emptied.
+// tryPut queues a chunk, unless the queue is full or the client is not
+// subscribed any more: then the queue would never be emptied.
 func (s *Subscriber) tryPut(chunk []byte) (subscribed, full bool) {
 	s.from.mu.Lock()
 	defer s.from.mu.Unlock()
@@ -223,8 +227,8 @@ func (s *Subscriber) tryPut(chunk []byte) (subscribed, full bool) {
 	}
 }
 
-// Detach ends the subscription if nothing is queued, and reports whether that
-// was so.
+// Detach ends the subscription if there is nothing for the client, as Ready
+// reports it, and reports whether that was so.
 func (s *Subscriber) Detach() bool {
 	s.from.mu.Lock()
 	defer s.from.mu.Unlock()
@@ -235,7 +239,8 @@ func (s *Subscriber) Detach() bool {
 	return true
 }
 
-// finish ends the file for every client.
+// finish ends the file for every client. err is what their Read returns behind
+// the queued chunks.
 func (f *Broadcast) finish(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -251,19 +256,22 @@ func (f *Broadcast) finish(err error) {
 // Kind returns the kind of the file.
 func (s *Subscriber) Kind() fdio.Kind { return s.from.in.Kind() }
 
-// Ready reports whether Read would return at once.
+// Ready reports whether there is something for the client: the end of the file,
+// a chunk that it has not been sent completely, or bytes to read from the file.
 func (s *Subscriber) Ready() bool {
 	s.from.mu.Lock()
 	defer s.from.mu.Unlock()
 	return s.ready()
 }
 
+// ready is Ready for a caller that holds the Broadcast's mu.
 func (s *Subscriber) ready() bool {
 	return s.from.ended || s.queued.Load() > 0 || s.from.in.Ready()
 }
 
-// Read waits for the next bytes of the file. It returns ErrInterrupted after
-// the interrupt has fired.
+// Read waits for the next bytes of the file. A call means that the bytes of the
+// call before have been sent. It returns ErrInterrupted after the interrupt has
+// fired.
 func (s *Subscriber) Read(b []byte) (int, error) {
 	if len(s.rest) == 0 {
 		if s.held { // the reader comes back once it has sent its bytes

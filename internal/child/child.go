@@ -38,9 +38,9 @@ func Parse(line string) (*Command, error) {
 }
 
 // Split cuts a line into the words of a command: at blanks, except within "..."
-// and '...'. A backslash takes the next character as it is, but within '...'
-// and on Windows, where it is a part of paths, it is a character like others.
-// There is at least one word.
+// and '...'. A backslash takes the next character as it is. Within '...' it is
+// a character like others, and on Windows everywhere, because paths contain it.
+// There is at least one word, and the first one is not empty.
 func Split(line string) (words []string, err error) {
 	var word strings.Builder
 	begun, escaped, quote := false, false, rune(0)
@@ -118,8 +118,9 @@ type Runner struct {
 // ErrClosed is the error of a Runner that is closed.
 var ErrClosed = errors.New("no more commands are run")
 
-// Start runs the command with more variables of the environment. The files stay
-// the caller's, and may be closed.
+// Start starts the command with env beside the environment of this process. The
+// files stay the caller's, and may be closed afterwards. After Close the error
+// is ErrClosed.
 func (r *Runner) Start(env []string, stdin, stdout *os.File) (*Process, error) {
 	cmd := exec.Command(r.Path)
 	cmd.Args, cmd.Env = r.Args, append(os.Environ(), env...)
@@ -194,8 +195,8 @@ func (p *Process) Wait(ctx context.Context) (status int, err error) {
 	}
 }
 
-// Terminate ends the process and its group: with SIGTERM, and what is left
-// after the grace with SIGKILL. It returns when the process has ended.
+// Terminate ends the process and its group with SIGTERM. What is left after the
+// grace, it ends with SIGKILL. It returns when the process has ended.
 func (p *Process) Terminate() {
 	p.terminate()
 	late := time.NewTimer(p.grace)

@@ -16,8 +16,8 @@ import (
 	"purr/internal/sock"
 )
 
-// Shell returns the command that runs a line of the shell, which may be
-// missing.
+// Shell returns the command that runs a line in /bin/sh. It does not check that
+// there is one.
 func Shell(line string) *Command {
 	return &Command{Path: "/bin/sh", Args: []string{"sh", "-c", line}}
 }
@@ -25,7 +25,8 @@ func Shell(line string) *Command {
 // ownGroup makes a process the leader of a new group.
 func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
-// statusOf returns the exit status as a shell counts it.
+// statusOf returns the exit status as a shell counts it: 128+n if a signal n
+// ended the process.
 func statusOf(state *os.ProcessState) int {
 	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 		return 128 + int(ws.Signal())
@@ -51,9 +52,10 @@ func Lends(c net.Conn) bool {
 const lingerTime = time.Second
 
 // Serve runs the command with the socket of c itself as stdin and stdout, until
-// it has ended, and returns its exit status. The error is that of the
-// connection, also where bytes have not arrived, or the cause of ctx. c stays
-// the caller's to close.
+// it has ended, and returns its exit status. The error is that of starting the
+// command, that of a connection which is gone or has not delivered all bytes,
+// or the cause of ctx. At the end of ctx the command still runs, until Close
+// ends it. c stays the caller's to close.
 //
 // The socket is in blocking mode meanwhile, for all that share it, so that it
 // is only watched with poll(2). If its peer is gone, the command is terminated;
@@ -106,8 +108,9 @@ func (r *Runner) Serve(ctx context.Context, c net.Conn, env []string) (status in
 }
 
 // awaitGone waits until the peer of a socket is gone, and returns the error of
-// the connection. A Unix peer may have sent all and closed: the command gets
-// that first, and then the grace to end by itself.
+// the connection; fdio.ErrInterrupted if stop fires first. A Unix peer may have
+// sent all and closed: the command gets that first, and then the grace to end
+// by itself.
 func (p *Process) awaitGone(c net.Conn, raw syscall.RawConn, stop *fdio.Interrupt) error {
 	_, isUnix := c.(*net.UnixConn)
 	cause := unix.ECONNRESET

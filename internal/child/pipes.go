@@ -41,7 +41,8 @@ func (r *Runner) NewPipes(i *fdio.Interrupt) (*Pipes, error) {
 	return &Pipes{runner: r, stdin: stdin, stdout: stdout, in: fdio.New(in, i), out: fdio.New(out, i), finished: make(chan struct{})}, nil
 }
 
-// Start runs the command.
+// Start starts the command and closes its ends of the pipes here, also after an
+// error.
 func (p *Pipes) Start(env []string) (err error) {
 	p.Process, err = p.runner.Start(env, p.stdin, p.stdout)
 	_, _ = p.stdin.Close(), p.stdout.Close()
@@ -54,11 +55,12 @@ func (p *Pipes) Close() {
 	_, _, _ = p.out.File.Close(), p.stdin.Close(), p.stdout.Close()
 }
 
-// CloseInput is the end of the command's input. A goroutine that writes must
-// have returned.
+// CloseInput ends the command's input; further calls do nothing. No Write may
+// be running.
 func (p *Pipes) CloseInput() { p.closing.Do(func() { _ = p.in.File.Close() }) }
 
-// Read reads from the command's stdout.
+// Read reads from the command's stdout. Feed and Wait take its io.EOF for the
+// end of the output.
 func (p *Pipes) Read(b []byte) (int, error) {
 	n, err := p.out.Read(b)
 	if err == io.EOF {
@@ -84,9 +86,9 @@ func (p *Pipes) Write(b []byte) (int, error) {
 }
 
 // Feed returns a copier from c to the command's stdin, whose Close ends that
-// input. When the command has ended, what c sends is dropped for some time, so
-// that c is not reset before its answer has arrived; the copier then ends in
-// order.
+// input. Once the command and its output have ended, what c sends is dropped
+// for a second, so that c is not reset before its answer has arrived. The
+// copier ends in order then.
 func (p *Pipes) Feed(c net.Conn, src io.Reader, filters ...copier.Filter) copier.Copier {
 	go func() {
 		for _, end := range []<-chan struct{}{p.Process.done, p.finished} {
@@ -101,12 +103,15 @@ func (p *Pipes) Feed(c net.Conn, src io.Reader, filters ...copier.Filter) copier
 	return feeder{copier.New(p, src, filters...), p, c}
 }
 
+// A feeder is the copier of Feed.
 type feeder struct {
 	copier.Copier
 	pipes *Pipes
 	conn  net.Conn
 }
 
+// Copy returns io.EOF when the read deadline is over that Feed sets after the
+// command, and clears the deadline.
 func (f feeder) Copy(max int) (int, error) {
 	n, err := f.Copier.Copy(max)
 	if errors.Is(err, os.ErrDeadlineExceeded) && f.pipes.Process.ended() {
@@ -116,14 +121,16 @@ func (f feeder) Copy(max int) (int, error) {
 	return n, err
 }
 
+// Close frees the copier and ends the command's input.
 func (f feeder) Close() {
 	f.Copier.Close()
 	f.pipes.CloseInput()
 }
 
-// Wait closes the pipes and waits for the end of the command, and returns its
-// exit status. A command whose output has not ended is terminated after the
-// grace, and at once if its peer is gone.
+// Wait closes the pipes, waits for the end of the command and returns its exit
+// status. gone means that the command's peer is gone: then the command is
+// terminated at once. Otherwise it is terminated after the grace, but only if
+// its output has not ended. The end of ctx ends the wait, with its cause.
 func (p *Pipes) Wait(ctx context.Context, gone bool) (status int, err error) {
 	p.Close()
 	select {

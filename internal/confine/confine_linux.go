@@ -26,8 +26,8 @@ const (
 
 // Restrict leaves the rights of r to the process, all of its threads, and takes
 // away the others, for good. It returns what holds, which is nothing where
-// there is no Landlock; an error means that there is, and nothing holds all the
-// same. It also sets no_new_privs: prctl(2).
+// there is no Landlock. On an error nothing holds, although there is Landlock.
+// It also sets no_new_privs: prctl(2).
 func Restrict(r Rules) (Held, error) {
 	version, err := landlocksys.LandlockGetABIVersion()
 	if err != nil || version < 1 {

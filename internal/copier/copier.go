@@ -17,22 +17,22 @@ type Copier interface {
 	// *fdio.CopyError, which may wrap a LimitError. Bytes that were taken are
 	// never kept back for a later call.
 	Copy(max int) (int, error)
-	// Blocked reports whether the destination does not take bytes that the source
-	// has. Any goroutine may call it.
+	// Blocked reports whether Copy waits for the destination to take
+	// bytes. Any goroutine may call it.
 	Blocked() bool
 	// Close frees the copier's buffers and descriptors. Both ends stay open.
 	Close()
 }
 
-// A Filter returns changed bytes, which may be b itself and are valid until the
-// next call. It gets the bytes of one direction of one connection in order, cut
-// anywhere.
+// A Filter changes the bytes of one direction of one connection. It gets them
+// in order, cut anywhere. The result may be b, changed in place, and is valid
+// until the next call.
 type Filter func(b []byte) []byte
 
-// New returns the fastest copier from src to dst. The caller closes it. Only a
-// concrete *fdio.File, *net.TCPConn or *net.UnixConn (a socket that is dst also
-// inside a *rate.Writer) can be copied inside the kernel, and only without
-// filters; any other pair takes a buffer.
+// New returns the fastest copier from src to dst, which the caller closes.
+// Bytes stay inside the kernel only if there are no filters, and src or dst is
+// a bare *net.TCPConn or *net.UnixConn; as dst it may also be inside a
+// *rate.Writer. Every other pair takes a buffer.
 func New(dst io.Writer, src io.Reader, filters ...Filter) Copier {
 	if len(filters) == 0 {
 		if c := kernelCopier(dst, src); c != nil {
@@ -47,9 +47,9 @@ func New(dst io.Writer, src io.Reader, filters ...Filter) Copier {
 // slow link either.
 const MaxSlice = 1 << 20
 
-// Run calls Copy(max) until the source ends, which is nil, or an error. moved
-// is called after each slice with its size; its error ends the copying and is
-// returned.
+// Run calls Copy(max) until the source ends or a call fails. It returns nil at
+// the end of the source. moved is called after each slice with its size; an
+// error of moved ends the copying and is returned.
 func Run(c Copier, max int, moved func(int) error) error {
 	for {
 		n, err := c.Copy(max)
@@ -67,8 +67,9 @@ func Run(c Copier, max int, moved func(int) error) error {
 	}
 }
 
-// bufferSize returns the size that measured fastest (see bench/): large enough
-// for few system calls, small enough for the processor's cache.
+// bufferSize returns the size of the buffer in bytes that measured fastest for
+// the pair (see bench/): large enough for few system calls, small enough for
+// the processor's cache.
 func bufferSize(dst io.Writer, src io.Reader, filters []Filter) int {
 	in, fromFile := src.(fdio.Source)
 	out, toFile := dst.(*fdio.File)

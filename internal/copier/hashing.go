@@ -18,7 +18,8 @@ type Sum struct {
 	limit int64 // in bytes; negative: none
 }
 
-// count adds n bytes. It returns a LimitError beyond the limit.
+// count adds n bytes. It returns a LimitError once there are more than the
+// limit.
 func (s *Sum) count(n int) error {
 	if s.Size += int64(n); s.limit >= 0 && s.Size > s.limit {
 		return LimitError{s.limit}
@@ -43,9 +44,10 @@ type hashingCopier struct {
 	writing  atomic.Bool
 }
 
-// NewHashing is New with a SHA-256 of the written bytes. More than limit bytes
-// are a LimitError and are not written; a negative limit is none. Close waits
-// for the hashing, for a few milliseconds, and completes the Sum.
+// NewHashing returns a copier through a buffer that also computes the SHA-256
+// of the written bytes. A Copy that would exceed limit bytes in all writes
+// nothing and fails with a LimitError; a negative limit is none. Close waits
+// for the hashing, for a few milliseconds. The Sum is complete then.
 func NewHashing(dst io.Writer, src io.Reader, limit int64, filters ...Filter) (Copier, *Sum) {
 	created("digest")
 	c := &hashingCopier{Sum: Sum{limit: limit}, dst: dst, src: src, filters: filters, digester: digest.New(nil)}
@@ -71,7 +73,8 @@ func (c *hashingCopier) Copy(max int) (int, error) {
 	return n, err
 }
 
-// write writes b, unless that exceeds the limit.
+// write writes b. If b exceeds the limit, it writes nothing and returns a
+// LimitError.
 func (c *hashingCopier) write(b []byte) error {
 	if err := c.count(len(b)); err != nil || len(b) == 0 {
 		return err

@@ -9,10 +9,10 @@ import (
 // holds by default, so that a message that was written at once stays one.
 const firstRead = 64 << 10
 
-// NewPeeking is New for a conversation whose first bytes matter: look gets the
-// bytes that are written, and must not keep them, until it returns false. Only
-// those pass through a buffer where New would copy inside the kernel. A nil
-// look is none.
+// NewPeeking is New with a look at the first bytes. look gets the bytes that
+// are about to be written, must not keep them, and reports whether it needs
+// more. Until it returns false, they pass through a buffer; afterwards New's
+// copier copies. A nil look is none.
 func NewPeeking(dst io.Writer, src io.Reader, look func([]byte) (more bool), filters ...Filter) Copier {
 	if look == nil {
 		return New(dst, src, filters...)
@@ -26,7 +26,8 @@ func NewPeeking(dst io.Writer, src io.Reader, look func([]byte) (more bool), fil
 	return c
 }
 
-// A peekingCopier copies through a buffer first, and then as New does.
+// A peekingCopier copies through a buffer while bytes are looked at, and then
+// as New does.
 type peekingCopier struct {
 	current atomic.Pointer[Copier]
 	rest    func() Copier // makes the second copier
@@ -34,9 +35,11 @@ type peekingCopier struct {
 	second  bool          // whether current is rest's
 }
 
+// set makes to the current copier.
 func (c *peekingCopier) set(to Copier) { c.current.Store(&to) }
 
-// Copy copies with the copier of the moment.
+// Copy copies with the current copier. Once no more bytes are looked at, it
+// first closes the buffer's copier and makes the one of New the current one.
 func (c *peekingCopier) Copy(max int) (int, error) {
 	if !c.more && !c.second {
 		c.second = true
@@ -46,8 +49,8 @@ func (c *peekingCopier) Copy(max int) (int, error) {
 	return (*c.current.Load()).Copy(max)
 }
 
-// Blocked asks the copier of the moment.
+// Blocked is that of the current copier.
 func (c *peekingCopier) Blocked() bool { return (*c.current.Load()).Blocked() }
 
-// Close frees the copier of the moment.
+// Close closes the current copier: Copy has closed the one before it.
 func (c *peekingCopier) Close() { (*c.current.Load()).Close() }

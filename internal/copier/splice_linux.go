@@ -17,9 +17,10 @@ import (
 )
 
 // kernelCopier returns a copier that keeps the bytes inside the kernel, or nil
-// if a buffer is faster for the pair. Nothing is spliced into a regular file:
-// unlike write(2), splice(2) does not lock the offset, which other sessions and
-// the processes that inherited the same open file may use at the same time.
+// if the pair needs a buffer or is faster with one. Nothing is spliced into a
+// regular file: unlike write(2), splice(2) does not lock the offset, which
+// other sessions and the processes that inherited the same open file may use at
+// the same time.
 func kernelCopier(dst io.Writer, src io.Reader) Copier {
 	slow := func() Copier { return NewBuffer(dst, src, bufferSize(dst, src, nil)) }
 	if conn, ok := sock.RawStream(src); ok {
@@ -58,7 +59,8 @@ type fallback struct {
 	used atomic.Pointer[Copier] // the buffer; nil: not refused so far
 }
 
-// Copy copies as the fast copier does, unless that was refused.
+// Copy copies by splice(2). Once that is refused, this and every later call
+// copy through a buffer.
 func (f *fallback) Copy(max int) (int, error) {
 	if f.used.Load() == nil {
 		n, err := f.fast.Copy(max)
@@ -92,10 +94,10 @@ func (f *fallback) Close() {
 // does not splice here.
 var errRefused = errors.New("splice refused")
 
-// refused reports whether err, of splice(2), is that of a system call filter
-// (EPERM, ENOSYS), of a kernel without it (ENOSYS), or of a file without it
-// (EINVAL, EOPNOTSUPP). An error of a socket is reported only once, so any
-// other one is final.
+// refused reports whether err, of splice(2), means that splice cannot be used
+// here: a system call filter forbids it (EPERM, ENOSYS), the kernel lacks it
+// (ENOSYS), or the file does (EINVAL, EOPNOTSUPP). Any other error is final: a
+// socket reports its error only once, so a buffer would not meet it again.
 func refused(err error) bool {
 	return err == unix.ENOSYS || err == unix.EPERM || err == unix.EINVAL || err == unix.EOPNOTSUPP
 }
@@ -134,6 +136,8 @@ func newSpliceOut(conn syscall.RawConn, out *fdio.File) Copier {
 	return &spliceOut{conn: conn, out: out, plain: &plainCopy{conn: conn, out: out}}
 }
 
+// Copy moves the bytes of one splice(2), once the socket has some and the pipe
+// has room. Where splice is stuck, it copies the bytes of one plain read.
 func (c *spliceOut) Copy(max int) (n int, err error) {
 	for {
 		full, stuck := false, false
@@ -227,6 +231,9 @@ func newSpliceIn(conn syscall.RawConn, in *fdio.File, admit func(int) error) *sp
 	return &spliceIn{conn: conn, in: in, admit: admit}
 }
 
+// Copy waits for input, for its admission and for room in the socket, and moves
+// the bytes of one splice(2). It starts over if another process has emptied the
+// pipe meanwhile.
 func (c *spliceIn) Copy(max int) (n int, err error) {
 	for {
 		if err := c.in.WaitReadable(); err != nil {
@@ -268,8 +275,9 @@ func (c *spliceIn) Copy(max int) (n int, err error) {
 }
 
 // awaitAdmission waits until some bytes of the pipe may be sent and returns
-// their number, at most max. If the pipe is empty it returns 1, enough to find
-// the end.
+// their number, at most max. It asks admit only for bytes beyond those that
+// were admitted before and not moved. If the pipe is empty it returns 1, enough
+// to find the end.
 func (c *spliceIn) awaitAdmission(max int) (int, error) {
 	here, err := unix.IoctlGetInt(c.in.FD(), unix.TIOCINQ)
 	if err != nil || here == 0 {
@@ -292,7 +300,8 @@ func (c *spliceIn) Close()        {}
 // copy them (tcp(7)).
 type discard struct{ conn syscall.RawConn }
 
-// newDiscard returns nil for a Unix socket, where MSG_TRUNC has another
+// newDiscard returns a copier that drops the bytes of src, whose raw connection
+// is conn. It returns nil for a Unix socket, where MSG_TRUNC has another
 // meaning.
 func newDiscard(conn syscall.RawConn, src io.Reader) Copier {
 	if _, tcp := src.(*net.TCPConn); !tcp {
@@ -302,6 +311,7 @@ func newDiscard(conn syscall.RawConn, src io.Reader) Copier {
 	return &discard{conn}
 }
 
+// Copy drops the bytes of one call of recvfrom(2) and returns their number.
 func (c *discard) Copy(max int) (n int, err error) {
 	readErr := c.conn.Read(func(fd uintptr) bool {
 		n, err = truncate(int(fd), max)

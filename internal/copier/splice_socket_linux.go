@@ -25,8 +25,8 @@ type spliceSocket struct {
 	waiting atomic.Bool       // for out
 }
 
-// newSpliceSocket returns nil if dst is no socket, or if the process is out of
-// descriptors for the pipe.
+// newSpliceSocket returns a copier between two sockets. It returns nil if dst
+// is no socket, or if the process is out of descriptors for the pipe.
 func newSpliceSocket(in syscall.RawConn, dst io.Writer) Copier {
 	c := &spliceSocket{in: in}
 	if limited, ok := dst.(*rate.Writer); ok {
@@ -42,9 +42,9 @@ func newSpliceSocket(in syscall.RawConn, dst io.Writer) Copier {
 	return c
 }
 
-// Copy leaves the pipe empty, so EAGAIN of the source means that there is
-// nothing to read yet, or that splice is stuck at an urgent byte, which a plain
-// read goes past.
+// Copy moves the bytes of one splice(2) and leaves the pipe empty. So EAGAIN of
+// the source means that there is nothing to read yet, or that splice is stuck
+// at an urgent byte. A plain read goes past that byte.
 func (c *spliceSocket) Copy(max int) (n int, err error) {
 	stuck := false
 	readErr := c.in.Read(func(fd uintptr) bool {
@@ -89,8 +89,9 @@ func (c *spliceSocket) copyPlain(max int) (n int, err error) {
 	})
 }
 
-// write sends n bytes by calls of send, with the bytes that have been sent
-// before.
+// write sends n bytes to out, once they are admitted. It calls send with the
+// number of bytes that are sent so far, until all of them are; send returns the
+// number that it has added.
 func (c *spliceSocket) write(n int, send func(fd, done int) (int, error)) error {
 	if c.admit != nil {
 		if err := c.admit(n); err != nil {
@@ -125,6 +126,7 @@ func (c *spliceSocket) write(n int, send func(fd, done int) (int, error)) error 
 
 func (c *spliceSocket) Blocked() bool { return c.waiting.Load() }
 
+// Close frees the pipe.
 func (c *spliceSocket) Close() {
 	_ = unix.Close(c.pipe[0])
 	_ = unix.Close(c.pipe[1])

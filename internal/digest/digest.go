@@ -7,13 +7,12 @@ import (
 	"hash"
 )
 
-// A digester computes a SHA-256 in a goroutine of its own, so that hashing
-// runs beside the reading and writing of the same bytes on another core. The
-// bytes pass through blocks that it owns: block lends one, put gives it back
-// filled.
+// A Hasher computes a SHA-256 in a goroutine of its own, so that hashing runs
+// beside the reading and writing of the same bytes on another core. The bytes
+// pass through blocks that it owns: Block lends one, Put gives it back filled.
 type Hasher struct {
 	free chan []byte // blocks to fill
-	full chan filled // blocks to hash, in order; closed by sum
+	full chan filled // blocks to hash, in order; closed by Sum
 	hash hash.Hash
 	done chan struct{} // closed when everything is hashed
 	fast bool          // whether it is one of the few with large blocks
@@ -32,15 +31,15 @@ const (
 	BlockSize = 512 << 10
 )
 
-// fastDigesters bounds the memory of digesters, whatever the peers ask for: so
-// many at once as there can be cores to gain by it have the blocks above, 3
-// MiB, and others make do with two of modestBlockSize.
+// fastDigesters bounds the memory of Hashers, however many the peers ask for.
+// Eight at once, as many as there can be cores to gain by it, have the blocks
+// above, 3 MiB; others have two of modestBlockSize.
 var fastDigesters = make(chan struct{}, 8)
 
 const modestBlockSize = 32 << 10
 
-// New starts the goroutine; sum ends it. The digest goes on from h,
-// which may have hashed a prefix already; nil begins a new one.
+// New returns a Hasher and starts its goroutine, which Sum ends. The digest
+// goes on from h, which may have hashed a prefix already; nil begins a new one.
 func New(h hash.Hash) *Hasher {
 	if h == nil {
 		h = sha256.New()
@@ -65,6 +64,7 @@ func New(h hash.Hash) *Hasher {
 	return d
 }
 
+// run hashes the full blocks in order and frees them, until Sum.
 func (d *Hasher) run() {
 	defer close(d.done)
 	for b := range d.full {
@@ -74,18 +74,18 @@ func (d *Hasher) run() {
 }
 
 // Block returns a block to fill. It waits while all of them are still to be
-// hashed. The caller gives the block back with put.
+// hashed. The caller gives the block back with Put or PutFrom.
 func (d *Hasher) Block() []byte { return <-d.free }
 
-// Put gives a block back whose beginning, b, is to be hashed. The caller must
-// not touch b any more.
+// Put gives a block back. b is the filled beginning of the block, which is
+// hashed. The caller must not touch it any more.
 func (d *Hasher) Put(b []byte) { d.full <- filled{b, 0} }
 
-// PutFrom is Put for a block whose first bytes, from in number, are not hashed.
+// PutFrom is Put, but the first from bytes of b are not hashed.
 func (d *Hasher) PutFrom(from int, b []byte) { d.full <- filled{b, from} }
 
 // Sum ends the goroutine and returns the digest of all that was put. It is
-// called once, after the last put, also if the digest is not used.
+// called once, after the last Put, also if the digest is not used.
 func (d *Hasher) Sum() []byte {
 	close(d.full)
 	<-d.done
@@ -95,7 +95,8 @@ func (d *Hasher) Sum() []byte {
 	return d.hash.Sum(nil)
 }
 
-// Mark returns the digest of all that was put so far; more may follow.
+// Mark waits until all that was put is hashed and returns the digest so far;
+// more may follow. The caller must have given all blocks back.
 func (d *Hasher) Mark() []byte {
 	blocks := make([][]byte, cap(d.free)) // all of them back: everything is hashed
 	for i := range blocks {

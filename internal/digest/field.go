@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Field writes a SHA-256 as Repr-Digest has it.
+// Field returns a SHA-256 as the value of a Repr-Digest field.
 func Field(sum []byte) string {
 	return "sha-256=:" + base64.StdEncoding.EncodeToString(sum) + ":"
 }

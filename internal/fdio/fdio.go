@@ -59,8 +59,8 @@ type Source interface {
 type File struct {
 	*os.File
 
-	// Before, if set, is called before each write and each wait for one, which
-	// both wait for it.
+	// Before, if set, is called at the beginning of each Write and
+	// WaitWritable, which go on when it returns.
 	Before func()
 
 	// Interrupt ends all waits. It stays the caller's to close. If nil, nothing
@@ -112,13 +112,13 @@ func (f *File) Kind() Kind { return f.kind }
 // the file is open.
 func (f *File) FD() int { return f.fd }
 
-// MarkUsed records that input was taken from the descriptor by other means than
-// Read.
+// MarkUsed makes Used true. It is called before input is taken from the
+// descriptor by other means than Read.
 func (f *File) MarkUsed() { f.used.Store(true) }
 
-// Used reports whether input was taken. It becomes true before the input is
-// gone from the descriptor, so that either Used or Ready is true for input that
-// was there.
+// Used reports whether input was taken, or is being taken, from the descriptor.
+// It becomes true before the input is gone. So at any time Used or Ready is
+// true for input that has arrived.
 func (f *File) Used() bool { return f.used.Load() }
 
 // before calls Before.
@@ -131,8 +131,8 @@ func (f *File) before() {
 // WriteString is Write for a string.
 func (f *File) WriteString(s string) (int, error) { return f.Write([]byte(s)) }
 
-// canWait reports whether poll(2) can wait for the descriptor: regular files
-// and the null device are always ready.
+// canWait reports whether there is a descriptor for which poll(2) can wait.
+// Regular files and the null device are always ready.
 func (f *File) canWait() bool {
 	return f.fd >= 0 && f.kind != Regular && f.kind != Append && f.kind != Null
 }
@@ -169,8 +169,9 @@ func SameFile(a, b *os.File) bool {
 	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 }
 
-// Remaining returns the bytes between the offset and the end of a regular file;
-// -1 for other files, and if there are none.
+// Remaining returns the number of bytes between the offset and the end of a
+// regular file. It is -1 if there are none or the number is unknown, for a file
+// with O_APPEND, and for any file that is not regular.
 func (f *File) Remaining() int64 {
 	if f.kind != Regular {
 		return -1

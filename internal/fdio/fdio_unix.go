@@ -51,7 +51,8 @@ func (i *Interrupt) Close() {
 // Wait waits in poll(2) until fd has one of the events, or has failed or was
 // hung up, which the next read or write reports. It returns ErrInterrupted if
 // the interrupt fires first, and os.ErrDeadlineExceeded if the deadline passes
-// first; a zero deadline is none. A nil interrupt never fires.
+// first. Any other error is poll's. A zero deadline is none; a nil interrupt
+// never fires.
 func (i *Interrupt) Wait(fd int, events int16, deadline time.Time) error {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: events}, {Fd: -1, Events: unix.POLLIN}}
 	n := 0
@@ -82,10 +83,11 @@ func (i *Interrupt) Wait(fd int, events int16, deadline time.Time) error {
 	return nil
 }
 
-// with calls f with the descriptor that is readable once the interrupt has
-// fired, or returns an error if that is closed. Meanwhile another goroutine
-// cannot close it, so that it is not reused. Fire closes the other end, and so
-// ends a poll.
+// with calls f with the reading end of the interrupt's pipe. That end is
+// readable once the interrupt has fired, because Fire closes the other end. A
+// Close of another goroutine takes effect only after f, so that the descriptor
+// is not reused meanwhile. If the interrupt is closed already, with returns an
+// error and does not call f.
 func (i *Interrupt) with(f func(pipe int)) error {
 	raw, err := i.r.SyscallConn()
 	if err != nil {
@@ -104,9 +106,11 @@ func milliseconds(deadline time.Time) int {
 	return int(min(max(0, (left+time.Millisecond-1)/time.Millisecond), 1<<30))
 }
 
-// Read waits for input or the end of it, also if the descriptor is or becomes
-// non-blocking: O_NONBLOCK belongs to every process that has the file open. It
-// returns ErrInterrupted if the interrupt fires first.
+// Read waits for input or its end and returns the bytes of one read(2). It also
+// waits if the descriptor is or becomes non-blocking: O_NONBLOCK belongs to
+// every process that has the file open. It makes Used true before it takes
+// anything. It returns ErrInterrupted if the interrupt fires first, and io.EOF
+// for the null device.
 func (f *File) Read(b []byte) (int, error) {
 	if f.kind == Null { // which may be closed for reading
 		return 0, io.EOF
@@ -159,9 +163,12 @@ func (f *File) Write(b []byte) (written int, err error) {
 	}
 }
 
-// await waits for an event of poll(2), and longer after poll has reported it
-// for a call that then returned EAGAIN, refused times in a row: another process
-// took the input or room, or the device does not implement poll.
+// await waits for an event of poll(2) before a read or write. refused is the
+// number of EAGAINs in a row that this read or write has returned although poll
+// had reported the event: another process took the input or room, or the device
+// does not implement poll. After the second one await pauses for 1 ms first.
+// Without an interrupt the first call does not poll: the read or write itself
+// waits.
 func (f *File) await(events int16, refused int) error {
 	switch {
 	case f.Interrupt == nil && refused == 0:
@@ -174,8 +181,9 @@ func (f *File) await(events int16, refused int) error {
 	return f.wait(events)
 }
 
-// call calls read(2) or write(2) until it is not interrupted by a signal.
-// EAGAIN is returned as it is, other errors as os.File does.
+// call calls do, a read(2) or write(2) as name has it, again while a signal
+// interrupts it. It returns EAGAIN unchanged, and other errors as os.File does:
+// in an *os.PathError.
 func (f *File) call(name string, do func(fd int) (int, error)) (n int, err error) {
 	if f.raw == nil {
 		return 0, &os.PathError{Op: name, Path: f.Name(), Err: os.ErrClosed}
@@ -199,22 +207,28 @@ func (f *File) call(name string, do func(fd int) (int, error)) (n int, err error
 	return n, err
 }
 
-// WaitReadable waits until a read would return at once. It returns
-// ErrInterrupted if the interrupt fires first.
+// WaitReadable waits until a read would return at once. It returns nil at once
+// for a file that poll(2) cannot wait for, and ErrInterrupted if the interrupt
+// fires first.
 func (f *File) WaitReadable() error { return f.wait(unix.POLLIN) }
 
-// WaitWritable waits until a write would make progress at once. It returns
-// ErrInterrupted if the interrupt fires first.
+// WaitWritable waits until a write would make progress at once. It returns nil
+// at once for a file that poll(2) cannot wait for, and ErrInterrupted if the
+// interrupt fires first.
 func (f *File) WaitWritable() error {
 	f.before()
 	return f.wait(unix.POLLOUT)
 }
 
 // WaitBroken waits until the other end of a pipe or socket is gone: poll(2)
-// reports POLLERR also if no event is asked for. It returns ErrInterrupted if
-// the interrupt fires first.
+// reports POLLERR also if no event is asked for. It returns nil at once for a
+// file that poll(2) cannot wait for, and ErrInterrupted if the interrupt fires
+// first.
 func (f *File) WaitBroken() error { return f.wait(0) }
 
+// wait waits until poll(2) reports one of the events, an error or a hang-up. It
+// returns nil at once if the file cannot be polled: a regular file or the null
+// device is always ready. The error is that of Interrupt.Wait.
 func (f *File) wait(events int16) error {
 	if !f.canWait() {
 		return nil
@@ -222,7 +236,8 @@ func (f *File) wait(events int16) error {
 	return f.Interrupt.Wait(f.fd, events, time.Time{})
 }
 
-// Ready reports whether a read would return at once.
+// Ready reports whether a read would return at once. It is true for a file that
+// poll(2) cannot wait for.
 func (f *File) Ready() bool { return !f.canWait() || sys.Readable(f.fd) }
 
 // Broken reports whether the other end of a pipe or socket is gone.

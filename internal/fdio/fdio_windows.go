@@ -23,13 +23,15 @@ func (i *Interrupt) Fire() { i.once.Do(func() { close(i.fired) }) }
 // Close fires the interrupt.
 func (i *Interrupt) Close() { i.Fire() }
 
-// Read waits for input or the end of it.
+// Read waits for input or its end. No interrupt ends the wait. It makes Used
+// true when it begins to wait, not when input arrives, because Ready cannot
+// report input that is there.
 func (f *File) Read(b []byte) (int, error) {
 	f.used.Store(true)
 	return f.File.Read(b)
 }
 
-// Write waits until all of b is written.
+// Write waits until all of b is written. No interrupt ends the wait.
 func (f *File) Write(b []byte) (int, error) {
 	f.before()
 	return f.File.Write(b)
@@ -41,8 +43,8 @@ func (f *File) WaitReadable() error { return nil }
 // WaitWritable returns at once: the write waits.
 func (f *File) WaitWritable() error { return nil }
 
-// WaitBroken returns ErrInterrupted: only a write reports that the reader is
-// gone.
+// WaitBroken returns ErrInterrupted at once, a wait without a result: only a
+// write reports that the reader is gone.
 func (f *File) WaitBroken() error { return ErrInterrupted }
 
 // Broken returns true: the reader may be gone, and only a write would report
@@ -60,13 +62,14 @@ func (f *File) EndReader() {
 	}
 }
 
-// Ready returns false: only a read would show it. A pipe that has carried no
-// bytes so far counts as empty.
+// Ready returns false: only a read would show whether there is input. A pipe
+// that has carried no bytes so far counts as empty.
 func (f *File) Ready() bool { return false }
 
 // IsTerminal reports whether f is a terminal.
 func IsTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
+// appends returns false: O_APPEND matters to splice(2) alone.
 func appends(*os.File) bool { return false }
 
 // writeOnly returns false: Windows gives a console program no such stdin.

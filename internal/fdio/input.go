@@ -47,8 +47,9 @@ func NewInput(path string) (*Input, error) {
 	return in, nil
 }
 
-// open opens the name, if it still is that of the same file. What was no
-// symbolic link is not followed.
+// open opens the path for reading, with more flags. It fails if the path leads
+// to another file than at the start, or was no symbolic link then and is one
+// now.
 func (in *Input) open(flags int) (*os.File, error) {
 	if !in.link {
 		flags |= sys.OpenNofollow
@@ -72,10 +73,10 @@ func (in *Input) open(flags int) (*os.File, error) {
 }
 
 // NewReader returns a reader of the file from its beginning: an *Exact of a
-// regular file, else a *File that is opened now. It waits for the writer of a
-// FIFO, and while the process is out of descriptors, for which the client is
-// not to blame, but not longer than ctx. The caller calls done after the last
-// Read; i stays the caller's.
+// regular file, else a *File that is opened now. To open a FIFO waits for its
+// writer, which ctx does not end. While the process is out of descriptors,
+// NewReader tries again until ctx ends: the client is not to blame. The caller
+// calls done after the last Read; i stays the caller's.
 func (in *Input) NewReader(ctx context.Context, i *Interrupt) (r Source, done func(), err error) {
 	if in.file != nil {
 		info, err := in.file.Stat()
@@ -120,7 +121,9 @@ func (e *Exact) Kind() Kind { return Regular }
 // Ready returns true: a read does not wait.
 func (e *Exact) Ready() bool { return true }
 
-// Read reads at most to the size of the file.
+// Read reads the next bytes without waiting. It returns io.EOF at Size, an
+// error if the file ends before, and ErrInterrupted once the interrupt has
+// fired.
 func (e *Exact) Read(b []byte) (int, error) {
 	select {
 	case <-e.interrupt.Done(): // reads of a regular file do not wait, so nothing else ends them

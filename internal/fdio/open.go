@@ -11,9 +11,10 @@ import (
 	"purr/internal/sys"
 )
 
-// OpenWriter opens a pipe or device. It waits for the reader of a FIFO, at most
-// limit if that is not zero. It fails for a file that has become a regular one
-// since the command line was checked.
+// OpenWriter opens a pipe or device for writing; the caller closes it. It waits
+// for the reader of a FIFO, at most limit if that is not zero, and until ctx
+// ends. It fails for a file that has become a regular one since the command
+// line was checked.
 func OpenWriter(ctx context.Context, path string, limit time.Duration) (*os.File, error) {
 	begun := time.Now()
 	f, err := os.OpenFile(path, os.O_WRONLY|sys.OpenNonblock, 0)
@@ -40,8 +41,8 @@ func OpenWriter(ctx context.Context, path string, limit time.Duration) (*os.File
 	return f, nil
 }
 
-// isUnreadFIFO reports whether err, of opening path, means that it is a FIFO
-// without a reader: fifo(7).
+// isUnreadFIFO reports whether err, of opening path for writing, means that
+// path is a FIFO without a reader: ENXIO in fifo(7).
 func isUnreadFIFO(path string, err error) bool {
 	if !errors.Is(err, syscall.ENXIO) {
 		return false

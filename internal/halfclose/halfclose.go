@@ -1,7 +1,7 @@
 // Package halfclose decides when the sending direction of a connection is
 // closed after the end of stdin. Many servers take a half-close for an abort
-// and drop the answer, so a question waits for its answer; many receivers wait
-// for it, so that it cannot wait for ever.
+// and drop the answer, so after a question it waits for the answer. Many
+// receivers end only at the half-close, so the wait is limited.
 package halfclose
 
 import (
@@ -64,8 +64,9 @@ type State struct {
 // New returns the rule of a connection that has just begun.
 func New(o Options) *Rule { return &Rule{Options: o, activity: idle.Activity{Begun: time.Now()}} }
 
-// Look returns the function that has to see the first bytes that are sent,
-// until it returns false; nil if they do not matter.
+// Look returns a function that looks for a line of HTTP in the first bytes that
+// are sent. It has to be called with them until it returns false. Nil: the
+// bytes do not matter.
 func (r *Rule) Look() func([]byte) bool {
 	if r.Never || r.Options.AtOnce || r.Encrypted {
 		return nil
@@ -103,8 +104,10 @@ func (r *Rule) AtOnce() bool {
 	return r.Encrypted || r.request.verdict == answer || r.request.verdict != request && r.sent > bulk
 }
 
-// StdinEnded starts the rule's timer, unless AtOnce is true or only the end of
-// the peer leads to a half-close. The caller stops it.
+// StdinEnded starts the rule's timer, which the caller stops. It does not if
+// AtOnce is true, or if only the end of the peer leads to a half-close: with
+// Never, for a listener without input, and with QuitAfter unless the input was
+// a request of HTTP or empty.
 func (r *Rule) StdinEnded() {
 	question := r.request.verdict == request
 	if r.Never || r.AtOnce() || r.NoInput() && r.Listener || r.QuitAfter > 0 && !question && !r.NoInput() {
@@ -114,7 +117,8 @@ func (r *Rule) StdinEnded() {
 	r.timer = idle.New(r.pause)
 }
 
-// Fired returns the channel after which Due must be called.
+// Fired returns the channel that delivers when Due must be called; nil while no
+// timer runs.
 func (r *Rule) Fired() <-chan time.Time { return r.timer.Fired() }
 
 // Stop stops the timer.
@@ -124,8 +128,9 @@ func (r *Rule) Stop() {
 }
 
 // Due reports whether to half-close now; the timer is stopped then. look
-// returns the state of the connection. silence is not 0 if an answer may still
-// be under way, which the user has to know: the time without a byte.
+// returns the state of the connection. If an answer may still be under way,
+// silence is the time for which the peer has sent nothing, and the user has to
+// know it; otherwise it is 0.
 func (r *Rule) Due(look func() State) (silence time.Duration, due bool) {
 	var limit time.Duration
 	due = r.timer.Expired(func() (left time.Duration, _ bool) {
@@ -155,8 +160,9 @@ func (r *Rule) quiet() time.Duration {
 	return min(r.activity.Idle(), time.Since(r.activity.Begun)-r.since)
 }
 
-// limit returns how long the peer may be silent before the half-close, and the
-// same again if its answer may be incomplete then.
+// limit returns how long the peer may be silent before the half-close. silence
+// is the same time if the peer's answer may be incomplete then, and 0 if it is
+// not.
 func (r *Rule) limit(rtt time.Duration) (limit, silence time.Duration) {
 	answers := r.received.Load()
 	switch {

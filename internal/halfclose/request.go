@@ -40,7 +40,7 @@ func (l *requestLine) look(b []byte) (more bool) {
 	return l.verdict == undecided
 }
 
-// next parses one byte.
+// next parses one byte and returns the verdict after it.
 func (l *requestLine) next(c byte) verdict {
 	switch {
 	case l.word == 0 && l.at == 0 && (c == '\r' || c == '\n'): // RFC 9112, section 2.2: ignored
@@ -62,8 +62,8 @@ func (l *requestLine) next(c byte) verdict {
 	return neither
 }
 
-// first parses a byte of the first word: a method (RFC 9110, section 5.6.2), or
-// the version of a status line.
+// first parses a byte of the first word and returns the verdict after it. The
+// word is a method (RFC 9110, section 5.6.2), or the version of a status line.
 func (l *requestLine) first(c byte) verdict {
 	like := l.version == l.at // the word so far is how a status line begins
 	l.at++

@@ -28,14 +28,15 @@ type Timer struct {
 	granted bool // whether it has been re-armed for pending input
 }
 
-// New returns a running timer. The caller stops it.
+// New returns a running timer that fires after period; 0: never. The caller
+// stops it.
 func New(period time.Duration) *Timer {
 	t := &Timer{timer: time.NewTimer(period)}
 	t.Restart(period)
 	return t
 }
 
-// Restart begins a new period.
+// Restart begins a new period; with 0 the timer never fires.
 func (t *Timer) Restart(period time.Duration) {
 	t.Period, t.granted = period, false
 	if t.arm(period); period == 0 {
@@ -43,6 +44,7 @@ func (t *Timer) Restart(period time.Duration) {
 	}
 }
 
+// arm makes the timer fire after d.
 func (t *Timer) arm(d time.Duration) {
 	t.due = time.Now().Add(d)
 	t.timer.Reset(d)
@@ -55,7 +57,8 @@ func (t *Timer) Stop() {
 	}
 }
 
-// Fired returns the channel after which Expired must be called.
+// Fired returns the channel that delivers when the timer has fired. The period
+// may not be over then: the caller calls Expired. It is nil for a nil timer.
 func (t *Timer) Fired() <-chan time.Time {
 	if t == nil {
 		return nil
@@ -63,9 +66,10 @@ func (t *Timer) Fired() <-chan time.Time {
 	return t.timer.C
 }
 
-// Expired reports whether the period is over, and re-arms the timer if it is
-// not. check returns the rest of the period after later activity, and whether
-// input is pending; nil stands for neither.
+// Expired reports, after Fired has delivered, whether the period is over. If
+// not, it re-arms the timer: after a timer that fired late, for the rest of the
+// period that check returns as left, and once for pending input. left is not
+// positive if there was no later activity. A nil check stands for neither.
 func (t *Timer) Expired(check func() (left time.Duration, pending bool)) bool {
 	if time.Since(t.due) > lateness {
 		t.arm(lateness)
@@ -106,8 +110,9 @@ func (d Deadline) Extend() {
 	}
 }
 
-// Expired reports whether a read that failed with err has waited for the whole
-// limit. If input has arrived all the same, reading goes on.
+// Expired reports whether err, of a read, means that the read has waited for
+// the whole limit. It is false if input has arrived all the same: the caller
+// extends the deadline and reads on.
 func (d Deadline) Expired(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) && !sys.Arrived(sock.Under(d.conn))
 }

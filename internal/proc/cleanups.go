@@ -30,8 +30,9 @@ func (c *Cleanups) Run() {
 	}
 }
 
-// RemoveFile removes a file of this process, such as a socket, at the end of
-// the program, unless another file has replaced it. Abstract sockets have none.
+// RemoveFile registers the removal of a file of this process, such as a socket.
+// At the end of the program the file stays if another one has replaced it. An
+// abstract socket has no file.
 func (c *Cleanups) RemoveFile(path string) {
 	if path == "" || path[0] == '@' {
 		return

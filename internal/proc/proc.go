@@ -26,7 +26,8 @@ func IgnoreStatus() {
 	}
 }
 
-// NotifyStatus delivers these signals to c, as signal.Notify does.
+// NotifyStatus delivers the signals that ask for a program's status to c, as
+// signal.Notify does.
 func NotifyStatus(c chan<- os.Signal) {
 	if signals := statusSignals(); len(signals) > 0 {
 		signal.Notify(c, signals...)

@@ -30,6 +30,6 @@ func OnSuspend(suspend, resume func()) (cancel func()) {
 	}
 }
 
-// Suspend asks all processes of the group to stop, as the terminal does for
+// Suspend sends SIGTSTP to all processes of the group, as the terminal does for
 // Ctrl-Z unless it is in raw mode.
 func Suspend() { _ = unix.Kill(0, unix.SIGTSTP) }

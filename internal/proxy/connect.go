@@ -23,8 +23,9 @@ const (
 	maxSkipped = 64 << 10 // bytes of a page that is skipped to use its connection again
 )
 
-// http asks an HTTP proxy for the target. It is errReconnect if the proxy wants
-// a password and has closed the connection.
+// http asks an HTTP proxy for the target, and once more with credentials if the
+// proxy demands them. If the connection cannot carry the second request, the
+// error is errReconnect, and e has the credentials for a new connection.
 func (e *exchange) http() error {
 	e.reused = false
 	for {
@@ -56,8 +57,8 @@ func isClosed(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || sys.IsReset(err) || errors.Is(err, syscall.ECONNABORTED)
 }
 
-// ask sends one request and returns the head of the answer. Its body is still
-// in the connection.
+// ask sends one request and returns the head of the answer, after any
+// informational ones (1xx). The body is still in the connection.
 func (e *exchange) ask() (*http.Response, error) {
 	target := e.target()
 	var b bytes.Buffer
@@ -96,9 +97,9 @@ var (
 )
 
 // readHead reads a head of HTTP with the empty line behind it, and nothing of
-// what follows. It is errOtherHead as soon as the head does not begin with
-// prefix, and io.EOF only if there is not a single byte. What was read is
-// returned with an error, too.
+// what follows. It returns the bytes that were read also with an error:
+// errOtherHead as soon as the head does not begin with prefix, errLongHead
+// beyond maxHead, io.EOF only if there is not a single byte.
 func readHead(r io.Reader, prefix string) (head []byte, err error) {
 	for line := 0; len(head) < maxHead; { // line is the length of the last one
 		head = append(head, 0)
@@ -125,7 +126,8 @@ func readHead(r io.Reader, prefix string) (head []byte, err error) {
 	return head, errLongHead
 }
 
-// statusError returns nil for the answer to a request that succeeded.
+// statusError returns nil for the answer to a request that succeeded, and else
+// an *Error with the status.
 func statusError(response *http.Response) error {
 	kind := ErrUnreachable
 	switch code := response.StatusCode; {

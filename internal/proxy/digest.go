@@ -26,8 +26,8 @@ func (s *Server) nonce(now time.Time) string {
 	return hex.EncodeToString(append(b, mac.Sum(nil)[:16]...))
 }
 
-// nonceAge returns how old a nonce of this Server is; ok is false if it is
-// none.
+// nonceAge returns the age of a nonce; ok is false if the nonce is not of this
+// Server.
 func (s *Server) nonceAge(nonce string) (age time.Duration, ok bool) {
 	b, err := hex.DecodeString(nonce)
 	if err != nil || len(b) < 8 {
@@ -37,9 +37,9 @@ func (s *Server) nonceAge(nonce string) (age time.Duration, ok bool) {
 	return time.Since(made), hmac.Equal([]byte(strings.ToLower(nonce)), []byte(s.nonce(made)))
 }
 
-// isDigest reports whether text, the Proxy-Authorization of a request, proves
-// the password by Digest (RFC 7616) for just this request. stale is true if
-// only its nonce is too old.
+// isDigest reports as known whether text, the Proxy-Authorization of a request,
+// proves the password by Digest (RFC 7616) for just this request. stale is true
+// if it would, and only its nonce is too old.
 func (s *Server) isDigest(text string, request *http.Request) (known, stale bool) {
 	given, err := digest.ParseCredentials(text)
 	if err != nil || given.QOP != "auth" || given.Realm != realm {

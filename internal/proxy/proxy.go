@@ -278,8 +278,8 @@ func (e *exchange) read(b []byte) error {
 	return nil
 }
 
-// strange returns the error for an answer in another protocol. It shows the
-// start of the answer, and reads on for that.
+// strange returns the error for an answer in another protocol, of which start
+// was read. To show more of the answer it reads on, for at most 200 ms.
 func (e *exchange) strange(start []byte) error {
 	_ = e.conn.SetDeadline(time.Now().Add(200 * time.Millisecond))
 	more := make([]byte, 64)
@@ -288,8 +288,8 @@ func (e *exchange) strange(start []byte) error {
 	return &Error{Kind: ErrNotProxy, Detail: fmt.Sprintf("it does not speak %v, and answered \"%s\"", e.d.Protocol, text)}
 }
 
-// password returns the password of the user. asked reports whether the user was
-// asked for it, for longer perhaps than the proxy waits.
+// password returns the password of the user. asked is true if this call has
+// asked the user for it, which may have taken longer than the proxy waits.
 func (e *exchange) password() (password string, asked bool, err error) {
 	d := e.d
 	if d.HasPassword || d.AskPassword == nil {

@@ -72,7 +72,8 @@ func (s *Server) timeout() time.Duration {
 	return DefaultTimeout
 }
 
-// serve runs talk with c, which it closes. The end of ctx resets c.
+// serve runs talk, the conversation with the client c, and closes c. If ctx
+// ends first, it resets c, which ends talk, and returns the cause of ctx.
 func serve(ctx context.Context, c net.Conn, talk func() error) error {
 	stop := context.AfterFunc(ctx, func() { sock.Reset(c) })
 	err := talk()
@@ -83,7 +84,8 @@ func serve(ctx context.Context, c net.Conn, talk func() error) error {
 	return err
 }
 
-// join begins the tunnel of a client to its target.
+// join passes bytes between a client and its target until both have finished,
+// and closes both.
 func (s *Server) join(ctx context.Context, client, target net.Conn) error {
 	_ = client.SetDeadline(time.Time{})
 	if s.Join != nil {
@@ -95,7 +97,8 @@ func (s *Server) join(ctx context.Context, client, target net.Conn) error {
 // errItself is the error for a target that is the proxy.
 var errItself = fmt.Errorf("%w: the target is this proxy itself", ErrNotAllowed)
 
-// dial connects to a target within the time limit. An error is a *Refusal.
+// dial connects to a target within the time limit. An error is a *Refusal; the
+// proxy itself is no target.
 func (s *Server) dial(ctx context.Context, host string, port int) (net.Conn, error) {
 	limited, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
@@ -117,7 +120,8 @@ func (s *Server) dial(ctx context.Context, host string, port int) (net.Conn, err
 	return nil, &Refusal{Target: display.Escape(flags.JoinPort(host, port)), Reason: display.Escape(reason), Err: err}
 }
 
-// isTimeout reports whether err is a time limit of this process.
+// isTimeout reports whether err means that a time limit of this process is
+// over, and not one of the system's.
 func isTimeout(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
 }
@@ -142,12 +146,15 @@ func (s *Server) knows(user, password string) bool {
 	return equal(user, s.User)&equal(password, s.Password) == 1
 }
 
+// equal returns 1 if a and b are equal, else 0, in a time that does not depend
+// on where they differ.
 func equal(a, b string) int {
 	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
 	return subtle.ConstantTimeCompare(x[:], y[:])
 }
 
-// nonceKey returns the key of the nonces of this Server.
+// nonceKey returns the key of the nonces of this Server, which the first call
+// makes.
 func (s *Server) nonceKey() []byte {
 	s.makeSecret.Do(func() { _, _ = rand.Read(s.secret[:]) })
 	return s.secret[:]
@@ -156,9 +163,9 @@ func (s *Server) nonceKey() []byte {
 // lingerTime is the time for a client to take a refusal.
 const lingerTime = time.Second
 
-// linger ends a connection after a refusal. Bytes that the client has sent
-// meanwhile are taken: with unread bytes, closing is a reset, and the refusal
-// may be lost.
+// linger ends a connection after a refusal. For at most lingerTime it takes
+// bytes that the client has sent meanwhile: with unread bytes, closing is a
+// reset, and the refusal may be lost. The caller closes c.
 func linger(c net.Conn) {
 	_ = c.SetDeadline(time.Now().Add(lingerTime))
 	if sock.HalfClose(c) == nil {
@@ -168,7 +175,8 @@ func linger(c net.Conn) {
 
 // SOCKS5 serves a client of SOCKS5 (RFC 1928): CONNECT to an IPv4 or IPv6
 // address or a name, with the password of RFC 1929. It closes c. An error is a
-// *Refusal, a connection's error, or ctx's cause if ctx ended first.
+// *Refusal, a connection's error, or ctx's cause if ctx ended first. A client
+// that closes without a byte, as a port scan does, is no error.
 func (s *Server) SOCKS5(ctx context.Context, c net.Conn) error {
 	return serve(ctx, c, func() error {
 		_ = c.SetDeadline(time.Now().Add(s.timeout()))
@@ -262,7 +270,7 @@ func (s *Server) socksLogin(c net.Conn) error {
 	return err
 }
 
-// readRequest reads exactly len(b) bytes of a request.
+// readRequest reads exactly len(b) bytes of a request. An error is a *Refusal.
 func readRequest(c net.Conn, b []byte) error {
 	if _, err := io.ReadFull(c, b); err != nil {
 		return readError(err)
@@ -335,7 +343,8 @@ func socksCode(err error) byte {
 	return 4
 }
 
-// refuseSOCKS sends a reply that is a refusal, and returns why.
+// refuseSOCKS sends the reply with the number code, a refusal. It returns the
+// given error, which is the reason.
 func refuseSOCKS(c net.Conn, code byte, why error) error {
 	_ = c.SetDeadline(time.Now().Add(lingerTime))
 	if _, err := c.Write([]byte{5, code, 0, socksIPv4, 0, 0, 0, 0, 0, 0}); err == nil {

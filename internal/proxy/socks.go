@@ -73,8 +73,8 @@ func (e *exchange) socks5() error {
 	return e.socksReply()
 }
 
-// readVersion reads an answer of len(b) bytes, the first of which is one of
-// versions.
+// readVersion reads an answer of len(b) bytes. If the first is none of
+// versions, the answer is in another protocol, which is an error.
 func (e *exchange) readVersion(b []byte, versions ...byte) error {
 	if err := e.read(b[:1]); err != nil {
 		return err
@@ -86,7 +86,9 @@ func (e *exchange) readVersion(b []byte, versions ...byte) error {
 }
 
 // socksLogin sends user and password: RFC 1929. Each has its length in front,
-// so that it may hold any byte.
+// so that it may hold any byte. If the user was asked for the password just
+// now, the error is errReconnect, because the proxy may have given up
+// meanwhile.
 func (e *exchange) socksLogin() error {
 	password, asked, err := e.password()
 	if err != nil {

@@ -70,7 +70,8 @@ func (s *Spec) Server() (*Config, error) {
 	return c, nil
 }
 
-// unused returns an error if there is an option that needs a proxy.
+// unused returns an error if there is an option that means nothing without a
+// proxy.
 func (s *Spec) unused() error {
 	for _, o := range []struct{ name, value, needed string }{
 		{"-X", s.XType, "-x HOST[:PORT]"}, {"-P", s.User, "-x HOST[:PORT]"},
@@ -102,8 +103,8 @@ func (s *Spec) parseX() (*Config, error) {
 	return c, c.setAddress("-x", s.X)
 }
 
-// schemeOf returns the protocol and the port of a proxy whose URL has a scheme,
-// and reports whether there is such a scheme.
+// schemeOf returns the protocol and the default port for the scheme of a
+// proxy's URL. known is false if there is no such scheme.
 func schemeOf(name string) (p Protocol, port int, known bool) {
 	switch name {
 	case "socks4", "socks4a":
@@ -204,8 +205,9 @@ func (c *Config) setAddress(option, text string) error {
 	return nil
 }
 
-// parseUser reads -P and --proxy-auth, and checks that the protocol can carry
-// the user.
+// parseUser sets the user and password of c from -P, --proxy-auth or, for what
+// those and a URL leave out, from the variable. It checks that the protocol can
+// carry them.
 func (s *Spec) parseUser(c *Config) error {
 	option := "--proxy"
 	switch {

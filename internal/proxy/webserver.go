@@ -67,7 +67,8 @@ func (s *Server) HTTP(ctx context.Context, c net.Conn) error {
 }
 
 // next reads the next request, within limit once it has begun. It returns nil
-// and no error if the client has finished or is idle for wait.
+// and no error if the client has finished or is idle for wait. A request that
+// it cannot read is answered with a refusal, which is the error.
 func (w *webClient) next(wait, limit time.Duration) (*http.Request, error) {
 	w.limit.left = math.MaxInt64
 	_ = w.SetReadDeadline(time.Now().Add(wait))
@@ -137,8 +138,8 @@ func (s *Server) answer(ctx context.Context, w *webClient, transport *http.Trans
 	return s.forward(ctx, w, transport, request)
 }
 
-// connectFor serves a CONNECT. What the client has sent behind its request is
-// for the target.
+// connectFor serves a CONNECT. It passes bytes that the client has sent behind
+// its request on to the target.
 func (s *Server) connectFor(ctx context.Context, w *webClient, request *http.Request) error {
 	host, port, ok := splitTarget(request.RequestURI)
 	if !ok || !isName(host) {
@@ -183,8 +184,8 @@ func dialStatus(err error) int {
 // 9110, section 7.6.1.
 var hopHeaders = []string{"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
 
-// removeHops removes the headers of one connection, also those that its
-// Connection header names.
+// removeHops removes the headers of one connection: hopHeaders, and those that
+// the header Connection names.
 func removeHops(h http.Header) {
 	for _, names := range h.Values("Connection") {
 		for name := range strings.SplitSeq(names, ",") {
@@ -196,8 +197,9 @@ func removeHops(h http.Header) {
 	}
 }
 
-// forward passes a request on and its answer back. A cut answer resets the
-// client's connection, so that it does not look complete.
+// forward passes a request on and its answer back, and reports whether another
+// request may follow. A cut answer resets the client's connection, so that it
+// does not look complete.
 func (s *Server) forward(ctx context.Context, w *webClient, transport *http.Transport, request *http.Request) (again bool, err error) {
 	expects := strings.EqualFold(request.Header.Get("Expect"), "100-continue")
 	body := &requestBody{ReadCloser: request.Body, w: w, expects: expects}
@@ -257,6 +259,7 @@ type requestBody struct {
 	whole   atomic.Bool // whether it was read to its end
 }
 
+// Read sends 100 Continue before the first bytes if the client waits for that.
 func (b *requestBody) Read(p []byte) (int, error) {
 	if b.expects {
 		b.expects = false
@@ -285,9 +288,9 @@ func (f flushing) Read(p []byte) (int, error) {
 	return f.ReadCloser.Read(p)
 }
 
-// refuse answers with a status that is an error and ends the connection. Each
-// line of header ends with CR LF. It returns why, nil if that is a nil
-// *Refusal.
+// refuse answers with an error status and the reason why, a *Refusal, and ends
+// the connection. header holds more lines of the head, each with CR LF at its
+// end. The result is the reason, as an error that is nil for a nil *Refusal.
 func (w *webClient) refuse(status int, header string, why error) error {
 	refusal, _ := why.(*Refusal)
 	text := http.StatusText(status)

@@ -67,7 +67,8 @@ func Read(r io.Reader) (Header, error) {
 	return Header{}, ErrNoHeader
 }
 
-// readVersion1 reads a line (2.1), of which b is the first byte.
+// readVersion1 reads a line (2.1). b is its first byte, with room for
+// maxVersion1.
 func readVersion1(r io.Reader, b []byte) (Header, error) {
 	for b[len(b)-1] != '\n' {
 		if len(b) == maxVersion1 {
@@ -140,7 +141,8 @@ func readVersion2(r io.Reader) (h Header, err error) {
 	return h, nil
 }
 
-// readFull reads exactly len(b) bytes of a header that has begun.
+// readFull reads exactly len(b) bytes of a header that has begun: its end
+// before that is io.ErrUnexpectedEOF.
 func readFull(r io.Reader, b []byte) error {
 	_, err := io.ReadFull(r, b)
 	if err == io.EOF {
@@ -156,7 +158,8 @@ func (h Header) family() (known, is4 bool) {
 	return known, known && h.Source.Addr().Unmap().Is4() && h.Destination.Addr().Unmap().Is4()
 }
 
-// AppendVersion1 appends the header as a line (2.1).
+// AppendVersion1 appends the header as a line (2.1), with UNKNOWN for addresses
+// that are not known.
 func (h Header) AppendVersion1(b []byte) []byte {
 	known, is4 := h.family()
 	if !known {
@@ -169,7 +172,8 @@ func (h Header) AppendVersion1(b []byte) []byte {
 	return fmt.Appendf(b, "PROXY %s %v %v %d %d\r\n", protocol, source, destination, h.Source.Port(), h.Destination.Port())
 }
 
-// AppendVersion2 appends the header in binary form (2.2).
+// AppendVersion2 appends the header in binary form (2.2), without addresses if
+// they are not known.
 func (h Header) AppendVersion2(b []byte) []byte {
 	b = append(append(b, signature2...), proxied)
 	known, is4 := h.family()

@@ -47,8 +47,8 @@ func New(rate int64) *Limiter {
 	return &Limiter{begun: time.Now(), bucket: bucket{rate: rate}}
 }
 
-// Book takes n bytes and returns how long the caller has to wait before it
-// sends them.
+// Book takes n bytes from the limit without waiting. It returns how long the
+// caller has to wait before it sends them.
 func (l *Limiter) Book(n int) time.Duration {
 	if l == nil {
 		return 0
@@ -71,8 +71,8 @@ func (l *Limiter) Wait(ctx context.Context, n int) error {
 // smooth, long enough for few system calls.
 const sliceTime = 20 * time.Millisecond
 
-// Slice returns the most bytes to send at once: max without a limit, and at
-// least 1.
+// Slice returns the most bytes to send at once: what the limit allows in
+// sliceTime, at most max. A nil limit allows max.
 func (l *Limiter) Slice(max int) int {
 	if l == nil {
 		return max
@@ -80,8 +80,8 @@ func (l *Limiter) Slice(max int) int {
 	return int(min(int64(max), 1+l.bucket.rate/int64(time.Second/sliceTime)))
 }
 
-// Chunk is Slice for frames with a header: large enough that the headers are a
-// small part.
+// Chunk is Slice for frames with a header: at least 1 KiB, if most allows it,
+// so that the headers are a small part.
 func (l *Limiter) Chunk(most int) int { return max(l.Slice(most), min(most, 1<<10)) }
 
 // A Writer writes in slices, each after Admit. A copier inside the kernel,

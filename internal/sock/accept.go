@@ -12,8 +12,9 @@ import (
 
 // Accept waits for one client, which the caller closes. While the process or
 // the system is out of descriptors it waits for one to become free, and the
-// client waits in the backlog; wait is called once for that. The error is the
-// listener's, or the cause of ctx.
+// client waits in the backlog. wait, if not nil, is called once, with the error
+// of the first attempt that failed so. The error is the listener's, or the
+// cause of ctx.
 func Accept(ctx context.Context, ln net.Listener, wait func(error)) (net.Conn, error) {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		conn, err := ln.Accept()

@@ -47,9 +47,9 @@ func Acked(c net.Conn, dialled bool, max int64) (n int64, known bool) {
 // Linux 4.1 to 4.6, and qemu's user mode fills four bytes.
 func isShort(info *unix.TCPInfo) bool { return info.Segs_out == 0 }
 
-// AckedByQueue returns the same from the length of the send queue, which is
-// unknown once the connection has failed. Bytes that were sent before those
-// max, as to a proxy, do not count.
+// AckedByQueue is Acked by another count: max less the bytes in the send queue.
+// known is false once the connection has failed. Bytes that were sent before
+// those max, such as a request to a proxy, do not count.
 func AckedByQueue(c net.Conn, max int64) (n int64, known bool) {
 	left, err := Unacked(c)
 	if err != nil {

@@ -11,15 +11,16 @@ import (
 )
 
 // ErrListenQueueFull is the error of a Unix socket whose server did not accept
-// the connections before in time.
+// the connections in front of this one in time.
 var ErrListenQueueFull = errors.New("the queue of its server is full")
 
-// DialUnix connects to a Unix stream socket, within the dialer's Timeout unless
-// that is 0. A full listen queue is waited for, as a blocking connect(2) does;
-// a non-blocking one returns EAGAIN on Linux. (The BSDs report it as
-// ECONNREFUSED, like a socket without a server.) The error is
-// ErrListenQueueFull if the time is over then, or the cause of ctx. The caller
-// closes the connection.
+// DialUnix connects to a Unix stream socket. The caller closes the connection.
+// While the listen queue is full, DialUnix tries again, as a blocking
+// connect(2) waits; a non-blocking one returns EAGAIN on Linux. (The BSDs
+// return ECONNREFUSED, as for a socket without a server: that is final.) If the
+// queue is still full after the dialer's Timeout, the error is
+// ErrListenQueueFull; a Timeout of 0 is no limit. If ctx ends first, the error
+// is its cause. All others are the dialer's.
 func DialUnix(ctx context.Context, dialer net.Dialer, path string) (net.Conn, error) {
 	begun, limit := time.Now(), dialer.Timeout
 	for pause := time.Millisecond; ; pause = min(2*pause, 20*time.Millisecond) {

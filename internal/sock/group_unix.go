@@ -16,8 +16,9 @@ import (
 // ListenPacket binds a datagram socket as config does. Package net binds the
 // address of a multicast group as 0.0.0.0 or ::, which would receive everything
 // for the port; ListenPacket binds the group and joins it on the interface of
-// the route, or of the zone. joinErr is why it could not be joined: what comes
-// for a member on this host is received even so.
+// the route, or of the zone. If joining fails, joinErr is the reason, and conn
+// is valid all the same: it receives what arrives for another member on this
+// host.
 func ListenPacket(ctx context.Context, config net.ListenConfig, network, addr string) (conn net.PacketConn, joinErr, err error) {
 	group, parseErr := netip.ParseAddrPort(addr)
 	if parseErr != nil || !group.Addr().IsMulticast() {
@@ -52,8 +53,8 @@ func ListenPacket(ctx context.Context, config net.ListenConfig, network, addr st
 	return conn, joinErr, err
 }
 
-// bindGroup binds fd to the address of a group, which several sockets may
-// share, as package net lets them.
+// bindGroup binds fd to the address of a group. As with package net, several
+// sockets may bind the same one.
 func bindGroup(fd int, group netip.AddrPort) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return os.NewSyscallError("setsockopt SO_REUSEADDR", err)
@@ -74,7 +75,8 @@ func bindGroup(fd int, group netip.AddrPort) error {
 	return os.NewSyscallError("bind", unix.Bind(fd, name))
 }
 
-// joinGroup makes fd a member of a group.
+// joinGroup makes fd a member of a group, on the interface of the zone, or of
+// the route if there is no zone.
 func joinGroup(fd int, group netip.Addr) error {
 	if group.Is4() {
 		return os.NewSyscallError("setsockopt IP_ADD_MEMBERSHIP",

@@ -8,10 +8,11 @@ import (
 )
 
 // Reachable returns the addresses under which other machines may reach a
-// listener that is bound to the given one. For a wildcard address those are of
-// all running interfaces but the loopback, without link-local ones: IPv4 first,
-// unless ipv6Only, and of each family first the one that leads to other
-// networks. If there are none, it is the loopback's. All have bound's port.
+// listener that is bound to the given one. For a wildcard address these are the
+// addresses of all running interfaces, without loopback and link-local ones.
+// IPv4 comes first, unless ipv6Only, and in each family the address that leads
+// to other networks. If there are none, the loopback address is returned. All
+// have bound's port.
 func Reachable(bound netip.AddrPort, ipv6Only bool) []netip.AddrPort {
 	var all []netip.AddrPort
 	for _, addr := range reachable(bound.Addr().Unmap(), ipv6Only) {

@@ -16,8 +16,8 @@ type Options struct {
 	TOS                 *int // IP_TOS and IPV6_TCLASS
 }
 
-// RefuseBroadcasts makes a UDP socket refuse broadcast addresses, which package
-// net lets it send to.
+// RefuseBroadcasts clears SO_BROADCAST, which package net sets: from then on
+// sending to a broadcast address fails.
 func RefuseBroadcasts(c *net.UDPConn) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -26,7 +26,7 @@ func RefuseBroadcasts(c *net.UDPConn) error {
 	return new(Options).Control("udp", "", raw)
 }
 
-// number returns the value of a boolean socket option.
+// number returns the value of a boolean socket option: 1 if it is on, else 0.
 func number(on bool) int {
 	if on {
 		return 1

@@ -12,7 +12,8 @@ import (
 
 // Control sets the options on a socket before it is bound or connected, because
 // the handshake announces the window scale (RFC 7323, section 2). It is for the
-// Control of net.Dialer and net.ListenConfig.
+// Control of net.Dialer and net.ListenConfig. The error is that of the first
+// option that failed.
 func (o *Options) Control(network, _ string, raw syscall.RawConn) error {
 	var failed error
 	set := func(fd, level, name, value int, what string) {

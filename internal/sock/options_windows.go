@@ -9,7 +9,7 @@ import (
 // Control sets the options on a socket before it is bound or connected, because
 // the handshake announces the window scale (RFC 7323, section 2). It is for the
 // Control of net.Dialer and net.ListenConfig. Windows takes the buffer sizes
-// and SO_BROADCAST; others are ErrNotHere.
+// and SO_BROADCAST. ReuseAddr is ignored; TTL, MinTTL and TOS are ErrNotHere.
 func (o *Options) Control(network, _ string, raw syscall.RawConn) error {
 	if o.TTL > 0 || o.MinTTL > 0 || o.TOS != nil {
 		return ErrNotHere

@@ -19,11 +19,12 @@ import (
 // final zero: 107 on Linux and Windows, 103 on the BSDs and macOS.
 const MaxPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 
-// ClearPath removes a dead Unix socket from path: one that no process has
-// bound. The error is EADDRINUSE if it is alive, and another file stays. Of
-// several processes that do so at the same time, none removes what another has
-// bound meanwhile. Nothing that the owner of a live socket could notice is done
-// to it.
+// ClearPath removes a dead Unix socket, one that no process has bound, from
+// path. It does nothing for an abstract name, and if there is no file. The
+// error is EADDRINUSE if the socket is alive; a file that is no socket is an
+// error, and stays. A lock on the directory keeps two processes apart, so that
+// neither removes what the other has bound meanwhile. On Unix the owner of a
+// live socket notices nothing.
 func ClearPath(ctx context.Context, path string) error {
 	if path[0] == '@' {
 		return nil
@@ -42,9 +43,10 @@ func ClearPath(ctx context.Context, path string) error {
 	return sys.Cause(os.Remove(path))
 }
 
-// isDead reports whether a Unix socket is at path that no process has bound. It
-// returns false without an error if nothing is there, EADDRINUSE if the socket
-// is alive, and another error for a file that is no socket.
+// isDead reports whether path is a Unix socket that no process has bound. If it
+// returns false, the error is nil if nothing is there, and EADDRINUSE if the
+// socket is alive or cannot be probed. Any other error means that path is no
+// socket or cannot be examined.
 func isDead(path string) (bool, error) {
 	info, err := os.Lstat(path)
 	switch {
@@ -74,8 +76,8 @@ func TemporaryName() string {
 	return filepath.Join(os.TempDir(), name)
 }
 
-// InterfaceName returns the name of the interface that has the address, with
-// the address.
+// InterfaceName returns an address with the name of the interface that has it:
+// "eth0 (192.0.2.1)". It returns the address alone if no interface has it.
 func InterfaceName(addr netip.Addr) string {
 	interfaces, err := net.Interfaces()
 	if err != nil {

@@ -32,8 +32,9 @@ func probe(path string) error {
 const lockPatience = 2 * time.Second
 
 // lockDir locks a directory against other calls of lockDir, by flock(2), which
-// leaves no file behind. A directory that cannot be locked, because it cannot
-// be read or its file system has no locks, is not.
+// leaves no file behind. If the directory cannot be read or its file system has
+// no locks, lockDir succeeds without one. The error means that the lock was
+// held elsewhere for lockPatience, or it is the cause of ctx.
 func lockDir(ctx context.Context, dir string) (unlock func(), err error) {
 	f, err := os.Open(dir)
 	if err != nil {

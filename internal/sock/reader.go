@@ -23,7 +23,8 @@ func newBufferedReader(c net.Conn) *bufferedReader {
 
 // Next waits for bytes and calls handle with them, which must not keep them. It
 // returns the number of bytes, and the error of the read or of handle; io.EOF
-// when the peer has finished.
+// when the peer has finished. An error that the read returns beside bytes is
+// returned by the next call.
 func (r *bufferedReader) Next(handle func([]byte) error) (n int, err error) {
 	r.Waiting = true
 	if err = r.end; err == nil {

@@ -67,8 +67,9 @@ func (r *Reader) Next(handle func([]byte) error) (int, error) {
 	return r.n, handle(r.buf[:r.n])
 }
 
-// readOnce reads into a buffer of the pool. If there is nothing to read it
-// returns false, so that Go's poller calls it again when there is.
+// readOnce reads into a buffer of the pool and leaves the result in buf, n and
+// err. If there is nothing to read it returns false, so that Go's poller calls
+// it again when there is. Without bytes buf is nil.
 func (r *Reader) readOnce(fd uintptr) bool {
 	r.buf = replyBuffers.Get().(*[replySize]byte)
 	for {

@@ -53,8 +53,9 @@ func Under(c net.Conn) net.Conn {
 type HalfCloser interface{ CloseWrite() error }
 
 // HalfClose ends the sending direction of c: by FIN, or close_notify under TLS.
-// It does nothing for a connection that cannot. ENOTCONN, after a reset of the
-// peer's, is no error: a read or AwaitAck reports the reset.
+// It does nothing for a connection without CloseWrite. For ENOTCONN, which
+// follows a reset of the peer's, it returns nil: a read or AwaitAck reports the
+// reset.
 func HalfClose(c net.Conn) error {
 	h, ok := c.(HalfCloser)
 	if !ok {
@@ -66,8 +67,9 @@ func HalfClose(c net.Conn) error {
 	return nil
 }
 
-// Reset closes c with RST instead of FIN (SO_LINGER of 0 seconds in socket(7)),
-// so that a transfer which failed here does not look complete to the peer.
+// Reset closes the socket of c, by RST instead of FIN if it is a TCP socket
+// (SO_LINGER of 0 seconds in socket(7)), so that a transfer which failed here
+// does not look complete to the peer.
 func Reset(c net.Conn) {
 	socket := Under(c)
 	if tcp, ok := socket.(*net.TCPConn); ok {
@@ -77,11 +79,11 @@ func Reset(c net.Conn) {
 }
 
 // AwaitAck waits until the peer's system has acknowledged all bytes sent to c.
-// It returns the error that ended the connection meanwhile. gaveUp is called
-// every 20 ms at most with the bytes still unacknowledged; its error ends the
-// wait. Without the wait a process could end in success while its last bytes
-// are on their way to a peer that resets the connection. A connection with a
-// Delivered method that returns true has waited already.
+// Without the wait a process could end in success while its last bytes are on
+// their way to a peer that resets the connection. It returns the error that
+// ended the connection meanwhile. gaveUp is called at least every 20 ms with
+// the number of bytes still unacknowledged; its error ends the wait. AwaitAck
+// returns nil at once for a connection whose method Delivered returns true.
 func AwaitAck(c net.Conn, gaveUp func(unacked int) error) error {
 	if over, ok := c.(interface{ Delivered() bool }); ok && over.Delivered() {
 		return nil

@@ -8,9 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Unacked returns the bytes, FIN included, that the peer's system has not
-// acknowledged (SIOCOUTQ in tcp(7)), or the error that has ended the
-// connection. A Unix socket delivers at once: always 0.
+// Unacked returns the number of bytes, FIN included, that the peer's system has
+// not acknowledged (SIOCOUTQ in tcp(7)), or the error that has ended the
+// connection. It takes that error from the socket (SO_ERROR): the next read or
+// write does not return it. A Unix socket delivers at once: always 0.
 func Unacked(c net.Conn) (n int, err error) {
 	tcp, ok := Under(c).(*net.TCPConn)
 	if !ok {
@@ -45,7 +46,8 @@ func Unacked(c net.Conn) (n int, err error) {
 }
 
 // PeerClosed reports whether the FIN of the peer has arrived on a TCP
-// connection that this end has not closed; false for any other connection.
+// connection that this end has not closed. It is false for any other
+// connection, also for one that wraps a TCP connection.
 func PeerClosed(c net.Conn) bool {
 	raw, ok := RawStream(c)
 	if !ok {
@@ -56,8 +58,9 @@ func PeerClosed(c net.Conn) bool {
 
 // Broken reports whether a TCP connection is gone at both ends although this
 // end has not closed it: after a reset, or a timeout of tcp(7). Linux returns
-// the error of that once, to a read or a write; afterwards a read returns 0
-// bytes, as at an orderly end. It is false for any other connection.
+// the error of such an end once, to a read or a write; afterwards a read
+// returns 0 bytes, as at an orderly end. Broken is false for any other
+// connection.
 func Broken(c net.Conn) bool {
 	raw, ok := RawStream(Under(c))
 	return ok && inState(raw, unix.BPF_TCP_CLOSE)
@@ -75,8 +78,9 @@ func inState(raw syscall.RawConn, state uint8) (is bool) {
 
 // Delivered reports whether the peer's system has acknowledged every byte sent
 // to c, and returns the smoothed round trip time (TCP_INFO in tcp(7)). Unlike
-// Unacked it leaves an error of the connection to the next read or write. A
-// Unix socket delivers at once.
+// Unacked it leaves an error of the connection to the next read or write. all
+// is true and rtt 0 for a Unix socket, which delivers at once, and where they
+// are unknown.
 func Delivered(c net.Conn) (all bool, rtt time.Duration) {
 	all = true
 	raw, ok := RawStream(Under(c))

@@ -11,7 +11,8 @@ import (
 )
 
 // OnFD calls f with the descriptor of file, again while f returns EINTR. The
-// descriptor stays open meanwhile; the error is f's.
+// descriptor stays open meanwhile. The error is f's, or that of a closed file,
+// for which f is not called.
 func OnFD(file *os.File, f func(fd int) error) error {
 	raw, err := file.SyscallConn()
 	if err != nil {
@@ -47,9 +48,9 @@ func Ready(fd int, events int16) bool {
 	}
 }
 
-// Arrived reports whether a read of the socket under c would return at once:
-// with bytes, with the end or with an error. It is false for anything that is
-// no syscall.Conn.
+// Arrived reports whether a read of the socket c would return at once: with
+// bytes, with the end or with an error. It is false for anything that is no
+// syscall.Conn.
 func Arrived(c any) (there bool) {
 	conn, ok := c.(syscall.Conn)
 	if !ok {

@@ -17,8 +17,8 @@ func DescriptorLimit() int {
 	return int(limit.Cur)
 }
 
-// OutOfDescriptors reports whether err means that the process (EMFILE) or
-// the system (ENFILE) has none left, or no memory for one.
+// OutOfDescriptors reports whether err means that the process (EMFILE) or the
+// system (ENFILE) has no descriptor left, or no memory for one.
 func OutOfDescriptors(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
 		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)

@@ -6,10 +6,10 @@ import (
 )
 
 // BuildVersion returns the version of the program with its commit and the
-// release of Go that compiled it: "1.2.0 (commit 302745f1c2d3, go1.26.8)". What
-// was not stamped by the linker is taken from the build info. A build without
-// version control has no commit, and "+modified" marks one whose source had
-// changed.
+// release of Go that compiled it: "1.2.0 (commit 302745f1c2d3, go1.26.8)".
+// version and commit are what the linker has stamped; if one is empty, it is
+// taken from the build info. A build without version control has no commit, and
+// "+modified" marks one whose source had changed.
 func BuildVersion(version, commit string) string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

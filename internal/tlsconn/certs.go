@@ -49,8 +49,9 @@ type Certs struct {
 	ALPN []string
 }
 
-// Config returns the configuration for this end, for TLS 1.2 and later. A
-// certificate that is not accepted fails the handshake with a *CertError.
+// Config returns the configuration for this end, for TLS 1.2 and later. server
+// is true at the end that accepts the connection. A certificate that is not
+// accepted fails the handshake with a *CertError.
 func (c *Certs) Config(server bool) *tls.Config {
 	config := &tls.Config{
 		MinVersion: tls.VersionTLS12,
@@ -102,7 +103,9 @@ func (c *Certs) verifyClient(state tls.ConnectionState) error {
 	return verifyChain(state, x509.VerifyOptions{Roots: c.ClientCA, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 }
 
-// verifyChain checks the peer's certificate with those that it has sent along.
+// verifyChain checks the chain from the peer's certificate to a root. The
+// certificates that the peer has sent behind its own may be links of the chain.
+// The error is a *CertError.
 func verifyChain(state tls.ConnectionState, options x509.VerifyOptions) error {
 	if len(state.PeerCertificates) == 0 {
 		return &CertError{Reason: "there is none"}
@@ -232,8 +235,8 @@ func LoadRoots(file string) (*x509.CertPool, error) {
 const certTime = 365 * 24 * time.Hour
 
 // NewCert returns a certificate for some names and addresses with a new key on
-// the curve P-256, signed by itself, and its pin. The other end has to have the
-// pin.
+// the curve P-256, signed by itself, and its pin. The other end accepts the
+// certificate by the pin.
 func NewCert(names ...string) (*tls.Certificate, Pin, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -18,6 +18,7 @@ type CertError struct {
 	Err    error    // of crypto/x509, or nil
 }
 
+// Error returns the reason and, if there is a certificate, its names and pin.
 func (e *CertError) Error() string {
 	if e.Pin == (Pin{}) {
 		return e.Reason
@@ -41,7 +42,8 @@ func newCertError(cert *x509.Certificate, reason string, err error) *CertError {
 }
 
 // Names returns the names and addresses that a certificate is for, fit for a
-// terminal, and at the end how many more there are if they are many.
+// terminal. Beyond ten, the last element counts the others. A certificate
+// without any has its common name, with a remark.
 func Names(cert *x509.Certificate) (names []string) {
 	for _, name := range cert.DNSNames {
 		names = append(names, display.Escape(name))
@@ -58,7 +60,7 @@ func Names(cert *x509.Certificate) (names []string) {
 	return names
 }
 
-// certReason words an error of Verify.
+// certReason returns the Reason of a CertError for an error of x509's Verify.
 func certReason(cert *x509.Certificate, err error) string {
 	var name x509.HostnameError
 	var invalid x509.CertificateInvalidError

@@ -31,9 +31,9 @@ const (
 	handshakeFailure = 40
 )
 
-// classifyCerts finds the kind of a failed handshake with certificates, if the
-// other end speaks TLS. version is that of the connection, 0 if there is none
-// yet.
+// classifyCerts returns the HandshakeError for err, the failure of a handshake
+// with certificates whose peer speaks TLS. version is that of the connection; 0
+// if none was agreed on yet.
 func classifyCerts(err error, version uint16) *HandshakeError {
 	var remote *net.OpError
 	switch {

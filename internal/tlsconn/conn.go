@@ -46,6 +46,7 @@ var ErrDamaged = errors.New("the bytes were damaged or tampered with on the way"
 
 // Read reads decrypted bytes. It returns io.EOF after close_notify, ErrCut if
 // the connection ends without, and ErrDamaged for a record that was changed.
+// Other errors are the socket's or an alert of the peer.
 func (c *Conn) Read(b []byte) (int, error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()
@@ -56,10 +57,11 @@ func (c *Conn) Read(b []byte) (int, error) {
 	return n, connError(err)
 }
 
-// Write encrypts b and has sent all of it when it returns.
+// Write encrypts b. The socket has taken all of it when Write returns.
 func (c *Conn) Write(b []byte) (int, error) { return c.writeAll(b) }
 
-// writeAll writes several pieces as Write does one. The count is of them all.
+// writeAll writes the pieces one after the other, with nothing of another Write
+// between them and in few system calls. n counts the bytes of all pieces.
 func (c *Conn) writeAll(pieces ...[]byte) (n int, err error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
@@ -77,7 +79,9 @@ func (c *Conn) writeAll(pieces ...[]byte) (n int, err error) {
 	return n, connError(err)
 }
 
-// connError translates an error of crypto/tls after the handshake.
+// connError returns the error of this package for one of crypto/tls after the
+// handshake: ErrDamaged if this end has sent an alert, a *HandshakeError for an
+// alert about our certificate. An error of the socket stays as it is.
 func connError(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {
@@ -94,11 +98,14 @@ func connError(err error) error {
 	return err
 }
 
-// CloseWrite ends the sending direction. It blocks until the socket takes
-// close_notify; Close and sock.Reset end the wait. A peer that has closed its
-// socket would answer bytes with a reset, as if payload had been lost, and is
-// sent a FIN instead. A TLS of another make may have closed one direction only,
-// and demands close_notify: there the payload is acknowledged first.
+// CloseWrite ends the sending direction with close_notify. It blocks until the
+// socket takes that; Close and sock.Reset end the wait.
+//
+// Once the peer's FIN has arrived, it depends on the peer. A peer of this
+// package has closed its socket: it would answer close_notify with a reset, as
+// if payload had been lost, so it gets a FIN alone. A TLS of another make may
+// have closed one direction only, and demands close_notify: it is sent after
+// the payload is acknowledged, and Delivered is true from then on.
 func (c *Conn) CloseWrite() error {
 	if sock.PeerClosed(c.Conn) {
 		if !c.foreign {
@@ -115,14 +122,15 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
-// Delivered reports whether the peer's system has acknowledged the whole
-// payload, and a reset that comes later means nothing.
+// Delivered reports whether CloseWrite has seen the whole payload acknowledged
+// by the peer's system. A reset that comes later means nothing then.
 func (c *Conn) Delivered() bool { return c.delivered.Load() }
 
 // Close ends both directions and closes the socket. If the peer has not
 // finished, its close_notify may be under way, and closing before it arrives
 // would reset the connection: Close waits up to 300 ms for it. Payload that
-// arrives instead is not taken, and the connection is reset.
+// arrives instead is not taken, and the connection is reset. Close does not
+// wait while a Read is under way.
 func (c *Conn) Close() error {
 	_ = c.Conn.SetDeadline(time.Now().Add(closeTimeout))
 	if !c.finished.Load() && c.reading.TryLock() {

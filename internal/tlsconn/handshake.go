@@ -122,7 +122,8 @@ func (h *Handshaker) Do(ctx context.Context, c net.Conn) (*Conn, error) {
 	return s, nil
 }
 
-// newConn returns c with TLS, before its handshake.
+// newConn returns c with TLS, before its handshake. A listener's records the
+// protocols that the client offers, for otherProtocol.
 func (h *Handshaker) newConn(c net.Conn) *Conn {
 	r := &recordBuffer{Conn: c}
 	s := &Conn{Conn: c, records: r, foreign: h.Certs}
@@ -140,7 +141,7 @@ func (h *Handshaker) newConn(c net.Conn) *Conn {
 }
 
 // handshake is Do for the connection of newConn, except that the listener's
-// confirmation is still to be sent.
+// confirmation is still to be sent. If it fails, it has closed the socket.
 func (h *Handshaker) handshake(ctx context.Context, s *Conn) error {
 	c := s.Conn
 	timeout := h.Timeout
@@ -173,7 +174,8 @@ func (h *Handshaker) handshake(ctx context.Context, s *Conn) error {
 const confirmation = 1
 
 // confirm sends the byte by which the listener confirms that it has accepted
-// the dialer's key. Other ends know no such byte.
+// the dialer's key. With certificates it sends nothing, because a TLS of
+// another make knows no such byte. If it fails, it has closed the socket.
 func (h *Handshaker) confirm(c *Conn) error {
 	if h.Certs {
 		return nil
@@ -199,7 +201,8 @@ func (c *Conn) awaitConfirmation() error {
 	return nil
 }
 
-// classify finds the kind of a failed handshake.
+// classify returns the HandshakeError for err, the failure of a handshake. Its
+// kind depends on err and on what the peer has sent before.
 func (h *Handshaker) classify(s *Conn, err error) *HandshakeError {
 	r := s.records
 	var remote *net.OpError
@@ -248,8 +251,8 @@ func (h *Handshaker) otherProtocol(r *recordBuffer, err error) bool {
 }
 
 // reject closes the connection of a failed handshake so that the peer learns
-// the reason: from TLS's alert, or from ClearTextReply. A peer that may take
-// its bytes for received gets a reset.
+// the reason: from TLS's alert, or from ClearTextReply. A peer that does not
+// speak TLS gets a reset, because it may take its bytes for received.
 func (h *Handshaker) reject(r *recordBuffer, kind error) {
 	defer r.Close()
 	if kind == nil || kind == ErrNoHandshake {

@@ -117,7 +117,7 @@ const (
 // versions fail to connect.
 const version = "purr/2"
 
-// protocol is the name of the class in ALPN (RFC 7301).
+// protocol returns the name of the class in ALPN (RFC 7301).
 func (c Class) protocol() string { return version + "-" + string(c) }
 
 // Config returns the TLS configuration of the listening or the dialling end.
@@ -165,7 +165,8 @@ func (k Key) Config(class Class, listener bool) (*tls.Config, error) {
 	}, nil
 }
 
-// identity derives the key pair of a role in a class with HKDF (RFC 5869).
+// identity derives the key pair of a role, "dialer" or "listener", in a class
+// with HKDF (RFC 5869).
 func (k Key) identity(class Class, role string) (ed25519.PrivateKey, error) {
 	seed, err := hkdf.Key(sha256.New, k[:], nil, fmt.Sprintf("%s tls identity %s %s", version, class, role), ed25519.SeedSize)
 	if err != nil {

@@ -50,10 +50,10 @@ type attempt struct {
 
 // Listener returns a listener whose Accept returns a *Conn for each client of
 // ln that holds the key. rejected is called for every other client, from
-// several goroutines, with the closed connection and the error of Do. After a
-// failed Accept of ln the pending handshakes may still finish, and then Accept
-// returns its error. The caller closes the listener, and with it ln and the
-// clients that were not accepted.
+// several goroutines, with the closed connection and the error of Do. If Accept
+// of ln fails, the pending handshakes may still finish, and then the listener's
+// Accept returns that error. The caller closes the listener, and with it ln and
+// the clients that were not accepted.
 //
 // Clients without the key do not keep those with it out: while more than
 // Handshaker.Pending are in their handshake, a new one takes the place of the
@@ -97,8 +97,9 @@ func (l *listener) run(ctx context.Context) {
 	}
 }
 
-// makeRoom waits until a further attempt may begin; it returns false if ctx
-// ends before. It gives up an attempt that is in the way.
+// makeRoom waits until a further attempt may begin and reports whether that is
+// so; it returns false if ctx ends before. While there is no room, crowd gives
+// up silent attempts.
 func (l *listener) makeRoom(ctx context.Context) bool {
 	for {
 		wait := l.crowd()
@@ -118,9 +119,10 @@ func (l *listener) makeRoom(ctx context.Context) bool {
 	}
 }
 
-// crowd returns 0 if there is room for a further attempt. Otherwise it sets the
-// limit of all attempts to crowdTimeout and gives up the oldest that is silent;
-// the result is the time after which to look again, unless room is signalled.
+// crowd returns 0 if there is room for a further attempt. Otherwise it limits
+// all attempts to crowdTimeout from their beginning, and gives up the oldest
+// that has sent nothing for silentTimeout. The result is the time after which
+// to look again, unless room is signalled before.
 func (l *listener) crowd() (wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -145,7 +147,7 @@ func (l *listener) crowd() (wait time.Duration) {
 	return wait
 }
 
-// drop gives an attempt up whose handshake is not done.
+// drop gives an attempt up, unless its handshake is done.
 func (l *listener) drop(a *attempt) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -154,14 +156,16 @@ func (l *listener) drop(a *attempt) {
 	}
 }
 
-// prove records that the handshake of an attempt is done.
+// prove records that the handshake of an attempt is done: it is not given up
+// any more.
 func (l *listener) prove(a *attempt) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a.proven = true
 }
 
-// leave removes an attempt.
+// leave removes an attempt that has ended, frees its timer and context, and
+// signals room.
 func (l *listener) leave(a *attempt) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -177,7 +181,8 @@ func (l *listener) leave(a *attempt) {
 }
 
 // serveHandshake does the handshake of an attempt and holds its connection
-// until Accept takes it.
+// until Accept takes it, or until ctx ends, which closes it. A failed handshake
+// is passed to rejected.
 func (l *listener) serveHandshake(ctx context.Context, a *attempt) {
 	c := a.conn.Conn
 	if l.handshaker.OnAccept != nil {
@@ -199,7 +204,9 @@ func (l *listener) serveHandshake(ctx context.Context, a *attempt) {
 	}
 }
 
-// Accept returns the next client, of type *Conn.
+// Accept sends the confirmation to the next client and returns it, a *Conn. A
+// client that cannot take it is passed to rejected. The error is that of ln's
+// Accept, or the cause of the context of Listener.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		select {

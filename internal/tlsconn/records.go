@@ -55,9 +55,14 @@ func (cutError) Unwrap() error { return io.ErrUnexpectedEOF }
 
 var errClear = errors.New("not a TLS record")
 
-// Read fails at once if the first byte is not TLS, so that a peer is detected
-// which sends less than a record's header. It turns io.EOF into ErrCut, because
-// TLS returns io.EOF also if the connection ends between two records.
+// Read is for crypto/tls, which asks for one header or record at a time. Once a
+// read has filled b, Read asks the socket for up to blockSize bytes and returns
+// those that b has no room for in the next calls, without a system call.
+//
+// It fails at once if the first byte of the connection does not begin a TLS
+// record, so that a peer is detected which sends less than a header. It turns
+// io.EOF into ErrCut, because TLS returns io.EOF also if the connection ends
+// between two records.
 func (r *recordBuffer) Read(b []byte) (n int, err error) {
 	switch {
 	case len(r.ahead) > 0:
@@ -100,7 +105,8 @@ func (r *recordBuffer) uncork() error {
 	return r.flush()
 }
 
-// Write sends or collects one record. After a failed write nothing is sent.
+// Write sends one record or, between cork and uncork, collects records up to a
+// block. After a failed write it sends nothing more and returns that error.
 func (r *recordBuffer) Write(b []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -111,7 +117,8 @@ func (r *recordBuffer) Write(b []byte) (int, error) {
 	return len(b), r.flush()
 }
 
-// flush sends the collected records. The caller holds mu.
+// flush sends the collected records. It returns the error of the first write
+// that has failed, after which they are dropped. The caller holds mu.
 func (r *recordBuffer) flush() error {
 	if r.failed == nil && len(r.held) > 0 {
 		_, r.failed = r.Conn.Write(r.held)

@@ -25,7 +25,7 @@ import (
 //	2  end: no more data follows, the half-close
 //	3  taken: how many bytes the receiver has taken in all
 //
-// After its end and its taken an end sends close_notify.
+// Behind its last frame each side sends close_notify.
 type BytesConn struct {
 	*Conn
 
@@ -43,8 +43,8 @@ type BytesConn struct {
 	peerEnded atomic.Bool  // whether end was received
 }
 
-// NewBytesConn returns the connection of a handshake for bytes. Both ends do
-// that.
+// NewBytesConn returns c with its bytes in frames. Both ends of a connection of
+// the class Stream use it.
 func NewBytesConn(c *Conn) *BytesConn { return &BytesConn{Conn: c} }
 
 // Kinds of a frame.
@@ -58,8 +58,9 @@ const (
 var ErrFrame = errors.New("the other end breaks the protocol of the stream")
 
 // Read reads bytes of data. It returns io.EOF after the peer's end, ErrCut if
-// the connection ends without, and ErrDamaged or ErrFrame for one that is not
-// the peer's.
+// the connection ends before, ErrDamaged for a record that was changed, and
+// ErrFrame for a frame that the protocol does not have. Other errors are those
+// of Conn.Read.
 func (c *BytesConn) Read(b []byte) (int, error) {
 	c.in.Lock()
 	defer c.in.Unlock()
@@ -85,8 +86,9 @@ func cutIfEOF(err error) error {
 	return err
 }
 
-// next reads the header of a frame. An error leaves the part that has come for
-// the next call. The caller holds in.
+// next reads the header of a frame and applies it to left, peerEnded or taken.
+// After an error of reading, the next call continues with the part of the
+// header that has come. The caller holds in.
 func (c *BytesConn) next() error {
 	for c.have < len(c.header) {
 		n, err := c.Conn.Read(c.header[c.have:])
@@ -117,7 +119,8 @@ func frame(kind byte, number int64) []byte {
 	return b
 }
 
-// Write sends b as data, all of it when it returns.
+// Write sends b as one frame of data. The socket has taken all of it when Write
+// returns. After CloseWrite the error is net.ErrClosed.
 func (c *BytesConn) Write(b []byte) (int, error) {
 	c.out.Lock()
 	defer c.out.Unlock()
@@ -132,9 +135,9 @@ func (c *BytesConn) Write(b []byte) (int, error) {
 	return max(0, n-len(c.header)), err
 }
 
-// CloseWrite ends the sending direction. It blocks until the socket takes the
-// end; Close and sock.Reset end the wait. A peer that has closed its socket is
-// sent a FIN instead, see Conn.CloseWrite.
+// CloseWrite ends the sending direction with the frame end. It blocks until the
+// socket takes that; Close and sock.Reset end the wait. A peer that has closed
+// its socket is sent a FIN instead, see Conn.CloseWrite.
 func (c *BytesConn) CloseWrite() error {
 	if sock.PeerClosed(c.Conn.Conn) {
 		return sock.HalfClose(c.Conn.Conn)
@@ -151,9 +154,9 @@ func (c *BytesConn) CloseWrite() error {
 	return nil
 }
 
-// Taken reports to the peer that the first n bytes that Read has returned are
-// where they belong. It does nothing if the peer knows, or has closed its
-// socket.
+// Taken reports to the peer that the first n bytes that Read has returned have
+// reached their destination. It does nothing if that was reported before, or if
+// the peer has closed its socket.
 func (c *BytesConn) Taken(n int64) error {
 	c.out.Lock()
 	defer c.out.Unlock()
@@ -227,8 +230,9 @@ func (c *BytesConn) AwaitTaken(gaveUp func() error) error {
 	}
 }
 
-// awaitFrame reads a frame, or what is left of one of data. It returns nil also
-// if none comes within limit. The caller holds in.
+// awaitFrame reads the header of a frame or, inside a frame of data, drops the
+// rest of it. It returns nil also if that is not complete within limit. The
+// caller holds in.
 func (c *BytesConn) awaitFrame(limit time.Duration) (err error) {
 	_ = c.Conn.SetReadDeadline(time.Now().Add(limit))
 	defer c.Conn.SetReadDeadline(time.Time{})

@@ -16,8 +16,8 @@ type Target struct {
 	Path string // of a Unix socket; "@name" is abstract. Empty: over TCP
 }
 
-// ParseTarget reads HOST:PORT, [IPV6]:PORT, with an empty host for localhost,
-// both with tls: before them or without, or unix:PATH.
+// ParseTarget reads HOST:PORT, [IPV6]:PORT or unix:PATH. The first two may
+// follow "tls:", and an empty host is localhost.
 func ParseTarget(text string) (Target, error) {
 	if path, ok := strings.CutPrefix(text, "unix:"); ok && path != "" {
 		return Target{Path: path}, nil

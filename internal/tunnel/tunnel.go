@@ -47,8 +47,9 @@ type Options struct {
 	Slice int
 }
 
-// stallTime is how long a peer may acknowledge nothing of what was sent before
-// the other end failed. A variable, so that a test need not wait for it.
+// stallTime is the limit of a wait for acknowledgements after one connection
+// has failed: how long the other one may acknowledge nothing of what was sent
+// to it. A variable, so that a test need not wait for it.
 var stallTime = 10 * time.Second
 
 // Join passes bytes between a and b in both directions until both have
@@ -128,7 +129,8 @@ type result struct {
 	err      error
 }
 
-// failure returns the error with the connection that has failed.
+// failure returns the Error of a direction that has failed. The connection is
+// src if reading failed, else dst.
 func (r result) failure() *Error {
 	if copying, ok := errors.AsType[*fdio.CopyError](r.err); ok && copying.Reading {
 		return &Error{Failed: r.src, Err: r.err}
@@ -153,8 +155,9 @@ func (o *Options) copyOne(dst, src net.Conn) error {
 }
 
 // awaitAck waits until the peer's system has acknowledged all that was sent to
-// c, but no longer than stall after its last acknowledgement; 0: for as long as
-// that takes.
+// c. If nothing is acknowledged for longer than stall, the error is
+// os.ErrDeadlineExceeded; a stall of 0 is no limit. The end of ctx ends the
+// wait.
 func awaitAck(ctx context.Context, c net.Conn, stall time.Duration) error {
 	last, since := -1, time.Now()
 	return sock.AwaitAck(c, func(unacked int) error {
