@@ -195,8 +195,8 @@ func (p *Process) Wait(ctx context.Context) (status int, err error) {
 	}
 }
 
-// Terminate ends the process and its group with SIGTERM. What is left after the
-// grace, it ends with SIGKILL. It returns when the process has ended.
+// Terminate ends the process and its group: first with SIGTERM, after the grace
+// with SIGKILL. It returns when the process has ended.
 func (p *Process) Terminate() {
 	p.terminate()
 	late := time.NewTimer(p.grace)

@@ -69,8 +69,8 @@ func (p *Pipes) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Kind returns fdio.FIFO: a command may be silent for long, and is no shell
-// that happens to hold a pipe open.
+// Kind returns fdio.FIFO. A shell may hold an inherited pipe open for ever, but
+// the output of a command ends with the command, however long that is silent.
 func (p *Pipes) Kind() fdio.Kind { return fdio.FIFO }
 
 // Ready reports whether a Read would return at once.

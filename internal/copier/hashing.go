@@ -45,9 +45,9 @@ type hashingCopier struct {
 }
 
 // NewHashing returns a copier through a buffer that also computes the SHA-256
-// of the written bytes. A Copy that would exceed limit bytes in all writes
-// nothing and fails with a LimitError; a negative limit is none. Close waits
-// for the hashing, for a few milliseconds. The Sum is complete then.
+// of the written bytes. If a Copy would take their number beyond limit, it
+// writes nothing and fails with a LimitError; a negative limit is none. Close
+// waits for the hashing, for a few milliseconds. The Sum is complete then.
 func NewHashing(dst io.Writer, src io.Reader, limit int64, filters ...Filter) (Copier, *Sum) {
 	created("digest")
 	c := &hashingCopier{Sum: Sum{limit: limit}, dst: dst, src: src, filters: filters, digester: digest.New(nil)}

@@ -35,7 +35,7 @@ type peekingCopier struct {
 	second  bool          // whether current is rest's
 }
 
-// set makes to the current copier.
+// set makes its argument the current copier.
 func (c *peekingCopier) set(to Copier) { c.current.Store(&to) }
 
 // Copy copies with the current copier. Once no more bytes are looked at, it

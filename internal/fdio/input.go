@@ -47,9 +47,9 @@ func NewInput(path string) (*Input, error) {
 	return in, nil
 }
 
-// open opens the path for reading, with more flags. It fails if the path leads
-// to another file than at the start, or was no symbolic link then and is one
-// now.
+// open opens the path for reading, with the given flags of open(2) beside. It
+// fails if the path leads to another file than at the start, or was no symbolic
+// link then and is one now.
 func (in *Input) open(flags int) (*os.File, error) {
 	if !in.link {
 		flags |= sys.OpenNofollow
@@ -121,9 +121,9 @@ func (e *Exact) Kind() Kind { return Regular }
 // Ready returns true: a read does not wait.
 func (e *Exact) Ready() bool { return true }
 
-// Read reads the next bytes without waiting. It returns io.EOF at Size, an
-// error if the file ends before, and ErrInterrupted once the interrupt has
-// fired.
+// Read reads the next bytes without waiting. It returns io.EOF at Size, or at
+// the end of a file without a size; an error if the file ends before Size; and
+// ErrInterrupted once the interrupt has fired.
 func (e *Exact) Read(b []byte) (int, error) {
 	select {
 	case <-e.interrupt.Done(): // reads of a regular file do not wait, so nothing else ends them

@@ -67,9 +67,10 @@ func (t *Timer) Fired() <-chan time.Time {
 }
 
 // Expired reports, after Fired has delivered, whether the period is over. If
-// not, it re-arms the timer: after a timer that fired late, for the rest of the
-// period that check returns as left, and once for pending input. left is not
-// positive if there was no later activity. A nil check stands for neither.
+// not, it re-arms the timer. The period is not over if the timer fired late, if
+// check returns a positive rest of it, left, because there was later activity,
+// or if check reports pending input for the first time. A nil check reports
+// neither.
 func (t *Timer) Expired(check func() (left time.Duration, pending bool)) bool {
 	if time.Since(t.due) > lateness {
 		t.arm(lateness)

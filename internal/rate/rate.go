@@ -72,7 +72,7 @@ func (l *Limiter) Wait(ctx context.Context, n int) error {
 const sliceTime = 20 * time.Millisecond
 
 // Slice returns the most bytes to send at once: what the limit allows in
-// sliceTime, at most max. A nil limit allows max.
+// sliceTime, at least 1 and at most max. A nil limit allows max.
 func (l *Limiter) Slice(max int) int {
 	if l == nil {
 		return max

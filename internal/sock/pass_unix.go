@@ -23,9 +23,9 @@ func IsUnixSocket(f *os.File) (is bool) {
 	return is
 }
 
-// Pass sends the descriptor of c, beside a NUL byte (SCM_RIGHTS in unix(7)),
-// through the Unix socket named to, as ssh's ProxyUseFdpass expects it. c stays
-// open.
+// Pass sends the descriptor of c to the process behind the Unix socket "to",
+// beside a NUL byte (SCM_RIGHTS in unix(7)), as ssh's ProxyUseFdpass expects
+// it. c stays open.
 func Pass(to *os.File, c net.Conn) error {
 	raw, ok := RawStream(c)
 	if !ok {
