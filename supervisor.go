@@ -189,7 +189,7 @@ func (v *supervisor) stdinUnused() bool {
 	case *broadcast.Subscriber:
 		return in.Detach()
 	case *fdio.File:
-		return !in.Used() && !in.Ready()
+		return !in.Ready() && !in.Used() // input taken between the calls shows in the second
 	}
 	return !v.in.Ready()
 }
