@@ -98,8 +98,9 @@ func (s *socket) restamp() {
 	})
 }
 
-// read is one attempt of receive. It is not repeated if this process was held
-// up over the deadline.
+// read returns the next event: a queued one, a datagram or an error of the
+// socket. An expired deadline is an error, even if this process was held up over
+// it: receive looks once more then.
 func (s *socket) read(ctx context.Context, deadline time.Time) (event, error) {
 	for {
 		if len(s.events) > 0 {

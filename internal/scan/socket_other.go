@@ -63,8 +63,9 @@ func (s *socket) sendTo(b []byte, to netip.AddrPort) (number uint32, err error) 
 	return number, err
 }
 
-// read is one attempt of receive. It is not repeated if this process was held
-// up over the deadline.
+// read returns the next event: a queued one, a datagram or an error of the
+// socket. An expired deadline is an error, even if this process was held up over
+// it: receive looks once more then.
 func (s *socket) read(ctx context.Context, deadline time.Time) (event, error) {
 	if err := s.setDeadline(ctx, deadline); err != nil {
 		return event{}, err
