@@ -30,6 +30,7 @@ type editor struct {
 	interrupted atomic.Bool
 	closed      atomic.Bool
 	undo        []func()
+	suspend     func() // asks all processes of the group to stop
 
 	fd    int
 	modes sync.Mutex  // held while the terminal's modes are changed
@@ -42,7 +43,7 @@ const maxHistory = 100
 // newEditor returns an editor on the terminal in, which it puts into raw mode.
 // It also starts Options.Redirect. close undoes both.
 func newEditor(in *fdio.File, o Options) (*editor, error) {
-	e := &editor{fd: in.FD()}
+	e := &editor{fd: in.FD(), suspend: proc.Suspend}
 	if err := e.makeRaw(); err != nil {
 		return nil, err
 	}
@@ -180,7 +181,7 @@ func (e *editor) press(d *draft, k key) (line []byte, err error) {
 		e.screen.ended = true
 		return nil, io.EOF
 	case k == control('z'): // in raw mode a key like any other
-		proc.Suspend()
+		e.suspend()
 	case k == control('l'):
 		e.screen.wiped = true
 	case k == keyUp || k == control('p'):

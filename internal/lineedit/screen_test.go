@@ -128,7 +128,7 @@ func (f *fakeTerminal) text() string {
 
 // typed types keys.
 func typed(s *screen, keys string) {
-	e := &editor{screen: s, keys: []byte(keys)}
+	e := &editor{screen: s, keys: []byte(keys), suspend: func() {}}
 	for {
 		if line, err := e.edit(); line == nil || err != nil {
 			return
@@ -206,7 +206,7 @@ func TestHistory(t *testing.T) {
 	t.Parallel()
 	const up, down = "\x1b[A", "\x1b[B"
 	s, _ := newFake(t, 40, 5)
-	e := &editor{screen: s}
+	e := &editor{screen: s, suspend: func() {}}
 	for _, test := range []struct{ keys, draft string }{
 		{"one\rtwo\r\r", ""}, {"dra" + up, "two"}, {up, "one"}, {up, "one"}, {down, "two"}, {down, "dra"}, {down, "dra"},
 		{up + "!\r", ""}, {up, "two!"}, {up, "two"}, {"\r", ""},
