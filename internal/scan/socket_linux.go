@@ -99,8 +99,8 @@ func (s *socket) restamp() {
 }
 
 // read returns the next event: a queued one, a datagram or an error of the
-// socket. An expired deadline is an error, even if this process was held up over
-// it: receive looks once more then.
+// socket. An expired deadline is an error, even if this process was held up
+// over it: receive looks once more then.
 func (s *socket) read(ctx context.Context, deadline time.Time) (event, error) {
 	for {
 		if len(s.events) > 0 {
