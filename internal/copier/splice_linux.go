@@ -190,11 +190,21 @@ type plainCopy struct {
 
 // Copy copies the bytes of one read; io.EOF when the peer has finished.
 func (p *plainCopy) Copy(max int) (n int, err error) {
-	if p.buf == nil {
-		p.buf = make([]byte, 64<<10)
+	if n, err = readPlain(p.conn, &p.buf, max); err != nil {
+		return 0, err
 	}
-	readErr := p.conn.Read(func(fd uintptr) bool {
-		n, err = unix.Read(int(fd), p.buf[:min(max, len(p.buf))])
+	return n, p.write(p.buf[:n])
+}
+
+// readPlain does one read of at most max bytes into buf, which it allocates if
+// it is nil. The error is a *fdio.CopyError, or io.EOF when the peer has
+// finished.
+func readPlain(conn syscall.RawConn, buf *[]byte, max int) (n int, err error) {
+	if *buf == nil {
+		*buf = make([]byte, 64<<10)
+	}
+	readErr := conn.Read(func(fd uintptr) bool {
+		n, err = unix.Read(int(fd), (*buf)[:min(max, len(*buf))])
 		return err != unix.EAGAIN && err != unix.EINTR
 	})
 	switch {
@@ -205,7 +215,7 @@ func (p *plainCopy) Copy(max int) (n int, err error) {
 	case n == 0:
 		return 0, io.EOF
 	}
-	return n, p.write(p.buf[:n])
+	return n, nil
 }
 
 func (p *plainCopy) write(b []byte) error {

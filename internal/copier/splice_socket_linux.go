@@ -68,20 +68,8 @@ func (c *spliceSocket) Copy(max int) (n int, err error) {
 // copyPlain copies the bytes of one plain read; io.EOF when the peer has
 // finished.
 func (c *spliceSocket) copyPlain(max int) (n int, err error) {
-	if c.buf == nil {
-		c.buf = make([]byte, 64<<10)
-	}
-	readErr := c.in.Read(func(fd uintptr) bool {
-		n, err = unix.Read(int(fd), c.buf[:min(max, len(c.buf))])
-		return err != unix.EAGAIN && err != unix.EINTR
-	})
-	switch {
-	case readErr != nil:
-		return 0, &fdio.CopyError{Reading: true, Err: readErr}
-	case err != nil:
-		return 0, &fdio.CopyError{Reading: true, Err: os.NewSyscallError("read", err)}
-	case n == 0:
-		return 0, io.EOF
+	if n, err = readPlain(c.in, &c.buf, max); err != nil {
+		return 0, err
 	}
 	return n, c.write(n, func(fd, done int) (int, error) {
 		m, err := unix.SendmsgN(fd, c.buf[done:n], nil, nil, unix.MSG_NOSIGNAL)

@@ -70,6 +70,18 @@ func run(t testing.TB, p Protocol, s *Server) *running {
 	return r
 }
 
+// dial connects to the proxy. The end of the test closes the connection.
+func (r *running) dial(t testing.TB) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(testkit.Patience))
+	return c
+}
+
 // dialer returns our own client of the server.
 func (r *running) dialer(p Protocol, user, password string) *Dialer {
 	return &Dialer{Config: Config{Protocol: p, User: user, Password: password, HasPassword: user != ""}, Timeout: testkit.Patience,
@@ -245,11 +257,7 @@ func TestSOCKS5Refusals(t *testing.T) {
 		"":                                          "",
 		greeting + "\x05\x01\x00\x03\x10short":      greeted,
 	} {
-		c, err := net.Dial("tcp", r.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = c.SetDeadline(time.Now().Add(testkit.Patience))
+		c := r.dial(t)
 		testkit.WriteString(t, c, request)
 		got, err := io.ReadAll(c)
 		if string(got) != want || err != nil && !sys.IsReset(err) {
@@ -260,10 +268,7 @@ func TestSOCKS5Refusals(t *testing.T) {
 			t.Errorf("%q is no error", request)
 		}
 	}
-	c, err := net.Dial("tcp", r.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := r.dial(t)
 	_ = c.Close()
 	if err := <-r.results; err != nil {
 		t.Error("a port scan:", err)
@@ -306,10 +311,7 @@ func TestHTTPRefusals(t *testing.T) {
 		}
 	}
 	for _, nothing := range []string{"", "CONNECT"} { // a port scan, and a silent client
-		c, err := net.Dial("tcp", r.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := r.dial(t)
 		testkit.WriteString(t, c, nothing)
 		_ = c.Close()
 		if err := <-r.results; err != nil != (nothing != "") {
@@ -353,12 +355,7 @@ func TestForward(t *testing.T) {
 	web := webTarget(t)
 	host := strings.TrimPrefix(web.URL, "http://")
 	r := run(t, HTTP, new(Server))
-	c, err := net.Dial("tcp", r.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(testkit.Patience))
+	c := r.dial(t)
 	answers := bufio.NewReader(c)
 	for _, test := range []struct{ method, request, want string }{
 		{"GET", "GET http://" + host + "/a HTTP/1.1\r\nHost: other\r\nConnection: X-Hop, keep-alive\r\nX-Hop: 1\r\nProxy-Authorization: secret\r\n\r\n",
@@ -397,11 +394,7 @@ func TestForwardOld(t *testing.T) {
 	t.Parallel()
 	web := webTarget(t)
 	r := run(t, HTTP, new(Server))
-	c, err := net.Dial("tcp", r.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c := r.dial(t)
 	testkit.WriteString(t, c, "GET "+web.URL+"/chunks HTTP/1.0\r\n\r\n")
 	_ = c.(*net.TCPConn).CloseWrite()
 	got := testkit.ReadAll(t, c)
@@ -425,11 +418,7 @@ func TestForwardLate(t *testing.T) {
 	}))
 	defer web.Close()
 	r := run(t, HTTP, new(Server))
-	c, err := net.Dial("tcp", r.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c := r.dial(t)
 	testkit.WriteString(t, c, "GET "+web.URL+"/ HTTP/1.1\r\nHost: x\r\n\r\n")
 	_ = c.(*net.TCPConn).CloseWrite()
 	time.AfterFunc(100*time.Millisecond, func() { close(release) })
@@ -443,11 +432,7 @@ func TestForwardCut(t *testing.T) {
 	t.Parallel()
 	web := webTarget(t)
 	r := run(t, HTTP, new(Server))
-	c, err := net.Dial("tcp", r.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c := r.dial(t)
 	testkit.WriteString(t, c, "GET "+web.URL+"/cut HTTP/1.1\r\nHost: x\r\n\r\n")
 	if b, err := io.ReadAll(c); !sys.IsReset(err) {
 		t.Errorf("%q, %v", b, err)
@@ -462,12 +447,7 @@ func TestExpect(t *testing.T) {
 	t.Parallel()
 	web := webTarget(t)
 	r := run(t, HTTP, new(Server))
-	c, err := net.Dial("tcp", r.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(testkit.Patience))
+	c := r.dial(t)
 	testkit.WriteString(t, c, "POST "+web.URL+"/p HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 4\r\nConnection: close\r\n\r\n")
 	if got := testkit.ReadN(t, c, len("HTTP/1.1 100 Continue\r\n\r\n")); !strings.HasPrefix(got, "HTTP/1.1 100") {
 		t.Fatalf("%q", got)
@@ -489,10 +469,7 @@ func TestEarlyPayload(t *testing.T) {
 		SOCKS5: greeting + "\x05\x01\x00" + string(socksAddress(host, port)),
 	} {
 		r := run(t, p, new(Server))
-		c, err := net.Dial("tcp", r.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := r.dial(t)
 		early := testkit.Noise(3000)
 		testkit.WriteString(t, c, request+early)
 		_ = c.(*net.TCPConn).CloseWrite()
