@@ -106,7 +106,8 @@ func (t *talker) commandEnded(peer string, status int, err error) error {
 
 // openCommand makes a command the other end of datagrams: each read of its
 // output becomes one datagram. A dialer starts the command at once, a listener
-// at the first datagram. The caller calls closeInput after the session.
+// at the first datagram. The caller calls closeInput after the session, unless
+// there is an error.
 func (s *datagramSession) openCommand() (closeInput func(), err error) {
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
@@ -117,6 +118,7 @@ func (s *datagramSession) openCommand() (closeInput func(), err error) {
 		_ = null.Close()
 		return nil, err
 	}
+	closeInput = func() { p.Close(); _ = null.Close() }
 	s.in, s.display, s.command, s.out = p, p, p, fdio.New(null, s.interrupt)
 	if greet := s.end.accepted; s.peer == "" {
 		s.end.accepted = func(ctx context.Context, from netip.AddrPort, local net.Addr) {
@@ -129,10 +131,11 @@ func (s *datagramSession) openCommand() (closeInput func(), err error) {
 				s.t.stop(fmt.Errorf("run %s: %w", s.t.exec.Path, sys.Cause(err)))
 			}
 		}
-	} else if err = p.Start(child.Env(s.socket.Local, s.socket.Remote)); err != nil {
-		err = fmt.Errorf("run %s: %w", s.t.exec.Path, sys.Cause(err))
+	} else if err := p.Start(child.Env(s.socket.Local, s.socket.Remote)); err != nil {
+		closeInput()
+		return nil, fmt.Errorf("run %s: %w", s.t.exec.Path, sys.Cause(err))
 	}
-	return func() { p.Close(); _ = null.Close() }, err
+	return closeInput, nil
 }
 
 // endCommand ends the command of a session, and returns the result of both. err
