@@ -109,6 +109,18 @@ func (c *conversation) wait(d time.Duration) error {
 	return c.sleep(d)
 }
 
+// touchOnAck counts an acknowledgement as activity. unacked is how many bytes
+// the system of an end has still to acknowledge, last that number at the call
+// before, which it replaces.
+func (c *conversation) touchOnAck(last *int, unacked int) {
+	if unacked == *last {
+		return
+	}
+	if *last = unacked; unacked > 0 {
+		c.Touch()
+	}
+}
+
 // end ends the progress display and logs the end of the conversation. reason is
 // why it ended, and moved what was transferred ("echoed 3 datagrams...").
 func (c *conversation) end(reason, moved string) {

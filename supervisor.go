@@ -203,11 +203,7 @@ func (v *supervisor) checkIdle() (left time.Duration, pending bool) {
 		v.fail(outcome{receiving, &fdio.CopyError{Reading: true, Err: err}})
 		return v.t.idleTimeout, false
 	}
-	if unacked != v.unacked {
-		if v.unacked = unacked; unacked > 0 {
-			v.Touch()
-		}
-	}
+	v.touchOnAck(&v.unacked, unacked)
 	if left = v.t.idleTimeout - v.Idle(); left > 0 || unacked > 0 {
 		return left, false
 	}
@@ -226,10 +222,7 @@ func (v *supervisor) awaitAck(ctx context.Context) error {
 	}
 	last := 0
 	err := sock.AwaitAck(v.conn, func(unacked int) error {
-		if unacked != last {
-			last = unacked
-			v.Touch()
-		}
+		v.touchOnAck(&last, unacked)
 		if err := v.unackedError(unacked); err != nil {
 			return err
 		}

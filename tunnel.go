@@ -12,7 +12,6 @@ import (
 	"purr/internal/copier"
 	"purr/internal/fdio"
 	"purr/internal/idle"
-	"purr/internal/rate"
 	"purr/internal/sock"
 	"purr/internal/sys"
 	"purr/internal/tunnel"
@@ -103,7 +102,7 @@ func (c *conversation) join(ctx context.Context, peer, target net.Conn, name str
 	if c.t.idleTimeout > 0 {
 		go c.stopIdle(ctx, stop, nameOf, peer, target)
 	}
-	options := tunnel.Options{Slice: c.t.limit.Slice(copier.MaxSlice), Moved: func(to net.Conn, n int) {
+	options := tunnel.Options{Slice: c.t.limit.Slice(copier.MaxSlice), Writer: func(to net.Conn) io.Writer { return c.limited(to) }, Moved: func(to net.Conn, n int) {
 		c.Touch()
 		if to == peer {
 			c.countSent(n, 1)
@@ -111,9 +110,6 @@ func (c *conversation) join(ctx context.Context, peer, target net.Conn, name str
 			_ = c.countReceived(n, 1)
 		}
 	}}
-	if c.t.limit != nil {
-		options.Writer = func(to net.Conn) io.Writer { return &rate.Writer{Writer: to, Limit: c.t.limit, Admit: c.admit} }
-	}
 	options.Ended = func() error {
 		if err := c.settle(ctx, peer, c.takenLimit(false)); err != nil {
 			return tunnelError{err}
@@ -145,7 +141,7 @@ func (c *conversation) stopIdle(ctx context.Context, stop func(error), nameOf fu
 	limit := c.t.idleTimeout
 	timer := idle.New(limit)
 	defer timer.Stop()
-	unacked := map[net.Conn]int{}
+	unacked := make([]int, len(ends))
 	for {
 		select {
 		case <-ctx.Done():
@@ -153,21 +149,19 @@ func (c *conversation) stopIdle(ctx context.Context, stop func(error), nameOf fu
 		case <-timer.Fired():
 		}
 		waits := false // for an acknowledgement
-		for _, end := range ends {
-			if n, err := sock.Unacked(end); err == nil && n != unacked[end] {
-				if unacked[end] = n; n > 0 {
-					c.Touch()
-				}
+		for i, end := range ends {
+			if n, err := sock.Unacked(end); err == nil {
+				c.touchOnAck(&unacked[i], n)
 			}
-			waits = waits || unacked[end] > 0
+			waits = waits || unacked[i] > 0
 		}
 		if !timer.Expired(func() (time.Duration, bool) {
 			return limit - c.Idle(), !waits && (sys.Arrived(ends[0]) || sys.Arrived(ends[1]))
 		}) {
 			continue
 		}
-		for _, end := range ends {
-			if n := unacked[end]; n > 0 {
+		for i, end := range ends {
+			if n := unacked[i]; n > 0 {
 				stop(tunnelError{fmt.Errorf("send to %s: idle for %v with %d bytes not taken", nameOf(end), limit, n)})
 			}
 		}
