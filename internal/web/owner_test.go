@@ -77,7 +77,7 @@ func TestPartsBeside(t *testing.T) {
 		t.Errorf("%d bytes", len(body))
 	}
 	r.goesOn()
-	if n, err := io.CopyN(io.Discard, slow, 19_999_000); err != nil {
+	if n, err := io.Copy(io.Discard, slow); err != nil || n < 19_999_000 { // to the end: what stays in the sockets may count as not accepted
 		t.Errorf("%d bytes: %v", n, err)
 	}
 	r.served()
@@ -113,7 +113,7 @@ func TestDownloadBeside(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	r.goesOn()
-	if n, err := io.CopyN(io.Discard, slow, 14<<20-1000); err != nil {
+	if n, err := io.Copy(io.Discard, slow); err != nil || n < 14<<20-1000 {
 		t.Errorf("%d more bytes: %v", n, err)
 	}
 	r.served()
