@@ -392,6 +392,8 @@ func (c *Conn) hello(ctx context.Context, conn net.Conn, name string) (*stream, 
 func (c *Conn) welcome(resp *http.Response) error {
 	role := Role(resp.Header.Get(fieldRole))
 	switch {
+	case !canUpgrade(resp.ProtoMajor, resp.ProtoMinor):
+		return errorf(NotPurr, "speaks HTTP/%d.%d", resp.ProtoMajor, resp.ProtoMinor)
 	case resp.StatusCode == http.StatusSwitchingProtocols && resp.Header.Get("Upgrade") == Protocol && role == c.role.Other() && canHash(resp.Header):
 		return nil
 	case resp.StatusCode == http.StatusUpgradeRequired && strings.HasPrefix(resp.Header.Get("Upgrade"), "TLS/"):

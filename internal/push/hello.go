@@ -91,7 +91,7 @@ func IsHello(r *http.Request) bool {
 func Upgrade(w http.ResponseWriter, r *http.Request, as Role, o Options) (*Conn, error) {
 	w.Header().Set(fieldRole, string(as))
 	asked := Role(r.Header.Get(fieldRole))
-	if r.ProtoMajor != 1 || r.Header.Get("Upgrade") != Protocol || !canHash(r.Header) {
+	if !canUpgrade(r.ProtoMajor, r.ProtoMinor) || r.Header.Get("Upgrade") != Protocol || !canHash(r.Header) {
 		w.Header().Set("Upgrade", Protocol)
 		e := errorf(OldVersion, "another version of purr: this one speaks %s", Protocol)
 		return nil, refuse(w, http.StatusUpgradeRequired, e)
@@ -126,6 +126,10 @@ func Upgrade(w http.ResponseWriter, r *http.Request, as Role, o Options) (*Conn,
 	}
 	return c, nil
 }
+
+// canUpgrade reports whether a version of HTTP has the Upgrade field: 1.1 has,
+// 1.0 must ignore it and 2 forbids it (RFC 9110, 7.8; RFC 9113, 8.2.2).
+func canUpgrade(major, minor int) bool { return major == 1 && minor >= 1 }
 
 // canHash reports whether the header h of a hello or its answer offers SHA-256,
 // the only digest of the protocol.

@@ -196,6 +196,8 @@ func FuzzHello(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: purr-files/1\r\nPurr: receiver\r\nWant-Repr-Digest: sha-256=10\r\nPurr-Stream: x\r\n\r\n"))
 	f.Add([]byte("HTTP/1.1 426 Upgrade Required\r\nPurr: receiver\r\n\r\nold"))
 	f.Add([]byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nPurr: receiver\r\n\r\nffffffff\r\nx"))
+	f.Add([]byte("HTTP/0.0 101 \nUpgrade: purr-files/1\nPurr: receiver\nWant-Repr-Digest: sha-256\n\n"))
+	f.Add([]byte("HTTP/2.0 101 \nUpgrade: purr-files/1\nPurr: receiver\nWant-Repr-Digest: sha-256\n\n"))
 	f.Add([]byte("purr: this port"))
 	f.Add([]byte("\x16\x03\x01"))
 	f.Fuzz(func(t *testing.T, answer []byte) {
