@@ -7,6 +7,7 @@ import (
 	"go/build"
 	"go/parser"
 	"go/token"
+	"go/types"
 	"os"
 	"path"
 	"path/filepath"
@@ -208,6 +209,32 @@ func TestStartIsShort(t *testing.T) {
 				return true
 			})
 		}
+	}
+}
+
+// Time that passes is measured by the monotonic clock, which a time.Time from
+// time.Now has and its Unix time does not: a clock that is set back or ahead
+// must neither lengthen nor end a wait.
+func TestClockIsMonotonic(t *testing.T) {
+	t.Parallel()
+	for _, f := range readHouse(t) {
+		if f.test {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || len(call.Args) != 0 {
+				return true
+			}
+			outer, ok := call.Fun.(*ast.SelectorExpr)
+			if !ok || !strings.HasPrefix(outer.Sel.Name, "Unix") {
+				return true
+			}
+			if inner, ok := outer.X.(*ast.CallExpr); ok && types.ExprString(inner.Fun) == "time.Now" {
+				t.Errorf("%s:%d: the wall clock: keep the time.Time and use time.Since", f.path(), f.line(n.Pos()))
+			}
+			return true
+		})
 	}
 }
 

@@ -18,10 +18,11 @@ const (
 )
 
 // nonce returns a nonce for Digest that this Server recognises without keeping
-// it: the time, and an HMAC over it.
+// it: the time by the monotonic clock, and an HMAC over it.
 func (s *Server) nonce(now time.Time) string {
-	b := binary.BigEndian.AppendUint64(nil, uint64(now.Unix()))
-	mac := hmac.New(sha256.New, s.nonceKey())
+	key, begun := s.nonceKey()
+	b := binary.BigEndian.AppendUint64(nil, uint64(now.Sub(begun)))
+	mac := hmac.New(sha256.New, key)
 	_, _ = mac.Write(b)
 	return hex.EncodeToString(append(b, mac.Sum(nil)[:16]...))
 }
@@ -33,7 +34,8 @@ func (s *Server) nonceAge(nonce string) (age time.Duration, ok bool) {
 	if err != nil || len(b) < 8 {
 		return 0, false
 	}
-	made := time.Unix(int64(binary.BigEndian.Uint64(b)), 0)
+	_, begun := s.nonceKey()
+	made := begun.Add(time.Duration(binary.BigEndian.Uint64(b)))
 	return time.Since(made), hmac.Equal([]byte(strings.ToLower(nonce)), []byte(s.nonce(made)))
 }
 

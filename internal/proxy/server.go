@@ -44,7 +44,8 @@ type Server struct {
 	// finished, and closes both. Nil: tunnel.Join.
 	Join func(ctx context.Context, client, target net.Conn) error
 
-	secret     [32]byte // of nonces
+	secret     [32]byte  // of nonces
+	begun      time.Time // their time 0
 	makeSecret sync.Once
 }
 
@@ -153,11 +154,14 @@ func equal(a, b string) int {
 	return subtle.ConstantTimeCompare(x[:], y[:])
 }
 
-// nonceKey returns the key of the nonces of this Server, which the first call
-// makes.
-func (s *Server) nonceKey() []byte {
-	s.makeSecret.Do(func() { _, _ = rand.Read(s.secret[:]) })
-	return s.secret[:]
+// nonceKey returns the key of the nonces of this Server, and the moment from
+// which they count the time. The first call makes both.
+func (s *Server) nonceKey() (key []byte, begun time.Time) {
+	s.makeSecret.Do(func() {
+		_, _ = rand.Read(s.secret[:])
+		s.begun = time.Now()
+	})
+	return s.secret[:], s.begun
 }
 
 // lingerTime is the time for a client to take a refusal.
