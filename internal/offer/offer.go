@@ -244,7 +244,11 @@ func (s *Set) lstat(name string) (fs.FileInfo, error) {
 		return nil, err
 	}
 	defer s.release(r)
-	return dir.Lstat(inside)
+	info, err := dir.Lstat(inside)
+	if err != nil && !sys.IsErrno(err) { // a link on the way leads out of the directory
+		err = ErrNotOffered
+	}
+	return info, err
 }
 
 // open opens the file name, which must be the same file (device and inode) as

@@ -225,6 +225,29 @@ func TestReplacedBelow(t *testing.T) {
 	}
 }
 
+// A path behind a link that leads out of the directory is not offered.
+func TestLinkOut(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, sub := range []string{"in", "out"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "out/secret"), []byte("s"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("../out", filepath.Join(dir, "in/link")); err != nil {
+		t.Skipf("no symbolic links: %v", err)
+	}
+	s := open(t, false, filepath.Join(dir, "in"))
+	for _, name := range []string{"in/link", "in/link/secret"} {
+		if f, err := s.Open(name); err != ErrNotOffered {
+			t.Errorf("%s: %v, %v", name, f, err)
+		}
+	}
+}
+
 // Operands do not hold a descriptor each.
 func TestManyOperands(t *testing.T) {
 	t.Parallel()
