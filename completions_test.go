@@ -44,7 +44,8 @@ func (o completedOption) dashed() (out []string) {
 func completedOptions(t *testing.T) (all []completedOption) {
 	t.Helper()
 	const column = 29
-	lines := strings.Split(help, "\n")
+	_, topics, _ := strings.Cut(help, "\n# ")
+	lines := strings.Split(topics, "\n")
 	for _, option := range newCommandLine().Options() {
 		o := completedOption{Option: option}
 		for i, line := range lines {
@@ -93,6 +94,15 @@ const (
 	tosNames     = "lowdelay throughput reliability critical inetcontrol netcontrol ef af11 af21 af31 af41 cs0 cs1 cs2 cs3 cs4 cs5 cs6 cs7"
 )
 
+// helpTopics returns the topics of "purr --help TOPIC".
+func helpTopics() string {
+	out := "all"
+	for _, m := range regexp.MustCompile(`(?m)^# ([a-z]+)`).FindAllStringSubmatch(help, -1) {
+		out += " " + m[1]
+	}
+	return out
+}
+
 // forBash returns the words of all options and, for those with a value, how it
 // is completed.
 func forBash(options []completedOption) string {
@@ -100,6 +110,10 @@ func forBash(options []completedOption) string {
 	arms := make(map[string][]string)
 	for _, o := range options {
 		words = append(words, o.dashed()...)
+		if o.Names[0] == "help" {
+			action := fmt.Sprintf(`[[ $cur == -* ]] || { COMPREPLY=($(compgen -W '%s' -- "$cur")); return; }`, helpTopics())
+			arms[action] = []string{"--help"}
+		}
 		if o.TakesValue {
 			action := "return"
 			switch o.value {
@@ -151,13 +165,16 @@ func forZsh(options []completedOption) string {
 		}
 		for _, name := range o.dashed() {
 			// _arguments takes one value attached to a letter and one behind "=".
-			kind := ""
+			kind, spec := "", spec
 			if o.TakesValue {
 				kind = map[bool]string{true: "+", false: "="}[len(name) == 2]
 			}
 			exclude := "(" + strings.Join(o.dashed(), " ") + ")"
 			if o.Names[0] == "verbose" {
 				exclude = "*" // counts
+			}
+			if name == "--help" {
+				spec += "::topic:(" + helpTopics() + ")"
 			}
 			out += fmt.Sprintf("\t\t'%s%s%s%s'\n", exclude, name, kind, spec)
 		}
@@ -167,6 +184,7 @@ func forZsh(options []completedOption) string {
 
 // forFish returns a line for each option.
 func forFish(options []completedOption) (out string) {
+	out = "complete -c purr -n 'contains -- --help (commandline -opc)' -a \"" + helpTopics() + "\"\n"
 	for _, o := range options {
 		out += "complete -c purr"
 		for _, name := range o.dashed() {
@@ -251,6 +269,7 @@ printf '%s\n' "${COMPREPLY[@]}"`
 		{"purr -zu --payload d", "dns", "ntp"},
 		{"purr -zu --expect=a", "any", "auto"},
 		{"purr -T low", "lowdelay", "ef"},
+		{"purr --help pr", "progress", "push"},
 		{"purr --push host 9000 f", "file.img", "--push"},
 		{"purr -lU f", "file.img", "--push"},
 	} {

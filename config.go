@@ -19,6 +19,7 @@ import (
 // read-only.
 type config struct {
 	help, version, listPayloads bool
+	helpText                    string // what --help prints
 
 	netOptions
 	listenOptions

@@ -1,6 +1,12 @@
 package main
 
-import _ "embed"
+import (
+	_ "embed"
+	"slices"
+	"strings"
+
+	"purr/internal/display"
+)
 
 // examples is printed if purr is started without arguments.
 const examples = `purr HOST PORT                      talk to a server; stdin goes out, stdout shows the answer
@@ -15,8 +21,31 @@ purr -U PATH, purr -l -U PATH       the same over a Unix socket
 purr --help                         everything else
 `
 
-// help is written by hand, examples first. A test compares it with the flag
-// table and purr.1.
+// help is written by hand: an overview, and a part for each topic. A part
+// begins with a line "# NAME, NAME: TITLE". A test compares the options in it
+// with the flag table and purr.1.
 //
 //go:embed help.txt
 var help string
+
+// helpOn returns the part of the help on a topic, the overview for "". A topic
+// that the help does not have is a usage error.
+func helpOn(topic string) (string, error) {
+	if topic == "all" {
+		return help, nil
+	}
+	parts := strings.Split(help, "\n# ")
+	if topic == "" {
+		return parts[0], nil
+	}
+	var topics []string
+	for _, part := range parts[1:] {
+		heading, _, _ := strings.Cut(part, ":")
+		names := strings.Split(heading, ", ")
+		if slices.Contains(names, topic) {
+			return part, nil
+		}
+		topics = append(topics, names[0])
+	}
+	return "", usageErrorf("no help on %s: the topics are %s and all", display.Quote(topic), strings.Join(topics, ", "))
+}

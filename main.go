@@ -143,7 +143,7 @@ func runArgs(args []string, stdin, stdout *os.File, stderr io.Writer) exitStatus
 func printed(cfg *config) string {
 	switch {
 	case cfg.help:
-		return help
+		return cfg.helpText
 	case cfg.version:
 		return "purr " + sys.BuildVersion(Version, Commit) + "\n"
 	case cfg.listPayloads:

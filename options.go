@@ -298,8 +298,9 @@ func number(what string, low, high int64) func(string) (int, error) {
 }
 
 // newConfig reads the command line (without the program's name) and the files
-// that it names. With --help or --version it stops after the options. After an
-// error no socket is open, and nothing was bound or created.
+// that it names. With --help or --version it stops after the options; what
+// follows a --help that is the only option is a topic. After an error no socket
+// is open, and nothing was bound or created.
 func newConfig(args []string) (*config, error) {
 	l := newCommandLine()
 	c := l.config
@@ -307,7 +308,12 @@ func newConfig(args []string) (*config, error) {
 	_, invalid := errors.AsType[*flags.ValueError](err)
 	switch {
 	case (err == nil || invalid) && (c.help || c.version):
-		return c, nil
+		topic := ""
+		if slices.Equal(args, append([]string{"--help"}, operands...)) {
+			topic = strings.Join(operands, " ")
+		}
+		c.helpText, err = helpOn(topic)
+		return c, err
 	case err != nil:
 		return nil, explain(err)
 	}

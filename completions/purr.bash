@@ -29,6 +29,7 @@ _purr() {
 	--payload) COMPREPLY=($(compgen -W "auto none $(purr --list-payloads | cut -d ' ' -f 1)" -- "$cur")); return ;;
 	-T) COMPREPLY=($(compgen -W 'lowdelay throughput reliability critical inetcontrol netcontrol ef af11 af21 af31 af41 cs0 cs1 cs2 cs3 cs4 cs5 cs6 cs7' -- "$cur")); return ;;
 	--exec | -e) COMPREPLY=($(compgen -c -- "$cur")); return ;;
+	--help) [[ $cur == -* ]] || { COMPREPLY=($(compgen -W 'all connect pipe udp files push key tls access proxy tunnel exec probe scripting progress timeouts sockets' -- "$cur")); return; } ;;
 	--source-port | -p | --source | -s | -x | -X | -P | --proxy | --proxy-type | --proxy-auth | --proxy-dns | --sh-exec | -c | --exec-grace | --tunnel | -L | --quit-word | --wait | -w | --idle-timeout | --connect-timeout | --accept-timeout | -q | -W | --max-conns | -i | -I | -O | -M | -m | --keepalive | --wait-for | --retry | --ready-fd | --port-file | --parallel | --secret-file | --count | --max-loss | --send-file | --recv-file | --expect-size | --expect-sha256 | --allow | --deny | --allowfile | --denyfile | --key-file | --ssl-trustfile | --ssl-servername | --ssl-cert | --ssl-key | --ssl-client-ca | --ssl-alpn | --pin | --rate | --max-size | --hello-timeout) return ;;
 	esac
 	# end of options

@@ -13,7 +13,8 @@ complete -c purr -f
 complete -c purr -a '(__fish_print_hostnames)'
 complete -c purr -n __purr_names_files -F
 # options: go test -run TestCompletions -update writes them
-complete -c purr -l help -s h -d 'print this'
+complete -c purr -n 'contains -- --help (commandline -opc)' -a "all connect pipe udp files push key tls access proxy tunnel exec probe scripting progress timeouts sockets"
+complete -c purr -l help -s h -d 'print the overview'
 complete -c purr -l version -d 'print the version'
 complete -c purr -l verbose -s v -d 'say what happens, in OpenBSD nc\'s words'
 complete -c purr -l no-sandbox -d 'keep the rights to files and ports that this run does not need (Linux)'
