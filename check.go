@@ -76,7 +76,11 @@ func (c *checker) verdict(v verdict) error {
 	if v.highest == statusOK || v.open && !all {
 		return nil
 	}
-	return statusError{v.highest, queryError(v.worst, c.waits())}
+	err := v.worst.Failure()
+	if !c.waits() { // it was printed already, or is hidden without -v
+		err = reportedError{err}
+	}
+	return statusError{v.highest, err}
 }
 
 // sweepOptions returns the options of a scan. The error is that of looking up
@@ -143,7 +147,8 @@ func (c *checker) check(ctx context.Context) error {
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	out := &scanPrinter{checker: c, failed: stop}
+	out := &scanPrinter{checker: c, failed: stop,
+		out: scan.Writer{W: c.stdout, JSON: c.json, Banner: c.opts.banner, Expect: c.opts.expect.Given(), Note: silentReason}}
 	var last []*sweep.Query
 	var limits []scan.ICMPLimit
 	err = c.retry(ctx, func(ctx context.Context, limit time.Duration) error {
@@ -194,6 +199,31 @@ func (c *checker) hosts() (*sweep.Hosts, error) {
 	return hosts, nil
 }
 
+// askInTurn calls ask for one port after the other. One good port is enough, as
+// in a scan over TCP, unless --all is given; else it returns the error with the
+// highest status.
+func (c *checker) askInTurn(ctx context.Context, ask func(port int) error) error {
+	var worst error
+	good := false
+	for i, port := range c.ports {
+		if i > 0 && !sys.Sleep(ctx, c.interval) {
+			return context.Cause(ctx)
+		}
+		err := ask(port)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		good = good || err == nil
+		if statusOf(err) > statusOf(worst) {
+			worst = err
+		}
+	}
+	if good && !c.opts.all {
+		return nil
+	}
+	return worst
+}
+
 // checkUnix connects to a Unix socket, and with --wait-for or --retry repeats
 // that until it succeeds. If the listen queue stays full for the time limit of
 // a port, the status is that of no answer, not that of a closed socket.
@@ -238,26 +268,18 @@ func (c *checker) ping(ctx context.Context) error {
 	if near := addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast(); !near && c.interval > 0 && c.interval < minStrangerInterval {
 		return fmt.Errorf("ping %s: an interval below %v is for loopback and private addresses only", addr, minStrangerInterval)
 	}
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
 	o := scan.PingOptions{Payload: s.UDP.Payload, Secret: s.UDP.Secret, Source: s.UDP.Source,
 		Count: c.opts.pings, Interval: c.interval, Wait: c.connectTimeout}
-	target := scan.Target{Host: c.host, Addr: netip.AddrPortFrom(addr, uint16(c.ports[0]))}
-	out := scan.PingWriter{W: c.stdout, Target: target, JSON: c.json}
-	stats := scan.Ping(ctx, target, o, func(e *scan.PingEvent) {
-		if err := out.Event(e); err != nil {
-			stop(fmt.Errorf("write to stdout: %w", sys.Cause(err)))
-		}
-	})
-	if err := out.Stats(&stats); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("write to stdout: %w", sys.Cause(err))
-	}
+	out := scan.PingWriter{W: c.stdout, Target: scan.Target{Host: c.host, Addr: netip.AddrPortFrom(addr, uint16(c.ports[0]))}, JSON: c.json}
+	stats, err := out.Run(ctx, o)
 	status := pingStatus(&stats)
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case err != nil:
+		return fmt.Errorf("write to stdout: %w", sys.Cause(err))
 	case stats.Err != nil:
-		return fmt.Errorf("ping %s port %d (udp): %w", targetName(c.host, addr), target.Addr.Port(), sys.Cause(stats.Err))
+		return fmt.Errorf("ping %s port %d (udp): %w", display.Target(c.host, addr), c.ports[0], sys.Cause(stats.Err))
 	case status == statusOK && stats.Lost() > c.opts.maxLoss:
 		return statusError{statusFailed, fmt.Errorf("%.4g %% of the pings were lost, more than --max-loss", 100*stats.Lost())}
 	case status != statusOK:

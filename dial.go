@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"purr/internal/display"
 	"purr/internal/eyeballs"
 	"purr/internal/proxy"
 	"purr/internal/scan"
@@ -124,16 +125,7 @@ func (d *dialer) race(ctx context.Context, addrs []netip.Addr, local netip.AddrP
 
 // target is the host as the user typed it, with the address it stands for
 // where that is something else: "localhost (::1)", as nc has it.
-func (o *netOptions) target(addr netip.Addr) string { return targetName(o.host, addr) }
-
-// targetName names a target in nc's words: "HOST (ADDRESS)", or the address
-// alone if that is what the user wrote.
-func targetName(host string, addr netip.Addr) string {
-	if literal, err := netip.ParseAddr(host); err == nil && literal.Unmap() == addr {
-		return host
-	}
-	return host + " (" + addr.String() + ")"
-}
+func (o *netOptions) target(addr netip.Addr) string { return display.Target(o.host, addr) }
 
 // connect opens one TCP connection, which the caller closes. The text of its
 // error is nc's complete line.

@@ -76,34 +76,19 @@ func (d *dialer) dialProxied(ctx context.Context, port int) (net.Conn, error) {
 }
 
 // checkProxied is -z through the proxy: one port after the other. Like nc's, it
-// prints nothing without -v. One open port is enough, unless --all is given;
-// else it returns the error with the highest status.
+// prints nothing without -v.
 func (c *checker) checkProxied(ctx context.Context) error {
 	if c.opts.hostsOnStdin || c.opts.hosts.Len() > 1 {
 		return statusError{statusUsage, errors.New("options -z --proxy (or -x) and several hosts exclude each other: ask for each host in turn")}
 	}
-	var worst error
-	opened := false
-	for i, port := range c.ports {
-		if i > 0 && !sys.Sleep(ctx, c.interval) {
-			return context.Cause(ctx)
-		}
+	return c.askInTurn(ctx, func(port int) error {
 		conn, err := c.dialRetry(ctx, port)
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
 		if err == nil {
-			opened = true
-			_ = conn.Close()
-			continue
+			return conn.Close()
 		}
-		c.log.verbosef("%v", err)
-		if worst == nil || statusOf(err) > statusOf(worst) {
-			worst = reportedError{err}
+		if ctx.Err() == nil {
+			c.log.verbosef("%v", err)
 		}
-	}
-	if worst == nil || opened && !c.opts.all {
-		return nil
-	}
-	return worst
+		return statusError{statusOf(err), reportedError{err}}
+	})
 }

@@ -14,7 +14,6 @@ import (
 	"unicode/utf8"
 
 	"purr/internal/halfclose"
-	"purr/internal/sys"
 	"purr/internal/tlsconn"
 	"purr/internal/web"
 )
@@ -208,30 +207,11 @@ func (t *talker) halfCloseOptions(c net.Conn) halfclose.Options {
 	return o
 }
 
-// checkTLS is -z --ssl: a handshake with one port after the other. As without
-// --ssl, one good port is enough, unless --all is given.
+// checkTLS is -z --ssl: a handshake with one port after the other.
 func (c *checker) checkTLS(ctx context.Context) error {
 	c.confine()
 	return c.retry(ctx, func(ctx context.Context, limit time.Duration) error {
-		var worst error
-		good := false
-		for i, port := range c.ports {
-			if i > 0 && !sys.Sleep(ctx, c.interval) {
-				return context.Cause(ctx)
-			}
-			err := c.shake(ctx, port, limit)
-			good = good || err == nil
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			if statusOf(err) > statusOf(worst) {
-				worst = err
-			}
-		}
-		if good && !c.opts.all {
-			return nil
-		}
-		return worst
+		return c.askInTurn(ctx, func(port int) error { return c.shake(ctx, port, limit) })
 	})
 }
 

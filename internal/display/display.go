@@ -4,6 +4,7 @@ package display
 
 import (
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +32,15 @@ func Escape(s string) string {
 		s = s[size:]
 	}
 	return b.String()
+}
+
+// Target names the end of a connection in OpenBSD nc's words: "HOST (ADDRESS)",
+// or host alone if that is the address itself.
+func Target(host string, addr netip.Addr) string {
+	if literal, err := netip.ParseAddr(host); err == nil && literal.Unmap() == addr {
+		return host
+	}
+	return host + " (" + addr.String() + ")"
 }
 
 // Size returns a number of bytes in a unit that keeps it short: "7.6 MiB".

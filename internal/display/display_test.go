@@ -1,6 +1,9 @@
 package display
 
-import "testing"
+import (
+	"net/netip"
+	"testing"
+)
 
 func TestPrintable(t *testing.T) {
 	t.Parallel()
@@ -74,6 +77,15 @@ func TestCount(t *testing.T) {
 	for n, want := range map[int64]string{0: "0 files", 1: "1 file", 8_000_000: "8000000 files"} {
 		if got := Count(n, "file"); got != want {
 			t.Errorf("%d: %s, want %s", n, got, want)
+		}
+	}
+}
+
+func TestTarget(t *testing.T) {
+	t.Parallel()
+	for host, want := range map[string]string{"gw.example": "gw.example (10.0.2.2)", "10.0.2.2": "10.0.2.2", "::ffff:10.0.2.2": "::ffff:10.0.2.2"} {
+		if got := Target(host, netip.MustParseAddr("10.0.2.2")); got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }

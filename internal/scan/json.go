@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"context"
 	"encoding/hex"
 	"encoding/json"
 	"io"
@@ -165,6 +166,24 @@ type PingWriter struct {
 	W      io.Writer
 	Target Target
 	JSON   bool
+}
+
+// Run pings the target, and writes the events as they come and the sums at the
+// end. It returns the sums, and the error of W, which ends the ping. If ctx
+// ends, its cause goes before an error of W.
+func (p *PingWriter) Run(ctx context.Context, o PingOptions) (stats PingStats, err error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	stats = Ping(ctx, p.Target, o, func(e *PingEvent) {
+		if err := p.Event(e); err != nil {
+			stop(err)
+		}
+	})
+	err = p.Stats(&stats)
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return stats, err
 }
 
 // Event writes the line of one event.

@@ -2,10 +2,12 @@ package scan
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,3 +103,26 @@ func TestPingClosed(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// A closed output ends a ping that would go on for ever, with its own error;
+// the end of the context has another one.
+func TestPingWriterRun(t *testing.T) {
+	t.Parallel()
+	target := listenUDP(t, func(c *net.UDPConn, from netip.AddrPort, b []byte) { c.WriteToUDPAddrPort(b, from) })
+	full := errors.New("full")
+	p := PingWriter{W: writerFunc(func([]byte) (int, error) { return 0, full }), Target: Target{"", target}}
+	if s, err := p.Run(t.Context(), pingEcho(t, 0, time.Millisecond, testkit.Patience)); err != full || s.Answered == 0 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var out strings.Builder
+	p.W = writerFunc(func(b []byte) (int, error) { cancel(errors.ErrUnsupported); return out.Write(b) })
+	if s, err := p.Run(ctx, pingEcho(t, 0, time.Millisecond, testkit.Patience)); err != errors.ErrUnsupported || s.Err != nil || !strings.Contains(out.String(), "sent, ") {
+		t.Errorf("%+v, %v, %q", s, err, out.String())
+	}
+}
+
+// A writerFunc is an io.Writer.
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }

@@ -2,13 +2,74 @@ package scan
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 
 	"purr/internal/display"
+	"purr/internal/sys"
 )
+
+// Failure describes a port that is not OK: over TCP in OpenBSD nc's words, with
+// the ICMP error if there is one.
+func (r *Result) Failure() error {
+	target := display.Target(r.Host, r.Addr.Addr())
+	if r.UDP == nil {
+		where := fmt.Sprintf("connect to %s port %d (tcp)", target, r.Addr.Port())
+		switch {
+		case r.State == NoAnswer:
+			return fmt.Errorf("%s timed out: Operation now in progress", where)
+		case r.ICMP != nil:
+			return fmt.Errorf("%s failed: %s (%v)", where, sys.Strerror(r.Err), r.ICMP)
+		}
+		return fmt.Errorf("%s failed: %s", where, sys.Strerror(r.Err))
+	}
+	where := fmt.Sprintf("%s port %d (udp): %s", target, r.Addr.Port(), r.State)
+	switch {
+	case r.Err != nil:
+		return fmt.Errorf("%s: %w", where, sys.Cause(r.Err))
+	case r.ICMP != nil:
+		return fmt.Errorf("%s: %v", where, r.ICMP)
+	case r.UDP.Unexpected:
+		return errors.New(where + ", but the answer is not as --expect")
+	}
+	return errors.New(where)
+}
+
+// A Writer writes the results of a scan, at most one line for each.
+type Writer struct {
+	W      io.Writer
+	JSON   bool // objects in place of lines
+	Banner bool // of TCP as text: write the banners of open ports
+	Expect bool // UDPOptions.Expect was given
+
+	// Note returns the words about a port without an answer. Nil, or an empty
+	// result: those of WriteUDPText.
+	Note func(*Probe) string
+}
+
+// Write writes the line of one port, if it has one: over TCP as text only an
+// open port with Banner does, over UDP as text only a port with an address.
+func (w *Writer) Write(r *Result) error {
+	note := ""
+	if r.UDP != nil && w.Note != nil {
+		note = w.Note(r.UDP)
+	}
+	switch {
+	case w.JSON && r.UDP != nil:
+		return WriteUDPJSON(w.W, r, note, w.Expect)
+	case w.JSON:
+		return WriteTCPJSON(w.W, r)
+	case r.UDP != nil && r.Addr.Addr().IsValid():
+		return WriteUDPText(w.W, r, note)
+	case r.UDP == nil && w.Banner && r.State == Open:
+		_, err := fmt.Fprintf(w.W, "%s %d: %s\n", display.Escape(r.Host), r.Addr.Port(), display.Payload(r.Reply, MaxBanner))
+		return err
+	}
+	return nil
+}
 
 // WriteUDPText writes the line of one UDP port, escaped for a terminal:
 //

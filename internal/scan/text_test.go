@@ -6,6 +6,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -201,6 +202,59 @@ func TestPingLines(t *testing.T) {
 	} {
 		var out strings.Builder
 		if err := WritePingStatsText(&out, &c.s); err != nil || out.String() != c.want+"\n" {
+			t.Errorf("%q (%v), want %q", out.String(), err, c.want)
+		}
+	}
+}
+
+// The failures are those of nc over TCP, and name the ICMP error.
+func TestFailure(t *testing.T) {
+	t.Parallel()
+	tcp := func(host string, state State, icmp *ICMP, err error) *Result {
+		return with(&Result{Target: Target{Host: host, Addr: netip.MustParseAddrPort("10.0.2.2:80")}, State: state}, icmp, err)
+	}
+	refused := &os.SyscallError{Syscall: "connect", Err: syscall.ECONNREFUSED}
+	for want, r := range map[string]*Result{
+		"connect to gw.example (10.0.2.2) port 80 (tcp) timed out: Operation now in progress":                                   tcp("gw.example", NoAnswer, nil, errors.New("late")),
+		"connect to 10.0.2.2 port 80 (tcp) failed: Connection refused":                                                          tcp("10.0.2.2", Closed, nil, refused),
+		"connect to 10.0.2.2 port 80 (tcp) failed: Connection refused (icmp 3/13 administratively prohibited, from 10.0.1.254)": tcp("10.0.2.2", Filtered, prohibited, refused),
+		"gw.example (10.0.2.2) port 53 (udp): local-error: out of luck":                                                         with(udpResult(LocalError, Probe{}), nil, errors.New("out of luck")),
+		"gw.example (10.0.2.2) port 53 (udp): filtered: icmp 3/13 administratively prohibited, from 10.0.1.254":                 with(udpResult(Filtered, Probe{}), prohibited, nil),
+		"gw.example (10.0.2.2) port 53 (udp): open, but the answer is not as --expect":                                          udpResult(Open, Probe{Unexpected: true}),
+		"gw.example (10.0.2.2) port 53 (udp): no-answer":                                                                        udpResult(NoAnswer, Probe{}),
+	} {
+		if got := r.Failure().Error(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// A Writer without options writes the lines of UDP and nothing over TCP; a host
+// without an address has only an object.
+func TestWriter(t *testing.T) {
+	t.Parallel()
+	open := &Result{Target: Target{Host: "gw.example", Addr: netip.MustParseAddrPort("10.0.2.2:25")}, State: Open, Reply: []byte("220 hi\x1b\r\n")}
+	lost := &Result{Target: Target{Host: "missing", Addr: netip.AddrPortFrom(netip.Addr{}, 53)}, State: LocalError, Err: errors.New("no such host"), UDP: &Probe{}}
+	silent := udpResult(NoAnswer, Probe{Payload: "radius", Sent: 3, Silent: "secretive"})
+	note := func(u *Probe) string { return u.Silent + ", so give a secret" }
+	for _, c := range []struct {
+		w    Writer
+		r    *Result
+		want string
+	}{
+		{Writer{}, open, ""},
+		{Writer{Banner: true}, open, `gw.example 25: 220 hi\x1b\r\n` + "\n"},
+		{Writer{Banner: true}, &Result{Target: open.Target, State: Closed, Err: syscall.ECONNREFUSED}, ""},
+		{Writer{}, lost, ""},
+		{Writer{}, silent, "10.0.2.2:53/udp   no-answer  0.0 s    radius, 3 sent: open but silent, or dropped on the way\n"},
+		{Writer{Note: note}, silent, "10.0.2.2:53/udp   no-answer  0.0 s    radius, 3 sent: secretive, so give a secret\n"},
+		{Writer{JSON: true}, open, `{"v":1,"host":"gw.example","address":"10.0.2.2","port":25,"protocol":"tcp","state":"open","rtt_us":0,"banner":"220 hi\\x1b\\r\\n"}` + "\n"},
+		{Writer{JSON: true, Note: note}, silent, `{"v":1,"host":"gw.example","address":"10.0.2.2","port":53,"protocol":"udp","state":"no-answer","payload":"radius","sent":3,"rtt_us":null,` +
+			`"icmp":null,"reply":null,"note":"secretive, so give a secret"}` + "\n"},
+	} {
+		var out strings.Builder
+		c.w.W = &out
+		if err := c.w.Write(c.r); err != nil || out.String() != c.want {
 			t.Errorf("%q (%v), want %q", out.String(), err, c.want)
 		}
 	}

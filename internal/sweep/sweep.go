@@ -60,6 +60,27 @@ func (q *Query) Best() (best *scan.Result) {
 	return best
 }
 
+// Result returns Best, or a LocalError with Err if there are no results. udp is
+// true if the port was to be asked over UDP.
+func (q *Query) Result(udp bool) *scan.Result {
+	if best := q.Best(); best != nil {
+		return best
+	}
+	r := &scan.Result{Target: scan.Target{Host: q.Host, Addr: netip.AddrPortFrom(netip.Addr{}, uint16(q.Port))}, State: scan.LocalError, Err: q.Err}
+	if udp {
+		r.UDP = &scan.Probe{}
+	}
+	return r
+}
+
+// Failure describes a port that is not OK: Err, or the failure of Best.
+func (q *Query) Failure() error {
+	if best := q.Best(); best != nil {
+		return best.Failure()
+	}
+	return q.Err
+}
+
 // rank orders the results of a port that is not OK, from the least telling: a
 // refusal or an error of this machine, silence, an ICMP error, an unexpected
 // answer.

@@ -174,3 +174,22 @@ func TestBest(t *testing.T) {
 		t.Error("a result of none")
 	}
 }
+
+// A host without an address has a result and a failure: those of its lookup.
+func TestUnresolved(t *testing.T) {
+	t.Parallel()
+	q := &Query{Host: "missing", Port: 80, Err: errors.New("no such host")}
+	for _, udp := range []bool{false, true} {
+		r := q.Result(udp)
+		if r.State != scan.LocalError || r.Err != q.Err || r.Host != "missing" || r.Addr.Port() != 80 || (r.UDP != nil) != udp {
+			t.Errorf("%+v", r)
+		}
+	}
+	if q.Failure() != q.Err {
+		t.Error(q.Failure())
+	}
+	q.Results = []*scan.Result{{Target: scan.Target{Host: "missing", Addr: netip.MustParseAddrPort("127.0.0.1:80")}, State: scan.NoAnswer}}
+	if q.Result(false) != q.Results[0] || !strings.HasPrefix(q.Failure().Error(), "connect to missing (127.0.0.1) port 80 (tcp) timed out") {
+		t.Errorf("%v, %v", q.Result(false), q.Failure())
+	}
+}
