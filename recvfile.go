@@ -8,11 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
-	"strings"
-	"sync"
-	"syscall"
 
 	"purr/internal/copier"
 	"purr/internal/fdio"
@@ -32,22 +27,23 @@ func recvFile(ctx context.Context, t *talker, c net.Conn) error {
 		return err
 	}
 	defer s.close()
-	in, err := openRawFile(ctx, t)
+	in := &rawFile{session: s, path: t.file.recv}
+	in.file, err = openRawFile(ctx, t)
 	if err != nil {
 		sock.Reset(c) // a FIN would mean success to the peer
 		err = fmt.Errorf("receive from %s: %w", s.peer, err)
 		t.log.logRawFailed(t.file.recv, err, "", 0)
 		return err
 	}
-	defer in.close()
-	in.session = s
+	defer in.file.Close()
+	t.atExit(func() { in.file.Abort() })
 	s.file, s.fileIn = t.file.recv, true
-	s.out, s.outName, s.ownStdout = fdio.New(in.file, s.out.Interrupt), t.file.recv, false
+	s.out, s.outName, s.ownStdout = fdio.New(in.file.File, s.out.Interrupt), t.file.recv, false
 	s.newReceiveCopier = in.newCopier
 	s.onDone = in.onDone
 	if err := s.relay(ctx); err != nil {
-		in.abort(t)
-		t.log.logRawFailed(s.file, err, in.keptIn, in.kept)
+		partial, kept := in.file.Abort()
+		t.log.logRawFailed(s.file, err, partial, kept)
 		return err
 	}
 	t.log.event("file", field{"path", s.file}, field{"size", in.digest.Size}, field{"sha256", hex.EncodeToString(in.digest.SHA256)}, field{"status", "stored"})
@@ -55,49 +51,34 @@ func recvFile(ctx context.Context, t *talker, c net.Conn) error {
 	return nil
 }
 
-// A rawFile is a file that is being received: an AtomicFile, or directly a pipe
-// or device.
+// A rawFile is a session whose received bytes become a file.
 type rawFile struct {
 	*session
 	path   string // as the user gave it
-	file   *os.File
+	file   *store.RawFile
 	digest *copier.Sum
-
-	atomic *store.AtomicFile // nil: file is a pipe or device
-
-	aborted sync.Once
-	keptIn  string // path of the file that --keep-partial has kept
-	kept    int64  // its size in bytes
 }
 
-// openRawFile opens the file of --recv-file. The caller closes it. The end of
-// the run aborts a file that is not stored by then.
-func openRawFile(ctx context.Context, t *talker) (*rawFile, error) {
-	in := &rawFile{path: t.file.recv}
-	var err error
-	if t.file.direct {
-		in.file, err = fdio.OpenWriter(ctx, in.path, t.idleTimeout)
-		return in, err
+// openRawFile opens the file of --recv-file. The caller closes it. A partial
+// file that --keep-partial keeps is logged.
+func openRawFile(ctx context.Context, t *talker) (*store.RawFile, error) {
+	o := store.RawOptions{Force: t.file.force, Direct: t.file.direct, Wait: t.idleTimeout}
+	if t.file.keepPartial {
+		o.Kept = func(path string, size int64, err error) {
+			if err != nil {
+				t.log.warnf("%s: %v", path, sys.Cause(err))
+			} else {
+				t.log.warnf("kept %d bytes in %s", size, path)
+			}
+		}
 	}
-	replace := store.ReplaceNothing
-	if t.file.force {
-		replace = store.ReplaceFile
-	}
-	if in.atomic, err = store.CreateAtomic(in.path, replace); err != nil {
-		return nil, err
-	}
-	in.file = in.atomic.File
-	t.atExit(func() { in.abort(t) })
-	return in, nil
+	return store.OpenRaw(ctx, t.file.recv, o)
 }
 
 // newCopier returns the receiving copier of the session, and sets digest, which
 // that computes. Long runs of zeros become holes in the file.
 func (in *rawFile) newCopier(dst io.Writer, src io.Reader, filters ...copier.Filter) copier.Copier {
-	if in.atomic != nil {
-		dst = in.atomic
-	}
-	c, sum := copier.NewHashing(dst, src, in.t.file.expectSize, filters...)
+	c, sum := copier.NewHashing(in.file.Writer(dst), src, in.t.file.expectSize, filters...)
 	in.digest = sum
 	return c
 }
@@ -121,7 +102,7 @@ func (in *rawFile) onDone(d *teardown) error {
 	case expect.expectSHA256 != nil && !bytes.Equal(sum, expect.expectSHA256):
 		return in.unexpected("%d bytes with sha256 %x came, and %x was expected", size, sum, expect.expectSHA256)
 	}
-	if err := in.store(); err != nil {
+	if err := in.file.Commit(); err != nil {
 		return fmt.Errorf("store %s: %w", in.path, sys.Cause(err))
 	}
 	return nil
@@ -131,61 +112,10 @@ func (in *rawFile) onDone(d *teardown) error {
 // expected one.
 func (in *rawFile) unexpected(format string, args ...any) error {
 	what := fmt.Sprintf(format, args...)
-	if in.atomic != nil {
+	if !in.file.Direct() {
 		what += ": nothing stored as " + in.path
 	}
 	return statusError{statusMismatch, fmt.Errorf("receive from %s: %s", in.peer, what)}
-}
-
-// store brings the file onto stable storage and gives it its name.
-func (in *rawFile) store() error {
-	if in.atomic != nil {
-		return in.atomic.Commit()
-	}
-	err := in.file.Sync()
-	if cannotSync(err) {
-		err = nil
-	}
-	return errors.Join(err, in.file.Close())
-}
-
-// cannotSync reports whether err means that a pipe or device has no stable
-// storage.
-func cannotSync(err error) bool {
-	return errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported)
-}
-
-// abort removes the partial file; with --keep-partial it keeps the file and
-// logs its path and size. It does nothing if the file was stored, for a pipe or
-// device, and in further calls.
-func (in *rawFile) abort(t *talker) {
-	if in.atomic == nil {
-		return
-	}
-	in.aborted.Do(func() {
-		if !t.file.keepPartial {
-			in.atomic.Abort()
-			return
-		}
-		path, size, err := in.atomic.Suspend()
-		switch {
-		case err != nil:
-			t.log.warnf("%s: %v", path, sys.Cause(err))
-		case path != "":
-			in.keptIn, in.kept = path, size
-			t.log.warnf("kept %d bytes in %s", in.kept, in.keptIn)
-		}
-	})
-}
-
-// close aborts a file that was not stored, and releases what it holds.
-func (in *rawFile) close() {
-	in.abort(in.t)
-	if in.atomic != nil {
-		_ = in.atomic.Close()
-	} else {
-		_ = in.file.Close()
-	}
 }
 
 // summary returns the last line about a stored file, with the evidence that it
@@ -213,43 +143,9 @@ func (c *config) checkRecvFile() error {
 	case path == "-":
 		return errors.New("- is no file: leave the option out to write to stdout, or say ./-")
 	}
-	_, err := os.Lstat(path)
-	if errors.Is(err, os.ErrNotExist) {
-		if strings.HasSuffix(path, "/") {
-			return fmt.Errorf("%s is a directory that does not exist: name the file in it", path)
-		}
-		return store.CheckDir(filepath.Dir(path))
+	var err error
+	if c.file.direct, err = store.CheckRaw(path, c.file.force); errors.Is(err, store.ErrExists) {
+		err = fmt.Errorf("%w: choose another name, or say --force to replace it", err)
 	}
-	if err != nil {
-		return err
-	}
-	return c.checkExisting(path)
-}
-
-// checkExisting returns an error if the existing entry path cannot be replaced
-// or written to. A link to a file is neither followed nor replaced: the user
-// may have meant either. For a pipe or device it sets file.direct.
-func (c *config) checkExisting(path string) error {
-	info, err := os.Stat(path)
-	if target, linkErr := os.Readlink(path); linkErr == nil && (err != nil || info.Mode().IsRegular()) {
-		return fmt.Errorf("%s is a symbolic link to %s: name the file itself, or remove the link", path, target)
-	}
-	if err != nil {
-		return err
-	}
-	switch mode := info.Mode(); {
-	case mode.IsDir():
-		return fmt.Errorf("%s is a directory: name a file in it", path)
-	case mode&os.ModeSocket != 0:
-		return fmt.Errorf("%s is a socket: name a file", path)
-	case !mode.IsRegular():
-		c.file.direct = true
-		return store.CheckWritable(path)
-	case !c.file.force:
-		return fmt.Errorf("%s exists: choose another name, or say --force to replace it", path)
-	}
-	if err := store.CheckDir(filepath.Dir(path)); err != nil {
-		return err
-	}
-	return store.CheckReplaceable(path)
+	return err
 }

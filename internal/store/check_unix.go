@@ -12,18 +12,18 @@ import (
 // checkWritable returns an error if files cannot be created in the directory.
 func checkWritable(dir string) error { return unix.Access(dir, unix.W_OK|unix.X_OK) }
 
-// CheckWritable returns an error if a pipe or device is not writable.
-func CheckWritable(path string) error {
+// checkOpenable returns an error if a pipe or device is not writable.
+func checkOpenable(path string) error {
 	if err := unix.Access(path, unix.W_OK); err != nil {
 		return &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	return nil
 }
 
-// CheckReplaceable returns an error if the file path cannot be replaced: in a
+// checkReplaceable returns an error if the file path cannot be replaced: in a
 // sticky directory such as /tmp only its owner, the owner of the directory and
 // root can rename onto it.
-func CheckReplaceable(path string) error {
+func checkReplaceable(path string) error {
 	var file, dir unix.Stat_t
 	if unix.Lstat(path, &file) != nil || unix.Stat(filepath.Dir(path), &dir) != nil {
 		return nil // the rename will return the error

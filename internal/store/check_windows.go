@@ -4,8 +4,8 @@ package store
 // operation itself will fail.
 func checkWritable(string) error { return nil }
 
-// CheckWritable returns nil; see checkWritable.
-func CheckWritable(string) error { return nil }
+// checkOpenable returns nil; see checkWritable.
+func checkOpenable(string) error { return nil }
 
-// CheckReplaceable returns nil; see checkWritable.
-func CheckReplaceable(string) error { return nil }
+// checkReplaceable returns nil; see checkWritable.
+func checkReplaceable(string) error { return nil }
