@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"purr/internal/fdio"
+	"purr/internal/flags"
 	"purr/internal/sock"
 	"purr/internal/sys"
 	"purr/internal/tlsconn"
@@ -20,25 +21,18 @@ import (
 // This file finds the shared key (--key-file, PURR_KEY, the prompt) and prints
 // a new one (--key-new). secure.go uses it.
 
-const (
-	keyVariable = "PURR_KEY"
-	maxKeyLine  = 4096 // bytes; a longer line is no key
+const keyVariable = "PURR_KEY"
 
-	noPasswords = "purr makes its keys (--key-new) and takes no passwords"
-)
-
-// parseKey reads a key. Its error suggests --key-new for a text that may be a
-// password.
-func parseKey(text string) (tlsconn.Key, error) {
-	k, err := tlsconn.ParseKey(text)
+// wordKeyError suggests --key-new for a text that is no key, and may be a
+// password. Other errors stay as they are.
+func wordKeyError(err error) error {
 	var typo *tlsconn.TypoError
-	switch {
-	case errors.Is(err, tlsconn.ErrNoKey):
-		err = fmt.Errorf("%w: %s", err, noPasswords)
-	case errors.As(err, &typo) && typo.Length > 0:
-		err = fmt.Errorf("%w; %s", err, noPasswords)
+	if errors.Is(err, tlsconn.ErrNoKey) {
+		err = fmt.Errorf("%w: purr makes its keys (--key-new) and takes no passwords", err)
+	} else if errors.As(err, &typo) && typo.Length > 0 {
+		err = fmt.Errorf("%w; purr makes its keys (--key-new) and takes no passwords", err)
 	}
-	return k, err
+	return err
 }
 
 // loadKey sets the key from --key-new, --key-file or PURR_KEY. If --key-file is
@@ -46,6 +40,7 @@ func parseKey(text string) (tlsconn.Key, error) {
 func (cfg *config) loadKey() error {
 	c := &cfg.key
 	text, set := os.LookupEnv(keyVariable)
+	var err error
 	switch {
 	case !exchangesData(cfg):
 		return nil
@@ -53,20 +48,15 @@ func (cfg *config) loadKey() error {
 		c.secret = tlsconn.NewKey()
 	case c.file == "-":
 	case c.file != "":
-		line, err := readKeyFile(c.file)
-		if err == nil {
-			c.secret, err = parseKey(line)
-		}
-		if err != nil {
-			return usageErrorf("option --key-file: %s: %w", c.file, sys.Cause(err))
+		if c.secret, err = tlsconn.LoadKey(c.file); err != nil {
+			return usageErrorf("option --key-file: %s: %w", c.file, sys.Cause(wordKeyError(err)))
 		}
 	case set && strings.TrimSpace(text) == "":
 		// "PURR_KEY=$(cat missing)" must not end in clear text.
 		return usageErrorf("%s is set and empty: unset it to send clear text", keyVariable)
 	case set:
-		var err error
-		if c.secret, err = parseKey(text); err != nil {
-			return usageErrorf("%s: %w", keyVariable, err)
+		if c.secret, err = tlsconn.ParseKey(text); err != nil {
+			return usageErrorf("%s: %w", keyVariable, wordKeyError(err))
 		}
 	default:
 		return nil
@@ -82,44 +72,6 @@ func (c keyConfig) given() bool { return c.on }
 // exchangesData reports whether there is anything to encrypt: -z and the wait
 // for a command only connect.
 func exchangesData(c *config) bool { return !c.zero && len(c.command) == 0 }
-
-// readKeyFile returns the first line of a key file. A file that users other
-// than its owner may read or change is an error.
-func readKeyFile(path string) (line string, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
-	if mode := info.Mode(); mode.IsRegular() && mode&0o066 != 0 && sys.ModeTellsUsers {
-		return "", fmt.Errorf("other users may read or change it (mode %04o): say chmod 600 %s", mode.Perm(), path)
-	}
-	return readKeyLine(f)
-}
-
-// readKeyLine reads one line and no byte behind it: the rest of stdin is
-// payload.
-func readKeyLine(r io.Reader) (string, error) {
-	var line []byte
-	for one := make([]byte, 1); len(line) < maxKeyLine; {
-		n, err := r.Read(one)
-		switch {
-		case n > 0 && one[0] == '\n', err == io.EOF && len(line) > 0:
-			return string(line), nil
-		case n > 0:
-			line = append(line, one[0])
-		case err == io.EOF:
-			return "", errors.New("it is empty: a key was expected on its first line")
-		case err != nil:
-			return "", err
-		}
-	}
-	return "", fmt.Errorf("%w: %s", tlsconn.ErrNoKey, noPasswords)
-}
 
 // prepareKey hides the key from other programs, reads it from stdin if
 // --key-file is "-", and when dialling prints a new one. It is called before a
@@ -151,7 +103,7 @@ func (e *encryption) prepareKey(ctx context.Context, stdin *os.File, catchSignal
 		return context.Cause(ctx)
 	}
 	if err != nil {
-		return statusError{statusUsage, fmt.Errorf("option --key-file: stdin: %w", sys.Cause(err))}
+		return statusError{statusUsage, fmt.Errorf("option --key-file: stdin: %w", sys.Cause(wordKeyError(err)))}
 	}
 	e.typed = &secret
 	return nil
@@ -161,11 +113,7 @@ func (e *encryption) prepareKey(ctx context.Context, stdin *os.File, catchSignal
 // up to three times.
 func (e *encryption) keyFromStdin(stdin *os.File, atExit func(func())) (tlsconn.Key, error) {
 	if fdio.KindOf(stdin) != fdio.Terminal {
-		line, err := readKeyLine(fdio.New(stdin, nil))
-		if err != nil {
-			return tlsconn.Key{}, err
-		}
-		return parseKey(line)
+		return tlsconn.ReadKey(fdio.New(stdin, nil))
 	}
 	fd := fdio.New(stdin, nil).FD()
 	if state, err := term.GetState(fd); err == nil {
@@ -181,11 +129,11 @@ func (e *encryption) keyFromStdin(stdin *os.File, atExit func(func())) (tlsconn.
 		if err != nil {
 			return tlsconn.Key{}, err
 		}
-		k, err := parseKey(string(line))
+		k, err := tlsconn.ParseKey(string(line))
 		if err == nil || tries == 3 {
 			return k, err
 		}
-		e.log.fail(err)
+		e.log.fail(wordKeyError(err))
 	}
 }
 
@@ -223,7 +171,7 @@ func otherEnd(c *config, port int) string {
 		purr, what = purr+" --push", " PATH..."
 	}
 	host := c.host
-	if host == "" || isUnspecified(host) {
+	if host == "" || flags.IsUnspecified(host) {
 		host = "HOST"
 	}
 	switch {

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,7 +17,7 @@ import (
 )
 
 // The errors for a text that is no key.
-func TestParseKey(t *testing.T) {
+func TestWordKeyError(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"":                      "this is no key: purr makes its keys (--key-new) and takes no passwords",
@@ -26,32 +25,9 @@ func TestParseKey(t *testing.T) {
 		strings.Repeat("A", 26): "mistyped: 26 characters where a key has 27; purr makes its keys (--key-new) and takes no passwords",
 		strings.Repeat("0", 27): "mistyped: character 1 is none that a key has (A-Z, 2-7)",
 	} {
-		if _, err := parseKey(text); err == nil || err.Error() != want {
+		_, err := tlsconn.ParseKey(text)
+		if err = wordKeyError(err); err == nil || err.Error() != want {
 			t.Errorf("%q: %v, want %q", text, err, want)
-		}
-	}
-	k := tlsconn.NewKey()
-	if got, err := parseKey(k.String()); got != k || err != nil {
-		t.Errorf("%v: %v, %v", k, got, err)
-	}
-}
-
-// One line is read and no byte behind it.
-func TestReadKeyLine(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct{ in, line, rest, says string }{
-		{"KEY\npayload\n", "KEY", "payload\n", ""},
-		{"KEY\r\n\n", "KEY\r", "\n", ""},
-		{"KEY", "KEY", "", ""},
-		{"\npayload", "", "payload", ""},
-		{"", "", "", "is empty"},
-		{strings.Repeat("x", 5000), "", strings.Repeat("x", 5000-maxKeyLine), "no key"},
-	} {
-		r := strings.NewReader(test.in)
-		line, err := readKeyLine(r)
-		rest, _ := io.ReadAll(r)
-		if line != test.line || string(rest) != test.rest || (err == nil) != (test.says == "") || err != nil && !strings.Contains(err.Error(), test.says) {
-			t.Errorf("%s: line %s, rest %s, %v", testkit.Brief(test.in), testkit.Brief(line), testkit.Brief(string(rest)), err)
 		}
 	}
 }
@@ -73,7 +49,7 @@ func TestWrongKeyOptions(t *testing.T) {
 	if good[0] == 'A' {
 		mistyped = "B" + good[1:]
 	}
-	if _, err := parseKey(mistyped); err == nil { // the one of 32
+	if _, err := tlsconn.ParseKey(mistyped); err == nil { // the one of 32
 		mistyped = good + "A"
 	}
 	for _, test := range []struct {

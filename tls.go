@@ -8,10 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"purr/internal/halfclose"
 	"purr/internal/tlsconn"
@@ -42,57 +40,17 @@ func (s *sslConfig) load(listen bool, host string, web bool) (err error) {
 	if !s.on {
 		return nil
 	}
-	s.certs = tlsconn.Certs{Insecure: s.insecure, ALPN: s.alpn, Pin: s.pin}
-	host, _, _ = strings.Cut(host, "%") // a zone is no part of a certificate's address
+	source := tlsconn.Source{Listen: listen, Host: host, CertFile: s.certFile, KeyFile: s.keyFile, ClientCA: s.clientCA, Roots: s.trustFile,
+		ServerName: s.serverName, Pin: s.pin, Insecure: s.insecure, ALPN: s.alpn}
 	if s.alpn == nil && listen && web {
-		s.certs.ALPN = []string{"http/1.1"}
+		source.ALPN = []string{"http/1.1"}
 	}
-	if s.certFile != "" {
-		if s.certs.Own, err = tlsconn.LoadCert(s.certFile, s.keyFile); err != nil {
-			return usageErrorf("option --ssl-cert: %w", err)
-		}
-	} else if listen {
-		names := []string{"localhost"}
-		for _, name := range []string{host, hostname()} {
-			if name != "" && !isUnspecified(name) && utf8.RuneCountInString(name) == len(name) { // ASCII, as X.509 demands
-				names = append(names, name)
-			}
-		}
-		var pin tlsconn.Pin
-		if s.certs.Own, pin, err = tlsconn.NewCert(names...); err != nil {
-			return fmt.Errorf("make a certificate: %w", err)
-		}
-		s.selfPin = &pin
+	s.certs, s.selfPin, err = source.Load()
+	if failed, ok := errors.AsType[*tlsconn.SourceError](err); ok {
+		options := [...]string{tlsconn.OwnCert: "--ssl-cert", tlsconn.ClientRoots: "--ssl-client-ca", tlsconn.ServerRoots: "--ssl-trustfile"}
+		return usageErrorf("option %s: %w", options[failed.Role], err)
 	}
-	if s.clientCA != "" {
-		if s.certs.ClientCA, err = tlsconn.LoadRoots(s.clientCA); err != nil {
-			return usageErrorf("option --ssl-client-ca: %w", err)
-		}
-	}
-	s.certs.ServerName = cmp.Or(s.serverName, strings.TrimSuffix(host, "."))
-	switch {
-	case s.trustFile != "":
-		if s.certs.Roots, err = tlsconn.LoadRoots(s.trustFile); err != nil {
-			return usageErrorf("option --ssl-trustfile: %w", err)
-		}
-	case !listen && !s.insecure && s.pin == nil:
-		if s.certs.Roots, err = x509.SystemCertPool(); err != nil {
-			return fmt.Errorf("read the system's trusted certificates: %w", err)
-		}
-	}
-	return nil
-}
-
-// hostname returns the name of this machine, "" if it has none.
-func hostname() string {
-	name, _ := os.Hostname()
-	return name
-}
-
-// isUnspecified reports whether host is the address of every interface.
-func isUnspecified(host string) bool {
-	addr := net.ParseIP(host)
-	return addr != nil && addr.IsUnspecified()
+	return err
 }
 
 // newShaker returns the Handshaker of --ssl.

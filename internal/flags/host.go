@@ -20,3 +20,10 @@ func Unbracketed(host string) string {
 func JoinPort(host string, port int) string {
 	return net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(port))
 }
+
+// IsUnspecified reports whether host is the address of every interface:
+// "0.0.0.0" or "::".
+func IsUnspecified(host string) bool {
+	addr := net.ParseIP(host)
+	return addr != nil && addr.IsUnspecified()
+}

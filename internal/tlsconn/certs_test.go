@@ -12,6 +12,7 @@ import (
 	"errors"
 	"math/big"
 	"net"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -287,6 +288,46 @@ func TestLoad(t *testing.T) {
 	for _, file := range []string{keyOnly, "/dev/null", "/nonexistent"} {
 		if _, err := LoadRoots(file); err == nil || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
+// The zero Source trusts the system's roots; a listener has a certificate,
+// which is made if there is none. The error of a file has its role.
+func TestSource(t *testing.T) {
+	t.Parallel()
+	made, pin, err := NewCert("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(made.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := pemFile(t, &pem.Block{Type: "CERTIFICATE", Bytes: made.Certificate[0]}, &pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	c, own, err := new(Source).Load()
+	if err != nil || c.Own != nil || own != nil || c.Roots == nil || c.ServerName != "" {
+		t.Errorf("%+v, %v, %v", c, own, err)
+	}
+	c, own, err = (&Source{Host: "fe80::1%eth0", CertFile: file, Roots: file}).Load()
+	if err != nil || PinOf(c.Own.Leaf) != pin || own != nil || c.ServerName != "fe80::1" || c.Roots == nil {
+		t.Errorf("%+v, %v, %v", c, own, err)
+	}
+	c, own, err = (&Source{Listen: true, Host: "www.example.org", ClientCA: file}).Load()
+	if err != nil || own == nil || PinOf(c.Own.Leaf) != *own || c.Roots != nil || c.ClientCA == nil || c.Own.Leaf.VerifyHostname("www.example.org") != nil {
+		t.Errorf("%+v, %v, %v", c, own, err)
+	}
+	if c, _, err = (&Source{Host: "www.example.org.", Insecure: true}).Load(); err != nil || c.ServerName != "www.example.org" || c.Roots != nil {
+		t.Errorf("%+v, %v", c, err)
+	}
+	c, _, err = (&Source{Listen: true, Host: "0.0.0.0"}).Load()
+	if err != nil || len(c.Own.Leaf.IPAddresses) != 0 || c.Own.Leaf.VerifyHostname("localhost") != nil {
+		t.Errorf("%+v, %v", c, err)
+	}
+	for role, s := range []Source{OwnCert: {CertFile: "/nonexistent"}, ClientRoots: {ClientCA: "/nonexistent"}, ServerRoots: {Roots: "/nonexistent"}} {
+		_, _, err := s.Load()
+		if failed, ok := errors.AsType[*SourceError](err); !ok || failed.Role != Role(role) || !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%v: %v", role, err)
 		}
 	}
 }
