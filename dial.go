@@ -12,6 +12,7 @@ import (
 
 	"purr/internal/display"
 	"purr/internal/eyeballs"
+	"purr/internal/flags"
 	"purr/internal/proxy"
 	"purr/internal/scan"
 	"purr/internal/sock"
@@ -39,7 +40,7 @@ func (d *dialer) dialAll(ctx context.Context, talk handler) error {
 	}
 	ports := d.ports
 	if d.shuffle {
-		ports = shuffled(ports)
+		ports = flags.Shuffled(ports)
 	}
 	var failed error
 	connected := false

@@ -242,7 +242,7 @@ func (l *listener) logListen(addr net.Addr) {
 		name = "0.0.0.0"
 	}
 	if l.log.level > 0 && l.host != "" {
-		name = l.hostName(context.Background(), bound.Addr())
+		name = l.resolver().HostName(context.Background(), bound.Addr())
 	}
 	verb := "Listening"
 	if l.udp {
@@ -263,7 +263,7 @@ func (l *listener) logAccept(ctx context.Context, conn net.Conn) {
 		return
 	}
 	if remote := sock.AddrPort(conn.RemoteAddr()); remote.IsValid() {
-		l.log.ncLinef(verbose, "Connection received on %s %d", l.hostName(ctx, remote.Addr()), remote.Port())
+		l.log.ncLinef(verbose, "Connection received on %s %d", l.resolver().HostName(ctx, remote.Addr()), remote.Port())
 	} else {
 		l.log.ncLinef(verbose, "Connection received on %s", l.path)
 	}

@@ -1,11 +1,7 @@
 package main
 
 import (
-	"context"
 	"net"
-	"net/netip"
-	"strings"
-	"time"
 
 	"purr/internal/sock"
 )
@@ -22,23 +18,6 @@ func (o *netOptions) serviceName(port int) string {
 		}
 	}
 	return o.network + "/*"
-}
-
-// hostName returns the name of an address for "Connection received on", by a
-// reverse lookup as in nc. It returns the address itself under -n, and if no
-// name is found within 1 s: a slow name server must not hold the connection up.
-func (o *netOptions) hostName(ctx context.Context, addr netip.Addr) string {
-	addr = addr.Unmap()
-	if o.numeric || addr.IsUnspecified() {
-		return addr.String()
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	names, err := net.DefaultResolver.LookupAddr(ctx, addr.String())
-	if err != nil || len(names) == 0 {
-		return addr.String()
-	}
-	return strings.TrimSuffix(names[0], ".")
 }
 
 // connName names the other end of c in messages. A Unix client has no name of

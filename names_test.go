@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"reflect"
 	"syscall"
 	"testing"
 
@@ -49,27 +48,5 @@ func TestCause(t *testing.T) {
 	}
 	if got := sys.Strerror(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}); got != "Connection refused" {
 		t.Errorf("strerror: %q", got)
-	}
-}
-
-func TestShuffled(t *testing.T) {
-	t.Parallel()
-	in := make([]int, 100)
-	for i := range in {
-		in[i] = i
-	}
-	out := shuffled(in)
-	if reflect.DeepEqual(in, out) {
-		t.Error("the order is the same")
-	}
-	seen := make(map[int]bool)
-	for i := range in {
-		seen[out[i]] = true
-		if in[i] != i {
-			t.Fatal("the argument was changed")
-		}
-	}
-	if len(seen) != 100 {
-		t.Errorf("%d of 100 ports are left", len(seen))
 	}
 }

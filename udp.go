@@ -11,6 +11,7 @@ import (
 
 	"purr/internal/datagram"
 	"purr/internal/eyeballs"
+	"purr/internal/flags"
 	"purr/internal/sock"
 	"purr/internal/sys"
 )
@@ -38,7 +39,7 @@ func (p *packets) dialPackets(ctx context.Context) error {
 	}
 	ports := p.ports
 	if p.shuffle {
-		ports = shuffled(ports)
+		ports = flags.Shuffled(ports)
 	}
 	for i, port := range ports {
 		if i > 0 && !sys.Sleep(ctx, p.interval) {
@@ -181,7 +182,7 @@ func (p *packets) logSender(ctx context.Context, from netip.AddrPort, local net.
 		return
 	}
 	if from.IsValid() {
-		p.log.ncLinef(verbose, "Connection received on %s %d", p.hostName(ctx, from.Addr()), from.Port())
+		p.log.ncLinef(verbose, "Connection received on %s %d", p.resolver().HostName(ctx, from.Addr()), from.Port())
 		return
 	}
 	p.log.ncLinef(verbose, "Connection received on %s", p.path)

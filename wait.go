@@ -8,73 +8,34 @@ import (
 	"net"
 	"time"
 
+	"purr/internal/eyeballs"
 	"purr/internal/scan"
-	"purr/internal/sys"
 )
 
 // This file is --wait-for and --retry: attempts until a server answers.
 
-// The pause between two attempts begins short, because the server is often just
-// starting, and doubles.
-const (
-	firstPause = 100 * time.Millisecond
-	mostPause  = 2 * time.Second
-	leastTry   = 100 * time.Millisecond // for each attempt, the one at the end of --wait-for included
-)
-
 // waits reports whether an attempt that failed is repeated.
 func (o waitOptions) waits() bool { return o.waitFor > 0 || o.retries >= 0 }
 
-// retry calls try until it succeeds. Once --wait-for is over or --retry is used
-// up, it returns the last error; the last attempt begins when the time is over.
-// limit is the rest of --wait-for, at least leastTry; 0 without it. Without
-// both options retry calls try once.
+// retry calls try until it succeeds, or --wait-for is over, or --retry is used
+// up; without both options it calls try once. limit is the rest of --wait-for,
+// 0 without it. The last error has the time and the number of tries with it,
+// and keeps its status.
 func (d *dialer) retry(ctx context.Context, try func(ctx context.Context, limit time.Duration) error) error {
-	if !d.waits() {
-		return try(ctx, 0)
+	r := eyeballs.Retry{For: d.waitFor, Most: d.retries + 1}
+	if d.log.level > 0 {
+		r.Failed = d.log.fail
 	}
-	begun, pause := time.Now(), firstPause
-	for tries := 1; ; tries++ {
-		var limit time.Duration
-		if d.waitFor > 0 {
-			limit = max(d.waitFor-time.Since(begun), leastTry)
-		}
-		err := try(ctx, limit)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		took := time.Since(begun)
-		if d.waitFor > 0 && took >= d.waitFor || d.retries >= 0 && tries > d.retries {
-			return gaveUp(err, took, tries)
-		}
-		if d.log.level > 0 {
-			d.log.fail(err)
-		}
-		if d.waitFor > 0 {
-			pause = min(pause, d.waitFor-took)
-		}
-		if !sys.Sleep(ctx, pause) {
-			return context.Cause(ctx)
-		}
-		pause = min(2*pause, mostPause)
-	}
-}
-
-// gaveUp adds the time and the number of tries to the last error, and keeps its
-// status. After a single try it returns err as it is.
-func gaveUp(err error, took time.Duration, tries int) error {
-	if tries == 1 {
+	err := r.Do(ctx, try)
+	failed, ok := errors.AsType[*eyeballs.GaveUpError](err)
+	if !ok {
 		return err
 	}
-	why := fmt.Errorf("gave up after %v and %d tries", took.Round(100*time.Millisecond), tries)
-	var ended statusError
-	if errors.As(err, &ended) {
+	why := fmt.Errorf("gave up after %v and %d tries", failed.Took.Round(100*time.Millisecond), failed.Tries)
+	if ended, ok := errors.AsType[statusError](failed.Last); ok {
 		return statusError{ended.status, errors.Join(ended.error, why)}
 	}
-	return errors.Join(err, why)
+	return errors.Join(failed.Last, why)
 }
 
 // dialRetry connects to one port, with the attempts of --wait-for and --retry.

@@ -1,5 +1,5 @@
-// Package eyeballs connects to the first of several addresses that answers:
-// Happy Eyeballs, RFC 8305.
+// Package eyeballs looks up the addresses of a host, connects to the first of
+// them that answers (Happy Eyeballs, RFC 8305), and repeats what has failed.
 package eyeballs
 
 import (

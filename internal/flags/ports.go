@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -68,6 +70,13 @@ func Unique(ports []int) (out []int) {
 			out = append(out, port)
 		}
 	}
+	return out
+}
+
+// Shuffled returns the ports in random order; the argument stays as it is.
+func Shuffled(ports []int) []int {
+	out := slices.Clone(ports)
+	rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
 	return out
 }
 

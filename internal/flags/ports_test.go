@@ -64,3 +64,25 @@ func FuzzPorts(f *testing.F) {
 		}
 	})
 }
+
+func TestShuffled(t *testing.T) {
+	t.Parallel()
+	in := make([]int, 100)
+	for i := range in {
+		in[i] = i
+	}
+	out := Shuffled(in)
+	if reflect.DeepEqual(in, out) {
+		t.Error("the order is the same")
+	}
+	seen := make(map[int]bool)
+	for i := range in {
+		seen[out[i]] = true
+		if in[i] != i {
+			t.Fatal("the argument was changed")
+		}
+	}
+	if len(seen) != 100 {
+		t.Errorf("%d of 100 ports are left", len(seen))
+	}
+}
