@@ -46,14 +46,14 @@ func (c *conversation) showProgress(name string, size int64) {
 
 // countSent records n bytes that were sent in a number of units.
 func (c *conversation) countSent(n, units int) {
-	c.t.meter.sent.Add(int64(n))
+	c.t.meter.Sent.Add(int64(n))
 	c.count(&c.sent, sending, n, units)
 }
 
 // countReceived records n bytes that were received in a number of units. It
 // returns errReceiveLimit once these are as many as -W allows.
 func (c *conversation) countReceived(n, units int) error {
-	c.t.meter.received.Add(int64(n))
+	c.t.meter.Received.Add(int64(n))
 	c.count(&c.received, receiving, n, units)
 	if c.t.receiveLimit > 0 && c.received.units.Load() >= int64(c.t.receiveLimit) {
 		return errReceiveLimit

@@ -73,7 +73,7 @@ func (d *dialer) dialAll(ctx context.Context, talk handler) error {
 // dial connects to one port of the host over TCP, through the proxy if there is
 // one, and prints nc's line under -v. The caller closes the connection.
 func (d *dialer) dial(ctx context.Context, port int) (net.Conn, error) {
-	d.meter.setActivity("connecting to %s port %d", d.host, port)
+	d.meter.SetActivity("connecting to %s port %d", d.host, port)
 	connect := d.dialHost
 	if d.proxied != nil {
 		connect = d.dialProxied
@@ -184,7 +184,7 @@ func isDialTimeout(err error) bool {
 // dialUnix connects to the Unix stream socket, repeatedly under --wait-for and
 // --retry, and holds one conversation over it.
 func (d *dialer) dialUnix(ctx context.Context, talk handler) error {
-	d.meter.setActivity("connecting to %s", d.path)
+	d.meter.SetActivity("connecting to %s", d.path)
 	var conn net.Conn
 	err := d.retry(ctx, func(ctx context.Context, limit time.Duration) (err error) {
 		conn, err = d.connectUnix(ctx, limit)

@@ -193,7 +193,7 @@ type countedConn struct {
 
 // countConn returns c with counters of its own, which also count for the run.
 func (m *mover) countConn(c net.Conn) *countedConn {
-	return &countedConn{Counted: &sock.Counted{Conn: c, TotalSent: &m.meter.sent, TotalReceived: &m.meter.received}, begun: time.Now()}
+	return &countedConn{Counted: &sock.Counted{Conn: c, TotalSent: &m.meter.Sent, TotalReceived: &m.meter.Received}, begun: time.Now()}
 }
 
 // closed logs the end of a connection that this end dialled.

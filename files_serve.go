@@ -228,7 +228,7 @@ func (t servedTransfer) End(sum push.Summary, err error) error {
 // same transfer and is no client of its own.
 func (s *fileServer) Joined(conn net.Conn) {
 	conn.(*countedConn).joined.Store(true)
-	s.meter.connJoined()
+	s.meter.ConnJoined()
 }
 
 func (s *fileServer) Silent(client string) { s.log.verbosef("%s said nothing", client) }
@@ -244,7 +244,7 @@ func (s *fileServer) Closed(conn net.Conn, end web.Ending) {
 	c := conn.(*countedConn)
 	s.log.logDisconnect(c.stats(endingNames[end]))
 	if !c.joined.Load() {
-		s.meter.connClosed()
+		s.meter.ConnClosed()
 	}
 }
 

@@ -88,7 +88,7 @@ func (l *listener) listen(ctx context.Context, talk handler) error {
 	_ = clients.Close()
 	defer conn.Close()
 	l.greet(ctx, conn)
-	defer l.meter.connClosed()
+	defer l.meter.ConnClosed()
 	return talk(ctx, conn)
 }
 
@@ -109,7 +109,7 @@ func (l *listener) clients(ctx context.Context, ln net.Listener) (net.Listener, 
 	}}, err
 }
 
-// greet logs a new client and counts it; connClosed ends the count. If clients
+// greet logs a new client and counts it; ConnClosed ends the count. If clients
 // are encrypted, nc's line was printed before the handshake.
 func (l *listener) greet(ctx context.Context, conn net.Conn) {
 	if !l.encryption.encrypts() {
@@ -150,7 +150,7 @@ func (l *listener) serve(ctx context.Context, ln net.Listener, talk handler) err
 func (l *listener) serveOne(ctx context.Context, conn net.Conn, talk handler) {
 	defer conn.Close()
 	l.greet(ctx, conn)
-	defer l.meter.connClosed()
+	defer l.meter.ConnClosed()
 	if err := talk(ctx, conn); err != nil && ctx.Err() == nil {
 		l.log.fail(err)
 	}
@@ -248,7 +248,7 @@ func (l *listener) logListen(addr net.Addr) {
 	if l.udp {
 		verb = "Bound"
 	}
-	l.meter.setActivity("%s on %s %d", strings.ToLower(verb), name, bound.Port())
+	l.meter.SetActivity("%s on %s %d", strings.ToLower(verb), name, bound.Port())
 	l.log.logListening(l.network, addr)
 	l.warnOfCommand(bound.Addr())
 	l.log.ncLinef(at, "%s on %s %d", verb, name, bound.Port())
@@ -308,7 +308,7 @@ func (l *listener) openUnix(ctx context.Context, config net.ListenConfig) (net.L
 	l.removeAtExit(l.path)
 	l.log.ncLinef(verbose, "Bound on %s", l.path)
 	l.log.ncLinef(verbose, "Listening on %s", l.path)
-	l.meter.setActivity("listening on %s", l.path)
+	l.meter.SetActivity("listening on %s", l.path)
 	l.log.logListening(l.network, ln.Addr())
 	if err := l.bound(ln.Addr()); err != nil {
 		_ = ln.Close()

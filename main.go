@@ -204,7 +204,7 @@ func (r *run) mode(ctx context.Context) error {
 		defer late.Stop()
 	}
 	if r.cfg.zero {
-		r.meter.setActivity("checking ports")
+		r.meter.SetActivity("checking ports")
 	}
 	if err := r.encryption.prepareKey(ctx, r.stdin, r.catchSignals, r.cleanups.Add); err != nil {
 		return err
@@ -244,7 +244,7 @@ func (r *run) converse(ctx context.Context, c net.Conn) error {
 		talk = r.mover.pullFrom
 	}
 	r.meter.connOpened("dial", c)
-	defer r.meter.connClosed()
+	defer r.meter.ConnClosed()
 	r.confine()
 	return r.encryption.secured(talk)(ctx, c)
 }
@@ -305,7 +305,7 @@ func (r *run) end(err error) exitStatus {
 	status := statusOf(err)
 	if !r.ended {
 		r.log.failRun(err)
-		r.log.logEnd(status, r.meter.sent.Load(), r.meter.received.Load(), time.Since(r.meter.begun))
+		r.log.logEnd(status, r.meter.Sent.Load(), r.meter.Received.Load(), time.Since(r.meter.Begun))
 	}
 	r.ended = true
 	return status
@@ -329,7 +329,7 @@ func (r *run) catchSignals(ctx context.Context) {
 	}
 	signals := make(chan os.Signal, 1)
 	proc.NotifyEnd(signals)
-	r.meter.logOnSignal(ctx)
+	proc.OnStatus(ctx, r.meter.logStatus)
 	go func() {
 		defer signal.Stop(signals)
 		select {

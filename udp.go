@@ -147,7 +147,7 @@ func (p *packets) openPackets(ctx context.Context) (datagram.Conn, error) {
 	if p.unix {
 		p.removeAtExit(p.path)
 		p.log.ncLinef(verbose, "Bound on %s", p.path)
-		p.meter.setActivity("bound on %s", p.path)
+		p.meter.SetActivity("bound on %s", p.path)
 		p.log.logListening(p.network, conn.LocalAddr())
 	} else {
 		p.listener.logListen(conn.LocalAddr())
@@ -163,7 +163,7 @@ func (p *packets) openPackets(ctx context.Context) (datagram.Conn, error) {
 // "accept".
 func (p *packets) peerFound(role string, remote, local net.Addr) {
 	if role == "dial" {
-		p.meter.setActivity("sending to %s", sock.PeerName(remote))
+		p.meter.SetActivity("sending to %s", sock.PeerName(remote))
 	}
 	p.meter.peerFound(role, remote, local)
 }

@@ -4,6 +4,7 @@
 package proc
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/signal"
@@ -26,15 +27,32 @@ func IgnoreStatus() {
 	}
 }
 
-// NotifyStatus delivers the signals that ask for a program's status to c, as
+// notifyStatus delivers the signals that ask for a program's status to c, as
 // signal.Notify does.
-func NotifyStatus(c chan<- os.Signal) {
+func notifyStatus(c chan<- os.Signal) {
 	if signals := statusSignals(); len(signals) > 0 {
 		signal.Notify(c, signals...)
 	}
 }
 
-// ResetStatus undoes IgnoreStatus and NotifyStatus. Programs that are started
+// OnStatus calls report for every signal that asks for a program's status, one
+// call at a time, until ctx ends. The signals are caught when it returns.
+func OnStatus(ctx context.Context, report func()) {
+	asked := make(chan os.Signal, 1)
+	notifyStatus(asked)
+	go func() {
+		for {
+			select {
+			case <-asked:
+				report()
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+}
+
+// ResetStatus undoes IgnoreStatus and OnStatus. Programs that are started
 // inherit which signals are ignored.
 func ResetStatus() {
 	if signals := statusSignals(); len(signals) > 0 {
