@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"purr/internal/fdio"
 	"purr/internal/filter"
 	"purr/internal/idle"
 	"purr/internal/progress"
@@ -138,12 +137,6 @@ func (c *conversation) idleError(unacked int) error {
 		return idleError{fmt.Errorf("send to %s: idle for %v with bytes not taken by the peer", c.peer, c.t.idleTimeout)}
 	}
 	return idleError{fmt.Errorf("send to %s: idle for %v with %d bytes not taken by the peer", c.peer, c.t.idleTimeout, unacked)}
-}
-
-// hasReader reports whether stdout is a pipe or socket: if its reader goes
-// away, that can be noticed before a write fails.
-func hasReader(out fdio.Kind) bool {
-	return out == fdio.Pipe || out == fdio.FIFO || out == fdio.Socket
 }
 
 // drain waits at most 100 ms for running goroutines to end, and drops their

@@ -7,8 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
-	"syscall"
 	"time"
 
 	"purr/internal/fdio"
@@ -34,7 +32,7 @@ type echoSession struct {
 // echo is the handler of --echo: received bytes go back to the peer, and a copy
 // of them to stdout.
 func echo(ctx context.Context, t *talker, c net.Conn) error {
-	t.copies.watch(ctx)
+	t.copies.Watch(ctx)
 	stop := context.AfterFunc(ctx, func() { sock.Reset(c) }) // a FIN would mean success to the peer
 	defer stop()
 	s := &echoSession{conversation: newConversation(t, connName(c)), conn: c, replies: c, idle: idle.NewDeadline(c, t.idleTimeout)}
@@ -104,7 +102,7 @@ func (s *echoSession) receiveError(err error) error {
 // idle timeout does not end the write while the client's system still
 // acknowledges bytes.
 func (s *echoSession) reply(b []byte) error {
-	if err := s.t.copies.write(b); err != nil {
+	if _, err := s.t.copies.Write(b); err != nil {
 		sock.Reset(s.conn) // a FIN would mean success to the peer
 		return err
 	}
@@ -155,59 +153,12 @@ func (s *echoSession) awaitAck(ctx context.Context) error {
 	return fmt.Errorf("send to %s: %w", s.peer, sys.Cause(err))
 }
 
-// copies are the copies of echoed bytes that go to stdout.
-type copies struct {
-	stdout *os.File
-	out    func() *fdio.File // stdout
-	stop   func(error)       // ends the run
-	once   sync.Once         // for watch
-}
-
-// newCopies returns copies that go to the stdout of env. If stdout fails, they
-// call env.stop.
-func newCopies(env talkEnv) *copies {
-	return &copies{stdout: env.stdout, stop: env.stop, out: sync.OnceValue(func() *fdio.File { return env.meter.openStdout(env.stdout, nil) })}
-}
-
-// write writes a copy. An error ends the run, also under -k: stdout belongs to
-// all clients.
-func (c *copies) write(b []byte) error {
-	out := c.out()
-	if out.Kind() == fdio.Null {
-		return nil
-	}
-	if _, err := out.Write(b); err != nil {
-		return c.failed(err)
-	}
-	return nil
-}
-
-// failed ends the run with an error of stdout, and returns that error in words.
-func (c *copies) failed(err error) error {
-	err = fmt.Errorf("write to stdout: %w", sys.Cause(err))
-	c.stop(err)
-	return err
-}
-
-// watch ends the run when the reader of stdout has gone, also while nothing is
-// echoed. Calls after the first do nothing.
-func (c *copies) watch(ctx context.Context) {
-	c.once.Do(func() {
-		stop, err := fdio.NewInterrupt()
-		if err != nil {
-			return // the next write fails
-		}
-		out := fdio.New(c.stdout, stop)
-		if !hasReader(out.Kind()) {
-			stop.Close()
-			return
-		}
-		context.AfterFunc(ctx, stop.Fire)
-		go func() {
-			defer stop.Close()
-			if out.WaitBroken() == nil {
-				_ = c.failed(syscall.EPIPE)
-			}
-		}()
-	})
+// newCopies returns the output of copies of what is echoed: the stdout of env.
+// An error of it ends the run, also under -k: stdout belongs to all clients.
+func newCopies(env talkEnv) *fdio.Shared {
+	return &fdio.Shared{Output: env.stdout, Open: func(f *os.File) *fdio.File { return env.meter.openStdout(f, nil) }, Failed: func(err error) error {
+		err = fmt.Errorf("write to stdout: %w", sys.Cause(err))
+		env.stop(err)
+		return err
+	}}
 }

@@ -39,10 +39,10 @@ type talker struct {
 	acceptTimeout time.Duration
 	showProgress  bool // --progress
 
-	tunnel *tunneller    // nil without -L
-	server *proxyServer  // nil without -l --proxy-type
-	runner *child.Runner // nil without --exec
-	copies *copies
+	tunnel *tunneller           // nil without -L
+	server *proxyServer         // nil without -l --proxy-type
+	runner *child.Runner        // nil without --exec
+	copies *fdio.Shared         // of what is echoed, to stdout
 	fan    *broadcast.Broadcast // of stdin; nil without -k
 }
 

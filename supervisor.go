@@ -43,7 +43,7 @@ func (v *supervisor) start() {
 		v.running++
 		go v.send(v.results)
 	}
-	if v.out != nil && hasReader(v.out.Kind()) {
+	if v.out != nil && v.out.Kind().HasReader() {
 		v.take(watchStdout)
 	}
 }
@@ -168,7 +168,7 @@ func (v *supervisor) linkState() halfclose.State {
 // of this session alone. A poll in another goroutine keeps a pipe open in the
 // kernel: it is interrupted first, and its outcome leads here again.
 func (v *supervisor) closeStdout() {
-	if !v.ownStdout || v.out == nil || !hasReader(v.out.Kind()) {
+	if !v.ownStdout || v.out == nil || !v.out.Kind().HasReader() {
 		return
 	}
 	if v.watched {

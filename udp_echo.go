@@ -39,7 +39,7 @@ func echoDatagrams(ctx context.Context, e *datagramEcho) error {
 	if e.t.network == "udp" && !e.t.echoAny {
 		e.guard = datagram.NewLoopGuard(e.socket)
 	}
-	e.t.copies.watch(ctx)
+	e.t.copies.Watch(ctx)
 	stop := context.AfterFunc(ctx, e.interrupt.Fire)
 	defer stop()
 	size := datagram.BatchSize

@@ -170,7 +170,7 @@ func (s *datagramSession) run(ctx context.Context) error {
 		running++
 		go func() { results <- outcome{sending, s.send()} }()
 	}
-	if hasReader(s.out.Kind()) {
+	if s.out.Kind().HasReader() {
 		running++
 		go func() { results <- outcome{watching, s.watchStdout()} }()
 	}
