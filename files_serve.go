@@ -9,6 +9,7 @@ import (
 
 	"purr/internal/display"
 	"purr/internal/offer"
+	"purr/internal/proc"
 	"purr/internal/push"
 	"purr/internal/qr"
 	"purr/internal/sock"
@@ -58,14 +59,7 @@ func (m *mover) serveFiles(ctx context.Context) error {
 // up to 2 s: a receiver has to keep or remove partial files, and a sender to
 // name the files that are not confirmed.
 func (m *mover) holdExit() (release func()) {
-	done := make(chan struct{})
-	m.atExit(func() {
-		select {
-		case <-done:
-		case <-time.After(2 * time.Second):
-		}
-	})
-	return func() { close(done) }
+	return proc.Hold(m.atExit, 2*time.Second)
 }
 
 // warnOfClearText warns if other machines can take part without a key or a

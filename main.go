@@ -56,9 +56,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/signal"
-	"runtime"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -210,7 +207,7 @@ func (r *run) mode(ctx context.Context) error {
 		return err
 	}
 	if r.cfg.push.moves() {
-		tuneRuntime()
+		proc.TuneForFiles(36 << 20) // packages push and web bound what is alive
 	}
 	switch {
 	case r.cfg.pass && !sock.IsUnixSocket(r.stdout):
@@ -327,44 +324,14 @@ func (r *run) catchSignals(ctx context.Context) {
 	if r.catching.Swap(true) {
 		return
 	}
-	signals := make(chan os.Signal, 1)
-	proc.NotifyEnd(signals)
 	proc.OnStatus(ctx, r.meter.logStatus)
-	go func() {
-		defer signal.Stop(signals)
-		select {
-		case s := <-signals:
-			r.stop(signalError{s.(syscall.Signal)})
-		case <-ctx.Done():
-		}
-		// In parts: after a SIGSTOP or on a busy machine the conversations run
-		// between two of them and reset their connections, which an exit would end in
-		// order.
-		for range 10 {
-			time.Sleep(5 * time.Millisecond)
-		}
-		if cause := context.Cause(ctx); cause != context.Canceled {
-			r.cleanups.Run()
-			time.AfterFunc(lastWords, func() { os.Exit(int(statusOf(cause))) })
-			os.Exit(int(r.end(cause)))
-		}
-	}()
+	proc.OnEnd(ctx, func(s syscall.Signal) { r.stop(signalError{s}) }, func(cause error) {
+		r.cleanups.Run()
+		time.AfterFunc(lastWords, func() { os.Exit(int(statusOf(cause))) })
+		os.Exit(int(r.end(cause)))
+	})
 }
 
 // Version and Commit are set by the linker in a release; otherwise they are
 // those of the build info.
 var Version, Commit string
-
-// tuneRuntime prepares Go's runtime for the moving of files.
-func tuneRuntime() {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(36 << 20) // with garbage; packages push and web bound what is alive
-	}
-	debug.SetGCPercent(200) // many small files make much garbage, and little of it is ever alive at once
-	// Reading and writing large blocks are long system calls. When all Ps are in
-	// use the runtime takes them away from those, with a wake-up and another
-	// thread each time; when one is idle it does not.
-	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) < 4 {
-		runtime.GOMAXPROCS(4)
-	}
-}

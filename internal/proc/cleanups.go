@@ -3,6 +3,7 @@ package proc
 import (
 	"os"
 	"sync"
+	"time"
 )
 
 // Cleanups are functions that undo what a program leaves behind, however it
@@ -28,6 +29,19 @@ func (c *Cleanups) Run() {
 		c.all[last]()
 		c.all = c.all[:last]
 	}
+}
+
+// Hold registers, with a function such as Cleanups.Add, a wait for release: the
+// end of the program takes until then, and at most limit.
+func Hold(add func(func()), limit time.Duration) (release func()) {
+	done := make(chan struct{})
+	add(func() {
+		select {
+		case <-done:
+		case <-time.After(limit):
+		}
+	})
+	return func() { close(done) }
 }
 
 // RemoveFile registers the removal of a file of this process, such as a socket.

@@ -1,10 +1,15 @@
 package proc
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // The functions run once, the last one first, and a file is removed unless
@@ -42,4 +47,45 @@ func TestCleanups(t *testing.T) {
 	if _, err := os.Stat(replaced); err != nil {
 		t.Errorf("%v", err)
 	}
+}
+
+// The end of the program waits until it is released, and not for ever.
+func TestHold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var c Cleanups
+		start := time.Now()
+		time.AfterFunc(time.Second, Hold(c.Add, 5*time.Second))
+		if c.Run(); time.Since(start) != time.Second {
+			t.Errorf("released after 1 s, ended after %v", time.Since(start))
+		}
+		start = time.Now()
+		release := Hold(c.Add, 5*time.Second)
+		if c.Run(); time.Since(start) != 5*time.Second {
+			t.Errorf("never released, ended after %v", time.Since(start))
+		}
+		release()
+	})
+}
+
+// A program that ends by itself needs no exit, and one that is stopped with a
+// cause gets it after its time to end in order.
+func TestOnEndOfContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, cause := range []error{nil, errors.ErrUnsupported} {
+			ctx, stop := context.WithCancelCause(t.Context())
+			var got error
+			start := time.Now()
+			go awaitEnd(ctx, make(chan os.Signal), func(s syscall.Signal) { t.Errorf("signal %v", s) }, func(cause error) {
+				if got = cause; time.Since(start) != 50*time.Millisecond {
+					t.Errorf("after %v", time.Since(start))
+				}
+			})
+			stop(cause)
+			time.Sleep(time.Second)
+			if got != cause {
+				t.Errorf("%v, want %v", got, cause)
+			}
+		}
+	})
 }

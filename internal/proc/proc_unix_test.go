@@ -4,6 +4,7 @@ package proc
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -108,5 +109,18 @@ func TestStatusSignals(t *testing.T) {
 	ResetStatus()
 	if signal.Ignored(syscall.SIGUSR1) {
 		t.Error("SIGUSR1 is still ignored")
+	}
+}
+
+// The first signal stops the program, and its exit has the cause.
+func TestOnEnd(t *testing.T) {
+	ctx, stop := context.WithCancelCause(t.Context())
+	signals, ended := make(chan syscall.Signal, 2), make(chan error)
+	OnEnd(ctx, func(s syscall.Signal) { signals <- s; stop(errors.ErrUnsupported) }, func(cause error) { ended <- cause })
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if cause := <-ended; cause != errors.ErrUnsupported || len(signals) != 1 || <-signals != syscall.SIGHUP {
+		t.Errorf("%v", cause)
 	}
 }
