@@ -141,23 +141,13 @@ func (d *dialer) connect(ctx context.Context, local netip.AddrPort, remote netip
 // dialAddr opens one TCP connection. Its error is that of package net; connect
 // words it.
 func (d *dialer) dialAddr(ctx context.Context, local netip.AddrPort, remote netip.AddrPort) (net.Conn, error) {
-	network := "tcp4"
-	if remote.Addr().Is6() {
-		network = "tcp6"
-	}
 	nd := net.Dialer{
 		Timeout:         d.connectTimeout,
 		KeepAliveConfig: d.keepalive,
 		KeepAlive:       sock.KeepAlivePeriod(d.keepalive.Enable),
 		Control:         d.socketOptions().Control,
 	}
-	if local.Addr().IsValid() || local.Port() != 0 {
-		nd.LocalAddr = net.TCPAddrFromAddrPort(local)
-		if !local.Addr().IsValid() {
-			nd.LocalAddr = &net.TCPAddr{Port: int(local.Port())}
-		}
-	}
-	return nd.DialContext(ctx, network, remote.String())
+	return sock.DialFrom(ctx, nd, "tcp", local, remote)
 }
 
 // connectError words a failed connection as nc does. With a proxy it is the

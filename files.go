@@ -184,28 +184,21 @@ func (m *mover) dialAgain(ctx context.Context, conn net.Conn) (net.Conn, error) 
 	return m.countConn(again), nil
 }
 
-// A countedConn is a connection with what its last line shows.
-type countedConn struct {
-	*sock.Counted
-	begun  time.Time
-	joined atomic.Bool // whether it is a further one of a transfer
-}
-
 // countConn returns c with counters of its own, which also count for the run.
-func (m *mover) countConn(c net.Conn) *countedConn {
-	return &countedConn{Counted: &sock.Counted{Conn: c, TotalSent: &m.meter.Sent, TotalReceived: &m.meter.Received}, begun: time.Now()}
+func (m *mover) countConn(c net.Conn) *sock.Counted {
+	return &sock.Counted{Conn: c, TotalSent: &m.meter.Sent, TotalReceived: &m.meter.Received, Begun: time.Now()}
 }
 
 // closed logs the end of a connection that this end dialled.
 func (t *fileTransfer) closed(conn net.Conn, err error) {
-	t.log.logDisconnect(conn.(*countedConn).stats(transferEnd(err)))
+	t.log.logDisconnect(countedStats(conn.(*sock.Counted), transferEnd(err)))
 }
 
-// stats returns the figures for the last line of a connection. reason is how it
-// has ended.
-func (c *countedConn) stats(reason string) connStats {
+// countedStats returns the figures for the last line of a connection. reason is
+// how it has ended.
+func countedStats(c *sock.Counted, reason string) connStats {
 	sent, received := c.Sent.Load(), c.Received.Load()
-	return connStats{peer: connName(c), reason: reason, sent: sent, received: received, begun: c.begun,
+	return connStats{peer: connName(c), reason: reason, sent: sent, received: received, begun: c.Begun,
 		moved: fmt.Sprintf("sent %d bytes, received %d bytes", sent, received)}
 }
 

@@ -221,7 +221,7 @@ func (t servedTransfer) End(sum push.Summary, err error) error {
 // Joined implements web.Events: conn has joined an earlier connection of the
 // same transfer and is no client of its own.
 func (s *fileServer) Joined(conn net.Conn) {
-	conn.(*countedConn).joined.Store(true)
+	conn.(*sock.Counted).Joined.Store(true)
 	s.meter.ConnJoined()
 }
 
@@ -235,9 +235,9 @@ func (s *fileServer) ClientFailed(err error) { s.log.fail(errors.Unwrap(s.failur
 // its count in the meter. Joined has done that for a further connection of a
 // transfer.
 func (s *fileServer) Closed(conn net.Conn, end web.Ending) {
-	c := conn.(*countedConn)
-	s.log.logDisconnect(c.stats(endingNames[end]))
-	if !c.joined.Load() {
+	c := conn.(*sock.Counted)
+	s.log.logDisconnect(countedStats(c, endingNames[end]))
+	if !c.Joined.Load() {
 		s.meter.ConnClosed()
 	}
 }

@@ -99,8 +99,8 @@ func (l *listener) clients(ctx context.Context, ln net.Listener) (net.Listener, 
 	if l.acceptTimeout > 0 {
 		_ = ln.(deadliner).SetDeadline(time.Now().Add(l.acceptTimeout))
 	}
-	all, err := l.encryption.clients(ctx, acceptor{ln, func() (net.Conn, error) { return l.acceptPermitted(ctx, ln) }})
-	return acceptor{all, func() (net.Conn, error) {
+	all, err := l.encryption.clients(ctx, sock.Acceptor{Listener: ln, Next: func() (net.Conn, error) { return l.acceptPermitted(ctx, ln) }})
+	return sock.Acceptor{Listener: all, Next: func() (net.Conn, error) {
 		conn, err := all.Accept()
 		if err == nil {
 			_ = ln.(deadliner).SetDeadline(time.Time{})

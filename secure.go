@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"purr/internal/sock"
 	"purr/internal/sys"
 	"purr/internal/tlsconn"
 )
@@ -201,7 +202,7 @@ func (e *encryption) clients(ctx context.Context, ln net.Listener) (net.Listener
 			e.log.fail(e.handshakeError(c, err))
 		}
 	})
-	return acceptor{proven, func() (net.Conn, error) {
+	return sock.Acceptor{Listener: proven, Next: func() (net.Conn, error) {
 		c, err := proven.Accept()
 		if err != nil {
 			return nil, err
@@ -273,11 +274,3 @@ func (v *supervisor) settle(ctx context.Context) {
 		v.failed = fmt.Errorf("%w; %v", v.failed, s.Untaken())
 	}
 }
-
-// An acceptor is a listener with an Accept of its own.
-type acceptor struct {
-	net.Listener
-	accept func() (net.Conn, error)
-}
-
-func (a acceptor) Accept() (net.Conn, error) { return a.accept() }

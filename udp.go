@@ -63,21 +63,14 @@ func (p *packets) dialUDP(ctx context.Context, port int) error {
 	if err != nil {
 		return err
 	}
-	dialer := net.Dialer{Control: p.socketOptions().Control}
 	if local.Addr().IsValid() {
-		dialer.LocalAddr = net.UDPAddrFromAddrPort(local)
 		addrs = eyeballs.SameFamily(addrs, local.Addr())
-	} else if local.Port() != 0 {
-		dialer.LocalAddr = &net.UDPAddr{Port: int(local.Port())}
 	}
+	dialer := net.Dialer{Control: p.socketOptions().Control}
 	err = fmt.Errorf("connect to %s port %d (udp) failed: Address family for hostname not supported", p.host, port)
-	for _, addr := range addrs { // connecting a UDP socket only asks for a route
-		network := "udp4"
-		if addr.Is6() {
-			network = "udp6"
-		}
+	for _, addr := range addrs {
 		remote := netip.AddrPortFrom(addr, uint16(port))
-		conn, dialErr := dialer.DialContext(ctx, network, remote.String())
+		conn, dialErr := sock.DialFrom(ctx, dialer, "udp", local, remote)
 		if dialErr != nil {
 			err = p.dialer.connectError(remote, dialErr)
 			if errors.Is(dialErr, syscall.EACCES) && !p.socket.Broadcast {

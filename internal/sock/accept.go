@@ -35,3 +35,12 @@ func Accept(ctx context.Context, ln net.Listener, wait func(error)) (net.Conn, e
 		}
 	}
 }
+
+// An Acceptor is a listener with an Accept of its own.
+type Acceptor struct {
+	net.Listener
+	Next func() (net.Conn, error)
+}
+
+// Accept returns the connection of Next.
+func (a Acceptor) Accept() (net.Conn, error) { return a.Next() }

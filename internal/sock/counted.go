@@ -3,6 +3,7 @@ package sock
 import (
 	"net"
 	"sync/atomic"
+	"time"
 )
 
 // A Counted is a connection that counts its bytes, also into totals that
@@ -11,6 +12,9 @@ type Counted struct {
 	net.Conn
 	Sent, Received           atomic.Int64
 	TotalSent, TotalReceived *atomic.Int64
+
+	Begun  time.Time   // for the program's own use
+	Joined atomic.Bool // whether it is a further connection of a transfer; as Begun
 }
 
 // NetConn returns the connection underneath, as a tls.Conn does.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"syscall"
 	"time"
 
@@ -13,6 +14,28 @@ import (
 // ErrListenQueueFull is the error of a Unix socket whose server did not accept
 // the connections in front of this one in time.
 var ErrListenQueueFull = errors.New("the queue of its server is full")
+
+// DialFrom connects to remote over network, "tcp" or "udp", in the family of
+// remote, with the other options of dialer. It binds to local: an invalid
+// address or port 0 leaves the choice to the kernel. The caller closes the
+// connection. Connecting a UDP socket sends nothing, and only asks for a route.
+func DialFrom(ctx context.Context, dialer net.Dialer, network string, local, remote netip.AddrPort) (net.Conn, error) {
+	var ip net.IP // nil: any
+	if local.Addr().IsValid() {
+		ip = local.Addr().AsSlice()
+	}
+	switch bind := local.Addr().IsValid() || local.Port() != 0; {
+	case bind && network == "udp":
+		dialer.LocalAddr = &net.UDPAddr{IP: ip, Port: int(local.Port()), Zone: local.Addr().Zone()}
+	case bind:
+		dialer.LocalAddr = &net.TCPAddr{IP: ip, Port: int(local.Port()), Zone: local.Addr().Zone()}
+	}
+	family := "4"
+	if remote.Addr().Is6() {
+		family = "6"
+	}
+	return dialer.DialContext(ctx, network+family, remote.String())
+}
 
 // DialUnix connects to a Unix stream socket. The caller closes the connection.
 // While the listen queue is full, DialUnix tries again, as a blocking
