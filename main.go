@@ -324,12 +324,12 @@ func (r *run) catchSignals(ctx context.Context) {
 	if r.catching.Swap(true) {
 		return
 	}
-	proc.OnStatus(ctx, r.meter.logStatus)
 	proc.OnEnd(ctx, func(s syscall.Signal) { r.stop(signalError{s}) }, func(cause error) {
 		r.cleanups.Run()
 		time.AfterFunc(lastWords, func() { os.Exit(int(statusOf(cause))) })
 		os.Exit(int(r.end(cause)))
 	})
+	proc.OnStatus(ctx, r.meter.logStatus) // last: once SIGUSR1 is caught, so are the others
 }
 
 // Version and Commit are set by the linker in a release; otherwise they are
