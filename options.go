@@ -14,7 +14,7 @@ import (
 	"purr/internal/flags"
 	"purr/internal/proxy"
 	"purr/internal/scan"
-	"purr/internal/sys"
+	"purr/internal/tlsconn"
 	"purr/internal/tunnel"
 )
 
@@ -119,20 +119,14 @@ func (l *commandLine) talkFlags() {
 	l.Bool(&c.echoAny, "echo-any")
 	l.Bool(&c.upper, "upper")
 	flags.Value(&l.Table, &c.exec, child.Parse, "exec", "e")
-	flags.Value(&l.Table, &c.exec, shellLine, "sh-exec")
+	flags.Value(&l.Table, &c.exec, child.ParseShell, "sh-exec")
 	l.Text(new(string), "command", "c") // derive decides what it means
 	flags.Value(&l.Table, &c.execGrace, flags.ParseSeconds, "exec-grace")
 	l.Bool(&c.crlf, "crlf", "C")
 	l.Bool(&c.telnet, "telnet", "t")
 	l.Bool(&c.interactive, "interactive")
-	flags.Value(&l.Table, &c.tunnel, tunnelTarget, "tunnel", "L")
+	flags.Optional(&l.Table, &c.tunnel, tunnel.ParseTarget, "tunnel", "L")
 	l.Text(&c.quitWord, "word", "quit-word")
-}
-
-// tunnelTarget parses the value of -L.
-func tunnelTarget(text string) (*tunnel.Target, error) {
-	target, err := tunnel.ParseTarget(text)
-	return &target, err
 }
 
 // limitFlags declares the options that end or delay a conversation.
@@ -151,16 +145,12 @@ func (l *commandLine) limitFlags() {
 // socketFlags declares the options of sockets.
 func (l *commandLine) socketFlags() {
 	c := l.config
-	tos := func(text string) (*int, error) {
-		n, err := flags.ParseTOS(text)
-		return &n, err
-	}
 	l.Bool(&c.socket.Broadcast, "b")
 	flags.Value(&l.Table, &c.socket.ReceiveBuf, flags.ParseBufferSize, "I")
 	flags.Value(&l.Table, &c.socket.SendBuf, flags.ParseBufferSize, "O")
 	flags.Value(&l.Table, &c.socket.TTL, number("ttl", 1, 255), "M")
 	flags.Value(&l.Table, &c.socket.MinTTL, number("minimum ttl", 1, 255), "m")
-	flags.Value(&l.Table, &c.socket.TOS, tos, "T")
+	flags.Optional(&l.Table, &c.socket.TOS, flags.ParseTOS, "T")
 	flags.Value(&l.Table, &c.keepalive, flags.ParseKeepalive, "keepalive")
 	l.Bool(new(bool), "D") // SO_DEBUG: without effect, as in nc for users other than root
 }
@@ -192,14 +182,6 @@ func (l *commandLine) checkFlags() {
 	flags.Value(&l.Table, &c.maxLoss, flags.ParsePercent, "max-loss")
 }
 
-// shellLine parses the value of --sh-exec.
-func shellLine(line string) (*child.Command, error) {
-	if strings.TrimSpace(line) == "" {
-		return nil, errors.New("it has no command")
-	}
-	return child.Shell(line), nil
-}
-
 // pingCount parses the value of --count, and returns -1 for a text that is no
 // number: a rule words the error.
 func pingCount(text string) (int, error) {
@@ -225,23 +207,10 @@ func (l *commandLine) fileFlags() {
 // accessFlags declares the options of access lists. Each may be repeated.
 func (l *commandLine) accessFlags() {
 	a := &l.config.access
-	file := func(add func(*os.File) error) func(string) error {
-		return func(path string) error {
-			f, err := os.Open(path)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			if err := add(f); err != nil {
-				return fmt.Errorf("%s: %w", path, sys.Cause(err))
-			}
-			return nil
-		}
-	}
 	l.Func(a.Allow.Add, "allow")
 	l.Func(a.Deny.Add, "deny")
-	l.Func(file(func(f *os.File) error { return a.Allow.AddFile(f) }), "allowfile")
-	l.Func(file(func(f *os.File) error { return a.Deny.AddFile(f) }), "denyfile")
+	l.Func(a.Allow.AddPath, "allowfile")
+	l.Func(a.Deny.AddPath, "denyfile")
 }
 
 // keyFlags declares the options of encryption.
@@ -266,7 +235,7 @@ func (l *commandLine) sslFlags() {
 	l.Text(&s.keyFile, "name of the file", "ssl-key")
 	l.Text(&s.clientCA, "name of the file", "ssl-client-ca")
 	flags.Value(&l.Table, &s.alpn, flags.ParseALPN, "ssl-alpn")
-	flags.Value(&l.Table, &s.pin, parsePin, "pin")
+	flags.Optional(&l.Table, &s.pin, tlsconn.ParsePin, "pin")
 }
 
 // paceFlags declares the options of progress and pace.

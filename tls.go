@@ -19,12 +19,6 @@ import (
 // This file is TLS with certificates (--ssl): it loads them, words those that
 // are not accepted, and checks handshakes (-z). secure.go does the handshakes.
 
-// parsePin reads the value of --pin.
-func parsePin(text string) (*tlsconn.Pin, error) {
-	pin, err := tlsconn.ParsePin(text)
-	return &pin, err
-}
-
 // loadCerts loads what TLS with the peer needs, and with the target of -L.
 func loadCerts(c *config) error {
 	if err := c.ssl.load(c.listen, c.host, c.push.moves()); err != nil || c.tunnel == nil {

@@ -10,10 +10,12 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 
 	"purr/internal/flags"
+	"purr/internal/sys"
 )
 
 // Rules are what is allowed and denied. The zero value allows every address.
@@ -79,6 +81,19 @@ func (l *List) Add(text string) error {
 		if err := l.addEntry(entry); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// AddPath is AddFile for the file with a name, which is in the error.
+func (l *List) AddPath(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := l.AddFile(f); err != nil {
+		return fmt.Errorf("%s: %w", path, sys.Cause(err))
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -168,4 +170,26 @@ func FuzzList(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The error of a file has its name, and that of a line its number.
+func TestAddPath(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "list")
+	for text, says := range map[string]string{"10.0.0.1 # one\n": "", "10.0.0.1\n10.0.0.0/40\n": path + ": line 2: "} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var l List
+		if err := l.AddPath(path); (err == nil) != (says == "") || err != nil && !strings.HasPrefix(err.Error(), says) {
+			t.Errorf("%q: %v", text, err)
+		}
+		if !l.Given() {
+			t.Errorf("%q: not given", text)
+		}
+	}
+	var l List
+	if err := l.AddPath(path + ".missing"); !errors.Is(err, os.ErrNotExist) || l.Given() {
+		t.Errorf("%v, given %v", err, l.Given())
+	}
 }

@@ -37,6 +37,15 @@ func Parse(line string) (*Command, error) {
 	return &Command{Path: path, Args: args}, nil
 }
 
+// ParseShell returns the command that runs a line in the shell; see Shell. A
+// blank line is an error.
+func ParseShell(line string) (*Command, error) {
+	if strings.TrimSpace(line) == "" {
+		return nil, errors.New("it has no command")
+	}
+	return Shell(line), nil
+}
+
 // Split cuts a line into the words of a command: at blanks, except within "..."
 // and '...'. A backslash takes the next character as it is. Within '...' it is
 // a character like others, and on Windows everywhere, because paths contain it.

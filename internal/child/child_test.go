@@ -219,3 +219,16 @@ func TestPipes(t *testing.T) {
 		}
 	}
 }
+
+// A line for the shell is one argument of it; a blank one is an error.
+func TestParseShell(t *testing.T) {
+	t.Parallel()
+	if c, err := ParseShell("echo 'a  b' | cat"); err != nil || c.Args[len(c.Args)-1] != "echo 'a  b' | cat" || c.Path == "" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	for _, line := range []string{"", " \t"} {
+		if c, err := ParseShell(line); err == nil {
+			t.Errorf("%q: %+v", line, c)
+		}
+	}
+}

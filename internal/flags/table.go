@@ -98,6 +98,18 @@ func Value[T any](t *Table, to *T, parse func(string) (T, error), names ...strin
 	}, names...)
 }
 
+// Optional is Value for an option without a default: *to stays nil unless it is
+// given.
+func Optional[T any](t *Table, to **T, parse func(string) (T, error), names ...string) {
+	t.Func(func(text string) error {
+		v, err := parse(text)
+		if err == nil {
+			*to = &v
+		}
+		return err
+	}, names...)
+}
+
 // add declares an option. It is called seventy times at the start: inlined, it
 // would be 30 KB of code to read from the disk.
 //

@@ -25,9 +25,15 @@ func TestTable(t *testing.T) {
 	table.Text(&source, "address", "source", "s")
 	table.Func(func(text string) error { all = append(all, text); return nil }, "add")
 	Value(&table, &wait, ParseSeconds, "wait", "w")
-	operands, behind, err := table.Parse([]string{"-lvv", "a", "-s", "x", "--add=1", "--add", "2", "-w3", "-w", "4", "--", "-v"}, nil)
+	var tos, none *int
+	Optional(&table, &tos, ParseTOS, "T")
+	Optional(&table, &none, ParseTOS, "none")
+	operands, behind, err := table.Parse([]string{"-lvv", "a", "-s", "x", "--add=1", "--add", "2", "-w3", "-w", "4", "-T", "0x10", "--", "-v"}, nil)
 	if err != nil || !listen || verbose != 2 || source != "x" || wait != 4*time.Second || !slices.Equal(all, []string{"1", "2"}) {
 		t.Errorf("listen %t, verbose %d, source %q, wait %v, all %q: %v", listen, verbose, source, wait, all, err)
+	}
+	if tos == nil || *tos != 0x10 || none != nil {
+		t.Errorf("%v, %v", tos, none)
 	}
 	if !slices.Equal(operands, []string{"a", "-v"}) || behind != 1 {
 		t.Errorf("operands %q, %d behind --", operands, behind)
@@ -37,7 +43,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("%s: %q, given %t", name, text, given)
 		}
 	}
-	if n := len(table.Options()); n != 6 {
+	if n := len(table.Options()); n != 8 {
 		t.Errorf("%d options", n)
 	}
 }
