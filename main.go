@@ -43,9 +43,10 @@
 // report all of it.
 //
 // The libraries below internal know nothing of options, messages and statuses:
-// fdio and sock wait for descriptors and sockets, copier and datagram move
-// bytes, halfclose waits for answers, tlsconn encrypts, sweep, scan and payload
-// ask ports, offer and store read and write files, push and web carry them.
+// fdio and sock wait for descriptors and sockets, eyeballs finds a host and
+// connects to it, copier and datagram move bytes, halfclose waits for answers,
+// tlsconn encrypts, sweep, scan and payload ask ports, offer and store read and
+// write files, push and web carry them.
 package main
 
 import (

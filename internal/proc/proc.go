@@ -1,6 +1,7 @@
 // Package proc is about the process of a program as a whole: the descriptors
-// that it inherits, the signals that ask for its status, the program that takes
-// its place, and what it removes when it ends.
+// that it inherits, the signals that end it or ask for its status, the settings
+// of Go's runtime, the program that takes its place, and what it removes when
+// it ends.
 package proc
 
 import (

@@ -1,5 +1,6 @@
 // Package progress counts transfers and shows how far they are: as a bar in
-// the last line of a terminal, or in a report now and then.
+// the last line of a terminal, or in a report now and then. Counters are those
+// of a whole run, whose Status is one line.
 package progress
 
 import (

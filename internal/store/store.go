@@ -1,4 +1,5 @@
-// Package store receives files into a directory.
+// Package store receives files into a directory, or one RawFile under the name
+// that the user has chosen.
 //
 // The directory is a trust boundary: the peer chooses names and content, and
 // other programs may rename and link while a file arrives.
