@@ -108,7 +108,7 @@ func (t index) expandLong(arg string, rest []string, reserved func(string) bool)
 	case !o.TakesValue:
 		return []string{canonical}, rest, nil
 	case len(rest) == 0:
-		return nil, nil, fmt.Errorf("option --%s needs a value", name)
+		return nil, nil, fmt.Errorf("option '--%s' requires an argument", name)
 	}
 	return []string{canonical + "=" + rest[0]}, rest[1:], nil
 }
@@ -160,7 +160,7 @@ func (t index) expandBundle(arg string, rest []string) (out, left []string, err 
 		value := arg[1+i+utf8.RuneLen(c):]
 		if value == "" {
 			if len(rest) == 0 {
-				return nil, nil, fmt.Errorf("option -%c needs a value", c)
+				return nil, nil, fmt.Errorf("option requires an argument -- '%c'", c)
 			}
 			value, rest = rest[0], rest[1:]
 		}

@@ -109,11 +109,11 @@ func TestGetopt(t *testing.T) {
 		}
 	}
 	for _, test := range []struct{ args, want string }{
-		{"-p", "option -p needs a value"},
-		{"-lvp", "option -p needs a value"},
-		{"h 80 -p", "option -p needs a value"},
-		{"--source-port", "option --source-port needs a value"},
-		{"--source-p", "option --source-p needs a value"},
+		{"-p", "option requires an argument -- 'p'"},
+		{"-lvp", "option requires an argument -- 'p'"},
+		{"h 80 -p", "option requires an argument -- 'p'"},
+		{"--source-port", "option '--source-port' requires an argument"},
+		{"--source-p", "option '--source-p' requires an argument"},
 		{"--listen=yes", `option --listen takes no value: leave out "=yes"`},
 		{"--listen=", `option --listen takes no value: leave out "="`},
 		{"--send", "option --send is ambiguous: --send-file, --send-only"},
