@@ -102,7 +102,7 @@ func (c *checker) sweepOptions(ctx context.Context) (sweep.Options, error) {
 	o := sweep.Options{Interval: c.interval, Resolve: func(ctx context.Context, host string) ([]netip.Addr, error) { return c.resolveFrom(ctx, own, host) }}
 	if c.udp {
 		o.UDP = &scan.UDPOptions{Payload: k.payload, Expect: k.expect, Secret: k.secret, Source: source, Wait: c.connectTimeout,
-			Parallel: k.parallel, Rate: float64(k.rate), Thorough: k.thorough}
+			Parallel: k.parallel, Rate: float64(k.rate), Sends: k.sends, Thorough: k.thorough}
 	} else {
 		o.TCP = scan.TCPOptions{Parallel: k.parallel, Shuffle: c.shuffle, Banner: k.banner, BannerWait: c.connectTimeout, Source: source, Timeout: c.connectTimeout}
 	}

@@ -40,7 +40,7 @@ func (s *scanPrinter) print(q *sweep.Query) {
 func (s *scanPrinter) ncLine(q *sweep.Query, r *scan.Result) {
 	switch {
 	case r.OK():
-		s.log.ncLinef(verbose, "Connection to %s %d port [%s] succeeded!", display.Target(q.Host, r.Addr.Addr()), q.Port, s.serviceName(q.Port))
+		s.log.ncLine(verbose, s.log.as.Connected(display.Target(q.Host, r.Addr.Addr()), q.Port, s.serviceName(q.Port), r.Addr.Addr().String()))
 	case r.UDP != nil:
 	case s.waits(): // the failed tries have been printed, and the last one will be
 	case s.log.level > 0 || r.State == scan.LocalError && !s.local && !s.json:

@@ -72,6 +72,7 @@ type listenOptions struct {
 	maxConns      int           // 0: as many as descriptors allow
 	readyFD       int           // --ready-fd; 0: none
 	portFile      string
+	announce      bool // --test: print that it listens
 	access        access.Rules
 }
 
@@ -80,6 +81,8 @@ type listenOptions struct {
 type talkOptions struct {
 	noStdin, sendOnly bool
 	noShutdown        bool
+	stays             bool // the end of the peer does not end it
+	idleFails         bool // --idle-timeout is a failure
 	shutdownAtOnce    bool // -N, -q 0: no answer is waited for
 	echo, upper       bool
 	echoAny           bool // --echo-any: also what may be a loop of echoes
@@ -118,7 +121,8 @@ type checkConfig struct {
 	expect       payload.Expect
 	secret       []byte
 	thorough     bool
-	rate         int // 0: the engine's own
+	rate         int             // 0: the engine's own
+	sends        []time.Duration // of requests; nil: the engine's own
 	ping         bool
 	pings        int     // 0: until a signal comes
 	maxLoss      float64 // the share of pings that may be lost

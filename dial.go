@@ -83,11 +83,12 @@ func (d *dialer) dial(ctx context.Context, port int) (net.Conn, error) {
 		return nil, err
 	}
 	d.opened(ctx) // from here on there is something to lose
-	name := d.host
+	name, addr := d.host, d.host
 	if d.proxied == nil {
-		name = d.target(sock.AddrPort(conn.RemoteAddr()).Addr())
+		remote := sock.AddrPort(conn.RemoteAddr()).Addr()
+		name, addr = d.target(remote), remote.String()
 	}
-	d.log.ncLinef(verbose, "Connection to %s %d port [%s] succeeded!", name, port, d.serviceName(port))
+	d.log.ncLine(verbose, d.log.as.Connected(name, port, d.serviceName(port), addr))
 	return conn, nil
 }
 
@@ -185,6 +186,7 @@ func (d *dialer) dialUnix(ctx context.Context, talk handler) error {
 	}
 	defer conn.Close()
 	d.opened(ctx)
+	d.log.ncLine(verbose, d.log.as.ConnectedTo(d.path)...)
 	return talk(ctx, conn)
 }
 

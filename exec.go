@@ -101,7 +101,7 @@ func (t *talker) commandEnded(peer string, status int, err error) error {
 	if status == 0 || t.keep {
 		return nil
 	}
-	return statusError{exitStatus(status), reportedError{fmt.Errorf("the command has ended with status %d", status)}}
+	return statusError{exitStatus(status), reportedError{commandError(status)}}
 }
 
 // openCommand makes a command the other end of datagrams: each read of its

@@ -20,7 +20,7 @@ import (
 // rungs are the libraries under internal/: each may import those of earlier
 // rungs, and only the root imports all.
 var rungs = [][]string{
-	{"sys", "display", "flags", "digest", "filter", "qr"},
+	{"sys", "display", "flags", "personality", "digest", "filter", "qr"},
 	{"eyeballs", "relpath", "rate", "fdio", "sock", "payload", "confine"},
 	{"idle", "proc", "copier", "datagram", "tlsconn", "scan", "store", "offer", "progress"},
 	{"lineedit", "broadcast", "tunnel", "child", "access", "proxyproto", "halfclose"},

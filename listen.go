@@ -173,7 +173,7 @@ func (l *listener) open(ctx context.Context) (net.Listener, error) {
 	}
 	ln, err := config.Listen(ctx, network, addr)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", l.listenName(l.ports[0]), sys.Cause(err))
+		return nil, localError{fmt.Errorf("listen on %s: %w", l.listenName(l.ports[0]), sys.Cause(err))}
 	}
 	l.logListen(ln.Addr())
 	if err := l.bound(ln.Addr()); err != nil {
@@ -236,11 +236,12 @@ func (l *listener) logListen(addr net.Addr) {
 	if literal, err := netip.ParseAddr(l.host); err == nil { // the kernel forgets the zone of some
 		bound = netip.AddrPortFrom(literal.Unmap(), bound.Port())
 	}
-	name := bound.Addr().String()
 	both := l.host == "" && !l.ipv6 && bound.Addr().Is6()
+	first := bound
 	if both {
-		name = "0.0.0.0"
+		first = netip.AddrPortFrom(netip.IPv4Unspecified(), bound.Port())
 	}
+	name := first.Addr().String()
 	if l.log.level > 0 && l.host != "" {
 		name = l.resolver().HostName(context.Background(), bound.Addr())
 	}
@@ -251,21 +252,22 @@ func (l *listener) logListen(addr net.Addr) {
 	l.meter.SetActivity("%s on %s %d", strings.ToLower(verb), name, bound.Port())
 	l.log.logListening(l.network, addr)
 	l.warnOfCommand(bound.Addr())
-	l.log.ncLinef(at, "%s on %s %d", verb, name, bound.Port())
+	l.log.ncLine(at, l.log.as.Listening(verb, name, first))
 	if both {
-		l.log.ncLinef(verbose, "%s on :: %d", verb, bound.Port())
+		l.log.ncLine(verbose, l.log.as.Listening(verb, "::", bound))
 	}
 }
 
 // logAccept prints nc's line about a new client.
 func (l *listener) logAccept(ctx context.Context, conn net.Conn) {
-	if l.log.level == 0 || l.log.json { // spares a lookup
-		return
-	}
-	if remote := sock.AddrPort(conn.RemoteAddr()); remote.IsValid() {
-		l.log.ncLinef(verbose, "Connection received on %s %d", l.resolver().HostName(ctx, remote.Addr()), remote.Port())
-	} else {
-		l.log.ncLinef(verbose, "Connection received on %s", l.path)
+	l.logPeer(ctx, sock.AddrPort(conn.RemoteAddr()))
+}
+
+// logPeer prints nc's line about the peer of a connection or the first sender
+// of datagrams, which is not valid for a Unix socket.
+func (l *listener) logPeer(ctx context.Context, from netip.AddrPort) {
+	if l.log.level > 0 && !l.log.json { // else a lookup is spared
+		l.log.ncLine(verbose, l.log.as.Accepted(from, l.path, func() string { return l.resolver().HostName(ctx, from.Addr()) }))
 	}
 }
 
@@ -298,16 +300,15 @@ func (l *listener) boundName(ln net.Listener) string {
 // replaced; a live one, and any other file, is not touched.
 func (l *listener) openUnix(ctx context.Context, config net.ListenConfig) (net.Listener, error) {
 	if err := sock.ClearPath(ctx, l.path); err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", l.path, err)
+		return nil, localError{fmt.Errorf("listen on %s: %w", l.path, err)}
 	}
 	ln, err := config.Listen(ctx, l.network, l.path)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", l.path, sys.Cause(err))
+		return nil, localError{fmt.Errorf("listen on %s: %w", l.path, sys.Cause(err))}
 	}
 	ln.(*net.UnixListener).SetUnlinkOnClose(false)
 	l.removeAtExit(l.path)
-	l.log.ncLinef(verbose, "Bound on %s", l.path)
-	l.log.ncLinef(verbose, "Listening on %s", l.path)
+	l.log.ncLine(verbose, l.log.as.OnPath(l.path, "Bound", "Listening")...)
 	l.meter.SetActivity("listening on %s", l.path)
 	l.log.logListening(l.network, ln.Addr())
 	if err := l.bound(ln.Addr()); err != nil {

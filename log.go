@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
 
 	"purr/internal/display"
+	"purr/internal/personality"
 )
 
 // This file owns the messages to the user. The rules:
@@ -18,12 +20,15 @@ import (
 //   - The lines that -v adds have the words of OpenBSD nc where it has them,
 //     because scripts grep for them ("Connection to ... succeeded!", "Listening
 //     on ..."). Those lines have no prefix, as in nc.
+//   - Under the name of another netcat the prefix and the words are that one's
+//     (package personality).
 //   - Under --json every line is an object (events.go), the messages too.
 //   - A message may hold a peer's name or bytes, so every one of them passes
 //     through display.Escape: no byte of the network moves the cursor.
 
 // A logger writes whole lines to stderr. Any goroutine may use it.
 type logger struct {
+	as    personality.Personality
 	level int  // how many times -v was given
 	quiet bool // --quiet
 	json  bool // whether every line is an object
@@ -59,10 +64,18 @@ func (l *logger) shows(at urgency) bool {
 func (l *logger) report(at urgency, event string, fields []field, format string, args ...any) {
 	if l.json {
 		l.event(event, fields...)
-	} else if l.shows(at) {
-		l.line("purr: " + fmt.Sprintf(format, args...))
+		return
+	}
+	if at == verbose && l.as.FewLines {
+		at = veryVerbose
+	}
+	if l.shows(at) {
+		l.line(l.prefix() + fmt.Sprintf(format, args...))
 	}
 }
+
+// prefix returns the beginning of messages.
+func (l *logger) prefix() string { return cmp.Or(l.as.Prefix, "purr: ") }
 
 // messagef writes a message without an event of its own: under --json it is a
 // "warning" if at is always, else a "message".
@@ -82,11 +95,18 @@ func (l *logger) warnf(format string, args ...any)    { l.messagef(always, forma
 func (l *logger) informf(format string, args ...any)  { l.messagef(unlessQuiet, format, args...) }
 func (l *logger) verbosef(format string, args ...any) { l.messagef(verbose, format, args...) }
 
-// ncLinef writes a line in OpenBSD nc's words, without a prefix. There is an
-// event for each of them, so that under --json it writes nothing.
+// ncLinef writes a line in OpenBSD nc's words, without a prefix.
 func (l *logger) ncLinef(at urgency, format string, args ...any) {
-	if l.shows(at) && !l.json {
-		l.line(fmt.Sprintf(format, args...))
+	l.ncLine(at, fmt.Sprintf(format, args...))
+}
+
+// ncLine writes lines in another netcat's words, without a prefix. There is an
+// event for each of them, so that under --json it writes nothing.
+func (l *logger) ncLine(at urgency, lines ...string) {
+	for _, line := range lines {
+		if l.shows(at) && !l.json {
+			l.line(line)
+		}
 	}
 }
 
@@ -128,7 +148,7 @@ func (l *logger) prompt(question string) {
 		l.event("message", field{"text", question})
 		return
 	}
-	l.write([]byte("purr: "+display.Escape(question)), false)
+	l.write([]byte(l.prefix()+display.Escape(question)), false)
 }
 
 // answered ends the line of a prompt.

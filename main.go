@@ -50,6 +50,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,6 +65,7 @@ import (
 
 	"purr/internal/fdio"
 	"purr/internal/payload"
+	"purr/internal/personality"
 	"purr/internal/proc"
 	"purr/internal/rate"
 	"purr/internal/sock"
@@ -96,24 +98,31 @@ type run struct {
 	ended bool       // whether it was
 }
 
-func main() { os.Exit(int(runArgs(os.Args[1:], os.Stdin, os.Stdout, fdio.New(os.Stderr, nil)))) }
+func main() { os.Exit(int(runArgs(os.Args, os.Stdin, os.Stdout, fdio.New(os.Stderr, nil)))) }
 
-// runArgs is the whole program. args begins after the program's name.
+// runArgs is the whole program. args begins with the program's name, which may
+// be that of another netcat.
 func runArgs(args []string, stdin, stdout *os.File, stderr io.Writer) exitStatus {
-	log := &logger{out: stderr}
+	as, args := personality.Of(args[0]), args[1:]
+	log := &logger{as: as, out: stderr}
+	unusable := exitStatus(as.Status(personality.Ending{Status: int(statusUsage)}))
 	if len(args) == 0 {
-		fmt.Fprint(stderr, examples)
-		return statusUsage
+		fmt.Fprint(stderr, cmp.Or(as.Usage, examples))
+		return unusable
 	}
-	cfg, err := newConfig(args)
+	cfg, err := readConfig(as, args)
 	if err != nil {
 		log.json = asksForJSON(args)
 		log.fail(err)
-		log.logEnd(statusUsage, 0, 0, 0)
-		return statusUsage
+		log.logEnd(unusable, 0, 0, 0)
+		return unusable
 	}
 	if text := printed(cfg); text != "" {
-		if _, err := fdio.New(stdout, nil).WriteString(text); err != nil {
+		out := io.Writer(fdio.New(stdout, nil))
+		if cfg.help && as.HelpOnStderr {
+			out = stderr
+		}
+		if _, err := io.WriteString(out, text); err != nil {
 			log.warnf("write to stdout: %v", sys.Cause(err))
 			return statusFailed
 		}
@@ -157,7 +166,7 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 	r.meter = newMeter(cfg, log, stdin, stdout, stderr)
 	r.cleanups.Add(r.meter.monitor.Close)
 	limit := rate.New(cfg.pace.rate)
-	ready := &notifier{path: cfg.path, portFile: cfg.portFile, readyFD: cfg.readyFD, encrypted: cfg.key.on, log: log, cleanups: &r.cleanups, notified: r.confine}
+	ready := &notifier{path: cfg.path, portFile: cfg.portFile, readyFD: cfg.readyFD, announce: cfg.announce, encrypted: cfg.key.on, log: log, cleanups: &r.cleanups, notified: r.confine}
 	r.encryption = &encryption{keyConfig: cfg.key, ssl: cfg.ssl, server: cfg.listen, class: tlsconn.Stream, timeout: cfg.connectTimeout, otherEnd: func(port int) string { return otherEnd(cfg, port) }, log: log, pending: handshakes()}
 	if cfg.push.moves() {
 		r.encryption.class = tlsconn.Files
@@ -181,6 +190,12 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 		talk: r.talk, log: log, meter: r.meter, notifier: ready, removeAtExit: r.cleanups.RemoveFile, confine: r.confine}
 	if cfg.zero {
 		r.checker = &checker{dialer: r.dialer, opts: cfg.check, json: cfg.pace.json, stdin: fdio.New(stdin, nil), stdout: fdio.New(stdout, nil), encryption: r.encryption, confine: r.confine}
+		if log.as.Probe.Quiet && cfg.udp && !cfg.pace.json && !cfg.check.ping { // as in nc, stdout stays empty
+			r.checker.stdout = io.Discard
+			if cfg.verbose > 0 {
+				r.checker.stdout = stderr
+			}
+		}
 	}
 	r.mover = &mover{pushConfig: cfg.push, netOptions: &cfg.netOptions, force: cfg.file.force, listen: cfg.listen, keep: cfg.keep, maxConns: cfg.maxConns,
 		clientLimit: r.listener.clientLimit, limit: limit, log: log, meter: r.meter, dialer: r.dialer, listener: r.listener, encryption: r.encryption, atExit: r.cleanups.Add}
@@ -274,7 +289,7 @@ func (r *run) awaitAndExec(ctx context.Context) error {
 	proc.ResetStatus() // the command must not inherit that they are ignored
 	err := proc.Exec(r.cfg.commandPath, r.cfg.command, r.stdin, r.stdout, os.Stderr)
 	if ended, ok := errors.AsType[*exec.ExitError](err); ok {
-		return statusError{exitStatus(ended.ExitCode()), reportedError{err}}
+		return statusError{exitStatus(ended.ExitCode()), reportedError{commandError(ended.ExitCode())}}
 	}
 	if err != nil {
 		return fmt.Errorf("run %s: %w", r.cfg.commandPath, err)
@@ -300,7 +315,7 @@ func (r *run) closeStdout() error {
 func (r *run) end(err error) exitStatus {
 	r.endMu.Lock()
 	defer r.endMu.Unlock()
-	status := statusOf(err)
+	status := r.status(err)
 	if !r.ended {
 		r.log.failRun(err)
 		r.log.logEnd(status, r.meter.Sent.Load(), r.meter.Received.Load(), time.Since(r.meter.Begun))
@@ -327,7 +342,7 @@ func (r *run) catchSignals(ctx context.Context) {
 	}
 	proc.OnEnd(ctx, func(s syscall.Signal) { r.stop(signalError{s}) }, func(cause error) {
 		r.cleanups.Run()
-		time.AfterFunc(lastWords, func() { os.Exit(int(statusOf(cause))) })
+		time.AfterFunc(lastWords, func() { os.Exit(int(r.status(cause))) })
 		os.Exit(int(r.end(cause)))
 	})
 	proc.OnStatus(ctx, r.meter.logStatus) // last: once SIGUSR1 is caught, so are the others

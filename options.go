@@ -12,6 +12,7 @@ import (
 
 	"purr/internal/child"
 	"purr/internal/flags"
+	"purr/internal/personality"
 	"purr/internal/proxy"
 	"purr/internal/scan"
 	"purr/internal/tlsconn"
@@ -33,6 +34,7 @@ func (e usageError) Unwrap() error { return e.error }
 // and defaults need.
 type commandLine struct {
 	flags.Table
+	as         personality.Personality
 	config     *config
 	wait       time.Duration // -w: the default of idleTimeout and connectTimeout
 	secretFile string
@@ -266,12 +268,13 @@ func number(what string, low, high int64) func(string) (int, error) {
 	return flags.Number{What: what, Low: low, High: high}.Int
 }
 
-// newConfig reads the command line (without the program's name) and the files
-// that it names. With --help or --version it stops after the options; what
-// follows a --help that is the only option is a topic. After an error no socket
-// is open, and nothing was bound or created.
-func newConfig(args []string) (*config, error) {
+// readConfig reads the command line (without the program's name, which as
+// follows from) and the files that it names. With --help or --version it stops
+// after the options; what follows a --help that is the only option is a topic.
+// After an error no socket is open, and nothing was bound or created.
+func readConfig(as personality.Personality, args []string) (*config, error) {
 	l := newCommandLine()
+	l.rename(as)
 	c := l.config
 	operands, behind, err := l.Parse(args, isForeign)
 	_, invalid := errors.AsType[*flags.ValueError](err)
@@ -281,10 +284,12 @@ func newConfig(args []string) (*config, error) {
 		if slices.Equal(args, append([]string{"--help"}, operands...)) {
 			topic = strings.Join(operands, " ")
 		}
-		c.helpText, err = helpOn(topic)
+		if c.helpText = as.Help; c.helpText == "" || topic != "" {
+			c.helpText, err = helpOn(topic)
+		}
 		return c, err
 	case err != nil:
-		return nil, explain(err)
+		return nil, explain(&as, err)
 	}
 	l.derive()
 	if c.waits() {
@@ -308,6 +313,9 @@ func newConfig(args []string) (*config, error) {
 			return nil, usageErrorf("option --list-payloads takes no operands: say \"purr --list-payloads\"")
 		}
 		return c, nil
+	}
+	if !c.unix && !c.push.moves() && !(c.listen && c.portText != "") {
+		operands = as.WithPort(operands, c.listen)
 	}
 	if err := c.setOperands(operands); err != nil {
 		return nil, err
@@ -333,7 +341,9 @@ func (l *commandLine) derive() {
 	c.noStdin = c.noStdin || l.given("recv-only") || c.file.recv != ""
 	c.push.silence = cmp.Or(c.idleTimeout, c.push.silence)
 	c.keep = c.keep || l.isProxy()
-	c.idleTimeout = cmp.Or(c.idleTimeout, l.wait)
+	if !l.as.WaitConnects {
+		c.idleTimeout = cmp.Or(c.idleTimeout, l.wait)
+	}
 	c.connectTimeout = cmp.Or(c.connectTimeout, l.wait)
 	c.quitAtOnce = l.given("wait") && l.wait == 0 && !l.given("q")
 	c.shutdownAtOnce = c.quitAtOnce || l.given("N") || l.given("q") && c.quitAfter == 0
@@ -361,6 +371,46 @@ func (l *commandLine) derive() {
 		c.pace.rate = 0
 		text, _ := l.Typed("rate")
 		c.check.rate, _ = number("", 1, 1_000_000)(text)
+	}
+	l.adopt()
+}
+
+// rename declares the options that are different under the name of another
+// netcat.
+func (l *commandLine) rename(as personality.Personality) {
+	l.as = as
+	for _, r := range as.Renames {
+		l.Rename(r.Name, r.Option)
+	}
+	if as.Announces {
+		l.Bool(&l.config.announce, "test")
+	}
+}
+
+// adopt sets the defaults of another netcat. Modes that only purr has keep
+// theirs.
+func (l *commandLine) adopt() {
+	c, as := l.config, &l.as
+	own := c.push.moves() || c.echo || c.exec != nil || c.tunnel != nil || l.isProxy() || c.sendFile != "" || c.file.recv != "" || c.key.file != "" || c.key.fresh || os.Getenv(keyVariable) != ""
+	c.noShutdown = c.noShutdown || as.KeepsOpen && !own && c.network != "udp" && !c.shutdownAtOnce && !c.sendOnly
+	c.shutdownAtOnce = c.shutdownAtOnce || as.PassesOn && !c.noShutdown
+	c.idleFails = as.IdleFails
+	if as.KeepDials && !c.listen {
+		c.keep, c.stays = false, c.keep
+	}
+	if c.keep {
+		c.maxConns = cmp.Or(c.maxConns, as.MaxConns)
+	}
+	if !c.udp && !c.listen {
+		c.connectTimeout = cmp.Or(c.connectTimeout, as.ConnectTime)
+	}
+	if as.TrustsAll && c.ssl.on && !c.listen && c.tunnel == nil && c.ssl.trustFile == "" && c.ssl.pin == nil && !l.given("ssl-verify") {
+		c.ssl.insecure = true
+	}
+	if c.zero && c.udp && as.Probe.Payload != "" && !c.check.payload.Given() && !c.check.ping {
+		_ = c.check.payload.Set(as.Probe.Payload)
+		c.check.sends = as.Probe.Sends
+		c.connectTimeout = cmp.Or(c.connectTimeout, as.Probe.Wait)
 	}
 }
 

@@ -22,6 +22,7 @@ type notifier struct {
 	path     string // of the Unix socket; empty: a port
 	portFile string
 	readyFD  int
+	announce bool // --test
 	cleanups *proc.Cleanups
 
 	encrypted bool // whether clients need a key
@@ -56,6 +57,9 @@ func (n *notifier) notifyReady(addr net.Addr) error {
 		if err := proc.WriteReady(n.readyFD, text+"\n"); err != nil {
 			return fmt.Errorf("ready descriptor %d: %w", n.readyFD, sys.Cause(err))
 		}
+	}
+	if n.announce {
+		n.log.ncLinef(always, "NCAT TEST: LISTEN")
 	}
 	n.notified()
 	return nil

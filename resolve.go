@@ -28,7 +28,7 @@ func (o *netOptions) resolver() *eyeballs.Resolver {
 func (o *netOptions) resolve(ctx context.Context, host string, port int) ([]netip.Addr, error) {
 	addrs, err := o.resolver().Lookup(ctx, host)
 	if err != nil && ctx.Err() == nil {
-		err = fmt.Errorf("getaddrinfo for host \"%s\" port %d: %v", host, port, err)
+		err = localError{fmt.Errorf("getaddrinfo for host \"%s\" port %d: %v", host, port, err)}
 	}
 	return addrs, err
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"purr/internal/flags"
+	"purr/internal/personality"
 )
 
 // A rule forbids a combination of options.
@@ -345,9 +346,10 @@ func isForeign(name string) bool {
 	return known
 }
 
-// explain words the error of a command line that could not be parsed; for an
-// option of another program it suggests what to say in its place.
-func explain(err error) error {
+// explain words the error of a command line that could not be parsed, under the
+// name of another netcat in the words of getopt. For an option of another
+// program it suggests what to say in its place.
+func explain(as *personality.Personality, err error) error {
 	unknown, ok := errors.AsType[*flags.UnknownError](err)
 	if !ok {
 		return usageError{err}
@@ -357,8 +359,12 @@ func explain(err error) error {
 	if alias, isAlias := options[why]; isAlias {
 		why = alias
 	}
-	if known {
-		return usageErrorf("option %s: %s", unknown.Option, why)
+	what := as.Unknown(unknown.Option)
+	switch {
+	case known:
+		return usageErrorf("%s: %s", cmp.Or(what, "option "+unknown.Option), why)
+	case what != "":
+		return usageErrorf("%s", what)
 	}
 	return usageErrorf("%w: \"purr --help\" lists them all", err)
 }

@@ -2,7 +2,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"syscall"
+
+	"purr/internal/personality"
 )
 
 // An exitStatus is how the process ends. The numbers are a promise to scripts
@@ -34,6 +37,27 @@ func (e statusError) Unwrap() error { return e.error }
 type signalError struct{ syscall.Signal }
 
 func (e signalError) Error() string { return "ended by signal: " + e.Signal.String() }
+
+// A commandError is the status of a command, which is passed on.
+type commandError exitStatus
+
+func (e commandError) Error() string { return fmt.Sprintf("the command has ended with status %d", e) }
+
+// A localError is the failure of a name lookup, a bind, stdin or stdout: Ncat
+// has another status for them than for the network.
+type localError struct{ error }
+
+func (e localError) Unwrap() error { return e.error }
+
+// status returns the exit status for err under the name of the run.
+func (r *run) status(err error) exitStatus {
+	status := statusOf(err)
+	if _, passed := errors.AsType[commandError](err); passed {
+		return status
+	}
+	_, local := errors.AsType[localError](err)
+	return exitStatus(r.log.as.Status(personality.Ending{Status: int(status), Local: local, Probe: r.cfg.zero && r.cfg.udp}))
+}
 
 // statusOf returns the exit status for err: statusFailed if err has none.
 func statusOf(err error) exitStatus {

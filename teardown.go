@@ -101,14 +101,14 @@ func (d *teardown) describe(o outcome) error {
 	}
 	switch {
 	case o.dir == sending && copying.Reading:
-		return fmt.Errorf("read from %s: %w", d.stdinName, copying)
+		return localError{fmt.Errorf("read from %s: %w", d.stdinName, copying)}
 	case o.dir == sending:
 		return fmt.Errorf("send to %s: %w", d.c.peer, copying)
 	case copying.Reading:
 		return fmt.Errorf("receive from %s: %w", d.c.peer, copying)
 	}
 	d.stdoutFailed = true
-	return fmt.Errorf("write to %s: %w", d.stdoutName, copying)
+	return localError{fmt.Errorf("write to %s: %w", d.stdoutName, copying)}
 }
 
 // stdinEnded records the end of the sending pump. If the connection failed,
@@ -173,6 +173,7 @@ func (d *teardown) peerEnded(err error, stdinUnused func() bool) step {
 		return d.finish(peerFinished)
 	case !d.sendOpen:
 		return goOn
+	case d.c.t.stays: // also under a terminal
 	case d.stdin == fdio.Terminal || d.stdinHasNoEnd() && stdinUnused():
 		d.sendOpen = false
 		return d.finish(peerFinished)
@@ -250,6 +251,8 @@ func (d *teardown) idleExpired(unacked int, sendBlocked, receiveBlocked bool) st
 	case receiveBlocked:
 		d.failed = idleError{fmt.Errorf("write to %s: idle for %v with bytes from %s not taken", d.stdoutName, limit, d.c.peer)}
 		d.localFailed = true
+	case d.c.t.idleFails:
+		d.failed = idleError{fmt.Errorf("%s: idle for %v", d.c.peer, limit)}
 	}
 	return d.finish(fmt.Sprintf("idle for %v", limit))
 }

@@ -74,7 +74,7 @@ func (e *encryption) logTLS(s *tlsconn.Conn) {
 		about = fmt.Sprintf("its certificate is for %s, and its pin is %v", namesOf(leaf), tlsconn.PinOf(leaf))
 		if e.ssl.insecure {
 			e.unchecked.Do(func() {
-				e.log.warnf("%s: the certificate is not checked (--ssl-insecure), so anyone on the way can be the other end; %s", connName(s), about)
+				e.log.warnf("%s: the certificate is not checked (%s), so anyone on the way can be the other end; %s", connName(s), cmp.Or(e.log.as.Unchecked, "--ssl-insecure"), about)
 			})
 		}
 	}

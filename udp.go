@@ -121,7 +121,7 @@ func (p *packets) openPackets(ctx context.Context) (datagram.Conn, error) {
 	name := p.path
 	if p.unix {
 		if err := sock.ClearPath(ctx, addr); err != nil {
-			return nil, fmt.Errorf("bind to %s: %w", name, err)
+			return nil, localError{fmt.Errorf("bind to %s: %w", name, err)}
 		}
 	} else {
 		var err error
@@ -132,14 +132,14 @@ func (p *packets) openPackets(ctx context.Context) (datagram.Conn, error) {
 	}
 	conn, joinErr, err := sock.ListenPacket(ctx, config, network, addr)
 	if err != nil {
-		return nil, fmt.Errorf("bind to %s: %w", name, sys.Cause(err))
+		return nil, localError{fmt.Errorf("bind to %s: %w", name, sys.Cause(err))}
 	}
 	if joinErr != nil {
 		p.log.warnf("join the group %s: %v", p.host, sys.Cause(joinErr))
 	}
 	if p.unix {
 		p.removeAtExit(p.path)
-		p.log.ncLinef(verbose, "Bound on %s", p.path)
+		p.log.ncLine(verbose, p.log.as.OnPath(p.path, "Bound")...)
 		p.meter.SetActivity("bound on %s", p.path)
 		p.log.logListening(p.network, conn.LocalAddr())
 	} else {
@@ -171,14 +171,7 @@ func (p *packets) logSender(ctx context.Context, from netip.AddrPort, local net.
 	if p.listen { // a dialer has met its peer already
 		p.peerFound("accept", remote, local)
 	}
-	if p.log.level == 0 || p.log.json { // spares a lookup
-		return
-	}
-	if from.IsValid() {
-		p.log.ncLinef(verbose, "Connection received on %s %d", p.resolver().HostName(ctx, from.Addr()), from.Port())
-		return
-	}
-	p.log.ncLinef(verbose, "Connection received on %s", p.path)
+	p.listener.logPeer(ctx, from)
 }
 
 // ownName names a socket that receives in messages: a listener by its own

@@ -247,6 +247,9 @@ func (s *datagramSession) supervise(ctx context.Context, results <-chan outcome)
 				if s.sending.Load() {
 					return "", ended, s.sendError(fmt.Errorf("idle for %v with a datagram not taken", timer.Period))
 				}
+				if s.t.idleFails && s.t.idleTimeout > 0 {
+					return "", ended, idleError{fmt.Errorf("%s: idle for %v", s.end.name, timer.Period)}
+				}
 				return fmt.Sprintf("idle for %v", timer.Period), ended, nil
 			}
 		case <-quit.Fired():
@@ -279,7 +282,7 @@ func (s *datagramSession) watchStdout() error {
 	if err := s.out.WaitBroken(); err != nil {
 		return err
 	}
-	return fmt.Errorf("write to stdout: %w", syscall.EPIPE)
+	return localError{fmt.Errorf("write to stdout: %w", syscall.EPIPE)}
 }
 
 // send makes a datagram of each read of stdin: a pipe's write, a terminal's
@@ -304,7 +307,7 @@ func (s *datagramSession) send() error {
 	case err == nil || errors.Is(err, lineedit.ErrQuit):
 		return err
 	case errors.As(err, &copying) && copying.Reading:
-		return fmt.Errorf("read from stdin: %w", copying)
+		return localError{fmt.Errorf("read from stdin: %w", copying)}
 	}
 	return s.sendError(err)
 }
@@ -441,7 +444,7 @@ func (s *datagramSession) print(b *datagram.Batch, n int) error {
 		err = b.WriteTo(s.out, n)
 	}
 	if err != nil {
-		return fmt.Errorf("write to stdout: %w", sys.Cause(err))
+		return localError{fmt.Errorf("write to stdout: %w", sys.Cause(err))}
 	}
 	return limit
 }

@@ -110,6 +110,23 @@ func Optional[T any](t *Table, to **T, parse func(string) (T, error), names ...s
 	}, names...)
 }
 
+// Rename makes name a name of the declared option whose canonical name is
+// option, after its others, and takes it from the option that has it. An option
+// without names is gone. If option is not declared, name is unknown afterwards.
+func (t *Table) Rename(name, option string) {
+	var kept []tableOption
+	for _, o := range t.options {
+		o.Names = slices.DeleteFunc(slices.Clone(o.Names), func(n string) bool { return n == name })
+		if len(o.Names) > 0 && o.Names[0] == option {
+			o.Names = append(o.Names, name)
+		}
+		if len(o.Names) > 0 {
+			kept = append(kept, o)
+		}
+	}
+	t.options = kept
+}
+
 // add declares an option. It is called seventy times at the start: inlined, it
 // would be 30 KB of code to read from the disk.
 //

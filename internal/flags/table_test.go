@@ -74,3 +74,40 @@ func TestTableValueError(t *testing.T) {
 		t.Errorf("the zero table: %v", err)
 	}
 }
+
+// A name can be given to another option: the one that had it loses it, and is
+// gone without names. An option that is not declared takes none.
+func TestRename(t *testing.T) {
+	t.Parallel()
+	var table Table
+	var delay, idle, output string
+	noStdin, verbose := false, false
+	table.Bool(&noStdin, "d")
+	table.Text(&output, "name", "output", "o")
+	table.Text(&idle, "time", "idle-timeout")
+	table.Text(&delay, "time", "delay")
+	table.Bool(&verbose, "verbose", "v")
+	names := []string{"d", "o", "i"}
+	for i, option := range []string{"delay", "idle-timeout", "idle-timeout"} {
+		table.Rename(names[i], option)
+	}
+	table.Rename("v", "nosuch")
+	if _, _, err := table.Parse([]string{"-d", "1", "-o2", "-i", "3", "--verbose"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if delay != "1" || idle != "3" || output != "" || noStdin || !verbose {
+		t.Errorf("delay %q, idle timeout %q, output %q, no stdin %t, verbose %t", delay, idle, output, noStdin, verbose)
+	}
+	if text, given := table.Typed("idle-timeout"); !given || text != "3" {
+		t.Errorf("the idle timeout is %q, given %t", text, given)
+	}
+	if _, given := table.Typed("d"); given {
+		t.Error("-d is an option of its own")
+	}
+	var second Table
+	second.Bool(new(bool), "verbose", "v")
+	second.Rename("v", "nosuch")
+	if _, _, err := second.Parse([]string{"-v"}, nil); err == nil {
+		t.Error("-v is known")
+	}
+}
