@@ -6,6 +6,7 @@ import (
 
 	"purr/internal/access"
 	"purr/internal/child"
+	"purr/internal/dump"
 	"purr/internal/fdio"
 	"purr/internal/payload"
 	"purr/internal/proxy"
@@ -27,6 +28,7 @@ type config struct {
 	waitOptions
 
 	pass  bool // -F
+	dump  dump.Options
 	zero  bool // -z
 	check checkConfig
 	file  fileConfig
@@ -100,6 +102,7 @@ type talkOptions struct {
 	quitAtOnce   bool          // -w 0: no answer is waited for after the end of stdin
 	receiveLimit int           // -W
 	interval     time.Duration // -i: between two lines, and between two ports
+	delay        time.Duration // --delay: between two reads
 }
 
 // waitOptions are those of a repeated attempt, and the command after it.

@@ -1,15 +1,19 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"sync/atomic"
 	"time"
 
+	"purr/internal/dump"
+	"purr/internal/fdio"
 	"purr/internal/filter"
 	"purr/internal/idle"
 	"purr/internal/progress"
 	"purr/internal/rate"
+	"purr/internal/sys"
 )
 
 // A conversation is what conversations of every kind share: counters, progress,
@@ -21,6 +25,7 @@ type conversation struct {
 	idle.Activity
 	sleep func(time.Duration) error // fails once the conversation is over
 
+	dump           *dump.Recorder // nil: none
 	sent, received volume
 	progress       *progress.Transfer // nil: not shown
 	inProgress     direction          // the one that progress counts
@@ -32,7 +37,7 @@ type volume struct{ bytes, units atomic.Int64 }
 
 // newConversation returns a conversation that begins now. peer is for messages.
 func newConversation(t *talker, peer string) *conversation {
-	return &conversation{t: t, peer: peer, Activity: idle.Activity{Begun: time.Now()}, inProgress: inAndOut}
+	return &conversation{t: t, peer: peer, Activity: idle.Activity{Begun: time.Now()}, dump: t.dump.Recorder(peer), inProgress: inAndOut}
 }
 
 // showProgress begins to show a conversation that is not about a file, if
@@ -106,6 +111,25 @@ func (c *conversation) wait(d time.Duration) error {
 	}
 	c.Extend(d)
 	return c.sleep(d)
+}
+
+// sleepUntil returns a sleep that fails with the cause of ctx once that ends.
+func sleepUntil(ctx context.Context) func(time.Duration) error {
+	return func(d time.Duration) error {
+		if !sys.Sleep(ctx, d) {
+			return context.Cause(ctx)
+		}
+		return nil
+	}
+}
+
+// pause waits as long as --delay puts between two reads. It fails once the
+// conversation is over, and then as a read does.
+func (c *conversation) pause() error {
+	if err := c.wait(c.t.delay); err != nil {
+		return &fdio.CopyError{Reading: true, Err: err}
+	}
+	return nil
 }
 
 // touchOnAck counts an acknowledgement as activity. unacked is how many bytes

@@ -36,7 +36,7 @@ func echo(ctx context.Context, t *talker, c net.Conn) error {
 	stop := context.AfterFunc(ctx, func() { sock.Reset(c) }) // a FIN would mean success to the peer
 	defer stop()
 	s := &echoSession{conversation: newConversation(t, connName(c)), conn: c, replies: c, idle: idle.NewDeadline(c, t.idleTimeout)}
-	s.inProgress = sending
+	s.inProgress, s.sleep = sending, sleepUntil(ctx)
 	r, err := sock.NewReader(c)
 	if err != nil {
 		return s.receiveError(err)
@@ -81,6 +81,9 @@ func (s *echoSession) run(r *sock.Reader) (reason string, err error) {
 			if s.countSent(n, 1); limit != nil {
 				return limit.Error(), nil
 			}
+			if err := s.pause(); err != nil {
+				return "", err
+			}
 		case !r.Waiting:
 			return "", err
 		case err == io.EOF:
@@ -102,6 +105,7 @@ func (s *echoSession) receiveError(err error) error {
 // idle timeout does not end the write while the client's system still
 // acknowledges bytes.
 func (s *echoSession) reply(b []byte) error {
+	s.dump.Received(b)
 	if _, err := s.t.copies.Write(b); err != nil {
 		sock.Reset(s.conn) // a FIN would mean success to the peer
 		return err
@@ -109,6 +113,7 @@ func (s *echoSession) reply(b []byte) error {
 	if s.t.upper {
 		filter.Upper(b)
 	}
+	s.dump.Sent(b)
 	s.idle.Extend() // the process may have been stopped since the read
 	for n, err := s.replies.Write(b); err != nil; n, err = s.replies.Write(b) {
 		if errors.Is(err, os.ErrDeadlineExceeded) {

@@ -38,7 +38,7 @@ func newRunner(o *talkOptions, atExit func(func())) *child.Runner {
 // pumps reports whether the bytes of a command have to pass through purr, to be
 // changed, counted or limited.
 func (t *talker) pumps() bool {
-	return t.upper || t.crlf || t.telnet || t.limit != nil || t.interval > 0 || t.idleTimeout > 0 || t.quitAtOnce || t.showProgress || t.log.json
+	return t.upper || t.crlf || t.telnet || t.limit != nil || t.interval > 0 || t.delay > 0 || t.dump != nil || t.idleTimeout > 0 || t.quitAtOnce || t.showProgress || t.log.json
 }
 
 // runCommand is the handler of --exec. The command gets the socket itself if

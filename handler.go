@@ -11,6 +11,8 @@ import (
 	"purr/internal/broadcast"
 	"purr/internal/child"
 	"purr/internal/copier"
+	"purr/internal/datagram"
+	"purr/internal/dump"
 	"purr/internal/fdio"
 	"purr/internal/filter"
 	"purr/internal/halfclose"
@@ -43,6 +45,7 @@ type talker struct {
 	server *proxyServer         // nil without -l --proxy-type
 	runner *child.Runner        // nil without --exec
 	copies *fdio.Shared         // of what is echoed, to stdout
+	dump   *dump.Dump           // nil without --output and --hex-dump
 	fan    *broadcast.Broadcast // of stdin; nil without -k
 }
 
@@ -119,7 +122,8 @@ func (t *talker) newSession(c net.Conn) (*session, error) {
 		}
 		s.out = t.meter.openStdout(t.stdout, stop)
 	}
-	s.sendFilters = t.sendFilters()
+	s.sendFilters = t.sendFilters(s.dump)
+	s.receiveFilters = s.dump.Receiving()
 	if t.telnet {
 		s.receiveFilters = append(s.receiveFilters, filter.NewTelnet(c))
 	}
@@ -130,14 +134,14 @@ func (t *talker) newSession(c net.Conn) (*session, error) {
 }
 
 // sendFilters returns the filters for bytes that are sent, in order.
-func (t *talker) sendFilters() (filters []copier.Filter) {
+func (t *talker) sendFilters(r *dump.Recorder) (filters []copier.Filter) {
 	if t.crlf {
 		filters = append(filters, filter.NewCRLF())
 	}
 	if t.upper {
 		filters = append(filters, filter.Upper)
 	}
-	return filters
+	return append(filters, r.Sending()...)
 }
 
 // stdio is the default handler: stdin goes to c, and what c receives to stdout.
@@ -187,6 +191,15 @@ func shareStdio(ctx context.Context, t *talker, c net.Conn) (err error) {
 // listener that was started with /dev/null or a closed stdin sends nothing.
 func (t *talker) hasInput(stdin fdio.Kind) bool {
 	return !t.noStdin && !(t.listen && stdin == fdio.Null)
+}
+
+// batchSize returns how many datagrams one call receives: 1 if each waits, for
+// --delay or, as the answer of an echo, for --rate.
+func (t *talker) batchSize() int {
+	if t.delay > 0 || t.echo && t.limit != nil {
+		return 1
+	}
+	return datagram.BatchSize
 }
 
 // talkByLine is the handler of --interactive and --quit-word: stdin is read

@@ -63,6 +63,7 @@ import (
 	"syscall"
 	"time"
 
+	"purr/internal/dump"
 	"purr/internal/fdio"
 	"purr/internal/payload"
 	"purr/internal/personality"
@@ -135,6 +136,7 @@ func runArgs(args []string, stdin, stdout *os.File, stderr io.Writer) exitStatus
 	defer stop(nil)
 	r := newRun(cfg, stdin, stdout, stderr, log, stop)
 	err = r.mode(ctx)
+	r.talk.dump.Close()
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause // whatever a mode returned when it was stopped
 	}
@@ -209,6 +211,9 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 // does not end it by a signal.
 func (r *run) mode(ctx context.Context) error {
 	proc.KeepIgnored()
+	if err := r.openDump(ctx); err != nil {
+		return err
+	}
 	if r.cfg.listen || r.cfg.udp || r.cfg.zero || r.cfg.exec != nil || r.log.json || os.Getpid() == 1 {
 		r.catchSignals(ctx)
 	} else {
@@ -242,6 +247,19 @@ func (r *run) mode(ctx context.Context) error {
 		return r.listener.listen(ctx, r.talk.handler())
 	}
 	return r.dialer.dialAll(ctx, r.converse)
+}
+
+// openDump opens the files of --output and --hex-dump. A failed write to one
+// ends the run. They stay open until the process ends; the confinement does not
+// limit what is open.
+func (r *run) openDump(ctx context.Context) (err error) {
+	c, o := r.cfg, r.cfg.dump
+	o.Apart = []string{"/dev/stdin", "/dev/stdout", "/dev/stderr", c.sendFile, c.file.recv, c.portFile, c.key.file, c.ssl.certFile, c.ssl.keyFile}
+	r.talk.dump, err = dump.Open(ctx, o, func(path string, err error) { r.stop(fmt.Errorf("write to %s: %w", path, sys.Cause(err))) })
+	if err != nil && ctx.Err() == nil {
+		err = statusError{statusUsage, fmt.Errorf("option --output or --hex-dump: %w", err)}
+	}
+	return err
 }
 
 // converse counts a dialled connection, gives up the rights that are no longer

@@ -129,6 +129,9 @@ func (l *commandLine) talkFlags() {
 	l.Bool(&c.interactive, "interactive")
 	flags.Optional(&l.Table, &c.tunnel, tunnel.ParseTarget, "tunnel", "L")
 	l.Text(&c.quitWord, "word", "quit-word")
+	l.Text(&c.dump.Output, "name of the file", "output", "o")
+	l.Text(&c.dump.Hex, "name of the file", "hex-dump")
+	l.Bool(&c.dump.Append, "append-output")
 }
 
 // limitFlags declares the options that end or delay a conversation.
@@ -142,6 +145,7 @@ func (l *commandLine) limitFlags() {
 	flags.Value(&l.Table, &c.receiveLimit, number("receive limit", 1, math.MaxInt32), "W")
 	flags.Value(&l.Table, &c.maxConns, number("connection limit", 1, math.MaxInt32), "max-conns")
 	flags.Value(&l.Table, &c.interval, flags.ParseSeconds, "i")
+	flags.Value(&l.Table, &c.delay, flags.ParseSeconds, "delay")
 }
 
 // socketFlags declares the options of sockets.

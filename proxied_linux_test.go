@@ -291,7 +291,6 @@ func TestProxyCommandLines(t *testing.T) {
 		"-X 5 x 80":                   "option -X needs a proxy: say -x HOST[:PORT]",
 		"-z --json -x h x 80":         "options -z --proxy (or -x) and --json, --banner or --parallel exclude each other",
 		"--proxy-auth me:secret x 80": "option --proxy-auth needs a proxy",
-		"--hex-dump f x 80":           "option --hex-dump: hex dumps are not supported",
 	} {
 		_, err := newConfig(strings.Fields(line))
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {

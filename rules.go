@@ -19,7 +19,7 @@ type rule struct {
 // conflict returns a usageError for the first illegal combination of options,
 // or nil. All rules are in this file.
 func (l *commandLine) conflict() error {
-	for _, rules := range [][]rule{l.proxyRules(), l.execRules(), l.tunnelRules(), l.fileRules(), l.keyRules(), l.sslRules(), l.paceRules(), l.pushRules(), l.checkRules(), l.waitRules(), l.generalRules()} {
+	for _, rules := range [][]rule{l.proxyRules(), l.execRules(), l.tunnelRules(), l.fileRules(), l.keyRules(), l.sslRules(), l.paceRules(), l.pushRules(), l.dumpRules(), l.checkRules(), l.waitRules(), l.generalRules()} {
 		if i := slices.IndexFunc(rules, func(r rule) bool { return r.broken }); i >= 0 {
 			return usageErrorf("%s", rules[i].message)
 		}
@@ -278,6 +278,23 @@ func (l *commandLine) paceRules() []rule {
 	}
 }
 
+// dumpRules are those of --output, --hex-dump and --delay: they are about what
+// passes in a conversation.
+func (l *commandLine) dumpRules() []rule {
+	c := l.config
+	given := l.firstGiven("output", "hex-dump", "delay")
+	excludes := func(broken bool, others, why string) rule {
+		return rule{given != "" && broken, "options --" + given + " and " + others + " exclude each other: " + why}
+	}
+	return []rule{
+		{c.dump.Append && !c.dump.Given(), "option --append-output needs --output (-o) or --hex-dump: it is about their files"},
+		excludes(c.zero, "-z", "-z exchanges no data; for what a port says, say --banner"),
+		excludes(c.push.moves(), "--push or --pull", "files have a protocol around them; for a plain conversation about one, say --send-file or --recv-file"),
+		excludes(c.pass, "-F", "the bytes do not pass through purr; leave one out"),
+		excludes(len(c.command) > 0, "a command behind --", "say \"purr --wait-for TIME HOST PORT -- purr --"+given+" ... HOST PORT\""),
+	}
+}
+
 // pushRules are those of --push and --pull.
 func (l *commandLine) pushRules() []rule {
 	c, p := l.config, l.config.push
@@ -321,20 +338,16 @@ func foreign() map[string]string {
 		"Z": "DCCP was removed from Linux in 2025 and is not supported: leave -Z out",
 		"H": "the hash of a certificate (OpenBSD's nc) is --pin sha256:BASE64 here, of its key; for keepalive, say --keepalive IDLE,INTERVAL,COUNT",
 		"K": "the private key of TLS is --ssl-key FILE here", "R": "the authorities of TLS are --ssl-trustfile FILE here",
-		"o": "transcripts are not supported: put tee(1) into the pipe instead",
 
 		"lua-exec": "Lua is not built in: say --exec \"lua FILE\"",
-		"output":   "o", "append-output": "o",
-		"hex-dump": "hex dumps are not supported: pipe through xxd(1)",
 		"broker":   "--broker is not supported: -l -k sends stdin to every client, but not one client's bytes to another", "chat": "broker",
 		"ssl-ciphers": "the ciphers of TLS 1.2 and 1.3 that Go has are all sound, and no others can be chosen: leave --ssl-ciphers out",
-		"delay":       "--delay is not supported: -i waits between lines",
 		"port":        "the peer's port is an operand: say \"purr HOST PORT\" or \"purr -l PORT\"; for the port to send from, say --source-port (-p)",
 		"local-port":  "-p is --source-port here: say -p PORT", "tunnel-port": "the target's port belongs to the target: say -L HOST:PORT", "tunnel-source": "the address to send from is not supported for a target",
 		"tcp": "TCP is what purr uses without -u or -U: leave --tcp out", "zero": "the option has no long name: say -z",
 		"randomize": "the option has no long name: say -r", "interval": "the option has no long name: say -i",
 		"dont-resolve": "-n is --nodns here: say -n", "close": "--close is not supported: say -N, -q or --send-only for the end of stdin",
-		"hexdump": "hex-dump", "gateway": "g", "pointer": "g", "timeout": "-w is --wait here: say -w TIME",
+		"hexdump": "the option has a hyphen: say --hex-dump FILE", "gateway": "g", "pointer": "g", "timeout": "-w is --wait here: say -w TIME",
 		"sctp": "SCTP is not supported: leave --sctp out", "vsock": "AF_VSOCK is not supported: leave --vsock out",
 	}
 }

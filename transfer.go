@@ -168,7 +168,7 @@ func (s *session) send(results chan<- outcome) {
 		s.countSent(n, 1)
 		s.rule.Sent(n)
 		s.Touch()
-		return nil
+		return s.pause()
 	})
 	s.sendCopier.Close()
 	if err == nil && s.rule.AtOnce() {
@@ -192,7 +192,10 @@ func (s *session) receive(results chan<- outcome) {
 	err := copier.Run(s.receiveCopier, copier.MaxSlice, func(n int) error {
 		s.Touch()
 		s.rule.Received(n)
-		return s.countReceived(n, 1)
+		if err := s.countReceived(n, 1); err != nil {
+			return err
+		}
+		return s.pause()
 	})
 	s.receiveCopier.Close()
 	results <- outcome{receiving, err}

@@ -87,12 +87,7 @@ func (c *conversation) join(ctx context.Context, peer, target net.Conn, name str
 	defer c.progress.End()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	c.sleep = func(d time.Duration) error {
-		if !sys.Sleep(ctx, d) {
-			return context.Cause(ctx)
-		}
-		return nil
-	}
+	c.sleep = sleepUntil(ctx)
 	nameOf := func(end net.Conn) string {
 		if end == peer {
 			return c.peer
@@ -109,7 +104,9 @@ func (c *conversation) join(ctx context.Context, peer, target net.Conn, name str
 		} else {
 			_ = c.countReceived(n, 1)
 		}
+		_ = c.pause() // the end of ctx ends both directions
 	}}
+	options.FiltersA, options.FiltersB = c.dump.Sending(), c.dump.Receiving()
 	options.Ended = func() error {
 		if err := c.settle(ctx, peer, c.takenLimit(false)); err != nil {
 			return tunnelError{err}

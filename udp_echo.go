@@ -42,11 +42,7 @@ func echoDatagrams(ctx context.Context, e *datagramEcho) error {
 	e.t.copies.Watch(ctx)
 	stop := context.AfterFunc(ctx, e.interrupt.Fire)
 	defer stop()
-	size := datagram.BatchSize
-	if e.t.limit != nil {
-		size = 1 // each answer waits for its time
-	}
-	e.batch, e.out = datagram.NewBatch(e.t.network, size), e.t.meter.openStdout(e.t.stdout, e.interrupt)
+	e.batch, e.out = datagram.NewBatch(e.t.network, e.t.batchSize()), e.t.meter.openStdout(e.t.stdout, e.interrupt)
 	e.showProgress(e.end.name, -1)
 	defer e.progress.End()
 	for {
@@ -108,6 +104,7 @@ func (e *datagramEcho) turn(ctx context.Context) (reason string, err error) {
 // back to its sender, except for those that the loop guard drops. Once -W is
 // reached, reason is why the echo ends; else it is empty.
 func (e *datagramEcho) answer(ctx context.Context, n int) (reason string, err error) {
+	e.dump.ReceivedBatch(e.batch, n)
 	if e.out.Kind() != fdio.Null {
 		if err := e.batch.WriteTo(e.out, n); err != nil {
 			return "", fmt.Errorf("write to stdout: %w", sys.Cause(err))
@@ -129,6 +126,7 @@ func (e *datagramEcho) answer(ctx context.Context, n int) (reason string, err er
 	if err := e.t.limit.Wait(ctx, size); err != nil {
 		return "", err
 	}
+	e.dump.SentBatch(e.batch, n)
 	e.countSent(size, n)
 	e.guard.Record(e.batch, n)
 	if err := e.socket.Reply(e.batch, n); err != nil {
@@ -137,5 +135,5 @@ func (e *datagramEcho) answer(ctx context.Context, n int) (reason string, err er
 	if limit != nil {
 		return limit.Error(), nil
 	}
-	return "", nil
+	return "", e.pause()
 }

@@ -113,6 +113,9 @@ func talkDatagrams(ctx context.Context, t *talker, end datagramEnd) error {
 	socket.Permits = end.permits
 	c := newConversation(t, end.peer)
 	c.sleep = stop.Sleep
+	if end.peer == "" {
+		c.dump.Follow(socket.PeerName)
+	}
 	if t.echo {
 		return echoDatagrams(ctx, &datagramEcho{conversation: c, end: end, socket: socket, interrupt: stop})
 	}
@@ -300,8 +303,8 @@ func (s *datagramSession) send() error {
 	if in, ok := s.in.(*fdio.File); ok {
 		in.EnlargePipe()
 	}
-	c := copier.NewBuffer(s.byLine(datagramWriter{s}), s.in, size, s.t.sendFilters()...)
-	err := copier.Run(c, size, func(int) error { return nil })
+	c := copier.NewBuffer(s.byLine(datagramWriter{s}), s.in, size, s.t.sendFilters(s.dump)...)
+	err := copier.Run(c, size, func(int) error { return s.pause() })
 	var copying *fdio.CopyError
 	switch {
 	case err == nil || errors.Is(err, lineedit.ErrQuit):
@@ -361,7 +364,7 @@ func (s *datagramSession) sendError(err error) error {
 // receive prints datagrams until an error, which is errReceiveLimit for -W. An
 // empty datagram is a message like any other, and prints nothing.
 func (s *datagramSession) receive(ctx context.Context) error {
-	b := datagram.NewBatch(s.t.network, datagram.BatchSize)
+	b := datagram.NewBatch(s.t.network, s.t.batchSize())
 	s.out.EnlargePipe()
 	if s.t.acceptTimeout > 0 {
 		s.socket.Deadline = time.Now().Add(s.t.acceptTimeout)
@@ -384,6 +387,9 @@ func (s *datagramSession) receive(ctx context.Context) error {
 			close(s.heard)
 		}
 		if err := s.print(b, n); err != nil {
+			return err
+		}
+		if err := s.pause(); err != nil {
 			return err
 		}
 	}
@@ -425,14 +431,15 @@ func (s *datagramSession) print(b *datagram.Batch, n int) error {
 	s.Touch()
 	n = s.withinLimit(n)
 	limit := s.countReceived(b.Size(n), n)
-	if s.t.upper {
-		b.Apply(n, filter.Upper)
-	}
 	s.printing.Store(true)
 	defer func() {
 		s.printing.Store(false)
 		s.Touch()
 	}()
+	s.dump.ReceivedBatch(b, n)
+	if s.t.upper {
+		b.Apply(n, filter.Upper)
+	}
 	var err error
 	switch {
 	case s.t.sendOnly:

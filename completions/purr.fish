@@ -13,7 +13,7 @@ complete -c purr -f
 complete -c purr -a '(__fish_print_hostnames)'
 complete -c purr -n __purr_names_files -F
 # options: go test -run TestCompletions -update writes them
-complete -c purr -n 'contains -- --help (commandline -opc)' -a "all connect pipe udp files push key tls access proxy tunnel exec probe scripting progress timeouts sockets"
+complete -c purr -n 'contains -- --help (commandline -opc)' -a "all connect pipe udp files push key tls access proxy tunnel exec probe scripting progress dump timeouts sockets"
 complete -c purr -l help -s h -d 'print the overview'
 complete -c purr -l version -d 'print the version'
 complete -c purr -l verbose -s v -d 'say what happens, in OpenBSD nc\'s words'
@@ -53,6 +53,9 @@ complete -c purr -l telnet -s t -d 'refuse every Telnet option that the peer off
 complete -c purr -l interactive -d 'line editor with history'
 complete -c purr -l tunnel -s L -x -d 'the other end is TARGET, in place of stdin and stdout: HOST:PORT, tls:HOST:PORT or unix:PATH'
 complete -c purr -l quit-word -x -d 'end when WORD is typed on a line of its own'
+complete -c purr -l output -s o -r -F -d 'write the bytes of both directions to FILE'
+complete -c purr -l hex-dump -r -F -d 'write them in hexadecimal, with time and peer before each read'
+complete -c purr -l append-output -d 'keep what these files hold (default: empty them first)'
 complete -c purr -l wait -s w -x -d 'limit for connecting, and for silence in both directions'
 complete -c purr -l idle-timeout -x -d 'limit for silence only'
 complete -c purr -l connect-timeout -x -d 'limit for connecting only'
@@ -61,6 +64,7 @@ complete -c purr -s q -x -d 'end TIME after the end of stdin'
 complete -c purr -s W -x -d 'end after COUNT datagrams, or reads of a stream'
 complete -c purr -l max-conns -x -d 'with -l -k: serve at most COUNT at a time, the others wait'
 complete -c purr -s i -x -d 'wait between lines, and between ports'
+complete -c purr -l delay -x -d 'leave at least TIME between two reads'
 complete -c purr -s b -d 'allow broadcast'
 complete -c purr -s I -x -d 'receive buffer'
 complete -c purr -s O -x -d 'send buffer'

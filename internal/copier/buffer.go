@@ -30,23 +30,28 @@ func NewBuffer(dst io.Writer, src io.Reader, size int, filters ...Filter) Copier
 func (c *bufferCopier) Copy(max int) (int, error) {
 	n, err := c.src.Read(c.buf[:min(max, len(c.buf))])
 	if n > 0 {
-		b := c.buf[:n]
-		for _, f := range c.filters {
-			b = f(b)
-		}
-		if len(b) > 0 {
-			c.writing.Store(true)
-			_, err := c.dst.Write(b)
-			c.writing.Store(false)
-			if err != nil {
-				return n, &fdio.CopyError{Reading: false, Err: err}
-			}
+		if err := c.write(c.buf[:n]); err != nil {
+			return n, &fdio.CopyError{Reading: false, Err: err}
 		}
 	}
 	if err != nil && err != io.EOF {
 		err = &fdio.CopyError{Reading: true, Err: err}
 	}
 	return n, err
+}
+
+// write filters b and writes it. A filter may wait, too.
+func (c *bufferCopier) write(b []byte) error {
+	c.writing.Store(true)
+	defer c.writing.Store(false)
+	for _, f := range c.filters {
+		b = f(b)
+	}
+	if len(b) == 0 {
+		return nil
+	}
+	_, err := c.dst.Write(b)
+	return err
 }
 
 func (c *bufferCopier) Blocked() bool { return c.writing.Load() }

@@ -121,6 +121,9 @@ func (b *Batch) Keep(n int, keep func(i int) bool) int {
 // Unix socket.
 func (b *Batch) Sender(i int) netip.AddrPort { return rawAddrPort(b.name(i)) }
 
+// SenderName returns the name of the sender of datagram i for messages.
+func (b *Batch) SenderName(i int) string { return senderName(b.name(i)) }
+
 // rawAddrPort parses a struct sockaddr_in or sockaddr_in6.
 func rawAddrPort(name []byte) netip.AddrPort {
 	if len(name) < unix.SizeofSockaddrInet4 {

@@ -54,6 +54,9 @@ func (b *Batch) Keep(n int, keep func(i int) bool) int {
 // Unix socket.
 func (b *Batch) Sender(int) netip.AddrPort { return sock.AddrPort(b.from) }
 
+// SenderName returns the name of the datagram's sender for messages.
+func (b *Batch) SenderName(int) string { return sock.PeerName(b.from) }
+
 // Size returns the total length of the first n datagrams in bytes.
 func (b *Batch) Size(n int) int { return n * b.n }
 

@@ -39,6 +39,10 @@ type Options struct {
 	// *rate.Writer around it keeps the bytes in the kernel.
 	Writer func(to net.Conn) io.Writer
 
+	// FiltersA and FiltersB are those of what is sent to a, and to b. Without one,
+	// the bytes of that direction stay in the kernel.
+	FiltersA, FiltersB []copier.Filter
+
 	// Ended is called when both ends have finished and acknowledged everything,
 	// before they are closed; its error is Join's. Nil: nothing is called.
 	Ended func() error
@@ -63,8 +67,8 @@ func Join(ctx context.Context, a, b net.Conn, o Options) error {
 	defer b.Close()
 	results := make(chan result, 2)
 	var endedA, endedB atomic.Bool // whether a, or b, has been half-closed
-	pump := func(dst, src net.Conn, ended, srcEnded *atomic.Bool) {
-		err := o.copyOne(dst, src)
+	pump := func(dst, src net.Conn, ended, srcEnded *atomic.Bool, filters []copier.Filter) {
+		err := o.copyOne(dst, src, filters)
 		if err == nil && sock.Broken(src) && !srcEnded.Load() { // a write has taken the error of the reset
 			err = &fdio.CopyError{Reading: true, Err: syscall.ECONNRESET}
 		}
@@ -74,8 +78,8 @@ func Join(ctx context.Context, a, b net.Conn, o Options) error {
 		}
 		results <- result{dst: dst, src: src, err: err}
 	}
-	go pump(a, b, &endedA, &endedB)
-	go pump(b, a, &endedB, &endedA)
+	go pump(a, b, &endedA, &endedB, o.FiltersA)
+	go pump(b, a, &endedB, &endedA, o.FiltersB)
 	var failed *Error
 	for running := 2; running > 0; {
 		select {
@@ -139,12 +143,12 @@ func (r result) failure() *Error {
 }
 
 // copyOne copies one direction up to its end.
-func (o *Options) copyOne(dst, src net.Conn) error {
+func (o *Options) copyOne(dst, src net.Conn, filters []copier.Filter) error {
 	var to io.Writer = dst
 	if o.Writer != nil {
 		to = o.Writer(dst)
 	}
-	c := copier.New(to, src)
+	c := copier.New(to, src, filters...)
 	defer c.Close()
 	return copier.Run(c, cmp.Or(o.Slice, copier.MaxSlice), func(n int) error {
 		if o.Moved != nil {

@@ -6,10 +6,14 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
+	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"purr/internal/copier"
 	"purr/internal/sys"
 	"purr/internal/testkit"
 )
@@ -219,5 +223,51 @@ func TestPipes(t *testing.T) {
 	_ = b.Close()
 	if err := <-result; err != nil {
 		t.Error(err)
+	}
+}
+
+// Without filters the bytes stay in the kernel; with a filter for one direction
+// the other one still does, and the filter sees every byte.
+func TestFilters(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("splice(2) is Linux's")
+	}
+	for _, filtered := range []bool{false, true} {
+		var mu sync.Mutex
+		var kinds []string
+		copier.TestHook = func(kind string) { mu.Lock(); defer mu.Unlock(); kinds = append(kinds, kind) }
+		ourA, a := testkit.TcpPair(t)
+		ourB, b := testkit.TcpPair(t)
+		var o Options
+		var seen []byte
+		if filtered {
+			o.FiltersB = []copier.Filter{func(b []byte) []byte { seen = append(seen, b...); return b }}
+		}
+		result := make(chan error, 1)
+		go func() { result <- Join(t.Context(), ourA, ourB, o) }()
+		question := testkit.Noise(3 << 20)
+		go func() { _, _ = io.WriteString(a, question); _ = a.CloseWrite() }()
+		if got := testkit.ReadAll(t, b); got != question {
+			t.Error("another question:", testkit.Brief(got))
+		}
+		go func() { _, _ = io.WriteString(b, question); _ = b.Close() }()
+		if got := testkit.ReadAll(t, a); got != question {
+			t.Error("another answer:", testkit.Brief(got))
+		}
+		if err := <-result; err != nil {
+			t.Error(err)
+		}
+		copier.TestHook = nil
+		slices.Sort(kinds)
+		want := []string{"splice", "splice"}
+		if filtered {
+			want[0] = "buffer"
+			if string(seen) != question {
+				t.Error("the filter saw", testkit.Brief(string(seen)))
+			}
+		}
+		if !slices.Equal(kinds, want) {
+			t.Errorf("copiers %q, want %q", kinds, want)
+		}
 	}
 }
