@@ -13,9 +13,12 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"time"
+
+	"purr/internal/sock"
 )
 
 // A Header has the addresses of the connection that the proxy has accepted.
@@ -25,8 +28,16 @@ type Header struct {
 	Source, Destination netip.AddrPort
 }
 
-// ErrNoHeader is the error for bytes that do not begin a header.
-var ErrNoHeader = errors.New("no PROXY header")
+var (
+	// ErrNoHeader is the error for bytes that do not begin a header.
+	ErrNoHeader = errors.New("no PROXY header")
+
+	// ErrCut is the error for the end of a connection within the header.
+	ErrCut = errors.New("the PROXY header is cut")
+
+	// ErrLate is the error for a header that is not complete in time.
+	ErrLate = errors.New("no PROXY header in time")
+)
 
 const (
 	signature1  = "PROXY "
@@ -43,12 +54,15 @@ const (
 )
 
 // Receive reads the header with which c begins, within timeout. It clears the
-// deadline of c. An error is ErrNoHeader, a malformed header, or the
-// connection's.
+// deadline of c. An error is ErrNoHeader, ErrCut, ErrLate, a malformed header,
+// io.EOF without a byte, or the connection's.
 func Receive(c net.Conn, timeout time.Duration) (Header, error) {
 	_ = c.SetReadDeadline(time.Now().Add(timeout))
 	h, err := Read(c)
 	_ = c.SetReadDeadline(time.Time{})
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("%w: within %v", ErrLate, timeout)
+	}
 	return h, err
 }
 
@@ -142,11 +156,11 @@ func readVersion2(r io.Reader) (h Header, err error) {
 }
 
 // readFull reads exactly len(b) bytes of a header that has begun: its end
-// before that is io.ErrUnexpectedEOF.
+// before that is ErrCut.
 func readFull(r io.Reader, b []byte) error {
 	_, err := io.ReadFull(r, b)
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return ErrCut
 	}
 	return err
 }
@@ -196,4 +210,21 @@ func (h Header) AppendVersion2(b []byte) []byte {
 	b = append(b, body.Bytes()...)
 	b = binary.BigEndian.AppendUint16(b, h.Source.Port())
 	return binary.BigEndian.AppendUint16(b, h.Destination.Port())
+}
+
+// Send sends a header on c, of version 1 or 2: with the addresses that
+// sock.Ends returns for client, or those of c itself if client is nil.
+func Send(c, client net.Conn, version int) error {
+	var h Header
+	if client != nil {
+		h.Source, h.Destination = sock.Ends(client)
+	} else {
+		h.Destination, h.Source = sock.Ends(c)
+	}
+	b := h.AppendVersion1(nil)
+	if version == 2 {
+		b = h.AppendVersion2(nil)
+	}
+	_, err := c.Write(b) // at once (2)
+	return err
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -64,10 +63,10 @@ func TestMalformed(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]error{
 		"":                                 io.EOF,
-		"PROXY TCP4 192.0.2.1":             io.ErrUnexpectedEOF,
-		"P":                                io.ErrUnexpectedEOF,
-		signature2:                         io.ErrUnexpectedEOF,
-		signature2 + "\x21\x11\x00\x0cabc": io.ErrUnexpectedEOF,
+		"PROXY TCP4 192.0.2.1":             ErrCut,
+		"P":                                ErrCut,
+		signature2:                         ErrCut,
+		signature2 + "\x21\x11\x00\x0cabc": ErrCut,
 		"GET / HTTP/1.0\r\n\r\n":           ErrNoHeader,
 		"PROPFIND / HTTP/1.0\r\n\r\n":      ErrNoHeader,
 		"PROXYTCP4 ":                       ErrNoHeader,
@@ -106,7 +105,7 @@ func TestMalformed(t *testing.T) {
 		switch {
 		case err == nil || h != Header{}:
 			t.Errorf("%q: %v, %v", text, h, err)
-		case want != nil && err != want, want == nil && (err == ErrNoHeader || errors.Is(err, io.ErrUnexpectedEOF)):
+		case want != nil && err != want, want == nil && (err == ErrNoHeader || errors.Is(err, ErrCut)):
 			t.Errorf("%q: %v, and not %v", text, err, want)
 		case strings.ContainsAny(err.Error(), "\x1b\r\n"):
 			t.Errorf("unfit for a terminal: %q", err)
@@ -148,7 +147,7 @@ func TestReceive(t *testing.T) {
 	t.Parallel()
 	ours, theirs := testkit.TcpPair(t)
 	testkit.WriteString(t, theirs, "PROX")
-	if _, err := Receive(ours, 20*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if _, err := Receive(ours, 20*time.Millisecond); !errors.Is(err, ErrLate) {
 		t.Error(err)
 	}
 	ours, theirs = testkit.TcpPair(t)

@@ -68,7 +68,7 @@ func newClient(s *Server, conn net.Conn, onClose func()) *client {
 // peerName returns the address of the other end of c, for messages. A client of
 // a Unix socket has no address, and is named after the socket.
 func peerName(c net.Conn) string {
-	if name := sock.PeerName(c.RemoteAddr()); name != "the peer" {
+	if name := sock.PeerName(sock.RemoteAddr(c)); name != "the peer" {
 		return name
 	}
 	return "the client of " + sock.PeerName(c.LocalAddr())
@@ -78,7 +78,7 @@ func peerName(c net.Conn) string {
 // its IP address without the port. Of IPv6 it is the /64 network, since one
 // machine may use every address of that.
 func peerHost(c net.Conn) string {
-	addr := sock.AddrPort(c.RemoteAddr()).Addr().Unmap()
+	addr := sock.AddrPort(sock.RemoteAddr(c)).Addr().Unmap()
 	if prefix, err := addr.WithZone("").Prefix(64); err == nil && addr.Is6() {
 		return prefix.String()
 	}
