@@ -2,14 +2,18 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"net"
 	"net/netip"
 
+	"purr/internal/proxyproto"
 	"purr/internal/sock"
+	"purr/internal/sys"
 )
 
 // This file asks the access lists (--allow, --deny and their files) about each
-// client, before it is greeted and before TLS.
+// client, before it is greeted, and before its PROXY header and TLS.
 
 // resolveAccess looks up the host names in the access lists, always in both
 // families: -4 and -6 have no effect. The error contains the name that failed.
@@ -20,6 +24,22 @@ func (l *listener) resolveAccess(ctx context.Context) (err error) {
 		return addrs, err
 	})
 	return err
+}
+
+// announced returns a listener of the clients of ln that have sent a PROXY
+// header, which has been read; ln itself without --accept-proxy. The clients
+// without one are reset and logged.
+func (l *listener) announced(ctx context.Context, ln net.Listener) net.Listener {
+	if !l.acceptProxy {
+		return ln
+	}
+	return proxyproto.Listen(ctx, ln, proxyproto.Options{Pending: handshakes(), Rejected: func(c net.Conn, err error) {
+		if err == io.EOF { // a port check
+			l.log.verbosef("%s: closed the connection and sent no PROXY header", connName(c))
+			return
+		}
+		l.log.fail(fmt.Errorf("%s: %w (--accept-proxy): reset, nothing of it was taken", connName(c), sys.Cause(err)))
+	}})
 }
 
 // acceptPermitted waits for a client that the access lists permit, and closes

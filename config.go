@@ -60,6 +60,8 @@ type netOptions struct {
 	proxy  *proxy.Config // to dial through; nil: none
 	server *proxy.Config // what a listener is, with its password; nil: no proxy
 
+	sendProxy int // version of the PROXY header to send; 0: none
+
 	connectTimeout time.Duration // --connect-timeout, else -w; 0: the system's
 	keepalive      net.KeepAliveConfig
 	socket         sock.Options
@@ -76,6 +78,7 @@ type listenOptions struct {
 	portFile      string
 	announce      bool // --test: print that it listens
 	access        access.Rules
+	acceptProxy   bool // each client begins with a PROXY header
 }
 
 // talkOptions are those of a conversation. Durations and counts of 0 mean no

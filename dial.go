@@ -14,6 +14,7 @@ import (
 	"purr/internal/eyeballs"
 	"purr/internal/flags"
 	"purr/internal/proxy"
+	"purr/internal/proxyproto"
 	"purr/internal/scan"
 	"purr/internal/sock"
 	"purr/internal/sys"
@@ -28,6 +29,9 @@ type dialer struct {
 	meter    *meter
 	opened   func(context.Context) // called as soon as there is a connection
 	proxied  *proxy.Dialer         // nil without --proxy
+
+	sendProxy int      // version of the PROXY header; 0: none is sent
+	client    net.Conn // the one whose addresses the header has; nil: the connection itself
 }
 
 // dialAll holds one conversation with each port in turn, as nc does. A port
@@ -79,6 +83,9 @@ func (d *dialer) dial(ctx context.Context, port int) (net.Conn, error) {
 		connect = d.dialProxied
 	}
 	conn, err := connect(ctx, port)
+	if err == nil {
+		err = d.announce(conn)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -90,6 +97,19 @@ func (d *dialer) dial(ctx context.Context, port int) (net.Conn, error) {
 	}
 	d.log.ncLine(verbose, d.log.as.Connected(name, port, d.serviceName(port), addr))
 	return conn, nil
+}
+
+// announce sends the header of --send-proxy on a new connection. If that fails,
+// it closes conn.
+func (d *dialer) announce(conn net.Conn) error {
+	if d.sendProxy == 0 {
+		return nil
+	}
+	if err := proxyproto.Send(conn, d.client, d.sendProxy); err != nil {
+		_ = conn.Close()
+		return fmt.Errorf("send the PROXY header to %s: %w", connName(conn), sys.Cause(err))
+	}
+	return nil
 }
 
 // dialHost connects to one port of the host without a proxy.
@@ -202,8 +222,10 @@ func (d *dialer) connectUnix(ctx context.Context, limit time.Duration) (net.Conn
 	}
 	conn, err := sock.DialUnix(ctx, nd, d.path)
 	switch {
-	case err == nil || ctx.Err() != nil:
-		return conn, err
+	case err == nil:
+		return conn, d.announce(conn)
+	case ctx.Err() != nil:
+		return nil, err
 	case errors.Is(err, sock.ErrListenQueueFull):
 		return nil, fmt.Errorf("connect to %s timed out: %w", d.path, err)
 	}

@@ -48,7 +48,7 @@ func runCommand(ctx context.Context, t *talker, c net.Conn) error {
 		return pumpCommand(ctx, t, c)
 	}
 	peer := connName(c)
-	status, err := t.runner.Serve(ctx, c, child.Env(c.LocalAddr(), c.RemoteAddr()))
+	status, err := t.runner.Serve(ctx, c, child.Env(c.LocalAddr(), sock.RemoteAddr(c)))
 	switch {
 	case ctx.Err() != nil: // the command is terminated, and its FIN would mean success to the peer
 		sock.Reset(c)
@@ -75,7 +75,7 @@ func pumpCommand(ctx context.Context, t *talker, c net.Conn) error {
 	p, err := t.runner.NewPipes(s.interrupt)
 	if err == nil {
 		defer p.Close()
-		err = p.Start(child.Env(c.LocalAddr(), c.RemoteAddr()))
+		err = p.Start(child.Env(c.LocalAddr(), sock.RemoteAddr(c)))
 	}
 	if err != nil {
 		return fmt.Errorf("run %s for %s: %w", t.exec.Path, s.peer, sys.Cause(err))

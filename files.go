@@ -174,6 +174,9 @@ func (m *mover) dialAgain(ctx context.Context, conn net.Conn) (net.Conn, error) 
 		remote := sock.AddrPort(conn.RemoteAddr())
 		again, err = m.dialer.connect(ctx, local, netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port()))
 	}
+	if err == nil && !m.unix {
+		err = m.dialer.announce(again)
+	}
 	if err == nil {
 		again, err = m.encryption.secure(ctx, again)
 	}

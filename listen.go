@@ -39,6 +39,9 @@ func clientLimit(cfg *config) int {
 	if cfg.encrypts() {
 		reserve += handshakes()
 	}
+	if cfg.acceptProxy {
+		reserve += handshakes()
+	}
 	perClient := 7
 	switch {
 	case cfg.exec != nil:
@@ -93,13 +96,14 @@ func (l *listener) listen(ctx context.Context, talk handler) error {
 }
 
 // clients returns a listener that accepts only clients which the access lists
-// permit and whose handshake, with a key or TLS, has succeeded. The time limit
-// of --accept-timeout is lifted after the first one. The caller closes ln.
+// permit, which have sent a PROXY header under --accept-proxy, and whose
+// handshake, with a key or TLS, has succeeded. The time limit of
+// --accept-timeout is lifted after the first one. The caller closes ln.
 func (l *listener) clients(ctx context.Context, ln net.Listener) (net.Listener, error) {
 	if l.acceptTimeout > 0 {
 		_ = ln.(deadliner).SetDeadline(time.Now().Add(l.acceptTimeout))
 	}
-	all, err := l.encryption.clients(ctx, sock.Acceptor{Listener: ln, Next: func() (net.Conn, error) { return l.acceptPermitted(ctx, ln) }})
+	all, err := l.encryption.clients(ctx, l.announced(ctx, sock.Acceptor{Listener: ln, Next: func() (net.Conn, error) { return l.acceptPermitted(ctx, ln) }}))
 	return sock.Acceptor{Listener: all, Next: func() (net.Conn, error) {
 		conn, err := all.Accept()
 		if err == nil {
@@ -260,7 +264,7 @@ func (l *listener) logListen(addr net.Addr) {
 
 // logAccept prints nc's line about a new client.
 func (l *listener) logAccept(ctx context.Context, conn net.Conn) {
-	l.logPeer(ctx, sock.AddrPort(conn.RemoteAddr()))
+	l.logPeer(ctx, sock.AddrPort(sock.RemoteAddr(conn)))
 }
 
 // logPeer prints nc's line about the peer of a connection or the first sender

@@ -175,7 +175,8 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 	}
 	r.dialer = &dialer{netOptions: &cfg.netOptions, waitOptions: cfg.waitOptions, interval: cfg.interval, log: log, meter: r.meter, opened: r.catchSignals}
 	target := newTunneller(cfg, *r.dialer, r.cleanups.Add)
-	if target == nil { // else the proxy is the target's
+	if target == nil { // else the proxy and the PROXY header are the target's
+		r.dialer.sendProxy = cfg.sendProxy
 		r.dialer.proxied = r.dialer.newProxied(r.cleanups.Add)
 	}
 	r.listener = &listener{netOptions: &cfg.netOptions, listenOptions: cfg.listenOptions, clientLimit: clientLimit(cfg), log: log, meter: r.meter,

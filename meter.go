@@ -63,7 +63,7 @@ func (m *meter) connOpened(role string, c net.Conn) {
 	if !m.Keeps {
 		m.SetActivity("connected to %s", connName(c))
 	}
-	m.peerFound(role, c.RemoteAddr(), c.LocalAddr())
+	m.peerFound(role, sock.RemoteAddr(c), c.LocalAddr())
 }
 
 // peerFound is connOpened for the first datagram of a peer. remote is nil for a

@@ -23,7 +23,7 @@ func (o *netOptions) serviceName(port int) string {
 // connName names the other end of c in messages. A Unix client has no name of
 // its own and gets that of the listening socket.
 func connName(c net.Conn) string {
-	if name := sock.PeerName(c.RemoteAddr()); name != "the peer" {
+	if name := sock.PeerName(sock.RemoteAddr(c)); name != "the peer" {
 		return name
 	}
 	return "the client of " + sock.PeerName(c.LocalAddr())

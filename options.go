@@ -96,7 +96,8 @@ func (l *commandLine) addressFlags() {
 	l.Bool(&c.shuffle, "r")
 }
 
-// proxyFlags declares the options of the proxy to dial through.
+// proxyFlags declares the options of proxies: the one to dial through, and the
+// headers of the PROXY protocol.
 func (l *commandLine) proxyFlags() {
 	p := &l.proxy
 	l.Bool(&l.config.pass, "F")
@@ -107,6 +108,9 @@ func (l *commandLine) proxyFlags() {
 	l.Text(&p.Type, "type of the proxy", "proxy-type")
 	l.Text(&p.Auth, "user", "proxy-auth")
 	l.Text(&p.DNS, "place", "proxy-dns")
+	l.Bool(&l.config.acceptProxy, "accept-proxy")
+	l.Bool(new(bool), "send-proxy")
+	l.Bool(new(bool), "send-proxy-v2")
 }
 
 // talkFlags declares the options of a conversation.
@@ -345,6 +349,11 @@ func (l *commandLine) derive() {
 	c.noStdin = c.noStdin || l.given("recv-only") || c.file.recv != ""
 	c.push.silence = cmp.Or(c.idleTimeout, c.push.silence)
 	c.keep = c.keep || l.isProxy()
+	if l.given("send-proxy") {
+		c.sendProxy = 1
+	} else if l.given("send-proxy-v2") {
+		c.sendProxy = 2
+	}
 	if !l.as.WaitConnects {
 		c.idleTimeout = cmp.Or(c.idleTimeout, l.wait)
 	}

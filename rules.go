@@ -27,10 +27,12 @@ func (l *commandLine) conflict() error {
 	return nil
 }
 
-// proxyRules are those of -x and --proxy; the parser of both has the rest.
+// proxyRules are those of -x and --proxy, whose parser has the rest, and of the
+// PROXY protocol.
 func (l *commandLine) proxyRules() []rule {
 	c := l.config
 	via := l.given("x") || l.given("proxy")
+	send := "--" + l.firstGiven("send-proxy", "send-proxy-v2")
 	return []rule{
 		{c.pass && (c.listen || c.udp || c.zero || len(c.command) > 0 || c.push.moves() || c.echo || c.sendFile != "" || c.file.recv != "" || c.tunnel != nil || c.exec != nil || c.interactive || c.quitWord != ""),
 			"option -F goes with HOST PORT and options of connecting only: the program behind stdout talks over the connection"},
@@ -39,6 +41,12 @@ func (l *commandLine) proxyRules() []rule {
 		{via && c.udp, "options --proxy (or -x) and -u exclude each other: a proxy carries streams"},
 		{via && c.unix && c.tunnel == nil, "options --proxy (or -x) and -U exclude each other: a proxy connects to hosts"},
 		{via && c.zero && (c.pace.json || c.check.banner || l.given("parallel")), "options -z --proxy (or -x) and --json, --banner or --parallel exclude each other: a proxy is asked for one port after the other"},
+		{c.acceptProxy && !c.listen, "option --accept-proxy needs -l: a dialer sends a PROXY header, with --send-proxy or --send-proxy-v2"},
+		{c.acceptProxy && c.udp, "options --accept-proxy and -u exclude each other: a PROXY header begins a stream; use TCP or -U"},
+		{l.given("send-proxy") && l.given("send-proxy-v2"), "options --send-proxy and --send-proxy-v2 exclude each other: say the one that the server reads"},
+		{c.sendProxy > 0 && c.udp, "options " + send + " and -u exclude each other: a PROXY header begins a stream; use TCP or -U"},
+		{c.sendProxy > 0 && c.listen && c.tunnel == nil, "options " + send + " and -l exclude each other, except with -L: a listener reads a PROXY header, with --accept-proxy"},
+		{c.sendProxy > 0 && (c.zero || len(c.command) > 0), "options " + send + " and -z or \"-- CMD\" exclude each other: purr sends nothing then"},
 	}
 }
 

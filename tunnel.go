@@ -42,7 +42,7 @@ func newTunneller(cfg *config, d dialer, atExit func(func())) *tunneller {
 	o := netOptions{network: "tcp", host: to.Host, ports: []int{to.Port}, path: to.Path, ipv4: cfg.ipv4, ipv6: cfg.ipv6, numeric: cfg.numeric,
 		proxy: cfg.proxy, connectTimeout: cmp.Or(cfg.connectTimeout, targetTimeout), keepalive: cfg.keepalive, socket: cfg.socket}
 	d.netOptions, d.waitOptions, d.opened = &o, waitOptions{retries: -1}, func(context.Context) {}
-	d.proxied = d.newProxied(atExit)
+	d.proxied, d.sendProxy = d.newProxied(atExit), cfg.sendProxy
 	name := to.Path
 	if name == "" {
 		name = fmt.Sprintf("%s port %d", to.Host, to.Port)
@@ -50,16 +50,18 @@ func newTunneller(cfg *config, d dialer, atExit func(func())) *tunneller {
 	return &tunneller{dialer: &d, name: name, encryption: &encryption{ssl: cfg.targetSSL, timeout: o.connectTimeout, log: d.log}}
 }
 
-// open connects to the target.
-func (t *tunneller) open(ctx context.Context) (net.Conn, error) {
+// open connects to the target, for a client.
+func (t *tunneller) open(ctx context.Context, client net.Conn) (net.Conn, error) {
+	to := *t.dialer
+	to.client = client
 	if t.path == "" { // no Unix socket
-		conn, err := t.dial(ctx, t.ports[0])
+		conn, err := to.dial(ctx, t.ports[0])
 		if err != nil {
 			return nil, err
 		}
 		return t.encryption.secure(ctx, conn)
 	}
-	conn, err := t.connectUnix(ctx, 0)
+	conn, err := to.connectUnix(ctx, 0)
 	if err == nil {
 		t.log.verbosef("connection to %s succeeded", t.path)
 	}
@@ -70,7 +72,7 @@ func (t *tunneller) open(ctx context.Context) (net.Conn, error) {
 // peer, which would take a FIN for an empty answer.
 func tunnelTo(ctx context.Context, t *talker, c net.Conn) error {
 	s := newConversation(t, connName(c))
-	target, err := t.tunnel.open(ctx)
+	target, err := t.tunnel.open(ctx, c)
 	if err != nil {
 		sock.Reset(c)
 		return err
