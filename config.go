@@ -60,6 +60,8 @@ type netOptions struct {
 	proxy  *proxy.Config // to dial through; nil: none
 	server *proxy.Config // what a listener is, with its password; nil: no proxy
 
+	inherited *sock.Inherited // to listen on; nil: none
+
 	sendProxy int // version of the PROXY header to send; 0: none
 
 	connectTimeout time.Duration // --connect-timeout, else -w; 0: the system's

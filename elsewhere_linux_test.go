@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -382,4 +384,133 @@ func TestElsewhereUsage(t *testing.T) {
 		p.ends(2)
 		p.complains(want)
 	}
+}
+
+// activate starts purr at the first client of a socket that systemd binds:
+// its options are in front of the word "purr", and purr's behind it. A "+" in a
+// line of the shell is a blank.
+func activate(t *testing.T, o opts, line string) *process {
+	t.Helper()
+	program := testkit.Program(t, "systemd-socket-activate", "systemd")
+	args := words(line)
+	args[slices.Index(args, "purr")] = purrPath(t)
+	for i, arg := range args {
+		if arg == "-c" {
+			args[i+1] = strings.ReplaceAll(args[i+1], "+", " ")
+		}
+	}
+	for _, name := range []string{runAsPurr, "GORACE", "LC_ALL", "TMPDIR"} { // it passes no others on
+		args = append([]string{"-E", name}, args...)
+	}
+	p := start(t, o, program, args...)
+	p.waitErr(regexp.MustCompile(`Listening on .* as 3\.`))
+	return p
+}
+
+// A listener without a port serves the socket of the service manager, whatever
+// its kind, and its clients as ever.
+func TestSocketOfServiceManager(t *testing.T) {
+	t.Parallel()
+	dir := testkit.SocketDir(t)
+	tcp, udp := "127.0.0.1:"+freePort(t, "tcp"), "127.0.0.1:"+freePort(t, "udp")
+	const fds = `test+-S+/proc/$$/fd/3;echo+$?+${LISTEN_FDS-none}+${LISTEN_PID-none};cat`
+	for _, test := range []struct {
+		line, network, addr, reply string
+	}{
+		{"-l " + tcp + " purr -l -k -e cat", "tcp", tcp, "hi"},
+		{"-l " + tcp + " purr -l -k -v -c " + fds, "tcp", tcp, "1 none none\nhi"},
+		{"-l " + tcp + " purr -l --echo --upper", "tcp", tcp, "HI"},
+		{"-l " + dir + "/s purr -l -v --echo", "unix", dir + "/s", "hi"},
+		{"-l " + dir + "/k purr -l -k -U -v --echo", "unix", dir + "/k", "hi"},
+		{"-d -l " + udp + " purr -l -k -v --echo", "udp", udp, "hi"},
+		{"-d -l " + udp + " purr -l -u -k --echo", "udp", udp, "hi"},
+		{"-d -l " + dir + "/d purr -l -k --echo", "unixgram", dir + "/d", "hi"},
+	} {
+		p := activate(t, opts{}, test.line)
+		var c net.Conn
+		if test.network == "unixgram" {
+			own := &net.UnixAddr{Name: dir + "/own", Net: "unixgram"}
+			conn, err := net.DialUnix("unixgram", own, &net.UnixAddr{Name: test.addr, Net: "unixgram"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(testkit.Patience))
+			c = conn
+		} else {
+			c = dialTest(t, test.network, test.addr)
+		}
+		writeAll(t, c, "hi")
+		if half, ok := c.(interface{ CloseWrite() error }); ok && test.network != "unixgram" {
+			_ = half.CloseWrite()
+			if got := testkit.ReadAll(t, c); got != test.reply {
+				t.Errorf("%s: %q, and not %q", test.line, got, test.reply)
+			}
+		} else if got := testkit.ReadN(t, c, 2); got != test.reply {
+			t.Errorf("%s: %q", test.line, got)
+		}
+		_ = c.Close()
+		if strings.Contains(test.line, " -k") {
+			p.runs()
+			p.signal(syscall.SIGTERM)
+			p.ends(128 + int(syscall.SIGTERM))
+		} else {
+			p.ends(0)
+		}
+		if strings.HasPrefix(test.addr, dir) {
+			if _, err := os.Lstat(test.addr); err != nil {
+				t.Errorf("%s: the socket of systemd: %v", test.line, err)
+			}
+		}
+		if strings.Contains(test.line, "-v") && strings.Contains(p.err.String(), "not confined") {
+			t.Errorf("%s: %s", test.line, p.err)
+		}
+	}
+}
+
+// Checked files come over the socket of the service manager, too: then the
+// operands are paths, unless the first one is an address.
+func TestFilesOverSocketOfServiceManager(t *testing.T) {
+	t.Parallel()
+	dir, file := t.TempDir(), testkit.TempFile(t, "content")
+	for _, test := range []struct{ own, theirs string }{
+		{"--pull -l " + dir, "--push %s %s " + file},
+		{"--pull -l --force", "--push %s %s " + file},
+		{"--push -l " + file, "--pull %s %s " + dir + " --force"},
+	} {
+		port := freePort(t, "tcp")
+		p := activate(t, opts{dir: dir}, "-l 127.0.0.1:"+port+" purr "+test.own)
+		startPurr(t, opts{}, words(fmt.Sprintf(test.theirs, "127.0.0.1", port))...).ends(0)
+		p.ends(0)
+		testkit.HasContent(t, filepath.Join(dir, filepath.Base(file)), "content")
+		_ = os.Remove(filepath.Join(dir, filepath.Base(file)))
+	}
+	port, other := freePort(t, "tcp"), freePort(t, "tcp")
+	p := activate(t, opts{}, "-l 127.0.0.1:"+port+" purr --pull -l "+other+" "+dir)
+	_ = dialTest(t, "tcp", "127.0.0.1:"+port).Close()
+	p.waitErr(regexp.MustCompile(`Execing `))
+	startPurr(t, opts{}, "--push", "--wait-for", "20", "127.0.0.1", other, file).ends(0)
+	p.ends(0)
+}
+
+// Sockets that purr cannot serve are status 2.
+func TestOtherSocketsOfServiceManager(t *testing.T) {
+	t.Parallel()
+	port := freePort(t, "tcp")
+	for line, want := range map[string]string{
+		"-l %s -l " + testkit.SocketDir(t) + "/s purr -l": "the variable LISTEN_FDS: 2 sockets are passed on",
+		"-l %s purr -l -u":           "options -u and -U are about another socket than that of LISTEN_FDS",
+		"-l %s purr -l -U":           "options -u and -U are about another socket than that of LISTEN_FDS",
+		"-l %s purr -l -s 127.0.0.1": "no port: ",
+	} {
+		p := activate(t, opts{}, fmt.Sprintf(line, "127.0.0.1:"+port))
+		if c, err := net.Dial("tcp", "127.0.0.1:"+port); err == nil { // else it has ended meanwhile
+			defer c.Close()
+		}
+		p.ends(2)
+		p.waitErr(regexp.MustCompile(`(?m)^purr: ` + want))
+	}
+	p := startPurr(t, opts{env: []string{"LISTEN_FDS=1", "LISTEN_PID=1"}}, "-l") // another process's
+	p.ends(2)
+	p.complains("no port: ")
 }

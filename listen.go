@@ -175,7 +175,7 @@ func (l *listener) open(ctx context.Context) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	ln, err := config.Listen(ctx, network, addr)
+	ln, err := l.inherited.Listen(ctx, config, network, addr)
 	if err != nil {
 		return nil, localError{fmt.Errorf("listen on %s: %w", l.listenName(l.ports[0]), sys.Cause(err))}
 	}
@@ -303,10 +303,7 @@ func (l *listener) boundName(ln net.Listener) string {
 // openUnix listens on a Unix stream socket. A socket file without a listener is
 // replaced; a live one, and any other file, is not touched.
 func (l *listener) openUnix(ctx context.Context, config net.ListenConfig) (net.Listener, error) {
-	if err := sock.ClearPath(ctx, l.path); err != nil {
-		return nil, localError{fmt.Errorf("listen on %s: %w", l.path, err)}
-	}
-	ln, err := config.Listen(ctx, l.network, l.path)
+	ln, err := l.inherited.Listen(ctx, config, l.network, l.path)
 	if err != nil {
 		return nil, localError{fmt.Errorf("listen on %s: %w", l.path, sys.Cause(err))}
 	}

@@ -179,8 +179,12 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 		r.dialer.sendProxy = cfg.sendProxy
 		r.dialer.proxied = r.dialer.newProxied(r.cleanups.Add)
 	}
+	remove := r.cleanups.RemoveFile
+	if cfg.inherited != nil { // its file belongs to the service manager
+		remove = func(string) {}
+	}
 	r.listener = &listener{netOptions: &cfg.netOptions, listenOptions: cfg.listenOptions, clientLimit: clientLimit(cfg), log: log, meter: r.meter,
-		encryption: r.encryption, removeAtExit: r.cleanups.RemoveFile, commands: cfg.exec != nil,
+		encryption: r.encryption, removeAtExit: remove, commands: cfg.exec != nil,
 		bound: func(addr net.Addr) error {
 			r.encryption.logListenerKey(addr)
 			r.talk.server.bound(addr)
@@ -190,7 +194,7 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 	r.talk = newTalker(cfg, talkEnv{stdin: stdin, stdout: stdout, log: log, meter: r.meter, limit: limit, stop: stop, atExit: r.cleanups.Add, track: r.meter.track})
 	r.talk.tunnel, r.talk.server = target, newProxyServer(cfg, *r.dialer, r.talk)
 	r.packets = &packets{netOptions: &cfg.netOptions, listen: cfg.listen, interval: cfg.interval, dialer: r.dialer, listener: r.listener,
-		talk: r.talk, log: log, meter: r.meter, notifier: ready, removeAtExit: r.cleanups.RemoveFile, confine: r.confine}
+		talk: r.talk, log: log, meter: r.meter, notifier: ready, removeAtExit: remove, confine: r.confine}
 	if cfg.zero {
 		r.checker = &checker{dialer: r.dialer, opts: cfg.check, json: cfg.pace.json, stdin: fdio.New(stdin, nil), stdout: fdio.New(stdout, nil), encryption: r.encryption, confine: r.confine}
 		if log.as.Probe.Quiet && cfg.udp && !cfg.pace.json && !cfg.check.ping { // as in nc, stdout stays empty

@@ -43,12 +43,44 @@ func (c *config) setOperands(words []string) error {
 		}
 	}
 	switch {
+	case c.inherited != nil:
+		return nil
 	case c.unix:
 		return c.setPath(words)
 	case c.listen:
 		return c.setListenAddress(words)
 	}
 	return c.setDialAddress(words)
+}
+
+// inherit takes the socket of LISTEN_FDS for a listener without an address, and
+// sets that and -u and -U accordingly. The operands of --push and --pull are
+// paths then; one in front that is PORT or HOST:PORT is an address as ever, and
+// so is a path under -U.
+func (c *config) inherit(words []string) (err error) {
+	addressed := len(words) > 0
+	if addressed && c.push.moves() && !c.unix {
+		_, _, err := net.SplitHostPort(words[0])
+		addressed = err == nil || strings.Trim(words[0], "0123456789") == ""
+	}
+	if !c.listen || addressed || c.portText != "" || c.sourceText != "" {
+		return nil
+	}
+	i, err := sock.FindInherited()
+	switch {
+	case err != nil:
+		return usageErrorf("the variable LISTEN_FDS: %w", err)
+	case i == nil:
+		return nil
+	case c.udp && !i.Datagram() || c.unix && i.Addr.IsValid():
+		return usageErrorf("options -u and -U are about another socket than that of LISTEN_FDS: leave them out")
+	}
+	c.inherited, c.udp, c.unix, c.path = i, i.Datagram(), !i.Addr.IsValid(), i.Path
+	c.ports = []int{int(i.Addr.Port())}
+	if i.Addr.IsValid() && !i.Addr.Addr().IsUnspecified() {
+		c.host = i.Addr.Addr().String()
+	}
+	return nil
 }
 
 // setDialAddress reads HOST PORT... or HOST:PORT, and the address to dial from.
@@ -156,6 +188,8 @@ func (c *config) setListenAddress(words []string) error {
 func (c *config) setPaths(words []string) (address []string, err error) {
 	n := 2
 	switch {
+	case c.inherited != nil:
+		n = 0
 	case c.listen && c.portText != "" && !c.unix:
 		n = 0
 		if len(words) > 0 && isNumericHost(words[0]) {

@@ -299,6 +299,9 @@ func readConfig(as personality.Personality, args []string) (*config, error) {
 	case err != nil:
 		return nil, explain(&as, err)
 	}
+	if err := c.inherit(operands); err != nil {
+		return nil, err
+	}
 	l.derive()
 	if c.waits() {
 		c.command = operands[len(operands)-behind:]

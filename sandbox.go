@@ -62,7 +62,7 @@ func (r *run) rights() confine.Rules {
 	if c.unix {
 		may.Remove = append(may.Remove, c.source)
 	}
-	if c.listen {
+	if c.listen && c.inherited == nil {
 		may.Remove = append(may.Remove, c.path)
 	}
 	return may

@@ -117,20 +117,15 @@ func (p *packets) openPackets(ctx context.Context) (datagram.Conn, error) {
 		}
 		return p.socketOptions().Control(network, addr, raw)
 	}}
-	network, addr := p.network, p.path
-	name := p.path
-	if p.unix {
-		if err := sock.ClearPath(ctx, addr); err != nil {
-			return nil, localError{fmt.Errorf("bind to %s: %w", name, err)}
-		}
-	} else {
+	network, addr, name := p.network, p.path, p.path
+	if !p.unix {
 		var err error
 		if network, addr, err = p.listener.listenAddr(ctx); err != nil {
 			return nil, err
 		}
 		name = p.listener.listenName(p.ports[0])
 	}
-	conn, joinErr, err := sock.ListenPacket(ctx, config, network, addr)
+	conn, joinErr, err := p.inherited.ListenPacket(ctx, config, network, addr)
 	if err != nil {
 		return nil, localError{fmt.Errorf("bind to %s: %w", name, sys.Cause(err))}
 	}
