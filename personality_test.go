@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -5,19 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"purr/internal/personality"
 	"purr/internal/testkit"
 )
-
-// newConfig reads a command line under purr's own name.
-func newConfig(args []string) (*config, error) {
-	return readConfig(personality.Personality{}, args)
-}
 
 // startAs starts purr under another name, by a link.
 func startAs(t testing.TB, name string, o opts, args ...string) *process {
@@ -27,96 +22,6 @@ func startAs(t testing.TB, name string, o opts, args ...string) *process {
 		t.Skip("no links: ", err)
 	}
 	return start(t, o, link, args...)
-}
-
-// What a command line is under each name.
-func TestNames(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		name, args string
-		holds      func(*config) bool
-	}{
-		// The end of stdin.
-		{"purr", "h 80", func(c *config) bool { return !c.noShutdown && !c.shutdownAtOnce }},
-		{"nc", "h 80", func(c *config) bool { return c.noShutdown && !c.shutdownAtOnce }},
-		{"nc.openbsd", "-l 80", func(c *config) bool { return c.noShutdown }},
-		{"netcat", "-U path", func(c *config) bool { return c.noShutdown }},
-		{"nc", "-uU path", func(c *config) bool { return c.noShutdown }},
-		{"nc", "-u h 80", func(c *config) bool { return !c.noShutdown }},
-		{"nc", "-N h 80", func(c *config) bool { return !c.noShutdown && c.shutdownAtOnce }},
-		{"nc", "-q 0 h 80", func(c *config) bool { return !c.noShutdown && c.shutdownAtOnce }},
-		{"nc", "-q 1 h 80", func(c *config) bool { return c.noShutdown && c.quitAfter == time.Second }},
-		{"nc", "--send-only h 80", func(c *config) bool { return !c.noShutdown }},
-		{"nc", "-l --exec cat 80", func(c *config) bool { return !c.noShutdown }},
-		{"nc", "-l --echo 80", func(c *config) bool { return !c.noShutdown }},
-		{"nc", "-l -L h:80 80", func(c *config) bool { return !c.noShutdown }},
-		{"nc", "-l --key-new 80", func(c *config) bool { return !c.noShutdown }},
-		{"nc", "--pull -l 80 .", func(c *config) bool { return !c.noShutdown }},
-		{"ncat", "h 80", func(c *config) bool { return !c.noShutdown && c.shutdownAtOnce }},
-		{"ncat", "--no-shutdown h 80", func(c *config) bool { return c.noShutdown && !c.shutdownAtOnce }},
-		{"ncat", "-q 1 h 80", func(c *config) bool { return c.quitAfter == time.Second }},
-
-		// Letters.
-		{"purr", "-w 3 h 80", func(c *config) bool { return c.idleTimeout == 3*time.Second && c.connectTimeout == 3*time.Second }},
-		{"nc", "-w 3 h 80", func(c *config) bool { return c.idleTimeout == 3*time.Second && c.connectTimeout == 3*time.Second }},
-		{"ncat", "-w 3 h 80", func(c *config) bool { return c.idleTimeout == 0 && c.connectTimeout == 3*time.Second }},
-		{"ncat", "--wait 3 -l 80", func(c *config) bool { return c.idleTimeout == 0 }},
-		{"ncat", "-u -w 3 h 80", func(c *config) bool { return c.idleTimeout == 0 }},
-		{"ncat", "h 80", func(c *config) bool { return c.connectTimeout == 10*time.Second && c.idleFails }},
-		{"ncat", "-i 3 h 80", func(c *config) bool { return c.idleTimeout == 3*time.Second && c.interval == 0 && c.idleFails }},
-		{"nc", "-i 3 h 80", func(c *config) bool { return c.idleTimeout == 0 && c.interval == 3*time.Second && !c.idleFails }},
-		{"ncat", "-lkm 7 80", func(c *config) bool { return c.maxConns == 7 && c.socket.MinTTL == 0 }},
-		{"nc", "-m 7 h 80", func(c *config) bool { return c.maxConns == 0 }},
-		{"ncat", "-lk 80", func(c *config) bool { return c.maxConns == 100 && c.keep && !c.stays }},
-		{"nc", "-lk 80", func(c *config) bool { return c.maxConns == 0 }},
-		{"ncat", "-l 80", func(c *config) bool { return c.maxConns == 0 }},
-		{"ncat", "-k h 80", func(c *config) bool { return !c.keep && c.stays }},
-		{"ncat", "-c cat h 80", func(c *config) bool { return c.exec != nil && c.exec.Path == "/bin/sh" }},
-		{"ncat", "-zu -c cat h 80", nil}, // no pings
-		{"ncat", "-e cat h 80", func(c *config) bool { return c.exec != nil && c.exec.Path != "/bin/sh" }},
-		{"purr", "-k h 80", nil},
-		{"nc", "-k h 80", nil},
-		{"purr", "--test -l 80", nil},
-		{"nc", "--test -l 80", nil},
-		{"ncat", "--test -l 80", func(c *config) bool { return c.announce }},
-
-		// Ports.
-		{"ncat", "h", func(c *config) bool { return c.host == "h" && slices.Equal(c.ports, []int{31337}) }},
-		{"ncat", "h:80", func(c *config) bool { return c.host == "h" && slices.Equal(c.ports, []int{80}) }},
-		{"ncat", "-l", func(c *config) bool { return c.host == "" && slices.Equal(c.ports, []int{31337}) }},
-		{"ncat", "-l 80", func(c *config) bool { return c.host == "" && slices.Equal(c.ports, []int{80}) }},
-		{"ncat", "-l h", func(c *config) bool { return c.host == "h" && slices.Equal(c.ports, []int{31337}) }},
-		{"ncat", "-l -p 80", func(c *config) bool { return slices.Equal(c.ports, []int{80}) }},
-		{"ncat", "-l -p 80 h", func(c *config) bool { return c.host == "h" && slices.Equal(c.ports, []int{80}) }},
-		{"ncat", "-p 81 h", func(c *config) bool { return c.sourcePort == 81 && slices.Equal(c.ports, []int{31337}) }},
-		{"ncat", "-U path", func(c *config) bool { return c.path == "path" }},
-		{"ncat", "", nil},
-		{"nc", "h", nil},
-		{"nc", "-l", nil},
-		{"purr", "-l", nil},
-
-		// TLS and probes.
-		{"ncat", "--ssl h 80", func(c *config) bool { return c.ssl.insecure }},
-		{"ncat", "--ssl --ssl-verify h 80", func(c *config) bool { return !c.ssl.insecure }},
-		{"ncat", "--ssl-servername x h 80", func(c *config) bool { return c.ssl.insecure }},
-		{"ncat", "--pin sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= h 80", func(c *config) bool { return !c.ssl.insecure }},
-		{"ncat", "h 80", func(c *config) bool { return !c.ssl.insecure && !c.ssl.on }},
-		{"nc", "--ssl h 80", func(c *config) bool { return !c.ssl.insecure }},
-		{"ncat", "-zu h 80", func(c *config) bool { return c.check.payload.String() == "hex:00" && len(c.check.sends) == 1 }},
-		{"ncat", "-zu --payload dns h 80", func(c *config) bool { return c.check.payload.String() == "dns" && c.check.sends == nil }},
-		{"nc", "-zu h 80", func(c *config) bool { return !c.check.payload.Given() && c.check.sends == nil }},
-		{"ncat", "-z h 80", func(c *config) bool { return !c.check.payload.Given() }},
-	} {
-		c, err := readConfig(personality.Of(test.name), strings.Fields(test.args))
-		switch {
-		case test.holds == nil && err == nil:
-			t.Errorf("%s %s: it is accepted", test.name, test.args)
-		case test.holds != nil && err != nil:
-			t.Errorf("%s %s: %v", test.name, test.args, err)
-		case test.holds != nil && !test.holds(c):
-			t.Errorf("%s %s: it is not as under that name: %+v", test.name, test.args, c)
-		}
-	}
 }
 
 // Without -N, nc does not pass the end of stdin on, and with it at once; ncat
