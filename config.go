@@ -91,6 +91,7 @@ type talkOptions struct {
 	stays             bool // the end of the peer does not end it
 	idleFails         bool // --idle-timeout is a failure
 	shutdownAtOnce    bool // -N, -q 0: no answer is waited for
+	passesOn          bool // the same where it does no harm
 	echo, upper       bool
 	echoAny           bool // --echo-any: also what may be a loop of echoes
 	crlf, telnet      bool

@@ -409,8 +409,7 @@ func (l *commandLine) adopt() {
 	c, as := l.config, &l.as
 	own := c.push.moves() || c.echo || c.exec != nil || c.tunnel != nil || l.isProxy() || c.sendFile != "" || c.file.recv != "" || c.key.file != "" || c.key.fresh || os.Getenv(keyVariable) != ""
 	c.noShutdown = c.noShutdown || as.KeepsOpen && !own && c.network != "udp" && !c.shutdownAtOnce && !c.sendOnly
-	c.shutdownAtOnce = c.shutdownAtOnce || as.PassesOn && !c.noShutdown
-	c.idleFails = as.IdleFails
+	c.passesOn, c.idleFails = as.PassesOn, as.IdleFails
 	if as.KeepDials && !c.listen {
 		c.keep, c.stays = false, c.keep
 	}

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"crypto/tls"
+	"errors"
 	"net"
+	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -221,6 +225,34 @@ func TestNamesTLS(t *testing.T) {
 	}
 }
 
+// As ncat, the end of stdin is close_notify at once, except at TLS 1.2: the
+// answer would be dropped.
+func TestNamesTLSHalfClose(t *testing.T) {
+	t.Parallel()
+	a := newTestCA(t)
+	for version, first := range map[uint16]bool{tls.VersionTLS13: true, tls.VersionTLS12: false} {
+		ln := listenTest(t)
+		p := startAs(t, "ncat", opts{stdin: strings.NewReader("question\n")}, "--ssl", "127.0.0.1", portOf(t, ln.Addr()))
+		c, socket := tlsPeer(t, a, ln, version)
+		testkit.ReadN(t, c, 9)
+		if first {
+			if rest := testkit.ReadAll(t, c); rest != "" {
+				t.Errorf("after the question %q", rest)
+			}
+		} else {
+			_ = c.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+			if n, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("before the answer %d, %v", n, err)
+			}
+		}
+		writeAll(t, c, "answer\n")
+		_ = c.CloseWrite()
+		_ = socket.CloseWrite()
+		p.ends(0)
+		p.printed("answer\n")
+	}
+}
+
 // As ncat, --test prints a line once clients can connect.
 func TestNamesAnnounce(t *testing.T) {
 	t.Parallel()
@@ -230,4 +262,40 @@ func TestNamesAnnounce(t *testing.T) {
 	c := dialTest(t, "tcp", "127.0.0.1:"+port)
 	_ = c.Close()
 	p.ends(0)
+}
+
+// The files of -o and -x, as ncat: the first has the bytes that the peer's has,
+// in the same order.
+func TestNamesTranscripts(t *testing.T) {
+	t.Parallel()
+	testkit.Program(t, "ncat", "ncat")
+	for _, args := range []string{"-o out", "-o out --append-output", "-d 1ms -o out -x hex"} {
+		var both []string
+		for _, isPeer := range []bool{true, false} {
+			dir := t.TempDir()
+			testkit.WriteFile(t, filepath.Join(dir, "out"), "old\n")
+			ln := listenTest(t)
+			args := append(strings.Fields(args), "127.0.0.1", portOf(t, ln.Addr()))
+			o := opts{dir: dir, stdin: strings.NewReader("question\n")}
+			var p *process
+			if isPeer {
+				p = start(t, o, "ncat", args...)
+			} else {
+				p = startAs(t, "ncat", o, args...)
+			}
+			c := acceptTest(t, ln)
+			testkit.ReadAll(t, c)
+			writeAll(t, c, "answer\n")
+			_ = c.Close()
+			p.ends(0)
+			p.printed("answer\n")
+			both = append(both, testkit.ReadFile(t, filepath.Join(dir, "out")))
+			if !isPeer && slices.Contains(args, "-x") && !strings.Contains(testkit.ReadFile(t, filepath.Join(dir, "hex")), "> 00000000 71 75 65") {
+				t.Errorf("%v: no line of hex", args)
+			}
+		}
+		if both[0] != both[1] || !strings.HasSuffix(both[0], "question\nanswer\n") {
+			t.Errorf("%s: purr has %q, and ncat %q", args, both[1], both[0])
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -22,8 +23,8 @@ func TestNames(t *testing.T) {
 		holds      func(*config) bool
 	}{
 		// The end of stdin.
-		{"purr", "h 80", func(c *config) bool { return !c.noShutdown && !c.shutdownAtOnce }},
-		{"nc", "h 80", func(c *config) bool { return c.noShutdown && !c.shutdownAtOnce }},
+		{"purr", "h 80", func(c *config) bool { return !c.noShutdown && !c.shutdownAtOnce && !c.passesOn }},
+		{"nc", "h 80", func(c *config) bool { return c.noShutdown && !c.shutdownAtOnce && !c.passesOn }},
 		{"nc.openbsd", "-l 80", func(c *config) bool { return c.noShutdown }},
 		{"netcat", "-U path", func(c *config) bool { return c.noShutdown }},
 		{"nc", "-uU path", func(c *config) bool { return c.noShutdown }},
@@ -37,8 +38,8 @@ func TestNames(t *testing.T) {
 		{"nc", "-l -L h:80 80", func(c *config) bool { return !c.noShutdown }},
 		{"nc", "-l --key-new 80", func(c *config) bool { return !c.noShutdown }},
 		{"nc", "--pull -l 80 .", func(c *config) bool { return !c.noShutdown }},
-		{"ncat", "h 80", func(c *config) bool { return !c.noShutdown && c.shutdownAtOnce }},
-		{"ncat", "--no-shutdown h 80", func(c *config) bool { return c.noShutdown && !c.shutdownAtOnce }},
+		{"ncat", "h 80", func(c *config) bool { return !c.noShutdown && c.passesOn }},
+		{"ncat", "--no-shutdown h 80", func(c *config) bool { return c.noShutdown }},
 		{"ncat", "-q 1 h 80", func(c *config) bool { return c.quitAfter == time.Second }},
 
 		// Letters.
@@ -58,6 +59,12 @@ func TestNames(t *testing.T) {
 		{"ncat", "-k h 80", func(c *config) bool { return !c.keep && c.stays }},
 		{"ncat", "-c cat h 80", func(c *config) bool { return c.exec != nil && c.exec.Path == "/bin/sh" }},
 		{"ncat", "-zu -c cat h 80", nil}, // no pings
+		{"ncat", "-d 2 h 80", func(c *config) bool { return c.delay == 2*time.Second && !c.noStdin }},
+		{"nc", "-d h 80", func(c *config) bool { return c.delay == 0 && c.noStdin }},
+		{"ncat", "-o out h 80", func(c *config) bool { return c.dump.Output == "out" && c.dump.Hex == "" }},
+		{"ncat", "-x hex h 80", func(c *config) bool { return c.dump.Hex == "hex" && c.proxy == nil }},
+		{"ncat", "-x hex --append-output -o out h 80", func(c *config) bool { return c.dump.Append }},
+		{"nc", "-x h:1 h 80", func(c *config) bool { return c.dump.Hex == "" && c.proxy != nil }},
 		{"ncat", "-e cat h 80", func(c *config) bool { return c.exec != nil && c.exec.Path != "/bin/sh" }},
 		{"purr", "-k h 80", nil},
 		{"nc", "-k h 80", nil},
@@ -100,6 +107,42 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s %s: %v", test.name, test.args, err)
 		case test.holds != nil && !test.holds(c):
 			t.Errorf("%s %s: it is not as under that name: %+v", test.name, test.args, c)
+		}
+	}
+}
+
+// The options in the help of each name are those of the flag table under it,
+// with and without a value.
+func TestNamesHelp(t *testing.T) {
+	t.Parallel()
+	inHelp := regexp.MustCompile(`^(?:\t\t|  |      )(-[\w-]+)(?:, (--[\w-]+))?( \S+)?(?:\t|  )`)
+	for _, name := range []string{"nc", "ncat"} {
+		as := personality.Of(name)
+		l := newCommandLine()
+		l.rename(as)
+		takesValue := make(map[string]bool)
+		for _, o := range l.Options() {
+			for _, name := range o.Names {
+				takesValue[name] = o.TakesValue
+			}
+		}
+		found := 0
+		for line := range strings.Lines(as.Help) {
+			m := inHelp.FindStringSubmatch(line)
+			if m == nil {
+				continue
+			}
+			for _, dashed := range slices.DeleteFunc(m[1:3], func(s string) bool { return s == "" }) {
+				takes, known := takesValue[strings.TrimLeft(dashed, "-")]
+				// Ncat's help leaves some values out.
+				if shown := m[3] != ""; !known || shown && !takes || takes && !shown && name == "nc" {
+					t.Errorf("%s %s: in the table %t, with a value %t: %q", name, dashed, known, takes, line)
+				}
+			}
+			found++
+		}
+		if found < 30 {
+			t.Errorf("%s: %d options in the help", name, found)
 		}
 	}
 }

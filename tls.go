@@ -149,13 +149,15 @@ func (e *encryption) refusedLater(c net.Conn, err error) error {
 
 // halfCloseOptions returns when a session on c is half-closed. Before TLS 1.3
 // the other end drops what it has not sent once close_notify arrives (RFC 5246,
-// section 7.2.1): it is sent only where no answer is waited for anyway.
+// section 7.2.1): it is sent only where no answer is waited for anyway, and not
+// because of Ncat's name alone.
 func (t *talker) halfCloseOptions(c net.Conn) halfclose.Options {
 	o := halfclose.Options{Never: t.noShutdown, AtOnce: t.shutdownAtOnce || t.sendOnly || t.sendFile != "",
 		Encrypted: t.encrypted, Listener: t.listen, QuitAfter: max(0, t.quitAfter)}
 	if s, ok := c.(*tlsconn.Conn); ok && !s.EndsAlone() && !o.AtOnce {
 		o.Never = true
 	}
+	o.AtOnce = o.AtOnce || t.passesOn
 	return o
 }
 
