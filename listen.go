@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"purr/internal/flags"
@@ -80,7 +79,7 @@ func (l *listener) listen(ctx context.Context, talk handler) error {
 		return err
 	}
 	if l.keep {
-		return l.serve(ctx, clients, talk)
+		return sock.Serve(ctx, clients, l.clientLimit, func(conn net.Conn) { l.serveOne(ctx, conn, talk) })
 	}
 	conn, err := clients.Accept()
 	if err != nil {
@@ -120,33 +119,6 @@ func (l *listener) greet(ctx context.Context, conn net.Conn) {
 		l.logAccept(ctx, conn)
 	}
 	l.meter.connOpened("accept", conn)
-}
-
-// serve accepts clients and serves them at the same time until the run is
-// stopped, and returns when all of them have ended. The failure of one is a
-// line on stderr and nothing more.
-func (l *listener) serve(ctx context.Context, ln net.Listener, talk handler) error {
-	slots := make(chan struct{}, l.clientLimit)
-	var clients sync.WaitGroup
-	defer clients.Wait()
-	for {
-		// A client that cannot be served stays in the backlog, where it waits
-		// instead of being turned away.
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		conn, err := ln.Accept()
-		if err != nil {
-			return err
-		}
-		clients.Add(1)
-		go func() {
-			defer func() { <-slots; clients.Done() }()
-			l.serveOne(ctx, conn, talk)
-		}()
-	}
 }
 
 // serveOne holds the conversation with one of several clients, and closes conn.
