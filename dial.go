@@ -8,8 +8,10 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"syscall"
 	"time"
 
+	"purr/internal/datagram"
 	"purr/internal/display"
 	"purr/internal/eyeballs"
 	"purr/internal/flags"
@@ -230,4 +232,49 @@ func (d *dialer) connectUnix(ctx context.Context, limit time.Duration) (net.Conn
 		return nil, fmt.Errorf("connect to %s timed out: %w", d.path, err)
 	}
 	return nil, fmt.Errorf("connect to %s failed: %s", d.path, sys.Strerror(err))
+}
+
+// connectUDP returns a socket for one port of the host: for the first of its
+// addresses to which the system has a route. The caller closes it.
+func (d *dialer) connectUDP(ctx context.Context, port int) (datagram.Conn, error) {
+	addrs, err := d.resolve(ctx, d.host, port)
+	if err != nil {
+		return nil, err
+	}
+	local, err := d.localAddr(ctx, addrs)
+	if err != nil {
+		return nil, err
+	}
+	if local.Addr().IsValid() {
+		addrs = eyeballs.SameFamily(addrs, local.Addr())
+	}
+	dialer := net.Dialer{Control: d.socketOptions().Control}
+	err = fmt.Errorf("connect to %s port %d (udp) failed: Address family for hostname not supported", d.host, port)
+	for _, addr := range addrs {
+		remote := netip.AddrPortFrom(addr, uint16(port))
+		conn, dialErr := sock.DialFrom(ctx, dialer, "udp", local, remote)
+		if dialErr == nil {
+			return conn.(datagram.Conn), nil
+		}
+		err = d.connectError(remote, dialErr)
+		if errors.Is(dialErr, syscall.EACCES) && !d.socket.Broadcast {
+			err = fmt.Errorf("%w (to broadcast, say -b)", err)
+		}
+	}
+	return nil, err
+}
+
+// connectUnixgram returns a socket with the name own for the path to dial. The
+// caller closes it, and removes the file.
+func (d *dialer) connectUnixgram(ctx context.Context, own string) (datagram.Conn, error) {
+	if err := sock.ClearPath(ctx, own); err != nil {
+		return nil, fmt.Errorf("bind to %s: %w", own, err)
+	}
+	dialer := net.Dialer{Control: d.socketOptions().Control, LocalAddr: &net.UnixAddr{Name: own, Net: "unixgram"}}
+	conn, err := dialer.DialContext(ctx, "unixgram", d.path)
+	if err != nil {
+		_ = sock.ClearPath(ctx, own)
+		return nil, fmt.Errorf("connect to %s failed: %s", d.path, sys.Strerror(err))
+	}
+	return conn.(datagram.Conn), nil
 }

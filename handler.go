@@ -39,6 +39,7 @@ type talker struct {
 	tls           bool // --ssl
 	proxied       bool // whether its connections lead to a proxy
 	acceptTimeout time.Duration
+	senders       int  // at once, of datagrams under -L
 	showProgress  bool // --progress
 
 	tunnel *tunneller           // nil without -L
@@ -67,7 +68,7 @@ type startTransferFunc func(name string, size int64, plain bool) *progress.Trans
 // newTalker returns the talker for a command line.
 func newTalker(cfg *config, env talkEnv) *talker {
 	t := &talker{talkOptions: cfg.talkOptions, talkEnv: env, file: cfg.file, network: cfg.network, listen: cfg.listen, keep: cfg.keep,
-		ownStdout: !cfg.keep && len(cfg.ports) <= 1, encrypted: cfg.key.given(), tls: cfg.ssl.on, proxied: cfg.proxy != nil, acceptTimeout: cfg.acceptTimeout, showProgress: cfg.pace.progress}
+		ownStdout: !cfg.keep && len(cfg.ports) <= 1, encrypted: cfg.key.given(), tls: cfg.ssl.on, proxied: cfg.proxy != nil, acceptTimeout: cfg.acceptTimeout, senders: clientLimit(cfg), showProgress: cfg.pace.progress}
 	t.runner = newRunner(&t.talkOptions, env.atExit)
 	t.copies = newCopies(env)
 	if t.keep {

@@ -39,7 +39,10 @@ func (r *run) rights() confine.Rules {
 	}
 	if c.tunnel != nil { // each client opens a connection
 		may.Names = !c.numeric && c.tunnel.Path == ""
-		may.FreshNames, may.Connect, may.UnixSockets = may.Names, []int{c.tunnel.Port}, c.unix || c.tunnel.Path != ""
+		may.FreshNames, may.UnixSockets = may.Names, c.unix || c.tunnel.Path != ""
+		if !c.udp {
+			may.Connect = []int{c.tunnel.Port}
+		}
 	}
 	if c.server != nil {
 		may.Names, may.FreshNames, may.AnyTCP = !c.numeric, !c.numeric, true

@@ -7,9 +7,14 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"purr/internal/copier"
+	"purr/internal/datagram"
 	"purr/internal/fdio"
 	"purr/internal/idle"
 	"purr/internal/sock"
@@ -39,10 +44,13 @@ func newTunneller(cfg *config, d dialer, atExit func(func())) *tunneller {
 		return nil
 	}
 	to := cfg.tunnel
-	o := netOptions{network: "tcp", host: to.Host, ports: []int{to.Port}, path: to.Path, ipv4: cfg.ipv4, ipv6: cfg.ipv6, numeric: cfg.numeric,
+	o := netOptions{network: "tcp", udp: to.UDP, host: to.Host, ports: []int{to.Port}, path: to.Path, ipv4: cfg.ipv4, ipv6: cfg.ipv6, numeric: cfg.numeric,
 		proxy: cfg.proxy, connectTimeout: cmp.Or(cfg.connectTimeout, targetTimeout), keepalive: cfg.keepalive, socket: cfg.socket}
 	d.netOptions, d.waitOptions, d.opened = &o, waitOptions{retries: -1}, func(context.Context) {}
 	d.proxied, d.sendProxy = d.newProxied(atExit), cfg.sendProxy
+	if to.UDP {
+		o.network = "udp"
+	}
 	name := to.Path
 	if name == "" {
 		name = fmt.Sprintf("%s port %d", to.Host, to.Port)
@@ -167,6 +175,100 @@ func (c *conversation) stopIdle(ctx context.Context, stop func(error), nameOf fu
 		stop(idleEnd{limit})
 		return
 	}
+}
+
+// passDatagrams is -L with -u: it passes datagrams between the senders of end,
+// or the peer of a dialer, and the target.
+func (t *tunneller) passDatagrams(ctx context.Context, talk *talker, end datagramEnd, socket *datagram.Socket, stop *fdio.Interrupt) error {
+	lost, failing := losses{log: t.log}, new(atomic.Bool)
+	d := tunnel.Datagrams{Network: talk.network, Target: t.name, Single: !talk.keep, Limit: talk.senders, Idle: talk.idleTimeout, First: talk.acceptTimeout, Lost: lost.add}
+	d.Dial = func(ctx context.Context) (datagram.Conn, error) {
+		if t.path != "" {
+			return t.connectUnixgram(ctx, sock.TemporaryName())
+		}
+		return t.connectUDP(ctx, t.ports[0])
+	}
+	if t.path != "" {
+		d.Network = "unixgram"
+	}
+	if talk.limit != nil || talk.delay > 0 {
+		d.Batch, d.Admit = 1, func(n int) error { return stop.Sleep(talk.limit.Book(n) + talk.delay) }
+	}
+	d.Follow = func(from netip.AddrPort, name string) tunnel.Follower {
+		s := &datagramSender{conversation: newConversation(talk, cmp.Or(end.peer, name)), target: t.name, failing: failing}
+		s.showProgress(s.peer, -1)
+		s.dialled = func() {
+			if end.peer == "" {
+				end.accepted(ctx, from, socket.Local)
+			}
+		}
+		return s
+	}
+	err := d.Run(ctx, socket, stop)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("receive on %s: nobody sent anything within %v", end.name, talk.acceptTimeout)
+	}
+	if n := lost.n.Load(); n > 0 {
+		t.log.verbosef("%s: dropped %d datagrams", end.name, n)
+	}
+	return err
+}
+
+// A datagramSender is the conversation of one sender of datagrams with the
+// target.
+type datagramSender struct {
+	*conversation
+	target  string
+	dialled func()
+	failing *atomic.Bool // whether the last target could not be dialled; shared
+}
+
+// Dialled logs the sender, and counts it until Ended.
+func (s *datagramSender) Dialled() { s.dialled() }
+
+// Moved counts and records datagrams to or from the sender.
+func (s *datagramSender) Moved(toSender bool, b *datagram.Batch, list []int) {
+	for _, i := range list {
+		if d := b.Data(i); toSender {
+			s.dump.Sent(d)
+			s.countSent(len(d), 1)
+			s.failing.Store(false)
+		} else {
+			s.dump.Received(d)
+			_ = s.countReceived(len(d), 1)
+		}
+	}
+}
+
+// Refused logs an ICMP error, which ends nothing.
+func (s *datagramSender) Refused(target bool) {
+	name := s.peer
+	if target {
+		name = s.target
+	}
+	s.t.log.verbosef("%s: send to %s: %v", s.peer, name, sys.Cause(syscall.ECONNREFUSED))
+}
+
+// Ended logs the end of the sender. A failure has a line of its own under -k;
+// further ones have it only under -v until a target has answered, because each
+// datagram may cause one.
+func (s *datagramSender) Ended(reason error) {
+	how := "failed"
+	switch _, orderly := errors.AsType[tunnel.Rejected](reason); {
+	case reason == tunnel.ErrIdle:
+		how = fmt.Sprintf("idle for %v", cmp.Or(s.t.idleTimeout, tunnel.DefaultIdle))
+	case orderly:
+		how = reason.Error()
+	case statusOf(reason) > statusSignal:
+		how = interrupted
+	case !s.t.keep:
+	case !s.failing.Swap(true):
+		s.t.log.fail(reason)
+	default:
+		s.t.log.verbosef("%v", reason)
+	}
+	s.t.meter.ConnClosed()
+	s.end(how, fmt.Sprintf("sent %d datagrams of %d bytes, received %d of %d bytes", s.sent.units.Load(), s.sent.bytes.Load(), s.received.units.Load(), s.received.bytes.Load()))
 }
 
 // A tunnelError is a tunnel that was cut, in the words of a message.

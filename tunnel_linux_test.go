@@ -289,10 +289,16 @@ func TestManyTunnels(t *testing.T) {
 func TestTunnelCommandLines(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]string{
-		"-l -L db 80":                  `option -L/--tunnel: "db" is no target: say HOST:PORT, tls:HOST:PORT or unix:PATH`,
+		"-l -L db 80":                  `option -L/--tunnel: "db" is no target: say HOST:PORT, tls:HOST:PORT, udp:HOST:PORT or unix:PATH`,
 		"-l -L db:x! 80":               "option -L/--tunnel: port number invalid: x!",
 		"-l -L db:80 --echo 80":        "options -L and --echo exclude each other",
-		"-l -L db:80 -u 80":            "options -L and -u exclude each other: a tunnel carries streams",
+		"-u -l -L db:80 80":            "options -u and -L HOST:PORT or tls: exclude each other: a stream has no datagrams; say -L udp:HOST:PORT",
+		"-u -L tls:db:80 h 80":         "options -u and -L HOST:PORT or tls: exclude each other",
+		"-l -L udp:db:53 53":           "options -L udp: and TCP exclude each other: a stream has no datagrams; listen with -u",
+		"-U -l -L udp:db:53 path":      "options -L udp: and TCP exclude each other",
+		"-u -l -L udp:db:53 -W 3 53":   "options -L and -C, -t, --upper, -i or -W exclude each other",
+		"-u -l --max-conns 3 -k 53":    "options --max-conns and -u exclude each other",
+		"-u -l -x p -L udp:db:53 53":   "options --proxy (or -x) and -u exclude each other",
 		"-z -L db:80 h 80":             "options -L and -z exclude each other",
 		"-l -L db:80 --send-file f 80": "options -L and --send-file or --recv-file exclude each other",
 		"-l -L db:80 --recv-file f 80": "options -L and --send-file or --recv-file exclude each other",
@@ -307,7 +313,8 @@ func TestTunnelCommandLines(t *testing.T) {
 			t.Errorf("%s: %v, and not %s", line, err, want)
 		}
 	}
-	for _, line := range []string{"-l -k -L :80 8080", "-l -U -L [::1]:80 path", "-L unix:@x h 80", "-l --connect-timeout 3 -L db:80 80", "-l -x socks -U -L db:80 path"} {
+	for _, line := range []string{"-l -k -L :80 8080", "-l -U -L [::1]:80 path", "-L unix:@x h 80", "-l --connect-timeout 3 -L db:80 80", "-l -x socks -U -L db:80 path",
+		"-u -l -k --max-conns 3 -L udp:db:domain 53", "-u -L udp::1 h 80", "-u -l -U -L udp:[::1]:514 path", "-u -l -L unix:/dev/log 514"} {
 		if _, err := newConfig(strings.Fields(line)); err != nil {
 			t.Errorf("%s: %v", line, err)
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"purr/internal/datagram"
-	"purr/internal/eyeballs"
 	"purr/internal/flags"
 	"purr/internal/sock"
 	"purr/internal/sys"
@@ -55,36 +53,15 @@ func (p *packets) dialPackets(ctx context.Context) error {
 // dialUDP exchanges datagrams with one port: with the first of its addresses to
 // which the system has a route.
 func (p *packets) dialUDP(ctx context.Context, port int) error {
-	addrs, err := p.resolve(ctx, p.host, port)
+	conn, err := p.dialer.connectUDP(ctx, port)
 	if err != nil {
 		return err
 	}
-	local, err := p.localAddr(ctx, addrs)
-	if err != nil {
-		return err
-	}
-	if local.Addr().IsValid() {
-		addrs = eyeballs.SameFamily(addrs, local.Addr())
-	}
-	dialer := net.Dialer{Control: p.socketOptions().Control}
-	err = fmt.Errorf("connect to %s port %d (udp) failed: Address family for hostname not supported", p.host, port)
-	for _, addr := range addrs {
-		remote := netip.AddrPortFrom(addr, uint16(port))
-		conn, dialErr := sock.DialFrom(ctx, dialer, "udp", local, remote)
-		if dialErr != nil {
-			err = p.dialer.connectError(remote, dialErr)
-			if errors.Is(dialErr, syscall.EACCES) && !p.socket.Broadcast {
-				err = fmt.Errorf("%w (to broadcast, say -b)", err)
-			}
-			continue
-		}
-		defer conn.Close()
-		p.peerFound("dial", conn.RemoteAddr(), conn.LocalAddr())
-		p.log.verbosef("sending to %s port %d [%s]: nothing is known of a UDP port until it answers", p.target(addr), port, p.serviceName(port))
-		p.confine()
-		return talkDatagrams(ctx, p.talk, p.datagramEnd(conn.(datagram.Conn), sock.PeerName(conn.RemoteAddr())))
-	}
-	return err
+	defer conn.Close()
+	p.peerFound("dial", conn.RemoteAddr(), conn.LocalAddr())
+	p.log.verbosef("sending to %s port %d [%s]: nothing is known of a UDP port until it answers", p.target(sock.AddrPort(conn.RemoteAddr()).Addr()), port, p.serviceName(port))
+	p.confine()
+	return talkDatagrams(ctx, p.talk, p.datagramEnd(conn, sock.PeerName(conn.RemoteAddr())))
 }
 
 // listenPackets receives datagrams: without -k those of the first sender, which
@@ -188,19 +165,14 @@ func (p *packets) dialUnixgram(ctx context.Context) error {
 	if own == "" {
 		own = sock.TemporaryName()
 	}
-	if err := sock.ClearPath(ctx, own); err != nil {
-		return fmt.Errorf("bind to %s: %w", own, err)
-	}
-	dialer := net.Dialer{Control: p.socketOptions().Control, LocalAddr: &net.UnixAddr{Name: own, Net: "unixgram"}}
-	conn, err := dialer.DialContext(ctx, "unixgram", p.path)
+	conn, err := p.dialer.connectUnixgram(ctx, own)
 	if err != nil {
-		_ = sock.ClearPath(ctx, own)
-		return fmt.Errorf("connect to %s failed: %s", p.path, sys.Strerror(err))
+		return err
 	}
 	defer conn.Close()
 	p.removeAtExit(own)
 	p.log.ncLinef(verbose, "Bound on %s", own)
 	p.peerFound("dial", conn.RemoteAddr(), conn.LocalAddr())
 	p.confine()
-	return talkDatagrams(ctx, p.talk, p.datagramEnd(conn.(datagram.Conn), p.path))
+	return talkDatagrams(ctx, p.talk, p.datagramEnd(conn, p.path))
 }

@@ -20,6 +20,7 @@ import (
 	"purr/internal/idle"
 	"purr/internal/lineedit"
 	"purr/internal/sys"
+	"purr/internal/tunnel"
 )
 
 // replyWait is how long a dialer waits for a reply after the last datagram once
@@ -72,7 +73,7 @@ type losses struct {
 // first, one for a full queue is only counted. A peer in a loop is logged once.
 func (l *losses) add(peer string, err error) {
 	what := "send to"
-	if errors.Is(err, datagram.ErrTooLong) {
+	if _, rejected := errors.AsType[tunnel.Rejected](err); rejected || errors.Is(err, datagram.ErrTooLong) {
 		what = "receive from"
 	}
 	switch n := l.n.Add(1); {
@@ -111,6 +112,9 @@ func talkDatagrams(ctx context.Context, t *talker, end datagramEnd) error {
 	}
 	defer socket.Close()
 	socket.Permits = end.permits
+	if t.tunnel != nil {
+		return t.tunnel.passDatagrams(ctx, t, end, socket, stop)
+	}
 	c := newConversation(t, end.peer)
 	c.sleep = stop.Sleep
 	if end.peer == "" {

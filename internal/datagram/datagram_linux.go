@@ -36,6 +36,15 @@ type Socket struct {
 	// others are dropped, without a call of Lost.
 	Permits func(from netip.AddrPort) bool
 
+	// Refused, if set, is called when the system of the dialled peer has answered
+	// an earlier datagram by ECONNREFUSED.
+	Refused func()
+
+	// Prompt makes a sending method drop a datagram that cannot be sent within
+	// about 20 ms, as with a full queue. It is for a socket that must not hold up
+	// others.
+	Prompt bool
+
 	fd         int
 	interrupt  *fdio.Interrupt
 	peer       atomic.Pointer[rawPeer]
@@ -135,26 +144,31 @@ func (s *Socket) Receive(b *Batch) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		n = b.Keep(n, func(i int) bool {
-			if s.Permits != nil && !s.Permits(b.Sender(i)) {
-				return false
-			}
-			if b.msgs[i].hdr.Flags&unix.MSG_TRUNC == 0 {
-				return true
-			}
-			s.lose(senderName(b.name(i)), ErrTooLong)
-			return false
-		})
-		if n > 0 {
+		if n = s.keepWhole(b, n); n > 0 {
 			return n, nil
 		}
 	}
 }
 
+// keepWhole moves those of the first n datagrams that Permits accepts and that
+// are not too long to the front, and returns their number.
+func (s *Socket) keepWhole(b *Batch, n int) int {
+	return b.Keep(n, func(i int) bool {
+		if s.Permits != nil && !s.Permits(b.Sender(i)) {
+			return false
+		}
+		if b.msgs[i].hdr.Flags&unix.MSG_TRUNC == 0 {
+			return true
+		}
+		s.lose(senderName(b.name(i)), ErrTooLong)
+		return false
+	})
+}
+
 // call calls recvmmsg or sendmmsg and returns the number of messages. On EAGAIN
 // it waits for events until the deadline and tries again. A sendmmsg of a
-// socket with many peers cannot wait like that, because no event follows: it
-// returns ErrQueueFull.
+// socket with many peers cannot wait like that, because no event follows, and
+// one of a Prompt socket must not: both return ErrQueueFull.
 func (s *Socket) call(number uintptr, msgs []mmsghdr, events int16, deadline time.Time) (int, error) {
 	for {
 		n, _, errno := unix.Syscall6(number, uintptr(s.fd), uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), unix.MSG_DONTWAIT, 0, 0)
@@ -163,7 +177,7 @@ func (s *Socket) call(number uintptr, msgs []mmsghdr, events int16, deadline tim
 			return int(n), nil
 		case unix.EINTR:
 		case unix.EAGAIN:
-			if number == unix.SYS_SENDMMSG && s.manyPeers() {
+			if number == unix.SYS_SENDMMSG && (s.Prompt || s.manyPeers()) {
 				return 0, ErrQueueFull
 			}
 			if err := s.interrupt.Wait(s.fd, events, deadline); err != nil {
@@ -180,6 +194,23 @@ func (s *Socket) call(number uintptr, msgs []mmsghdr, events int16, deadline tim
 // as long as patience allows. Afterwards the content of b is no longer valid.
 // Reply returns an error only if the interrupt has fired.
 func (s *Socket) Reply(b *Batch, n int) error {
+	n, err := s.admit(b, n)
+	if err != nil {
+		return err
+	}
+	for i := range n {
+		h := &b.msgs[i].hdr
+		h.Iov.SetLen(int(b.msgs[i].len))
+		h.Flags = 0
+		answerFrom(h)
+	}
+	return s.send(func(segments bool) []mmsghdr { return b.gather(n, segments) })
+}
+
+// admit begins a batch of answers: it moves those of the first n datagrams that
+// can be answered now to the front, and returns their number. It calls Lost for
+// the others. It returns an error only if the interrupt has fired.
+func (s *Socket) admit(b *Batch, n int) (int, error) {
 	s.patience.renew(time.Now())
 	s.measure()
 	greedy := false
@@ -195,18 +226,23 @@ func (s *Socket) Reply(b *Batch, n int) error {
 		}
 		return false
 	})
+	return n, s.pauseFor(greedy)
+}
+
+// pauseFor waits a moment if greedy is true and patience allows it: a peer that
+// takes its answers slowly gets time to do so.
+func (s *Socket) pauseFor(greedy bool) error {
 	if greedy && s.patience.take() {
-		if err := s.interrupt.Sleep(pause); err != nil {
-			return err
-		}
+		return s.interrupt.Sleep(pause)
 	}
-	for i := range n {
-		h := &b.msgs[i].hdr
-		h.Iov.SetLen(int(b.msgs[i].len))
-		h.Flags = 0
-		answerFrom(h)
-	}
-	out := b.gather(n, !s.noSegments)
+	return nil
+}
+
+// send sends the messages that gather returns, with or without segments. It
+// calls Lost for each that cannot be sent, and waits for full queues as long as
+// patience allows. It returns an error only if the interrupt has fired.
+func (s *Socket) send(gather func(segments bool) []mmsghdr) error {
+	out := gather(!s.noSegments)
 	for sent := 0; sent < len(out); {
 		m, err := s.call(unix.SYS_SENDMMSG, out[sent:], unix.POLLOUT, time.Time{})
 		sent += m
@@ -214,22 +250,28 @@ func (s *Socket) Reply(b *Batch, n int) error {
 		case err == nil:
 		case errors.Is(err, unix.ECONNREFUSED) && !s.isUnix():
 			// An ICMP error about an earlier datagram; this one is not sent yet.
+			if s.Refused != nil {
+				s.Refused()
+			}
 		case fdio.ClosedHere(err):
 			return err
 		case errors.Is(err, ErrQueueFull) && s.patience.take():
 			if err := s.interrupt.Sleep(pause); err != nil {
 				return err
 			}
-		case out[sent].hdr.Iovlen > 1:
+		case out[sent].hdr.Iovlen > 1 && !errors.Is(err, ErrQueueFull):
 			// The route does not take segments (UDP_SEGMENT in udp(7)).
 			s.noSegments = true
 			done := 0
 			for _, m := range out[:sent] {
 				done += int(m.hdr.Iovlen)
 			}
-			out, sent = b.gather(n, false), done
+			out = gather(false)
+			sent = done
 		default:
-			s.lose(senderName(unsafe.Slice(out[sent].hdr.Name, out[sent].hdr.Namelen)), err)
+			for range out[sent].hdr.Iovlen {
+				s.lose(senderName(unsafe.Slice(out[sent].hdr.Name, out[sent].hdr.Namelen)), err)
+			}
 			sent++
 		}
 	}

@@ -91,21 +91,36 @@ type Socket struct {
 	// others are dropped, without a call of Lost.
 	Permits func(from netip.AddrPort) bool
 
-	conn Conn
-	peer atomic.Pointer[net.Addr]
+	// Refused, if set, is called when the system of the dialled peer has answered
+	// an earlier datagram by ECONNREFUSED.
+	Refused func()
+
+	// Prompt makes a sending method drop a datagram that cannot be sent within
+	// about 20 ms, as with a full queue. It is for a socket that must not hold up
+	// others.
+	Prompt bool
+
+	conn   Conn
+	peer   atomic.Pointer[net.Addr]
+	closed chan struct{} // by Close
 }
 
-// Open takes conn over. conn is closed when i fires, which ends all waits.
+// Open takes conn over. conn is closed when i fires or the Socket is closed,
+// which ends all waits.
 func Open(conn Conn, i *fdio.Interrupt) (*Socket, error) {
+	s := &Socket{conn: conn, Local: conn.LocalAddr(), Remote: conn.RemoteAddr(), closed: make(chan struct{})}
 	go func() {
-		<-i.Done()
+		select {
+		case <-i.Done():
+		case <-s.closed:
+		}
 		_ = conn.Close()
 	}()
-	return &Socket{conn: conn, Local: conn.LocalAddr(), Remote: conn.RemoteAddr()}, nil
+	return s, nil
 }
 
-// Close does nothing: the interrupt has closed the socket.
-func (s *Socket) Close() {}
+// Close closes the socket. It may be called once.
+func (s *Socket) Close() { close(s.closed) }
 
 // AskForDestination does nothing: the kernel chooses the source address of an
 // answer.
@@ -164,7 +179,10 @@ func (s *Socket) Reply(b *Batch, n int) error {
 // address to. There it waits for a Unix peer with a full queue, at most for
 // limit (0: without limit); then the error is ErrQueueFull.
 func (s *Socket) send(d []byte, to net.Addr, limit time.Duration) error {
-	if s.Remote != nil {
+	if s.Prompt {
+		limit = replyWait
+	}
+	if s.Remote != nil && !s.Prompt {
 		_, err := s.conn.Write(d)
 		return err
 	}
@@ -172,10 +190,15 @@ func (s *Socket) send(d []byte, to net.Addr, limit time.Duration) error {
 	if limit > 0 {
 		deadline = time.Now().Add(limit)
 	}
-	if err := s.conn.SetWriteDeadline(deadline); err != nil {
+	err := s.conn.SetWriteDeadline(deadline)
+	switch {
+	case err != nil:
 		return err
+	case s.Remote != nil:
+		_, err = s.conn.Write(d)
+	default:
+		_, err = s.conn.WriteTo(d, to)
 	}
-	_, err := s.conn.WriteTo(d, to)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return ErrQueueFull
 	}

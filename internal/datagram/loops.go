@@ -28,10 +28,7 @@ var chattyPorts = []uint16{1434, 1900, 3478, 3702, 5060, 5093, 5351, 5353, 5355,
 // between the echo and itself. It is for one goroutine.
 type LoopGuard struct {
 	listens bool
-	own     netip.AddrPort
-
-	addrs  map[netip.Addr]bool // of this host
-	listed time.Time           // when addrs was read
+	own     *OwnAddress
 
 	seed  maphash.Seed
 	sent  []uint64 // hashes of answers with their addresses, each at its index
@@ -57,7 +54,7 @@ const (
 // NewLoopGuard returns the guard of a socket. A dialled peer may have any
 // address and port; the guard of its socket checks for repetitions only.
 func NewLoopGuard(s *Socket) *LoopGuard {
-	return &LoopGuard{listens: s.Remote == nil, own: sock.AddrPort(s.Local), seed: maphash.MakeSeed(),
+	return &LoopGuard{listens: s.Remote == nil, own: NewOwnAddress(s.Local), seed: maphash.MakeSeed(),
 		sent: make([]uint64, sentEntries), peers: make(map[netip.AddrPort]*repeater)}
 }
 
@@ -99,7 +96,7 @@ func (g *LoopGuard) Record(b *Batch, n int) {
 func (g *LoopGuard) check(from netip.AddrPort, d []byte, now time.Time) error {
 	if g.listens {
 		switch {
-		case g.isOwn(from, now):
+		case g.own.Is(from, now):
 			return ErrOwnAddress
 		case from.Port() < 1024 || slices.Contains(chattyPorts, from.Port()):
 			return ErrServicePort
@@ -148,26 +145,36 @@ func (g *LoopGuard) add(from netip.AddrPort, now time.Time) *repeater {
 	return p
 }
 
-// isOwn reports whether from is the address of the guard's socket. If the
-// socket listens on every address, every address of this host counts, with the
-// socket's port. Their list is read again after a second.
-func (g *LoopGuard) isOwn(from netip.AddrPort, now time.Time) bool {
+// An OwnAddress is the address of a listening socket. It is for one goroutine.
+type OwnAddress struct {
+	bound  netip.AddrPort
+	addrs  map[netip.Addr]bool // of this host
+	listed time.Time           // when addrs was read
+}
+
+// NewOwnAddress returns the OwnAddress of a socket that is bound to local.
+func NewOwnAddress(local net.Addr) *OwnAddress { return &OwnAddress{bound: sock.AddrPort(local)} }
+
+// Is reports whether from is the address of the socket. If the socket listens
+// on every address, every address of this host counts, with the socket's port.
+// Their list is read again after a second.
+func (o *OwnAddress) Is(from netip.AddrPort, now time.Time) bool {
 	switch {
-	case from.Port() != g.own.Port():
+	case from.Port() != o.bound.Port():
 		return false
-	case !g.own.Addr().IsUnspecified():
-		return from.Addr() == g.own.Addr()
+	case !o.bound.Addr().IsUnspecified():
+		return from.Addr() == o.bound.Addr()
 	}
-	if g.addrs == nil || now.Sub(g.listed) > time.Second {
-		g.addrs, g.listed = make(map[netip.Addr]bool), now
+	if o.addrs == nil || now.Sub(o.listed) > time.Second {
+		o.addrs, o.listed = make(map[netip.Addr]bool), now
 		all, _ := net.InterfaceAddrs()
 		for _, a := range all {
 			if prefix, err := netip.ParsePrefix(a.String()); err == nil {
-				g.addrs[prefix.Addr().Unmap()] = true
+				o.addrs[prefix.Addr().Unmap()] = true
 			}
 		}
 	}
-	return from.Addr().IsLoopback() || g.addrs[from.Addr()]
+	return from.Addr().IsLoopback() || o.addrs[from.Addr()]
 }
 
 // hash returns a hash of the datagram d and its peer's address. It is never 0,

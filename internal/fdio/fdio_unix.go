@@ -59,14 +59,14 @@ func (i *Interrupt) Wait(fd int, events int16, deadline time.Time) error {
 	var pollErr error
 	poll := func() {
 		for {
-			if n, pollErr = unix.Poll(fds, milliseconds(deadline)); pollErr != unix.EINTR {
+			if n, pollErr = unix.Poll(fds, Milliseconds(deadline)); pollErr != unix.EINTR {
 				return
 			}
 		}
 	}
 	if i == nil {
 		poll()
-	} else if i.with(func(pipe int) {
+	} else if i.With(func(pipe int) {
 		fds[1].Fd = int32(pipe)
 		poll()
 	}) != nil {
@@ -83,12 +83,12 @@ func (i *Interrupt) Wait(fd int, events int16, deadline time.Time) error {
 	return nil
 }
 
-// with calls f with the reading end of the interrupt's pipe. That end is
+// With calls f with the reading end of the interrupt's pipe. That end is
 // readable once the interrupt has fired, because Fire closes the other end. A
 // Close of another goroutine takes effect only after f, so that the descriptor
-// is not reused meanwhile. If the interrupt is closed already, with returns an
+// is not reused meanwhile. If the interrupt is closed already, With returns an
 // error and does not call f.
-func (i *Interrupt) with(f func(pipe int)) error {
+func (i *Interrupt) With(f func(pipe int)) error {
 	raw, err := i.r.SyscallConn()
 	if err != nil {
 		return err
@@ -96,9 +96,9 @@ func (i *Interrupt) with(f func(pipe int)) error {
 	return raw.Control(func(pipe uintptr) { f(int(pipe)) })
 }
 
-// milliseconds returns the time until the deadline for poll(2), rounded up so
+// Milliseconds returns the time until the deadline for poll(2), rounded up so
 // that poll does not return before it; -1, no limit, for a zero deadline.
-func milliseconds(deadline time.Time) int {
+func Milliseconds(deadline time.Time) int {
 	if deadline.IsZero() {
 		return -1
 	}

@@ -13,26 +13,32 @@ type Target struct {
 	Host string // with Port: over TCP
 	Port int
 	TLS  bool   // over TCP, and encrypted
-	Path string // of a Unix socket; "@name" is abstract. Empty: over TCP
+	UDP  bool   // datagrams, over UDP
+	Path string // of a Unix socket; "@name" is abstract. Empty: over TCP or UDP
 }
 
 // ParseTarget reads HOST:PORT, [IPV6]:PORT or unix:PATH. The first two may
-// follow "tls:", and an empty host is localhost.
+// follow "tls:" or "udp:", and an empty host is localhost.
 func ParseTarget(text string) (Target, error) {
 	if path, ok := strings.CutPrefix(text, "unix:"); ok && path != "" {
 		return Target{Path: path}, nil
 	}
 	address, encrypted := strings.CutPrefix(text, "tls:")
-	host, portText, err := net.SplitHostPort(address)
-	if err != nil || strings.ContainsAny(host, "/ ") || host == "tls" || host == "udp" || host == "vsock" || host == "unix" {
-		return Target{}, fmt.Errorf("%q is no target: say HOST:PORT, tls:HOST:PORT or unix:PATH", text)
+	address, datagrams := strings.CutPrefix(address, "udp:")
+	network := "tcp"
+	if datagrams {
+		network = "udp"
 	}
-	port, err := flags.ParsePort("tcp", portText, 1)
+	host, portText, err := net.SplitHostPort(address)
+	if err != nil || encrypted && datagrams || strings.ContainsAny(host, "/ ") || host == "tls" || host == "udp" || host == "vsock" || host == "unix" {
+		return Target{}, fmt.Errorf("%q is no target: say HOST:PORT, tls:HOST:PORT, udp:HOST:PORT or unix:PATH", text)
+	}
+	port, err := flags.ParsePort(network, portText, 1)
 	if err != nil {
 		return Target{}, err
 	}
 	if host == "" {
 		host = "localhost"
 	}
-	return Target{Host: host, Port: port, TLS: encrypted}, nil
+	return Target{Host: host, Port: port, TLS: encrypted, UDP: datagrams}, nil
 }
