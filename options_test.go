@@ -10,16 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"purr/internal/personality"
 	"purr/internal/sock"
 	"purr/internal/testkit"
 	"purr/internal/tlsconn"
 )
-
-// newConfig reads a command line under purr's own name.
-func newConfig(args []string) (*config, error) {
-	return readConfig(personality.Personality{}, args)
-}
 
 // The mode, address and ports of each form of a command line.
 func TestConfig(t *testing.T) {
