@@ -229,20 +229,20 @@ func TestTunnelIdle(t *testing.T) {
 	much := testkit.Noise(32 << 20)
 	for _, stalled := range []bool{false, true} {
 		ln := listenTest(t)
-		p := startPurr(t, opts{}, "-v", "-n", "-w", "0.3", "-l", "-L", ln.Addr().String(), "127.0.0.1", "0")
+		p := startPurr(t, opts{}, "-v", "-n", "-w", "1", "-l", "-L", ln.Addr().String(), "127.0.0.1", "0")
 		c := dialTest(t, "tcp", p.addr())
 		target := acceptTest(t, ln)
 		if stalled {
 			go func() { _, _ = io.WriteString(c, much) }()
 			p.ends(1)
-			if said := p.said(); !strings.Contains(said, "purr: send to 127.0.0.1 port "+portOf(t, ln.Addr())+": idle for 300ms with ") {
+			if said := p.said(); !strings.Contains(said, "purr: send to 127.0.0.1 port "+portOf(t, ln.Addr())+": idle for 1s with ") {
 				t.Errorf("said %q", said)
 			}
 		} else {
 			writeAll(t, c, "x")
 			testkit.ReadN(t, target, 1)
 			p.ends(0)
-			if said := p.said(); !strings.Contains(said, ": idle for 300ms; sent 0 bytes, received 1 bytes") {
+			if said := p.said(); !strings.Contains(said, ": idle for 1s; sent 0 bytes, received 1 bytes") {
 				t.Errorf("said %q", said)
 			}
 		}
