@@ -68,8 +68,8 @@ func TestCheckNetworks(t *testing.T) {
 	})
 }
 
-// twelve are the targets of README's table: the listener or fault there, and
-// purr's expected output.
+// twelve are the targets of the table in docs/compared.md: the listener or
+// fault there, and purr's expected output.
 var twelve = []struct {
 	what, host, port string
 	says             string
@@ -89,7 +89,7 @@ var twelve = []struct {
 	{"routing loop", "10.0.6.1", "53", `filtered .* icmp 11/0 ttl exceeded`, 4},
 }
 
-// TestTwelveTargets asks the twelve targets of README's table. With
+// TestTwelveTargets asks the twelve targets of that table. With
 // PURR_TEST_COMPARE=1 nc.openbsd, ncat and nmap are asked as well, and the
 // table is printed:
 //

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -52,7 +53,11 @@ func TestManualFits(t *testing.T) {
 func TestCurlLines(t *testing.T) {
 	t.Parallel()
 	seen := 0
-	for _, path := range []string{"README.md", "purr.1", "help.txt", "internal/web/page.html", "internal/web/fields.go"} {
+	paths, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range append(paths, "README.md", "purr.1", "help.txt", "internal/web/page.html", "internal/web/fields.go") {
 		for i, line := range strings.Split(document(t, path), "\n") {
 			at := strings.Index(line, "curl -")
 			if at < 0 || strings.Contains(line, "curl -C") {

@@ -32,7 +32,7 @@ type daemon struct {
 }
 
 // daemons are started one at a time by TestDaemons. Debian 12 packages; the
-// daemons in README's table of probes.
+// daemons in the table of docs/compared.md.
 var daemons = []daemon{
 	{payload: "dns", pkg: "dnsmasq-base", program: "dnsmasq", fact: `^REFUSED$`,
 		args: "-k -C /dev/null --no-resolv --no-hosts --user=root --pid-file=DIR/pid --bind-interfaces --interface=v1"},
