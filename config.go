@@ -93,6 +93,7 @@ type talkOptions struct {
 	shutdownAtOnce    bool // -N, -q 0: no answer is waited for
 	passesOn          bool // the same where it does no harm
 	echo, upper       bool
+	broker, chat      bool // --broker, which --chat implies
 	echoAny           bool // --echo-any: also what may be a loop of echoes
 	crlf, telnet      bool
 	exec              *child.Command // --exec, --sh-exec; nil: none

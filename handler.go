@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"purr/internal/broadcast"
+	"purr/internal/broker"
 	"purr/internal/child"
 	"purr/internal/copier"
 	"purr/internal/datagram"
@@ -47,6 +48,7 @@ type talker struct {
 	runner *child.Runner        // nil without --exec
 	copies *fdio.Shared         // of what is echoed, to stdout
 	dump   *dump.Dump           // nil without --output and --hex-dump
+	broker *broker.Broker       // nil without --broker
 	fan    *broadcast.Broadcast // of stdin; nil without -k
 }
 
@@ -71,6 +73,12 @@ func newTalker(cfg *config, env talkEnv) *talker {
 		ownStdout: !cfg.keep && len(cfg.ports) <= 1, encrypted: cfg.key.given(), tls: cfg.ssl.on, proxied: cfg.proxy != nil, acceptTimeout: cfg.acceptTimeout, senders: clientLimit(cfg), showProgress: cfg.pace.progress}
 	t.runner = newRunner(&t.talkOptions, env.atExit)
 	t.copies = newCopies(env)
+	if t.talkOptions.broker {
+		t.broker = broker.New()
+		if t.broker.Chat = t.chat; t.chat {
+			t.broker.Show = t.copies
+		}
+	}
 	if t.keep {
 		stdin := env.stdin
 		if !t.hasInput(fdio.KindOf(stdin)) {
@@ -87,6 +95,8 @@ func (t *talker) handler() handler {
 	switch {
 	case t.server != nil:
 		talk = serveProxy
+	case t.broker != nil:
+		talk = talkToAll
 	case t.tunnel != nil:
 		talk = tunnelTo
 	case t.exec != nil:

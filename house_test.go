@@ -23,7 +23,7 @@ var rungs = [][]string{
 	{"sys", "display", "flags", "personality", "digest", "filter", "qr"},
 	{"eyeballs", "relpath", "rate", "fdio", "sock", "payload", "confine"},
 	{"idle", "proc", "copier", "datagram", "tlsconn", "scan", "store", "offer", "progress"},
-	{"lineedit", "broadcast", "tunnel", "child", "dump", "access", "proxyproto", "halfclose"},
+	{"lineedit", "broadcast", "tunnel", "child", "dump", "broker", "access", "proxyproto", "halfclose"},
 	{"push", "sweep", "proxy"},
 	{"web"},
 }

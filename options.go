@@ -124,6 +124,8 @@ func (l *commandLine) talkFlags() {
 	l.Bool(&c.echo, "echo")
 	l.Bool(&c.echoAny, "echo-any")
 	l.Bool(&c.upper, "upper")
+	l.Bool(&c.broker, "broker")
+	l.Bool(&c.chat, "chat")
 	flags.Value(&l.Table, &c.exec, child.Parse, "exec", "e")
 	flags.Value(&l.Table, &c.exec, child.ParseShell, "sh-exec")
 	l.Text(new(string), "command", "c") // derive decides what it means
@@ -351,7 +353,8 @@ func (l *commandLine) derive() {
 	}
 	c.noStdin = c.noStdin || l.given("recv-only") || c.file.recv != ""
 	c.push.silence = cmp.Or(c.idleTimeout, c.push.silence)
-	c.keep = c.keep || l.isProxy()
+	c.broker = c.broker || c.chat
+	c.keep = c.keep || l.isProxy() || c.broker
 	if l.given("send-proxy") {
 		c.sendProxy = 1
 	} else if l.given("send-proxy-v2") {

@@ -19,12 +19,44 @@ type rule struct {
 // conflict returns a usageError for the first illegal combination of options,
 // or nil. All rules are in this file.
 func (l *commandLine) conflict() error {
-	for _, rules := range [][]rule{l.proxyRules(), l.execRules(), l.tunnelRules(), l.fileRules(), l.keyRules(), l.sslRules(), l.paceRules(), l.pushRules(), l.dumpRules(), l.checkRules(), l.waitRules(), l.generalRules()} {
+	for _, rules := range [][]rule{l.brokerRules(), l.proxyRules(), l.execRules(), l.tunnelRules(), l.fileRules(), l.keyRules(), l.sslRules(), l.paceRules(), l.pushRules(), l.dumpRules(), l.checkRules(), l.waitRules(), l.generalRules()} {
 		if i := slices.IndexFunc(rules, func(r rule) bool { return r.broken }); i >= 0 {
 			return usageErrorf("%s", rules[i].message)
 		}
 	}
 	return nil
+}
+
+// excluder returns a function that returns the rule by which an option excludes
+// others.
+func excluder(option string) func(broken bool, others, why string) rule {
+	return func(broken bool, others, why string) rule {
+		return rule{broken, "options " + option + " and " + others + " exclude each other: " + why}
+	}
+}
+
+// brokerRules are those of --broker and --chat.
+func (l *commandLine) brokerRules() []rule {
+	c := l.config
+	if !c.broker {
+		return nil
+	}
+	name := "--" + l.firstGiven("chat", "broker")
+	excludes := excluder(name)
+	return []rule{
+		excludes(c.zero, "-z", "-z exchanges no data"),
+		{!c.listen, "option " + name + " needs -l: a listener passes on what its clients send"},
+		excludes(c.udp, "-u", "datagrams have no connections, and nothing shows when a client has left; use TCP or -U"),
+		excludes(c.tunnel != nil, "-L", "the other end of a client is the others, or a target"),
+		excludes(l.isProxy(), "--proxy-type with -l", "the other end of a client is the others, or what it asks for"),
+		excludes(c.exec != nil, "--exec or --sh-exec", "the other end of a client is the others, or a command"),
+		excludes(c.echo, "--echo", "the other end of a client is the others, or itself"),
+		excludes(c.sendFile != "" || c.file.recv != "", "--send-file or --recv-file", "the other end of a client is the others, or a file"),
+		excludes(c.push.moves(), "--push or --pull", "the other end of a client is the others, or files"),
+		excludes(c.sendOnly, "--send-only", "what a client sends goes to the others"),
+		excludes(c.interactive || c.quitWord != "", "--interactive or --quit-word", "these are for one peer; dial the broker with them"),
+		excludes(l.given("N") || l.given("q") || c.noShutdown, "-N, -q or --no-shutdown", "the end of stdin ends no client"),
+	}
 }
 
 // proxyRules are those of -x and --proxy, whose parser has the rest, and of the
@@ -60,9 +92,7 @@ func (l *commandLine) tunnelRules() []rule {
 		return nil
 	}
 	via := l.given("x") || l.given("proxy")
-	excludes := func(broken bool, others, why string) rule {
-		return rule{broken, "options " + name + " and " + others + " exclude each other: " + why}
-	}
+	excludes := excluder(name)
 	return []rule{
 		excludes(l.isProxy() && c.tunnel != nil, "-L", "the other end is the client's choice, or one target"),
 		excludes(l.isProxy() && via, "--proxy (or -x)", "a proxy connects to the targets itself"),
@@ -293,11 +323,11 @@ func (l *commandLine) paceRules() []rule {
 func (l *commandLine) dumpRules() []rule {
 	c := l.config
 	given := l.firstGiven("output", "hex-dump", "delay")
-	excludes := func(broken bool, others, why string) rule {
-		return rule{given != "" && broken, "options --" + given + " and " + others + " exclude each other: " + why}
+	if c.dump.Append && !c.dump.Given() || given == "" {
+		return []rule{{c.dump.Append, "option --append-output needs --output (-o) or --hex-dump: it is about their files"}}
 	}
+	excludes := excluder("--" + given)
 	return []rule{
-		{c.dump.Append && !c.dump.Given(), "option --append-output needs --output (-o) or --hex-dump: it is about their files"},
 		excludes(c.zero, "-z", "-z exchanges no data; for what a port says, say --banner"),
 		excludes(c.push.moves(), "--push or --pull", "files have a protocol around them; for a plain conversation about one, say --send-file or --recv-file"),
 		excludes(c.pass, "-F", "the bytes do not pass through purr; leave one out"),
@@ -349,8 +379,7 @@ func foreign() map[string]string {
 		"H": "the hash of a certificate (OpenBSD's nc) is --pin sha256:BASE64 here, of its key; for keepalive, say --keepalive IDLE,INTERVAL,COUNT",
 		"K": "the private key of TLS is --ssl-key FILE here", "R": "the authorities of TLS are --ssl-trustfile FILE here",
 
-		"lua-exec": "Lua is not built in: say --exec \"lua FILE\"",
-		"broker":   "--broker is not supported: -l -k sends stdin to every client, but not one client's bytes to another", "chat": "broker",
+		"lua-exec":    "Lua is not built in: say --exec \"lua FILE\"",
 		"ssl-ciphers": "the ciphers of TLS 1.2 and 1.3 that Go has are all sound, and no others can be chosen: leave --ssl-ciphers out",
 		"port":        "the peer's port is an operand: say \"purr HOST PORT\" or \"purr -l PORT\"; for the port to send from, say --source-port (-p)",
 		"local-port":  "-p is --source-port here: say -p PORT", "tunnel-port": "the target's port belongs to the target: say -L HOST:PORT", "tunnel-source": "the address to send from is not supported for a target",

@@ -13,7 +13,7 @@ complete -c purr -f
 complete -c purr -a '(__fish_print_hostnames)'
 complete -c purr -n __purr_names_files -F
 # options: go test -run TestCompletions -update writes them
-complete -c purr -n 'contains -- --help (commandline -opc)' -a "all connect pipe udp files push key tls access proxy tunnel exec probe scripting progress dump timeouts sockets"
+complete -c purr -n 'contains -- --help (commandline -opc)' -a "all connect pipe udp files push key tls access proxy tunnel exec broker probe scripting progress dump timeouts sockets"
 complete -c purr -l help -s h -d 'print the overview'
 complete -c purr -l version -d 'print the version'
 complete -c purr -l verbose -s v -d 'say what happens, in OpenBSD nc\'s words'
@@ -47,6 +47,8 @@ complete -c purr -l no-shutdown -d 'never half-close'
 complete -c purr -l echo -d 'send back what comes in, and copy it to stdout'
 complete -c purr -l echo-any -d 'with -u: answer also ports below 1024, and peers that may be echoes'
 complete -c purr -l upper -d 'a-z becomes A-Z, in both directions'
+complete -c purr -l broker -d 'with -l: every client\'s bytes and stdin go to all others'
+complete -c purr -l chat -d 'the same for people: "<userN> " before each line, "<announce> " lines, control characters escaped'
 complete -c purr -l exec -s e -x -a "(__fish_complete_command)" -d 'a command, with its arguments, is the other end: the connection is its stdin and stdout'
 complete -c purr -l sh-exec -x -d '-c is --count)'
 complete -c purr -s c -x -d 'the same with a line of the shell (with -z -u'
