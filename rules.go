@@ -121,7 +121,7 @@ func (l *commandLine) generalRules() []rule {
 		{c.unix && c.portText != "", "options -U and -p exclude each other: a Unix socket has a path and no port, leave -p out"},
 		{c.unix && !(c.udp && !c.listen) && c.sourceText != "", "option -s goes with -U only in \"purr -u -U -s OWN_PATH PATH\": give the path as the operand"},
 		{c.keep && !c.listen, "option -k needs -l: to keep a connection alive, say --keepalive; to listen again after each client, say -l -k"},
-		{l.given("max-conns") && !c.keep, "option --max-conns needs -l -k: without -k there is only one connection"},
+		{l.given("max-conns") && !c.keep && !(c.listen && l.as.MaxConns > 0), "option --max-conns needs -l -k: without -k there is only one connection"},
 		{l.given("max-conns") && c.udp && c.tunnel == nil, "options --max-conns and -u exclude each other: datagrams have no connections to count"},
 		{list != "" && !c.listen, "option --" + list + " needs -l: a dialer chooses whom it calls"},
 		{list != "" && c.unix, "options --" + list + " and -U exclude each other: a Unix socket's clients have no addresses; the permissions of its file say who may connect"},
