@@ -267,7 +267,7 @@ func TestRowNames(t *testing.T) {
 		}
 		seen[rw.name] = true
 	}
-	for _, name := range []string{"push-large", "pull-large", "push-large-cubic", "pull-large-bbr", "start-refused"} {
+	for _, name := range []string{"push-large", "pull-large", "push-large-cubic", "pull-large-bbr", "start-refused", "tunnel", "tunnel-connections", "tunnel-udp"} {
 		if !seen[name] {
 			t.Errorf("there is no row %s", name)
 		}

@@ -1,4 +1,4 @@
-// Bench measures purr against nc.openbsd, nc.traditional, ncat, socat and rsync on the same work.
+// Bench measures purr against nc.openbsd, nc.traditional, ncat, socat, rsync and haproxy on the same work.
 //
 // The programs take turns, round by round in one run, so that whatever else the machine does meets all of them. Where
 // one end only is under test, this program, started again, is the other end. Every transfer is checked.

@@ -54,19 +54,21 @@ type report struct {
 
 // roles are the neutral ends. Each returns its last report.
 var roles = map[string]func(job) (report, error){
-	"feed":     feed,
-	"drain":    drain,
-	"sink":     sink,
-	"source":   source,
-	"duplex":   duplex,
-	"messages": messages,
-	"pingpong": pingpong,
-	"connects": connects,
-	"idle":     idle,
-	"udpecho":  udpEcho,
-	"udpsink":  udpSink,
-	"udpfeed":  udpFeed,
-	"wire":     wire,
+	"feed":      feed,
+	"drain":     drain,
+	"sink":      sink,
+	"source":    source,
+	"duplex":    duplex,
+	"messages":  messages,
+	"pingpong":  pingpong,
+	"connects":  connects,
+	"idle":      idle,
+	"udpecho":   udpEcho,
+	"udpsink":   udpSink,
+	"udpfeed":   udpFeed,
+	"answer":    answer,
+	"udpanswer": udpAnswer,
+	"wire":      wire,
 }
 
 // neutralMain is main in a neutral end.

@@ -83,7 +83,7 @@ func (b *bench) silence() time.Duration {
 func (b *bench) allRows() []row {
 	unix := lane{network: "unix"}
 	rows := slices.Concat(b.streamRows("tcp", "TCP", loopback), b.streamRows("unix", "Unix", unix),
-		b.echoRows(), b.udpRows(), b.processRows(), b.pushRows())
+		b.echoRows(), b.udpRows(), b.tunnelRows(), b.processRows(), b.pushRows())
 	for i := range rows {
 		rows[i].times = max(rows[i].times, 1)
 	}

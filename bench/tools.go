@@ -15,14 +15,15 @@ import (
 
 // The names of the tools, as they stand in the tables.
 const (
-	purr   = "purr"
-	obsd   = "nc.openbsd"
-	trad   = "nc.traditional"
-	ncat   = "ncat"
-	socat  = "socat"
-	python = "python"
-	rsync  = "rsync"
-	bare   = "bare Go" // the program in the folder bare
+	purr    = "purr"
+	obsd    = "nc.openbsd"
+	trad    = "nc.traditional"
+	ncat    = "ncat"
+	socat   = "socat"
+	python  = "python"
+	rsync   = "rsync"
+	haproxy = "haproxy"
+	bare    = "bare Go" // the program in the folder bare
 )
 
 // A tool is one netcat, or what else does its work.
@@ -38,22 +39,23 @@ var versionFlags = map[string]struct {
 	flag string
 	find *regexp.Regexp
 }{
-	purr:   {"--version", regexp.MustCompile(`(?m)^(?:purr )?(.+)$`)},
-	obsd:   {"-h", regexp.MustCompile(`Debian patchlevel ([^)]+)`)},
-	trad:   {"-h", regexp.MustCompile(`\[v([^\]]+)\]`)},
-	ncat:   {"--version", regexp.MustCompile(`Version (\S+)`)},
-	socat:  {"-V", regexp.MustCompile(`socat version (\S+)`)},
-	python: {"--version", regexp.MustCompile(`Python (\S+)`)},
-	rsync:  {"--version", regexp.MustCompile(`version (\S+)`)},
+	purr:    {"--version", regexp.MustCompile(`(?m)^(?:purr )?(.+)$`)},
+	obsd:    {"-h", regexp.MustCompile(`Debian patchlevel ([^)]+)`)},
+	trad:    {"-h", regexp.MustCompile(`\[v([^\]]+)\]`)},
+	ncat:    {"--version", regexp.MustCompile(`Version (\S+)`)},
+	socat:   {"-V", regexp.MustCompile(`socat version (\S+)`)},
+	python:  {"--version", regexp.MustCompile(`Python (\S+)`)},
+	rsync:   {"--version", regexp.MustCompile(`version (\S+)`)},
+	haproxy: {"-v", regexp.MustCompile(`version (\S+)`)},
 }
 
 // toolNames are the tools in the order of the tables.
-var toolNames = []string{purr, obsd, trad, ncat, socat, python, rsync}
+var toolNames = []string{purr, obsd, trad, ncat, socat, python, rsync, haproxy}
 
 // findTools looks for the peers in PATH. purr is what buildPurr returned.
 func findTools(ctx context.Context, own *tool) map[string]*tool {
 	tools := map[string]*tool{purr: own}
-	for _, name := range []string{obsd, trad, ncat, socat, rsync} {
+	for _, name := range []string{obsd, trad, ncat, socat, rsync, haproxy} {
 		t := &tool{name: name}
 		t.path, t.absent = exec.LookPath(name)
 		tools[name] = t
