@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -184,27 +185,31 @@ func (c *spliceOut) Close()        {}
 type plainCopy struct {
 	conn    syscall.RawConn
 	out     *fdio.File
-	buf     []byte
 	writing atomic.Bool
 }
 
 // Copy copies the bytes of one read; io.EOF when the peer has finished.
 func (p *plainCopy) Copy(max int) (n int, err error) {
-	if n, err = readPlain(p.conn, &p.buf, max); err != nil {
+	buf := plainBuffers.Get().(*plainBuffer)
+	defer plainBuffers.Put(buf)
+	if n, err = readPlain(p.conn, buf, max); err != nil {
 		return 0, err
 	}
-	return n, p.write(p.buf[:n])
+	return n, p.write(buf[:n])
 }
 
-// readPlain does one read of at most max bytes into buf, which it allocates if
-// it is nil. The error is a *fdio.CopyError, or io.EOF when the peer has
-// finished.
-func readPlain(conn syscall.RawConn, buf *[]byte, max int) (n int, err error) {
-	if *buf == nil {
-		*buf = make([]byte, 64<<10)
-	}
+// A plainBuffer is the memory of one plain read. The end of each stream needs
+// one, so that they are kept: a server with many short connections would
+// collect garbage for most of its time.
+type plainBuffer [64 << 10]byte
+
+var plainBuffers = sync.Pool{New: func() any { return new(plainBuffer) }}
+
+// readPlain does one read of at most max bytes into buf. The error is a
+// *fdio.CopyError, or io.EOF when the peer has finished.
+func readPlain(conn syscall.RawConn, buf *plainBuffer, max int) (n int, err error) {
 	readErr := conn.Read(func(fd uintptr) bool {
-		n, err = unix.Read(int(fd), (*buf)[:min(max, len(*buf))])
+		n, err = unix.Read(int(fd), buf[:min(max, len(buf))])
 		return err != unix.EAGAIN && err != unix.EINTR
 	})
 	switch {

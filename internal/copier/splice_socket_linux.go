@@ -21,7 +21,6 @@ type spliceSocket struct {
 	in, out syscall.RawConn
 	admit   func(n int) error // waits until n bytes may be sent; nil: no limit
 	pipe    [2]int            // its reading and writing end
-	buf     []byte            // of plain reads
 	waiting atomic.Bool       // for out
 }
 
@@ -68,11 +67,13 @@ func (c *spliceSocket) Copy(max int) (n int, err error) {
 // copyPlain copies the bytes of one plain read; io.EOF when the peer has
 // finished.
 func (c *spliceSocket) copyPlain(max int) (n int, err error) {
-	if n, err = readPlain(c.in, &c.buf, max); err != nil {
+	buf := plainBuffers.Get().(*plainBuffer)
+	defer plainBuffers.Put(buf)
+	if n, err = readPlain(c.in, buf, max); err != nil {
 		return 0, err
 	}
 	return n, c.write(n, func(fd, done int) (int, error) {
-		m, err := unix.SendmsgN(fd, c.buf[done:n], nil, nil, unix.MSG_NOSIGNAL)
+		m, err := unix.SendmsgN(fd, buf[done:n], nil, nil, unix.MSG_NOSIGNAL)
 		return m, err
 	})
 }
