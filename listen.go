@@ -33,7 +33,7 @@ type listener struct {
 // never more than there are descriptors for, so that a handler does not find
 // none left in the middle of its work.
 func clientLimit(cfg *config) int {
-	unlimited := 1 << 20
+	most := 1 << 20
 	reserve := 16 // stdio, the poller, the listener, an interrupt, what was inherited
 	if cfg.encrypts() {
 		reserve += handshakes()
@@ -50,18 +50,18 @@ func clientLimit(cfg *config) int {
 	case cfg.push.moves():
 		perClient = 4 // the socket, a file, the directories above it
 	case cfg.udp: // -L: at most half of a socket's local ports
-		perClient, unlimited = 2, 1<<14
+		perClient, most = 2, 1<<14
 	case cfg.sendFile != "":
 		perClient = 8 // the socket, the file, the pipes of two interrupts and of splice
 	}
-	limit := unlimited
+	limit := most
 	if n := sys.DescriptorLimit(); n > 0 {
 		limit = max(1, (n-reserve)/perClient)
 	}
 	if cfg.maxConns > 0 {
 		limit = min(limit, cfg.maxConns)
 	}
-	return min(limit, unlimited)
+	return min(limit, most)
 }
 
 type deadliner interface{ SetDeadline(time.Time) error }
