@@ -291,7 +291,7 @@ func (w *world) run(t *testing.T, e example) {
 
 // asHOST runs a line on a machine that is called HOST: to a purr that serves
 // browsers its own name is one of its addresses.
-const asHOST = `exec unshare --uts /bin/sh -c 'echo HOST >/proc/sys/kernel/hostname; exec /bin/sh -c "$1"' sh "$1"`
+const asHOST = `exec unshare --uts /bin/sh -c 'hostname HOST; exec /bin/sh -c "$1"' sh "$1"`
 
 // finish waits for a command and compares its status and what it printed.
 func (w *world) finish(t *testing.T, r running, random map[string]string) {
