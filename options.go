@@ -411,6 +411,7 @@ func (l *commandLine) rename(as personality.Personality) {
 func (l *commandLine) adopt() {
 	c, as := l.config, &l.as
 	own := c.push.moves() || c.echo || c.exec != nil || c.tunnel != nil || l.isProxy() || c.sendFile != "" || c.file.recv != "" || c.key.file != "" || c.key.fresh || os.Getenv(keyVariable) != ""
+	c.shutdownAtOnce = c.shutdownAtOnce || as.KeepsOpen && c.quitAfter > 0 && !c.noShutdown // nc's -q implies -N
 	c.noShutdown = c.noShutdown || as.KeepsOpen && !own && c.network != "udp" && !c.shutdownAtOnce && !c.sendOnly
 	c.passesOn, c.idleFails = as.PassesOn, as.IdleFails
 	if as.KeepDials && !c.listen {

@@ -31,7 +31,7 @@ type Personality struct {
 	KeepDials    bool // -k without -l keeps a session after the end of the peer
 	Announces    bool // --test prints a line once it listens
 
-	KeepsOpen   bool   // the end of stdin is passed on with -N only
+	KeepsOpen   bool   // the end of stdin is passed on with -N or -q only
 	PassesOn    bool   // the end of stdin is passed on at once
 	IdleFails   bool   // silence is a failure
 	TrustsAll   bool   // certificates are not checked without --ssl-verify
