@@ -51,7 +51,8 @@ func ncatRows() []peerRow {
 			ours: &rowDiff{got: "-"}, why: "those above the limit wait in the listen queue"},
 		{flag: "h", line: "ncat -h", with: alone, want: rowEnd{status: "0", out: "*", words: []string{"!."}}},
 		{flag: "h", line: "ncat -h | grep -i ncat", with: alone, want: rowEnd{status: "0", out: "*"}},
-		{flag: "d", needs: "delay", line: "(echo a; sleep 0.3; echo b) | ncat -d 1s 127.0.0.1 PORT", with: server(seconds), want: rowEnd{status: "0", got: "a\nb\n"}},
+		{flag: "d", needs: "delay", line: "(echo a; sleep 0.3; echo b) | ncat -d 1s 127.0.0.1 PORT", with: server(seconds), want: rowEnd{status: "0", got: "a\nb\n"},
+			ours: &rowDiff{got: "a\nb\nlater"}, why: "Ncat delays the first read, too, and so takes both lines at once"},
 		{flag: "o", needs: "output", line: "printf hello | ncat -o DIR/out 127.0.0.1 PORT", with: noting(server(answers("hello", "answer"))), want: rowEnd{status: "0", out: "answer", got: "hello<FIN> helloanswer"}},
 		{flag: "append-output", needs: "append-output", line: "printf hello | ncat --append-output -o DIR/old 127.0.0.1 PORT; cat DIR/old", with: noting(server(answers("hello", "answer"))), want: rowEnd{status: "0", out: "answeroldhelloanswer", got: "hello<FIN>"}},
 		{flag: "x", needs: "hex-dump", line: "printf hello | ncat -x DIR/out 127.0.0.1 PORT", with: noting(server(answers("hello", "answer"))), want: rowEnd{status: "0", out: "answer", got: "*"}},
@@ -110,8 +111,9 @@ func ncatRows() []peerRow {
 		{flag: "allowfile", line: "echo 127.0.0.1 >DIR/f; ncat -l --allowfile DIR/f 127.0.0.1 PORT </dev/null", with: client(sends("x")), want: rowEnd{status: "0", out: "x", got: "<FIN>"}},
 		{flag: "deny", line: "ncat -lkv --deny localhost 127.0.0.1 PORT </dev/null", with: client(hears), want: rowEnd{status: "stays", got: "<FIN>", words: []string{"denied"}}},
 		{flag: "denyfile", line: "echo 127.0.0.1 >DIR/f; ncat -lk --denyfile DIR/f 127.0.0.1 PORT </dev/null", with: client(hears), want: rowEnd{status: "stays", got: "<FIN>"}},
-		{flag: "broker", needs: "broker", line: "ncat -l --broker 127.0.0.1 PORT </dev/null", with: brokered, want: rowEnd{status: "stays", got: "one"}},
-		{flag: "chat", needs: "chat", line: "ncat -l --chat 127.0.0.1 PORT </dev/null", with: brokered, want: rowEnd{status: "stays", got: "<user> one"}},
+		{flag: "broker", needs: "broker", line: "ncat -l --broker 127.0.0.1 PORT </dev/null", with: brokerRow, want: rowEnd{status: "stays", got: "one"}},
+		{flag: "chat", needs: "chat", line: "ncat -l --chat 127.0.0.1 PORT </dev/null", with: brokerRow, want: rowEnd{status: "stays", got: "<user> one"},
+			ours: &rowDiff{out: "*"}, why: "the talk is shown on stdout"},
 		{flag: "proxy", line: "printf hello | ncat --proxy 127.0.0.1:RELAY localhost PORT", with: proxied(true), want: rowEnd{status: "0", out: "answer", got: "localhost:PORT hello<FIN>"}},
 		{flag: "proxy-type", line: "printf hello | ncat --proxy 127.0.0.1:RELAY --proxy-type socks5 localhost PORT", with: proxied(false), want: rowEnd{status: "0", out: "answer", got: "localhost:PORT hello<FIN>"}},
 		{flag: "proxy-type", line: "printf hello | ncat --proxy 127.0.0.1:RELAY --proxy-type socks4 127.0.0.1 80", with: socks4, want: rowEnd{status: "0", out: "answer", got: "\x04\x01\x00\x50\x7f\x00\x00\x01\x00 hello<FIN>"}},
@@ -224,9 +226,9 @@ func requests(line string) func(*rowRun, *net.TCPConn) {
 	}
 }
 
-// brokered are two clients: one has the line that the other sends, in a chat
+// brokerRow are two clients: one has the line that the other sends, in a chat
 // with the name of the other. The number of the user is left out.
-func brokered(s *rowRun) {
+func brokerRow(s *rowRun) {
 	client(func(s *rowRun, c *net.TCPConn) {
 		other := dialTest(s.T, "tcp", c.RemoteAddr().String())
 		lines := bufio.NewScanner(c)
