@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sort"
 	"strings"
 
 	"purr/internal/flags"
@@ -171,8 +172,10 @@ func (l *List) resolve(ctx context.Context, lookup func(context.Context, string)
 		}
 	}
 	l.names = nil
-	slices.SortFunc(l.spans, func(a, b span) int {
-		return cmp.Or(a.first.Compare(b.first), a.last.Compare(b.last))
+	// Not slices.SortFunc, which is compiled anew for each type: 30 KB.
+	sort.Slice(l.spans, func(i, j int) bool {
+		a, b := l.spans[i], l.spans[j]
+		return cmp.Or(a.first.Compare(b.first), a.last.Compare(b.last)) < 0
 	})
 	merged := l.spans[:0]
 	for _, s := range l.spans {
