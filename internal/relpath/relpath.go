@@ -48,8 +48,7 @@ func malformed(format string, args ...any) error {
 // down, and contain no control characters, which would act on a terminal, and
 // no invisible marks and fillers, which make two names look alike. With hidden,
 // components may begin with a dot. Invalid UTF-8 is accepted; the file system
-// may reject it. Windows' devices, drives and streams are rejected on Windows.
-// The error is an *Error.
+// may reject it. CheckHere is part of it. The error is an *Error.
 func Check(path string, hidden bool) error {
 	switch {
 	case len(path) > MaxLen:
@@ -71,11 +70,21 @@ func Check(path string, hidden bool) error {
 			return malformed("an invisible character")
 		}
 	}
-	if !isLocal(path) {
-		return malformed("a device, drive or stream here")
+	if err := CheckHere(path); err != nil {
+		return err
 	}
 	if !hidden && (path[0] == '.' || strings.Contains(path, "/.")) {
 		return &Error{Hidden, "hidden name: a component that begins with a dot"}
+	}
+	return nil
+}
+
+// CheckHere returns nil if this system stores a file under just this path. On
+// Windows it rejects devices (nul, con.txt), drives, streams, wildcards, and
+// what ends in a dot or a space. The error is an *Error.
+func CheckHere(path string) error {
+	if why := unfit(path); why != "" {
+		return malformed("%s", why)
 	}
 	return nil
 }
