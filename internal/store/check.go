@@ -5,7 +5,18 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"purr/internal/relpath"
 )
+
+// checkNew returns an error if no file can be stored at a path that does not
+// exist: its name is a device's (nul on Windows), or CheckDir fails.
+func checkNew(path string) error {
+	if err := relpath.CheckHere(filepath.Base(path)); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return CheckDir(filepath.Dir(path))
+}
 
 // CheckDir returns an error if no file can be stored in a directory: files
 // cannot be created, or the directory cannot be opened to sync it.

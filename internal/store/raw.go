@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"purr/internal/fdio"
@@ -27,7 +26,7 @@ func CheckRaw(path string, force bool) (direct bool, err error) {
 		if strings.HasSuffix(path, "/") {
 			return false, fmt.Errorf("%s is a directory that does not exist: name the file in it", path)
 		}
-		return false, CheckDir(filepath.Dir(path))
+		return false, checkNew(path)
 	} else if err != nil {
 		return false, err
 	}
@@ -120,11 +119,7 @@ func (f *RawFile) Commit() error {
 	if f.atomic != nil {
 		return f.atomic.Commit()
 	}
-	err := f.Sync()
-	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
-		err = nil // a pipe or device has no stable storage
-	}
-	return errors.Join(err, f.File.Close())
+	return errors.Join(syncDevice(f.File), f.File.Close())
 }
 
 // Abort removes the partial file, or with RawOptions.Kept keeps it and returns

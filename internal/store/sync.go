@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"os"
 	"path"
 	"slices"
 )
@@ -93,3 +94,7 @@ func (t *tree) syncDir(dir string, d *dirHandle, together bool) error {
 	}
 	return t.syncEntries(d.dir)
 }
+
+// syncDevice brings what was written to a pipe or device onto stable storage,
+// if it has such: the device nul of Windows has not, and reports an error.
+func syncDevice(f *os.File) error { return syncDir(f) }
