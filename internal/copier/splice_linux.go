@@ -294,7 +294,7 @@ func (c *spliceIn) Copy(max int) (n int, err error) {
 // were admitted before and not moved. If the pipe is empty it returns 1, enough
 // to find the end.
 func (c *spliceIn) awaitAdmission(max int) (int, error) {
-	here, err := unix.IoctlGetInt(c.in.FD(), unix.TIOCINQ)
+	here, err := sys.IoctlInt(c.in.FD(), unix.TIOCINQ)
 	if err != nil || here == 0 {
 		return 1, nil
 	}

@@ -281,7 +281,7 @@ func (s *Socket) send(gather func(segments bool) []mmsghdr) error {
 // measure lets fairness observe the send buffer of a socket with many peers.
 func (s *Socket) measure() {
 	if s.fairness.size > 0 {
-		if taken, err := unix.IoctlGetInt(s.fd, unix.SIOCOUTQ); err == nil {
+		if taken, err := sys.IoctlInt(s.fd, unix.SIOCOUTQ); err == nil {
 			s.fairness.observe(taken, time.Now())
 		}
 	}

@@ -2,6 +2,7 @@ package fdio
 
 import (
 	"os"
+	"purr/internal/sys"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,7 +28,7 @@ func (f *File) Unread() int {
 	if f.kind != Pipe && f.kind != FIFO {
 		return -1
 	}
-	n, err := unix.IoctlGetInt(f.fd, unix.TIOCINQ)
+	n, err := sys.IoctlInt(f.fd, unix.TIOCINQ)
 	if err != nil {
 		return -1
 	}

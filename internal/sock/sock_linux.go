@@ -2,6 +2,7 @@ package sock
 
 import (
 	"net"
+	"purr/internal/sys"
 	"syscall"
 	"time"
 
@@ -27,14 +28,14 @@ func Unacked(c net.Conn) (n int, err error) {
 			err = unix.Errno(pending)
 			return
 		}
-		if n, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err != nil || n == 0 {
+		if n, err = sys.IoctlInt(int(fd), unix.SIOCOUTQ); err != nil || n == 0 {
 			return
 		}
 		// SO_ERROR is returned once, and a read or write may have taken it.
 		info, infoErr := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 		if infoErr == nil && info.State == unix.BPF_TCP_CLOSE {
 			// The state is also CLOSE if the last acknowledgement came just now.
-			if n, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err == nil && n > 0 {
+			if n, err = sys.IoctlInt(int(fd), unix.SIOCOUTQ); err == nil && n > 0 {
 				err = unix.ECONNRESET
 			}
 		}
@@ -92,7 +93,7 @@ func Delivered(c net.Conn) (all bool, rtt time.Duration) {
 			all = info.Unacked == 0 && info.Notsent_bytes == 0
 			rtt = time.Duration(info.Rtt) * time.Microsecond
 			if isShort(info) {
-				n, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
+				n, err := sys.IoctlInt(int(fd), unix.SIOCOUTQ)
 				all = err != nil || n == 0
 			}
 		}
