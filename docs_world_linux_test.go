@@ -61,7 +61,10 @@ func newWorld(t *testing.T) *world {
 			serveHello(t, port, &tls.Config{Certificates: []tls.Certificate{certificate}})
 		}
 		for _, port := range []int{53, 123, 161, 9000} {
-			serveDatagrams(t, port)
+			serveDatagrams(t, otherHost, port)
+			for _, m := range machines {
+				serveDatagrams(t, strings.Fields(m)[1], port)
+			}
 		}
 	})
 	for _, scheme := range []string{"socks5 1080", "http 3128"} {
@@ -142,9 +145,10 @@ func serveHello(t *testing.T, port int, config *tls.Config) {
 	}()
 }
 
-// serveDatagrams answers datagrams as a DNS or an NTP server, or with the same.
-func serveDatagrams(t *testing.T, port int) {
-	c, err := net.ListenPacket("udp4", fmt.Sprintf(":%d", port))
+// serveDatagrams answers datagrams as a DNS or an NTP server, or with the same,
+// from the address that they were sent to.
+func serveDatagrams(t *testing.T, address string, port int) {
+	c, err := net.ListenPacket("udp4", fmt.Sprintf("%s:%d", address, port))
 	if err != nil {
 		t.Error(err)
 		return
