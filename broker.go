@@ -37,7 +37,7 @@ func talkToAll(ctx context.Context, t *talker, c net.Conn) error {
 	if addr := sock.AddrPort(c.RemoteAddr()).Addr(); addr.IsValid() {
 		name = addr.String()
 	}
-	m := t.broker.Join(broker.Client{Name: name, Interrupt: s.interrupt, Reset: func() { sock.Reset(c) }, Unacked: func() (int, error) { return sock.Unacked(c) }})
+	m := t.broker.Join(broker.Client{Name: name, Interrupt: s.interrupt, Reset: func() { sock.Reset(c) }, Waiting: s.Extend, Unacked: func() (int, error) { return sock.Unacked(c) }})
 	defer m.Leave()
 	s.in, s.inName, s.out, s.outName = m, "the other clients", nil, "the other clients"
 	s.rule = halfclose.New(halfclose.Options{AtOnce: true})

@@ -28,6 +28,31 @@ func brokered(t testing.TB, o opts, args ...string) (p *process, network, addr s
 	return p, "unix", addr
 }
 
+// joinBroker dials n clients and returns them once the broker, whose stdin is
+// open, sends to all of them.
+func joinBroker(t testing.TB, p *process, network, addr string, n int) (clients []net.Conn) {
+	t.Helper()
+	one := make([]byte, 1)
+	for range n {
+		c := dialTest(t, network, addr)
+		clients = append(clients, c)
+		testkit.Eventually(t, "the client has joined", func() bool {
+			testkit.WriteString(t, p.stdin, "?")
+			_ = c.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+			n, _ := c.Read(one)
+			return n > 0
+		})
+	}
+	testkit.WriteString(t, p.stdin, "!")
+	for _, c := range clients {
+		_ = c.SetDeadline(time.Now().Add(testkit.Patience))
+		for one[0] = 0; one[0] != '!'; {
+			copy(one, testkit.ReadN(t, c, 1))
+		}
+	}
+	return clients
+}
+
 // Clients of every kind of stream hear each other and stdin; stdout has
 // nothing, and no end of one ends another.
 func TestBroker(t *testing.T) {
@@ -135,12 +160,8 @@ func TestBrokerDropsAStalledClient(t *testing.T) {
 	}
 	t.Parallel()
 	p, network, addr := brokered(t, opts{openStdin: true}, "--broker")
-	stalled, other := dialTest(t, network, addr), dialTest(t, network, addr)
-	testkit.WriteString(t, stalled, "x")
-	testkit.WriteString(t, other, "y")
-	if testkit.ReadN(t, other, 1)+testkit.ReadN(t, stalled, 1) != "xy" {
-		t.Error("they do not hear each other")
-	}
+	clients := joinBroker(t, p, network, addr, 2)
+	stalled, other := clients[0], clients[1]
 	content := testkit.Noise(16 << 20)
 	go func() { _, _ = io.WriteString(p.stdin, content); _ = p.stdin.Close() }()
 	if got := testkit.ReadN(t, other, len(content)); got != content {
@@ -168,6 +189,16 @@ func TestBrokerLimits(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	p.waitErr(regexp.MustCompile(`(?s)idle for 300ms.*idle for 300ms`))
+
+	// Who is held up is not idle; who takes nothing is.
+	p, network, addr = brokered(t, opts{openStdin: true}, "--broker", "-w", "2")
+	clients := joinBroker(t, p, network, addr, 2)
+	stalled, sender := clients[0], clients[1]
+	testkit.WriteString(t, sender, testkit.Noise(16<<20))
+	p.waitErr(regexp.MustCompile("send to 127.0.0.1 port " + portOf(t, stalled.LocalAddr()) + ": idle for 2s with "))
+	if strings.Contains(p.err.String(), portOf(t, sender.LocalAddr())) {
+		t.Errorf("the sender is blamed: %s", p.err)
+	}
 
 	_, network, addr = brokered(t, opts{}, "--broker", "--deny", "127.0.0.1")
 	denied := dialTest(t, network, addr)

@@ -122,6 +122,10 @@ type Client struct {
 	Interrupt *fdio.Interrupt // ends its waits; fires once its conversation is over
 	Reset     func()          // ends a send to it that is under way
 
+	// Waiting is called before its sending waits, for at most d, for another one.
+	// Nil: nothing is called.
+	Waiting func(d time.Duration)
+
 	// Unacked returns the number of bytes that its system has not acknowledged. A
 	// change is progress, although nothing was taken. Nil: unknown.
 	Unacked func() (int, error)
@@ -213,6 +217,9 @@ func (b *Broker) send(from *Member, text []byte, stop <-chan struct{}) (taken in
 		}
 	}
 	for _, m := range full {
+		if from != nil && from.Waiting != nil {
+			from.Waiting(b.Patience)
+		}
 		queued, err := m.await(text, stop)
 		if err != nil {
 			return taken, err

@@ -261,7 +261,8 @@ func TestWaitEnds(t *testing.T) {
 	}
 	defer stop.Close()
 	full := b.Join(Client{})
-	sender, other := b.Join(Client{Interrupt: stop}), b.Join(Client{})
+	waiting := make(chan time.Duration, 2)
+	sender, other := b.Join(Client{Interrupt: stop, Waiting: func(d time.Duration) { waiting <- d }}), b.Join(Client{})
 	defer other.Leave()
 	_, _ = sender.Write([]byte("fills"))
 	if got := testkit.ReadN(t, other, 5); got != "fills" {
@@ -271,6 +272,9 @@ func TestWaitEnds(t *testing.T) {
 	go func() { _, err := sender.Write([]byte("waits")); waits <- err }()
 	if got := testkit.ReadN(t, other, 5); got != "waits" { // not held up
 		t.Error(got)
+	}
+	if d := <-waiting; d != b.Patience {
+		t.Errorf("waits for %v", d)
 	}
 	full.Leave()
 	if err := <-waits; err != nil {
