@@ -78,7 +78,8 @@ func TestLoopRepeats(t *testing.T) {
 			}
 			now = now.Add(time.Millisecond)
 		}
-		if !errors.Is(err, ErrLoop) || n != repeatLimit+1 {
+		// Two answers that share an entry of the table are not recognised.
+		if !errors.Is(err, ErrLoop) || n <= repeatLimit || n > repeatLimit*12/10 {
 			t.Errorf("%d under way: %v after %d", underWay, err, n)
 		}
 		for range 100 { // also what it has not been sent
