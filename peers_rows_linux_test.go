@@ -35,11 +35,9 @@ type peerRow struct {
 	why  string        // why it is not
 	// cannot is the reason why the option cannot be run here.
 	cannot string
-	// needs is an option of purr that may not be there yet.
-	needs string
 }
 
-// An rowEnd is what a line results in.
+// A rowEnd is what a line results in.
 type rowEnd struct {
 	status string   // "stays" if it goes on when the other end has done its part
 	out    string   // stdout; "*": any
@@ -47,11 +45,11 @@ type rowEnd struct {
 	words  []string // regular expressions that stderr matches; "!" in front: does not
 }
 
-// A difference is what is other than the peer's with purr. An empty field is
+// A rowDiff is what is other than the peer's with purr. An empty field is
 // the same; "-" is an empty one.
 type rowDiff rowEnd
 
-// with returns the rowEnd with the differences.
+// with returns the end of purr's run, given that of the peer's.
 func (o rowEnd) with(d *rowDiff) rowEnd {
 	if d == nil {
 		return o
@@ -79,7 +77,7 @@ type rowRun struct {
 	*testing.T
 	row     *peerRow
 	want    rowEnd
-	names   map[string]string // what is replaced in the line and in the rowEnd
+	names   map[string]string // what is replaced in the line and in what is expected
 	ours    bool
 	path    string // the directory in which the program has its name
 	opts    opts
@@ -132,12 +130,8 @@ func runRows(t *testing.T, program, pkg string, alone bool, rows []peerRow) {
 	testkit.Program(t, program, pkg)
 	for i := range rows {
 		row := &rows[i]
-		cannot := row.cannot
-		if isForeign(row.needs) {
-			cannot = "purr has no --" + row.needs
-		}
-		if cannot != "" {
-			t.Logf("not run: %s: %s", row.flag, cannot)
+		if row.cannot != "" {
+			t.Logf("not run: %s: %s", row.flag, row.cannot)
 			continue
 		}
 		t.Run(strings.ReplaceAll(row.flag+" "+row.line, "/", "_"), func(t *testing.T) {
