@@ -115,13 +115,17 @@ type command struct {
 	shown  bool   // output counts, "" too
 	prints string
 	status int
+	script bool // it has many lines, and ends what it has started
 }
+
+// listens reports whether a command is a listener that other commands wait for.
+func (c command) listens() bool { return !c.script && servesIn.MatchString(c.line) }
 
 var (
 	console   = regexp.MustCompile(`(?m)^\s*\w*\$ `)
 	prompt    = regexp.MustCompile(`^(here|there|sender|receiver|)\$ (.*)$`)
 	remark    = regexp.MustCompile(`\s+# (.*)$`)
-	listens   = regexp.MustCompile(`(purr|nc) (.* )?(-[a-zA-Z46]*l[a-zA-Z]*|--listen)( |$)`)
+	servesIn  = regexp.MustCompile(`(purr|nc) (.* )?(-[a-zA-Z46]*l[a-zA-Z]*|--listen)( |$)`)
 	keeps     = regexp.MustCompile(` -[a-zA-Z46]*k|--keep-open|-l.* --proxy-type| -u -l| -[a-z]*ul`)
 	statusIn  = regexp.MustCompile(`status (\d+)`)
 	printsIn  = regexp.MustCompile(`prints (.+)$`)
@@ -134,7 +138,7 @@ var (
 // prompts and what was printed, or else a command on each line.
 func (e example) commands() (all []command) {
 	if e.with == "script" {
-		return []command{{dir: "here", line: "set -e\n" + strings.Join(e.lines, "\n") + "\ntrap '' TERM; kill 0"}}
+		return []command{{dir: "here", script: true, line: "set -e\n" + strings.Join(e.lines, "\n") + "\ntrap '' TERM; kill 0"}}
 	}
 	console := console.MatchString(strings.Join(e.lines, "\n"))
 	continued := false
@@ -231,7 +235,7 @@ func (w *world) run(t *testing.T, e example) {
 	all := e.commands()
 	listeners := 0
 	for _, c := range all {
-		if e.with != "script" && listens.MatchString(c.line) {
+		if c.listens() {
 			listeners++
 		}
 	}
@@ -239,37 +243,26 @@ func (w *world) run(t *testing.T, e example) {
 	random := map[string]string{}
 	var waiting []running
 	for _, c := range all {
-		line := replaceAll(c.line, random)
 		before := w.sockets(t)
-		env := append([]string{"HOME=" + home, "PATH=" + home + "/bin:" + filepath.Dir(purrPath(t)) + ":" + os.Getenv("PATH")}, w.env...)
-		o := opts{dir: filepath.Join(home, c.dir), env: env}
-		if c.input != "" {
-			o.stdin = strings.NewReader(replaceAll(c.input, random))
-		}
-		if c.shown {
-			line = "{ " + line + "\n} 2>&1"
-		}
-		p := shell(t, o, asHOST, line)
-		if e.with == "script" || !listens.MatchString(c.line) {
-			w.finish(t, running{c, p}, random)
+		r := running{c, w.begin(t, c, home, random)}
+		if !c.listens() {
+			w.finish(t, r, random)
 			continue
 		}
-		waiting = append(waiting, running{c, p})
+		waiting = append(waiting, r)
 		testkit.Eventually(t, c.line+" listens", func() bool {
 			select {
-			case <-p.ended:
-				t.Fatalf("%s: ends with status %d: %s%s", c.line, p.status(), p.out, p.err)
+			case <-r.p.ended:
+				t.Fatalf("%s: ends with status %d%s", c.line, r.p.status(), r.p.heard())
 			default:
 			}
 			return len(w.sockets(t)) > len(before)
 		})
-		if k := keyIn.FindString(p.err.String() + p.out.String()); k != "" {
-			for _, dir := range []string{"here", "there"} {
-				testkit.WriteFile(t, filepath.Join(home, dir, "key"), k+"\n")
-				_ = os.Chmod(filepath.Join(home, dir, "key"), 0o600)
-			}
+		r.keepKey(t, home)
+		if pinIn.MatchString(c.output) {
+			r.p.out.Wait(pinIn)
 		}
-		note(random, c.output, p.out.String()+p.err.String())
+		note(random, c.output, r.p.out.String())
 		if listeners == len(all) {
 			w.visit(t, before)
 		}
@@ -287,6 +280,43 @@ func (w *world) run(t *testing.T, e example) {
 	}
 	sameFiles(t, home)
 	t.Logf("%.1f s", time.Since(begun).Seconds())
+}
+
+// begin starts a command in its directory below home.
+func (w *world) begin(t *testing.T, c command, home string, random map[string]string) *process {
+	t.Helper()
+	path := "PATH=" + home + "/bin:" + filepath.Dir(purrPath(t)) + ":" + os.Getenv("PATH")
+	o := opts{dir: filepath.Join(home, c.dir), env: append([]string{"HOME=" + home, path}, w.env...)}
+	line := replaceAll(c.line, random)
+	if c.input != "" {
+		o.stdin = strings.NewReader(replaceAll(c.input, random))
+	}
+	if c.shown {
+		line = "{ " + line + "\n} 2>&1"
+	}
+	return shell(t, o, asHOST, line)
+}
+
+// keepKey puts the key that a listener has made into the file key of both
+// machines.
+func (r running) keepKey(t *testing.T, home string) {
+	t.Helper()
+	if !strings.Contains(r.line, "--key-new") {
+		return
+	}
+	printed := r.p.err
+	if r.shown {
+		printed = r.p.out
+	}
+	m := printed.Wait(keyIn)
+	if m == nil {
+		t.Fatalf("%s: prints no key%s", r.line, r.p.heard())
+	}
+	for _, dir := range []string{"here", "there"} {
+		if err := os.WriteFile(filepath.Join(home, dir, "key"), []byte(m[0]+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // asHOST runs a line on a machine that is called HOST: to a purr that serves

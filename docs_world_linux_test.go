@@ -249,7 +249,7 @@ func (w *world) sockets(t testing.TB) (all []string) {
 
 var hexPort = regexp.MustCompile(`^(tcp|udp)6? [0-9A-F]+:([0-9A-F]{4}) `)
 
-// visit is a client of each listener that has come since: it says hello and
+// visit is a client of each listener that has come since: it sends hello and
 // reads the answer.
 func (w *world) visit(t *testing.T, before []string) {
 	t.Helper()
