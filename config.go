@@ -46,8 +46,9 @@ type config struct {
 // netOptions are addresses, and what every socket is made with. A zero value or
 // nil leaves the system's own.
 type netOptions struct {
-	network    string // "tcp", "udp", "unix" or "unixgram"
+	network    string // "tcp", "udp", "unix", "unixgram" or "vsock"
 	unix, udp  bool
+	vsock      bool   // then unix is true, too, and path is "vsock:CID:PORT"
 	ipv4, ipv6 bool   // only this family
 	host       string // empty: every local address (listen only)
 	ports      []int  // dial: one session each, in this order; listen: one

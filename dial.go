@@ -222,7 +222,11 @@ func (d *dialer) connectUnix(ctx context.Context, limit time.Duration) (net.Conn
 	if limit > 0 && (nd.Timeout == 0 || limit < nd.Timeout) {
 		nd.Timeout = limit
 	}
-	conn, err := sock.DialUnix(ctx, nd, d.path)
+	dial := sock.DialUnix
+	if d.network == "vsock" {
+		dial = sock.DialVM
+	}
+	conn, err := dial(ctx, nd, d.path)
 	switch {
 	case err == nil:
 		return conn, d.announce(conn)

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,6 +18,7 @@ import (
 
 	"purr/internal/proxy"
 	"purr/internal/proxyproto"
+	"purr/internal/sock"
 	"purr/internal/testkit"
 	"purr/internal/tlsconn"
 )
@@ -378,6 +381,20 @@ func TestElsewhereUsage(t *testing.T) {
 		"-l --send-proxy-v2 0":                         "options --send-proxy-v2 and -l exclude each other, except with -L: ",
 		"-l --proxy-type socks5 --send-proxy 0":        "options --send-proxy and -l exclude each other, except with -L: ",
 		"-z --send-proxy 127.0.0.1 9":                  `options --send-proxy and -z or "-- CMD" exclude each other: `,
+		"--vsock 2":                                    "option --vsock takes a CID and a port: ",
+		"--vsock any 22":                               "option --vsock: the CID any is for a listener: ",
+		"--vsock 2 x":                                  `option --vsock: "x" is no port of a VM socket: `,
+		"-l --vsock 2 3 4":                             "option --vsock takes a CID and a port: ",
+		"--vsock -u 2 22":                              "options --vsock and -u exclude each other: ",
+		"--vsock -U 2 22":                              "options --vsock and --unixsock exclude each other: ",
+		"--vsock -4 2 22":                              "options --vsock and -4 exclude each other: a VM socket has no IP address",
+		"--vsock -p 9 2 22":                            "options --vsock and -p exclude each other: ",
+		"--vsock -s 1 2 22":                            "options --vsock and -s exclude each other: ",
+		"--vsock -x localhost 2 22":                    "options --proxy (or -x) and --vsock exclude each other: ",
+		"-l --vsock --allow 127.0.0.1 22":              "options --vsock and --allow exclude each other: ",
+		"--ssl --vsock 2 22":                           "options --ssl and --vsock need --ssl-servername, ",
+		"-l -L vsock:2:x 0":                            `option -L/--tunnel: "x" is no port of a VM socket: `,
+		"-l -x localhost -L vsock:2:22 0":              "options -L and --proxy (or -x) exclude each other: ",
 		"--wait-for 9 --send-proxy 127.0.0.1 9 -- cat": `options --send-proxy and -z or "-- CMD" exclude each other: `,
 	} {
 		p := startPurr(t, opts{}, words(line)...)
@@ -513,4 +530,118 @@ func TestOtherSocketsOfServiceManager(t *testing.T) {
 	p := startPurr(t, opts{env: []string{"LISTEN_FDS=1", "LISTEN_PID=1"}}, "-l") // another process's
 	p.ends(2)
 	p.complains("no port: ")
+}
+
+// vsockPort returns a port of VM sockets of this machine. It skips the test if
+// the machine cannot connect to itself.
+func vsockPort(t *testing.T) string {
+	t.Helper()
+	for {
+		port := fmt.Sprint(1<<20 + rand.Uint32N(1<<30))
+		ln, err := (*sock.Inherited)(nil).Listen(t.Context(), net.ListenConfig{}, "vsock", "vsock:any:"+port)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err != nil {
+			testkit.NotHere(t, fmt.Sprintf("sockets of virtual machines (AF_VSOCK: %v)", err))
+		}
+		c, err := sock.DialVM(t.Context(), net.Dialer{Timeout: time.Second}, "vsock:local:"+port)
+		if err != nil {
+			testkit.NotHere(t, fmt.Sprintf("a VM socket to this machine (module vsock_loopback: %v)", err))
+		}
+		_ = c.Close()
+		_ = ln.Close()
+		return port
+	}
+}
+
+// Machines talk with each other in every mode: late answers after a half-close,
+// many clients, commands, tunnels, checks, timeouts, keys and files.
+func TestVsock(t *testing.T) {
+	t.Parallel()
+	vsockPort(t)
+	key := testkit.SecretFile(t, tlsconn.NewKey().String())
+	noise := testkit.Noise(3 << 20)
+	listens := regexp.MustCompile(`(?m)^Listening on vsock:any:\d+$`)
+	t.Run("conversation", func(t *testing.T) {
+		t.Parallel()
+		for _, args := range [][]string{nil, {"--key-file", key}, {"--rate", "100M"}} {
+			port := vsockPort(t)
+			p := startPurr(t, opts{stdin: strings.NewReader("answer")}, append([]string{"-v", "-l", "--vsock", port}, args...)...)
+			p.waitErr(listens)
+			d := startPurr(t, opts{stdin: strings.NewReader(noise)}, append([]string{"--vsock", "local", port}, args...)...)
+			d.ends(0)
+			d.printed("answer")
+			p.ends(0)
+			p.printed(noise)
+		}
+	})
+	t.Run("late answer of commands", func(t *testing.T) {
+		t.Parallel()
+		for _, way := range []string{"", "--upper"} {
+			port := vsockPort(t)
+			p := startPurr(t, opts{}, append(words("-v -l -k "+way), "-c", "n=$(wc -c); echo $n $NCAT_PROTO $NCAT_REMOTE_ADDR", "--vsock", port)...)
+			p.waitErr(listens)
+			for range 3 {
+				d := startPurr(t, opts{stdin: strings.NewReader(noise)}, "-N", "--vsock", "1", port)
+				d.ends(0)
+				d.printed(fmt.Sprintf("%d VSOCK 1\n", len(noise)))
+			}
+			p.runs()
+			p.signal(syscall.SIGTERM)
+			p.ends(128 + int(syscall.SIGTERM))
+		}
+	})
+	t.Run("tunnel", func(t *testing.T) {
+		t.Parallel()
+		port := vsockPort(t)
+		target := startPurr(t, opts{}, "-v", "-l", "-k", "--vsock", port, "-L", freeTarget(t))
+		target.waitErr(listens)
+		p := startPurr(t, opts{}, "-l", "-k", "-L", "vsock:local:"+port, "127.0.0.1", "0")
+		if got := askTunnel(t, "tcp", p.addr(), noise); got != "late answer to "+noise {
+			t.Errorf("%s", testkit.Brief(got))
+		}
+	})
+	t.Run("check and refusal", func(t *testing.T) {
+		t.Parallel()
+		port := vsockPort(t)
+		startPurr(t, opts{}, "-z", "--vsock", "local", port).ends(1)
+		d := startPurr(t, opts{}, "--vsock", "local", port)
+		d.ends(1)
+		d.complains("connect to vsock:local:" + port + " failed: ")
+		p := startPurr(t, opts{}, "-v", "-l", "-k", "--echo", "--vsock", "any", port)
+		p.waitErr(listens)
+		startPurr(t, opts{}, "-z", "--vsock", "local", port).ends(0)
+	})
+	t.Run("idle", func(t *testing.T) {
+		t.Parallel()
+		port := vsockPort(t)
+		p := startPurr(t, opts{openStdin: true}, "-v", "-l", "-w", "0.5", "--vsock", port)
+		p.waitErr(listens)
+		startPurr(t, opts{openStdin: true}, "--vsock", "local", port)
+		p.waitErr(regexp.MustCompile(`(?m)^purr: vsock:1:\d+: idle for 500ms`))
+		p.ends(0)
+	})
+	t.Run("files", func(t *testing.T) {
+		t.Parallel()
+		dir, port, file := t.TempDir(), vsockPort(t), testkit.TempFile(t, noise)
+		p := startPurr(t, opts{}, "-v", "--pull", "-l", "--vsock", port, dir)
+		p.waitErr(listens)
+		startPurr(t, opts{}, "--push", "--vsock", "local", port, file).ends(0)
+		p.ends(0)
+		testkit.HasContent(t, filepath.Join(dir, filepath.Base(file)), noise)
+	})
+}
+
+// A file with the name of the address is not touched.
+func TestVsockRemovesNoFile(t *testing.T) {
+	t.Parallel()
+	dir, port := t.TempDir(), vsockPort(t)
+	path := filepath.Join(dir, "vsock:any:"+port)
+	testkit.WriteFile(t, path, "mine")
+	p := startPurr(t, opts{dir: dir}, "-v", "-l", "--vsock", port)
+	p.waitErr(regexp.MustCompile(`Listening on`))
+	p.signal(syscall.SIGTERM)
+	p.ends(128 + int(syscall.SIGTERM))
+	testkit.HasContent(t, path, "mine")
 }

@@ -175,6 +175,8 @@ func otherEnd(c *config, port int) string {
 		host = "HOST"
 	}
 	switch {
+	case c.vsock:
+		return purr + " --vsock CID PORT" + what
 	case c.unix && c.listen:
 		return purr + " -U " + c.path + what
 	case c.unix:

@@ -281,7 +281,6 @@ func (l *listener) openUnix(ctx context.Context, config net.ListenConfig) (net.L
 	if err != nil {
 		return nil, localError{fmt.Errorf("listen on %s: %w", l.path, sys.Cause(err))}
 	}
-	ln.(*net.UnixListener).SetUnlinkOnClose(false)
 	l.removeAtExit(l.path)
 	l.log.ncLine(verbose, l.log.as.OnPath(l.path, "Bound", "Listening")...)
 	l.meter.SetActivity("listening on %s", l.path)

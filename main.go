@@ -180,7 +180,7 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 		r.dialer.proxied = r.dialer.newProxied(r.cleanups.Add)
 	}
 	remove := r.cleanups.RemoveFile
-	if cfg.inherited != nil { // its file belongs to the service manager
+	if cfg.inherited != nil || cfg.vsock { // the service manager's file, or none
 		remove = func(string) {}
 	}
 	r.listener = &listener{netOptions: &cfg.netOptions, listenOptions: cfg.listenOptions, clientLimit: clientLimit(cfg), log: log, meter: r.meter,

@@ -72,8 +72,8 @@ func (c *config) inherit(words []string) (err error) {
 		return usageErrorf("the variable LISTEN_FDS: %w", err)
 	case i == nil:
 		return nil
-	case c.udp && !i.Datagram() || c.unix && i.Addr.IsValid():
-		return usageErrorf("options -u and -U are about another socket than that of LISTEN_FDS: leave them out")
+	case c.udp && !i.Datagram() || c.unix && i.Addr.IsValid() || c.vsock:
+		return usageErrorf("options -u, -U and --vsock are about another socket than that of LISTEN_FDS: leave them out")
 	}
 	c.inherited, c.udp, c.unix, c.path = i, i.Datagram(), !i.Addr.IsValid(), i.Path
 	c.ports = []int{int(i.Addr.Port())}
@@ -196,6 +196,7 @@ func (c *config) setPaths(words []string) (address []string, err error) {
 			n = 1
 		}
 	case len(words) == 0:
+	case c.vsock && !c.listen:
 	case c.unix, c.listen && strings.Trim(words[0], "0123456789") == "":
 		n = 1
 	default:
@@ -296,8 +297,22 @@ func (c *config) setDirectory(words []string) error {
 	return nil
 }
 
-// setPath reads the path of a Unix socket, and with -s the own one.
+// setPath reads the path of a Unix socket, and with -s the own one. With
+// --vsock it reads the CID, which a listener may leave out, and the port.
 func (c *config) setPath(words []string) error {
+	if c.vsock {
+		if c.listen && len(words) == 1 {
+			words = []string{"any", words[0]}
+		}
+		if len(words) != 2 {
+			return usageErrorf("option --vsock takes a CID and a port: say \"purr --vsock CID PORT\" or \"purr -l --vsock [CID] PORT\"")
+		}
+		c.path = "vsock:" + words[0] + ":" + words[1]
+		if _, err := sock.ParseVM(c.path, c.listen); err != nil {
+			return usageErrorf("option --vsock: %w", err)
+		}
+		return nil
+	}
 	if len(words) != 1 || words[0] == "" {
 		return usageErrorf("option -U takes the path of one Unix socket: say \"purr -U PATH\" or \"purr -l -U PATH\"")
 	}

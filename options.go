@@ -88,6 +88,7 @@ func (l *commandLine) addressFlags() {
 	l.Bool(&c.ipv6, "6")
 	l.Bool(&c.udp, "udp", "u")
 	l.Bool(&c.unix, "unixsock", "U")
+	l.Bool(&c.vsock, "vsock")
 	l.Bool(&c.listen, "listen", "l")
 	l.Bool(&c.keep, "keep-open", "k")
 	l.Text(&c.portText, "port", "source-port", "p")
@@ -344,6 +345,8 @@ func (l *commandLine) derive() {
 	c := l.config
 	c.network = "tcp"
 	switch {
+	case c.vsock:
+		c.network, c.unix = "vsock", true
 	case c.unix && c.udp:
 		c.network = "unixgram"
 	case c.unix:

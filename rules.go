@@ -5,9 +5,11 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"strings"
 
 	"purr/internal/flags"
 	"purr/internal/personality"
+	"purr/internal/sock"
 )
 
 // A rule forbids a combination of options.
@@ -21,7 +23,11 @@ type rule struct {
 func (l *commandLine) conflict() error {
 	for _, rules := range [][]rule{l.brokerRules(), l.proxyRules(), l.execRules(), l.tunnelRules(), l.fileRules(), l.keyRules(), l.sslRules(), l.paceRules(), l.pushRules(), l.dumpRules(), l.checkRules(), l.waitRules(), l.generalRules()} {
 		if i := slices.IndexFunc(rules, func(r rule) bool { return r.broken }); i >= 0 {
-			return usageErrorf("%s", rules[i].message)
+			message := rules[i].message
+			if l.config.vsock { // what is forbidden for -U is for it, too
+				message = strings.NewReplacer(" -U", " --vsock", "Unix socket", "VM socket").Replace(message)
+			}
+			return usageErrorf("%s", message)
 		}
 	}
 	return nil
@@ -99,14 +105,14 @@ func (l *commandLine) tunnelRules() []rule {
 		excludes(c.zero, "-z", "-z exchanges no data"),
 		excludes(c.udp && l.isProxy(), "-u", "a proxy carries streams"),
 		{c.tunnel != nil && c.tunnel.UDP && !c.udp, "options -L udp: and TCP exclude each other: a stream has no datagrams; listen with -u"},
-		{c.tunnel != nil && !c.tunnel.UDP && c.tunnel.Path == "" && c.udp, "options -u and -L HOST:PORT or tls: exclude each other: a stream has no datagrams; say -L udp:HOST:PORT"},
+		{c.tunnel != nil && !c.tunnel.UDP && (c.tunnel.Path == "" || c.tunnel.VM) && c.udp, "options -u and -L HOST:PORT, tls: or vsock: exclude each other: a stream has no datagrams; say -L udp:HOST:PORT"},
 		excludes(c.echo, "--echo", "the other end is the target, or the peer itself"),
 		excludes(c.sendFile != "" || c.file.recv != "", "--send-file or --recv-file", "the other end is the target, or a file"),
 		excludes(c.push.moves(), "--push or --pull", "the other end is the target, or files"),
 		excludes(c.interactive || c.quitWord != "" || c.noStdin || c.sendOnly, "--interactive, --quit-word, -d, --recv-only or --send-only", "a tunnel uses neither stdin nor stdout"),
 		excludes(c.crlf || c.telnet || c.upper || l.given("i") || l.given("W"), "-C, -t, --upper, -i or -W", "a tunnel changes nothing"),
 		excludes(l.given("N") || l.given("q") || c.noShutdown, "-N, -q or --no-shutdown", "a tunnel passes every end on"),
-		excludes(via && c.tunnel != nil && c.tunnel.Path != "", "--proxy (or -x)", "a proxy connects to hosts, and the target is a Unix socket"),
+		excludes(via && c.tunnel != nil && c.tunnel.Path != "", "--proxy (or -x)", "a proxy connects to hosts, and the target is a Unix or VM socket"),
 	}
 }
 
@@ -114,7 +120,14 @@ func (l *commandLine) tunnelRules() []rule {
 func (l *commandLine) generalRules() []rule {
 	c := l.config
 	list := l.firstGiven("allow", "deny", "allowfile", "denyfile")
+	vm := c.vsock || c.tunnel != nil && c.tunnel.VM
 	return []rule{
+		{vm && !sock.HasVM, "options --vsock and -L vsock: need Linux: use TCP"},
+		{c.vsock && l.given("unixsock"), "options --vsock and --unixsock exclude each other: one takes a CID and a port, the other a path"},
+		{c.vsock && c.udp, "options --vsock and -u exclude each other: a VM socket carries streams, leave -u out"},
+		{c.vsock && c.sourceText != "", "options --vsock and -s exclude each other: a VM socket has the CID of its machine; for a listener's, say -l --vsock CID PORT"},
+		{c.vsock && list != "", "options --vsock and --" + list + " exclude each other: the lists hold IP addresses, and a VM socket's clients have none"},
+		{c.vsock && c.portText != "", "options --vsock and -p exclude each other: say the port as the operand"},
 		{c.ipv4 && c.ipv6, "options -4 and -6 exclude each other: leave both out to use whichever answers"},
 		{c.unix && c.ipv4, "options -U and -4 exclude each other: a Unix socket has no IP address, leave -4 out"},
 		{c.unix && c.ipv6, "options -U and -6 exclude each other: a Unix socket has no IP address, leave -6 out"},
@@ -387,7 +400,7 @@ func foreign() map[string]string {
 		"randomize": "the option has no long name: say -r", "interval": "the option has no long name: say -i",
 		"dont-resolve": "-n is --nodns here: say -n", "close": "--close is not supported: say -N, -q or --send-only for the end of stdin",
 		"hexdump": "the option has a hyphen: say --hex-dump FILE", "gateway": "g", "pointer": "g", "timeout": "-w is --wait here: say -w TIME",
-		"sctp": "SCTP is not supported: leave --sctp out", "vsock": "AF_VSOCK is not supported: leave --vsock out",
+		"sctp": "SCTP is not supported: leave --sctp out",
 	}
 }
 

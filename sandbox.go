@@ -65,7 +65,7 @@ func (r *run) rights() confine.Rules {
 	if c.unix {
 		may.Remove = append(may.Remove, c.source)
 	}
-	if c.listen && c.inherited == nil {
+	if c.listen && c.inherited == nil && !c.vsock {
 		may.Remove = append(may.Remove, c.path)
 	}
 	return may

@@ -46,6 +46,9 @@ func newTunneller(cfg *config, d dialer, atExit func(func())) *tunneller {
 	to := cfg.tunnel
 	o := netOptions{network: "tcp", udp: to.UDP, host: to.Host, ports: []int{to.Port}, path: to.Path, ipv4: cfg.ipv4, ipv6: cfg.ipv6, numeric: cfg.numeric,
 		proxy: cfg.proxy, connectTimeout: cmp.Or(cfg.connectTimeout, targetTimeout), keepalive: cfg.keepalive, socket: cfg.socket}
+	if to.VM {
+		o.network = "vsock"
+	}
 	d.netOptions, d.waitOptions, d.opened = &o, waitOptions{retries: -1}, func(context.Context) {}
 	d.proxied, d.sendProxy = d.newProxied(atExit), cfg.sendProxy
 	if to.UDP {

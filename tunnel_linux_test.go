@@ -289,11 +289,12 @@ func TestManyTunnels(t *testing.T) {
 func TestTunnelCommandLines(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]string{
-		"-l -L db 80":                  `option -L/--tunnel: "db" is no target: say HOST:PORT, tls:HOST:PORT, udp:HOST:PORT or unix:PATH`,
+		"-l -L db 80":                  `option -L/--tunnel: "db" is no target: say HOST:PORT, unix:PATH, tls:HOST:PORT, udp:HOST:PORT or vsock:CID:PORT`,
 		"-l -L db:x! 80":               "option -L/--tunnel: port number invalid: x!",
 		"-l -L db:80 --echo 80":        "options -L and --echo exclude each other",
-		"-u -l -L db:80 80":            "options -u and -L HOST:PORT or tls: exclude each other: a stream has no datagrams; say -L udp:HOST:PORT",
-		"-u -L tls:db:80 h 80":         "options -u and -L HOST:PORT or tls: exclude each other",
+		"-u -l -L db:80 80":            "options -u and -L HOST:PORT, tls: or vsock: exclude each other: a stream has no datagrams; say -L udp:HOST:PORT",
+		"-u -L tls:db:80 h 80":         "options -u and -L HOST:PORT, tls: or vsock: exclude each other",
+		"-u -l -L vsock:2:80 80":       "options -u and -L HOST:PORT, tls: or vsock: exclude each other",
 		"-l -L udp:db:53 53":           "options -L udp: and TCP exclude each other: a stream has no datagrams; listen with -u",
 		"-U -l -L udp:db:53 path":      "options -L udp: and TCP exclude each other",
 		"-u -l -L udp:db:53 -W 3 53":   "options -L and -C, -t, --upper, -i or -W exclude each other",

@@ -91,7 +91,8 @@ func Split(line string) (words []string, err error) {
 
 // Env returns the variables of a command that describe its connection, under
 // the names of Ncat and of netcat: NCAT_REMOTE_ADDR and the like. The address
-// of a Unix socket is its path, and the port empty.
+// of a Unix socket is its path, and the port empty; that of a VM socket is its
+// CID.
 func Env(local, remote net.Addr) (env []string) {
 	set := func(name, value string) {
 		env = append(env, "NCAT_"+name+"="+value, "NC_"+name+"="+value)
@@ -102,6 +103,8 @@ func Env(local, remote net.Addr) (env []string) {
 		if ap := sock.AddrPort(a); ap.IsValid() {
 			addr, port = ap.Addr().String(), strconv.Itoa(int(ap.Port()))
 			protocol = strings.ToUpper(a.Network())
+		} else if vm, ok := a.(*sock.VMAddr); ok {
+			addr, port, protocol = strconv.FormatUint(uint64(vm.CID), 10), strconv.FormatUint(uint64(vm.Port), 10), "VSOCK"
 		} else if a != nil {
 			addr = a.String()
 		}

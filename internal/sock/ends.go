@@ -17,13 +17,15 @@ var ends sync.Map
 type addresses struct{ remote, local netip.AddrPort }
 
 // SetEnds records the addresses of the client behind the proxy that is the peer
-// of c, a *net.TCPConn or *net.UnixConn or a wrapper of one: remote is the
-// client's own, local the one that it connected to.
+// of c, a socket of a type that RawStream knows or a wrapper of one: remote is
+// the client's own, local the one that it connected to.
 func SetEnds(c net.Conn, remote, local netip.AddrPort) {
 	switch socket := Under(c).(type) {
 	case *net.TCPConn:
 		setEnds(socket, addresses{remote, local})
 	case *net.UnixConn:
+		setEnds(socket, addresses{remote, local})
+	case *vmConn:
 		setEnds(socket, addresses{remote, local})
 	}
 }
@@ -60,6 +62,8 @@ func recorded(c net.Conn) (addresses, bool) {
 	case *net.TCPConn:
 		a, _ = ends.Load(weak.Make(socket))
 	case *net.UnixConn:
+		a, _ = ends.Load(weak.Make(socket))
+	case *vmConn:
 		a, _ = ends.Load(weak.Make(socket))
 	}
 	known, ok := a.(addresses)

@@ -24,17 +24,24 @@ func (i *Inherited) Datagram() bool {
 
 // Listen sets the options of config on a stream socket and on the connections
 // of its clients. If i is nil, it listens on addr instead, where it replaces a
-// dead Unix socket. The listener is a *net.UnixListener for a Unix socket, and
-// that of an inherited one leaves its file in place. The caller closes it, and
+// dead Unix socket; of the network "vsock" addr is "vsock:CID:PORT". The
+// listener of a Unix socket leaves the file in place. The caller closes it, and
 // calls Listen once.
 func (i *Inherited) Listen(ctx context.Context, config net.ListenConfig, network, addr string) (net.Listener, error) {
 	if i == nil {
-		if network == "unix" {
+		switch network {
+		case "vsock":
+			return listenVM(config, addr)
+		case "unix":
 			if err := ClearPath(ctx, addr); err != nil {
 				return nil, err
 			}
 		}
-		return config.Listen(ctx, network, addr)
+		ln, err := config.Listen(ctx, network, addr)
+		if unix, ok := ln.(*net.UnixListener); ok {
+			unix.SetUnlinkOnClose(false)
+		}
+		return ln, err
 	}
 	f, err := i.file(config)
 	if err != nil {

@@ -100,9 +100,9 @@ func AwaitAck(c net.Conn, gaveUp func(unacked int) error) error {
 	}
 }
 
-// RawStream returns the raw connection of a *net.TCPConn or *net.UnixConn. It
-// returns false for anything else: the bytes of a wrapped connection are not
-// the socket's.
+// RawStream returns the raw connection of a *net.TCPConn, *net.UnixConn or
+// *vmConn. It returns false for anything else: the bytes of a wrapped
+// connection are not the socket's.
 func RawStream(end any) (syscall.RawConn, bool) {
 	var raw syscall.RawConn
 	var err error
@@ -110,6 +110,8 @@ func RawStream(end any) (syscall.RawConn, bool) {
 	case *net.TCPConn:
 		raw, err = c.SyscallConn()
 	case *net.UnixConn:
+		raw, err = c.SyscallConn()
+	case *vmConn:
 		raw, err = c.SyscallConn()
 	default:
 		return nil, false

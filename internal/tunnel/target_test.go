@@ -9,7 +9,7 @@ func TestParseTarget(t *testing.T) {
 		"db:http": {Host: "db", Port: 80}, "unix:/run/x.sock": {Path: "/run/x.sock"}, "unix:@x": {Path: "@x"}, "unix:a:b": {Path: "a:b"},
 		"fe80::1%eth0": {}, "db": {}, "": {}, "db:": {}, "db:0": {}, "db:99999": {}, "unix:": {}, "::1:80": {}, "tls:h:993": {Host: "h", Port: 993, TLS: true},
 		"tls::993": {Host: "localhost", Port: 993, TLS: true}, "tls:[::1]:993": {Host: "::1", Port: 993, TLS: true}, "tls:993": {}, "tls:tls:h:993": {}, "udp:h:53": {Host: "h", Port: 53, UDP: true}, "udp::syslog": {Host: "localhost", Port: 514, UDP: true}, "tls:udp:h:53": {}, "udp:tls:h:53": {}, "udp:udp:h:53": {},
-		"udp:53": {}, "vsock:1:2": {}, "http://h:80": {}, "db:80/x": {}, "two words:80": {},
+		"udp:53": {}, "vsock:1:2": {Path: "vsock:1:2", VM: true}, "vsock:host:22": {Path: "vsock:host:22", VM: true}, "vsock:1": {}, "vsock:any:1": {}, "vsock:1:0": {}, "vsock::1": {}, "tls:vsock:1:2": {}, "http://h:80": {}, "db:80/x": {}, "two words:80": {},
 	} {
 		got, err := ParseTarget(text)
 		if got != want || err == nil != (want != Target{}) {
