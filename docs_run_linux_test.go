@@ -126,7 +126,7 @@ var (
 	prompt    = regexp.MustCompile(`^(here|there|sender|receiver|)\$ (.*)$`)
 	remark    = regexp.MustCompile(`\s+# (.*)$`)
 	servesIn  = regexp.MustCompile(`(purr|nc) (.* )?(-[a-zA-Z46]*l[a-zA-Z]*|--listen)( |$)`)
-	keeps     = regexp.MustCompile(` -[a-zA-Z46]*k|--keep-open|-l.* --proxy-type| -u -l| -[a-z]*ul`)
+	keeps     = regexp.MustCompile(` -[a-zA-Z46]*k|--keep-open|--broker|--chat|-l.* --proxy-type| -u -l| -[a-z]*ul`)
 	statusIn  = regexp.MustCompile(`status (\d+)`)
 	printsIn  = regexp.MustCompile(`prints (.+)$`)
 	assigns   = regexp.MustCompile(`^[a-z]+=\$\(.*\)$`)
