@@ -256,7 +256,7 @@ func (d *dialer) connectUDP(ctx context.Context, port int) (datagram.Conn, error
 	err = fmt.Errorf("connect to %s port %d (udp) failed: Address family for hostname not supported", d.host, port)
 	for _, addr := range addrs {
 		remote := netip.AddrPortFrom(addr, uint16(port))
-		conn, dialErr := sock.DialFrom(ctx, dialer, "udp", local, remote)
+		conn, dialErr := sock.DialUDP(ctx, dialer, local, remote, d.socket.Broadcast)
 		if dialErr == nil {
 			return conn.(datagram.Conn), nil
 		}

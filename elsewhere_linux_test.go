@@ -645,3 +645,55 @@ func TestVsockRemovesNoFile(t *testing.T) {
 	p.ends(128 + int(syscall.SIGTERM))
 	testkit.HasContent(t, path, "mine")
 }
+
+// A dialer of a group or of a broadcast address prints the answers of all
+// members, which come from addresses and ports of their own.
+func TestGroupAnswers(t *testing.T) {
+	t.Parallel()
+	if !testkit.InNamespaces(t) {
+		return
+	}
+	testkit.MustRunAll(t, `
+		sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
+		ip link add d0 type veth peer name d1
+		ip link set d1 up
+		ip addr add 10.9.0.1/24 broadcast 10.9.0.255 dev d0
+		ip addr add 10.9.0.2/24 dev d0
+		ip link set d0 up multicast on
+		ip addr add fd09::1/64 dev d0 nodad
+		ip addr add fd09::2/64 dev d0 nodad
+		ip route add default dev d0`)
+	for _, test := range []struct{ group, bound, network, one, two string }{
+		{"239.9.9.9", "239.9.9.9", "udp4", "10.9.0.1", "10.9.0.2"},
+		{"ff15::99", "ff15::99", "udp6", "fd09::1", "fd09::2"},
+		{"10.9.0.255", "0.0.0.0", "udp4", "10.9.0.1", "10.9.0.2"},
+		{"255.255.255.255", "0.0.0.0", "udp4", "10.9.0.1", "10.9.0.2"},
+	} {
+		member := startPurr(t, opts{}, "-v", "-n", "-u", "-l", "-k", test.bound, "0")
+		_, port := member.bound()
+		p := startPurr(t, opts{stdin: strings.NewReader("who?"), ownStdout: true}, "-b", "-M", "3", "-u", "-w", "20", test.group, port)
+		member.waitOut(`who\?`)
+		from := member.waitErr(regexp.MustCompile(`Connection received on (\S+) (\d+)`))
+		to, err := net.ResolveUDPAddr(test.network, net.JoinHostPort(from[1], from[2]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, own := range []string{test.one, test.two} {
+			c, err := net.ListenPacket(test.network, net.JoinHostPort(own, "0"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.WriteTo([]byte("I am "+own+"."), to); err != nil {
+				t.Fatal(err)
+			}
+			if got := testkit.ReadN(t, p.stdout, len("I am "+own+".")); got != "I am "+own+"." {
+				t.Errorf("%s: %q", test.group, got)
+			}
+			_ = c.Close()
+		}
+		p.signal(syscall.SIGTERM)
+		p.ends(128 + int(syscall.SIGTERM))
+		member.signal(syscall.SIGTERM)
+		member.ends(128 + int(syscall.SIGTERM))
+	}
+}

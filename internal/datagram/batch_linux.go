@@ -2,6 +2,7 @@ package datagram
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"net/netip"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"purr/internal/fdio"
+	"purr/internal/sock"
 )
 
 // BatchSize is the number of datagrams that one system call may take. Only
@@ -137,6 +139,23 @@ func rawAddrPort(name []byte) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom16([16]byte(name[8:24])).Unmap(), port)
 	}
 	return netip.AddrPort{}
+}
+
+// rawName returns the raw address of ap, the inverse of rawAddrPort.
+func rawName(ap netip.AddrPort) []byte {
+	name := make([]byte, unix.SizeofSockaddrInet6)
+	if ap.Addr().Is4() {
+		name = name[:unix.SizeofSockaddrInet4]
+		raw := (*unix.RawSockaddrInet4)(unsafe.Pointer(&name[0]))
+		raw.Family, raw.Addr = unix.AF_INET, ap.Addr().As4()
+	} else {
+		raw := (*unix.RawSockaddrInet6)(unsafe.Pointer(&name[0]))
+		raw.Family, raw.Addr = unix.AF_INET6, ap.Addr().As16()
+		zone, _ := sock.ZoneIndex(ap.Addr())
+		raw.Scope_id = uint32(zone)
+	}
+	binary.BigEndian.PutUint16(name[2:], ap.Port())
+	return name
 }
 
 // Size returns the total length of the first n datagrams in bytes.

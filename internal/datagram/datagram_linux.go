@@ -59,6 +59,9 @@ type Socket struct {
 func Open(conn Conn, i *fdio.Interrupt) (*Socket, error) {
 	defer conn.Close()
 	s := &Socket{Local: conn.LocalAddr(), Remote: conn.RemoteAddr(), interrupt: i}
+	if _, group := conn.(*sock.GroupConn); group { // is not connected
+		s.peer.Store(&rawPeer{name: rawName(s.Remote.(*net.UDPAddr).AddrPort())})
+	}
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return nil, err

@@ -66,7 +66,7 @@ func bindGroup(fd int, group netip.AddrPort) error {
 	if addr := group.Addr(); addr.Is4() {
 		name = &unix.SockaddrInet4{Port: int(group.Port()), Addr: addr.As4()}
 	} else {
-		zone, err := zoneIndex(addr)
+		zone, err := ZoneIndex(addr)
 		if err != nil {
 			return err
 		}
@@ -82,7 +82,7 @@ func joinGroup(fd int, group netip.Addr) error {
 		return os.NewSyscallError("setsockopt IP_ADD_MEMBERSHIP",
 			unix.SetsockoptIPMreq(fd, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, &unix.IPMreq{Multiaddr: group.As4()}))
 	}
-	zone, err := zoneIndex(group)
+	zone, err := ZoneIndex(group)
 	if err != nil {
 		return err
 	}
@@ -90,9 +90,9 @@ func joinGroup(fd int, group netip.Addr) error {
 		unix.SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, &unix.IPv6Mreq{Multiaddr: group.As16(), Interface: uint32(zone)}))
 }
 
-// zoneIndex returns the index of the interface of an address's zone, 0 without
+// ZoneIndex returns the index of the interface of an address's zone, 0 without
 // one.
-func zoneIndex(addr netip.Addr) (int, error) {
+func ZoneIndex(addr netip.Addr) (int, error) {
 	if addr.Zone() == "" {
 		return 0, nil
 	}

@@ -11,7 +11,7 @@ type Options struct {
 	Broadcast           bool // SO_BROADCAST, for UDP: false clears it
 	ReuseAddr           bool // SO_REUSEADDR
 	ReceiveBuf, SendBuf int  // SO_RCVBUF and SO_SNDBUF, in bytes
-	TTL                 int  // IP_TTL and IPV6_UNICAST_HOPS
+	TTL                 int  // IP_TTL and IPV6_UNICAST_HOPS; for UDP also those of multicast
 	MinTTL              int  // IP_MINTTL and IPV6_MINHOPCOUNT
 	TOS                 *int // IP_TOS and IPV6_TCLASS
 }

@@ -44,6 +44,17 @@ func (o *Options) Control(network, _ string, raw syscall.RawConn) error {
 				set(fd, unix.IPPROTO_IP, unix.IP_TTL, o.TTL, "IP_TTL")
 			}
 		}
+		if o.TTL > 0 && strings.HasPrefix(network, "udp") { // a group has one of its own
+			if ip6 {
+				set(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, o.TTL, "IPV6_MULTICAST_HOPS")
+			}
+			if !ip6 || dualStackOptions {
+				// OpenBSD wants a byte; the others take one.
+				if err := unix.SetsockoptByte(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_TTL, byte(o.TTL)); err != nil && failed == nil {
+					failed = os.NewSyscallError("setsockopt IP_MULTICAST_TTL", err)
+				}
+			}
+		}
 		if o.TOS != nil {
 			if ip6 {
 				set(fd, unix.IPPROTO_IPV6, unix.IPV6_TCLASS, *o.TOS, "IPV6_TCLASS")

@@ -1,0 +1,69 @@
+package sock
+
+import (
+	"context"
+	"net"
+	"net/netip"
+)
+
+// A GroupConn is a UDP socket that sends to a multicast group or a broadcast
+// address, and receives from every source: the members answer from addresses of
+// their own, which a connected socket would drop.
+type GroupConn struct {
+	*net.UDPConn
+	group *net.UDPAddr
+}
+
+// RemoteAddr returns the address of the group.
+func (c *GroupConn) RemoteAddr() net.Addr { return c.group }
+
+// Write sends a datagram to the group.
+func (c *GroupConn) Write(b []byte) (int, error) { return c.WriteToUDP(b, c.group) }
+
+// DialUDP is DialFrom for UDP. For a multicast group, and with broadcast for a
+// broadcast address too, the result is a *GroupConn, else a *net.UDPConn.
+func DialUDP(ctx context.Context, dialer net.Dialer, local, remote netip.AddrPort, broadcast bool) (net.Conn, error) {
+	conn, err := DialFrom(ctx, dialer, "udp", local, remote) // an error without a route, or the right
+	if err != nil || !remote.Addr().IsMulticast() && !(broadcast && isBroadcast(remote.Addr())) {
+		return conn, err
+	}
+	_ = conn.Close()
+	network, own := "udp4", netip.IPv4Unspecified()
+	if remote.Addr().Is6() {
+		network, own = "udp6", netip.IPv6Unspecified()
+	}
+	if local.Addr().IsValid() {
+		own = local.Addr()
+	}
+	config := net.ListenConfig{Control: dialer.Control}
+	open, err := config.ListenPacket(ctx, network, netip.AddrPortFrom(own, local.Port()).String())
+	if err != nil {
+		return nil, err
+	}
+	return &GroupConn{open.(*net.UDPConn), net.UDPAddrFromAddrPort(remote)}, nil
+}
+
+// isBroadcast reports whether addr is the broadcast address of all networks
+// (RFC 919) or of one that this machine is in.
+func isBroadcast(addr netip.Addr) bool {
+	if addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		return true
+	}
+	own, _ := net.InterfaceAddrs()
+	for _, a := range own {
+		n, ok := a.(*net.IPNet)
+		if !ok || n.IP.To4() == nil || !addr.Is4() || !n.Contains(addr.AsSlice()) {
+			continue
+		}
+		last := addr.As4()
+		mask := n.Mask[len(n.Mask)-4:]
+		bits, _ := mask.Size()
+		for i := range last {
+			last[i] |= ^mask[i]
+		}
+		if bits < 31 && addr.As4() == last { // RFC 3021: none in a network of two
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,121 @@
+package sock
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"purr/internal/testkit"
+)
+
+func TestIsBroadcast(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{"255.255.255.255": true, "127.255.255.255": true, "127.0.0.1": false, "127.255.255.254": false, "8.8.8.255": false, "::1": false, "ff02::1": false} {
+		if got := isBroadcast(netip.MustParseAddr(text)); got != want {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+}
+
+// A group answers from the addresses of its members, and its datagrams have the
+// TTL that was asked for, in both families.
+func TestDialUDPGroup(t *testing.T) {
+	if !testkit.InNamespaces(t) {
+		return
+	}
+	testkit.MustRunAll(t, `
+		ip link add one type veth peer name two
+		ip addr add 192.0.2.1/24 dev one
+		ip addr add 2001:db8::1/64 dev one nodad
+		ip link set one up
+		ip link set two up
+		ip route add 239.0.0.0/8 dev one
+		ip -6 route add ff05::/16 dev one table local
+	`)
+	ctx, stop := context.WithTimeout(t.Context(), testkit.Patience)
+	defer stop()
+	for _, test := range []struct {
+		group, member string
+		broadcast     bool
+		is            bool
+	}{
+		{"239.1.2.3", "192.0.2.1", false, true},
+		{"ff05::1:3", "2001:db8::1", false, true},
+		{"192.0.2.255", "192.0.2.1", true, true},
+		{"192.0.2.1", "192.0.2.1", true, false},
+	} {
+		config := net.ListenConfig{}
+		bound := test.group
+		if test.broadcast || !test.is {
+			bound = "0.0.0.0"
+		}
+		member, joinErr, err := ListenPacket(ctx, config, "udp", net.JoinHostPort(bound, "9"))
+		if err != nil || joinErr != nil {
+			t.Fatal(test.group, err, joinErr)
+		}
+		options := Options{TTL: 3, Broadcast: test.broadcast}
+		conn, err := DialUDP(ctx, net.Dialer{Control: options.Control}, netip.AddrPort{}, netip.MustParseAddrPort(net.JoinHostPort(test.group, "9")), test.broadcast)
+		if err != nil {
+			t.Fatal(test.group, err)
+		}
+		if _, is := conn.(*GroupConn); is != test.is {
+			t.Fatalf("%s: a %T", test.group, conn)
+		}
+		if conn.RemoteAddr().String() != net.JoinHostPort(test.group, "9") {
+			t.Errorf("%s: the peer is %v", test.group, conn.RemoteAddr())
+		}
+		_ = conn.SetDeadline(time.Now().Add(testkit.Patience))
+		_ = member.SetDeadline(time.Now().Add(testkit.Patience))
+		testkit.WriteString(t, conn, "who is there?")
+		b := make([]byte, 100)
+		n, from, err := member.ReadFrom(b)
+		if err != nil || string(b[:n]) != "who is there?" {
+			t.Fatalf("%s: the member has %q, %v", test.group, b[:n], err)
+		}
+		// A member answers from an address and port of its own.
+		own, err := net.ListenPacket("udp", net.JoinHostPort(test.member, "0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if test.is {
+			if _, err := own.WriteTo([]byte("me"), from); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := conn.Read(b); err != nil || string(b[:n]) != "me" {
+				t.Errorf("%s: the answer is %q, %v", test.group, b[:n], err)
+			}
+		}
+		if ttl := multicastTTL(t, conn, from); ttl != 3 {
+			t.Errorf("%s: the TTL is %d", test.group, ttl)
+		}
+		for _, c := range []interface{ Close() error }{own, member, conn} {
+			_ = c.Close()
+		}
+	}
+}
+
+// multicastTTL returns the TTL or hop limit of a socket's datagrams to groups.
+func multicastTTL(t *testing.T, conn net.Conn, from net.Addr) (ttl int) {
+	t.Helper()
+	raw, err := conn.(syscall.Conn).SyscallConn()
+
+	if err != nil {
+		t.Fatal(err)
+	}
+	controlErr := raw.Control(func(fd uintptr) {
+		if AddrPort(from).Addr().Is6() {
+			ttl, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS)
+		} else {
+			ttl, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MULTICAST_TTL)
+		}
+	})
+	if err != nil || controlErr != nil {
+		t.Fatal(err, controlErr)
+	}
+	return ttl
+}
