@@ -516,8 +516,8 @@ func TestOtherSocketsOfServiceManager(t *testing.T) {
 	port := freePort(t, "tcp")
 	for line, want := range map[string]string{
 		"-l %s -l " + testkit.SocketDir(t) + "/s purr -l": "the variable LISTEN_FDS: 2 sockets are passed on",
-		"-l %s purr -l -u":           "options -u and -U are about another socket than that of LISTEN_FDS",
-		"-l %s purr -l -U":           "options -u and -U are about another socket than that of LISTEN_FDS",
+		"-l %s purr -l -u":           "options -u, -U and --vsock are about another socket than that of LISTEN_FDS",
+		"-l %s purr -l -U":           "options -u, -U and --vsock are about another socket than that of LISTEN_FDS",
 		"-l %s purr -l -s 127.0.0.1": "no port: ",
 	} {
 		p := activate(t, opts{}, fmt.Sprintf(line, "127.0.0.1:"+port))
