@@ -207,7 +207,7 @@ func TestBrokerLimits(t *testing.T) {
 	}
 
 	p, network, addr = brokered(t, opts{openStdin: true}, "--chat")
-	one = dialTest(t, network, addr)
+	dialTest(t, network, addr)
 	testkit.WriteString(t, p.stdin, "hello\n")
 	p.waitOut("user1")
 	p.signal(syscall.SIGINT)

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -381,7 +380,7 @@ func TestAnnouncementsAreBounded(t *testing.T) {
 	silent := b.Join(Client{Name: "x", Reset: func() { reset <- struct{}{} }})
 	defer silent.Leave()
 	for range 100 {
-		b.Join(Client{Name: fmt.Sprint("y")}).Leave()
+		b.Join(Client{Name: "y"}).Leave()
 	}
 	<-reset
 	if !silent.Slow() {

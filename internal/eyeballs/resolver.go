@@ -13,12 +13,18 @@ import (
 	"purr/internal/sys"
 )
 
-// The errors of Resolver.Lookup, in the words of getaddrinfo(3).
-var (
-	ErrFamily    = errors.New("Address family for hostname not supported")
-	ErrUnknown   = errors.New("Name or service not known")
-	ErrTemporary = errors.New("Temporary failure in name resolution")
+// A LookupError is an error of Resolver.Lookup in the words of getaddrinfo(3),
+// capital letter included, because scripts look for them.
+type LookupError string
+
+// The errors of Resolver.Lookup.
+const (
+	ErrFamily    LookupError = "Address family for hostname not supported"
+	ErrUnknown   LookupError = "Name or service not known"
+	ErrTemporary LookupError = "Temporary failure in name resolution"
 )
+
+func (e LookupError) Error() string { return string(e) }
 
 // A Resolver looks up hosts. The zero value uses both families, and as much
 // time as the system's resolver takes.
