@@ -47,8 +47,9 @@ func TestInheritNothing(t *testing.T) {
 type filer interface{ File() (*os.File, error) }
 
 // Sockets of every kind are recognised, and serve with the options of a config.
+// It is not parallel: another test could get the number of a descriptor that
+// was closed.
 func TestInherit(t *testing.T) {
-	t.Parallel()
 	dir := testkit.SocketDir(t)
 	options := func(calls *int) net.ListenConfig {
 		return net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: false}, Control: func(string, string, syscall.RawConn) error { *calls++; return nil }}
