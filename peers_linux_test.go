@@ -175,7 +175,7 @@ func TestMoveTree(t *testing.T) {
 }
 
 // A file listened for with a client of each kind whose stdin is /dev/null, and
-// which may half-close at once (PEERS 6.20): full size.
+// which may half-close at once: full size.
 func TestServeFileToStockClients(t *testing.T) {
 	t.Parallel()
 	content := testkit.Noise(eight)

@@ -172,7 +172,7 @@ func TestVerboseLikeNC(t *testing.T) {
 	})
 }
 
-// The lines of PEERS 2.7, written out.
+// The lines of OpenBSD nc, written out.
 func TestVerboseLines(t *testing.T) {
 	t.Parallel()
 	ln := listenTest(t)
