@@ -83,6 +83,7 @@ func TestOnEndOfContext(t *testing.T) {
 			})
 			stop(cause)
 			time.Sleep(time.Second)
+			synctest.Wait()
 			if got != cause {
 				t.Errorf("%v, want %v", got, cause)
 			}
