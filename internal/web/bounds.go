@@ -20,7 +20,7 @@ const (
 	listMemory     = 1 << 20   // of the JSON list or a page: the entries that are sorted, or the results
 	rowMemory      = 200       // of a result, beside its texts
 	uploadMemory   = 96 << 10  // of an upload: buffers, and modest blocks of package digest
-	transferMemory = 512 << 10 // of a purr's transfer that stalls
+	transferMemory = 704 << 10 // of a purr's transfer that stalls
 
 	maxHead     = 12 << 10 // bytes of a request's head; net/http adds 4 KiB
 	maxPartHead = 16 << 10 // bytes of the head of a form's part
