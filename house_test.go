@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"unicode/utf8"
 )
@@ -75,29 +76,39 @@ func (f *sourceFile) imports() map[string]string {
 	return paths
 }
 
-// readHouse parses every Go file of the module, for whatever system it is.
-func readHouse(t *testing.T) (files []*sourceFile) {
+// readHouse returns every Go file of the module, for whatever system it is.
+func readHouse(t *testing.T) []*sourceFile {
 	t.Helper()
-	paths, err := filepath.Glob("*.go")
+	files, err := parseHouse()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return files
+}
+
+// parseHouse parses the files of the module once for all tests, which only read
+// them.
+var parseHouse = sync.OnceValues(func() (files []*sourceFile, err error) {
+	paths, err := filepath.Glob("*.go")
+	if err != nil {
+		return nil, err
+	}
 	libraries, err := filepath.Glob("internal/*/*.go")
 	if err != nil || len(libraries) == 0 {
-		t.Fatal("no libraries", err)
+		return nil, fmt.Errorf("no libraries: %w", err)
 	}
 	for _, p := range append(paths, libraries...) {
 		f := &sourceFile{dir: filepath.ToSlash(filepath.Dir(p)), name: filepath.Base(p), test: strings.HasSuffix(p, "_test.go"), fset: token.NewFileSet()}
 		if f.text, err = os.ReadFile(p); err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		if f.ast, err = parser.ParseFile(f.fset, p, f.text, parser.ParseComments|parser.SkipObjectResolution); err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		files = append(files, f)
 	}
-	return files
-}
+	return files, nil
+})
 
 // Libraries import downwards only, and neither the command line nor the words
 // of the program: no urfave/cli but in flags, no logger, no stderr, no exit.
