@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 	}
 	// Tests wait most of the time; more of them at once would starve those that
 	// measure it. -parallel still overrides this.
-	if err := flag.Set("test.parallel", "16"); err != nil {
+	if err := flag.Set("test.parallel", "12"); err != nil {
 		panic(err)
 	}
 	go testkit.WatchHoldups()

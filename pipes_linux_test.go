@@ -126,7 +126,7 @@ func TestStderrTurnsNonblocking(t *testing.T) {
 	setNonblock(t, w)
 	_ = w.Close()
 	defer time.AfterFunc(testkit.Patience, p.kill).Stop() // the end of what is read
-	const clients = 2000                                  // whose lines are more than a pipe holds
+	const clients = 1000                                  // whose lines are more than a pipe holds
 	go func() {
 		for range clients {
 			c, err := net.DialTimeout("tcp", "127.0.0.1:"+m[2], testkit.Patience)
