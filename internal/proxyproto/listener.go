@@ -48,7 +48,7 @@ type listener struct {
 	err   error              // set before ended is closed
 	stop  context.CancelFunc // closes the clients that were not accepted
 	tasks sync.WaitGroup
-	room  chan struct{} // signalled when a client has left pending
+	room  sock.Room // left when a client leaves pending
 
 	mu      sync.Mutex
 	pending []*client // the oldest first
@@ -77,7 +77,7 @@ func Listen(ctx context.Context, ln net.Listener, o Options) net.Listener {
 	ctx, stop := context.WithCancel(ctx)
 	o.Timeout, o.Pending = cmp.Or(o.Timeout, DefaultTimeout), cmp.Or(o.Pending, defaultPending)
 	l := &listener{Listener: ln, Options: o, stop: stop,
-		ready: make(chan net.Conn), ended: make(chan struct{}), room: make(chan struct{}, 1)}
+		ready: make(chan net.Conn), ended: make(chan struct{}), room: sock.NewRoom()}
 	go l.run(ctx)
 	return l
 }
@@ -94,33 +94,12 @@ func (l *listener) run(ctx context.Context) {
 			return
 		}
 		c := &client{Conn: conn, begun: time.Now()}
-		if !l.enter(ctx, c) {
+		if !l.room.Await(ctx, func() time.Duration { return l.crowd(c) }) {
 			sock.Reset(conn)
 			l.err = context.Cause(ctx)
 			return
 		}
 		l.tasks.Go(func() { l.serve(ctx, c) })
-	}
-}
-
-// enter waits for room among the pending clients and adds c to them. It returns
-// false if ctx ends before.
-func (l *listener) enter(ctx context.Context, c *client) bool {
-	for {
-		wait := l.crowd(c)
-		if wait == 0 {
-			return true
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-l.room:
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		timer.Stop()
-		if ctx.Err() != nil {
-			return false
-		}
 	}
 }
 
@@ -185,10 +164,7 @@ func (l *listener) leave(c *client) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.pending = slices.DeleteFunc(l.pending, func(other *client) bool { return other == c })
-	select {
-	case l.room <- struct{}{}:
-	default:
-	}
+	l.room.Left()
 }
 
 // Accept returns the next client. The error is that of ln's Accept, or the

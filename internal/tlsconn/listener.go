@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"purr/internal/sock"
 	"slices"
 	"sync"
 	"time"
@@ -32,7 +33,7 @@ type listener struct {
 	err        error              // set before ended is closed
 	stop       context.CancelFunc // ends the pending handshakes
 	pending    sync.WaitGroup
-	room       chan struct{} // signalled when an attempt has ended
+	room       sock.Room // left when an attempt ends
 
 	mu       sync.Mutex
 	attempts []*attempt // the oldest first
@@ -61,7 +62,7 @@ type attempt struct {
 func (h *Handshaker) Listener(ctx context.Context, ln net.Listener, rejected func(net.Conn, error)) net.Listener {
 	ctx, stop := context.WithCancel(ctx)
 	l := &listener{Listener: ln, handshaker: h, rejected: rejected, most: h.Pending, stop: stop,
-		proven: make(chan *Conn), ended: make(chan struct{}), room: make(chan struct{}, 1)}
+		proven: make(chan *Conn), ended: make(chan struct{}), room: sock.NewRoom()}
 	if l.most == 0 {
 		l.most = defaultPending
 	}
@@ -80,7 +81,7 @@ func (l *listener) run(ctx context.Context) {
 			l.err = err
 			return
 		}
-		if !l.makeRoom(ctx) {
+		if !l.room.Await(ctx, l.crowd) {
 			_ = c.Close()
 			l.err = context.Cause(ctx)
 			return
@@ -94,28 +95,6 @@ func (l *listener) run(ctx context.Context) {
 			defer l.leave(a)
 			l.serveHandshake(ctx, a)
 		})
-	}
-}
-
-// makeRoom waits until a further attempt may begin and reports whether that is
-// so; it returns false if ctx ends before. While there is no room, crowd gives
-// up silent attempts.
-func (l *listener) makeRoom(ctx context.Context) bool {
-	for {
-		wait := l.crowd()
-		if wait == 0 {
-			return true
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-l.room:
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		timer.Stop()
-		if ctx.Err() != nil {
-			return false
-		}
 	}
 }
 
@@ -174,10 +153,7 @@ func (l *listener) leave(a *attempt) {
 		a.hurry.Stop()
 	}
 	a.giveUp(nil)
-	select {
-	case l.room <- struct{}{}:
-	default:
-	}
+	l.room.Left()
 }
 
 // serveHandshake does the handshake of an attempt and holds its connection
