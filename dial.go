@@ -116,21 +116,27 @@ func (d *dialer) announce(conn net.Conn) error {
 
 // dialHost connects to one port of the host without a proxy.
 func (d *dialer) dialHost(ctx context.Context, port int) (net.Conn, error) {
-	addrs, err := d.resolve(ctx, d.host, port)
+	addrs, local, err := d.endpoints(ctx, port)
 	if err != nil {
 		return nil, err
 	}
-	local, err := d.localAddr(ctx, addrs)
-	if err != nil {
-		return nil, err
-	}
-	if local.Addr().IsValid() {
-		addrs = eyeballs.SameFamily(addrs, local.Addr())
-		if len(addrs) == 0 {
-			return nil, fmt.Errorf("connect to %s port %d from %s: Address family for hostname not supported", d.host, port, local.Addr())
-		}
+	if len(addrs) == 0 {
+		return nil, fmt.Errorf("connect to %s port %d from %s: Address family for hostname not supported", d.host, port, local.Addr())
 	}
 	return d.race(ctx, addrs, local, port)
+}
+
+// endpoints returns the addresses of the host in the order to try them, and the
+// address to dial from, which is not valid if the system chooses it. addrs is
+// empty if none has the family of a valid one.
+func (d *dialer) endpoints(ctx context.Context, port int) (addrs []netip.Addr, local netip.AddrPort, err error) {
+	if addrs, err = d.resolve(ctx, d.host, port); err != nil {
+		return nil, local, err
+	}
+	if local, err = d.localAddr(ctx, addrs); err == nil && local.Addr().IsValid() {
+		addrs = eyeballs.SameFamily(addrs, local.Addr())
+	}
+	return addrs, local, err
 }
 
 // race connects to the first of addrs that answers. With several addresses, -v
@@ -241,16 +247,9 @@ func (d *dialer) connectUnix(ctx context.Context, limit time.Duration) (net.Conn
 // connectUDP returns a socket for one port of the host: for the first of its
 // addresses to which the system has a route. The caller closes it.
 func (d *dialer) connectUDP(ctx context.Context, port int) (datagram.Conn, error) {
-	addrs, err := d.resolve(ctx, d.host, port)
+	addrs, local, err := d.endpoints(ctx, port)
 	if err != nil {
 		return nil, err
-	}
-	local, err := d.localAddr(ctx, addrs)
-	if err != nil {
-		return nil, err
-	}
-	if local.Addr().IsValid() {
-		addrs = eyeballs.SameFamily(addrs, local.Addr())
 	}
 	dialer := net.Dialer{Control: d.socketOptions().Control}
 	err = fmt.Errorf("connect to %s port %d (udp) failed: Address family for hostname not supported", d.host, port)
