@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -88,10 +87,7 @@ func TestCheckStatus(t *testing.T) {
 // With -v the lines and their order are nc.openbsd's, and so is the status.
 func TestCheckLikeNC(t *testing.T) {
 	t.Parallel()
-	nc, err := exec.LookPath("nc.openbsd")
-	if err != nil {
-		t.Skip("needs nc.openbsd (Debian package netcat-openbsd)")
-	}
+	nc := testkit.Program(t, "nc.openbsd", "netcat-openbsd")
 	open, closed := openPorts(t, 2), closedPorts(t, 2)
 	for _, args := range []string{
 		"-zv 127.0.0.1 " + open[0],
@@ -191,7 +187,7 @@ func devFull(t *testing.T) *os.File {
 	t.Helper()
 	f, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
-		t.Skip("needs /dev/full")
+		testkit.NotHere(t, "/dev/full")
 	}
 	t.Cleanup(func() { f.Close() })
 	return f

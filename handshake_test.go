@@ -231,7 +231,7 @@ func TestStrangers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if _, err := exec.LookPath(words(test.client[strings.LastIndex(test.client, "| ")+2:])[0]); err != nil {
-				t.Skip(err)
+				testkit.Missing(t, err.Error())
 			}
 			l := startPurr(t, opts{env: keyed(k), stdin: strings.NewReader("from the listener")}, "-l", "-w", "5", "127.0.0.1", "0")
 			c := shell(t, opts{}, strings.ReplaceAll(test.client, "PORT", l.port()))

@@ -68,7 +68,7 @@ func TestNotTaken(t *testing.T) {
 	t.Parallel()
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
-		t.Skip(err)
+		testkit.NotHere(t, err.Error())
 	}
 	t.Cleanup(func() { _ = full.Close() })
 	for name, test := range map[string]struct {

@@ -528,7 +528,7 @@ func TestCheckFileDoesNotWait(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "fifo")
 	if err := testkit.Mkfifo(path); err != nil {
-		t.Skip(err)
+		testkit.NotHere(t, "a FIFO: "+err.Error())
 	}
 	done := make(chan error, 1)
 	go func() {

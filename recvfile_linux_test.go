@@ -297,7 +297,7 @@ func TestRecvFileRefused(t *testing.T) {
 func TestRecvFileNotPermitted(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
-		t.Skip("needs root, to become somebody else")
+		testkit.Missing(t, "root, to be another user")
 	}
 	testkit.Program(t, "setpriv", "util-linux")
 	dir := testkit.SocketDir(t)

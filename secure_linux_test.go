@@ -339,7 +339,7 @@ func TestSecureFullDisk(t *testing.T) {
 	t.Parallel()
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
-		t.Skip(err)
+		testkit.NotHere(t, err.Error())
 	}
 	defer full.Close()
 	k := tlsconn.NewKey()

@@ -62,10 +62,10 @@ func TestSocketOptions(t *testing.T) {
 				t.Errorf("got %d, want %d", got, test.want)
 			}
 		})
+		if test.args == "-b" { // SO_BROADCAST does not pass from a listener to its connections
+			continue
+		}
 		t.Run(test.args+" listen", func(t *testing.T) {
-			if test.args == "-b" {
-				t.Skip("does not pass from a listener to its connections")
-			}
 			p, ctx := testRun(t, nil, nil, append(words(test.args), "-l", "127.0.0.1", "0")...)
 			ln, err := p.listener.open(ctx)
 			if err != nil {

@@ -209,7 +209,7 @@ func TestPeerClosesBeforeAllIsSent(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	if _, err := os.Stat("/dev/full"); err != nil {
-		t.Skip("needs /dev/full")
+		testkit.NotHere(t, "/dev/full")
 	}
 	for _, mode := range [][]string{{"-l"}, {"-l", "-k"}, {"-l", "-k", "--echo"}, {"-l", "--echo"}} {
 		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
@@ -235,7 +235,7 @@ func TestFullDiskBesideEcho(t *testing.T) {
 	t.Parallel()
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
-		t.Skip("needs /dev/full")
+		testkit.NotHere(t, "/dev/full")
 	}
 	defer full.Close()
 	server := startPurr(t, opts{stdout: full}, "-l", "-k", "-v", "--echo", "127.0.0.1", "0")
@@ -251,7 +251,7 @@ func TestFullDiskBesideEcho(t *testing.T) {
 func TestFullDiskDatagrams(t *testing.T) {
 	t.Parallel()
 	if _, err := os.Stat("/dev/full"); err != nil {
-		t.Skip("needs /dev/full")
+		testkit.NotHere(t, "/dev/full")
 	}
 	for _, mode := range [][]string{{"-u", "-l"}, {"-u", "-l", "-k"}, {"-u", "-l", "-k", "--echo"}} {
 		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)

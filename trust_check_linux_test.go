@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"purr/internal/testkit"
 	"regexp"
 	"strings"
 	"testing"
@@ -12,7 +13,7 @@ func TestScanRange(t *testing.T) {
 	t.Parallel()
 	ln, err := net.Listen("tcp4", "127.0.0.2:0")
 	if err != nil {
-		t.Skip(err)
+		testkit.NotHere(t, "127.0.0.2: "+err.Error())
 	}
 	defer ln.Close()
 	_, port, _ := net.SplitHostPort(ln.Addr().String())
