@@ -95,11 +95,6 @@ func (l *logger) warnf(format string, args ...any)    { l.messagef(always, forma
 func (l *logger) informf(format string, args ...any)  { l.messagef(unlessQuiet, format, args...) }
 func (l *logger) verbosef(format string, args ...any) { l.messagef(verbose, format, args...) }
 
-// ncLinef writes a line in OpenBSD nc's words, without a prefix.
-func (l *logger) ncLinef(at urgency, format string, args ...any) {
-	l.ncLine(at, fmt.Sprintf(format, args...))
-}
-
 // ncLine writes lines in another netcat's words, without a prefix. There is an
 // event for each of them, so that under --json it writes nothing.
 func (l *logger) ncLine(at urgency, lines ...string) {

@@ -13,12 +13,12 @@ func TestLogger(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	l := &logger{out: &out}
-	l.ncLinef(verbose, "hidden")
+	l.ncLine(verbose, "hidden")
 	l.verbosef("hidden")
 	l.warnf("x \x1b[1m%s", "y\nz")
-	l.ncLinef(always, "Listening on %s %d", "::", 80)
+	l.ncLine(always, "Listening on :: 80")
 	l.level = 1
-	l.ncLinef(verbose, "said %d", 1)
+	l.ncLine(verbose, "said 1")
 	l.verbosef("noted")
 	l.messagef(veryVerbose, "hidden")
 	l.fail(errors.Join(errors.New("first"), reportedError{errors.New("said")}, fmt.Errorf("second")))

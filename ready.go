@@ -59,7 +59,7 @@ func (n *notifier) notifyReady(addr net.Addr) error {
 		}
 	}
 	if n.announce {
-		n.log.ncLinef(always, "NCAT TEST: LISTEN")
+		n.log.ncLine(always, "NCAT TEST: LISTEN")
 	}
 	n.notified()
 	return nil

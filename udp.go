@@ -171,7 +171,7 @@ func (p *packets) dialUnixgram(ctx context.Context) error {
 	}
 	defer conn.Close()
 	p.removeAtExit(own)
-	p.log.ncLinef(verbose, "Bound on %s", own)
+	p.log.ncLine(verbose, "Bound on "+own)
 	p.peerFound("dial", conn.RemoteAddr(), conn.LocalAddr())
 	p.confine()
 	return talkDatagrams(ctx, p.talk, p.datagramEnd(conn, p.path))
