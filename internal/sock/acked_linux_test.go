@@ -1,7 +1,9 @@
 package sock
 
 import (
+	"errors"
 	"net"
+	"syscall"
 	"testing"
 
 	"purr/internal/testkit"
@@ -39,4 +41,23 @@ func TestAcked(t *testing.T) {
 			t.Errorf("%d bytes", n)
 		}
 	})
+}
+
+// A peer that closes its Unix socket has taken everything, or it is a reset.
+func TestUnackedUnix(t *testing.T) {
+	t.Parallel()
+	for _, read := range []bool{true, false} {
+		ours, theirs := testkit.UnixPair(t)
+		testkit.WriteString(t, ours, "x")
+		if n, err := Unacked(ours); n != 0 || err != nil {
+			t.Errorf("before the peer closes: %d, %v", n, err)
+		}
+		if read {
+			testkit.ReadN(t, theirs, 1)
+		}
+		_ = theirs.Close()
+		if n, err := Unacked(ours); n != 0 || errors.Is(err, syscall.ECONNRESET) == read {
+			t.Errorf("the peer has read: %v; %d, %v", read, n, err)
+		}
+	}
 }

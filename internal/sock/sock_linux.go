@@ -2,30 +2,32 @@ package sock
 
 import (
 	"net"
-	"purr/internal/sys"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"purr/internal/sys"
 )
 
 // Unacked returns the number of bytes, FIN included, that the peer's system has
 // not acknowledged (SIOCOUTQ in tcp(7)), or the error that has ended the
 // connection. It takes that error from the socket (SO_ERROR): the next read or
-// write does not return it. A Unix socket delivers at once: always 0.
+// write does not return it. A Unix socket delivers at once: always 0, and the
+// error is ECONNRESET if the peer has closed before it had read everything.
 func Unacked(c net.Conn) (n int, err error) {
-	tcp, ok := Under(c).(*net.TCPConn)
+	socket := Under(c)
+	raw, ok := RawStream(socket)
 	if !ok {
 		return 0, nil
 	}
-	raw, err := tcp.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
+	_, tcp := socket.(*net.TCPConn)
 	controlErr := raw.Control(func(fd uintptr) {
 		var pending int
 		if pending, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR); err == nil && pending != 0 {
 			err = unix.Errno(pending)
+		}
+		if err != nil || !tcp {
 			return
 		}
 		if n, err = sys.IoctlInt(int(fd), unix.SIOCOUTQ); err != nil || n == 0 {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"purr/internal/sock"
@@ -105,7 +106,8 @@ func connError(err error) error {
 // package has closed its socket: it would answer close_notify with a reset, as
 // if payload had been lost, so it gets a FIN alone. A TLS of another make may
 // have closed one direction only, and demands close_notify: it is sent after
-// the payload is acknowledged, and Delivered is true from then on.
+// the payload is acknowledged, and Delivered is true from then on. A Unix socket
+// shows nothing before the write, see endError.
 func (c *Conn) CloseWrite() error {
 	if sock.PeerClosed(c.Conn) {
 		if !c.foreign {
@@ -117,9 +119,20 @@ func (c *Conn) CloseWrite() error {
 		c.delivered.Store(true)
 	}
 	if err := c.tls.CloseWrite(); err != nil && !c.finished.Load() {
-		return connError(err)
+		return c.endError(err)
 	}
 	return nil
+}
+
+// endError returns the error of a failed write that was to end this end's
+// direction. It is nil if the peer has closed its Unix socket after it had read
+// everything: the end is not missed there, and Read returns what the peer sent
+// last.
+func (c *Conn) endError(err error) error {
+	if _, unix := sock.Under(c.Conn).(*net.UnixConn); unix && errors.Is(err, syscall.EPIPE) {
+		_, err = sock.Unacked(c.Conn)
+	}
+	return connError(err)
 }
 
 // Delivered reports whether CloseWrite has seen the whole payload acknowledged

@@ -137,7 +137,7 @@ func (c *BytesConn) Write(b []byte) (int, error) {
 
 // CloseWrite ends the sending direction with the frame end. It blocks until the
 // socket takes that; Close and sock.Reset end the wait. A peer that has closed
-// its socket is sent a FIN instead, see Conn.CloseWrite.
+// its socket is sent a FIN instead, or nothing, see Conn.CloseWrite.
 func (c *BytesConn) CloseWrite() error {
 	if sock.PeerClosed(c.Conn.Conn) {
 		return sock.HalfClose(c.Conn.Conn)
@@ -149,7 +149,7 @@ func (c *BytesConn) CloseWrite() error {
 	}
 	c.ended = true
 	if _, err := c.Conn.Write(frame(frameEnd, 0)); err != nil && !c.peerEnded.Load() {
-		return err
+		return c.endError(err)
 	}
 	return nil
 }

@@ -69,6 +69,45 @@ func TestBytesConn(t *testing.T) {
 	}
 }
 
+// A peer that has finished and closed its Unix socket does not miss this end's
+// half-close. What it has not read is missed.
+func TestHalfCloseAfterThePeer(t *testing.T) {
+	t.Parallel()
+	for _, lost := range []bool{false, true} {
+		a, b := testkit.UnixPair(t)
+		client, server := bytesPair(t, a, b)
+		testkit.WriteString(t, server, "last")
+		if err := server.CloseWrite(); err != nil {
+			t.Error(err)
+		}
+		if lost {
+			testkit.WriteString(t, client, "unread")
+		}
+		_ = server.tls.CloseWrite()
+		_ = b.Close()
+		if err := client.CloseWrite(); lost != (err != nil) {
+			t.Errorf("bytes were lost: %v; the half-close returned %v", lost, err)
+		}
+		if got := testkit.ReadAll(t, client); got != "last" {
+			t.Errorf("the peer's bytes came as %q", got)
+		}
+		if err := client.Untaken(); lost != (err != nil) {
+			t.Errorf("bytes were lost: %v; untaken: %v", lost, err)
+		}
+	}
+
+	a, b := testkit.UnixPair(t)
+	client, server := pair(t, a, b)
+	_ = server.CloseWrite()
+	_ = b.Close()
+	if err := client.CloseWrite(); err != nil {
+		t.Errorf("close_notify returned %v", err)
+	}
+	if n, err := client.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("read %d bytes, %v; want io.EOF", n, err)
+	}
+}
+
 // What AwaitTaken returns for each way in which the peer does not take all.
 func TestAwaitTaken(t *testing.T) {
 	t.Parallel()
