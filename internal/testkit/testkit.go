@@ -158,7 +158,7 @@ func ReadN(t testing.TB, r io.Reader, n int) string {
 	t.Helper()
 	b := make([]byte, n)
 	if got, err := io.ReadFull(r, b); err != nil {
-		t.Fatalf("after %q: %v", b[:got], err)
+		t.Fatalf("after %s: %v", Brief(string(b[:got])), err)
 	}
 	return string(b)
 }

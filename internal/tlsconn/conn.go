@@ -106,8 +106,9 @@ func connError(err error) error {
 // package has closed its socket: it would answer close_notify with a reset, as
 // if payload had been lost, so it gets a FIN alone. A TLS of another make may
 // have closed one direction only, and demands close_notify: it is sent after
-// the payload is acknowledged, and Delivered is true from then on. A Unix socket
-// shows nothing before the write, see endError.
+// the payload is acknowledged, and Delivered is true from then on.
+//
+// A Unix socket shows the peer's end in the write only, see endError.
 func (c *Conn) CloseWrite() error {
 	if sock.PeerClosed(c.Conn) {
 		if !c.foreign {
