@@ -186,20 +186,22 @@ func (h Header) AppendVersion1(b []byte) []byte {
 	return fmt.Appendf(b, "PROXY %s %v %v %d %d\r\n", protocol, source, destination, h.Source.Port(), h.Destination.Port())
 }
 
-// AppendVersion2 appends the header in binary form (2.2), without addresses if
-// they are not known.
+// AppendVersion2 appends the header in binary form (2.2). Without addresses it
+// has the command LOCAL, as HAProxy sends it: HAProxy 2.6 resets the sender of
+// PROXY with the family UNSPEC.
 func (h Header) AppendVersion2(b []byte) []byte {
-	b = append(append(b, signature2...), proxied)
+	b = append(b, signature2...)
 	known, is4 := h.family()
+	if !known {
+		return append(b, local, unspec, 0, 0)
+	}
+	b = append(b, proxied)
 	var body bytes.Buffer
-	switch {
-	case !known:
-		return append(b, unspec, 0, 0)
-	case is4:
+	if is4 {
 		b = append(b, ip4Stream)
 		body.Write(h.Source.Addr().Unmap().AsSlice())
 		body.Write(h.Destination.Addr().Unmap().AsSlice())
-	default:
+	} else {
 		b = append(b, ip6Stream)
 		for _, addr := range []netip.Addr{h.Source.Addr(), h.Destination.Addr()} {
 			wide := addr.As16()
