@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"purr/internal/copier"
@@ -247,6 +248,37 @@ func TestSlowClientLosesNothing(t *testing.T) {
 	if string(got) != content || <-sent != nil || slow.Slow() {
 		t.Errorf("%d bytes of %d", len(got), len(content))
 	}
+}
+
+// The patience counts from the last byte that a client's system has taken, also
+// if that was after the senders began to wait.
+func TestPatienceCountsFromTheLastProgress(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := New()
+		b.Room = 1
+		stop, err := fdio.NewInterrupt()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stop.Close()
+		var unacked, resets atomic.Int64
+		stalled := b.Join(Client{Interrupt: stop, Reset: func() { resets.Add(1) }, Unacked: func() (int, error) { return int(unacked.Load()), nil }})
+		defer stalled.Leave()
+		sender := b.Join(Client{Interrupt: stop})
+		defer sender.Leave()
+		_, _ = sender.Write([]byte("fills"))
+		begun := time.Now()
+		last := 200 * time.Millisecond
+		time.AfterFunc(last, func() { unacked.Add(1) })
+		_, _ = sender.Write([]byte("waits"))
+		if took := time.Since(begun); took < last+b.Patience || took > last+b.Patience*6/5 {
+			t.Errorf("waited for %v", took)
+		}
+		if !stalled.Slow() || resets.Load() != 1 || sender.Slow() {
+			t.Error("not the client that takes nothing was dropped")
+		}
+	})
 }
 
 // A sender whose conversation is over does not wait, and one whose other end

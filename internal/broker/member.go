@@ -85,7 +85,7 @@ func (m *Member) wake() {
 // Patience is dropped, and one whose conversation is over is not waited for:
 // neither gets the text. The error is fdio.ErrInterrupted if stop is closed.
 func (m *Member) await(text []byte, stop <-chan struct{}) (queued bool, err error) {
-	patience := idle.New(m.broker.Patience)
+	patience := idle.New(m.broker.Patience / samples)
 	defer patience.Stop()
 	for {
 		queued, room := m.put(text, false)
@@ -106,12 +106,16 @@ func (m *Member) await(text []byte, stop <-chan struct{}) (queued bool, err erro
 	}
 }
 
-// left returns the rest of the Patience since the last progress.
+// samples is how often progress is looked for within the Patience.
+const samples = 10
+
+// left returns the time until the next sample. It is not positive once the
+// Patience since the last progress is over.
 func (m *Member) left() (left time.Duration, pending bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.sample()
-	return m.broker.Patience - time.Since(m.progress), false
+	return min(m.broker.Patience-time.Since(m.progress), m.broker.Patience/samples), false
 }
 
 // sample records progress if the number of unacknowledged bytes has changed. mu
