@@ -6,6 +6,7 @@ import (
 
 	"purr/internal/flags"
 	"purr/internal/proxy"
+	"purr/internal/sock"
 )
 
 // This file words errors about operands of a wrong form or in the wrong place:
@@ -63,6 +64,9 @@ func isPath(word string) bool {
 // machine would have to look up. An empty host is no name.
 func checkNumeric(c *config, host string) error {
 	if _, numeric := flags.ParseAddr(host); !c.numeric || numeric || host == "" {
+		return nil
+	}
+	if _, group := sock.ParseGroup(host); group && c.listen {
 		return nil
 	}
 	if c.proxy != nil && c.proxy.DNS == proxy.Remote && host == c.host {

@@ -178,6 +178,9 @@ func (l *listener) listenAddr(ctx context.Context) (network, addr string, err er
 	if l.host == "" {
 		return network, flags.JoinPort("", port), nil
 	}
+	if group, ok := sock.ParseGroup(l.host); ok && l.udp && !l.ipv6 {
+		return "udp4", netip.AddrPortFrom(group, uint16(port)).String(), nil
+	}
 	addrs, err := l.resolve(ctx, l.host, port)
 	if err != nil {
 		return "", "", err

@@ -4,7 +4,21 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"strings"
 )
+
+// ParseGroup parses the address of an IPv4 multicast group with an interface,
+// by name or number: "239.1.2.3%eth0". Package netip has zones for IPv6 only,
+// so that the result has the IPv6 form, with the interface as its zone, as
+// ListenPacket takes it.
+func ParseGroup(text string) (group netip.Addr, ok bool) {
+	ip, zone, _ := strings.Cut(text, "%")
+	addr, err := netip.ParseAddr(ip)
+	if err != nil || zone == "" || !addr.Is4() || !addr.IsMulticast() {
+		return netip.Addr{}, false
+	}
+	return netip.AddrFrom16(addr.As16()).WithZone(zone), true
+}
 
 // A GroupConn is a UDP socket that sends to a multicast group or a broadcast
 // address, and receives from every source: the members answer from addresses of

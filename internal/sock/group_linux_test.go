@@ -2,6 +2,7 @@ package sock
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"syscall"
@@ -118,4 +119,99 @@ func multicastTTL(t *testing.T, conn net.Conn, from net.Addr) (ttl int) {
 		t.Fatal(err, controlErr)
 	}
 	return ttl
+}
+
+// An IPv4 group may have an interface, which package netip does not parse.
+func TestParseGroup(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"239.1.2.3%eth0": "::ffff:239.1.2.3%eth0", "224.0.0.1%2": "::ffff:224.0.0.1%2",
+		"239.1.2.3": "", "239.1.2.3%": "", "127.0.0.1%lo": "", "ff02::1%lo": "", "::ffff:239.1.2.3%lo": "", "host%lo": "", "%lo": "", "": "",
+	} {
+		group, ok := ParseGroup(text)
+		if ok != (want != "") || ok && (group.String() != want || !group.IsMulticast()) {
+			t.Errorf("%q: %v, %v", text, group, ok)
+		}
+	}
+}
+
+// A listener on a group hears what arrives on its interface, also while another
+// one on this host is a member on another interface.
+func TestListenPacketOnInterface(t *testing.T) {
+	if !testkit.InNamespaces(t) {
+		return
+	}
+	testkit.MustRunAll(t, `
+		ip link add one type veth peer name other1
+		ip link add two type veth peer name other2
+		ip addr add 192.0.2.1/24 dev one
+		ip addr add 2001:db8::1/64 dev one nodad
+		ip addr add 198.51.100.2/24 dev two
+		ip addr add 2001:db8:1::2/64 dev two nodad
+		ip link set one up
+		ip link set two up
+		ip link set other1 up
+		ip link set other2 up
+	`)
+	ctx, stop := context.WithTimeout(t.Context(), testkit.Patience)
+	defer stop()
+	listen := func(zoned netip.Addr) net.PacketConn {
+		conn, joinErr, err := ListenPacket(ctx, net.ListenConfig{}, "udp", netip.AddrPortFrom(zoned, 9).String())
+		if err != nil || joinErr != nil {
+			t.Fatal(zoned, err, joinErr)
+		}
+		_ = conn.SetDeadline(time.Now().Add(testkit.Patience))
+		return conn
+	}
+	four, _ := ParseGroup("239.1.2.3%one")
+	for _, group := range []netip.Addr{four, netip.MustParseAddr("ff05::1:3%one")} {
+		members := map[string]net.PacketConn{"one": listen(group), "two": listen(group.WithZone("two"))}
+		for _, name := range []string{"two", "one"} {
+			sendOn(t, group.WithZone(name), 9, "on "+name)
+		}
+		for name, member := range members {
+			b := make([]byte, 100)
+			n, _, err := member.ReadFrom(b) // the first is that of its own interface
+			if err != nil || string(b[:n]) != "on "+name {
+				t.Errorf("%v: the member on %s has %q, %v", group, name, b[:n], err)
+			}
+			_ = member.Close()
+		}
+		_, _, err := ListenPacket(ctx, net.ListenConfig{}, "udp", netip.AddrPortFrom(group.WithZone("none"), 9).String())
+		if err == nil {
+			t.Errorf("%v: joined on no interface", group)
+		}
+	}
+}
+
+// sendOn sends a datagram to a group, by the interface of its zone.
+func sendOn(t *testing.T, group netip.Addr, port uint16, text string) {
+	t.Helper()
+	index, err := ZoneIndex(group)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ip6 := !group.Unmap().Is4()
+	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
+		controlErr := raw.Control(func(fd uintptr) {
+			if ip6 {
+				err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF, index)
+			} else {
+				err = unix.SetsockoptIPMreqn(int(fd), unix.IPPROTO_IP, unix.IP_MULTICAST_IF, &unix.IPMreqn{Ifindex: int32(index)})
+			}
+		})
+		return errors.Join(err, controlErr)
+	}}
+	network := "udp4"
+	if ip6 {
+		network = "udp6"
+	}
+	conn, err := config.ListenPacket(t.Context(), network, ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.WriteTo([]byte(text), net.UDPAddrFromAddrPort(netip.AddrPortFrom(group.Unmap(), port))); err != nil {
+		t.Fatal(err)
+	}
 }

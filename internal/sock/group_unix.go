@@ -3,6 +3,7 @@
 package sock
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -18,16 +19,20 @@ import (
 // for the port; ListenPacket binds the group and joins it on the interface of
 // the route, or of the zone. If joining fails, joinErr is the reason, and conn
 // is valid all the same: it receives what arrives for another member on this
-// host.
+// host. The zone of an IPv4 group stands behind its IPv6 form, see ParseGroup.
 func ListenPacket(ctx context.Context, config net.ListenConfig, network, addr string) (conn net.PacketConn, joinErr, err error) {
 	group, parseErr := netip.ParseAddrPort(addr)
 	if parseErr != nil || !group.Addr().IsMulticast() {
 		conn, err = config.ListenPacket(ctx, network, addr)
 		return conn, nil, err
 	}
-	family, network := unix.AF_INET, "udp4"
-	if group.Addr().Is6() {
-		family, network = unix.AF_INET6, "udp6"
+	zone, err := ZoneIndex(group.Addr())
+	if err != nil {
+		return nil, nil, err
+	}
+	family, network := unix.AF_INET6, "udp6"
+	if group.Addr().Unmap().Is4() {
+		family, network = unix.AF_INET, "udp4"
 	}
 	fd, err := unix.Socket(family, unix.SOCK_DGRAM, 0)
 	if err != nil {
@@ -45,17 +50,17 @@ func ListenPacket(ctx context.Context, config net.ListenConfig, network, addr st
 			return nil, nil, err
 		}
 	}
-	if err := bindGroup(fd, group); err != nil {
+	if err := bindGroup(fd, group, zone); err != nil {
 		return nil, nil, err
 	}
-	joinErr = joinGroup(fd, group.Addr())
+	joinErr = joinGroup(fd, group.Addr(), zone)
 	conn, err = net.FilePacketConn(f)
 	return conn, joinErr, err
 }
 
 // bindGroup binds fd to the address of a group. As with package net, several
-// sockets may bind the same one.
-func bindGroup(fd int, group netip.AddrPort) error {
+// sockets may bind the same one. zone is the index of an interface, or 0.
+func bindGroup(fd int, group netip.AddrPort, zone int) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return os.NewSyscallError("setsockopt SO_REUSEADDR", err)
 	}
@@ -63,31 +68,52 @@ func bindGroup(fd int, group netip.AddrPort) error {
 		return os.NewSyscallError("setsockopt SO_REUSEPORT", err)
 	}
 	var name unix.Sockaddr
-	if addr := group.Addr(); addr.Is4() {
+	if addr := group.Addr().Unmap(); addr.Is4() {
 		name = &unix.SockaddrInet4{Port: int(group.Port()), Addr: addr.As4()}
 	} else {
-		zone, err := ZoneIndex(addr)
-		if err != nil {
-			return err
-		}
 		name = &unix.SockaddrInet6{Port: int(group.Port()), Addr: addr.As16(), ZoneId: uint32(zone)}
 	}
 	return os.NewSyscallError("bind", unix.Bind(fd, name))
 }
 
-// joinGroup makes fd a member of a group, on the interface of the zone, or of
-// the route if there is no zone.
-func joinGroup(fd int, group netip.Addr) error {
-	if group.Is4() {
-		return os.NewSyscallError("setsockopt IP_ADD_MEMBERSHIP",
-			unix.SetsockoptIPMreq(fd, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, &unix.IPMreq{Multiaddr: group.As4()}))
+// joinGroup makes fd a member of a group, on the interface with the index zone,
+// or on that of the route if zone is 0, and receive what arrives there.
+func joinGroup(fd int, group netip.Addr, zone int) error {
+	if group.Unmap().Is4() {
+		own, err := interfaceIPv4(zone)
+		if err != nil {
+			return err
+		}
+		err = unix.SetsockoptIPMreq(fd, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, &unix.IPMreq{Multiaddr: group.Unmap().As4(), Interface: own})
+		if err != nil {
+			return os.NewSyscallError("setsockopt IP_ADD_MEMBERSHIP", err)
+		}
+		return ownGroupsOnly(fd, false, zone)
 	}
-	zone, err := ZoneIndex(group)
+	err := unix.SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, &unix.IPv6Mreq{Multiaddr: group.As16(), Interface: uint32(zone)})
 	if err != nil {
-		return err
+		return os.NewSyscallError("setsockopt IPV6_JOIN_GROUP", err)
 	}
-	return os.NewSyscallError("setsockopt IPV6_JOIN_GROUP",
-		unix.SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, &unix.IPv6Mreq{Multiaddr: group.As16(), Interface: uint32(zone)}))
+	return ownGroupsOnly(fd, true, zone)
+}
+
+// interfaceIPv4 returns an IPv4 address of an interface, by which ip_mreq names
+// it; 0.0.0.0 if index is 0.
+func interfaceIPv4(index int) (own [4]byte, err error) {
+	if index == 0 {
+		return own, nil
+	}
+	i, err := net.InterfaceByIndex(index)
+	if err != nil {
+		return own, err
+	}
+	addrs, err := i.Addrs()
+	for _, a := range addrs {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr().Is4() {
+			return prefix.Addr().As4(), nil
+		}
+	}
+	return own, cmp.Or(err, fmt.Errorf("interface %s has no IPv4 address", i.Name))
 }
 
 // ZoneIndex returns the index of the interface of an address's zone, 0 without

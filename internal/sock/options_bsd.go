@@ -10,3 +10,7 @@ const dualStackOptions = false
 func setMinTTL(int, bool, int) error {
 	return ErrNotHere
 }
+
+// ownGroupsOnly does nothing: a socket receives from the groups that it is a
+// member of itself.
+func ownGroupsOnly(int, bool, int) error { return nil }

@@ -20,3 +20,18 @@ func setMinTTL(fd int, ip6 bool, ttl int) error {
 	}
 	return os.NewSyscallError("setsockopt IP_MINTTL", unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MINTTL, ttl))
 }
+
+// ownGroupsOnly makes fd receive from a group what arrives on its interface. By
+// default Linux also delivers what arrives on the interfaces of other members
+// on this host (ip(7), IP_MULTICAST_ALL). IPV6_MULTICAST_ALL looks at the group
+// only, so that an IPv6 socket is bound to the interface with the index zone;
+// if zone is 0 it goes on receiving from all.
+func ownGroupsOnly(fd int, ip6 bool, zone int) error {
+	if !ip6 {
+		return os.NewSyscallError("setsockopt IP_MULTICAST_ALL", unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_ALL, 0))
+	}
+	if zone == 0 {
+		return nil
+	}
+	return os.NewSyscallError("setsockopt SO_BINDTOIFINDEX", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, zone))
+}
