@@ -9,6 +9,7 @@ import (
 
 	"purr/internal/display"
 	"purr/internal/personality"
+	"purr/internal/sys"
 )
 
 // This file owns the messages to the user. The rules:
@@ -106,7 +107,8 @@ func (l *logger) ncLine(at urgency, lines ...string) {
 }
 
 // fail writes err, a line for each error that was joined into it. A
-// reportedError is left out.
+// reportedError is left out. Under the name of another netcat the system's
+// words begin with a capital letter, as in that one's messages.
 func (l *logger) fail(err error) {
 	if _, reported := err.(reportedError); reported {
 		return
@@ -117,7 +119,11 @@ func (l *logger) fail(err error) {
 		}
 		return
 	}
-	l.report(always, "error", []field{{"text", err.Error()}}, "%v", err)
+	text := err.Error()
+	if l.as.Other() {
+		text = sys.Capitalised(err)
+	}
+	l.report(always, "error", []field{{"text", text}}, "%s", text)
 }
 
 // failRun writes the error that ended the run: a signal under -v only, and a

@@ -49,4 +49,17 @@ func TestCause(t *testing.T) {
 	if got := sys.Strerror(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}); got != "Connection refused" {
 		t.Errorf("strerror: %q", got)
 	}
+	for _, test := range []struct {
+		err  error
+		want string
+	}{
+		{fmt.Errorf("listen on ::1 80: %w", syscall.EADDRINUSE), "listen on ::1 80: Address already in use"},
+		{fmt.Errorf("to broken pipe: %w (of 5)", os.NewSyscallError("write", syscall.EPIPE)), "to broken pipe: write: Broken pipe (of 5)"},
+		{statusError{error: fmt.Errorf("x: %w", syscall.ENOENT)}, "x: No such file or directory"},
+		{errors.New("connection refused"), "connection refused"},
+	} {
+		if got := sys.Capitalised(test.err); got != test.want {
+			t.Errorf("%v: %q, want %q", test.err, got, test.want)
+		}
+	}
 }

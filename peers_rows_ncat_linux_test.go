@@ -69,7 +69,7 @@ func ncatRows() []peerRow {
 		{flag: "l", line: "ncat -lv 127.0.0.1 PORT", with: client(sends("x")), want: rowEnd{status: "0", out: "x", got: "<FIN>", words: []string{`^Ncat: Listening on 127\.0\.0\.1:PORT$`, `^Ncat: Connection from 127\.0\.0\.1:[0-9]+\.$`}}},
 		{flag: "l", line: "ncat -lv PORT </dev/null", with: sixth, want: rowEnd{status: "0", out: "x", got: "<FIN>", words: []string{`^Ncat: Listening on :::PORT$`, `^Ncat: Listening on 0\.0\.0\.0:PORT$`, `^Ncat: Connection from ::1:[0-9]+\.$`}}},
 		{flag: "l", line: "ncat -l 127.0.0.1 PORT", with: portTaken, want: rowEnd{status: "2", words: []string{`^Ncat: bind to 127\.0\.0\.1:PORT: Address already in use\. QUITTING\.$`}},
-			ours: &rowDiff{words: []string{`^Ncat: listen on 127\.0\.0\.1 PORT: address already in use$`}}, why: "purr's causes are in lower case"},
+			ours: &rowDiff{words: []string{`^Ncat: listen on 127\.0\.0\.1 PORT: Address already in use$`}}, why: "purr has one form for all that fails"},
 		{flag: "l", line: "ncat -l 127.0.0.1 PORT <DIR/8M", with: whole(client(truncates)), want: rowEnd{status: "0", got: "a part"},
 			ours: &rowDiff{got: "whole"}, why: "the half-close of the client ends Ncat, which drops the rest"},
 		{flag: "l", line: "ncat -l 127.0.0.1 PORT >/dev/full # stdin is open and empty", with: untyped(client(sends("x"))), want: rowEnd{status: "2", got: "<FIN>"},
@@ -147,7 +147,7 @@ func ncatRows() []peerRow {
 		{flag: "endings", line: "ncat 127.0.0.1 PORT", with: alone, want: rowEnd{status: "1", words: []string{`^Ncat: .*Connection refused`}}},
 		{flag: "endings", line: "exec ncat -l 127.0.0.1 PORT", with: terminated, want: rowEnd{status: "143"}},
 		{flag: "endings", line: "printf hello | ncat 127.0.0.1 PORT", with: server(resets("hello")), want: rowEnd{status: "1", got: "hello", words: []string{"^Ncat: Connection reset by peer.$"}},
-			ours: &rowDiff{words: []string{"^Ncat: receive from .*: connection reset by peer$"}}, why: "purr names the peer, and its causes are in lower case"},
+			ours: &rowDiff{words: []string{"^Ncat: receive from .*: Connection reset by peer$"}}, why: "purr names the peer"},
 		{flag: "endings", line: "ncat 127.0.0.1 PORT # stdin is open and empty", with: untyped(server(sends("banner"))), want: rowEnd{status: "stays", out: "banner"},
 			ours: &rowDiff{status: "0", got: "<FIN>"}, why: "later releases of Ncat end with the peer, too"},
 	}

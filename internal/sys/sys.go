@@ -61,6 +61,19 @@ func Strerror(err error) string {
 	return strings.ToUpper(text[:1]) + text[1:]
 }
 
+// Capitalised returns the text of err, with the cause that comes from a system
+// call as strerror(3) words it.
+func Capitalised(err error) string {
+	text := err.Error()
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		if i := strings.LastIndex(text, errno.Error()); i >= 0 {
+			return text[:i] + Strerror(errno) + text[i+len(errno.Error()):]
+		}
+	}
+	return text
+}
+
 // IsReset reports whether err means that the peer has reset the connection or
 // closed its receiving half.
 func IsReset(err error) bool {
