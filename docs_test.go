@@ -155,3 +155,27 @@ func TestMembersOfJSON(t *testing.T) {
 		}
 	}
 }
+
+// What the manual calls not there is no option of purr.
+func TestNotThere(t *testing.T) {
+	t.Parallel()
+	_, section, _ := strings.Cut(document(t, "purr.1"), ".Sh COMPATIBILITY")
+	section, _, _ = strings.Cut(section, ".Sh ")
+	own := map[string]bool{}
+	for _, o := range newCommandLine().Options() {
+		for _, name := range o.Names {
+			own[name] = true
+		}
+	}
+	seen := 0
+	for _, m := range regexp.MustCompile(`(?m)^\.Fl (.*)\n(?:is|are)\s+not there`).FindAllStringSubmatch(section, -1) {
+		for _, name := range strings.Split(m[1], " , ") {
+			if seen++; own[strings.TrimPrefix(name, "-")] {
+				t.Errorf("purr.1 says that %s is not there", name)
+			}
+		}
+	}
+	if seen < 6 {
+		t.Errorf("only %d options in the manual", seen)
+	}
+}

@@ -400,7 +400,7 @@ func foreign() map[string]string {
 		"randomize": "the option has no long name: say -r", "interval": "the option has no long name: say -i",
 		"dont-resolve": "-n is --nodns here: say -n", "close": "--close is not supported: say -N, -q or --send-only for the end of stdin",
 		"hexdump": "the option has a hyphen: say --hex-dump FILE", "gateway": "g", "pointer": "g", "timeout": "-w is --wait here: say -w TIME",
-		"sctp": "SCTP is not supported: leave --sctp out",
+		"sctp": "SCTP is not supported: leave --sctp out", "nsock-engine": "there is one engine: leave --nsock-engine out",
 	}
 }
 
