@@ -34,7 +34,7 @@ func talkToAll(ctx context.Context, t *talker, c net.Conn) error {
 	}
 	t.broker.Start(ctx, stdin, func(err error) { t.stop(fmt.Errorf("read from stdin: %w", err)) })
 	name := s.peer
-	if addr := sock.AddrPort(c.RemoteAddr()).Addr(); addr.IsValid() {
+	if addr := sock.AddrPort(sock.RemoteAddr(c)).Addr(); addr.IsValid() {
 		name = addr.String()
 	}
 	m := t.broker.Join(broker.Client{Name: name, Interrupt: s.interrupt, Reset: func() { sock.Reset(c) }, Waiting: s.Extend, Unacked: func() (int, error) { return sock.Unacked(c) }})

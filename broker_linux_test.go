@@ -152,6 +152,18 @@ func TestChat(t *testing.T) {
 	}
 }
 
+// Behind a proxy a chat has the address of the client, and not the proxy's.
+func TestChatBehindAProxy(t *testing.T) {
+	t.Parallel()
+	p := startPurr(t, opts{}, "-l", "--chat", "--accept-proxy", "127.0.0.1", "0")
+	c := dialTest(t, "tcp", p.addr())
+	writeAll(t, c, headerOfClient)
+	want := "<announce> 192.0.2.7 is connected as <user1>.\n"
+	if got := testkit.ReadN(t, c, len(want)); got != want {
+		t.Errorf("%q", got)
+	}
+}
+
 // A client that takes nothing is dropped with a line, and the others go on.
 // stdin is one of the senders.
 func TestBrokerDropsAStalledClient(t *testing.T) {
