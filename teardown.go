@@ -61,6 +61,7 @@ type teardown struct {
 	reason                string // for the end, where nothing failed
 	failed                error
 	localFailed           bool // whether stdin or stdout failed: the connection is reset
+	silent                bool // whether failed is silence without a loss, which a FIN ends
 	stdoutFailed          bool // whether a write to stdout failed
 }
 
@@ -252,7 +253,7 @@ func (d *teardown) idleExpired(unacked int, sendBlocked, receiveBlocked bool) st
 		d.failed = idleError{fmt.Errorf("write to %s: idle for %v with bytes from %s not taken", d.stdoutName, limit, d.c.peer)}
 		d.localFailed = true
 	case d.c.t.idleFails:
-		d.failed = idleError{fmt.Errorf("%s: idle for %v", d.c.peer, limit)}
+		d.failed, d.silent = idleError{fmt.Errorf("%s: idle for %v", d.c.peer, limit)}, true
 	}
 	return d.finish(fmt.Sprintf("idle for %v", limit))
 }
@@ -305,7 +306,7 @@ func (d *teardown) apply(onDone func(*teardown) error, cause error) {
 // cut short.
 func (d *teardown) resets(stdout fdio.Kind) bool {
 	cut := d.sendOpen && d.stdin != fdio.Terminal || d.receiveOpen && !d.c.t.sendOnly && stdout != fdio.Terminal
-	return d.failed != nil && (cut || d.localFailed)
+	return d.failed != nil && (cut && !d.silent || d.localFailed)
 }
 
 // endReason returns the reason for the log: "failed" in place of an orderly end
