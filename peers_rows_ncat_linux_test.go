@@ -110,6 +110,8 @@ func ncatRows() []peerRow {
 		{flag: "allow", line: "ncat -lk --allow 127.0.0.2 127.0.0.1 PORT </dev/null", with: client(hears), want: rowEnd{status: "stays", got: "<FIN>"}},
 		{flag: "allow", line: "ncat -l --allow 127.0.0.0/8 127.0.0.1 PORT </dev/null", with: client(sends("x")), want: rowEnd{status: "0", out: "x", got: "<FIN>"}},
 		{flag: "allow", line: "ncat -l --allow 10.0.0.0/40 127.0.0.1 PORT", with: alone, want: rowEnd{status: "2", words: []string{"10.0.0.0/40"}}},
+		{flag: "allow", line: "ncat -l --allow '127.0.0.*' 127.0.0.1 PORT </dev/null", with: client(sends("x")), want: rowEnd{status: "0", out: "x", got: "<FIN>"},
+			ours: &rowDiff{status: "2", out: "-", got: "-", words: []string{`"127\.0\.0\.\*" is no address, network or name`}}, why: "a list has networks (127.0.0.0/24) and ranges in place of nmap's patterns"},
 		{flag: "allowfile", line: "echo 127.0.0.1 >DIR/f; ncat -l --allowfile DIR/f 127.0.0.1 PORT </dev/null", with: client(sends("x")), want: rowEnd{status: "0", out: "x", got: "<FIN>"}},
 		{flag: "deny", line: "ncat -lkv --deny localhost 127.0.0.1 PORT </dev/null", with: client(hears), want: rowEnd{status: "stays", got: "<FIN>", words: []string{"denied"}}},
 		{flag: "denyfile", line: "echo 127.0.0.1 >DIR/f; ncat -lk --denyfile DIR/f 127.0.0.1 PORT </dev/null", with: client(hears), want: rowEnd{status: "stays", got: "<FIN>"}},
