@@ -84,7 +84,8 @@ func bufferSize(dst io.Writer, src io.Reader, filters []Filter) int {
 
 // TestHook, if set, is called with the kind of each new copier: "splice",
 // "discard", "buffer" or "digest". Tests check by it that a pair is still
-// copied inside the kernel.
+// copied inside the kernel. Between two sockets it is called once splice
+// begins.
 var TestHook func(kind string)
 
 // created calls the TestHook.

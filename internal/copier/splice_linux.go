@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -40,11 +39,11 @@ func kernelCopier(dst io.Writer, src io.Reader) Copier {
 		}
 		return nil
 	}
-	var admit func(int) error
+	end, admit := dst, (func(int) error)(nil)
 	if limited, ok := dst.(*rate.Writer); ok {
-		dst, admit = limited.Writer, limited.Admit
+		end, admit = limited.Writer, limited.Admit
 	}
-	if conn, ok := sock.RawStream(dst); ok {
+	if conn, ok := sock.RawStream(end); ok {
 		if in, _ := src.(*fdio.File); in != nil && (in.Kind() == fdio.Pipe || in.Kind() == fdio.FIFO) {
 			return &fallback{fast: newSpliceIn(conn, in, admit), slow: slow}
 		}
@@ -134,7 +133,7 @@ type spliceOut struct {
 
 func newSpliceOut(conn syscall.RawConn, out *fdio.File) Copier {
 	created("splice")
-	return &spliceOut{conn: conn, out: out, plain: &plainCopy{conn: conn, out: out}}
+	return &spliceOut{conn: conn, out: out, plain: &plainCopy{in: sock.NewRawReader(conn), out: out}}
 }
 
 // Copy moves the bytes of one splice(2), once the socket has some and the pipe
@@ -183,44 +182,24 @@ func (c *spliceOut) Close()        {}
 
 // A plainCopy reads and writes, where splice is stuck.
 type plainCopy struct {
-	conn    syscall.RawConn
+	in      *sock.Reader
 	out     *fdio.File
 	writing atomic.Bool
 }
 
 // Copy copies the bytes of one read; io.EOF when the peer has finished.
-func (p *plainCopy) Copy(max int) (n int, err error) {
-	buf := plainBuffers.Get().(*plainBuffer)
-	defer plainBuffers.Put(buf)
-	if n, err = readPlain(p.conn, buf, max); err != nil {
-		return 0, err
-	}
-	return n, p.write(buf[:n])
-}
+func (p *plainCopy) Copy(max int) (int, error) { return nextPlain(p.in, max, p.write) }
 
-// A plainBuffer is the memory of one plain read. The end of each stream needs
-// one, so that they are kept: a server with many short connections would
-// collect garbage for most of its time.
-type plainBuffer [64 << 10]byte
-
-var plainBuffers = sync.Pool{New: func() any { return new(plainBuffer) }}
-
-// readPlain does one read of at most max bytes into buf. The error is a
+// nextPlain calls send with the bytes of one read of at most max bytes, and
+// returns their number and the error of send. Without bytes the error is a
 // *fdio.CopyError, or io.EOF when the peer has finished.
-func readPlain(conn syscall.RawConn, buf *plainBuffer, max int) (n int, err error) {
-	readErr := conn.Read(func(fd uintptr) bool {
-		n, err = unix.Read(int(fd), buf[:min(max, len(buf))])
-		return err != unix.EAGAIN && err != unix.EINTR
-	})
-	switch {
-	case readErr != nil:
-		return 0, &fdio.CopyError{Reading: true, Err: readErr}
-	case err != nil:
-		return 0, &fdio.CopyError{Reading: true, Err: os.NewSyscallError("read", err)}
-	case n == 0:
-		return 0, io.EOF
+func nextPlain(in *sock.Reader, max int, send func([]byte) error) (int, error) {
+	in.Max = max
+	n, err := in.Next(send)
+	if err != nil && err != io.EOF && in.Waiting {
+		err = &fdio.CopyError{Reading: true, Err: err}
 	}
-	return n, nil
+	return n, err
 }
 
 func (p *plainCopy) write(b []byte) error {

@@ -9,11 +9,13 @@ import (
 	"syscall"
 )
 
-// replySize is the most that one Next returns: 64 KiB, which is also the size
+// ReadSize is the most that one Next returns: 64 KiB, which is also the size
 // that moves fastest through a loopback socket.
-const replySize = 64 << 10
+const ReadSize = 64 << 10
 
-var replyBuffers = sync.Pool{New: func() any { return new([replySize]byte) }}
+// readBuffers are kept, because a server with many short connections would
+// collect garbage for most of its time.
+var readBuffers = sync.Pool{New: func() any { return new([ReadSize]byte) }}
 
 // A Reader reads from a connection. It takes a buffer once there is something
 // to read and gives it back afterwards: 10,000 idle connections hold none. It
@@ -23,8 +25,12 @@ type Reader struct {
 	// handle.
 	Waiting bool
 
+	// Max is the most that the next call of Next returns, unless the connection is
+	// a wrapper; 0: ReadSize.
+	Max int
+
 	raw     syscall.RawConn
-	buf     *[replySize]byte
+	buf     *[ReadSize]byte
 	n       int
 	err     error
 	attempt func(fd uintptr) bool // readOnce, bound once: a closure per read would be an allocation
@@ -41,9 +47,14 @@ func NewReader(c net.Conn) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	return NewRawReader(raw), nil
+}
+
+// NewRawReader returns a Reader for a socket by its raw connection.
+func NewRawReader(raw syscall.RawConn) *Reader {
 	r := &Reader{raw: raw}
 	r.attempt = r.readOnce
-	return r, nil
+	return r
 }
 
 // Next waits for bytes and calls handle with them, which must not keep them. It
@@ -71,9 +82,13 @@ func (r *Reader) Next(handle func([]byte) error) (int, error) {
 // err. If there is nothing to read it returns false, so that Go's poller calls
 // it again when there is. Without bytes buf is nil.
 func (r *Reader) readOnce(fd uintptr) bool {
-	r.buf = replyBuffers.Get().(*[replySize]byte)
+	r.buf = readBuffers.Get().(*[ReadSize]byte)
+	size := len(r.buf)
+	if r.Max > 0 {
+		size = min(size, r.Max)
+	}
 	for {
-		r.n, r.err = syscall.Read(int(fd), r.buf[:])
+		r.n, r.err = syscall.Read(int(fd), r.buf[:size])
 		if r.err != syscall.EINTR {
 			break
 		}
@@ -94,7 +109,7 @@ func (r *Reader) readOnce(fd uintptr) bool {
 // release returns the buffer, if there is one, to the pool.
 func (r *Reader) release() {
 	if r.buf != nil {
-		replyBuffers.Put(r.buf)
+		readBuffers.Put(r.buf)
 		r.buf = nil
 	}
 }
