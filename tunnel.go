@@ -98,9 +98,6 @@ func (c *conversation) join(ctx context.Context, peer, target net.Conn, name str
 	c.Restart()
 	c.showProgress(c.peer, -1)
 	defer c.progress.End()
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	c.sleep = sleepUntil(ctx)
 	nameOf := func(end net.Conn) string {
 		if end == peer {
 			return c.peer
@@ -108,8 +105,12 @@ func (c *conversation) join(ctx context.Context, peer, target net.Conn, name str
 		return name
 	}
 	if c.t.idleTimeout > 0 {
+		var stop context.CancelCauseFunc
+		ctx, stop = context.WithCancelCause(ctx)
+		defer stop(nil)
 		go c.stopIdle(ctx, stop, nameOf, peer, target)
 	}
+	c.sleep = sleepUntil(ctx)
 	options := tunnel.Options{Slice: c.t.limit.Slice(copier.MaxSlice), Writer: func(to net.Conn) io.Writer { return c.limited(to) }, Moved: func(to net.Conn, n int) {
 		c.Touch()
 		if to == peer {

@@ -63,83 +63,98 @@ var stallTime = 10 * time.Second
 // complete; the result is an *Error. If ctx ends, both are reset and the result
 // is its cause.
 func Join(ctx context.Context, a, b net.Conn, o Options) error {
+	j := &joint{Options: o, ctx: ctx, a: end{conn: a}, b: end{conn: b}}
 	defer a.Close()
 	defer b.Close()
-	results := make(chan result, 2)
-	var endedA, endedB atomic.Bool // whether a, or b, has been half-closed
-	pump := func(dst, src net.Conn, ended, srcEnded *atomic.Bool, filters []copier.Filter) {
-		err := o.copyOne(dst, src, filters)
-		if err == nil && sock.Broken(src) && !srcEnded.Load() { // a write has taken the error of the reset
-			err = &fdio.CopyError{Reading: true, Err: syscall.ECONNRESET}
-		}
-		if err == nil {
-			ended.Store(true)
-			err = sock.HalfClose(dst)
-		}
-		results <- result{dst: dst, src: src, err: err}
+	stop := context.AfterFunc(ctx, j.reset)
+	other := make(chan struct{})
+	go func() {
+		defer close(other)
+		j.pump(&j.b, &j.a, o.FiltersB)
+	}()
+	j.pump(&j.a, &j.b, o.FiltersA) // mostly the last one: a client ends before its server
+	<-other
+	if !stop() {
+		j.reset() // AfterFunc may not be at its end yet
+		return context.Cause(ctx)
 	}
-	go pump(a, b, &endedA, &endedB, o.FiltersA)
-	go pump(b, a, &endedB, &endedA, o.FiltersB)
-	var failed *Error
-	for running := 2; running > 0; {
-		select {
-		case r := <-results:
-			running--
-			if r.err == nil || failed != nil {
-				continue
-			}
-			if failed = r.failure(); failed.Failed == r.src {
-				awaitAck(ctx, r.dst, stallTime)
-				sock.Reset(r.dst)
-			}
-			// A failed destination may have sent more before; the other direction
-			// reads that, and then fails too.
-		case <-ctx.Done():
-			sock.Reset(a)
-			sock.Reset(b)
-			for ; running > 0; running-- {
-				<-results
-			}
-			return context.Cause(ctx)
-		}
+	return j.settle()
+}
+
+// A joint is a tunnel between two connections.
+type joint struct {
+	Options
+	ctx    context.Context
+	a, b   end
+	failed atomic.Pointer[Error] // the first failure
+}
+
+// An end is one of the two connections.
+type end struct {
+	conn  net.Conn
+	ended atomic.Bool // whether it has been half-closed
+}
+
+// reset resets both ends.
+func (j *joint) reset() {
+	sock.Reset(j.a.conn)
+	sock.Reset(j.b.conn)
+}
+
+// pump passes the bytes of src on to dst, and its end. If src fails, and
+// nothing has failed before, dst is reset, so that the other direction ends. A
+// dst that fails may have sent more before: the other direction reads that, and
+// then fails too.
+func (j *joint) pump(dst, src *end, filters []copier.Filter) {
+	err := j.copyOne(dst.conn, src.conn, filters)
+	// A write may have taken the error of a reset. Once src is half-closed, its
+	// state after an orderly end is the same: that may also come meanwhile.
+	if err == nil && !src.ended.Load() && sock.Broken(src.conn) && !src.ended.Load() {
+		err = &fdio.CopyError{Reading: true, Err: syscall.ECONNRESET}
 	}
-	stall := time.Duration(0)
+	if err == nil {
+		dst.ended.Store(true)
+		err = sock.HalfClose(dst.conn)
+	}
+	if err == nil {
+		return
+	}
+	failed := &Error{Failed: dst.conn, Err: err}
+	if copying, ok := errors.AsType[*fdio.CopyError](err); ok && copying.Reading {
+		failed.Failed = src.conn
+	}
+	if j.failed.CompareAndSwap(nil, failed) && failed.Failed == src.conn {
+		_ = awaitAck(j.ctx, dst.conn, stallTime)
+		sock.Reset(dst.conn)
+	}
+}
+
+// settle waits until both peers' systems have acknowledged everything, and
+// returns the result of the tunnel. After a failure it does not wait for ever,
+// and resets both connections.
+func (j *joint) settle() error {
+	failed, stall := j.failed.Load(), time.Duration(0)
 	if failed != nil {
 		stall = stallTime
 	}
-	for _, c := range []net.Conn{a, b} {
-		err := awaitAck(ctx, c, stall)
+	for _, e := range []*end{&j.a, &j.b} {
+		err := awaitAck(j.ctx, e.conn, stall)
 		switch {
 		case failed != nil:
-			sock.Reset(c)
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
+			sock.Reset(e.conn)
+		case j.ctx.Err() != nil:
+			return context.Cause(j.ctx)
 		case err != nil:
-			return &Error{Failed: c, Err: err}
+			return &Error{Failed: e.conn, Err: err}
 		}
 	}
 	switch {
 	case failed != nil:
 		return failed
-	case o.Ended != nil:
-		return o.Ended()
+	case j.Ended != nil:
+		return j.Ended()
 	}
 	return nil
-}
-
-// A result is the end of one direction.
-type result struct {
-	dst, src net.Conn
-	err      error
-}
-
-// failure returns the Error of a direction that has failed. The connection is
-// src if reading failed, else dst.
-func (r result) failure() *Error {
-	if copying, ok := errors.AsType[*fdio.CopyError](r.err); ok && copying.Reading {
-		return &Error{Failed: r.src, Err: r.err}
-	}
-	return &Error{Failed: r.dst, Err: r.err}
 }
 
 // copyOne copies one direction up to its end.
