@@ -58,6 +58,7 @@ type talkEnv struct {
 	log           *logger
 	meter         *meter
 	limit         *rate.Limiter     // --rate; nil: none
+	crew          *sock.Crew        // of a server
 	stop          func(error)       // ends the run
 	atExit        func(func())      // registers what the end of the run has to undo
 	track         startTransferFunc // begins to show the progress of a transfer

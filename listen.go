@@ -25,6 +25,7 @@ type listener struct {
 	encryption   *encryption
 	bound        func(net.Addr) error // called once the socket is bound, before a client is accepted
 	removeAtExit func(path string)
+	crew         *sock.Crew // of its clients
 	commands     bool       // whether clients run a command
 	denied       netip.Addr // the last one that the access lists have denied
 }
@@ -81,7 +82,7 @@ func (l *listener) listen(ctx context.Context, talk handler) error {
 		return err
 	}
 	if l.keep {
-		return sock.Serve(ctx, clients, l.clientLimit, func(conn net.Conn) { l.serveOne(ctx, conn, talk) })
+		return l.crew.Serve(ctx, clients, l.clientLimit, func(conn net.Conn) { l.serveOne(ctx, conn, talk) })
 	}
 	conn, err := clients.Accept()
 	if err != nil {
@@ -105,13 +106,16 @@ func (l *listener) clients(ctx context.Context, ln net.Listener) (net.Listener, 
 		_ = ln.(deadliner).SetDeadline(time.Now().Add(l.acceptTimeout))
 	}
 	all, err := l.encryption.clients(ctx, l.announced(ctx, sock.Acceptor{Listener: ln, Next: func() (net.Conn, error) { return l.acceptPermitted(ctx, ln) }}))
+	if l.acceptTimeout <= 0 || err != nil {
+		return all, err
+	}
 	return sock.Acceptor{Listener: all, Next: func() (net.Conn, error) {
 		conn, err := all.Accept()
 		if err == nil {
 			_ = ln.(deadliner).SetDeadline(time.Time{})
 		}
 		return conn, err
-	}}, err
+	}}, nil
 }
 
 // greet logs a new client and counts it; ConnClosed ends the count. If clients

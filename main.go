@@ -183,15 +183,16 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 	if cfg.inherited != nil || cfg.vsock { // the service manager's file, or none
 		remove = func(string) {}
 	}
+	crew := new(sock.Crew)
 	r.listener = &listener{netOptions: &cfg.netOptions, listenOptions: cfg.listenOptions, clientLimit: clientLimit(cfg), log: log, meter: r.meter,
-		encryption: r.encryption, removeAtExit: remove, commands: cfg.exec != nil,
+		encryption: r.encryption, removeAtExit: remove, crew: crew, commands: cfg.exec != nil,
 		bound: func(addr net.Addr) error {
 			r.encryption.logListenerKey(addr)
 			r.talk.server.bound(addr)
 			return ready.notifyReady(addr)
 		}}
 	r.encryption.onAccept = r.listener.logAccept
-	r.talk = newTalker(cfg, talkEnv{stdin: stdin, stdout: stdout, log: log, meter: r.meter, limit: limit, stop: stop, atExit: r.cleanups.Add, track: r.meter.track})
+	r.talk = newTalker(cfg, talkEnv{stdin: stdin, stdout: stdout, log: log, meter: r.meter, limit: limit, crew: crew, stop: stop, atExit: r.cleanups.Add, track: r.meter.track})
 	r.talk.tunnel, r.talk.server = target, newProxyServer(cfg, *r.dialer, r.talk)
 	r.packets = &packets{netOptions: &cfg.netOptions, listen: cfg.listen, interval: cfg.interval, dialer: r.dialer, listener: r.listener,
 		talk: r.talk, log: log, meter: r.meter, notifier: ready, removeAtExit: remove, confine: r.confine}

@@ -111,7 +111,7 @@ func (c *conversation) join(ctx context.Context, peer, target net.Conn, name str
 		go c.stopIdle(ctx, stop, nameOf, peer, target)
 	}
 	c.sleep = sleepUntil(ctx)
-	options := tunnel.Options{Slice: c.t.limit.Slice(copier.MaxSlice), Writer: func(to net.Conn) io.Writer { return c.limited(to) }, Moved: func(to net.Conn, n int) {
+	options := tunnel.Options{Go: c.t.crew.Go, Slice: c.t.limit.Slice(copier.MaxSlice), Writer: func(to net.Conn) io.Writer { return c.limited(to) }, Moved: func(to net.Conn, n int) {
 		c.Touch()
 		if to == peer {
 			c.countSent(n, 1)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"sync"
 	"syscall"
 	"time"
 
@@ -34,32 +33,6 @@ func Accept(ctx context.Context, ln net.Listener, wait func(error)) (net.Conn, e
 		if !sys.Sleep(ctx, pause) {
 			return nil, context.Cause(ctx)
 		}
-	}
-}
-
-// Serve accepts the clients of ln and calls serve for each in a goroutine of
-// its own, for at most limit of them at once: further ones wait in the backlog,
-// instead of being turned away. serve closes the connection. Serve returns when
-// ln fails, with its error, or ctx ends, with its cause, and all calls have
-// returned. ln is the caller's to close when ctx ends.
-func Serve(ctx context.Context, ln net.Listener, limit int, serve func(net.Conn)) error {
-	slots := make(chan struct{}, max(1, limit))
-	var clients sync.WaitGroup
-	defer clients.Wait()
-	for {
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		conn, err := ln.Accept()
-		if err != nil {
-			return err
-		}
-		clients.Go(func() {
-			defer func() { <-slots }()
-			serve(conn)
-		})
 	}
 }
 

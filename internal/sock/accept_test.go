@@ -24,7 +24,7 @@ func TestServe(t *testing.T) {
 	var now, most atomic.Int32
 	ended := make(chan error, 1)
 	go func() {
-		err := Serve(ctx, ln, 2, func(c net.Conn) {
+		err := new(Crew).Serve(ctx, ln, 2, func(c net.Conn) {
 			defer c.Close()
 			if n := now.Add(1); n > most.Load() {
 				most.Store(n)

@@ -47,6 +47,9 @@ type Options struct {
 	// before they are closed; its error is Join's. Nil: nothing is called.
 	Ended func() error
 
+	// Go calls a function in a goroutine; nil: the go statement.
+	Go func(f func())
+
 	// Slice is the most bytes to move at once; 0: copier.MaxSlice.
 	Slice int
 }
@@ -68,10 +71,10 @@ func Join(ctx context.Context, a, b net.Conn, o Options) error {
 	defer b.Close()
 	stop := context.AfterFunc(ctx, j.reset)
 	other := make(chan struct{})
-	go func() {
+	o.start(func() {
 		defer close(other)
 		j.pump(&j.b, &j.a, o.FiltersB)
-	}()
+	})
 	j.pump(&j.a, &j.b, o.FiltersA) // mostly the last one: a client ends before its server
 	<-other
 	if !stop() {
@@ -155,6 +158,15 @@ func (j *joint) settle() error {
 		return j.Ended()
 	}
 	return nil
+}
+
+// start calls f in a goroutine.
+func (o *Options) start(f func()) {
+	if o.Go == nil {
+		go f()
+		return
+	}
+	o.Go(f)
 }
 
 // copyOne copies one direction up to its end.

@@ -226,6 +226,28 @@ func TestPipes(t *testing.T) {
 	}
 }
 
+// A tunnel needs one goroutine besides that of Join, which the caller may
+// start.
+func TestGo(t *testing.T) {
+	testkit.NoLeaks(t)
+	ourA, a := testkit.TcpPair(t)
+	ourB, b := testkit.TcpPair(t)
+	result, started := make(chan error, 1), 0
+	go func() {
+		result <- Join(t.Context(), ourA, ourB, Options{Go: func(f func()) { started++; go f() }})
+	}()
+	for _, way := range []struct{ from, to *net.TCPConn }{{a, b}, {b, a}} {
+		testkit.WriteString(t, way.from, "hello")
+		_ = way.from.CloseWrite()
+		if got := testkit.ReadAll(t, way.to); got != "hello" {
+			t.Errorf("got %q", got)
+		}
+	}
+	if err := <-result; err != nil || started != 1 {
+		t.Errorf("%d goroutines: %v", started, err)
+	}
+}
+
 // Without filters the bytes stay in the kernel; with a filter for one direction
 // the other one still does, and the filter sees every byte.
 func TestFilters(t *testing.T) {
