@@ -24,7 +24,8 @@ func DialFrom(ctx context.Context, dialer net.Dialer, network string, local, rem
 	if local.Addr().IsValid() {
 		ip = local.Addr().AsSlice()
 	}
-	switch bind := local.Addr().IsValid() || local.Port() != 0; {
+	bind := local.Addr().IsValid() || local.Port() != 0
+	switch {
 	case bind && network == "udp":
 		dialer.LocalAddr = &net.UDPAddr{IP: ip, Port: int(local.Port()), Zone: local.Addr().Zone()}
 	case bind:
@@ -33,6 +34,9 @@ func DialFrom(ctx context.Context, dialer net.Dialer, network string, local, rem
 	family := "4"
 	if remote.Addr().Is6() {
 		family = "6"
+	}
+	if network == "tcp" && !bind {
+		return dialUnbound(ctx, dialer, network+family, remote)
 	}
 	return dialer.DialContext(ctx, network+family, remote.String())
 }
