@@ -91,13 +91,15 @@ func (d *dialer) dial(ctx context.Context, port int) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.opened(ctx) // from here on there is something to lose
-	name, addr := d.host, d.host
-	if d.proxied == nil {
-		remote := sock.AddrPort(conn.RemoteAddr()).Addr()
-		name, addr = d.target(remote), remote.String()
+	d.opened(ctx)             // from here on there is something to lose
+	if d.log.shows(verbose) { // the words cost something
+		name, addr := d.host, d.host
+		if d.proxied == nil {
+			remote := sock.AddrPort(conn.RemoteAddr()).Addr()
+			name, addr = d.target(remote), remote.String()
+		}
+		d.log.ncLine(verbose, d.log.as.Connected(name, port, d.serviceName(port), addr))
 	}
-	d.log.ncLine(verbose, d.log.as.Connected(name, port, d.serviceName(port), addr))
 	return conn, nil
 }
 

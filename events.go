@@ -51,6 +51,9 @@ type connStats struct {
 
 // logDisconnect writes the last line of a conversation under -v, or its event.
 func (l *logger) logDisconnect(c connStats) {
+	if !l.json && !l.shows(verbose) { // the words cost something
+		return
+	}
 	took := time.Since(c.begun)
 	peer := c.peer
 	if peer != "" {

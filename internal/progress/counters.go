@@ -20,17 +20,22 @@ type Counters struct {
 
 	Sent, Received atomic.Int64 // bytes, of all conversations
 
-	activity  atomic.Pointer[string]
+	activity  atomic.Pointer[activity]
 	connected atomic.Pointer[time.Time]
 	clients   atomic.Int64 // conversations now
 	served    atomic.Int64 // and in all
 }
 
-// SetActivity sets the present activity: "listening on 0.0.0.0 9000".
-func (c *Counters) SetActivity(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	c.activity.Store(&text)
+// An activity is the text of an activity before it is formatted, which is done
+// when it is asked for.
+type activity struct {
+	format string
+	args   []any
 }
+
+// SetActivity sets the present activity: "listening on 0.0.0.0 9000". The args
+// stay as they are.
+func (c *Counters) SetActivity(format string, args ...any) { c.activity.Store(&activity{format, args}) }
 
 // ConnOpened counts a conversation. The caller calls ConnClosed when it ends.
 func (c *Counters) ConnOpened() {
@@ -69,7 +74,7 @@ func (c *Counters) Status() Status {
 	s := Status{Activity: "starting", Clients: c.clients.Load(), Served: c.served.Load(), Sent: c.Sent.Load(), Received: c.Received.Load(),
 		listens: c.Listens, keeps: c.Keeps, datagrams: c.Datagrams}
 	if activity := c.activity.Load(); activity != nil {
-		s.Activity = *activity
+		s.Activity = fmt.Sprintf(activity.format, activity.args...)
 	}
 	begun, connected := c.Begun, c.connected.Load()
 	if connected != nil {

@@ -48,3 +48,23 @@ func TestStatus(t *testing.T) {
 		}
 	})
 }
+
+// The text of an activity is made when it is asked for: one is set for each
+// connection.
+func TestActivityIsNotFormattedBefore(t *testing.T) {
+	t.Parallel()
+	var c Counters
+	asked := 0
+	c.SetActivity("connecting to %v", stringer(func() string { asked++; return "a host" }))
+	if asked > 0 {
+		t.Error("formatted at once")
+	}
+	if got := c.Status().Activity; got != "connecting to a host" || asked != 1 {
+		t.Errorf("%q, formatted %d times", got, asked)
+	}
+}
+
+// A stringer is a value whose text is what it returns.
+type stringer func() string
+
+func (s stringer) String() string { return s() }

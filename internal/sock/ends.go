@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"weak"
 )
 
@@ -12,6 +13,10 @@ import (
 // pointer to the socket: an entry is removed when the socket is collected. A
 // wrapper with the addresses would cost splice(2).
 var ends sync.Map
+
+// anyEnds is whether there was an entry: without one, a look-up would cost each
+// connection a weak pointer of its own.
+var anyEnds atomic.Bool
 
 // addresses are those of a client and of the server that it connected to.
 type addresses struct{ remote, local netip.AddrPort }
@@ -33,6 +38,7 @@ func SetEnds(c net.Conn, remote, local netip.AddrPort) {
 // setEnds is SetEnds for one type of sockets.
 func setEnds[T any](socket *T, a addresses) {
 	key := weak.Make(socket)
+	anyEnds.Store(true)
 	ends.Store(key, a)
 	runtime.AddCleanup(socket, func(key weak.Pointer[T]) { ends.Delete(key) }, key)
 }
@@ -57,6 +63,9 @@ func RemoteAddr(c net.Conn) net.Addr {
 
 // recorded returns what SetEnds has recorded for c.
 func recorded(c net.Conn) (addresses, bool) {
+	if !anyEnds.Load() {
+		return addresses{}, false
+	}
 	var a any
 	switch socket := Under(c).(type) {
 	case *net.TCPConn:
