@@ -146,6 +146,7 @@ func (l *listener) open(ctx context.Context) (net.Listener, error) {
 		KeepAliveConfig: l.keepalive,
 		KeepAlive:       sock.KeepAlivePeriod(l.keepalive.Enable),
 	}
+	config.SetMultipathTCP(false) // each plain client would pay for it
 	if l.unix {
 		return l.openUnix(ctx, config)
 	}
