@@ -36,6 +36,8 @@ func (i *Inherited) Listen(ctx context.Context, config net.ListenConfig, network
 			if err := ClearPath(ctx, addr); err != nil {
 				return nil, err
 			}
+		default:
+			keepAliveOnce(&config)
 		}
 		ln, err := config.Listen(ctx, network, addr)
 		if unix, ok := ln.(*net.UnixListener); ok {
