@@ -16,8 +16,8 @@ import (
 // the peer of a Unix socket has closed it altogether, ECONNRESET if the
 // connection was reset. It serves a connection whose peer has finished, and
 // whose receiving direction no other goroutine reads. Any other error ends the
-// wait without a result: that of a connection closed here, or one that a write
-// has returned already.
+// wait without a result: that of a connection closed here, one that a write has
+// returned already, or a reset that means nothing, see AwaitAck.
 func AwaitBroken(c net.Conn) error {
 	raw, ok := RawStream(Under(c))
 	if !ok {
@@ -39,6 +39,8 @@ func AwaitBroken(c net.Conn) error {
 		return waitErr
 	case err != nil:
 		return os.NewSyscallError("getsockopt", err)
+	case pending != 0 && delivered(c):
+		return os.ErrClosed
 	case pending == int(unix.EPIPE): // what Linux makes of a reset after the peer's FIN
 		return unix.ECONNRESET
 	case pending != 0:

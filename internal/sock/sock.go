@@ -82,14 +82,18 @@ func Reset(c net.Conn) {
 // Without the wait a process could end in success while its last bytes are on
 // their way to a peer that resets the connection. It returns the error that
 // ended the connection meanwhile. gaveUp is called at least every 20 ms with
-// the number of bytes still unacknowledged; its error ends the wait. AwaitAck
-// returns nil at once for a connection whose method Delivered returns true.
+// the number of bytes still unacknowledged; its error ends the wait. For a
+// connection whose method Delivered returns true, before or after an error,
+// AwaitAck returns nil.
 func AwaitAck(c net.Conn, gaveUp func(unacked int) error) error {
-	if over, ok := c.(interface{ Delivered() bool }); ok && over.Delivered() {
+	if delivered(c) {
 		return nil
 	}
 	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 20*time.Millisecond) {
 		unacked, err := Unacked(c)
+		if err != nil && delivered(c) {
+			return nil
+		}
 		if err != nil || unacked == 0 {
 			return err
 		}
@@ -98,6 +102,13 @@ func AwaitAck(c net.Conn, gaveUp func(unacked int) error) error {
 		}
 		time.Sleep(pause)
 	}
+}
+
+// delivered reports whether a reset of c means nothing: what its method
+// Delivered returns, false without one.
+func delivered(c net.Conn) bool {
+	d, ok := c.(interface{ Delivered() bool })
+	return ok && d.Delivered()
 }
 
 // RawStream returns the raw connection of a *net.TCPConn, *net.UnixConn or

@@ -48,6 +48,16 @@ func Unacked(c net.Conn) (n int, err error) {
 	return n, err
 }
 
+// Unsent returns what SIOCOUTQ in tcp(7) counts: the bytes that the peer's
+// system has not acknowledged. Unlike Unacked it also counts those of a
+// connection that was reset, and leaves its error to the next read or write.
+func Unsent(c net.Conn) (n int) {
+	if raw, ok := RawStream(Under(c)); ok {
+		_ = raw.Control(func(fd uintptr) { n, _ = sys.IoctlInt(int(fd), unix.SIOCOUTQ) })
+	}
+	return n
+}
+
 // PeerClosed reports whether the FIN of the peer has arrived on a TCP
 // connection that this end has not closed. It is false for any other
 // connection, also for one that wraps a TCP connection.

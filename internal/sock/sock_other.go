@@ -11,6 +11,9 @@ import (
 // still reports a reset.
 func Unacked(net.Conn) (int, error) { return 0, nil }
 
+// Unsent returns 0: the system does not report it.
+func Unsent(net.Conn) int { return 0 }
+
 // PeerClosed returns false: only a read would show it.
 func PeerClosed(net.Conn) bool { return false }
 

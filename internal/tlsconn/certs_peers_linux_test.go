@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -355,5 +356,72 @@ func TestPeerClosesFirst(t *testing.T) {
 			t.Errorf("gone %v: %v", gone, err)
 		}
 		_ = c.Close()
+	}
+}
+
+// A peer that closes its socket while our close_notify is in its buffer, or on
+// the way, resets the connection. Nothing was lost if the payload is
+// acknowledged and the peer has sent close_notify, and only then.
+func TestPeerClosesBesideOurEnd(t *testing.T) {
+	t.Parallel()
+	own, pin, err := NewCert()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		ends, takes bool // whether the peer sends close_notify, and has room for the payload
+		lost        bool
+	}{
+		"in order":              {ends: true, takes: true},
+		"without close_notify":  {takes: true, lost: true},
+		"payload in our socket": {ends: true, lost: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a, b := testkit.TcpPair(t)
+			h := &Handshaker{Config: (&Certs{Own: own}).Config(true), Certs: true, Server: true, Timeout: testkit.Patience}
+			s := tls.Client(b, (&Certs{Pin: &pin}).Config(false))
+			shaken := make(chan error, 1)
+			go func() { shaken <- s.Handshake() }()
+			c, err := h.Do(t.Context(), a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if err := <-shaken; err != nil {
+				t.Fatal(err)
+			}
+			_ = c.SetDeadline(time.Now().Add(testkit.Patience))
+			size := 100
+			if !test.takes {
+				size = 300_000
+				_ = a.SetWriteBuffer(4 * size)
+				_ = b.SetReadBuffer(4096)
+			}
+			testkit.WriteString(t, c, testkit.Noise(size))
+			if err := c.CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			if test.takes {
+				testkit.Eventually(t, "the acknowledgement", func() bool { return sock.Unsent(a) == 0 })
+			}
+			if test.ends {
+				_ = s.CloseWrite()
+				if got := testkit.ReadAll(t, c); got != "" {
+					t.Errorf("%q", got)
+				}
+			}
+			if c.Delivered() {
+				t.Error("delivered before the reset")
+			}
+			_ = b.Close() // with unread bytes: a reset
+			testkit.Eventually(t, "the reset", func() bool { return sock.Broken(a) })
+			if err := sock.AwaitBroken(c); errors.Is(err, syscall.ECONNRESET) != test.lost {
+				t.Errorf("AwaitBroken: %v", err)
+			}
+			if err := sock.AwaitAck(c, func(int) error { return nil }); err != nil && !test.lost || c.Delivered() == test.lost {
+				t.Errorf("AwaitAck: %v, delivered %v", err, c.Delivered())
+			}
+		})
 	}
 }

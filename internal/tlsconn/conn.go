@@ -27,8 +27,9 @@ type Conn struct {
 	writing  sync.Mutex  // held by Write
 	finished atomic.Bool // whether close_notify was received
 
-	foreign   bool        // whether the other end is a TLS of any make
-	delivered atomic.Bool // whether Delivered
+	foreign   bool         // whether the other end is a TLS of any make
+	delivered atomic.Bool  // whether CloseWrite has waited for the payload
+	payload   atomic.Int64 // bytes on the socket in front of close_notify; 0 before that
 }
 
 // closeTimeout is the time for the peer to finish after Close, and for a
@@ -119,6 +120,7 @@ func (c *Conn) CloseWrite() error {
 		}
 		c.delivered.Store(true)
 	}
+	c.payload.CompareAndSwap(0, c.records.sent.Load())
 	if err := c.tls.CloseWrite(); err != nil && !c.finished.Load() {
 		return c.endError(err)
 	}
@@ -136,9 +138,19 @@ func (c *Conn) endError(err error) error {
 	return connError(err)
 }
 
-// Delivered reports whether CloseWrite has seen the whole payload acknowledged
-// by the peer's system. A reset that comes later means nothing then.
-func (c *Conn) Delivered() bool { return c.delivered.Load() }
+// Delivered reports whether a reset means nothing: CloseWrite has seen the
+// whole payload acknowledged, or the connection is reset although the payload
+// is acknowledged and both ends have sent close_notify. The latter is the end
+// of a TLS of another make that closes its socket after its own close_notify
+// while ours is on the way.
+func (c *Conn) Delivered() bool {
+	if c.delivered.Load() {
+		return true
+	}
+	payload := c.payload.Load()
+	return c.foreign && c.finished.Load() && payload > 0 && sock.Broken(c.Conn) &&
+		c.records.sent.Load()-int64(sock.Unsent(c.Conn)) >= payload
+}
 
 // Close ends both directions and closes the socket. If the peer has not
 // finished, its close_notify may be under way, and closing before it arrives

@@ -22,6 +22,8 @@ type recordBuffer struct {
 	ahead []byte // received and not yet read
 	block []byte // that ahead is a part of; nil until a read has filled its buffer
 
+	sent atomic.Int64 // bytes that the socket was given, or is given now
+
 	mu     sync.Mutex
 	corked bool   // whether Write collects records until uncork
 	held   []byte // those records
@@ -121,7 +123,10 @@ func (r *recordBuffer) Write(b []byte) (int, error) {
 // that has failed, after which they are dropped. The caller holds mu.
 func (r *recordBuffer) flush() error {
 	if r.failed == nil && len(r.held) > 0 {
-		_, r.failed = r.Conn.Write(r.held)
+		r.sent.Add(int64(len(r.held)))
+		var n int
+		n, r.failed = r.Conn.Write(r.held)
+		r.sent.Add(int64(n - len(r.held)))
 	}
 	r.held = r.held[:0]
 	return r.failed
