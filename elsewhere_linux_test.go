@@ -393,7 +393,7 @@ func TestElsewhereUsage(t *testing.T) {
 		"--vsock -x localhost 2 22":                    "options --proxy (or -x) and --vsock exclude each other: ",
 		"-l --vsock --allow 127.0.0.1 22":              "options --vsock and --allow exclude each other: ",
 		"--ssl --vsock 2 22":                           "options --ssl and --vsock need --ssl-servername, ",
-		"-l -L vsock:2:x 0":                            `option -L/--tunnel: "x" is no port of a VM socket: `,
+		"-l -L vsock:2:x 0":                            `option -L: "x" is no port of a VM socket: `,
 		"-l -x localhost -L vsock:2:22 0":              "options -L and --proxy (or -x) exclude each other: ",
 		"--wait-for 9 --send-proxy 127.0.0.1 9 -- cat": `options --send-proxy and -z or "-- CMD" exclude each other: `,
 	} {

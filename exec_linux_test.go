@@ -135,7 +135,7 @@ func TestExecDialer(t *testing.T) {
 	ln := listenTest(t)
 	p := startPurr(t, opts{}, "-e", "no-such-program x", "127.0.0.1", portOf(t, ln.Addr()))
 	p.ends(2)
-	p.complains("option -e/--exec: ", "no-such-program")
+	p.complains("option -e: ", "no-such-program")
 	_ = ln.SetDeadline(time.Now().Add(10 * time.Millisecond))
 	if c, err := ln.Accept(); err == nil {
 		t.Errorf("it has connected from %v", c.RemoteAddr())

@@ -298,9 +298,9 @@ func TestWrongCommandLines(t *testing.T) {
 		{"-p x h 80", "option -p: port number invalid: x"},
 
 		// Values.
-		{"-w -1 h 80", "option -w/--wait: timeout too small: -1"},
-		{"-w x h 80", "option -w/--wait: timeout invalid: x (seconds, or a number with ms, s, m or h)"},
-		{"--wait 1d h 80", "option -w/--wait: timeout invalid: 1d (seconds, or a number with ms, s, m or h)"},
+		{"-w -1 h 80", "option -w: timeout too small: -1"},
+		{"-w x h 80", "option -w: timeout invalid: x (seconds, or a number with ms, s, m or h)"},
+		{"--wait 1d h 80", "option --wait: timeout invalid: 1d (seconds, or a number with ms, s, m or h)"},
 		{"--idle-timeout x h 80", "option --idle-timeout: timeout invalid: x (seconds, or a number with ms, s, m or h)"},
 		{"-W 0 h 80", "option -W: receive limit too small: 0"},
 		{"-W x h 80", "option -W: receive limit invalid: x"},

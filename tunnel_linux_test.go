@@ -289,8 +289,8 @@ func TestManyTunnels(t *testing.T) {
 func TestTunnelCommandLines(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]string{
-		"-l -L db 80":                  `option -L/--tunnel: "db" is no target: say HOST:PORT, unix:PATH, tls:HOST:PORT, udp:HOST:PORT or vsock:CID:PORT`,
-		"-l -L db:x! 80":               "option -L/--tunnel: port number invalid: x!",
+		"-l -L db 80":                  `option -L: "db" is no target: say HOST:PORT, unix:PATH, tls:HOST:PORT, udp:HOST:PORT or vsock:CID:PORT`,
+		"-l -L db:x! 80":               "option -L: port number invalid: x!",
 		"-l -L db:80 --echo 80":        "options -L and --echo exclude each other",
 		"-u -l -L db:80 80":            "options -u and -L HOST:PORT, tls: or vsock: exclude each other: a stream has no datagrams; say -L udp:HOST:PORT",
 		"-u -L tls:db:80 h 80":         "options -u and -L HOST:PORT, tls: or vsock: exclude each other",

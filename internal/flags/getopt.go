@@ -59,71 +59,77 @@ func (t index) find(name string) *Option {
 // name is not read as an abbreviation, but unknown. A nil reserved reserves
 // none.
 //
-// behind is the number of operands, at the end, that followed a "--" in args.
-// An error is an *UnknownError, or a plain one whose text names the option as
-// it was typed.
-func Getopt(options []Option, args []string, reserved func(name string) bool) (out []string, behind int, err error) {
+// typed are the options with a value as they were typed, with their dashes and
+// in the order of args; an abbreviation is written out. behind is the number of
+// operands, at the end, that followed a "--" in args. An error is an
+// *UnknownError, or a plain one whose text names the option as it was typed.
+func Getopt(options []Option, args []string, reserved func(name string) bool) (out, typed []string, behind int, err error) {
 	t := index(options)
 	var operands []string
 	for rest := args; len(rest) > 0; {
 		arg := rest[0]
 		rest = rest[1:]
 		var expanded []string
+		var valued string // the option among them that has a value
 		switch {
 		case arg == "--":
 			operands, behind, rest = append(operands, rest...), len(rest), nil
 		case arg == "-" || !strings.HasPrefix(arg, "-"):
 			operands = append(operands, arg)
 		case strings.HasPrefix(arg, "--"):
-			expanded, rest, err = t.expandLong(arg, rest, reserved)
+			expanded, valued, rest, err = t.expandLong(arg, rest, reserved)
 		default:
-			expanded, rest, err = t.expandBundle(arg, rest)
+			expanded, valued, rest, err = t.expandBundle(arg, rest)
 			// Also one that can be read as letters: -version is no -e.
 			if name, _, _ := strings.Cut(arg[1:], "="); len(name) > 1 && t.find(name) != nil {
 				err = fmt.Errorf("option -%s: a long option has two dashes: say --%s", name, name)
 			}
 		}
 		if err != nil {
-			return nil, 0, err
+			return nil, nil, 0, err
 		}
-		out = append(out, expanded...)
+		if out = append(out, expanded...); valued != "" {
+			typed = append(typed, valued)
+		}
 	}
-	return append(append(out, "--"), operands...), behind, nil
+	return append(append(out, "--"), operands...), typed, behind, nil
 }
 
 // expandLong reads --name, --name=value and --name value. It returns the
-// canonical option and the arguments of rest that are still to be read.
-func (t index) expandLong(arg string, rest []string, reserved func(string) bool) (out, left []string, err error) {
+// canonical option, the whole name if there is a value, and the arguments of
+// rest that are still to be read.
+func (t index) expandLong(arg string, rest []string, reserved func(string) bool) (out []string, valued string, left []string, err error) {
 	name, value, attached := strings.Cut(arg[2:], "=")
-	o, err := t.findLong(name, reserved)
+	o, full, err := t.findLong(name, reserved)
 	if err != nil {
-		return nil, nil, err
+		return nil, "", nil, err
 	}
 	canonical := "--" + o.Names[0]
 	switch {
 	case attached && !o.TakesValue:
-		return nil, nil, fmt.Errorf("option %s takes no value: leave out \"=%s\"", canonical, value)
+		return nil, "", nil, fmt.Errorf("option %s takes no value: leave out \"=%s\"", canonical, value)
 	case attached:
-		return []string{canonical + "=" + value}, rest, nil
+		return []string{canonical + "=" + value}, full, rest, nil
 	case !o.TakesValue:
-		return []string{canonical}, rest, nil
+		return []string{canonical}, "", rest, nil
 	case len(rest) == 0:
-		return nil, nil, fmt.Errorf("option '--%s' requires an argument", name)
+		return nil, "", nil, fmt.Errorf("option '--%s' requires an argument", name)
 	}
-	return []string{canonical + "=" + rest[0]}, rest[1:], nil
+	return []string{canonical + "=" + rest[0]}, full, rest[1:], nil
 }
 
-// findLong finds a long option by its name or by an unambiguous beginning. A
-// reserved name is not taken for a beginning.
-func (t index) findLong(name string, reserved func(string) bool) (Option, error) {
+// findLong finds a long option by its name or by an unambiguous beginning, and
+// returns the whole name with its dashes. A reserved name is not taken for a
+// beginning.
+func (t index) findLong(name string, reserved func(string) bool) (o Option, full string, err error) {
 	if len(name) < 2 {
-		return Option{}, &UnknownError{"--" + name}
+		return Option{}, "", &UnknownError{"--" + name}
 	}
 	if o := t.find(name); o != nil {
-		return *o, nil
+		return *o, "--" + name, nil
 	}
 	if reserved != nil && reserved(name) {
-		return Option{}, &UnknownError{"--" + name}
+		return Option{}, "", &UnknownError{"--" + name}
 	}
 	var matches []string
 	for _, o := range t {
@@ -135,22 +141,23 @@ func (t index) findLong(name string, reserved func(string) bool) (Option, error)
 	}
 	switch len(matches) {
 	case 0:
-		return Option{}, &UnknownError{"--" + name}
+		return Option{}, "", &UnknownError{"--" + name}
 	case 1:
-		return *t.find(matches[0][2:]), nil
+		return *t.find(matches[0][2:]), matches[0], nil
 	}
 	slices.Sort(matches)
-	return Option{}, fmt.Errorf("option --%s is ambiguous: %s", name, strings.Join(matches, ", "))
+	return Option{}, "", fmt.Errorf("option --%s is ambiguous: %s", name, strings.Join(matches, ", "))
 }
 
 // expandBundle reads short options: -l, -lvp 80, -lvp80. The first one that
 // takes a value takes the rest of the word, or the next word. It returns the
-// canonical options and the arguments of rest that are still to be read.
-func (t index) expandBundle(arg string, rest []string) (out, left []string, err error) {
+// canonical options, the letter with a value, and the arguments of rest that
+// are still to be read.
+func (t index) expandBundle(arg string, rest []string) (out []string, valued string, left []string, err error) {
 	for i, c := range arg[1:] {
 		o := t.find(string(c))
 		if o == nil {
-			return nil, nil, &UnknownError{"-" + string(c)}
+			return nil, "", nil, &UnknownError{"-" + string(c)}
 		}
 		canonical := "--" + o.Names[0]
 		if !o.TakesValue {
@@ -160,11 +167,11 @@ func (t index) expandBundle(arg string, rest []string) (out, left []string, err 
 		value := arg[1+i+utf8.RuneLen(c):]
 		if value == "" {
 			if len(rest) == 0 {
-				return nil, nil, fmt.Errorf("option requires an argument -- '%c'", c)
+				return nil, "", nil, fmt.Errorf("option requires an argument -- '%c'", c)
 			}
 			value, rest = rest[0], rest[1:]
 		}
-		return append(out, canonical+"="+value), rest, nil
+		return append(out, canonical+"="+value), "-" + string(c), rest, nil
 	}
-	return out, rest, nil
+	return out, "", rest, nil
 }

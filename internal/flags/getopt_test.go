@@ -98,7 +98,7 @@ func TestGetopt(t *testing.T) {
 		{"", "--"},
 		{"--", "--"},
 	} {
-		got, _, err := Getopt(options, words(test.args), reserved)
+		got, _, _, err := Getopt(options, words(test.args), reserved)
 		if err != nil {
 			t.Errorf("%s: %v", test.args, err)
 			continue
@@ -131,7 +131,7 @@ func TestGetopt(t *testing.T) {
 		{"--=x", `unknown option --`},
 		{"---", `unknown option ---`},
 	} {
-		got, _, err := Getopt(options, words(test.args), reserved)
+		got, _, _, err := Getopt(options, words(test.args), reserved)
 		if err == nil {
 			t.Errorf("%s: got %q, want an error", test.args, got)
 		} else if err.Error() != test.want {
@@ -165,7 +165,7 @@ func FuzzGetopt(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, line string) {
 		args := strings.Split(line, " ")
-		got, behind, err := Getopt(testOptions(), args, reserved)
+		got, _, behind, err := Getopt(testOptions(), args, reserved)
 		if err != nil {
 			return
 		}
@@ -194,7 +194,7 @@ func FuzzGetopt(f *testing.F) {
 func TestUnknownError(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{"-le": "-e e", "--exec x": "--exec exec", "--exec=x": "--exec exec", "---exec": "---exec -exec", "--e": "--e e"} {
-		_, _, err := Getopt(testOptions(), words(args), reserved)
+		_, _, _, err := Getopt(testOptions(), words(args), reserved)
 		unknown, ok := errors.AsType[*UnknownError](err)
 		if !ok {
 			t.Errorf("%s: %v", args, err)

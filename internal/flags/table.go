@@ -21,6 +21,7 @@ import (
 type Table struct {
 	options []tableOption
 	typed   map[string]string // the last value of each option that was given, by canonical name
+	valued  []string          // the options with a value, as they were typed, that are still to be set
 	invalid error             // of the first value that could not be parsed
 }
 
@@ -35,7 +36,7 @@ type tableOption struct {
 
 // A ValueError is an option's value that was not accepted.
 type ValueError struct {
-	Option string // its names as they are typed: "-w/--wait"
+	Option string // its name as it was typed: "-w" or "--wait"
 	Err    error
 }
 
@@ -141,7 +142,7 @@ func (t *Table) add(o tableOption) {
 // flag returns the cli.Flag that stores the values of the option o.
 func (t *Table) flag(o tableOption) cli.Flag {
 	if o.set != nil {
-		return &cli.GenericFlag{Name: o.Names[0], Value: &setter{table: t, set: o.set, names: o.Names}}
+		return &cli.GenericFlag{Name: o.Names[0], Value: &setter{table: t, set: o.set}}
 	}
 	return &cli.BoolFlag{Name: o.Names[0], Destination: o.to, Count: o.count}
 }
@@ -151,7 +152,7 @@ func (t *Table) flag(o tableOption) cli.Flag {
 // one of Getopt's, or the *ValueError of the first value that was not accepted;
 // then all other values are stored, and the operands are valid.
 func (t *Table) Parse(args []string, reserved func(name string) bool) (operands []string, behind int, err error) {
-	args, behind, err = Getopt(t.Options(), args, reserved)
+	args, t.valued, behind, err = Getopt(t.Options(), args, reserved)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -189,7 +190,6 @@ func (t *Table) Typed(name string) (text string, given bool) {
 type setter struct {
 	table *Table
 	set   func(text string) error
-	names []string
 	typed string // the last value
 }
 
@@ -197,26 +197,13 @@ type setter struct {
 // error is kept in s.table.invalid, unless an earlier one is there.
 func (s *setter) Set(text string) error {
 	s.typed = text
+	option := s.table.valued[0]
+	s.table.valued = s.table.valued[1:]
 	if err := s.set(text); err != nil && s.table.invalid == nil {
-		s.table.invalid = &ValueError{dashed(s.names), err}
+		s.table.invalid = &ValueError{option, err}
 	}
 	return nil
 }
 
 // String returns the last value.
 func (s *setter) String() string { return s.typed }
-
-// dashed writes an option's names as the user types them, the canonical one
-// last: "-w/--wait".
-func dashed(names []string) string {
-	var out []string
-	for i := range names {
-		name := names[(i+1)%len(names)]
-		if len(name) == 1 {
-			out = append(out, "-"+name)
-		} else {
-			out = append(out, "--"+name)
-		}
-	}
-	return strings.Join(out, "/")
-}

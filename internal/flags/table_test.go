@@ -48,8 +48,8 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// The first value that is not accepted is the error, under all names of its
-// option, and the other values are stored.
+// The first value that is not accepted is the error, under the option's name as
+// it was typed, and the other values are stored.
 func TestTableValueError(t *testing.T) {
 	t.Parallel()
 	var (
@@ -63,11 +63,18 @@ func TestTableValueError(t *testing.T) {
 	table.Bool(&help, "help", "h")
 	operands, _, err := table.Parse([]string{"-w", "x", "-s", "", "-h", "operand"}, nil)
 	invalid, ok := errors.AsType[*ValueError](err)
-	if !ok || invalid.Option != "-w/--wait" || !strings.HasPrefix(err.Error(), "option -w/--wait: ") {
+	if !ok || invalid.Option != "-w" || !strings.HasPrefix(err.Error(), "option -w: ") {
 		t.Errorf("%v", err)
 	}
 	if !help || source != "kept" || wait != 0 || !slices.Equal(operands, []string{"operand"}) {
 		t.Errorf("help %t, source %q, wait %v, operands %q", help, source, wait, operands)
+	}
+	for args, option := range map[string]string{"-s a -w x": "-w", "-hwx": "-w", "--wait x": "--wait", "-s a --help --wai=x": "--wait", "-w 1 --source=a -w x --wait y": "-w"} {
+		_, _, err := table.Parse(strings.Fields(args), nil)
+		if invalid, ok := errors.AsType[*ValueError](err); !ok || invalid.Option != option {
+			t.Errorf("%s: %v, want option %s", args, err, option)
+		}
+		table.invalid = nil
 	}
 	var empty Table
 	if _, _, err := empty.Parse([]string{"-x"}, nil); err == nil || err.Error() != "unknown option -x" {
