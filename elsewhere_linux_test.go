@@ -390,11 +390,11 @@ func TestElsewhereUsage(t *testing.T) {
 		"--vsock -4 2 22":                              "options --vsock and -4 exclude each other: a VM socket has no IP address",
 		"--vsock -p 9 2 22":                            "options --vsock and -p exclude each other: ",
 		"--vsock -s 1 2 22":                            "options --vsock and -s exclude each other: ",
-		"--vsock -x localhost 2 22":                    "options --proxy (or -x) and --vsock exclude each other: ",
+		"--vsock -x localhost 2 22":                    "options -x and --vsock exclude each other: ",
 		"-l --vsock --allow 127.0.0.1 22":              "options --vsock and --allow exclude each other: ",
 		"--ssl --vsock 2 22":                           "options --ssl and --vsock need --ssl-servername, ",
 		"-l -L vsock:2:x 0":                            `option -L: "x" is no port of a VM socket: `,
-		"-l -x localhost -L vsock:2:22 0":              "options -L and --proxy (or -x) exclude each other: ",
+		"-l -x localhost -L vsock:2:22 0":              "options -L and -x exclude each other: ",
 		"--wait-for 9 --send-proxy 127.0.0.1 9 -- cat": `options --send-proxy and -z or "-- CMD" exclude each other: `,
 	} {
 		p := startPurr(t, opts{}, words(line)...)

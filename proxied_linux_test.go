@@ -282,15 +282,17 @@ func TestSendFileThroughProxy(t *testing.T) {
 func TestProxyCommandLines(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]string{
-		"--proxy foo://h:1 x 80":      `option --proxy: scheme "foo": say socks4, socks4a, socks5, socks5h, http or https`,
-		"--proxy ::1:1080 x 80":       `option --proxy: an IPv6 address stands in brackets: say "[::1]:1080"`,
-		"--proxy h -u x 80":           "options --proxy (or -x) and -u exclude each other: a proxy carries streams",
-		"-x h -U path":                "options --proxy (or -x) and -U exclude each other",
-		"-x h -l 80":                  "options --proxy (or -x) and -l exclude each other",
-		"-x h -X 6 x 80":              `option -X: "6": say 4, 5 or connect`,
-		"-X 5 x 80":                   "option -X needs a proxy: say -x HOST[:PORT]",
-		"-z --json -x h x 80":         "options -z --proxy (or -x) and --json, --banner or --parallel exclude each other",
-		"--proxy-auth me:secret x 80": "option --proxy-auth needs a proxy",
+		"--proxy foo://h:1 x 80":               `option --proxy: scheme "foo": say socks4, socks4a, socks5, socks5h, http or https`,
+		"--proxy ::1:1080 x 80":                `option --proxy: an IPv6 address stands in brackets: say "[::1]:1080"`,
+		"--proxy h -u x 80":                    "options --proxy and -u exclude each other: a proxy carries streams",
+		"-x h -U path":                         "options -x and -U exclude each other",
+		"-x h -l 80":                           "options -x and -l exclude each other",
+		"-F --proxy HTTPS://h x 80":            "options -F and an https proxy exclude each other: the program behind stdout does not have the state of the encryption",
+		"-F --proxy-type https --proxy h x 80": "options -F and an https proxy exclude each other",
+		"-x h -X 6 x 80":                       `option -X: "6": say 4, 5 or connect`,
+		"-X 5 x 80":                            "option -X needs a proxy: say -x HOST[:PORT]",
+		"-z --json -x h x 80":                  "options -z -x and --json, --banner or --parallel exclude each other",
+		"--proxy-auth me:secret x 80":          "option --proxy-auth needs a proxy",
 	} {
 		_, err := newConfig(strings.Fields(line))
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {

@@ -103,7 +103,7 @@ func TestProxyServerCommandLines(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]string{
 		"-l --proxy-type socks4 80":              "option --proxy-type: as a server purr speaks http and socks5",
-		"-l --proxy-type http --proxy h:1 80":    "options --proxy-type and --proxy (or -x) exclude each other: a proxy connects to the targets itself",
+		"-l --proxy-type http --proxy h:1 80":    "options --proxy-type and --proxy exclude each other: a proxy connects to the targets itself",
 		"-l --proxy-type http -L db:80 80":       "options --proxy-type and -L exclude each other",
 		"-l --proxy-type http --echo 80":         "options --proxy-type and --echo exclude each other",
 		"-l --proxy-type http -u 80":             "options --proxy-type and -u exclude each other",

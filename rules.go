@@ -65,20 +65,33 @@ func (l *commandLine) brokerRules() []rule {
 	}
 }
 
+// proxyOption returns the option of the proxy to dial through, "" without one.
+func (l *commandLine) proxyOption() string {
+	switch l.firstGiven("proxy", "x") {
+	case "proxy":
+		return "--proxy"
+	case "x":
+		return "-x"
+	}
+	return ""
+}
+
 // proxyRules are those of -x and --proxy, whose parser has the rest, and of the
 // PROXY protocol.
 func (l *commandLine) proxyRules() []rule {
 	c := l.config
-	via := l.given("x") || l.given("proxy")
+	via := l.proxyOption()
+	encrypted := l.proxy.Type == "https" || strings.HasPrefix(strings.ToLower(l.proxy.Proxy), "https:")
 	send := "--" + l.firstGiven("send-proxy", "send-proxy-v2")
 	return []rule{
 		{c.pass && (c.listen || c.udp || c.zero || len(c.command) > 0 || c.push.moves() || c.echo || c.sendFile != "" || c.file.recv != "" || c.tunnel != nil || c.exec != nil || c.interactive || c.quitWord != ""),
 			"option -F goes with HOST PORT and options of connecting only: the program behind stdout talks over the connection"},
 		{c.pass && (l.config.key.given() || l.config.ssl.on), "options -F and a key or --ssl exclude each other: the program behind stdout does not have the state of the encryption"},
-		{via && c.listen && c.tunnel == nil && !l.isProxy(), "options --proxy (or -x) and -l exclude each other, except with -L: only a dialer goes through a proxy"},
-		{via && c.udp, "options --proxy (or -x) and -u exclude each other: a proxy carries streams"},
-		{via && c.unix && c.tunnel == nil, "options --proxy (or -x) and -U exclude each other: a proxy connects to hosts"},
-		{via && c.zero && (c.pace.json || c.check.banner || l.given("parallel")), "options -z --proxy (or -x) and --json, --banner or --parallel exclude each other: a proxy is asked for one port after the other"},
+		{c.pass && encrypted, "options -F and an https proxy exclude each other: the program behind stdout does not have the state of the encryption"},
+		{via != "" && c.listen && c.tunnel == nil && !l.isProxy(), "options " + via + " and -l exclude each other, except with -L: only a dialer goes through a proxy"},
+		{via != "" && c.udp, "options " + via + " and -u exclude each other: a proxy carries streams"},
+		{via != "" && c.unix && c.tunnel == nil, "options " + via + " and -U exclude each other: a proxy connects to hosts"},
+		{via != "" && c.zero && (c.pace.json || c.check.banner || l.given("parallel")), "options -z " + via + " and --json, --banner or --parallel exclude each other: a proxy is asked for one port after the other"},
 		{c.acceptProxy && !c.listen, "option --accept-proxy needs -l: a dialer sends a PROXY header, with --send-proxy or --send-proxy-v2"},
 		{c.acceptProxy && c.udp, "options --accept-proxy and -u exclude each other: a PROXY header begins a stream; use TCP or -U"},
 		{l.given("send-proxy") && l.given("send-proxy-v2"), "options --send-proxy and --send-proxy-v2 exclude each other: say the one that the server reads"},
@@ -97,11 +110,11 @@ func (l *commandLine) tunnelRules() []rule {
 	} else if c.tunnel == nil {
 		return nil
 	}
-	via := l.given("x") || l.given("proxy")
+	via := l.proxyOption()
 	excludes := excluder(name)
 	return []rule{
 		excludes(l.isProxy() && c.tunnel != nil, "-L", "the other end is the client's choice, or one target"),
-		excludes(l.isProxy() && via, "--proxy (or -x)", "a proxy connects to the targets itself"),
+		excludes(l.isProxy() && via != "", via, "a proxy connects to the targets itself"),
 		excludes(c.zero, "-z", "-z exchanges no data"),
 		excludes(c.udp && l.isProxy(), "-u", "a proxy carries streams"),
 		{c.tunnel != nil && c.tunnel.UDP && !c.udp, "options -L udp: and TCP exclude each other: a stream has no datagrams; listen with -u"},
@@ -112,7 +125,7 @@ func (l *commandLine) tunnelRules() []rule {
 		excludes(c.interactive || c.quitWord != "" || c.noStdin || c.sendOnly, "--interactive, --quit-word, -d, --recv-only or --send-only", "a tunnel uses neither stdin nor stdout"),
 		excludes(c.crlf || c.telnet || c.upper || l.given("i") || l.given("W"), "-C, -t, --upper, -i or -W", "a tunnel changes nothing"),
 		excludes(l.given("N") || l.given("q") || c.noShutdown, "-N, -q or --no-shutdown", "a tunnel passes every end on"),
-		excludes(via && c.tunnel != nil && c.tunnel.Path != "", "--proxy (or -x)", "a proxy connects to hosts, and the target is a Unix or VM socket"),
+		excludes(via != "" && c.tunnel != nil && c.tunnel.Path != "", via, "a proxy connects to hosts, and the target is a Unix or VM socket"),
 	}
 }
 

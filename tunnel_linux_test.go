@@ -299,7 +299,7 @@ func TestTunnelCommandLines(t *testing.T) {
 		"-U -l -L udp:db:53 path":      "options -L udp: and TCP exclude each other",
 		"-u -l -L udp:db:53 -W 3 53":   "options -L and -C, -t, --upper, -i or -W exclude each other",
 		"-u -l --max-conns 3 -k 53":    "options --max-conns and -u exclude each other",
-		"-u -l -x p -L udp:db:53 53":   "options --proxy (or -x) and -u exclude each other",
+		"-u -l -x p -L udp:db:53 53":   "options -x and -u exclude each other",
 		"-z -L db:80 h 80":             "options -L and -z exclude each other",
 		"-l -L db:80 --send-file f 80": "options -L and --send-file or --recv-file exclude each other",
 		"-l -L db:80 --recv-file f 80": "options -L and --send-file or --recv-file exclude each other",
@@ -307,7 +307,7 @@ func TestTunnelCommandLines(t *testing.T) {
 		"-l -L db:80 -C 80":            "options -L and -C, -t, --upper, -i or -W exclude each other",
 		"-l -L db:80 -N 80":            "options -L and -N, -q or --no-shutdown exclude each other",
 		"-l -L db:80 -d 80":            "options -L and --interactive, --quit-word, -d, --recv-only or --send-only exclude each other",
-		"-l -x socks -L unix:/x 80":    "options -L and --proxy (or -x) exclude each other: a proxy connects to hosts",
+		"-l -x socks -L unix:/x 80":    "options -L and -x exclude each other: a proxy connects to hosts",
 	} {
 		_, err := newConfig(strings.Fields(line))
 		if err == nil || !strings.Contains(err.Error(), want) {
