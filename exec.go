@@ -149,10 +149,16 @@ func (s *datagramSession) endCommand(ctx context.Context, err error) error {
 	return s.t.commandEnded(s.end.name, status, errors.Join(err, waitErr))
 }
 
+// limitsClients reports whether --allow, a key or certificates limit the
+// clients.
+func (l *listener) limitsClients() bool {
+	return l.encryption.provesPeers() || l.access.Allow.Given()
+}
+
 // warnOfCommand warns if any client can run the command: the address is not
-// loopback, and neither --allow nor a key nor certificates limit the clients.
+// loopback, and nothing else limits the clients.
 func (l *listener) warnOfCommand(bound netip.Addr) {
-	if !l.commands || l.encryption.provesPeers() || l.access.Allow.Given() || bound.Unmap().IsLoopback() {
+	if !l.commands || l.limitsClients() || bound.Unmap().IsLoopback() {
 		return
 	}
 	where := "every interface"

@@ -188,7 +188,7 @@ func newRun(cfg *config, stdin, stdout *os.File, stderr io.Writer, log *logger, 
 		encryption: r.encryption, removeAtExit: remove, crew: crew, commands: cfg.exec != nil,
 		bound: func(addr net.Addr) error {
 			r.encryption.logListenerKey(addr)
-			r.talk.server.bound(addr)
+			r.talk.server.bound(addr, r.listener.limitsClients())
 			return ready.notifyReady(addr)
 		}}
 	r.encryption.onAccept = r.listener.logAccept

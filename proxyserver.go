@@ -49,14 +49,15 @@ func newProxyServer(cfg *config, d dialer, t *talker) *proxyServer {
 }
 
 // bound records the address of the listening socket. It warns if other machines
-// can reach a proxy without a password. A nil s does nothing.
-func (s *proxyServer) bound(addr net.Addr) {
+// can reach a proxy without a password, unless its clients are limited
+// otherwise. A nil s does nothing.
+func (s *proxyServer) bound(addr net.Addr, limited bool) {
 	if s == nil {
 		return
 	}
 	s.Addr = addr
-	if ip := sock.AddrPort(addr).Addr(); s.User == "" && ip.IsValid() && !ip.IsLoopback() {
-		s.log.warnf("a proxy without a password: whoever reaches this port can connect from here to wherever this machine can; --proxy-auth USER:PASS asks for one, and \"127.0.0.1 PORT\" in place of PORT serves this machine alone")
+	if ip := sock.AddrPort(addr).Addr(); s.User == "" && !limited && ip.IsValid() && !ip.IsLoopback() {
+		s.log.warnf("a proxy without a password: whoever reaches this port can connect from here to wherever this machine can; --proxy-auth USER:PASS asks for one, --allow LIST limits the clients, and \"127.0.0.1 PORT\" in place of PORT serves this machine alone")
 	}
 }
 

@@ -87,6 +87,8 @@ func TestProxyServerWarns(t *testing.T) {
 		{[]string{"0"}, true},
 		{[]string{"127.0.0.1", "0"}, false},
 		{[]string{"--proxy-auth", "me:pw", "0"}, false},
+		{[]string{"--allow", "127.0.0.0/8", "0"}, false},
+		{[]string{"--deny", "10.0.0.0/8", "0"}, true},
 	} {
 		p := startPurr(t, opts{}, append([]string{"-l", "--proxy-type", "socks5"}, test.args...)...)
 		addr := net.JoinHostPort("127.0.0.1", p.port())
