@@ -91,8 +91,8 @@ func Split(line string) (words []string, err error) {
 
 // Env returns the variables of a command that describe its connection, under
 // the names of Ncat and of netcat: NCAT_REMOTE_ADDR and the like. The address
-// of a Unix socket is its path, and the port empty; that of a VM socket is its
-// CID.
+// of a Unix socket is its path, empty without one, and the port empty; that of
+// a VM socket is its CID.
 func Env(local, remote net.Addr) (env []string) {
 	set := func(name, value string) {
 		env = append(env, "NCAT_"+name+"="+value, "NC_"+name+"="+value)
@@ -105,7 +105,7 @@ func Env(local, remote net.Addr) (env []string) {
 			protocol = strings.ToUpper(a.Network())
 		} else if vm, ok := a.(*sock.VMAddr); ok {
 			addr, port, protocol = strconv.FormatUint(uint64(vm.CID), 10), strconv.FormatUint(uint64(vm.Port), 10), "VSOCK"
-		} else if a != nil {
+		} else if a != nil && a.String() != "@" { // what package net makes of no path
 			addr = a.String()
 		}
 		set(side+"_ADDR", addr)

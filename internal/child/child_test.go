@@ -54,7 +54,7 @@ func TestEnv(t *testing.T) {
 			t.Errorf("%q has no %s", env, want)
 		}
 	}
-	env = Env(&net.UnixAddr{Name: "/x", Net: "unix"}, nil)
+	env = Env(&net.UnixAddr{Name: "/x", Net: "unix"}, &net.UnixAddr{Name: "@", Net: "unix"})
 	for _, want := range []string{"NC_LOCAL_ADDR=/x", "NC_LOCAL_PORT=", "NCAT_REMOTE_ADDR=", "NC_PROTO=UNIX"} {
 		if !slices.Contains(env, want) {
 			t.Errorf("%q has no %s", env, want)
