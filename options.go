@@ -438,8 +438,8 @@ func (l *commandLine) adopt() {
 
 // splitTLS divides the options of TLS between the two sides of -L tls:. The
 // target's side gets those that check a server. The peer's side is encrypted
-// only with --ssl or --ssl-client-ca. It then gets --ssl-cert and --ssl-key;
-// otherwise the target's side does.
+// only with --ssl or --ssl-client-ca. It then gets --ssl-cert and --ssl-key,
+// otherwise the target's side does; a dialer's --ssl-trustfile is for both.
 func (l *commandLine) splitTLS() {
 	c := l.config
 	own, to := c.ssl, c.ssl
@@ -448,6 +448,9 @@ func (l *commandLine) splitTLS() {
 	if c.ssl.on {
 		c.ssl.certFile, c.ssl.keyFile = own.certFile, own.keyFile
 		to.certFile, to.keyFile = "", ""
+		if !c.listen {
+			c.ssl.trustFile = own.trustFile
+		}
 	}
 	c.targetSSL = to
 }

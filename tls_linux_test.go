@@ -716,6 +716,7 @@ func TestTLSBothSides(t *testing.T) {
 		"-l -L tls:h:993 --ssl-client-ca " + a.ca + " --ssl-insecure 80": {true, true},
 		"-l -L tls:h:993 --key-new --pin " + pinOf(t, own) + " 80":       {false, false},
 		"-L tls:h:993 --ssl h 80":                                        {true, false},
+		"-L tls:h:993 --ssl --ssl-trustfile " + a.ca + " h 80":           {true, false},
 		"-l -L tls:h:993 --ssl-servername n --ssl-alpn imap -U path":     {false, false},
 	} {
 		c, err := newConfig(words(args))
@@ -726,7 +727,7 @@ func TestTLSBothSides(t *testing.T) {
 		if got := [2]bool{c.ssl.on, c.ssl.certs.Own != nil}; got != want || !c.targetSSL.on || (c.targetSSL.certs.Own != nil) != (strings.Contains(args, "--ssl-cert") && !c.ssl.on) {
 			t.Errorf("%s: %v and %+v", args, got, c.targetSSL)
 		}
-		if c.ssl.pin != nil || c.ssl.trustFile != "" || c.ssl.alpn != nil || c.targetSSL.clientCA != "" {
+		if both := !c.listen && strings.Contains(args, "--ssl-trustfile"); c.ssl.pin != nil || (c.ssl.trustFile != "") != both || c.ssl.alpn != nil || c.targetSSL.clientCA != "" {
 			t.Errorf("%s: %+v and %+v", args, c.ssl, c.targetSSL)
 		}
 	}
