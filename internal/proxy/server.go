@@ -111,8 +111,10 @@ func (s *Server) dial(ctx context.Context, host string, port int) (net.Conn, err
 	if err == nil {
 		return c, nil
 	}
-	reason := sys.Strerror(err)
+	reason := sys.Cause(err).Error()
 	switch {
+	case sys.IsErrno(err):
+		reason = sys.Strerror(err)
 	case errors.Is(err, errItself):
 		reason = "the target is this proxy itself"
 	case isTimeout(err):

@@ -181,6 +181,7 @@ func TestUnreachable(t *testing.T) {
 			{"refused", nil, ErrUnreachable, map[Protocol]string{SOCKS5: "Connection refused", HTTP: "504"}[p], "Connection refused"},
 			{"rules", fmt.Errorf("denied: %w", ErrNotAllowed), ErrNotAllowed, "", "the proxy does not allow it"},
 			{"network", syscall.ENETUNREACH, ErrUnreachable, map[Protocol]string{SOCKS5: "Network is unreachable", HTTP: "504"}[p], "unreachable"},
+			{"words", errors.New("getaddrinfo for a host: not known"), ErrUnreachable, "", ": getaddrinfo for"},
 			{"name", &net.DNSError{Err: "no such\x1bhost", IsNotFound: true}, ErrUnreachable, map[Protocol]string{SOCKS5: "No route", HTTP: "504"}[p], `such\x1bhost`},
 		} {
 			s := new(Server)
