@@ -190,7 +190,7 @@ func TestHalfHeaders(t *testing.T) {
 	ask()
 	t.Logf("served %v after the first of them", time.Since(begun))
 	all.Wait()
-	testkit.Eventually(t, "their sockets are closed", func() bool { return len(socketsOf(t, p, "tcp")) == 1 })
+	testkit.Eventually(t, "their sockets are closed", func() bool { return socketsOf(t, p) == 1 })
 	p.runs()
 }
 

@@ -74,8 +74,7 @@ func (s *rowRun) accept(ln *net.TCPListener) *net.TCPConn {
 }
 
 // bound waits until a program has bound PORT, and reports whether it has not
-// ended before. A table of all sockets costs much on a busy machine, so that it
-// is not read as often as could be.
+// ended before.
 func (s *rowRun) bound(proto string) bool {
 	s.Helper()
 	port, err := strconv.Atoi(s.names["PORT"])
@@ -262,16 +261,11 @@ func portTaken(s *rowRun) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	s.names["PORT"] = strconv.Itoa(name.(*unix.SockaddrInet4).Port)
+	port := name.(*unix.SockaddrInet4).Port
+	s.names["PORT"] = strconv.Itoa(port)
 	s.start()
 	testkit.Eventually(s.T, "the port is shared, or the program has ended", func() bool {
-		listeners := 0
-		for _, line := range socketTable(s.T, "tcp") {
-			if line.state == tcpListen && strconv.Itoa(line.localPort) == s.names["PORT"] {
-				listeners++
-			}
-		}
-		return ended(s.p) || listeners == 2
+		return ended(s.p) || len(boundTo(s.T, "tcp", port)) == 2
 	})
 }
 

@@ -5,52 +5,12 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"purr/internal/testkit"
 )
-
-// The states of sockets in /proc: programs other than purr print nothing when
-// they are ready.
-
-// The states in /proc/net/tcp, <net/tcp_states.h>.
-const (
-	tcpSynSent = 0x02
-	tcpListen  = 0x0a
-)
-
-type socketLine struct {
-	localPort, remotePort int
-	state                 int
-	inode                 string
-}
-
-// socketTable reads /proc/net/tcp and the like, both families.
-func socketTable(t testing.TB, proto string) (all []socketLine) {
-	t.Helper()
-	for _, name := range []string{proto, proto + "6"} {
-		text, err := os.ReadFile("/proc/self/net/" + name)
-		if err != nil {
-			continue // no IPv6
-		}
-		for line := range strings.Lines(string(text)) {
-			f := strings.Fields(line)
-			if len(f) < 10 || f[0] == "sl" {
-				continue
-			}
-			port := func(s string) int {
-				n, _ := strconv.ParseInt(s[strings.LastIndexByte(s, ':')+1:], 16, 32)
-				return int(n)
-			}
-			state, _ := strconv.ParseInt(f[3], 16, 32)
-			all = append(all, socketLine{port(f[1]), port(f[2]), int(state), f[9]})
-		}
-	}
-	return all
-}
 
 // awaitPort waits until a program listens on a TCP port or is bound to a UDP
 // port.
@@ -65,33 +25,29 @@ func awaitPort(t testing.TB, proto, port string) {
 
 func isBound(t testing.TB, proto string, port int) bool {
 	t.Helper()
-	for _, s := range socketTable(t, proto) {
-		if s.localPort == port && (proto == "udp" || s.state == tcpListen) {
-			return true
+	return len(boundTo(t, proto, port)) > 0
+}
+
+// boundTo returns the TCP listeners or the UDP sockets of a port.
+func boundTo(t testing.TB, proto string, port int) (all []testkit.Socket) {
+	t.Helper()
+	var states []int
+	if proto == "tcp" {
+		states = append(states, unix.BPF_TCP_LISTEN)
+	}
+	for _, s := range testkit.Sockets(t, proto, states...) {
+		if int(s.Local.Port()) == port {
+			all = append(all, s)
 		}
 	}
-	return false
+	return all
 }
 
 // awaitUnix waits until a program listens on a Unix socket, or is bound to a
 // datagram one.
 func awaitUnix(t testing.TB, path string) {
 	t.Helper()
-	testkit.Eventually(t, path+" is bound", func() bool {
-		text, err := os.ReadFile("/proc/self/net/unix")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for line := range strings.Lines(string(text)) {
-			// Num RefCount Protocol Flags Type St Inode Path; Flags has
-			// __SO_ACCEPTCON for a listener, Type 2 is SOCK_DGRAM.
-			f := strings.Fields(line)
-			if len(f) == 8 && f[7] == path && (f[3] == "00010000" || f[4] == "0002") {
-				return true
-			}
-		}
-		return false
-	})
+	testkit.Eventually(t, path+" is bound", func() bool { return testkit.UnixSockets(t)[path] != "" })
 }
 
 // deafPort is a port of 127.0.0.1 where a connection is neither made nor
@@ -118,23 +74,23 @@ func deafPort(t testing.TB) string {
 	return port
 }
 
-// socketsOf returns the lines of the sockets that a process holds.
-func socketsOf(t testing.TB, p *process, proto string) (held []socketLine) {
+// socketsOf returns how many TCP sockets a process holds, in any state or in
+// one of those of tcp_states.h.
+func socketsOf(t testing.TB, p *process, states ...int) (held int) {
 	t.Helper()
-	inodes := make(map[string]bool)
 	dir := fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil
+		return 0
 	}
+	links := make(map[string]bool)
 	for _, e := range entries {
-		if link, err := os.Readlink(dir + "/" + e.Name()); err == nil && strings.HasPrefix(link, "socket:[") {
-			inodes[strings.TrimSuffix(link[len("socket:["):], "]")] = true
-		}
+		link, _ := os.Readlink(dir + "/" + e.Name())
+		links[link] = true
 	}
-	for _, s := range socketTable(t, proto) {
-		if inodes[s.inode] {
-			held = append(held, s)
+	for _, s := range testkit.Sockets(t, "tcp", states...) {
+		if links[fmt.Sprintf("socket:[%d]", s.Inode)] {
+			held++
 		}
 	}
 	return held
@@ -143,12 +99,7 @@ func socketsOf(t testing.TB, p *process, proto string) (held []socketLine) {
 // connecting reports whether a process waits for a TCP connection to be made.
 func connecting(t testing.TB, p *process) bool {
 	t.Helper()
-	for _, s := range socketsOf(t, p, "tcp") {
-		if s.state == tcpSynSent {
-			return true
-		}
-	}
-	return false
+	return socketsOf(t, p, unix.BPF_TCP_SYN_SENT) > 0
 }
 
 // rootOnly skips the test where it cannot have its own view of the files.

@@ -294,7 +294,7 @@ func TestTLSManyHandshakes(t *testing.T) {
 	t.Parallel()
 	l := startPurr(t, opts{}, "-l", "-k", "--ssl", "--echo", "127.0.0.1", "0")
 	addr := l.addr()
-	before := len(socketsOf(t, l, "tcp"))
+	before := socketsOf(t, l)
 	var halves []net.Conn
 	for i := range 100 {
 		half := dialTest(t, "tcp", addr)
@@ -312,7 +312,7 @@ func TestTLSManyHandshakes(t *testing.T) {
 	for _, half := range halves {
 		_ = half.Close()
 	}
-	testkit.Eventually(t, "no client's descriptor is left", func() bool { return len(socketsOf(t, l, "tcp")) == before })
+	testkit.Eventually(t, "no client's descriptor is left", func() bool { return socketsOf(t, l) == before })
 }
 
 // The end of stdin is close_notify and no FIN, at the times of a half-close. At
