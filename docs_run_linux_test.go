@@ -190,33 +190,41 @@ func scripted(text string) command {
 	return c
 }
 
-// TestDocuments runs the examples of each document.
+// worlds is the number of examples that run at the same time.
+const worlds = 4
+
+// TestDocuments runs the examples of the documents. They are dealt out to
+// worlds, in each of which one runs after the other.
 func TestDocuments(t *testing.T) {
 	t.Parallel()
 	for program, pkg := range map[string]string{"curl": "curl", "wget": "wget", "openssl": "openssl", "nc.openbsd": "netcat-openbsd"} {
 		testkit.Program(t, program, pkg)
 	}
-	if !testkit.InNamespaces(t) {
-		return
-	}
-	w := newWorld(t)
+	var all []example
 	for _, path := range documents(t) {
-		t.Run(path, func(t *testing.T) {
-			ran := 0
-			for _, e := range apart(examplesOf(t, path)) {
-				if only := os.Getenv("PURR_TEST_EXAMPLE"); only != "" && !strings.HasPrefix(e.at, only) {
-					continue
-				}
+		for _, e := range apart(examplesOf(t, path)) {
+			if only := os.Getenv("PURR_TEST_EXAMPLE"); only == "" || strings.HasPrefix(e.at, only) {
+				all = append(all, e)
+			}
+		}
+	}
+	for i := range worlds {
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			t.Parallel()
+			if !testkit.InNamespaces(t) {
+				return
+			}
+			w := newWorld(t)
+			for n := i; n < len(all); n += worlds {
+				e := all[n]
 				t.Run(e.at, func(t *testing.T) {
 					if e.skip != "" {
 						t.Logf("not run: %s", e.skip)
 						return
 					}
-					ran++
 					w.run(t, e)
 				})
 			}
-			t.Logf("%d examples", ran)
 		})
 	}
 }

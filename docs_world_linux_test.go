@@ -6,10 +6,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
-	"regexp"
 	"runtime"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -36,8 +33,16 @@ const otherHost = "10.0.0.9"
 // newWorld lays out the namespace and starts its servers.
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	// The examples have /tmp for themselves, less the programs there.
+	exe := filepath.Dir(filepath.Dir(purrPath(t)))
 	testkit.MustRunAll(t, `
 		mount -t tmpfs tmpfs /mnt
+		mkdir -p /mnt/stick /mnt/exe
+		mount -t tmpfs -o size=4M tmpfs /mnt/stick
+		mount --bind `+exe+` /mnt/exe
+		mount -t tmpfs tmpfs /tmp
+		mkdir -p `+exe+`
+		mount --bind /mnt/exe `+exe+`
 		ip netns add world
 		ip link add here0 type veth peer name world0 netns world
 		ip addr add 10.0.0.1/24 dev here0
@@ -202,8 +207,7 @@ func (w *world) lay(t *testing.T, with string, listener bool) (home string) {
 	testkit.WriteFile(t, w.hosts, hosts)
 	script := `
 		mkdir -p here/DIR/sub there bin
-		mountpoint -q /mnt/stick && umount /mnt/stick
-		mkdir -p /mnt/stick && mount -t tmpfs -o size=4M tmpfs /mnt/stick
+		rm -rf /mnt/stick/*
 		cd here
 		head -c 300000 /dev/urandom | tee file FILE video.mkv notes.txt PATH... >DIR/sub/a
 		head -c 8M /dev/zero >disk.img
@@ -230,42 +234,32 @@ func (w *world) lay(t *testing.T, with string, listener bool) (home string) {
 	return home
 }
 
-// sockets returns the listening sockets of this namespace.
-func (w *world) sockets(t testing.TB) (all []string) {
+// sockets returns the sockets of this namespace that wait for peers, by their
+// inodes: the network and the address of each.
+func (w *world) sockets(t testing.TB) map[string][2]string {
 	t.Helper()
-	for _, table := range []string{"tcp", "tcp6", "udp", "udp6", "unix"} {
-		for line := range strings.Lines(testkit.ReadFile(t, "/proc/thread-self/net/"+table)) {
-			f := strings.Fields(line)
-			switch {
-			case strings.HasPrefix(table, "tcp") && len(f) > 3 && f[3] == "0A",
-				strings.HasPrefix(table, "udp") && len(f) > 3 && f[3] == "07",
-				table == "unix" && len(f) > 7 && (f[3] == "00010000" || f[4] == "0002"):
-				all = append(all, table+" "+f[1]+" "+f[len(f)-1])
-			}
+	all := make(map[string][2]string)
+	for network, state := range map[string]int{"tcp": unix.BPF_TCP_LISTEN, "udp": unix.BPF_TCP_CLOSE} {
+		for _, s := range testkit.Sockets(t, network, state) {
+			all[fmt.Sprint(s.Inode)] = [2]string{network, fmt.Sprintf("127.0.0.1:%d", s.Local.Port())}
 		}
+	}
+	for path, inode := range testkit.UnixSockets(t) {
+		all[inode] = [2]string{"unix", path}
 	}
 	return all
 }
 
-var hexPort = regexp.MustCompile(`^(tcp|udp)6? [0-9A-F]+:([0-9A-F]{4}) `)
-
 // visit is a client of each listener that has come since: it sends hello and
 // reads the answer.
-func (w *world) visit(t *testing.T, before []string) {
+func (w *world) visit(t *testing.T, before map[string][2]string) {
 	t.Helper()
-	seen := map[string]bool{}
-	for _, s := range w.sockets(t) {
-		m := hexPort.FindStringSubmatch(s)
-		if strings.HasPrefix(s, "unix ") && !slices.Contains(before, s) {
-			sayHello(t, "unix", strings.Fields(s)[2])
-			continue
+	seen := map[[2]string]bool{} // once if it listens over IPv4 and IPv6
+	for inode, s := range w.sockets(t) {
+		if _, old := before[inode]; !old && !seen[s] {
+			seen[s] = true
+			sayHello(t, s[0], s[1])
 		}
-		if m == nil || slices.Contains(before, s) || seen[m[2]] {
-			continue
-		}
-		seen[m[2]] = true
-		port, _ := strconv.ParseInt(m[2], 16, 32)
-		sayHello(t, m[1], fmt.Sprintf("127.0.0.1:%d", port))
 	}
 }
 
