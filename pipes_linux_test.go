@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"purr/internal/fdio"
 	"purr/internal/testkit"
 )
@@ -126,7 +128,11 @@ func TestStderrTurnsNonblocking(t *testing.T) {
 	setNonblock(t, w)
 	_ = w.Close()
 	defer time.AfterFunc(testkit.Patience, p.kill).Stop() // the end of what is read
-	const clients = 1000                                  // whose lines are more than a pipe holds
+	const room = 4096                                     // of the pipe
+	if _, err := unix.FcntlInt(uintptr(fdio.New(r, nil).FD()), unix.F_SETPIPE_SZ, room); err != nil {
+		t.Fatal(err)
+	}
+	const clients = 300 // whose lines are more than that
 	go func() {
 		for range clients {
 			c, err := net.DialTimeout("tcp", "127.0.0.1:"+m[2], testkit.Patience)
@@ -137,7 +143,7 @@ func TestStderrTurnsNonblocking(t *testing.T) {
 			_ = c.Close()
 		}
 	}()
-	testkit.Eventually(t, "the pipe is full", func() bool { return fdio.New(r, nil).Unread() > 65536-4096 })
+	testkit.Eventually(t, "the pipe is full", func() bool { return fdio.New(r, nil).Unread() > room-100 })
 	received := 0
 	for received < clients {
 		line, err := in.ReadString('\n')
