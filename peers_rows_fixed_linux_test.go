@@ -12,10 +12,11 @@ import (
 
 // Ports that the programs choose, in a network of the test's own.
 func TestRowsOfFixedPorts(t *testing.T) {
+	t.Parallel()
 	if !testkit.InNamespaces(t) {
 		return
 	}
-	runRows(t, "ncat", "ncat", true, []peerRow{
+	runRows(t, "ncat", "ncat", 1, []peerRow{
 		{flag: "l", line: "ncat -l </dev/null", with: at("31337", clientAt(sends("x"))), want: rowEnd{status: "0", out: "x", got: "<FIN>"}},
 		{flag: "l", line: "ncat -l 127.0.0.1 </dev/null", with: at("31337", clientAt(sends("x"))), want: rowEnd{status: "0", out: "x", got: "<FIN>"}},
 		{flag: "l", line: "ncat -l -p 9000 127.0.0.1 </dev/null", with: at("31337", clientAt(sends("x"))), want: rowEnd{status: "0", out: "x", got: "<FIN>"},
@@ -24,7 +25,7 @@ func TestRowsOfFixedPorts(t *testing.T) {
 		{flag: "proxy", line: "ncat --proxy 127.0.0.1 --proxy-type http localhost 80 </dev/null", with: at("3128", serverAt(refuses("CONNECT localhost:80"))), want: rowEnd{status: "1", got: "CONNECT localhost:80"}},
 		{flag: "proxy", line: "ncat --proxy 127.0.0.1 --proxy-type socks5 localhost 80 </dev/null", with: at("1080", serverAt(refuses("\x05"))), want: rowEnd{status: "1", got: "\x05"}},
 	})
-	runRows(t, "nc.openbsd", "netcat-openbsd", true, []peerRow{
+	runRows(t, "nc.openbsd", "netcat-openbsd", 1, []peerRow{
 		{flag: "x", line: "nc -x 127.0.0.1 localhost 80 </dev/null", with: at("1080", serverAt(refuses("\x05"))), want: rowEnd{status: "1", got: "\x05"}},
 		{flag: "x", line: "nc -X connect -x 127.0.0.1 localhost 80 </dev/null", with: at("3128", serverAt(refuses("CONNECT localhost:80"))), want: rowEnd{status: "1", got: "CONNECT localhost:80"}},
 	})

@@ -123,38 +123,48 @@ var namedPrograms = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
-// runRows runs each row with the peer and with purr, one after the other if
-// alone is true.
-func runRows(t *testing.T, program, pkg string, alone bool, rows []peerRow) {
+// rowsAtOnce is the number of rows of one netcat that run at the same time.
+// They wait most of the time, and so are not counted among the tests that run
+// in parallel.
+const rowsAtOnce = 8
+
+// runRows runs rows with the peer and then with purr, as many rows at the same
+// time as atOnce.
+func runRows(t *testing.T, program, pkg string, atOnce int, rows []peerRow) {
 	t.Helper()
 	testkit.Program(t, program, pkg)
+	places := make(chan struct{}, atOnce)
+	var all sync.WaitGroup
+	defer all.Wait()
 	for i := range rows {
 		row := &rows[i]
 		if row.cannot != "" {
 			t.Logf("not run: %s: %s", row.flag, row.cannot)
 			continue
 		}
-		t.Run(strings.ReplaceAll(row.flag+" "+row.line, "/", "_"), func(t *testing.T) {
-			if !alone {
-				t.Parallel()
-			}
-			if (row.ours == nil) != (row.why == "") {
-				t.Fatal("a difference and its reason go together")
-			}
-			ours := row.want.with(row.ours)
-			if row.ours != nil && slices.Equal(ours.words, row.want.words) && ours.status+"\n"+ours.out+"\n"+ours.got == row.want.status+"\n"+row.want.out+"\n"+row.want.got {
-				t.Fatal("the difference is none")
-			}
-			for of, want := range map[string]rowEnd{program: row.want, "purr": ours} {
-				t.Run(of, func(t *testing.T) {
-					if !alone {
-						t.Parallel()
-					}
-					s := &rowRun{T: t, row: row, want: want, ours: of == "purr", path: pathOf(t, of == "purr"), names: map[string]string{"DIR": t.TempDir()}}
-					row.with(s)
-					s.check()
-				})
-			}
+		places <- struct{}{}
+		all.Go(func() {
+			defer func() { <-places }()
+			t.Run(strings.ReplaceAll(row.flag+" "+row.line, "/", "_"), func(t *testing.T) { row.run(t, program) })
+		})
+	}
+}
+
+// run runs a row with the peer and with purr.
+func (row *peerRow) run(t *testing.T, program string) {
+	t.Helper()
+	if (row.ours == nil) != (row.why == "") {
+		t.Fatal("a difference and its reason go together")
+	}
+	ours := row.want.with(row.ours)
+	if row.ours != nil && slices.Equal(ours.words, row.want.words) && ours.status+"\n"+ours.out+"\n"+ours.got == row.want.status+"\n"+row.want.out+"\n"+row.want.got {
+		t.Fatal("the difference is none")
+	}
+	for of, want := range map[string]rowEnd{program: row.want, "purr": ours} {
+		t.Run(of, func(t *testing.T) {
+			s := &rowRun{T: t, row: row, want: want, ours: of == "purr", path: pathOf(t, of == "purr"), names: map[string]string{"DIR": t.TempDir()}}
+			row.with(s)
+			s.check()
 		})
 	}
 }

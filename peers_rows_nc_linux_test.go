@@ -10,7 +10,7 @@ import (
 
 func TestRowsOfNC(t *testing.T) {
 	t.Parallel()
-	runRows(t, "nc.openbsd", "netcat-openbsd", false, ncRows())
+	runRows(t, "nc.openbsd", "netcat-openbsd", rowsAtOnce, ncRows())
 }
 
 func ncRows() []peerRow {

@@ -19,7 +19,7 @@ import (
 
 func TestRowsOfNcat(t *testing.T) {
 	t.Parallel()
-	runRows(t, "ncat", "ncat", false, ncatRows())
+	runRows(t, "ncat", "ncat", rowsAtOnce, ncatRows())
 }
 
 func ncatRows() []peerRow {

@@ -321,6 +321,7 @@ func TestPassNeedsASocket(t *testing.T) {
 
 // ssh runs through purr and a proxy, as through nc.
 func TestSSHThroughProxy(t *testing.T) {
+	t.Parallel()
 	for program, pkg := range map[string]string{"/usr/sbin/sshd": "openssh-server", "ssh": "openssh-client", "microsocks": "microsocks"} {
 		testkit.Program(t, program, pkg)
 	}

@@ -195,6 +195,7 @@ func TestStderrWithoutReader(t *testing.T) {
 // As process 1, which the system does not end by a signal, SIGTERM ends a wait
 // with its status.
 func TestSignalsAsProcessOne(t *testing.T) {
+	t.Parallel()
 	if !testkit.InNamespaces(t) {
 		return
 	}
