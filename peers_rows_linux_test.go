@@ -182,6 +182,9 @@ func (s *rowRun) replaced(text string) string {
 func (s *rowRun) start() {
 	s.Helper()
 	s.opts.env = append(s.opts.env, "PATH="+s.path+":"+os.Getenv("PATH"))
+	if !s.ours { // Ncat reads all authorities whenever it dials, for 50 ms
+		s.opts.env = append(s.opts.env, "SSL_CERT_FILE=/dev/null")
+	}
 	s.p = start(s.T, s.opts, "/bin/sh", "-c", s.replaced(s.row.line))
 }
 

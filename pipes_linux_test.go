@@ -133,7 +133,9 @@ func TestStderrTurnsNonblocking(t *testing.T) {
 		t.Fatal(err)
 	}
 	const clients = 300 // whose lines are more than that
+	dialled := make(chan struct{})
 	go func() {
+		defer close(dialled)
 		for range clients {
 			c, err := net.DialTimeout("tcp", "127.0.0.1:"+m[2], testkit.Patience)
 			if err != nil {
@@ -156,6 +158,7 @@ func TestStderrTurnsNonblocking(t *testing.T) {
 			t.Errorf("a line is %q", line)
 		}
 	}
+	<-dialled // the last line may come before its client knows of the connection
 	go func() { _, _ = io.Copy(io.Discard, in) }()
 	p.signal(syscall.SIGTERM)
 	p.ends(143)
