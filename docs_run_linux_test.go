@@ -37,8 +37,8 @@ type example struct {
 }
 
 var (
-	marker = regexp.MustCompile(`^<!-- (skip|with): (.+) -->$`)
-	span   = regexp.MustCompile("``? ?(.+?) ?`?`([^`]*)")
+	marker = pattern(`^<!-- (skip|with): (.+) -->$`)
+	span   = pattern("``? ?(.+?) ?`?`([^`]*)")
 )
 
 // examplesOf returns the examples of a document. A block that is not run, or
@@ -61,7 +61,7 @@ func examplesOf(t testing.TB, path string) (all []example) {
 		if inside = code || inside && text == ""; inside {
 			e.lines = append(e.lines, line)
 		}
-		if m := marker.FindStringSubmatch(text); m != nil && m[1] == "skip" {
+		if m := marker().FindStringSubmatch(text); m != nil && m[1] == "skip" {
 			e.skip = m[2]
 		} else if m != nil {
 			e.with = m[2]
@@ -70,7 +70,7 @@ func examplesOf(t testing.TB, path string) (all []example) {
 		}
 		if row := strings.Split(strings.ReplaceAll(strings.Trim(line, "| "), `\|`, "\x00"), " | "); len(row) > 1 && strings.HasPrefix(row[len(row)-1], "`purr ") {
 			r := example{at: fmt.Sprintf("%s:%d", path, i+1)}
-			for _, m := range span.FindAllStringSubmatch(strings.ReplaceAll(row[len(row)-1], "\x00", "|"), -1) {
+			for _, m := range span().FindAllStringSubmatch(strings.ReplaceAll(row[len(row)-1], "\x00", "|"), -1) {
 				if m[2] = strings.TrimSpace(m[2]); m[2] != "" {
 					m[1] += " # " + m[2]
 				}
@@ -90,7 +90,7 @@ func examplesOf(t testing.TB, path string) (all []example) {
 func apart(blocks []example) (all []example) {
 	for _, e := range blocks {
 		text := strings.Join(e.lines, "\n")
-		if console.MatchString(text) {
+		if console().MatchString(text) {
 			all = append(all, e)
 			continue
 		}
@@ -119,18 +119,18 @@ type command struct {
 }
 
 // listens reports whether a command is a listener that other commands wait for.
-func (c command) listens() bool { return !c.script && servesIn.MatchString(c.line) }
+func (c command) listens() bool { return !c.script && servesIn().MatchString(c.line) }
 
 var (
-	console   = regexp.MustCompile(`(?m)^\s*\w*\$ `)
-	prompt    = regexp.MustCompile(`^(here|there|sender|receiver|)\$ (.*)$`)
-	remark    = regexp.MustCompile(`\s+# (.*)$`)
-	servesIn  = regexp.MustCompile(`(purr|nc) (.* )?(-[a-zA-Z46]*l[a-zA-Z]*|--listen)( |$)`)
-	keeps     = regexp.MustCompile(` -[a-zA-Z46]*k|--keep-open|--broker|--chat|-l.* --proxy-type| -u -l| -[a-z]*ul`)
-	statusIn  = regexp.MustCompile(`status (\d+)`)
-	printsIn  = regexp.MustCompile(`prints (.+)$`)
-	assigns   = regexp.MustCompile(`^[a-z]+=\$\(.*\)$`)
-	takesText = regexp.MustCompile(`cat >key\)$`)
+	console   = pattern(`(?m)^\s*\w*\$ `)
+	prompt    = pattern(`^(here|there|sender|receiver|)\$ (.*)$`)
+	remark    = pattern(`\s+# (.*)$`)
+	servesIn  = pattern(`(purr|nc) (.* )?(-[a-zA-Z46]*l[a-zA-Z]*|--listen)( |$)`)
+	keeps     = pattern(` -[a-zA-Z46]*k|--keep-open|--broker|--chat|-l.* --proxy-type| -u -l| -[a-z]*ul`)
+	statusIn  = pattern(`status (\d+)`)
+	printsIn  = pattern(`prints (.+)$`)
+	assigns   = pattern(`^[a-z]+=\$\(.*\)$`)
+	takesText = pattern(`cat >key\)$`)
 )
 
 // commands returns the commands of an example: of a script all lines in one, of
@@ -140,11 +140,11 @@ func (e example) commands() (all []command) {
 	if e.with == "script" {
 		return []command{{dir: "here", script: true, line: "set -e\n" + strings.Join(e.lines, "\n") + "\ntrap '' TERM; kill 0"}}
 	}
-	console := console.MatchString(strings.Join(e.lines, "\n"))
+	console := console().MatchString(strings.Join(e.lines, "\n"))
 	continued := false
 	for _, line := range e.lines {
 		text := strings.TrimSpace(line)
-		m := prompt.FindStringSubmatch(text)
+		m := prompt().FindStringSubmatch(text)
 		switch {
 		case text == "":
 		case console && m != nil:
@@ -153,7 +153,7 @@ func (e example) commands() (all []command) {
 				c.dir = "there"
 			}
 			all = append(all, c)
-		case console && len(all) > 0 && takesText.MatchString(all[len(all)-1].line):
+		case console && len(all) > 0 && takesText().MatchString(all[len(all)-1].line):
 			all[len(all)-1].input += text + "\n"
 		case console && len(all) > 0:
 			all[len(all)-1].output += text + "\n"
@@ -162,7 +162,7 @@ func (e example) commands() (all []command) {
 		default:
 			all = append(all, scripted(text))
 		}
-		if continued = !console && (strings.HasSuffix(text, `\`) || assigns.MatchString(text)); continued {
+		if continued = !console && (strings.HasSuffix(text, `\`) || assigns().MatchString(text)); continued {
 			last := &all[len(all)-1].line
 			*last = strings.TrimSuffix(*last+"\n", "\\\n")
 		}
@@ -174,15 +174,15 @@ func (e example) commands() (all []command) {
 // the status and the output.
 func scripted(text string) command {
 	c := command{dir: "here"}
-	if m := remark.FindStringSubmatch(text); m != nil {
+	if m := remark().FindStringSubmatch(text); m != nil {
 		text = strings.TrimSuffix(text, m[0])
 		if strings.Contains(m[1], "there") {
 			c.dir = "there"
 		}
-		if s := statusIn.FindStringSubmatch(m[1]); s != nil {
+		if s := statusIn().FindStringSubmatch(m[1]); s != nil {
 			c.status, _ = strconv.Atoi(s[1])
 		}
-		if p := printsIn.FindStringSubmatch(m[1]); p != nil {
+		if p := printsIn().FindStringSubmatch(m[1]); p != nil {
 			c.prints = p[1] + "\n"
 		}
 	}
@@ -267,8 +267,8 @@ func (w *world) run(t *testing.T, e example) {
 			return len(w.sockets(t)) > len(before)
 		})
 		r.keepKey(t, home)
-		if pinIn.MatchString(c.output) {
-			r.p.out.Wait(pinIn)
+		if pinIn().MatchString(c.output) {
+			r.p.out.Wait(pinIn())
 		}
 		note(random, c.output, r.p.out.String())
 		if listeners == len(all) {
@@ -280,7 +280,7 @@ func (w *world) run(t *testing.T, e example) {
 			r.p.kill() // what should have ended it did not happen
 			continue
 		}
-		if keeps.MatchString(r.line) {
+		if keeps().MatchString(r.line) {
 			_ = syscall.Kill(-r.p.cmd.Process.Pid, syscall.SIGTERM)
 			r.status = 128 + int(syscall.SIGTERM)
 		}
@@ -316,7 +316,7 @@ func (r running) keepKey(t *testing.T, home string) {
 	if r.shown {
 		printed = r.p.out
 	}
-	m := printed.Wait(keyIn)
+	m := printed.Wait(keyIn())
 	if m == nil {
 		t.Fatalf("%s: prints no key%s", r.line, r.p.heard())
 	}
@@ -346,7 +346,7 @@ func (w *world) finish(t *testing.T, r running, random map[string]string) {
 	got, want := strings.TrimSpace(r.p.out.String()), strings.TrimSpace(r.output)
 	note(random, want, got)
 	if !strings.Contains(want, "clear text on") {
-		got = clearText.ReplaceAllString(got, "")
+		got = clearText().ReplaceAllString(got, "")
 	}
 	if got, want := plain(got), plain(want); !regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(want), `\.\.\.`, ".*") + "$").MatchString(got) {
 		t.Errorf("%s:\nprinted %s\n   want %s", r.line, got, want)
@@ -355,17 +355,17 @@ func (w *world) finish(t *testing.T, r running, random map[string]string) {
 
 // What differs between two runs.
 var (
-	clearText = regexp.MustCompile(`(?m)^purr: clear text .*\n?`)
-	keyIn     = regexp.MustCompile(`\b[A-Z2-7]{27}\b`)
-	pinIn     = regexp.MustCompile(`sha256:[A-Za-z0-9+/]{43}=`)
-	digits    = regexp.MustCompile(`\b[0-9a-f]{16,}\b`)
-	figures   = regexp.MustCompile(`\d+(\.\d+)*( ([KMGT]iB|[KMG]?B|bytes|ms|s)\b)?`)
+	clearText = pattern(`(?m)^purr: clear text .*\n?`)
+	keyIn     = pattern(`\b[A-Z2-7]{27}\b`)
+	pinIn     = pattern(`sha256:[A-Za-z0-9+/]{43}=`)
+	digits    = pattern(`\b[0-9a-f]{16,}\b`)
+	figures   = pattern(`\d+(\.\d+)*( ([KMGT]iB|[KMG]?B|bytes|ms|s)\b)?`)
 )
 
 // plain returns a text without what differs between two runs: figures, and
 // whether a reset is met first in sending or in receiving.
 func plain(text string) string {
-	for _, re := range []*regexp.Regexp{keyIn, pinIn, digits, figures} {
+	for _, re := range []*regexp.Regexp{keyIn(), pinIn(), digits(), figures()} {
 		text = re.ReplaceAllString(text, "N")
 	}
 	text = strings.ReplaceAll(text, "purr: receive from ", "purr: send to ")
@@ -374,7 +374,7 @@ func plain(text string) string {
 
 // note adds what is random in an output to the words to replace from now on.
 func note(random map[string]string, want, got string) {
-	for _, re := range []*regexp.Regexp{keyIn, pinIn} {
+	for _, re := range []*regexp.Regexp{keyIn(), pinIn()} {
 		if w, g := re.FindString(want), re.FindString(got); w != "" && g != "" {
 			random[w] = g
 		}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"unicode"
@@ -22,8 +21,8 @@ func TestREADMEIsShort(t *testing.T) {
 }
 
 var (
-	link    = regexp.MustCompile(`\]\(([^)\s]+)\)|(?:src|href)="([^"]+)"`)
-	heading = regexp.MustCompile(`(?m)^#+ (.+)$`)
+	link    = pattern(`\]\(([^)\s]+)\)|(?:src|href)="([^"]+)"`)
+	heading = pattern(`(?m)^#+ (.+)$`)
 )
 
 // Every link of a document leads to a file, and to a heading in it.
@@ -36,7 +35,7 @@ func TestLinks(t *testing.T) {
 	checked := 0
 	for _, path := range append(paths, "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "bench/README.md") {
 		for i, line := range strings.Split(document(t, path), "\n") {
-			for _, m := range link.FindAllStringSubmatch(line, -1) {
+			for _, m := range link().FindAllStringSubmatch(line, -1) {
 				target := m[1] + m[2]
 				if strings.Contains(target, "://") {
 					continue
@@ -66,7 +65,7 @@ func broken(t *testing.T, path, target string) string {
 	if !has {
 		return ""
 	}
-	for _, m := range heading.FindAllStringSubmatch(document(t, path), -1) {
+	for _, m := range heading().FindAllStringSubmatch(document(t, path), -1) {
 		if slug(m[1]) == anchor {
 			return ""
 		}
@@ -88,8 +87,8 @@ func slug(heading string) string {
 }
 
 var (
-	inlined  = regexp.MustCompile("`(purr [^`]+)`")
-	redirect = regexp.MustCompile(`[<>]\S+|\|.*|2>.*`)
+	inlined  = pattern("`(purr [^`]+)`")
+	redirect = pattern(`[<>]\S+|\|.*|2>.*`)
 )
 
 // Command lines in the running text, too, are ones that purr takes.
@@ -106,8 +105,8 @@ func TestInlineCommands(t *testing.T) {
 			if strings.HasPrefix(line, "|") {
 				continue // a table of commands is run
 			}
-			for _, m := range inlined.FindAllStringSubmatch(line, -1) {
-				args := strings.Fields(strings.ReplaceAll(redirect.ReplaceAllString(m[1], ""), "TOPIC", "push"))[1:]
+			for _, m := range inlined().FindAllStringSubmatch(line, -1) {
+				args := strings.Fields(strings.ReplaceAll(redirect().ReplaceAllString(m[1], ""), "TOPIC", "push"))[1:]
 				if len(args) < 2 {
 					continue // names an option, and is no command line
 				}
@@ -124,8 +123,8 @@ func TestInlineCommands(t *testing.T) {
 }
 
 var (
-	memberIn  = regexp.MustCompile(`(?m)^\.(?:It )?Cm (.+)$`)
-	backticks = regexp.MustCompile("`([a-z_0-9]+)`")
+	memberIn  = pattern(`(?m)^\.(?:It )?Cm (.+)$`)
+	backticks = pattern("`([a-z_0-9]+)`")
 )
 
 // The members of --json are the same in the manual and in docs/.
@@ -139,11 +138,11 @@ func TestMembersOfJSON(t *testing.T) {
 		section, _, _ = strings.Cut(section, test.end)
 		_, text, _ := strings.Cut(document(t, test.path), "## JSON")
 		named := map[string]bool{}
-		for _, m := range backticks.FindAllStringSubmatch(text, -1) {
+		for _, m := range backticks().FindAllStringSubmatch(text, -1) {
 			named[m[1]] = true
 		}
 		seen := 0
-		for _, m := range memberIn.FindAllStringSubmatch(section, -1) {
+		for _, m := range memberIn().FindAllStringSubmatch(section, -1) {
 			for _, name := range strings.Fields(strings.NewReplacer(",", " ", ".", " ", ";", " ", " Ns", " ").Replace(m[1])) {
 				if seen++; name != "No" && !named[name] {
 					t.Errorf("%s does not name %s", test.path, name)

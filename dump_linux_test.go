@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -28,8 +27,8 @@ type dumped struct {
 }
 
 var (
-	dumpHead = regexp.MustCompile(`^# \S+ (.+)\n$`)
-	dumpLine = regexp.MustCompile(`^([<>]) [0-9a-f]{8,} ((?:[0-9a-f]{2} |   ){16})# .*\n$`)
+	dumpHead = pattern(`^# \S+ (.+)\n$`)
+	dumpLine = pattern(`^([<>]) [0-9a-f]{8,} ((?:[0-9a-f]{2} |   ){16})# .*\n$`)
 )
 
 // readDump parses a --hex-dump file. Every line must be whole.
@@ -37,11 +36,11 @@ func readDump(t testing.TB, path string) (d dumped) {
 	t.Helper()
 	var sent, received strings.Builder
 	for line := range strings.Lines(testkit.ReadFile(t, path)) {
-		if m := dumpHead.FindStringSubmatch(line); m != nil {
+		if m := dumpHead().FindStringSubmatch(line); m != nil {
 			d.peers = append(d.peers, m[1])
 			continue
 		}
-		m := dumpLine.FindStringSubmatch(line)
+		m := dumpLine().FindStringSubmatch(line)
 		if m == nil {
 			t.Fatalf("%q is no line of a dump", line)
 		}

@@ -94,7 +94,7 @@ func documentedEvents(t *testing.T) map[string]bool {
 	return names
 }
 
-var portEvent = regexp.MustCompile(`"event":"listen".*"port":(\d+)`)
+var portEvent = pattern(`"event":"listen".*"port":(\d+)`)
 
 // --json in every mode: whatever is on stderr is an event, with names that the
 // manual has, and the last one has the status.
@@ -125,7 +125,7 @@ func TestJSON(t *testing.T) {
 	listener := func(t *testing.T, args ...string) (p *process, port string) {
 		t.Helper()
 		p = startPurr(t, opts{}, append(args, "127.0.0.1", "0")...)
-		return p, p.waitErr(portEvent)[1]
+		return p, p.waitErr(portEvent())[1]
 	}
 	for _, args := range []string{"-l", "-l -v", "-l -k", "-l --echo", "-l -k --echo --upper", "-l --send-file go.mod", "-l --progress", "-l --rate 1M"} {
 		t.Run(args, func(t *testing.T) {

@@ -22,7 +22,7 @@ import (
 // asserts that no payload passed, in either direction.
 
 var (
-	encryptedNow = regexp.MustCompile(`(?m)^purr: .*: encrypted, and the other end holds our key \(TLS 1\.3, X25519MLKEM768, TLS_`)
+	encryptedNow = pattern(`(?m)^purr: .*: encrypted, and the other end holds our key \(TLS 1\.3, X25519MLKEM768, TLS_`)
 	otherKey     = `(?m)^purr: handshake with 127\.0\.0\.1 port \d+: the other end does not hold our key$`
 )
 

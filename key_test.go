@@ -108,7 +108,7 @@ func TestKeyOfNoMatter(t *testing.T) {
 	startPurr(t, o, "--version").ends(0)
 }
 
-var newKeyLine = regexp.MustCompile(`(?m)^purr: a new key: ([A-Z2-7]{27}); at the other end put it in a file \(umask 077; cat >key\) and say: (.*)$`)
+var newKeyLine = pattern(`(?m)^purr: a new key: ([A-Z2-7]{27}); at the other end put it in a file \(umask 077; cat >key\) and say: (.*)$`)
 
 // follow does at the other end what the line about a new key asks for, and more
 // words behind it.
@@ -124,21 +124,21 @@ func follow(t *testing.T, line []string, o opts, more string) *process {
 func TestKeyNew(t *testing.T) {
 	t.Parallel()
 	listener := startPurr(t, opts{}, "-l", "--key-new", "127.0.0.1", "0")
-	m := listener.waitErr(newKeyLine)
+	m := listener.waitErr(newKeyLine())
 	follow(t, m, opts{stdin: strings.NewReader("hello\n")}, "").ends(0)
 	listener.ends(0)
 	listener.printed("hello\n")
 
 	path := filepath.Join(testkit.SocketDir(t), "s")
 	unix := startPurr(t, opts{}, "-l", "--key-new", "-U", path)
-	m = unix.waitErr(newKeyLine)
+	m = unix.waitErr(newKeyLine())
 	follow(t, m, opts{stdin: strings.NewReader("hello\n")}, "").ends(0)
 	unix.ends(0)
 	unix.printed("hello\n")
 
 	port := freePort(t, "tcp")
 	dialer := startPurr(t, opts{stdin: strings.NewReader("hello\n")}, "--key-new", "--wait-for", "20", "127.0.0.1", port)
-	m = dialer.waitErr(newKeyLine)
+	m = dialer.waitErr(newKeyLine())
 	other := follow(t, m, opts{}, "")
 	dialer.ends(0)
 	other.ends(0)
@@ -227,7 +227,7 @@ func TestKeyTwoLiners(t *testing.T) {
 		t.Fatal(err)
 	}
 	one := shell(t, opts{dir: dir}, "purr -l --key-new 127.0.0.1 0 >came")
-	m := one.waitErr(newKeyLine)
+	m := one.waitErr(newKeyLine())
 	two := follow(t, m, opts{dir: dir}, " <sent")
 	two.ends(0)
 	one.ends(0)

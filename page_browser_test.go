@@ -31,7 +31,7 @@ type browser struct {
 	client  *http.Client
 }
 
-var driverPort = regexp.MustCompile(`started successfully on port (\d+)`)
+var driverPort = pattern(`started successfully on port (\d+)`)
 
 // startBrowser starts chromium, and skips the test if there is none.
 // machine is a name that the browser finds at 127.0.0.1. To it that is no
@@ -45,7 +45,7 @@ func startBrowser(t *testing.T, machine string) *browser {
 	}
 	home := testkit.SocketDir(t) // removed even if chromium has left something in it at the last moment
 	driver := start(t, opts{env: []string{"HOME=" + home, "XDG_CONFIG_HOME=" + home, "XDG_CACHE_HOME=" + home, "TMPDIR=" + home}}, "chromedriver", "--port=0")
-	m := driver.out.Wait(driverPort)
+	m := driver.out.Wait(driverPort())
 	if m == nil {
 		t.Fatalf("chromedriver does not start%s", driver.heard())
 	}

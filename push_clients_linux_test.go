@@ -78,7 +78,7 @@ func TestCurlUploads(t *testing.T) {
 	}
 }
 
-var sentTo = regexp.MustCompile(`(?m)^purr: d\S*: \d+ bytes sent to \S+ port \d+, not confirmed`)
+var sentTo = pattern(`(?m)^purr: d\S*: \d+ bytes sent to \S+ port \d+, not confirmed`)
 
 // Downloads by curl and wget: whole, from the middle, as a tar archive.
 func TestDownloads(t *testing.T) {
@@ -111,7 +111,7 @@ func TestDownloads(t *testing.T) {
 			c := shell(t, opts{dir: into}, test.argv, addr)
 			c.ends(0)
 			hasContent(t, filepath.Join(into, test.file), content)
-			p.waitErr(sentTo)
+			p.waitErr(sentTo())
 			p.runs()
 		})
 	}

@@ -70,7 +70,7 @@ func TestPushWithKey(t *testing.T) {
 				}
 				if with == "the key" {
 					arrived(t, dir)
-					l.waitErr(encryptedNow)
+					l.waitErr(encryptedNow())
 					return
 				}
 				if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {

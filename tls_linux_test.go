@@ -204,14 +204,14 @@ func (p *process) hasPrinted(want string) {
 	}
 }
 
-var newCertLine = regexp.MustCompile(`(?m)^purr: a new certificate, made for this run; at the other end say: purr (--ssl --pin sha256:\S+ .*)$`)
+var newCertLine = pattern(`(?m)^purr: a new certificate, made for this run; at the other end say: purr (--ssl --pin sha256:\S+ .*)$`)
 
 // A listener makes a certificate and prints the other end's command, which
 // works; a client without it, or one that sends nothing, is in no one's way.
 func TestTLSListener(t *testing.T) {
 	t.Parallel()
 	l := startPurr(t, opts{stdin: strings.NewReader("answer\n")}, "-l", "--ssl", "127.0.0.1", "0")
-	command := words(l.waitErr(newCertLine)[1])
+	command := words(l.waitErr(newCertLine())[1])
 	silent := dialTest(t, "tcp", l.addr())
 	stranger := startPurr(t, opts{stdin: strings.NewReader("question\n")}, "--ssl", "127.0.0.1", l.port())
 	stranger.ends(7)
@@ -513,7 +513,7 @@ func TestTLSFiles(t *testing.T) {
 	p.complains("this port expects TLS", "--ssl")
 
 	s := startPurr(t, opts{}, "--push", "-l", "--ssl", "-k", "127.0.0.1", "0", file)
-	command := words(s.waitErr(newCertLine)[1])
+	command := words(s.waitErr(newCertLine())[1])
 	pin := "sha256//" + strings.TrimPrefix(command[2], "sha256:")
 	url = "https://localhost:" + s.port() + "/"
 	if page := curl("-k", "--pinnedpubkey", pin, "-H", "Accept: text/html", url); !strings.Contains(page, "made itself") || !strings.Contains(page, "curl -k --pinnedpubkey "+pin+" -fOJ ") {
@@ -534,7 +534,7 @@ func TestTLSModes(t *testing.T) {
 	file := named(t, "file", content)
 	into := filepath.Join(t.TempDir(), "new")
 	l := startPurr(t, opts{}, "-l", "--ssl", "--recv-file", into, "127.0.0.1", "0")
-	command := words(l.waitErr(newCertLine)[1])
+	command := words(l.waitErr(newCertLine())[1])
 	p := startPurr(t, opts{}, append([]string{"--send-file", file}, command...)...)
 	p.ends(0)
 	l.ends(0)
@@ -542,13 +542,13 @@ func TestTLSModes(t *testing.T) {
 
 	path := filepath.Join(t.TempDir(), "socket")
 	l = startPurr(t, opts{}, "-l", "--ssl", "-U", path)
-	command = words(l.waitErr(newCertLine)[1])
+	command = words(l.waitErr(newCertLine())[1])
 	startPurr(t, opts{stdin: strings.NewReader("hello\n")}, command...).ends(0)
 	l.ends(0)
 	l.printed("hello\n")
 
 	e := startPurr(t, opts{}, "-l", "-k", "--ssl", "--echo", "--upper", "127.0.0.1", "0")
-	command = words(e.waitErr(newCertLine)[1])
+	command = words(e.waitErr(newCertLine())[1])
 	for range 3 {
 		p := startPurr(t, opts{stdin: strings.NewReader("hello\n")}, command...)
 		p.ends(0)
