@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -67,8 +66,12 @@ func TestMemoryOfReceivers(t *testing.T) {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			t.Parallel()
 			dir := inMemory(t)
-			for i := range min(3000, 100_000_000/size) {
-				testkit.WriteFile(t, dir+"/"+strconv.Itoa(i%50)+"/"+strconv.Itoa(i), testkit.Noise(size))
+			for i := range 50 { // each with many names
+				first := fmt.Sprintf("%s/%d/0", dir, i)
+				testkit.WriteFile(t, first, testkit.Noise(size))
+				for j := range min(3000, 100_000_000/size) / 50 {
+					_ = os.Link(first, fmt.Sprintf("%s/%d/%d", dir, i, j))
+				}
 			}
 			p := startPurr(t, opts{}, "--push", "-k", "-l", "0", dir)
 			port := p.port()
@@ -100,6 +103,7 @@ func TestMemoryOfSenders(t *testing.T) {
 	p := startPurr(t, opts{}, "--pull", "-k", "-l", "0", inMemory(t))
 	port := p.port()
 	content := testkit.Noise(200_000)
+	digest, ofNothing := sum(content), sum("")
 	var all sync.WaitGroup
 	var accepted atomic.Int64
 	for i := range 200 {
@@ -109,15 +113,16 @@ func TestMemoryOfSenders(t *testing.T) {
 				return
 			}
 			accepted.Add(1)
-			_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+			_ = c.SetDeadline(time.Now().Add(3 * time.Second))
 			for id := range 40 {
-				line := fmt.Sprintf(`{"op":"file","id":%d,"path":"c%d/f%d","size":%d,"n":%[4]d,"digest":%q}`, id+1, i, id, len(content), sum(content))
-				if _, err := io.WriteString(c, sealed(line)+content); err != nil {
+				line := fmt.Sprintf(`{"op":"file","id":%d,"path":"c%d/f%d","size":%d,"n":%[4]d,"digest":%q}`, id+1, i, id, len(content), digest)
+				_, _ = io.WriteString(c, sealed(line))
+				if _, err := io.WriteString(c, content); err != nil {
 					return
 				}
 			}
 			for id := 100; ; id++ {
-				line := fmt.Sprintf(`{"op":"file","id":%d,"path":"c%d/f%d","size":0,"digest":%q}`, id, i, id%3, sum(""))
+				line := fmt.Sprintf(`{"op":"file","id":%d,"path":"c%d/f%d","size":0,"digest":%q}`, id, i, id%3, ofNothing)
 				if _, err := io.WriteString(c, sealed(line)); err != nil {
 					return
 				}
