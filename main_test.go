@@ -1,7 +1,6 @@
 package main
 
 import (
-	"flag"
 	"os"
 	"testing"
 
@@ -17,11 +16,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(runAsPurr) != "" {
 		main()
 	}
-	// Tests wait most of the time; more of them at once would starve those that
-	// measure it. -parallel still overrides this.
-	if err := flag.Set("test.parallel", "12"); err != nil {
-		panic(err)
-	}
+	testkit.AtOnce(12) // more would starve those that measure time
 	go testkit.WatchHoldups()
 	status := m.Run()
 	for _, f := range atEnd {

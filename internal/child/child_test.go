@@ -19,6 +19,11 @@ import (
 	"purr/internal/testkit"
 )
 
+func TestMain(m *testing.M) {
+	testkit.AtOnce(8)
+	m.Run()
+}
+
 func TestSplit(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string][]string{

@@ -182,41 +182,50 @@ func TestPairs(t *testing.T) {
 // A destination that takes nothing blocks the copier, which costs no processor
 // time; the interrupt or the reader ends it.
 func TestStall(t *testing.T) {
+	type stall struct {
+		name   string
+		c      Copier
+		dst    end
+		sent   chan int
+		result chan error
+	}
+	var all []stall
 	for _, test := range []struct{ src, dst string }{
 		{"tcp", "pipe out"}, {"pipe in", "unix"}, {"pipe in", "tcp"}, {"unix", "pipe out"}, {"tcp", "tcp"}, {"tcp", "unix"},
 	} {
-		t.Run(test.src+" to "+test.dst, func(t *testing.T) {
-			i := newInterrupt(t)
-			src, dst := newEnd(t, test.src, "", i), newEnd(t, test.dst, "", i)
-			sent := make(chan int, 1)
-			go func() {
-				n, _ := io.WriteString(src.other.(io.Writer), testkit.Noise(32<<20))
-				src.close()
-				sent <- n
-			}()
-			c := New(dst.used.(io.Writer), src.used.(io.Reader))
-			defer c.Close()
-			result := make(chan error, 1)
-			go func() { result <- Run(c, MaxSlice, func(int) error { return nil }) }()
-			testkit.Eventually(t, "the copier blocks", c.Blocked)
-			time.Sleep(100 * time.Millisecond) // until the buffers in front of it are full
-			before := processorTime(t)
-			time.Sleep(300 * time.Millisecond)
-			if busy := processorTime(t) - before; busy > 100*time.Millisecond {
-				t.Errorf("used %v of the processor in 300 ms", busy)
-			}
-			if !c.Blocked() {
-				t.Error("no longer blocked")
-			}
-			// A reader that goes on gets every byte.
-			go func() { _, _ = io.Copy(io.Discard, dst.other) }()
-			if err := <-result; err != nil {
-				t.Error(err)
-			}
-			if n := <-sent; n != 32<<20 {
-				t.Errorf("%d bytes were taken", n)
-			}
-		})
+		i := newInterrupt(t)
+		src, dst := newEnd(t, test.src, "", i), newEnd(t, test.dst, "", i)
+		s := stall{test.src + " to " + test.dst, New(dst.used.(io.Writer), src.used.(io.Reader)), dst, make(chan int, 1), make(chan error, 1)}
+		defer s.c.Close()
+		go func() {
+			n, _ := io.WriteString(src.other.(io.Writer), testkit.Noise(32<<20))
+			src.close()
+			s.sent <- n
+		}()
+		go func() { s.result <- Run(s.c, MaxSlice, func(int) error { return nil }) }()
+		all = append(all, s)
+	}
+	for _, s := range all {
+		testkit.Eventually(t, s.name+" blocks", s.c.Blocked)
+	}
+	time.Sleep(100 * time.Millisecond) // until the buffers in front of them are full
+	before := processorTime(t)
+	time.Sleep(300 * time.Millisecond)
+	if busy := processorTime(t) - before; busy > 100*time.Millisecond {
+		t.Errorf("used %v of the processor in 300 ms", busy)
+	}
+	for _, s := range all {
+		if !s.c.Blocked() {
+			t.Errorf("%s: no longer blocked", s.name)
+		}
+		// A reader that goes on gets every byte.
+		go func() { _, _ = io.Copy(io.Discard, s.dst.other) }()
+		if err := <-s.result; err != nil {
+			t.Errorf("%s: %v", s.name, err)
+		}
+		if n := <-s.sent; n != 32<<20 {
+			t.Errorf("%s: %d bytes were taken", s.name, n)
+		}
 	}
 }
 

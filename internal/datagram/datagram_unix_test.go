@@ -19,6 +19,11 @@ import (
 	"purr/internal/testkit"
 )
 
+func TestMain(m *testing.M) {
+	testkit.AtOnce(8)
+	m.Run()
+}
+
 // bound returns the Socket of a listener, and a way to dial it. host is empty
 // for every address.
 func bound(t *testing.T, host string) (s *Socket, i *fdio.Interrupt, port int) {

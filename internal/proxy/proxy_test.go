@@ -22,6 +22,11 @@ import (
 	"purr/internal/testkit"
 )
 
+func TestMain(m *testing.M) {
+	testkit.AtOnce(8)
+	m.Run()
+}
+
 // fakeProxy serves each connection with talk, and closes it afterwards.
 func fakeProxy(t testing.TB, talk func(c *net.TCPConn, number int)) (dial func(context.Context) (net.Conn, error)) {
 	t.Helper()

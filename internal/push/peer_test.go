@@ -424,33 +424,39 @@ func TestSilence(t *testing.T) {
 	testkit.NoLeaks(t)
 	const silence = 600 * time.Millisecond
 	for as, text := range map[Role]string{Sender: "nothing heard for 600ms", Receiver: "lost contact for 600ms"} {
-		begun := time.Now()
-		p := newPeer(t, as, Options{Silence: silence}, map[string]string{"f": testkit.Noise(large)})
-		p.ends(Cut, text)
-		if took := time.Since(begun); took < silence {
-			t.Errorf("gave up after %v", took)
-		}
-	}
-	testkit.Fairly(t, silence/2, func(t testing.TB) {
-		p := newPeer(t, Sender, Options{Silence: silence}, nil)
-		for range 15 {
-			testkit.WriteString(t, p.conn, "\n")
-			time.Sleep(silence / 6)
-		}
-		select {
-		case <-p.done:
-			t.Errorf("ended with %v though it was kept alive", p.real.err)
-		default:
-		}
-		_ = p.conn.SetReadDeadline(time.Now().Add(testkit.Patience))
-		in := bufio.NewReader(p.conn)
-		for range 5 {
-			if b, err := in.ReadByte(); b != '\n' || err != nil {
-				t.Errorf("a keep-alive is %q, %v", b, err)
+		t.Run(string(as), func(t *testing.T) {
+			t.Parallel()
+			begun := time.Now()
+			p := newPeer(t, as, Options{Silence: silence}, map[string]string{"f": testkit.Noise(large)})
+			p.ends(Cut, text)
+			if took := time.Since(begun); took < silence {
+				t.Errorf("gave up after %v", took)
 			}
-		}
-		p.leave()
-		p.ends(Cut, "")
+		})
+	}
+	t.Run("kept alive", func(t *testing.T) {
+		t.Parallel()
+		testkit.Fairly(t, silence/2, func(t testing.TB) {
+			p := newPeer(t, Sender, Options{Silence: silence}, nil)
+			for range 15 {
+				testkit.WriteString(t, p.conn, "\n")
+				time.Sleep(silence / 6)
+			}
+			select {
+			case <-p.done:
+				t.Errorf("ended with %v though it was kept alive", p.real.err)
+			default:
+			}
+			_ = p.conn.SetReadDeadline(time.Now().Add(testkit.Patience))
+			in := bufio.NewReader(p.conn)
+			for range 5 {
+				if b, err := in.ReadByte(); b != '\n' || err != nil {
+					t.Errorf("a keep-alive is %q, %v", b, err)
+				}
+			}
+			p.leave()
+			p.ends(Cut, "")
+		})
 	})
 }
 

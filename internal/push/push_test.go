@@ -290,7 +290,10 @@ func (x *transfer) same(name, content string) {
 func bothWays(t *testing.T, test func(t *testing.T, listens Role)) {
 	testkit.NoLeaks(t)
 	for _, listens := range []Role{Sender, Receiver} {
-		t.Run(string(listens)+" listens", func(t *testing.T) { test(t, listens) })
+		t.Run(string(listens)+" listens", func(t *testing.T) {
+			t.Parallel()
+			test(t, listens)
+		})
 	}
 }
 

@@ -2,7 +2,6 @@ package scan
 
 import (
 	"context"
-	"flag"
 	"net"
 	"net/netip"
 	"os"
@@ -17,10 +16,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Most tests wait most of the time.
-	if err := flag.Set("test.parallel", "16"); err != nil {
-		panic(err)
-	}
+	testkit.AtOnce(16)
 	go testkit.WatchHoldups()
 	os.Exit(m.Run())
 }

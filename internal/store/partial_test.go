@@ -345,7 +345,7 @@ func TestPartialQueries(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	content := testkit.Noise(32 << 20)
+	content := testkit.Noise(8 << 20)
 	u, _, err := s.Begin(File{Path: "f", Size: int64(len(content) + 1)})
 	if err != nil {
 		t.Fatal(err)

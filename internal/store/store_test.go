@@ -16,6 +16,11 @@ import (
 	"purr/internal/testkit"
 )
 
+func TestMain(m *testing.M) {
+	testkit.AtOnce(8)
+	m.Run()
+}
+
 // openStoreTest opens a store in a new directory and closes it with the test.
 func openStoreTest(t testing.TB, o Options) (*Store, string) {
 	t.Helper()

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -92,6 +94,15 @@ func Promptly() time.Duration {
 		return 3 * time.Second
 	}
 	return 500 * time.Millisecond
+}
+
+// AtOnce sets how many tests run at the same time, as -parallel, which overrides
+// it. Without it that is the number of processors, but most tests wait most of
+// the time.
+func AtOnce(n int) {
+	if err := flag.Set("test.parallel", strconv.Itoa(n)); err != nil {
+		panic(err)
+	}
 }
 
 // Noise is n bytes that never repeat: a lost, doubled or moved block shows.

@@ -18,6 +18,11 @@ import (
 	"purr/internal/testkit"
 )
 
+func TestMain(m *testing.M) {
+	testkit.AtOnce(8)
+	m.Run()
+}
+
 // Bytes arrive in both directions, and each direction ends on its own.
 func TestConversation(t *testing.T) {
 	t.Parallel()

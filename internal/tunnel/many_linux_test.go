@@ -95,7 +95,7 @@ func TestThousandTunnelsResetMidway(t *testing.T) {
 func TestStalledTunnelsCostNothing(t *testing.T) {
 	testkit.NoLeaks(t)
 	testkit.Fairly(t, 100*time.Millisecond, func(t testing.TB) {
-		const tunnels, size = 50, 16 << 20
+		const tunnels, size = 20, 16 << 20
 		var takers []*net.TCPConn
 		results, sent := make(chan error, tunnels), make(chan error, tunnels)
 		moved := make(chan int, 1<<16)

@@ -118,24 +118,27 @@ func TestEarlyAnswer(t *testing.T) {
 func TestResetOfBlockedWrite(t *testing.T) {
 	testkit.NoLeaks(t)
 	for range 5 {
-		j := join(t)
-		testkit.WriteString(t, j.b, "part")
-		if got := testkit.ReadN(t, j.a, 4); got != "part" {
-			t.Error(got)
-		}
-		// More than the sockets hold. No write of j.a's is under way at the reset:
-		// it would take the error that the read is to see.
-		_ = j.a.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
-		if _, err := io.WriteString(j.a, testkit.Noise(32<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Fatal("all was taken:", err)
-		}
-		testkit.Reset(t, j.b)
-		if n, err := j.a.Read(make([]byte, 1)); n != 0 || !errors.Is(err, syscall.ECONNRESET) {
-			t.Error("the other end got", n, err)
-		}
-		if failed, ok := errors.AsType[*Error](<-j.result); !ok || failed.Failed != j.ourB {
-			t.Error(failed)
-		}
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			j := join(t)
+			testkit.WriteString(t, j.b, "part")
+			if got := testkit.ReadN(t, j.a, 4); got != "part" {
+				t.Error(got)
+			}
+			// More than the sockets hold. No write of j.a's is under way at the reset:
+			// it would take the error that the read is to see.
+			_ = j.a.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+			if _, err := io.WriteString(j.a, testkit.Noise(32<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatal("all was taken:", err)
+			}
+			testkit.Reset(t, j.b)
+			if n, err := j.a.Read(make([]byte, 1)); n != 0 || !errors.Is(err, syscall.ECONNRESET) {
+				t.Error("the other end got", n, err)
+			}
+			if failed, ok := errors.AsType[*Error](<-j.result); !ok || failed.Failed != j.ourB {
+				t.Error(failed)
+			}
+		})
 	}
 }
 

@@ -23,6 +23,11 @@ import (
 	"purr/internal/testkit"
 )
 
+func TestMain(m *testing.M) {
+	testkit.AtOnce(8)
+	m.Run()
+}
+
 // A recorder keeps the events of a server as lines.
 type recorder struct {
 	noEvents
