@@ -294,10 +294,11 @@ func keyedRun(t testing.TB, stdin, stdout *os.File, args ...string) (*run, conte
 
 // The session's goroutines end with it, as without a key, in each case.
 func TestSecureSessionLeavesNothing(t *testing.T) {
+	testkit.NoLeaks(t)
 	for _, args := range []string{"h 80", "--upper h 80", "-w 5 h 80", "--send-only h 80", "--send-file go.mod h 80", "--quit-word q h 80", "--echo h 80", "-t -C h 80"} {
 		for _, how := range []string{"in order", "stopped", "reset", "cut"} {
 			t.Run(args+" "+how, func(t *testing.T) {
-				testkit.NoLeaks(t)
+				t.Parallel()
 				in, feed := testkit.StdioPipe(t)
 				drain, out := testkit.StdioPipe(t)
 				p, ctx := keyedRun(t, in, out, words(args)...)

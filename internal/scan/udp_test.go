@@ -94,6 +94,7 @@ func echoBack(c *net.UDPConn, from netip.AddrPort, b []byte) { c.WriteToUDPAddrP
 
 // TestUDPReplies asks servers with all kinds of behaviour.
 func TestUDPReplies(t *testing.T) {
+	t.Parallel()
 	say := func(s string) func(*net.UDPConn, netip.AddrPort, []byte) {
 		return func(c *net.UDPConn, from netip.AddrPort, b []byte) { c.WriteToUDPAddrPort([]byte(s), from) }
 	}
