@@ -16,7 +16,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(runAsPurr) != "" {
 		main()
 	}
-	testkit.AtOnce(12) // more would starve those that measure time
+	testkit.AtOnce(20)
+	if testkit.UnderRace {
+		testkit.AtOnce(12) // more would starve those that measure time
+	}
 	go testkit.WatchHoldups()
 	status := m.Run()
 	for _, f := range atEnd {

@@ -209,8 +209,8 @@ var changes = map[string]func(path string) error{
 }
 
 // changing prepares a transfer of a file that is paused in the middle of it, at
-// 1 MiB: what then is under way, in the buffers of the sockets, is less than the
-// rest.
+// 1 MiB: what then is under way, in the buffers of the sockets, is less than
+// the rest.
 func changing(t testing.TB, listening push.Role) (x *transfer, path string) {
 	x = newTransfer(t, listening, "s.bin")
 	content := []byte(testkit.Noise(20 << 20))

@@ -96,9 +96,9 @@ func Promptly() time.Duration {
 	return 500 * time.Millisecond
 }
 
-// AtOnce sets how many tests run at the same time, as -parallel, which overrides
-// it. Without it that is the number of processors, but most tests wait most of
-// the time.
+// AtOnce sets how many tests run at the same time, as -parallel, which
+// overrides it. Without it that is the number of processors, but most tests
+// wait most of the time.
 func AtOnce(n int) {
 	if err := flag.Set("test.parallel", strconv.Itoa(n)); err != nil {
 		panic(err)
