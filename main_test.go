@@ -2,6 +2,8 @@ package main
 
 import (
 	"os"
+	"regexp"
+	"sync"
 	"testing"
 
 	"purr/internal/testkit"
@@ -30,3 +32,9 @@ func TestMain(m *testing.M) {
 
 // atEnd holds the cleanups that run after all tests.
 var atEnd []func()
+
+// pattern returns a regular expression that is compiled when it is first used:
+// the binary of the tests is also purr, which they start thousands of times.
+func pattern(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}

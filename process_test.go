@@ -524,12 +524,6 @@ func opened(t testing.TB, path string) *os.File {
 	return f
 }
 
-// pattern returns a regular expression that is compiled when it is first used:
-// the binary of the tests is also purr, which they start thousands of times.
-func pattern(expr string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
-}
-
 // listeningOn is the line that purr -v prints once it accepts clients, for any
 // kind of socket.
 var listeningOn = regexp.MustCompile(`(?m)^Listening on (.*)$`)
