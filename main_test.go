@@ -19,9 +19,6 @@ func TestMain(m *testing.M) {
 		main()
 	}
 	testkit.AtOnce(20)
-	if testkit.UnderRace {
-		testkit.AtOnce(12) // more would starve those that measure time
-	}
 	go testkit.WatchHoldups()
 	status := m.Run()
 	for _, f := range atEnd {

@@ -98,8 +98,12 @@ func Promptly() time.Duration {
 
 // AtOnce sets how many tests run at the same time, as -parallel, which
 // overrides it. Without it that is the number of processors, but most tests
-// wait most of the time.
+// wait most of the time. Under the race detector it is half as many: they would
+// starve those that measure time.
 func AtOnce(n int) {
+	if UnderRace {
+		n /= 2
+	}
 	if err := flag.Set("test.parallel", strconv.Itoa(n)); err != nil {
 		panic(err)
 	}

@@ -24,7 +24,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testkit.AtOnce(8)
+	testkit.AtOnce(4) // some wait for a silence of 150 ms
 	m.Run()
 }
 
