@@ -152,6 +152,7 @@ func (t *Table) flag(o tableOption) cli.Flag {
 // one of Getopt's, or the *ValueError of the first value that was not accepted;
 // then all other values are stored, and the operands are valid.
 func (t *Table) Parse(args []string, reserved func(name string) bool) (operands []string, behind int, err error) {
+	t.invalid = nil
 	args, t.valued, behind, err = Getopt(t.Options(), args, reserved)
 	if err != nil {
 		return nil, 0, err

@@ -74,7 +74,6 @@ func TestTableValueError(t *testing.T) {
 		if invalid, ok := errors.AsType[*ValueError](err); !ok || invalid.Option != option {
 			t.Errorf("%s: %v, want option %s", args, err, option)
 		}
-		table.invalid = nil
 	}
 	var empty Table
 	if _, _, err := empty.Parse([]string{"-x"}, nil); err == nil || err.Error() != "unknown option -x" {
