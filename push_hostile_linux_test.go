@@ -298,9 +298,9 @@ func TestHostileStream(t *testing.T) {
 				return
 			}
 			if n == 0 { // the first one
-				out := dialTest(t, "tcp", addr)
-				go func() { _, _ = io.Copy(out, in) }()
-				go func() { _, _ = io.Copy(in, out) }()
+				out := dialTest(t, "tcp", addr).(*net.TCPConn)
+				go func() { _, _ = io.Copy(out, in); _ = out.CloseWrite() }()
+				go func() { _, _ = io.Copy(in, out); _ = in.CloseWrite() }()
 				continue
 			}
 			go func() {
