@@ -192,8 +192,9 @@ func (c *Conn) watch(ctx context.Context) (stop func() bool) {
 // the first failure stands.
 func (c *Conn) fail(err error) { c.cancel(err) }
 
-// lingering is how long a receiver whose transfer was cut on one connection
-// reads the input of the others, for a resume.
+// lingering is how long an end reads on for something that may not come: the
+// other connections of a transfer that was cut on one, for a resume, or the
+// peer's FIN.
 const lingering = time.Second
 
 // unblock ends all reads and writes after the transfer has failed. If a
@@ -226,13 +227,13 @@ func (c *Conn) stopAll() {
 
 // read passes each message of a stream to handle until the stream ends, and
 // returns when its writer has ended, too. The end makes the transfer fail, with
-// two exceptions: io.EOF is in order if ended reports true, and a further
-// stream may end in any way if idle reports true. A failure that is neither Cut
-// nor the peer's is sent to the peer.
-func (c *Conn) read(st *stream, handle func(*message) error, ended, idle func() bool) {
+// two exceptions: an error of reading is in order if ended reports so, and a
+// further stream may end in any way if idle reports true. A failure that is
+// neither Cut nor the peer's is sent to the peer.
+func (c *Conn) read(st *stream, handle func(*message) error, ended func(error) bool, idle func() bool) {
 	err := c.readAll(st, handle)
 	switch {
-	case err == io.EOF && ended():
+	case ended(err):
 		<-st.out.done
 		return
 	case c.ctx.Err() == nil && !st.first && idle():

@@ -267,6 +267,33 @@ func TestReceiverGone(t *testing.T) {
 	}
 }
 
+// After the receiver's end nothing is missing: its FIN need not get through.
+func TestReceiverGoneBehindItsEnd(t *testing.T) {
+	testkit.NoLeaks(t)
+	for name, then := range map[string]func(p *peer){
+		"silence": func(*peer) {},
+		"reset":   func(p *peer) { testkit.Reset(p.t, p.conn.(*net.TCPConn)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t, Receiver, Options{}, map[string]string{"f": testkit.Noise(100)})
+			m := p.hears(opFile)
+			p.content(m)
+			p.hears("")
+			p.say(&message{Op: opResult, ID: m.ID, Result: resultStored, Size: m.Size, Digest: m.Digest}, "")
+			p.say(&message{End: &totals{}}, "")
+			if _, err := p.in.next(); err != io.EOF {
+				t.Errorf("behind the end: %v", err)
+			}
+			then(p)
+			p.ends(OK, "")
+			if p.real.sum.Worst != OK {
+				t.Errorf("%+v %q", p.real.sum, p.real.lines)
+			}
+		})
+	}
+}
+
 // A line that is damaged ends the transfer, and the peer learns why; nothing of
 // it is stored.
 func TestDamagedLine(t *testing.T) {

@@ -61,7 +61,9 @@ func (c *Conn) Receive(ctx context.Context, dir *store.Store) (Summary, error) {
 // stream, and a further stream is idle until the first line.
 func (r *receiving) start(st *stream) {
 	st.uploads = make(map[int64]*upload)
-	mayEnd := func() bool { return r.locked(func() bool { return st.answered }) }
+	mayEnd := func(err error) bool {
+		return err == io.EOF && r.locked(func() bool { return st.answered })
+	}
 	neverUsed := func() bool { return r.locked(func() bool { return !st.used }) }
 	r.running.Go(func() {
 		r.read(st, func(m *message) error { return r.handle(st, m) }, mayEnd, neverUsed)

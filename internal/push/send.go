@@ -176,13 +176,14 @@ func (s *sending) unconfirmed() {
 	}
 }
 
-// start launches the reader of a stream. An end is in order after the
-// receiver's totals; a further stream is idle as long as nothing was sent on
-// it.
+// start launches the reader of a stream. After the receiver's totals the stream
+// may end in any way but a violation of the protocol: nothing is missing, and
+// its FIN need not get through. A further stream is idle as long as nothing was
+// sent on it.
 func (s *sending) start(st *stream) {
 	s.running.Go(func() {
 		s.read(st, func(m *message) error { return s.handle(st, m) },
-			func() bool { return st.ending },
+			func(err error) bool { return st.ending && !errors.As(err, new(*Error)) },
 			func() bool { return st.unused() && !st.ending })
 	})
 }
@@ -201,6 +202,7 @@ func (s *sending) handle(st *stream, m *message) error {
 		st.ending = true
 		s.count.add(m.End)
 		st.out.shutdown()
+		st.in.limit(lingering) // for the receiver's FIN, which is right behind
 		return nil
 	case m.Op == opSingle:
 		s.Conn.mu.Lock()
