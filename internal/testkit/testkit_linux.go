@@ -2,8 +2,10 @@ package testkit
 
 import (
 	"bytes"
+	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -60,7 +62,10 @@ func MustRun(t *testing.T, line string) {
 	}
 }
 
-// MustRunAll runs the lines of a script, without quoting.
+// MustRunAll runs the lines of a script, without quoting. Afterwards it waits
+// for the links that are up: until the kernel has learned, in the background,
+// that the other end is up as well, it drops what is sent over a link and has
+// no IPv6 route to a group.
 func MustRunAll(t *testing.T, script string) {
 	t.Helper()
 	for line := range strings.Lines(script) {
@@ -68,4 +73,11 @@ func MustRunAll(t *testing.T, script string) {
 			MustRun(t, line)
 		}
 	}
+	Eventually(t, "all links run", func() bool {
+		links, err := net.Interfaces()
+		return err == nil && !slices.ContainsFunc(links, func(i net.Interface) bool {
+			return i.Flags&net.FlagUp != 0 && i.Flags&net.FlagRunning == 0
+		})
+	})
+	MustRun(t, "ip link set lo up") // waits for the lock under which that is done
 }
