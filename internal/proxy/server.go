@@ -343,7 +343,7 @@ func socksCode(err error) byte {
 		return 2
 	case errors.Is(err, syscall.ENETUNREACH):
 		return 3
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case sys.IsRefused(err):
 		return 5
 	}
 	return 4

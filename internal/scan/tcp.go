@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"purr/internal/sys"
 )
 
 // Defaults of TCPOptions.
@@ -86,20 +88,18 @@ var errSelfConnect = errors.New("connection refused (the only listener was our o
 
 // stateOf returns the state that the error of a connection attempt proves.
 func stateOf(err error) State {
-	const wsaConnRefused, wsaNetUnreach, wsaHostUnreach = 10061, 10051, 10065 // Windows
+	const wsaNetUnreach, wsaHostUnreach = 10051, 10065 // Windows
 	var errno syscall.Errno
 	switch {
 	case err == nil:
 		return Open
 	case errors.Is(err, syscall.ETIMEDOUT), errors.Is(err, context.DeadlineExceeded):
 		return NoAnswer
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET), errors.Is(err, errSelfConnect):
+	case sys.IsRefused(err), sys.IsReset(err), errors.Is(err, errSelfConnect):
 		return Closed
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.ENETDOWN),
 		errors.Is(err, syscall.EHOSTDOWN):
 		return Filtered
-	case errors.As(err, &errno) && errno == wsaConnRefused:
-		return Closed
 	case errors.As(err, &errno) && (errno == wsaNetUnreach || errno == wsaHostUnreach):
 		return Filtered
 	}

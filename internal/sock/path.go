@@ -43,7 +43,8 @@ func ClearPath(ctx context.Context, path string) error {
 	return sys.Cause(os.Remove(path))
 }
 
-// isDead reports whether path is a Unix socket that no process has bound. If it
+// isDead reports whether path is a Unix socket that no process has bound, or
+// listens on under Windows. If it
 // returns false, the error is nil if nothing is there, and EADDRINUSE if the
 // socket is alive or cannot be probed. Any other error means that path is no
 // socket or cannot be examined.
@@ -58,7 +59,7 @@ func isDead(path string) (bool, error) {
 		return false, errors.New("a file that is not a socket is there: it stays, choose another path")
 	}
 	switch err := probe(path); {
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case sys.IsRefused(err):
 		return true, nil
 	case errors.Is(err, os.ErrNotExist): // removed since
 		return false, nil

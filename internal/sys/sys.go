@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -74,8 +75,27 @@ func Capitalised(err error) string {
 	return text
 }
 
+// The errors of Windows' sockets. Package syscall has numbers of its own for
+// ECONNREFUSED and the like there, which no call returns.
+const (
+	wsaConnAborted syscall.Errno = 10053
+	wsaConnReset   syscall.Errno = 10054
+	wsaConnRefused syscall.Errno = 10061
+)
+
 // IsReset reports whether err means that the peer has reset the connection or
 // closed its receiving half.
 func IsReset(err error) bool {
-	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return isAny(err, syscall.ECONNRESET, syscall.EPIPE, wsaConnReset, wsaConnAborted)
+}
+
+// IsRefused reports whether err means that nothing listens at the peer's
+// address.
+func IsRefused(err error) bool { return isAny(err, syscall.ECONNREFUSED, wsaConnRefused) }
+
+// isAny reports whether err comes from a system call that has returned one of
+// the numbers.
+func isAny(err error, numbers ...syscall.Errno) bool {
+	var errno syscall.Errno
+	return errors.As(err, &errno) && slices.Contains(numbers, errno)
 }
