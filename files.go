@@ -301,12 +301,13 @@ func (t *fileTransfer) refused(err error) error {
 // Stored logs a stored file. It and the methods below implement push.Events.
 func (t *fileTransfer) Stored(e push.FileEvent) { t.log.logStored(t.role, e) }
 
-// Failed implements push.Events: it reports a file that was not stored.
+// Failed implements push.Events: it reports a file that was not sent or stored.
+// One that was cut off changes the last line, see ended.
 func (t *fileTransfer) Failed(e push.FileEvent) {
 	switch {
 	case t.role == push.Sender:
 		t.log.logNotSent(e)
-	case e.Path == "": // names of directories and links
+	case e.Path == "": // the names of directories and links were not synced
 		t.log.warnf("%s: %s", t.dir, e.Reason)
 	default:
 		if e.Kind == push.Cut {

@@ -66,7 +66,8 @@ func (cfg *config) loadKey() error {
 	return nil
 }
 
-// given reports whether conversations are encrypted.
+// given reports whether conversations are encrypted with a key; --ssl does not
+// count.
 func (c keyConfig) given() bool { return c.on }
 
 // exchangesData reports whether there is anything to encrypt: -z and the wait

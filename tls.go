@@ -121,7 +121,9 @@ func (e *encryption) failure(failed *tlsconn.HandshakeError) (exitStatus, string
 	return statusOK, ""
 }
 
-// advice returns how to go on with a certificate that is not accepted.
+// advice returns the end of the message about a certificate that is not
+// accepted: how to go on, with the punctuation in front; "" if nothing can be
+// done here. Without a certificate the pin of cert is zero.
 func (e *encryption) advice(cert *tlsconn.CertError) string {
 	switch {
 	case e.server && cert.Pin == (tlsconn.Pin{}):

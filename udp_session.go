@@ -69,8 +69,11 @@ type losses struct {
 	n, loops atomic.Int64
 }
 
-// add counts and logs a datagram to or from a peer that was dropped. After the
-// first, one for a full queue is only counted. A peer in a loop is logged once.
+// add counts a datagram to or from a peer that was dropped. The first of all is
+// a warning, later ones are logged under -v, and those for a full queue only
+// counted. A peer that begins to loop (datagram.ErrLoop) is a warning as well,
+// up to mostLoopLines of them; what it sends after that (datagram.ErrInLoop) is
+// only counted.
 func (l *losses) add(peer string, err error) {
 	what := "send to"
 	if _, rejected := errors.AsType[tunnel.Rejected](err); rejected || errors.Is(err, datagram.ErrTooLong) {

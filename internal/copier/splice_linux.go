@@ -17,7 +17,8 @@ import (
 )
 
 // kernelCopier returns a copier that keeps the bytes inside the kernel, or nil
-// if the pair needs a buffer or is faster with one. Nothing is spliced into a
+// for a pair that needs a buffer or is faster with one. Between two sockets it
+// splices once a plain read has filled its buffer. Nothing is spliced into a
 // regular file: unlike write(2), splice(2) does not lock the offset, which
 // other sessions and the processes that inherited the same open file may use at
 // the same time.

@@ -37,7 +37,8 @@ type spliceSocket struct {
 	attempt func(fd uintptr) bool
 }
 
-// newSpliceSocket returns a copier between two sockets, or nil if dst is none.
+// newSpliceSocket returns a copier from in to dst. It returns nil if dst is
+// neither a socket nor a rate.Writer over one, whose limit the copier keeps.
 func newSpliceSocket(in syscall.RawConn, dst io.Writer) Copier {
 	c := &spliceSocket{in: in, plain: sock.NewRawReader(in)}
 	if limited, ok := dst.(*rate.Writer); ok {

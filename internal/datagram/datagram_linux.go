@@ -192,8 +192,9 @@ func (s *Socket) call(number uintptr, msgs []mmsghdr, events int16, deadline tim
 	}
 }
 
-// Reply sends each of the first n datagrams of b back to its sender. It calls
-// Lost for each that cannot be sent. A sender with a full queue is waited for
+// Reply sends each of the first n datagrams of b back to its sender, from the
+// address to which it came. It calls Lost for each that cannot be sent, or that
+// admit turns down. A sender with a full queue is waited for
 // as long as patience allows. Afterwards the content of b is no longer valid.
 // Reply returns an error only if the interrupt has fired.
 func (s *Socket) Reply(b *Batch, n int) error {
@@ -290,8 +291,9 @@ func (s *Socket) measure() {
 	}
 }
 
-// mayTake reports whether fairness allows n bytes to a peer, and counts them as
-// sent if it does. Without many peers there is no limit.
+// mayTake reports whether fairness lets a peer, by its raw address, take n more
+// bytes of the send buffer, and counts them if it does. Unless manyPeers is
+// true, fairness has no size, and there is no limit.
 func (s *Socket) mayTake(peer []byte, n int) bool {
 	return s.fairness.size == 0 || s.fairness.allows(peer, n)
 }

@@ -127,10 +127,11 @@ func (r *Rule) Stop() {
 	r.timer = nil
 }
 
-// Due reports whether to half-close now; the timer is stopped then. look
-// returns the state of the connection. If an answer may still be under way,
-// silence is the time for which the peer has sent nothing, and the user has to
-// know it; otherwise it is 0.
+// Due reports whether to half-close now; the timer is stopped then. It is once
+// the peer's system has acknowledged everything, and the peer has been silent
+// for the limit that the rule has. look returns the state of the connection. If
+// due, silence is that limit if an answer may still be under way, which the
+// user has to know; otherwise it is 0.
 func (r *Rule) Due(look func() State) (silence time.Duration, due bool) {
 	var limit time.Duration
 	due = r.timer.Expired(func() (left time.Duration, _ bool) {

@@ -60,7 +60,8 @@ func (s *Set) Walk(visit func(e Entry, skipped error) error) (rest []Entry, err 
 }
 
 // WalkTree is Walk for the directory name and everything below it. The error is
-// ErrNotOffered if name belongs to no directory of the Set.
+// ErrNotOffered if name belongs to no directory of the Set. A name in one of
+// them that is no directory itself is visited as skipped.
 func (s *Set) WalkTree(name string, visit func(e Entry, skipped error) error) (rest []Entry, err error) {
 	r, inside := s.find(name)
 	if r == nil || !r.isDir() {

@@ -91,7 +91,8 @@ func Of(argv0 string) Personality {
 	return Personality{}
 }
 
-// Other reports whether the name is that of another netcat.
+// Other reports whether the program was started under the name of another
+// netcat, each of which has a Prefix.
 func (p *Personality) Other() bool { return p.Prefix != "" }
 
 // An Ending is the end of a run, as its exit status depends on it.

@@ -225,8 +225,9 @@ func splitQuoted(s string) (parts []string) {
 	return append(parts, strings.TrimSpace(s[start:]))
 }
 
-// skipPage skips the body of an answer and reports whether the connection can
-// carry another request.
+// skipPage skips the body of an answer, of which only the head was read so far,
+// and reports whether the connection can carry another request. A body of
+// unknown length, or of more than maxSkipped bytes, is not skipped.
 func (e *exchange) skipPage(response *http.Response) bool {
 	length, err := strconv.ParseInt(response.Header.Get("Content-Length"), 10, 64)
 	if err != nil || length > maxSkipped || response.Close || len(response.TransferEncoding) > 0 {

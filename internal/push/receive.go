@@ -250,10 +250,11 @@ func (r *receiving) done(st *stream) {
 func (m *message) held() int64 { return m.Size + m.length }
 
 // admit counts a small file, link or directory as under way. The error is a
-// Violation for impossible lengths, for an id that does not rise, and for more
-// than maxSmall files or maxContent bytes without a result. A link or directory
-// before the end of a large file is a Violation, too: tail would wait for that
-// file, and the reader of its blocks for the memory of the queue.
+// Violation for impossible lengths, a file without a digest, an id that does
+// not rise, and more than maxSmall files or maxContent bytes without a result.
+// A link or directory before the end of a large file is a Violation, too: the
+// goroutine tail would wait for that file, and the reader of the file's blocks
+// for memory that the queued link holds.
 func (r *receiving) admit(st *stream, m *message) error {
 	if m.Op == opFile && (int64(m.N) != m.Size || m.Size > offer.SmallFile || len(m.Digest) == 0) {
 		return errorf(Violation, "a file of %d bytes behind its line", m.Size)
@@ -452,7 +453,8 @@ func (r *receiving) finish(st *stream, end *totals) {
 
 // finishable reports whether everything that came over a stream is answered.
 // For the first stream, our totals must also have been sent on each other
-// stream that the sender has used. The caller holds mu.
+// stream that the sender has used: as many as the sender has counted (wanted),
+// since one of them may still have to join. The caller holds mu.
 func (r *receiving) finishable(st *stream) bool {
 	if st.busy > 0 || st.tailing || len(st.uploads) > 0 {
 		return false

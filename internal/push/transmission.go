@@ -76,8 +76,8 @@ func (s *sending) pick() *stream {
 	}
 }
 
-// drop ends the use of a stream that pick returned, so that another large file
-// may take it.
+// drop undoes the count of pick for a stream, so that it is free, or less
+// loaded, for another large file.
 func (s *sending) drop(st *stream) {
 	s.Conn.mu.Lock()
 	defer s.Conn.mu.Unlock()

@@ -15,8 +15,8 @@ type bufferedReader struct {
 // newBufferedReader returns a reader of c with a buffer of its own.
 func newBufferedReader(c net.Conn) *bufferedReader {
 	size := 64 << 10
-	if c != Under(c) {
-		size = 16 << 10 // a read returns one TLS record at most
+	if c != Under(c) { // a wrapper: under TLS a read returns one record at most
+		size = 16 << 10
 	}
 	return &bufferedReader{conn: c, buf: make([]byte, size)}
 }

@@ -133,7 +133,8 @@ func (c *vmConn) CloseWrite() (err error) {
 	return errors.Join(controlErr, os.NewSyscallError("shutdown", err))
 }
 
-// A rawVM is the raw connection of c, with its errors.
+// A rawVM is the raw connection of c. Its errors are worded as those of c, see
+// failure.
 type rawVM struct {
 	syscall.RawConn
 	c *vmConn

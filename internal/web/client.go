@@ -92,7 +92,7 @@ const pageVisit = "visit "
 // visit returns the key of the visit that the upload r belongs to. A visit is a
 // series of uploads by one page or program, on any number of connections. The
 // key is the random name that the script of the page sends in Purr-Visit, or
-// else the address of the client.
+// else c.host.
 func (c *client) visit(r *http.Request) string {
 	if name := r.Header.Get(headerVisit); name != "" {
 		return pageVisit + name
