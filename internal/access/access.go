@@ -139,10 +139,11 @@ func (l *List) addEntry(text string) error {
 	return fmt.Errorf("%q is no address, network or name", text)
 }
 
-// isName reports whether text is a host name: letters, digits, hyphens and
-// underscores in parts of 1 to 63 (RFC 1123, section 2.1). The last part is no
-// number, because 10.0.0.300 and 127.1 are mistakes. Nor is text a number in
-// another form: 0x7f000001 is an address for some.
+// isName reports whether text may be a host name: letters, digits, hyphens,
+// underscores and whatever is beyond ASCII, in parts of 1 to 63 bytes without a
+// hyphen in front, 253 bytes in all. That is more than RFC 1123, section 2.1,
+// has. The last part is no number, because 10.0.0.300 and 127.1 are mistakes.
+// Nor is text a number in another form: 0x7f000001 is an address for some.
 func isName(text string) bool {
 	text = strings.TrimSuffix(text, ".")
 	parts := strings.Split(text, ".")

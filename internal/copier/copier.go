@@ -68,8 +68,8 @@ func Run(c Copier, max int, moved func(int) error) error {
 }
 
 // bufferSize returns the size of the buffer in bytes that measured fastest for
-// the pair (see bench/): large enough for few system calls, small enough for
-// the processor's cache.
+// the pair: large enough for few system calls, small enough for the processor's
+// cache.
 func bufferSize(dst io.Writer, src io.Reader, filters []Filter) int {
 	in, fromFile := src.(fdio.Source)
 	out, toFile := dst.(*fdio.File)

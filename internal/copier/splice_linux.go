@@ -296,8 +296,8 @@ func (c *spliceIn) Close()        {}
 type discard struct{ conn syscall.RawConn }
 
 // newDiscard returns a copier that drops the bytes of src, whose raw connection
-// is conn. It returns nil for a Unix socket, where MSG_TRUNC has another
-// meaning.
+// is conn. It returns nil for anything but TCP, for example a Unix socket,
+// where MSG_TRUNC has another meaning.
 func newDiscard(conn syscall.RawConn, src io.Reader) Copier {
 	if _, tcp := src.(*net.TCPConn); !tcp {
 		return nil

@@ -43,9 +43,9 @@ func (p *Peer) Answerable() bool {
 
 // Forward sends the datagram of b, if list is not empty, to one peer; a nil
 // peer is the one that s is connected to. Here a batch holds one datagram.
-// ECONNREFUSED is about an earlier one: Refused is called, and this one is sent
-// again. Lost is called if it cannot be sent. Forward returns an error only if
-// the socket was closed.
+// If Refused is set, ECONNREFUSED is taken to be about an earlier one: Refused
+// is called, and this one is sent once more. Lost is called if it cannot be
+// sent. Forward returns an error only if the socket was closed.
 func (s *Socket) Forward(b *Batch, list []int, to *Peer) error {
 	if len(list) == 0 {
 		return nil

@@ -97,7 +97,8 @@ func (i *Interrupt) With(f func(pipe int)) error {
 }
 
 // Milliseconds returns the time until the deadline for poll(2), rounded up so
-// that poll does not return before it; -1, no limit, for a zero deadline.
+// that poll does not return before it, but at most 2^30, about 12 days; -1, no
+// limit, for a zero deadline.
 func Milliseconds(deadline time.Time) int {
 	if deadline.IsZero() {
 		return -1

@@ -14,7 +14,7 @@ import (
 
 // ParsePort reads a decimal port or the name of a service of network ("tcp" or
 // "udp"). low is 0 where the kernel may choose the port, else 1. The wording of
-// the errors is OpenBSD nc's.
+// the errors is OpenBSD nc's, except for an empty text.
 func ParsePort(network, text string, low int) (int, error) {
 	if text == "" {
 		return 0, errors.New("a port number is missing")

@@ -16,7 +16,7 @@ const idleMost = 16
 type Crew struct {
 	mu      sync.Mutex
 	serving bool
-	idle    []chan func() // of goroutines without work, the last one in front
+	idle    []chan func() // of goroutines without work; the last to rest works first
 	all     sync.WaitGroup
 }
 

@@ -22,11 +22,11 @@ func (i *Inherited) Datagram() bool {
 	return strings.HasPrefix(i.Network, "udp") || i.Network == "unixgram"
 }
 
-// Listen sets the options of config on a stream socket and on the connections
-// of its clients. If i is nil, it listens on addr instead, where it replaces a
-// dead Unix socket; of the network "vsock" addr is "vsock:CID:PORT". The
-// listener of a Unix socket leaves the file in place. The caller closes it, and
-// calls Listen once.
+// Listen returns a listener on the inherited stream socket, and sets the
+// options of config on it and on the connections of its clients. If i is nil,
+// it listens on addr instead, where it replaces a dead Unix socket; of the
+// network "vsock" addr is "vsock:CID:PORT". The listener of a Unix socket
+// leaves the file in place. The caller closes it, and calls Listen once.
 func (i *Inherited) Listen(ctx context.Context, config net.ListenConfig, network, addr string) (net.Listener, error) {
 	if i == nil {
 		switch network {

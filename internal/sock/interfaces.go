@@ -70,7 +70,8 @@ func order(all, outward []netip.Addr, ipv4Only, ipv6Only bool) []netip.Addr {
 }
 
 // outward returns the address of this machine from which packets go to the
-// remote address; the zero Addr if there is no route. Nothing is sent.
+// remote address; the zero Addr if there is no route. network is udp4 or udp6:
+// nothing is sent.
 func outward(network, remote string) netip.Addr {
 	c, err := net.Dial(network, remote)
 	if err != nil {

@@ -79,8 +79,8 @@ func Broken(c net.Conn) bool {
 	return ok && inState(raw, unix.BPF_TCP_CLOSE)
 }
 
-// inState reports whether a TCP socket is in a state of RFC 9293, section
-// 3.3.2.
+// inState reports whether a TCP socket is in the given state, one of
+// unix.BPF_TCP_* (RFC 9293, section 3.3.2).
 func inState(raw syscall.RawConn, state uint8) (is bool) {
 	_ = raw.Control(func(fd uintptr) {
 		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)

@@ -77,8 +77,9 @@ const (
 	cacheTime     = time.Second
 )
 
-// open returns a handle of the directory dir of t, from the cache if it is
-// there. The errors are those of t.open.
+// open returns a handle of the directory dir of t: the cached one, or a new one
+// in its place if that is missing, too old, or of a directory that was removed.
+// The errors are those of t.open.
 func (c *dirCache) open(t *tree, dir string) (*dirHandle, error) {
 	if d := c.lookup(dir); d != nil {
 		return d, nil

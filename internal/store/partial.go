@@ -79,8 +79,8 @@ func (p *partials) digest(path string, f *os.File, info fs.FileInfo) []byte {
 }
 
 // hash returns the hash of the first size bytes of f, the partial file of path.
-// It uses the hash that digest has remembered, if the file is unchanged since,
-// and else reads the bytes.
+// It takes over the hash that digest has remembered, if the file is unchanged
+// since and has that size, and else reads the bytes.
 func (p *partials) hash(path string, f *os.File, info fs.FileInfo, size int64) (hash.Hash, error) {
 	p.mu.Lock()
 	known, ok := p.hashes[path]

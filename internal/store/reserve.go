@@ -76,9 +76,10 @@ type allocation struct {
 }
 
 // secure makes sure that there is space for file to grow from received to end
-// bytes. If the space secured so far does not suffice, it preallocates the next
-// step, or reserves it. It does nothing for a small file or an unknown size. in
-// is any open file of the same file system.
+// bytes. Once no space behind end is secured, it preallocates the next step, or
+// reserves it; the first call, with received as end, secures the first one. It
+// does nothing for a small file or an unknown size. in is any open file of the
+// same file system.
 func (a *allocation) secure(file, in *os.File, received, end int64) error {
 	if a.size <= SmallFile || end < a.secured {
 		return nil
