@@ -64,8 +64,9 @@ func TestAtomicFileKeepsHoles(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if used := allocated(info); used > int64(test.blocks*block) {
-					t.Errorf("%d bytes are allocated, want at most %d", used, test.blocks*block)
+				const list = 16 << 10 // the file system's own list of many extents
+				if used := allocated(info); used > int64(test.blocks*block+list) {
+					t.Errorf("%d bytes are allocated, want at most %d", used, test.blocks*block+list)
 				}
 			})
 		}
