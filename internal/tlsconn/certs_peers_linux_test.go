@@ -194,7 +194,7 @@ func TestClients(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, "sh", "-c", line)
-		cmd.Env = append(os.Environ(), "CA="+files.ca, "OWN="+files.own, "PIN="+curlPin, "PORT="+addr[strings.LastIndex(addr, ":")+1:])
+		cmd.Env = append(os.Environ(), "DIR="+t.TempDir(), "CA="+files.ca, "OWN="+files.own, "PIN="+curlPin, "PORT="+addr[strings.LastIndex(addr, ":")+1:])
 		b, err := cmd.CombinedOutput()
 		if ctx.Err() != nil {
 			t.Errorf("%s: %v", line, err)
@@ -202,13 +202,15 @@ func TestClients(t *testing.T) {
 		return string(b), rejected
 	}
 	open, closed := Certs{Own: files.certs}, Certs{Own: files.certs, ClientCA: files.pool}
+	// openssl s_client ends at the end of its stdin, which comes after the answer.
+	const echoHello = "GOT=$(mktemp -p $DIR); (echo hello; n=0; until [ -s $GOT ] || [ $n = 1000 ]; do n=$((n+1)); sleep 0.01; done) | "
 	for line, certs := range map[string]Certs{
-		"(echo hello; sleep 0.3) | openssl s_client -quiet -no_ign_eof -verify_return_error -CAfile $CA -connect 127.0.0.1:$PORT 2>/dev/null":         open,
-		"(echo hello; sleep 0.3) | openssl s_client -quiet -no_ign_eof -tls1_2 -verify_return_error -CAfile $CA -connect 127.0.0.1:$PORT 2>/dev/null": open,
-		"echo hello | ncat --ssl-verify --ssl-trustfile $CA localhost $PORT":                                                                          open,
-		"echo hello | socat -t5 - OPENSSL:127.0.0.1:$PORT,cafile=$CA,commonname=localhost":                                                            open,
-		"echo hello | ncat --ssl-verify --ssl-trustfile $CA --ssl-cert $OWN --ssl-key $OWN localhost $PORT":                                           closed,
-		"curl -sS --max-time 9 --cacert $CA --pinnedpubkey $PIN https://localhost:$PORT/ 2>&1 | grep -c 'HTTP/0.9' | sed s/1/hello/":                  open, // not allowed, and a page all the same
+		echoHello + "openssl s_client -quiet -no_ign_eof -verify_return_error -CAfile $CA -connect 127.0.0.1:$PORT 2>/dev/null | tee $GOT":         open,
+		echoHello + "openssl s_client -quiet -no_ign_eof -tls1_2 -verify_return_error -CAfile $CA -connect 127.0.0.1:$PORT 2>/dev/null | tee $GOT": open,
+		"echo hello | ncat --ssl-verify --ssl-trustfile $CA localhost $PORT":                                                                       open,
+		"echo hello | socat -t5 - OPENSSL:127.0.0.1:$PORT,cafile=$CA,commonname=localhost":                                                         open,
+		"echo hello | ncat --ssl-verify --ssl-trustfile $CA --ssl-cert $OWN --ssl-key $OWN localhost $PORT":                                        closed,
+		"curl -sS --max-time 9 --cacert $CA --pinnedpubkey $PIN https://localhost:$PORT/ 2>&1 | grep -c 'HTTP/0.9' | sed s/1/hello/":               open, // not allowed, and a page all the same
 	} {
 		if out, _ := run(certs, line); out != "hello\n" {
 			t.Errorf("%s: %q", line, out)
