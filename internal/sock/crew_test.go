@@ -30,6 +30,7 @@ func TestCrew(t *testing.T) {
 	names := make(chan string, 1)
 	c.Go(func() { names <- goroutine() })
 	outside := <-names
+	c.all.Wait()
 	ctx, stop := context.WithCancelCause(t.Context())
 	context.AfterFunc(ctx, func() { ln.Close() })
 	ended := make(chan error, 1)
