@@ -38,6 +38,17 @@ type end struct {
 	other io.ReadWriter          // the program's
 	close func()                 // of the program's side, or nil
 	all   func(n int) (b []byte) // everything that has arrived at a destination, once that is n bytes
+
+	admitted *int // bytes that the limit of a destination was asked for; nil: it has none
+}
+
+// checkLimit checks that n bytes have passed the limit of a destination, and
+// those of a splice that was refused.
+func (e end) checkLimit(t *testing.T, n int) {
+	t.Helper()
+	if e.admitted != nil && (*e.admitted < n || *e.admitted > n+MaxSlice) {
+		t.Errorf("the limit has admitted %d of %d bytes", *e.admitted, n)
+	}
 }
 
 // newEnd makes a source or destination of some kind. content is what a file
@@ -86,8 +97,8 @@ func newEnd(t *testing.T, kind, content string, i *fdio.Interrupt) end {
 	case "limited tcp":
 		ours, theirs := testkit.TcpPair(t)
 		e := stream(ours, theirs)
-		limit := rate.New(1 << 40)
-		e.used = &rate.Writer{Writer: ours, Limit: limit, Admit: func(n int) error { limit.Book(n); return nil }}
+		e.admitted = new(int)
+		e.used = &rate.Writer{Writer: ours, Limit: rate.New(1 << 40), Admit: func(n int) error { *e.admitted += n; return nil }}
 		return e
 	}
 	t.Fatal(kind)
@@ -166,6 +177,7 @@ func TestPairs(t *testing.T) {
 			if err := <-result; err != nil || moved != len(content) {
 				t.Errorf("%d of %d bytes: %v", moved, len(content), err)
 			}
+			dst.checkLimit(t, moved)
 			if dst.other == nil && dst.all != nil && !bytes.Equal(dst.all(0), want) {
 				t.Error("other bytes were stored")
 			}

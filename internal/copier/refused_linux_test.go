@@ -86,6 +86,7 @@ func checkRefused(t *testing.T) {
 			if err := <-result; err != nil || moved != len(content) {
 				t.Errorf("%d of %d bytes: %v", moved, len(content), err)
 			}
+			dst.checkLimit(t, moved)
 			if fmt.Sprint(kinds) != "[splice buffer]" {
 				t.Errorf("copied by %q", kinds)
 			}
