@@ -167,9 +167,6 @@ func TestChatBehindAProxy(t *testing.T) {
 // A client that takes nothing is dropped with a line, and the others go on.
 // stdin is one of the senders.
 func TestBrokerDropsAStalledClient(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes the patience of 5 s")
-	}
 	t.Parallel()
 	p, network, addr := brokered(t, opts{openStdin: true}, "--broker")
 	clients := joinBroker(t, p, network, addr, 2)

@@ -97,9 +97,6 @@ var twelve = []struct {
 //		grep '^ *|'
 func TestTwelveTargets(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("starts five servers")
-	}
 	if !testkit.InNamespaces(t) {
 		return
 	}

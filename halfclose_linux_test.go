@@ -181,7 +181,7 @@ var noInputs = []struct {
 func withoutInput(t testing.TB, form int, args ...string) *process {
 	t.Helper()
 	if noInputs[form].root && os.Getuid() != 0 {
-		t.Skip("needs root, for mknod")
+		testkit.NotHere(t, "root, for mknod")
 	}
 	return shell(t, opts{}, noInputs[form].script, append([]string{t.TempDir(), "purr"}, args...)...)
 }

@@ -31,7 +31,7 @@ func newScreen(t *testing.T) *screen {
 	cmd := exec.Command("tmux", "-S", s.socket, "-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", "env PS1='$ ' sh")
 	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(purrPath(t))+":"+os.Getenv("PATH"), runAsPurr+"=1", "GORACE=atexit_sleep_ms=0", "LC_ALL=C.UTF-8", "TERM=screen")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Skipf("needs a tmux that can start: %v: %s", err, out)
+		testkit.NotHere(t, fmt.Sprintf("a tmux that can start: %v: %s", err, out))
 	}
 	t.Cleanup(func() { _ = exec.Command("tmux", "-S", s.socket, "kill-server").Run() })
 	s.shows(`(?m)^\$ *$`)

@@ -84,7 +84,7 @@ func TestNamesAsThePeers(t *testing.T) {
 // case without a host, and Ncat's name adds what became of the connection.
 func TestNamesVerbose(t *testing.T) {
 	t.Parallel()
-	port := regexp.MustCompile(`\b\d{4,5}\b`)
+	port, service := regexp.MustCompile(`\b\d{4,5}\b`), regexp.MustCompile(`\[tcp/[^]]*\]`)
 	for _, test := range []struct{ peer, listener, dialler string }{
 		{"nc.openbsd", "-v -l 127.0.0.1 PORT", "-N -v 127.0.0.1 PORT"},
 		{"nc.openbsd", "-v -l localhost PORT", "-4 -N -v localhost PORT"},
@@ -97,7 +97,6 @@ func TestNamesVerbose(t *testing.T) {
 		testkit.Program(t, test.peer, "netcat-openbsd or ncat")
 		lines := make(map[bool][2][]string)
 		for _, isPeer := range []bool{true, false} {
-			service := regexp.MustCompile(`\[tcp/[^]]*\]`)
 			starting := func(o opts, args ...string) *process {
 				if isPeer {
 					return start(t, o, test.peer, args...)

@@ -106,10 +106,10 @@ func connecting(t testing.TB, p *process) bool {
 func rootOnly(t testing.TB) {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("needs root, for a mount namespace of its own")
+		testkit.NotHere(t, "root, for a mount namespace of its own")
 	}
 	testkit.Program(t, "unshare", "util-linux")
 	if err := exec.Command("unshare", "-m", "true").Run(); err != nil {
-		t.Skipf("needs the right to make a mount namespace (unshare -m: %v)", err)
+		testkit.NotHere(t, fmt.Sprintf("the right to make a mount namespace (unshare -m: %v)", err))
 	}
 }

@@ -31,7 +31,7 @@ func TestPushToNetcat(t *testing.T) {
 			t.Run(nc.name+" "+as, func(t *testing.T) {
 				t.Parallel()
 				if _, err := exec.LookPath(nc.name); err != nil {
-					t.Skipf("needs %s", nc.name)
+					testkit.Missing(t, nc.name)
 				}
 				port := freePort(t, "tcp")
 				into := filepath.Join(t.TempDir(), "f")
@@ -94,7 +94,7 @@ func TestNetcatToListener(t *testing.T) {
 			t.Run(nc.name+" to a "+string(as), func(t *testing.T) {
 				t.Parallel()
 				if _, err := exec.LookPath(nc.name); err != nil {
-					t.Skipf("needs %s", nc.name)
+					testkit.Missing(t, nc.name)
 				}
 				x := newTransfer(t, as, "s.bin")
 				x.file("s.bin", testkit.Noise(1000))

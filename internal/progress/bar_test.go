@@ -42,7 +42,7 @@ func FuzzBarLine(f *testing.F) {
 	f.Add("d/ää\xff", int64(1<<40), int64(-1), 0.0, 3, 0)
 	f.Fuzz(func(t *testing.T, name string, moved, size int64, speed float64, columns, frame int) {
 		if moved < 0 || frame < 0 || columns < 0 {
-			t.Skip()
+			return
 		}
 		line := barLine(State{Name: name, Moved: moved, Size: max(size, -1), Speed: speed}, columns, frame)
 		if cells(line) > columns || strings.ContainsAny(line, "\r\n\x1b") {

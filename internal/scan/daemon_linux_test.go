@@ -99,9 +99,6 @@ var upnpFiles = map[string]string{"upnp.conf": "ext_ifname=x0\next_ip=1.2.3.4\nl
 // request and reply there, in hex.
 func TestDaemons(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("starts two dozen servers")
-	}
 	if !testkit.InNamespaces(t) {
 		return
 	}

@@ -39,7 +39,7 @@ func fullListener(t *testing.T) netip.AddrPort {
 		}
 		t.Cleanup(func() { c.Close() })
 	}
-	t.Skip("the backlog is never full")
+	testkit.NotHere(t, "a kernel that drops a SYN when the backlog is full")
 	return addr
 }
 

@@ -53,7 +53,7 @@ func vmPair(t *testing.T) (*vmConn, net.Conn) {
 func TestVMConn(t *testing.T) {
 	t.Parallel()
 	if !HasVM {
-		t.Skip("this system has no sockets of virtual machines")
+		testkit.NotHere(t, "sockets of virtual machines")
 	}
 	c, theirs := vmPair(t)
 	if PeerName(c.RemoteAddr()) != "vsock:2:22" || c.LocalAddr().String() != "vsock:3:1024" || AddrPort(c.RemoteAddr()).IsValid() {

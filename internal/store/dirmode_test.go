@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"purr/internal/testkit"
 )
 
 // A directory is closed to others until Mkdir comes, also in a later run, and
@@ -73,13 +75,13 @@ func TestDirSetGroupID(t *testing.T) {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(dir); err != nil || info.Mode()&fs.ModeSetgid == 0 {
-		t.Skip("needs a directory with the set-group-ID bit")
+		testkit.NotHere(t, "a directory with the set-group-ID bit")
 	}
 	if err := os.Mkdir(filepath.Join(dir, "probe"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(filepath.Join(dir, "probe")); err != nil || info.Mode()&fs.ModeSetgid == 0 {
-		t.Skip("this system has every directory inherit its group, without the bit")
+		testkit.NotHere(t, "a system where a directory inherits its group by the bit alone")
 	}
 	for _, follows := range []bool{true, false} {
 		top := map[bool]string{true: "pushed", false: "uploaded"}[follows]

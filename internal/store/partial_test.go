@@ -178,7 +178,7 @@ func TestStorePartialReplaced(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			if what == "another user's file" && os.Getuid() != 0 {
-				t.Skip("needs root, to give a file away")
+				testkit.NotHere(t, "root, to give a file away")
 			}
 			top := t.TempDir()
 			lay(t, top, "dst/mine", "out/")

@@ -279,7 +279,7 @@ func TestDatagramsInOrder(t *testing.T) {
 // The answer leaves from the address that the sender has written to.
 func TestDatagramsAnswerFromTheAddressAsked(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("the kernel chooses the source elsewhere")
+		testkit.NotHere(t, "a kernel that answers from the address asked, as Linux does")
 	}
 	testkit.NoLeaks(t)
 	target := udpSocket(t, "127.0.0.1:0")
@@ -346,7 +346,7 @@ func TestDatagramsLimit(t *testing.T) {
 // is there, it answers.
 func TestDatagramsRefused(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("ICMP errors are reported differently")
+		testkit.NotHere(t, "ICMP errors as Linux reports them")
 	}
 	testkit.NoLeaks(t)
 	closed := udpSocket(t, "127.0.0.1:0")
@@ -546,7 +546,7 @@ func TestDatagramsUnix(t *testing.T) {
 // left, and while they are silent they cost no processor time.
 func TestDatagramsThousandSenders(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("needs /proc/self/fd")
+		testkit.NotHere(t, "/proc/self/fd")
 	}
 	testkit.NoLeaks(t)
 	descriptors := func() int {
@@ -558,7 +558,7 @@ func TestDatagramsThousandSenders(t *testing.T) {
 	}
 	var limit syscall.Rlimit
 	if _ = syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); limit.Cur < 3000 {
-		t.Skip("needs 3,000 descriptors")
+		testkit.NotHere(t, "3,000 descriptors")
 	}
 	before := descriptors()
 	target := udpSocket(t, "127.0.0.1:0")

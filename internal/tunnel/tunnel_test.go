@@ -255,7 +255,7 @@ func TestGo(t *testing.T) {
 // the other one still does, and the filter sees every byte.
 func TestFilters(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("splice(2) is Linux's")
+		testkit.NotHere(t, "splice(2), which is Linux's")
 	}
 	for _, filtered := range []bool{false, true} {
 		var mu sync.Mutex

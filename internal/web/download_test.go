@@ -148,7 +148,7 @@ func TestTarIncomplete(t *testing.T) {
 	t.Parallel()
 	r := offering(t, Options{}, map[string]string{"d/f": "content"})
 	if err := testkit.Mkfifo(r.path("d/pipe")); err != nil {
-		t.Skip(err)
+		testkit.NotHere(t, "a FIFO: "+err.Error())
 	}
 	r.answers(request("GET", "/d.tar", ""), http.StatusConflict, "d/pipe: neither a file, a directory nor a link: no archive without it")
 	if !strings.Contains(r.String(), "downloaded d.tar: 0, d/pipe: neither") {

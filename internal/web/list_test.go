@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"purr/internal/testkit"
 )
 
 // What the list and the page show can be fetched, and is sorted; the archive of
@@ -16,7 +18,7 @@ import (
 func TestListed(t *testing.T) {
 	t.Parallel()
 	if os.PathSeparator == '\\' {
-		t.Skip("Windows has no such names")
+		testkit.NotHere(t, "names that Windows does not have")
 	}
 	files := map[string]string{"s/c": "", "s/a": "", "s/sub/b": "", "s/sub2/x": "", "s/bad\nname": "", "s/evil\n/f": "", "z": "", "b": ""}
 	for _, name := range []string{"d1", "d2", "d3"} {

@@ -21,7 +21,7 @@ func (r *running) askFrom(host, ask string) (*http.Response, string) {
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(host)}}
 	c, err := d.DialContext(r.t.Context(), "tcp", r.addr)
 	if err != nil {
-		r.t.Skip(err) // some systems have one address only
+		testkit.NotHere(r.t, "a second address: "+err.Error()) // some systems have one address only
 	}
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(testkit.Patience))
