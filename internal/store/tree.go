@@ -47,8 +47,11 @@ func newTree(root *os.Root, owner fs.FileInfo, o *Options, q *quota) (*tree, err
 	if t.top, err = t.open("."); err != nil {
 		return nil, err
 	}
-	t.info, err = t.top.dir.Stat()
-	return t, err
+	if t.info, err = t.top.dir.Stat(); err != nil {
+		t.top.close()
+		return nil, err
+	}
+	return t, nil
 }
 
 // close closes the directories. None is in use.
