@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // The stream must be the same however it is cut: the two ends cut it differently.
@@ -267,7 +269,7 @@ func TestRowNames(t *testing.T) {
 		}
 		seen[rw.name] = true
 	}
-	for _, name := range []string{"push-large", "pull-large", "push-large-cubic", "pull-large-bbr", "start-refused", "tunnel", "tunnel-connections", "tunnel-udp"} {
+	for _, name := range []string{"push-large", "pull-large", "push-large-cubic", "pull-large-bbr", "start-refused", "tunnel", "tunnel-connections", "tunnel-connections-shared", "tunnel-udp"} {
 		if !seen[name] {
 			t.Errorf("there is no row %s", name)
 		}
@@ -352,5 +354,43 @@ func TestCongestionControl(t *testing.T) {
 	}
 	if !strings.Contains(text.String(), "push-large-nosuch is absent") || strings.Contains(text.String(), "pull") {
 		t.Errorf("it printed %q", text.String())
+	}
+}
+
+// A child must run on the processors of its command only, and leave ours as they are.
+func TestCores(t *testing.T) {
+	under, others := splitCores()
+	if under == nil {
+		t.Log("one processor: nothing is split")
+		return
+	}
+	var before, after unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		t.Fatal(err)
+	}
+	if under.Count() != 1 || others.Count() != before.Count()-1 {
+		t.Errorf("%v and %v of %v", under, others, before)
+	}
+	for cpu := range before {
+		if under[cpu]&others[cpu] != 0 || under[cpu]|others[cpu] != before[cpu] {
+			t.Errorf("%v and %v of %v", under, others, before)
+		}
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	f, err := os.Create(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	p, err := startProc(t.Context(), t.TempDir(), command{argv: []string{"nproc"}, stdout: f, cores: under})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-p.done
+	if text, err := os.ReadFile(out); err != nil || p.err != nil || string(text) != "1\n" {
+		t.Errorf("%q, %v, %v", text, err, p.err)
+	}
+	if err := unix.SchedGetaffinity(0, &after); err != nil || after != before {
+		t.Errorf("%v before, %v after, %v", before, after, err)
 	}
 }

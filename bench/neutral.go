@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // neutralEnv carries the job of a neutral end: this program started again with it is that neutral end.
@@ -108,8 +110,8 @@ type neutral struct {
 	step    *os.File
 }
 
-// startNeutral starts a neutral end with the given standard files, in the given network namespace.
-func startNeutral(ctx context.Context, dir string, j job, stdin, stdout *os.File, netns string) (*neutral, error) {
+// startNeutral starts a neutral end with the given standard files, network namespace and processors.
+func startNeutral(ctx context.Context, dir string, j job, stdin, stdout *os.File, netns string, cores *unix.CPUSet) (*neutral, error) {
 	text, err := json.Marshal(j)
 	if err != nil {
 		return nil, err
@@ -132,6 +134,7 @@ func startNeutral(ctx context.Context, dir string, j job, stdin, stdout *os.File
 		extra:  []*os.File{in, wait},
 		env:    []string{neutralEnv + "=" + string(text)},
 		netns:  netns,
+		cores:  cores,
 	})
 	if err != nil {
 		out.Close()

@@ -24,8 +24,9 @@ type command struct {
 	stdin  *os.File // nil: /dev/null
 	stdout *os.File // nil: /dev/null
 	extra  []*os.File
-	env    []string // added to the environment
-	netns  string   // name of the network namespace to start in; "": ours
+	env    []string     // added to the environment
+	netns  string       // name of the network namespace to start in; "": ours
+	cores  *unix.CPUSet // the processors it may use; nil: all of ours
 }
 
 // A proc is a running child. It leads its own process group, so that its descendants can be ended with it.
@@ -62,7 +63,7 @@ func startProc(ctx context.Context, dir string, c command) (*proc, error) {
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
 	started := now()
-	if err := startIn(c.netns, cmd); err != nil {
+	if err := c.startIn(cmd); err != nil {
 		stderr.Close()
 		return nil, err
 	}
@@ -77,13 +78,13 @@ func startProc(ctx context.Context, dir string, c command) (*proc, error) {
 	return p, nil
 }
 
-// startIn starts cmd in the named network namespace. The thread that forks goes there and back: the child
+// startIn starts cmd in the network namespace of c. The thread that forks goes there and back: the child
 // inherits it without an `ip netns exec` whose own CPU time would be counted as the child's.
-func startIn(netns string, cmd *exec.Cmd) error {
-	if netns == "" {
-		return cmd.Start()
+func (c command) startIn(cmd *exec.Cmd) error {
+	if c.netns == "" {
+		return c.startOn(cmd)
 	}
-	there, err := os.Open("/run/netns/" + netns)
+	there, err := os.Open("/run/netns/" + c.netns)
 	if err != nil {
 		return err
 	}
@@ -99,12 +100,47 @@ func startIn(netns string, cmd *exec.Cmd) error {
 		runtime.UnlockOSThread()
 		return err
 	}
-	err = cmd.Start()
+	err = c.startOn(cmd)
 	if back := unix.Setns(int(here.Fd()), unix.CLONE_NEWNET); back != nil {
 		return errors.Join(err, back) // the thread stays locked: nobody else may use it
 	}
 	runtime.UnlockOSThread()
 	return err
+}
+
+// startOn starts cmd on the processors of c, which the child inherits from the thread that forks.
+func (c command) startOn(cmd *exec.Cmd) error {
+	if c.cores == nil {
+		return cmd.Start()
+	}
+	runtime.LockOSThread()
+	var ours unix.CPUSet
+	err := errors.Join(unix.SchedGetaffinity(0, &ours), unix.SchedSetaffinity(0, c.cores))
+	if err == nil {
+		err = cmd.Start()
+	}
+	if back := unix.SchedSetaffinity(0, &ours); back != nil {
+		return errors.Join(err, back) // the thread stays locked: nobody else may use it
+	}
+	runtime.UnlockOSThread()
+	return err
+}
+
+// splitCores returns one processor for the programs under test and the others for the neutral ends; nil and nil, which
+// is all for each, if there is only one.
+func splitCores() (under, neutral *unix.CPUSet) {
+	var ours unix.CPUSet
+	if unix.SchedGetaffinity(0, &ours) != nil || ours.Count() < 2 {
+		return nil, nil
+	}
+	first := 0
+	for !ours.IsSet(first) {
+		first++
+	}
+	ours.Clear(first)
+	under = new(unix.CPUSet)
+	under.Set(first)
+	return under, &ours
 }
 
 // wait is the goroutine that waits for the child and then for what is left of its group.

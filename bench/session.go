@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A session is one run of one tool: the children it started, the files it opened, and its time limit.
@@ -21,6 +23,8 @@ type session struct {
 	under  []*proc // the programs under test; only start adds, holding mu
 	others []*proc // the neutral ends
 	files  []*os.File
+	// The processors of the two, by splitCores; nil: all.
+	underCores, otherCores *unix.CPUSet
 }
 
 // A lane is the way the bytes go: the network and where its two ends are.
@@ -61,6 +65,7 @@ func (s *session) close() {
 
 // start starts a program under test.
 func (s *session) start(c command) (*proc, error) {
+	c.cores = s.underCores
 	p, err := startProc(s.ctx, s.dir, c)
 	if err != nil {
 		return nil, err
@@ -84,7 +89,7 @@ func (s *session) pids() []int {
 
 // neutral starts a neutral end.
 func (s *session) neutral(j job, stdin, stdout *os.File, netns string) (*neutral, error) {
-	n, err := startNeutral(s.ctx, s.dir, j, stdin, stdout, netns)
+	n, err := startNeutral(s.ctx, s.dir, j, stdin, stdout, netns, s.otherCores)
 	if err != nil {
 		return nil, err
 	}
