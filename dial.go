@@ -79,7 +79,6 @@ func (d *dialer) dialAll(ctx context.Context, talk handler) error {
 // dial connects to one port of the host over TCP, through the proxy if there is
 // one, and prints nc's line under -v. The caller closes the connection.
 func (d *dialer) dial(ctx context.Context, port int) (net.Conn, error) {
-	d.meter.SetActivity("connecting to %s port %d", d.host, port)
 	connect := d.dialHost
 	if d.proxied != nil {
 		connect = d.dialProxied

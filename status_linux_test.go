@@ -89,6 +89,16 @@ func TestStatusSignal(t *testing.T) {
 		_ = c.Close()
 		p.ends(0)
 	})
+	t.Run("tunnel", func(t *testing.T) {
+		t.Parallel()
+		target := listenTest(t)
+		p := startPurr(t, opts{}, "-l", "-k", "-L", target.Addr().String(), "127.0.0.1", "0")
+		c := dialTest(t, "tcp", p.addr())
+		writeAll(t, c, "hello")
+		testkit.ReadN(t, acceptTest(t, target), 5)
+		p.asked(`listening on 127\.0\.0\.1 \d+, clients: 1 now, 1 so far` + fmt.Sprintf(moved, 0, 5))
+		p.runs()
+	})
 	t.Run("connecting", func(t *testing.T) {
 		t.Parallel()
 		p := startPurr(t, opts{}, "127.0.0.1", deafPort(t))

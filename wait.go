@@ -51,6 +51,7 @@ func (d *dialer) dialRetry(ctx context.Context, port int) (conn net.Conn, err er
 // dialWithin connects to a port. With --wait-for or --retry it takes no longer
 // than a port check, and no longer than limit if that is not 0.
 func (d *dialer) dialWithin(ctx context.Context, port int, limit time.Duration) (net.Conn, error) {
+	d.meter.SetActivity("connecting to %s port %d", d.host, port)
 	if !d.waits() {
 		return d.dial(ctx, port)
 	}
