@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,13 +13,11 @@ import (
 // dialUnbound connects to remote from an address of the kernel's choice. On the
 // same machine a handshake is over when connect(2) returns. Package net would
 // wait for it in the poller, with three timers; dialUnbound has connected the
-// socket before, in the dialer's Control, and sets a timer only for a handshake
+// socket before, in the dialer's Control, and sets a limit only for a handshake
 // that takes longer.
 func dialUnbound(ctx context.Context, dialer net.Dialer, network string, remote netip.AddrPort) (net.Conn, error) {
 	limit, control := dialer.Timeout, dialer.Control
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	var timer *time.Timer
+	late := &lateContext{Context: ctx}
 	dialer.Timeout = 0
 	dialer.Control = func(network, address string, raw syscall.RawConn) error {
 		if control != nil {
@@ -29,19 +26,23 @@ func dialUnbound(ctx context.Context, dialer net.Dialer, network string, remote 
 			}
 		}
 		connected, err := connectNow(raw, remote)
-		if err == nil && !connected && limit > 0 && timer == nil {
-			timer = time.AfterFunc(limit, func() { stop(os.ErrDeadlineExceeded) })
+		if err == nil && !connected && limit > 0 && late.stop == nil {
+			late.Context, late.stop = context.WithTimeout(ctx, limit)
 		}
 		return err
 	}
-	conn, err := dialer.DialContext(ctx, network, remote.String())
-	if timer != nil {
-		timer.Stop()
-	}
-	if err != nil && context.Cause(ctx) == os.ErrDeadlineExceeded {
-		err = &net.OpError{Op: "dial", Net: network, Addr: net.TCPAddrFromAddrPort(remote), Err: os.ErrDeadlineExceeded}
+	conn, err := dialer.DialContext(late, network, remote.String())
+	if late.stop != nil {
+		late.stop()
 	}
 	return conn, err
+}
+
+// A lateContext is a context that may get a deadline while it is in use, by the
+// goroutine that uses it.
+type lateContext struct {
+	context.Context
+	stop context.CancelFunc // nil: no deadline
 }
 
 // connectNow begins to connect a socket, and reports whether it is connected
