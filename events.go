@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"cmp"
+	"fmt"
 	"net"
 	"time"
 
@@ -45,7 +47,7 @@ type connStats struct {
 	peer           string // as messages name it; empty: the run's only one
 	reason         string // for its end
 	sent, received int64  // bytes
-	moved          string // both, in the terms of that kind of conversation
+	moved          string // both, in the terms of that kind of conversation; empty: as bytes
 	begun          time.Time
 }
 
@@ -54,13 +56,13 @@ func (l *logger) logDisconnect(c connStats) {
 	if !l.json && !l.shows(verbose) { // the words cost something
 		return
 	}
-	took := time.Since(c.begun)
+	took, moved := time.Since(c.begun), cmp.Or(c.moved, fmt.Sprintf("sent %d bytes, received %d bytes", c.sent, c.received))
 	peer := c.peer
 	if peer != "" {
 		peer += ": "
 	}
 	l.report(verbose, "disconnect", []field{{"peer", c.peer}, {"how", c.reason}, {"sent", c.sent}, {"received", c.received}, {"seconds", took.Seconds()}},
-		"%s%s; %s in %v, %s", peer, c.reason, c.moved, display.Duration(took), display.Rate(c.sent+c.received, took))
+		"%s%s; %s in %v, %s", peer, c.reason, moved, display.Duration(took), display.Rate(c.sent+c.received, took))
 }
 
 // logEnd writes the last event of a run.

@@ -201,8 +201,7 @@ func (t *fileTransfer) closed(conn net.Conn, err error) {
 // how it has ended.
 func countedStats(c *sock.Counted, reason string) connStats {
 	sent, received := c.Sent.Load(), c.Received.Load()
-	return connStats{peer: connName(c), reason: reason, sent: sent, received: received, begun: c.Begun,
-		moved: fmt.Sprintf("sent %d bytes, received %d bytes", sent, received)}
+	return connStats{peer: connName(c), reason: reason, sent: sent, received: received, begun: c.Begun}
 }
 
 // transferEnd names how a connection of a transfer has ended.

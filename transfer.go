@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net"
 
@@ -96,7 +95,7 @@ func (s *session) relay(ctx context.Context) error {
 	}
 	drain(v.results, v.running)
 	s.stdoutFailed = v.teardown.stdoutFailed
-	s.end(v.endReason(), fmt.Sprintf("sent %d bytes, received %d bytes", s.sent.bytes.Load(), s.received.bytes.Load()))
+	s.end(v.endReason(), "")
 	return v.failed
 }
 

@@ -136,7 +136,7 @@ func (c *conversation) join(ctx context.Context, peer, target net.Conn, name str
 		reason, err = "failed", wordTunnelError(err, nameOf)
 	}
 	if err == nil || c.t.log.json { // an error has a line of its own
-		c.end(reason, fmt.Sprintf("sent %d bytes, received %d bytes", c.sent.bytes.Load(), c.received.bytes.Load()))
+		c.end(reason, "")
 	}
 	return err
 }

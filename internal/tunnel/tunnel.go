@@ -190,7 +190,7 @@ func (o *Options) copyOne(dst, src net.Conn, filters []copier.Filter) error {
 // os.ErrDeadlineExceeded; a stall of 0 is no limit. The end of ctx ends the
 // wait.
 func awaitAck(ctx context.Context, c net.Conn, stall time.Duration) error {
-	last, since := -1, time.Now()
+	last, since := -1, time.Time{}
 	return sock.AwaitAck(c, func(unacked int) error {
 		if unacked != last {
 			last, since = unacked, time.Now()
