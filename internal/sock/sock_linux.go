@@ -1,6 +1,7 @@
 package sock
 
 import (
+	"encoding/binary"
 	"net"
 	"syscall"
 	"time"
@@ -83,8 +84,10 @@ func Broken(c net.Conn) bool {
 // unix.BPF_TCP_* (RFC 9293, section 3.3.2).
 func inState(raw syscall.RawConn, state uint8) (is bool) {
 	_ = raw.Control(func(fd uintptr) {
-		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-		is = err == nil && info.State == state
+		// The state is the first byte of the information, of which the kernel copies
+		// as much as there is room for.
+		info, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		is = err == nil && binary.NativeEndian.AppendUint32(nil, uint32(info))[0] == state
 	})
 	return is
 }
