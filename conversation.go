@@ -145,8 +145,8 @@ func (c *conversation) touchOnAck(last *int, unacked int) {
 }
 
 // end ends the progress display and logs the end of the conversation. reason is
-// why it ended, and moved what was transferred ("echoed 3 datagrams..."); empty:
-// the bytes that were sent and received.
+// why it ended, and moved what was transferred ("echoed 3 datagrams..."); if it
+// is empty, the bytes that were sent and received are.
 func (c *conversation) end(reason, moved string) {
 	c.progress.End() // the last line comes after the bar
 	c.t.log.logDisconnect(connStats{peer: c.peer, reason: reason, sent: c.sent.bytes.Load(), received: c.received.bytes.Load(), moved: moved, begun: c.Begun})
