@@ -183,7 +183,7 @@ func (m *mover) dialAgain(ctx context.Context, conn net.Conn) (net.Conn, error) 
 	if err != nil {
 		return nil, err
 	}
-	m.meter.logConnect("dial", again.RemoteAddr(), again.LocalAddr())
+	m.meter.logConnect("dial", sock.RemoteAddr(again), again.LocalAddr())
 	return m.countConn(again), nil
 }
 

@@ -131,8 +131,8 @@ func stateFields(s progress.State) []field {
 // addressFields name one end of a connection: address and port, or the path of
 // a Unix socket that has one. prefix goes before each name.
 func addressFields(prefix string, a net.Addr) []field {
-	if ap := sock.AddrPort(a); ap.IsValid() {
-		return []field{{prefix + "address", ap.Addr().String()}, {prefix + "port", ap.Port()}}
+	if host, port, ok := sock.HostPort(a); ok {
+		return []field{{prefix + "address", host}, {prefix + "port", port}}
 	}
 	if a == nil || a.String() == "" || a.String() == "@" {
 		return nil

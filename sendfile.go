@@ -70,16 +70,18 @@ func (r *ackReport) onDone(d *teardown) error {
 		size = r.sent.bytes.Load()
 	}
 	acked, known := sock.Acked(r.conn, !r.t.listen, size)
+	acker, system := "peer", "the other end's system"
 	if r.t.proxied {
+		acker, system = "proxy", "the proxy's system"
 		acked, known = sock.AckedByQueue(r.conn, size)
 	}
 	switch {
 	case d.failed != nil && (d.localFailed || d.reason == interrupted || !known || r.t.encrypted):
 		return d.failed
 	case d.failed != nil:
-		return fmt.Errorf("%w; peer acknowledged %d of %d bytes", d.failed, acked, size)
+		return fmt.Errorf("%w; %s acknowledged %d of %d bytes", d.failed, acker, acked, size)
 	case known && acked < size:
-		return fmt.Errorf("send to %s: %s; peer acknowledged %d of %d bytes", r.peer, d.reason, acked, size)
+		return fmt.Errorf("send to %s: %s; %s acknowledged %d of %d bytes", r.peer, d.reason, acker, acked, size)
 	case d.sendOpen: // a limit was reached in the middle of a pipe, or where nothing acknowledges
 		return fmt.Errorf("send to %s: %s before the end of %s", r.peer, d.reason, r.inName)
 	}
@@ -90,19 +92,19 @@ func (r *ackReport) onDone(d *teardown) error {
 	if r.t.encrypted {
 		r.text += "; the other end has taken all of them"
 	} else {
-		r.text += "; " + deliveryText(known, d.peerFinished)
+		r.text += "; " + deliveryText(system, known, d.peerFinished)
 	}
 	return nil
 }
 
-// deliveryText words whether the peer's system has acknowledged all bytes, and
-// whether the peer has closed.
-func deliveryText(acknowledged, closed bool) string {
+// deliveryText words whether the system at the other end of the connection has
+// acknowledged all bytes, and whether the peer has closed.
+func deliveryText(system string, acknowledged, closed bool) string {
 	switch {
 	case acknowledged && closed:
-		return "the other end's system acknowledged all of them and closed; a plain peer cannot confirm that it stored them"
+		return system + " acknowledged all of them and closed; a plain peer cannot confirm that it stored them"
 	case acknowledged:
-		return "the other end's system acknowledged all of them, but had not closed when this end did; a plain peer cannot confirm that it stored them"
+		return system + " acknowledged all of them, but had not closed when this end did; a plain peer cannot confirm that it stored them"
 	case closed:
 		return "the other end closed in order; nothing acknowledges bytes here, and a plain peer cannot confirm that it read or stored them"
 	}

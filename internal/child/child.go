@@ -100,8 +100,8 @@ func Env(local, remote net.Addr) (env []string) {
 	protocol := "UNIX"
 	for side, a := range map[string]net.Addr{"LOCAL": local, "REMOTE": remote} {
 		addr, port := "", ""
-		if ap := sock.AddrPort(a); ap.IsValid() {
-			addr, port = ap.Addr().String(), strconv.Itoa(int(ap.Port()))
+		if host, number, ok := sock.HostPort(a); ok {
+			addr, port = host, strconv.Itoa(number)
 			protocol = strings.ToUpper(a.Network())
 		} else if vm, ok := a.(*sock.VMAddr); ok {
 			addr, port, protocol = strconv.FormatUint(uint64(vm.CID), 10), strconv.FormatUint(uint64(vm.Port), 10), "VSOCK"

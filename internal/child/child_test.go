@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"purr/internal/fdio"
+	"purr/internal/sock"
 	"purr/internal/testkit"
 )
 
@@ -55,6 +56,12 @@ func TestEnv(t *testing.T) {
 	t.Parallel()
 	env := Env(&net.TCPAddr{IP: net.ParseIP("::ffff:10.0.0.1"), Port: 80}, &net.TCPAddr{IP: net.ParseIP("10.0.0.2"), Port: 4000})
 	for _, want := range []string{"NCAT_LOCAL_ADDR=10.0.0.1", "NC_LOCAL_PORT=80", "NCAT_REMOTE_ADDR=10.0.0.2", "NC_REMOTE_PORT=4000", "NCAT_PROTO=TCP", "NC_PROTO=TCP"} {
+		if !slices.Contains(env, want) {
+			t.Errorf("%q has no %s", env, want)
+		}
+	}
+	env = Env(&net.TCPAddr{IP: net.ParseIP("10.0.0.1"), Port: 80}, &sock.HostAddr{Host: "behind.test", Port: 4000})
+	for _, want := range []string{"NCAT_LOCAL_ADDR=10.0.0.1", "NCAT_REMOTE_ADDR=behind.test", "NC_REMOTE_PORT=4000", "NCAT_PROTO=TCP"} {
 		if !slices.Contains(env, want) {
 			t.Errorf("%q has no %s", env, want)
 		}

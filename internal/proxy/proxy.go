@@ -18,6 +18,7 @@ import (
 
 	"purr/internal/display"
 	"purr/internal/flags"
+	"purr/internal/sock"
 	"purr/internal/sys"
 )
 
@@ -95,9 +96,9 @@ type Dialer struct {
 }
 
 // Connect returns a connection to the target, which the caller closes: the
-// result of Dial, or a *tls.Conn over it for an HTTPS proxy. An error is an
-// *Error, an error of Dial, Resolve or AskPassword, or ctx's cause if ctx ended
-// first.
+// result of Dial, or a *tls.Conn over it for an HTTPS proxy. Its other end is
+// the target for sock.RemoteAddr. An error is an *Error, an error of Dial,
+// Resolve or AskPassword, or ctx's cause if ctx ended first.
 func (d *Dialer) Connect(ctx context.Context, host string, port int) (net.Conn, error) {
 	if err := d.check(host); err != nil {
 		return nil, err
@@ -106,8 +107,11 @@ func (d *Dialer) Connect(ctx context.Context, host string, port int) (net.Conn, 
 	if err != nil {
 		return nil, err
 	}
-	for i, host := range hosts {
-		c, err := d.connect(ctx, host, port)
+	for i, asked := range hosts {
+		c, err := d.connect(ctx, asked, port)
+		if err == nil {
+			sock.SetTarget(c, &sock.HostAddr{Host: host, Port: port})
+		}
 		if i == len(hosts)-1 || !errors.Is(err, ErrUnreachable) {
 			return c, err
 		}

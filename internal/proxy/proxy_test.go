@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"purr/internal/sock"
 	"purr/internal/testkit"
 )
 
@@ -442,6 +443,9 @@ func TestNextAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if name := sock.PeerName(sock.RemoteAddr(c)); name != "target port 80" {
+		t.Errorf("the peer is %s", name)
+	}
 	_ = c.Close()
 }
 
@@ -475,6 +479,9 @@ func TestHTTPS(t *testing.T) {
 	defer c.Close()
 	if _, encrypted := c.(*tls.Conn); !encrypted {
 		t.Errorf("the connection is a %T", c)
+	}
+	if name := sock.PeerName(sock.RemoteAddr(c)); name != "target port 80" {
+		t.Errorf("the peer is %s", name)
 	}
 	if got := testkit.ReadAll(t, c); got != "payload" {
 		t.Errorf("read %q", got)

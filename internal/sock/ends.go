@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"weak"
@@ -18,25 +19,50 @@ var ends sync.Map
 // connection a weak pointer of its own.
 var anyEnds atomic.Bool
 
-// addresses are those of a client and of the server that it connected to.
-type addresses struct{ remote, local netip.AddrPort }
+// addresses are those of the other end behind a proxy, and of the server that a
+// client connected to; local is the zero value for a target.
+type addresses struct {
+	remote net.Addr
+	local  netip.AddrPort
+}
+
+// A HostAddr is the address of a TCP target by name, as a proxy gets it.
+type HostAddr struct {
+	Host string // a name, or an address without brackets
+	Port int
+}
+
+// Network returns "tcp".
+func (a *HostAddr) Network() string { return "tcp" }
+
+func (a *HostAddr) String() string { return net.JoinHostPort(a.Host, strconv.Itoa(a.Port)) }
 
 // SetEnds records the addresses of the client behind the proxy that is the peer
 // of c, a socket of a type that RawStream knows or a wrapper of one: remote is
 // the client's own, local the one that it connected to.
 func SetEnds(c net.Conn, remote, local netip.AddrPort) {
+	record(c, addresses{net.TCPAddrFromAddrPort(remote), local})
+}
+
+// SetTarget records the target behind the proxy that is the peer of c, a socket
+// as for SetEnds: RemoteAddr then returns it, and Ends still the addresses of
+// the socket.
+func SetTarget(c net.Conn, target *HostAddr) { record(c, addresses{remote: target}) }
+
+// record keeps a for the socket of c.
+func record(c net.Conn, a addresses) {
 	switch socket := Under(c).(type) {
 	case *net.TCPConn:
-		setEnds(socket, addresses{remote, local})
+		recordFor(socket, a)
 	case *net.UnixConn:
-		setEnds(socket, addresses{remote, local})
+		recordFor(socket, a)
 	case *vmConn:
-		setEnds(socket, addresses{remote, local})
+		recordFor(socket, a)
 	}
 }
 
-// setEnds is SetEnds for one type of sockets.
-func setEnds[T any](socket *T, a addresses) {
+// recordFor is record for one type of sockets.
+func recordFor[T any](socket *T, a addresses) {
 	key := weak.Make(socket)
 	anyEnds.Store(true)
 	ends.Store(key, a)
@@ -46,22 +72,22 @@ func setEnds[T any](socket *T, a addresses) {
 // Ends returns the addresses that SetEnds has recorded for c; otherwise those
 // of its socket, the zero value for a Unix address.
 func Ends(c net.Conn) (remote, local netip.AddrPort) {
-	if a, ok := recorded(c); ok {
-		return a.remote, a.local
+	if a, ok := recorded(c); ok && a.local.IsValid() {
+		return AddrPort(a.remote), a.local
 	}
 	return AddrPort(c.RemoteAddr()), AddrPort(c.LocalAddr())
 }
 
-// RemoteAddr returns the address of the peer of c, or of the client behind it
-// if SetEnds has recorded that.
+// RemoteAddr returns the address of the peer of c, or of the client or target
+// behind it if SetEnds or SetTarget has recorded that.
 func RemoteAddr(c net.Conn) net.Addr {
 	if a, ok := recorded(c); ok {
-		return net.TCPAddrFromAddrPort(a.remote)
+		return a.remote
 	}
 	return c.RemoteAddr()
 }
 
-// recorded returns what SetEnds has recorded for c.
+// recorded returns what SetEnds or SetTarget has recorded for c.
 func recorded(c net.Conn) (addresses, bool) {
 	if !anyEnds.Load() {
 		return addresses{}, false

@@ -39,6 +39,33 @@ func TestEnds(t *testing.T) {
 	_ = other.Close()
 }
 
+// The name of a target behind a proxy stands in for the address of the proxy,
+// whose socket keeps its own for everything else.
+func TestTarget(t *testing.T) {
+	c, other := testkit.TcpPair(t)
+	defer c.Close()
+	defer other.Close()
+	SetTarget(c, &HostAddr{"example.test", 443})
+	for _, c := range []net.Conn{c, wrapping{c}} {
+		remote := RemoteAddr(c)
+		host, port, ok := HostPort(remote)
+		if !ok || host != "example.test" || port != 443 || PeerName(remote) != "example.test port 443" || remote.String() != "example.test:443" || remote.Network() != "tcp" {
+			t.Errorf("%T: %v is %s port %d, %v", c, remote, host, port, ok)
+		}
+		if remote, local := Ends(c); remote != AddrPort(other.LocalAddr()) || local != AddrPort(other.RemoteAddr()) {
+			t.Errorf("%T: from %v to %v", c, local, remote)
+		}
+	}
+	if name := PeerName(&HostAddr{"::1", 443}); name != "::1 port 443" {
+		t.Error(name)
+	}
+	for _, addr := range []net.Addr{nil, &net.UnixAddr{Name: "/x", Net: "unix"}, &VMAddr{CID: 2, Port: 9}} {
+		if host, port, ok := HostPort(addr); ok {
+			t.Errorf("%v is %s port %d", addr, host, port)
+		}
+	}
+}
+
 // A wrapping is a connection under another one.
 type wrapping struct{ net.Conn }
 

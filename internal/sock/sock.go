@@ -24,12 +24,22 @@ func AddrPort(a net.Addr) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
+// HostPort returns the host and port of a: an IP address, or the name of a
+// HostAddr. ok is false for every other address.
+func HostPort(a net.Addr) (host string, port int, ok bool) {
+	if target, ok := a.(*HostAddr); ok {
+		return target.Host, target.Port, true
+	}
+	ap := AddrPort(a)
+	return ap.Addr().String(), int(ap.Port()), ap.IsValid()
+}
+
 // PeerName returns the name of an address in messages, as nc words it:
 // "127.0.0.1 port 80", or the path of a Unix socket. An address without a name
 // is "the peer".
 func PeerName(a net.Addr) string {
-	if ap := AddrPort(a); ap.IsValid() {
-		return ap.Addr().String() + " port " + strconv.Itoa(int(ap.Port()))
+	if host, port, ok := HostPort(a); ok {
+		return host + " port " + strconv.Itoa(port)
 	}
 	if a == nil || a.String() == "" || a.String() == "@" {
 		return "the peer"
