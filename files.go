@@ -18,6 +18,7 @@ import (
 	"purr/internal/sock"
 	"purr/internal/store"
 	"purr/internal/sys"
+	"purr/internal/tlsconn"
 )
 
 // This file is --push and --pull between two purrs: options in, events out. The
@@ -269,7 +270,7 @@ func (t *fileTransfer) ended(sum push.Summary, err error) error {
 }
 
 // refused words why a transfer has not begun, and adds the exit status. It
-// returns errors of this end and of the key unchanged.
+// returns errors of this end and of the handshake unchanged.
 func (t *fileTransfer) refused(err error) error {
 	var e *push.Error
 	nothing, instead := "no file data was sent", "use --send-file"
@@ -277,7 +278,7 @@ func (t *fileTransfer) refused(err error) error {
 		nothing, instead = "nothing was fetched", "use --recv-file"
 	}
 	switch {
-	case !errors.As(err, &e), errors.As(err, new(statusError)): // this end's own, or the key's
+	case !errors.As(err, &e), errors.As(err, new(statusError)), errors.As(err, new(*tlsconn.HandshakeError)): // this end's own, or the handshake's
 		return err
 	case e.Kind == push.Refused:
 		return statusError{statusRefused, fmt.Errorf("%s: refused by the other end: %s", t.peer, e.Text)}
