@@ -164,6 +164,9 @@ func otherEnd(c *config, port int) string {
 	purr, what := "purr --key-file key", "" // a variable would stay in the shell's history
 	if c.ssl.selfPin != nil {
 		purr = "purr --ssl --pin " + c.ssl.selfPin.String()
+		if c.ssl.clientCA != "" || c.ssl.pin != nil {
+			purr += " --ssl-cert FILE"
+		}
 	}
 	switch {
 	case c.push.push:

@@ -204,7 +204,7 @@ func (m *mover) pageTLS() *web.TLS {
 		return nil
 	}
 	leaf := s.certs.Own.Leaf
-	page := &web.TLS{Names: leaf.DNSNames, Pin: tlsconn.PinOf(leaf).String()}
+	page := &web.TLS{Names: leaf.DNSNames, Pin: tlsconn.PinOf(leaf).String(), Mutual: m.encryption.provesPeers()}
 	if s.selfPin == nil {
 		page.Issuer = leaf.Issuer.String()
 	}

@@ -276,13 +276,16 @@ func (page) about(r *http.Request, host string) []string {
 // about returns a text about the encryption for the page, and the options that
 // the commands curl and purr need for it. Each option ends with a space.
 func (t *TLS) about() (secrecy, curl, purr string) {
+	if t.Mutual {
+		curl, purr = "--cert FILE ", "--ssl-cert FILE "
+	}
 	if t.Issuer == "" {
 		pin := strings.TrimPrefix(t.Pin, "sha256:")
 		return "The connection is encrypted, with a certificate that this end has made itself. Its key has the pin " + t.Pin + ".",
-			"-k --pinnedpubkey sha256//" + pin + " ", "--ssl --pin " + t.Pin + " "
+			"-k --pinnedpubkey sha256//" + pin + " " + curl, "--ssl --pin " + t.Pin + " " + purr
 	}
 	return "The connection is encrypted, with a certificate for " + display.Escape(strings.Join(t.Names, ", ")) +
-		" that was issued by " + display.Escape(t.Issuer) + ".", "", "--ssl "
+		" that was issued by " + display.Escape(t.Issuer) + ".", curl, "--ssl " + purr
 }
 
 // localAddress returns the IP address and the port that the client has

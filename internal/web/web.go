@@ -83,6 +83,7 @@ type TLS struct {
 	Names  []string // of the certificate: the server has them, too
 	Issuer string   // of the certificate; empty: it was made by this end itself
 	Pin    string   // of its key, as sha256:BASE64
+	Mutual bool     // whether clients have to show a certificate, too
 }
 
 // A Server serves the files of one directory, or of one offer, on one listener.
