@@ -66,7 +66,7 @@ func checkNumeric(c *config, host string) error {
 	if _, numeric := flags.ParseAddr(host); !c.numeric || numeric || host == "" {
 		return nil
 	}
-	if _, group := sock.ParseGroup(host); group && c.listen {
+	if _, group := sock.ParseGroup(host); group && c.udp {
 		return nil
 	}
 	if c.proxy != nil && c.proxy.DNS == proxy.Remote && host == c.host {

@@ -183,14 +183,11 @@ func (l *listener) listenAddr(ctx context.Context) (network, addr string, err er
 	if l.host == "" {
 		return network, flags.JoinPort("", port), nil
 	}
-	if group, ok := sock.ParseGroup(l.host); ok && l.udp && !l.ipv6 {
-		return "udp4", netip.AddrPortFrom(group, uint16(port)).String(), nil
-	}
 	addrs, err := l.resolve(ctx, l.host, port)
 	if err != nil {
 		return "", "", err
 	}
-	if addrs[0].Is4() && !l.ipv4 { // Go's "tcp" would bind 0.0.0.0 for IPv6, too
+	if addrs[0].Unmap().Is4() && !l.ipv4 { // Go's "tcp" would bind 0.0.0.0 for IPv6, too
 		network += "4"
 	}
 	return network, netip.AddrPortFrom(addrs[0], uint16(port)).String(), nil

@@ -23,9 +23,12 @@ func (o *netOptions) resolver() *eyeballs.Resolver {
 	return &eyeballs.Resolver{IPv4: o.ipv4, IPv6: o.ipv6, Numeric: o.numeric, Timeout: o.connectTimeout}
 }
 
-// resolve returns the addresses of host in the order to try them. port is for
-// the error only, which is worded as nc's.
+// resolve returns the addresses of host in the order to try them, with -u also
+// that of sock.ParseGroup. port is for the error only, which is worded as nc's.
 func (o *netOptions) resolve(ctx context.Context, host string, port int) ([]netip.Addr, error) {
+	if group, ok := sock.ParseGroup(host); ok && o.udp && !o.ipv6 {
+		return []netip.Addr{group}, nil
+	}
 	addrs, err := o.resolver().Lookup(ctx, host)
 	if err != nil && ctx.Err() == nil {
 		err = localError{fmt.Errorf("getaddrinfo for host \"%s\" port %d: %v", host, port, err)}

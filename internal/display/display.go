@@ -35,9 +35,11 @@ func Escape(s string) string {
 }
 
 // Target names the end of a connection in OpenBSD nc's words: "HOST (ADDRESS)",
-// or host alone if that is the address itself.
+// or host alone if that is the address itself, with or without its zone.
 func Target(host string, addr netip.Addr) string {
-	if literal, err := netip.ParseAddr(host); err == nil && literal.Unmap() == addr {
+	addr = addr.Unmap()
+	text, _, _ := strings.Cut(host, "%") // package netip has zones for IPv6 only
+	if literal, err := netip.ParseAddr(text); err == nil && literal.Unmap() == addr.WithZone("") {
 		return host
 	}
 	return host + " (" + addr.String() + ")"

@@ -88,4 +88,12 @@ func TestTarget(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
+	for host, addr := range map[string]string{"239.1.2.3%eth0": "::ffff:239.1.2.3%eth0", "fe80::1%eth0": "fe80::1%eth0", "239.1.2.4%eth0": "239.1.2.4"} {
+		if got := Target(host, netip.MustParseAddr(addr)); got != host {
+			t.Errorf("%q, want %q", got, host)
+		}
+	}
+	if got := Target("fe80::2%eth0", netip.MustParseAddr("fe80::1%eth0")); got != "fe80::2%eth0 (fe80::1%eth0)" {
+		t.Errorf("%q", got)
+	}
 }

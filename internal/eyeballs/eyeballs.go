@@ -98,7 +98,7 @@ func Interleave(addrs []netip.Addr) []netip.Addr {
 // SameFamily returns those of addrs that have the family of as.
 func SameFamily(addrs []netip.Addr, as netip.Addr) (out []netip.Addr) {
 	for _, addr := range addrs {
-		if addr.Is4() == as.Is4() {
+		if addr.Unmap().Is4() == as.Unmap().Is4() { // a group with an interface has the IPv6 form
 			out = append(out, addr)
 		}
 	}

@@ -77,12 +77,14 @@ func TestHostName(t *testing.T) {
 func TestSource(t *testing.T) {
 	t.Parallel()
 	four, six := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
+	group := netip.MustParseAddr("::ffff:239.1.2.3%eth0") // of IPv4, with an interface
 	for _, c := range []struct {
 		addrs, peers []netip.Addr
 		want         netip.Addr
 	}{
 		{[]netip.Addr{four, six}, nil, four}, {[]netip.Addr{four, six}, []netip.Addr{six, four}, six},
 		{[]netip.Addr{four}, []netip.Addr{six}, four}, {[]netip.Addr{six}, []netip.Addr{four, six}, six},
+		{[]netip.Addr{six, four}, []netip.Addr{group}, four},
 	} {
 		if got := Source(c.addrs, c.peers); got != c.want {
 			t.Errorf("%v for %v: %v", c.addrs, c.peers, got)

@@ -1,10 +1,14 @@
 package sock
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
+	"syscall"
 )
 
 // ParseGroup parses the address of an IPv4 multicast group with an interface,
@@ -13,8 +17,11 @@ import (
 // ListenPacket takes it.
 func ParseGroup(text string) (group netip.Addr, ok bool) {
 	ip, zone, _ := strings.Cut(text, "%")
+	if zone == "" {
+		return netip.Addr{}, false
+	}
 	addr, err := netip.ParseAddr(ip)
-	if err != nil || zone == "" || !addr.Is4() || !addr.IsMulticast() {
+	if err != nil || !addr.Is4() || !addr.IsMulticast() {
 		return netip.Addr{}, false
 	}
 	return netip.AddrFrom16(addr.As16()).WithZone(zone), true
@@ -35,8 +42,29 @@ func (c *GroupConn) RemoteAddr() net.Addr { return c.group }
 func (c *GroupConn) Write(b []byte) (int, error) { return c.WriteToUDP(b, c.group) }
 
 // DialUDP is DialFrom for UDP. For a multicast group, and with broadcast for a
-// broadcast address too, the result is a *GroupConn, else a *net.UDPConn.
+// broadcast address too, the result is a *GroupConn, else a *net.UDPConn. A
+// group with a zone is sent to on that interface, whatever the routes are.
 func DialUDP(ctx context.Context, dialer net.Dialer, local, remote netip.AddrPort, broadcast bool) (net.Conn, error) {
+	if group := remote.Addr(); group.Is4In6() && group.Zone() != "" {
+		index, err := ZoneIndex(group)
+		if err != nil {
+			return nil, err
+		}
+		own, err := interfaceIPv4(index)
+		if err != nil {
+			return nil, err
+		}
+		control := dialer.Control
+		dialer.Control = func(network, addr string, raw syscall.RawConn) error {
+			if control != nil {
+				if err := control(network, addr, raw); err != nil {
+					return err
+				}
+			}
+			return sendOn(raw, own)
+		}
+		remote = netip.AddrPortFrom(group.Unmap(), remote.Port())
+	}
 	conn, err := DialFrom(ctx, dialer, "udp", local, remote) // an error without a route, or the right
 	if err != nil || !remote.Addr().IsMulticast() && !(broadcast && isBroadcast(remote.Addr())) {
 		return conn, err
@@ -80,4 +108,39 @@ func isBroadcast(addr netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// interfaceIPv4 returns an IPv4 address of an interface, by which ip_mreq names
+// it; 0.0.0.0 if index is 0.
+func interfaceIPv4(index int) (own [4]byte, err error) {
+	if index == 0 {
+		return own, nil
+	}
+	i, err := net.InterfaceByIndex(index)
+	if err != nil {
+		return own, err
+	}
+	addrs, err := i.Addrs()
+	for _, a := range addrs {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr().Is4() {
+			return prefix.Addr().As4(), nil
+		}
+	}
+	return own, cmp.Or(err, fmt.Errorf("interface %s has no IPv4 address", i.Name))
+}
+
+// ZoneIndex returns the index of the interface of an address's zone, 0 without
+// one.
+func ZoneIndex(addr netip.Addr) (int, error) {
+	if addr.Zone() == "" {
+		return 0, nil
+	}
+	if n, err := strconv.Atoi(addr.Zone()); err == nil {
+		return n, nil
+	}
+	i, err := net.InterfaceByName(addr.Zone())
+	if err != nil {
+		return 0, fmt.Errorf("interface %s: %w", addr.Zone(), err)
+	}
+	return i.Index, nil
 }

@@ -167,7 +167,7 @@ func TestListenPacketOnInterface(t *testing.T) {
 	for _, group := range []netip.Addr{four, netip.MustParseAddr("ff05::1:3%one")} {
 		members := map[string]net.PacketConn{"one": listen(group), "two": listen(group.WithZone("two"))}
 		for _, name := range []string{"two", "one"} {
-			sendOn(t, group.WithZone(name), 9, "on "+name)
+			sendTo(t, group.WithZone(name), 9, "on "+name)
 		}
 		for name, member := range members {
 			b := make([]byte, 100)
@@ -184,8 +184,89 @@ func TestListenPacketOnInterface(t *testing.T) {
 	}
 }
 
-// sendOn sends a datagram to a group, by the interface of its zone.
-func sendOn(t *testing.T, group netip.Addr, port uint16, text string) {
+// A datagram to a group with an interface leaves on that one: the routes lead
+// to another, or nowhere. Its source is the interface's address, or the given
+// one, and an answer comes back.
+func TestDialUDPOnInterface(t *testing.T) {
+	if !testkit.InNamespaces(t) {
+		return
+	}
+	testkit.MustRunAll(t, `
+		ip link add one type veth peer name other1
+		ip link add two type veth peer name other2
+		ip link add bare type veth peer name other3
+		ip addr add 192.0.2.1/24 dev one
+		ip addr add 192.0.2.9/24 dev one
+		ip addr add 198.51.100.2/24 dev two
+		ip link set one up
+		ip link set two up
+		ip link set bare up
+		ip link set other3 up
+		ip link set other1 up
+		ip link set other2 up
+	`)
+	ctx, stop := context.WithTimeout(t.Context(), testkit.Patience)
+	defer stop()
+	four, _ := ParseGroup("239.1.2.3%one")
+	members := map[string]net.PacketConn{}
+	for _, name := range []string{"one", "two"} {
+		member, joinErr, err := ListenPacket(ctx, net.ListenConfig{}, "udp", netip.AddrPortFrom(four.WithZone(name), 9).String())
+		if err != nil || joinErr != nil {
+			t.Fatal(name, err, joinErr)
+		}
+		defer member.Close()
+		_ = member.SetDeadline(time.Now().Add(testkit.Patience))
+		members[name] = member
+	}
+	options := Options{TTL: 3}
+	ask := func(name, local, from string) {
+		t.Helper()
+		var own netip.AddrPort
+		if local != "" {
+			own = netip.AddrPortFrom(netip.MustParseAddr(local), 0)
+		}
+		conn, err := DialUDP(ctx, net.Dialer{Control: options.Control}, own, netip.AddrPortFrom(four.WithZone(name), 9), false)
+		if err != nil {
+			t.Fatal(name, local, err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(testkit.Patience))
+		testkit.WriteString(t, conn, "on "+name+from)
+		b := make([]byte, 100)
+		n, source, err := members[name].ReadFrom(b)
+		if err != nil || string(b[:n]) != "on "+name+from || AddrPort(source).Addr() != netip.MustParseAddr(from) {
+			t.Fatalf("%s: the member has %q from %v, %v", name, b[:n], source, err)
+		}
+		if conn.RemoteAddr().String() != "239.1.2.3:9" || multicastTTL(t, conn, source) != 3 {
+			t.Errorf("%s: the peer is %v", name, conn.RemoteAddr())
+		}
+		answerer, err := net.ListenPacket("udp4", from+":0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answerer.Close()
+		if _, err := answerer.WriteTo([]byte("me"), source); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := conn.Read(b); err != nil || string(b[:n]) != "me" {
+			t.Errorf("%s: the answer is %q, %v", name, b[:n], err)
+		}
+	}
+	for _, routes := range []string{"", "ip route add 239.0.0.0/8 dev one", "ip route replace 239.0.0.0/8 dev two"} {
+		testkit.MustRunAll(t, routes)
+		ask("one", "", "192.0.2.1")
+		ask("two", "", "198.51.100.2")
+		ask("one", "192.0.2.9", "192.0.2.9")
+	}
+	for _, name := range []string{"none", "99999", "bare"} {
+		if conn, err := DialUDP(ctx, net.Dialer{}, netip.AddrPort{}, netip.AddrPortFrom(four.WithZone(name), 9), false); err == nil {
+			t.Errorf("%s: %v", name, conn.LocalAddr())
+		}
+	}
+}
+
+// sendTo sends a datagram to a group, by the interface of its zone.
+func sendTo(t *testing.T, group netip.Addr, port uint16, text string) {
 	t.Helper()
 	index, err := ZoneIndex(group)
 	if err != nil {

@@ -5,11 +5,10 @@ package sock
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
-	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -97,37 +96,11 @@ func joinGroup(fd int, group netip.Addr, zone int) error {
 	return ownGroupsOnly(fd, true, zone)
 }
 
-// interfaceIPv4 returns an IPv4 address of an interface, by which ip_mreq names
-// it; 0.0.0.0 if index is 0.
-func interfaceIPv4(index int) (own [4]byte, err error) {
-	if index == 0 {
-		return own, nil
-	}
-	i, err := net.InterfaceByIndex(index)
-	if err != nil {
-		return own, err
-	}
-	addrs, err := i.Addrs()
-	for _, a := range addrs {
-		if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr().Is4() {
-			return prefix.Addr().As4(), nil
-		}
-	}
-	return own, cmp.Or(err, fmt.Errorf("interface %s has no IPv4 address", i.Name))
-}
-
-// ZoneIndex returns the index of the interface of an address's zone, 0 without
-// one.
-func ZoneIndex(addr netip.Addr) (int, error) {
-	if addr.Zone() == "" {
-		return 0, nil
-	}
-	if n, err := strconv.Atoi(addr.Zone()); err == nil {
-		return n, nil
-	}
-	i, err := net.InterfaceByName(addr.Zone())
-	if err != nil {
-		return 0, fmt.Errorf("interface %s: %w", addr.Zone(), err)
-	}
-	return i.Index, nil
+// sendOn makes a socket send to IPv4 groups on the interface with the address
+// own.
+func sendOn(raw syscall.RawConn, own [4]byte) (err error) {
+	controlErr := raw.Control(func(fd uintptr) {
+		err = os.NewSyscallError("setsockopt IP_MULTICAST_IF", unix.SetsockoptInet4Addr(int(fd), unix.IPPROTO_IP, unix.IP_MULTICAST_IF, own))
+	})
+	return cmp.Or(controlErr, err)
 }

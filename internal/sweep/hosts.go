@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"purr/internal/flags"
+	"purr/internal/sock"
 )
 
 // Hosts is a list of hosts, in which networks and ranges of addresses are
@@ -59,8 +60,13 @@ func (h *Hosts) Add(text string) error {
 	return nil
 }
 
-// parseHost reads one host, network or range.
+// parseHost reads one host, network or range. It refuses a group with an
+// interface: scans send where the routes lead.
 func parseHost(text string) (hostEntry, error) {
+	if _, group := sock.ParseGroup(text); group {
+		address, zone, _ := strings.Cut(text, "%")
+		return hostEntry{}, fmt.Errorf("%s is a group, and a port check follows the routes: say %s without %%%s", text, address, zone)
+	}
 	first, last, isRange, err := flags.ParseRange(text)
 	if err != nil || !isRange {
 		return hostEntry{text: text}, err

@@ -32,7 +32,7 @@ func TestHosts(t *testing.T) {
 			t.Errorf("%q: %s (%d, ranges %t), want %s", text, got, hosts.Len(), hosts.HasRanges(), want)
 		}
 	}
-	for _, text := range []string{"", "#", "a b", "10.0.0.0/33", "10.0.0/8", "a/24", "10.0.0.9-1", "10.0.0.1-256", "10.0.0.1-::1", "::/64", "0.0.0.0/7", "10.0.0.0/9\n11.0.0.0/8", "10.0.0.1-x"} {
+	for _, text := range []string{"", "#", "a b", "10.0.0.0/33", "10.0.0/8", "a/24", "10.0.0.9-1", "10.0.0.1-256", "10.0.0.1-::1", "::/64", "0.0.0.0/7", "10.0.0.0/9\n11.0.0.0/8", "10.0.0.1-x", "239.1.2.3%eth0"} {
 		if hosts, err := ReadHosts(strings.NewReader(text)); err == nil {
 			t.Errorf("%q: %d hosts", text, hosts.Len())
 		}
