@@ -85,9 +85,25 @@ func pumpCommand(ctx context.Context, t *talker, c net.Conn) error {
 	s.newReceiveCopier = func(_ io.Writer, src io.Reader, filters ...copier.Filter) copier.Copier {
 		return p.Feed(c, src, filters...)
 	}
-	err = s.relay(ctx)
+	return t.endCommand(ctx, s.conversation, p, s.peer, s.relay(ctx))
+}
+
+// endCommand ends the command p of a conversation that has ended with err, and
+// returns the result of both. A command that has to be terminated is an error,
+// except after the silence of -w, which is none in any conversation.
+func (t *talker) endCommand(ctx context.Context, c *conversation, p *child.Pipes, peer string, err error) error {
+	if p.Process == nil { // never started
+		return err
+	}
+	silent := t.idleTimeout > 0 && c.Idle() >= t.idleTimeout
 	status, waitErr := p.Wait(ctx, err != nil)
-	return t.commandEnded(s.peer, status, errors.Join(err, waitErr))
+	if waitErr == child.ErrTerminated {
+		if waitErr = fmt.Errorf("%s: %w", peer, waitErr); silent {
+			t.log.verbosef("%v", waitErr)
+			return nil
+		}
+	}
+	return t.commandEnded(peer, status, errors.Join(err, waitErr))
 }
 
 // commandEnded returns the result of a conversation whose command has ended:
@@ -136,17 +152,6 @@ func (s *datagramSession) openCommand() (closeInput func(), err error) {
 		return nil, fmt.Errorf("run %s: %w", s.t.exec.Path, sys.Cause(err))
 	}
 	return closeInput, nil
-}
-
-// endCommand ends the command of a session, and returns the result of both. err
-// is the error of the session; it is returned unchanged if the command was
-// never started.
-func (s *datagramSession) endCommand(ctx context.Context, err error) error {
-	if s.command.Process == nil {
-		return err
-	}
-	status, waitErr := s.command.Wait(ctx, err != nil)
-	return s.t.commandEnded(s.end.name, status, errors.Join(err, waitErr))
 }
 
 // limitsClients reports whether --allow, a key or certificates limit the

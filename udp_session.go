@@ -137,9 +137,8 @@ func talkDatagrams(ctx context.Context, t *talker, end datagramEnd) error {
 		return err
 	}
 	defer closeInput()
-	err = s.run(ctx)
-	if s.command != nil {
-		err = s.endCommand(ctx, err)
+	if err = s.run(ctx); s.command != nil {
+		err = t.endCommand(ctx, c, s.command, s.end.name, err)
 	}
 	return err
 }

@@ -232,6 +232,39 @@ func TestPipes(t *testing.T) {
 	}
 }
 
+// A command that runs on after its conversation is terminated: after the grace
+// with an error, at once without one if its peer is gone.
+func TestPipesTerminated(t *testing.T) {
+	t.Parallel()
+	for _, gone := range []bool{false, true} {
+		stop, err := fdio.NewInterrupt()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stop.Close()
+		r := &Runner{Command: Shell("echo hi; exec sleep 1000"), Grace: testkit.Patience, Stderr: os.Stderr}
+		want := error(nil)
+		if !gone {
+			r.Grace, want = 10*time.Millisecond, ErrTerminated
+		}
+		p, err := r.NewPipes(stop)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Start(nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := testkit.ReadN(t, p, 3); got != "hi\n" {
+			t.Errorf("%q", got)
+		}
+		begun := time.Now()
+		status, err := p.Wait(t.Context(), gone)
+		if status != 143 || err != want || time.Since(begun) > testkit.Patience/2 {
+			t.Errorf("%v: status %d, %v after %v", gone, status, err, time.Since(begun))
+		}
+	}
+}
+
 // A line for the shell is one argument of it; a blank one is an error.
 func TestParseShell(t *testing.T) {
 	t.Parallel()

@@ -127,10 +127,15 @@ func (f feeder) Close() {
 	f.pipes.CloseInput()
 }
 
+// ErrTerminated is the error of a command that was terminated because it ran on
+// after its conversation.
+var ErrTerminated = errors.New("the command had not ended in time, and was terminated")
+
 // Wait closes the pipes, waits for the end of the command and returns its exit
 // status. gone means that the command's peer is gone: then the command is
-// terminated at once. Otherwise it is terminated after the grace, but only if
-// its output has not ended. The end of ctx ends the wait, with its cause.
+// terminated at once. Otherwise it is terminated after the grace, with
+// ErrTerminated, but only if its output has not ended. The end of ctx ends the
+// wait, with its cause.
 func (p *Pipes) Wait(ctx context.Context, gone bool) (status int, err error) {
 	p.Close()
 	select {
@@ -139,19 +144,20 @@ func (p *Pipes) Wait(ctx context.Context, gone bool) (status int, err error) {
 			return p.Process.Wait(ctx)
 		}
 	default:
+		if gone {
+			break
+		}
 		late := time.NewTimer(p.Process.grace)
 		defer late.Stop()
-		for !gone {
-			select {
-			case <-p.Process.done:
-				return p.Process.status, nil
-			case <-ctx.Done():
-				return 0, context.Cause(ctx)
-			case <-late.C:
-				gone = true
-			}
+		select {
+		case <-p.Process.done:
+			return p.Process.status, nil
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		case <-late.C:
+			err = ErrTerminated
 		}
 	}
 	p.Process.Terminate()
-	return p.Process.status, nil
+	return p.Process.status, err
 }
