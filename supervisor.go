@@ -27,7 +27,7 @@ type supervisor struct {
 
 // newSupervisor returns the supervisor of a session that is about to start.
 func newSupervisor(s *session) *supervisor {
-	v := &supervisor{session: s, results: make(chan outcome, 5)}
+	v := &supervisor{session: s, results: make(chan outcome, 6)}
 	v.teardown = teardown{c: s.conversation, stdinName: s.inName, stdoutName: s.outName, hasInput: s.in != nil, sendOpen: s.in != nil, receiveOpen: true}
 	if s.in != nil {
 		v.stdin = s.in.Kind()
@@ -95,6 +95,7 @@ func (v *supervisor) ended(o outcome) step {
 		if o.err == nil {
 			v.rule.StdinEnded()
 		}
+		defer v.hurryPeer()
 		return v.stdinEnded(o.err)
 	case halfClosing:
 		if o.err == nil {
@@ -123,6 +124,7 @@ func (v *supervisor) take(next step) {
 		v.quit = idle.New(v.t.quitAfter)
 	case startLinger:
 		v.linger = idle.New(lingerTime)
+		v.hurryPeer()
 	case watchStdout:
 		v.watched = true
 		v.background(watching, v.out.WaitBroken)
@@ -130,6 +132,15 @@ func (v *supervisor) take(next step) {
 		v.closeStdout()
 	case endInput:
 		v.interrupt.Fire()
+	}
+}
+
+// hurryPeer half-closes, even with --no-shutdown, once stdin has ended and the
+// reader of stdout is gone: no answer is left that this could cut short, and
+// most peers finish then.
+func (v *supervisor) hurryPeer() {
+	if v.linger != nil && !v.sendOpen && !v.done {
+		v.background(halfClosing, v.halfClose)
 	}
 }
 

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"purr/internal/sys"
+	"purr/internal/testkit"
+)
+
+// nc host port | head -1: the reader has its line and goes, stdin has ended, and
+// the peer would keep the connection for another question. It is half-closed at
+// once, whatever else forbids that, and the end of the peer is a success.
+func TestReaderGoneEndsThePeer(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name string
+		args []string
+	}{{"nc", nil}, {"nc", []string{"-w", "60"}}, {"nc", []string{"-d"}}, {"purr", []string{"--no-shutdown"}}, {"purr", []string{"-q", "60"}}} {
+		t.Run(test.name+" "+strings.Join(test.args, " "), func(t *testing.T) {
+			t.Parallel()
+			ln := listenTest(t)
+			p := startAs(t, test.name, opts{stdin: strings.NewReader("PING\n"), ownStdout: true}, append(test.args, "127.0.0.1", portOf(t, ln.Addr()))...)
+			c := acceptTest(t, ln)
+			if len(test.args) == 0 || test.args[0] != "-d" {
+				testkit.ReadN(t, c, 5)
+			}
+			writeAll(t, c, "PONG\n")
+			testkit.ReadN(t, p.stdout, 5)
+			_ = p.stdout.Close()
+			if got := testkit.ReadAll(t, c); got != "" { // an end, not a reset
+				t.Errorf("got %q", got)
+			}
+			_ = c.Close()
+			p.ends(0)
+			p.quiet()
+		})
+	}
+	t.Run("stdin ends later", func(t *testing.T) {
+		t.Parallel()
+		ln := listenTest(t)
+		p := startAs(t, "nc", opts{openStdin: true, ownStdout: true}, "127.0.0.1", portOf(t, ln.Addr()))
+		c := acceptTest(t, ln)
+		writeAll(t, c, "PONG\n")
+		testkit.ReadN(t, p.stdout, 5)
+		_ = p.stdout.Close()
+		_ = p.stdin.Close()
+		testkit.ReadAll(t, c)
+		_ = c.Close()
+		p.ends(0)
+		p.quiet()
+	})
+	// What comes after the reader has gone is lost, and no success.
+	t.Run("more comes", func(t *testing.T) {
+		t.Parallel()
+		ln := listenTest(t)
+		p := startAs(t, "nc", opts{stdin: strings.NewReader(""), ownStdout: true}, "127.0.0.1", portOf(t, ln.Addr()))
+		c := acceptTest(t, ln)
+		writeAll(t, c, "PONG\n")
+		testkit.ReadN(t, p.stdout, 5)
+		_ = p.stdout.Close()
+		testkit.ReadAll(t, c)
+		writeAll(t, c, "more")
+		_ = c.Close()
+		p.ends(1)
+		p.waitErr(brokenStdout)
+	})
+	// Nor is the connection half-closed while there is something to send.
+	t.Run("stdin goes on", func(t *testing.T) {
+		t.Parallel()
+		ln := listenTest(t)
+		p := startAs(t, "nc", opts{openStdin: true, ownStdout: true}, "127.0.0.1", portOf(t, ln.Addr()))
+		c := acceptTest(t, ln)
+		writeAll(t, c, "PONG\n")
+		testkit.ReadN(t, p.stdout, 5)
+		_ = p.stdout.Close()
+		if n, err := c.Read(make([]byte, 1)); n > 0 || !sys.IsReset(err) {
+			t.Errorf("got %d bytes, %v, want a reset", n, err)
+		}
+		p.ends(1)
+		p.waitErr(brokenStdout)
+	})
+}
+
+var brokenStdout = regexp.MustCompile(`^nc: write to stdout: Broken pipe\n`)
