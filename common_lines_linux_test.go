@@ -1,17 +1,21 @@
 package main
 
 import (
+	"errors"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"purr/internal/sys"
 	"purr/internal/testkit"
 )
 
-// nc host port | head -1: the reader has its line and goes, stdin has ended, and
-// the peer would keep the connection for another question. It is half-closed at
-// once, whatever else forbids that, and the end of the peer is a success.
+// nc host port | head -1: the reader has its line and goes, stdin has ended,
+// and the peer would keep the connection for another question. It is
+// half-closed at once, whatever else forbids that, and the end of the peer is a
+// success.
 func TestReaderGoneEndsThePeer(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -81,6 +85,27 @@ func TestReaderGoneEndsThePeer(t *testing.T) {
 		p.ends(1)
 		p.waitErr(brokenStdout)
 	})
+}
+
+// echo status | nc -i 1 host port: -i holds up what is sent, line by line, and
+// nothing that comes.
+func TestIntervalIsForLinesSent(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"nc", "purr"} {
+		ln := listenTest(t)
+		p := startAs(t, name, opts{stdin: strings.NewReader("status\nquit\n")}, "-i", "3600", "127.0.0.1", portOf(t, ln.Addr()))
+		c := acceptTest(t, ln)
+		if got := testkit.ReadN(t, c, 7); got != "status\n" {
+			t.Errorf("%s: got %q", name, got)
+		}
+		writeAll(t, c, "1\n2\n3\n")
+		p.waitOut("^1\n2\n3\n$")
+		_ = c.SetReadDeadline(time.Now().Add(time.Millisecond))
+		if n, err := c.Read(make([]byte, 1)); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: the next line did not wait: %d bytes, %v", name, n, err)
+		}
+		p.kill()
+	}
 }
 
 var brokenStdout = regexp.MustCompile(`^nc: write to stdout: Broken pipe\n`)

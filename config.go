@@ -109,7 +109,7 @@ type talkOptions struct {
 	quitAfter    time.Duration // -q; negative: no limit
 	quitAtOnce   bool          // -w 0: no answer is waited for after the end of stdin
 	receiveLimit int           // -W
-	interval     time.Duration // -i: between two lines, and between two ports
+	interval     time.Duration // -i: between two lines sent, and between two ports
 	delay        time.Duration // --delay: between two reads
 }
 

@@ -91,8 +91,8 @@ func (c *conversation) limited(w io.Writer) io.Writer {
 	return &rate.Writer{Writer: w, Limit: c.t.limit, Admit: c.admit}
 }
 
-// byLine returns w with the pause of -i between two lines, or w itself without
-// one.
+// byLine returns w, which sends, with the pause of -i between two lines, or w
+// itself without one. What is received is never held up.
 func (c *conversation) byLine(w io.Writer) io.Writer {
 	if c.t.interval == 0 {
 		return w

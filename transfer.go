@@ -134,7 +134,7 @@ func (s *session) newCopiers() {
 	case s.display != nil:
 		toStdout = s.display
 	default:
-		toStdout = s.byLine(s.out)
+		toStdout = s.out
 	}
 	if in, ok := s.in.(*fdio.File); ok {
 		in.EnlargePipe()

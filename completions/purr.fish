@@ -69,7 +69,7 @@ complete -c purr -l accept-timeout -x -d 'with -l: limit for the first client to
 complete -c purr -s q -x -d 'end TIME after the end of stdin'
 complete -c purr -s W -x -d 'end after COUNT datagrams, or reads of a stream'
 complete -c purr -l max-conns -x -d 'with -l -k: serve at most COUNT at a time, the others wait'
-complete -c purr -s i -x -d 'wait between lines, and between ports'
+complete -c purr -s i -x -d 'wait between lines sent, and between ports'
 complete -c purr -l delay -x -d 'leave at least TIME between two reads'
 complete -c purr -s b -d 'allow broadcast'
 complete -c purr -s I -x -d 'receive buffer'
