@@ -2,7 +2,9 @@ package main
 
 import (
 	"errors"
+	"net"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -106,6 +108,45 @@ func TestIntervalIsForLinesSent(t *testing.T) {
 		}
 		p.kill()
 	}
+}
+
+// echo metric | nc -u -q0 host port, over and over: what was sent arrives, and
+// no answer is waited for, which -w 60 would do. A listener goes on.
+func TestDatagramsQuitAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"nc", "purr"} {
+		server, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer server.Close()
+		_ = server.SetReadDeadline(time.Now().Add(testkit.Patience))
+		p := startAs(t, name, opts{stdin: strings.NewReader("foo:1|c\n")}, "-u", "-q", "0", "-w", "3600", "127.0.0.1", portOf(t, server.LocalAddr()))
+		b := make([]byte, 100)
+		if n, _, err := server.ReadFrom(b); err != nil || string(b[:n]) != "foo:1|c\n" {
+			t.Errorf("%s: got %q, %v", name, b[:n], err)
+		}
+		p.ends(0)
+		p.quiet()
+		p = startAs(t, name, opts{}, "-u", "-l", "-q", "0", "127.0.0.1", "0")
+		writeAll(t, dialTest(t, "udp", p.addr()), "question")
+		p.waitOut("^question$")
+		p.runs()
+		p.kill()
+	}
+	path := filepath.Join(testkit.SocketDir(t), "s")
+	server, err := net.ListenPacket("unixgram", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	_ = server.SetReadDeadline(time.Now().Add(testkit.Patience))
+	p := startAs(t, "nc", opts{stdin: strings.NewReader("dump\n")}, "-uU", "-q0", path)
+	b := make([]byte, 100)
+	if n, _, err := server.ReadFrom(b); err != nil || string(b[:n]) != "dump\n" {
+		t.Errorf("unixgram: got %q, %v", b[:n], err)
+	}
+	p.ends(0)
 }
 
 var brokenStdout = regexp.MustCompile(`^nc: write to stdout: Broken pipe\n`)

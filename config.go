@@ -107,7 +107,7 @@ type talkOptions struct {
 
 	idleTimeout  time.Duration // --idle-timeout, else -w
 	quitAfter    time.Duration // -q; negative: no limit
-	quitAtOnce   bool          // -w 0: no answer is waited for after the end of stdin
+	quitAtOnce   bool          // -w 0, -u -q 0: no answer is waited for after the end of stdin
 	receiveLimit int           // -W
 	interval     time.Duration // -i: between two lines sent, and between two ports
 	delay        time.Duration // --delay: between two reads

@@ -367,7 +367,7 @@ func (l *commandLine) derive() {
 		c.idleTimeout = cmp.Or(c.idleTimeout, l.wait)
 	}
 	c.connectTimeout = cmp.Or(c.connectTimeout, l.wait)
-	c.quitAtOnce = l.given("wait") && l.wait == 0 && !l.given("q")
+	c.quitAtOnce = l.given("wait") && l.wait == 0 && !l.given("q") || l.given("q") && c.quitAfter == 0 && c.udp && !c.listen // nothing would be half-closed
 	c.shutdownAtOnce = c.quitAtOnce || l.given("N") || l.given("q") && c.quitAfter == 0
 	if l.given("q") && c.quitAfter < 0 {
 		c.noShutdown = true
