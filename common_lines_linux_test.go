@@ -149,4 +149,48 @@ func TestDatagramsQuitAtOnce(t *testing.T) {
 	p.ends(0)
 }
 
+// nc -vvvvzt host port -w 8: a check with options that are about data is a
+// check under another netcat's name, and a usage error under purr's own.
+func TestOptionsWithoutEffect(t *testing.T) {
+	t.Parallel()
+	port := portOf(t, listenTest(t).Addr())
+	for name, options := range map[string][]string{"nc": {"-t", "-C", "-b", "-I4096", "-O4096", "-M64", "-m1", "-Tlowdelay", "-W1"}, "ncat": {"-t", "-C", "-i1"}} {
+		for _, option := range options {
+			p := startAs(t, name, opts{}, "-z", "-w", "8", option, "127.0.0.1", port)
+			p.ends(0)
+			p.quiet()
+			if name == "nc" {
+				p = startPurr(t, opts{}, "-z", option, "127.0.0.1", port)
+				p.ends(2)
+				p.complains("exclude each other")
+			}
+		}
+	}
+	p := startAs(t, "nc", opts{}, "-z", "--interactive", "127.0.0.1", port)
+	p.ends(1)
+	p.waitErr(regexp.MustCompile(`-z and --interactive.* exclude each other`))
+
+	server, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	_ = server.SetReadDeadline(time.Now().Add(testkit.Patience))
+	p = startAs(t, "nc", opts{openStdin: true}, "-u", "-t", "127.0.0.1", portOf(t, server.LocalAddr()))
+	writeAll(t, p.stdin, "question")
+	b := make([]byte, 100)
+	_, from, err := server.ReadFrom(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.WriteTo([]byte("\xff\xfd\x18answer"), from); err != nil {
+		t.Fatal(err)
+	}
+	p.waitOut("answer$")
+	if got := p.out.String(); got != "\xff\xfd\x18answer" {
+		t.Errorf("got %q", got)
+	}
+	p.kill()
+}
+
 var brokenStdout = regexp.MustCompile(`^nc: write to stdout: Broken pipe\n`)

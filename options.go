@@ -417,6 +417,7 @@ func (l *commandLine) adopt() {
 	c.shutdownAtOnce = c.shutdownAtOnce || as.KeepsOpen && c.quitAfter > 0 && !c.noShutdown // nc's -q implies -N
 	c.noShutdown = c.noShutdown || as.KeepsOpen && !own && c.network != "udp" && !c.shutdownAtOnce && !c.sendOnly
 	c.passesOn, c.idleFails = as.PassesOn, as.IdleFails
+	c.telnet = c.telnet && !(as.Other() && c.udp)
 	if as.KeepDials && !c.listen {
 		c.keep, c.stays = false, c.keep
 	}

@@ -219,6 +219,7 @@ func (l *commandLine) checkRules() []rule {
 	udp := c.zero && c.udp
 	count, _ := l.Typed("count")
 	letter, _ := l.Typed("c")
+	own := !l.as.Other() // elsewhere an option that has no effect is no error
 	return []rule{
 		{l.given("count") && !udp, "option --count needs -z -u: it counts pings; for a command, say --sh-exec LINE (-c)"},
 		{c.check.pings < 0, "option -c: the number of pings is invalid: " + cmp.Or(count, letter) + " (0: until a signal comes)"},
@@ -226,10 +227,10 @@ func (l *commandLine) checkRules() []rule {
 		{c.zero && c.udp && c.unix, "options -z, -u and -U exclude each other: nobody answers to an empty Unix datagram, leave -u out"},
 		{c.zero && (c.echo || c.upper), "options -z and --echo or --upper exclude each other: -z exchanges no data"},
 		{c.zero && c.sendFile != "", "options -z and --send-file exclude each other: -z sends nothing; for a payload over UDP, say -zu --payload file:PATH"},
-		{c.zero && (c.interactive || c.quitWord != "" || c.crlf || c.telnet), "options -z and --interactive, --quit-word, -C or -t exclude each other: -z exchanges no data"},
-		{c.zero && l.given("W"), "options -z and -W exclude each other: -z exchanges no data; for the number of UDP pings, say -zu -c"},
-		{c.zero && l.given("idle-timeout"), "options -z and --idle-timeout exclude each other: -w limits the wait for each port"},
-		{c.zero && (l.given("M") || l.given("m") || l.given("T") || l.given("I") || l.given("O") || c.socket.Broadcast || l.given("keepalive")), "options -z and -M, -m, -T, -I, -O, -b or --keepalive exclude each other: -z exchanges no data, leave them out"},
+		{c.zero && (c.interactive || c.quitWord != "" || own && (c.crlf || c.telnet)), "options -z and --interactive, --quit-word, -C or -t exclude each other: -z exchanges no data"},
+		{own && c.zero && l.given("W"), "options -z and -W exclude each other: -z exchanges no data; for the number of UDP pings, say -zu -c"},
+		{own && c.zero && l.given("idle-timeout"), "options -z and --idle-timeout exclude each other: -w limits the wait for each port"},
+		{own && c.zero && (l.given("M") || l.given("m") || l.given("T") || l.given("I") || l.given("O") || c.socket.Broadcast || l.given("keepalive")), "options -z and -M, -m, -T, -I, -O, -b or --keepalive exclude each other: -z exchanges no data, leave them out"},
 		{c.zero && l.given("i") && c.unix, "options -z -U and -i exclude each other: there is only one path to ask"},
 		{udp && l.given("i") && !l.pings(), "option -i needs -c with -z -u: for fewer datagrams a second, say --rate"},
 		{(k.all || k.any) && !c.zero, "options --all and --any need -z: they say which ports must be open"},
