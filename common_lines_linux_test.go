@@ -193,4 +193,34 @@ func TestOptionsWithoutEffect(t *testing.T) {
 	p.kill()
 }
 
+// ncat --listen --keep-open --send-only --max-conns=1 3307 -c CMD: each client
+// gets what the command prints, and the command nothing of what the client
+// sends: the input is at its end at once.
+func TestCommandOnlySends(t *testing.T) {
+	t.Parallel()
+	p := startAs(t, "ncat", opts{}, "--listen", "--keep-open", "--send-only", "--max-conns=1", "127.0.0.1", "0", "-v", "-c", "cat; echo done")
+	for range 2 {
+		c := dialTest(t, "tcp", "127.0.0.1:"+p.waitErr(regexp.MustCompile(`Listening on 127.0.0.1:(\d+)`))[1])
+		writeAll(t, c, "dropped")
+		if got := testkit.ReadAll(t, c); got != "done\n" {
+			t.Errorf("got %q", got)
+		}
+		_ = c.Close()
+	}
+	p.kill()
+	ln := listenTest(t)
+	p = startPurr(t, opts{}, "--send-only", "-c", "cat; echo done; exit 3", "127.0.0.1", portOf(t, ln.Addr()))
+	c := acceptTest(t, ln)
+	writeAll(t, c, "dropped")
+	if got := testkit.ReadAll(t, c); got != "done\n" {
+		t.Errorf("got %q", got)
+	}
+	p.ends(3)
+	for _, args := range [][]string{{"-u", "--send-only"}, {"-d"}, {"--recv-only"}} {
+		p = startPurr(t, opts{}, append(args, "-c", "true", "127.0.0.1", "9")...)
+		p.ends(2)
+		p.complains("exclude each other", "--sh-exec 'CMD ")
+	}
+}
+
 var brokenStdout = regexp.MustCompile(`^nc: write to stdout: Broken pipe\n`)

@@ -38,7 +38,7 @@ func newRunner(o *talkOptions, atExit func(func())) *child.Runner {
 // pumps reports whether the bytes of a command have to pass through purr, to be
 // changed, counted or limited.
 func (t *talker) pumps() bool {
-	return t.upper || t.crlf || t.telnet || t.limit != nil || t.interval > 0 || t.delay > 0 || t.dump != nil || t.idleTimeout > 0 || t.quitAtOnce || t.showProgress || t.log.json
+	return t.upper || t.crlf || t.telnet || t.limit != nil || t.interval > 0 || t.delay > 0 || t.dump != nil || t.idleTimeout > 0 || t.quitAtOnce || t.sendOnly || t.showProgress || t.log.json
 }
 
 // runCommand is the handler of --exec. The command gets the socket itself if
@@ -82,8 +82,12 @@ func pumpCommand(ctx context.Context, t *talker, c net.Conn) error {
 	}
 	s.in, s.inName, s.out, s.outName = p, "the command", nil, "the command"
 	s.rule = halfclose.New(halfclose.Options{AtOnce: true})
-	s.newReceiveCopier = func(_ io.Writer, src io.Reader, filters ...copier.Filter) copier.Copier {
-		return p.Feed(c, src, filters...)
+	if t.sendOnly { // what comes in is dropped
+		p.CloseInput()
+	} else {
+		s.newReceiveCopier = func(_ io.Writer, src io.Reader, filters ...copier.Filter) copier.Copier {
+			return p.Feed(c, src, filters...)
+		}
 	}
 	return t.endCommand(ctx, s.conversation, p, s.peer, s.relay(ctx))
 }
