@@ -2,11 +2,13 @@ package main
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -221,6 +223,36 @@ func TestCommandOnlySends(t *testing.T) {
 		p.ends(2)
 		p.complains("exclude each other", "--sh-exec 'CMD ")
 	}
+}
+
+// timeout 1 nc host port <file: what nc has sent to the end is complete for a
+// receiver that says nothing, although a signal ends nc. One that has answered
+// is reset, for the rest of the answer is lost.
+func TestSignalAfterAllIsSent(t *testing.T) {
+	t.Parallel()
+	end := func(answer string) error {
+		ln := listenTest(t)
+		p := startAs(t, "nc", opts{stdin: opened(t, testkit.TempFile(t, "metric 1\n"))}, "127.0.0.1", portOf(t, ln.Addr()))
+		c := acceptTest(t, ln)
+		testkit.ReadN(t, c, 9)
+		writeAll(t, c, answer)
+		p.waitOut("^" + answer + "$")
+		p.signal(syscall.SIGTERM)
+		_, err := c.Read(make([]byte, 1))
+		p.ends(143)
+		p.quiet()
+		return err
+	}
+	if err := end("ok\n"); !sys.IsReset(err) {
+		t.Errorf("after an answer: %v, want a reset", err)
+	}
+	var err error
+	for range 20 { // the signal may come before nc has found the end of the file
+		if err = end(""); err == io.EOF {
+			return
+		}
+	}
+	t.Errorf("%v, want an end", err)
 }
 
 var brokenStdout = regexp.MustCompile(`^nc: write to stdout: Broken pipe\n`)

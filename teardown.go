@@ -303,9 +303,10 @@ func (d *teardown) apply(onDone func(*teardown) error, cause error) {
 // resets reports whether the connection is reset, so that a transfer which was
 // cut short here does not look complete to the peer. stdout is where received
 // bytes go. Input and output of a terminal have no fixed end: they cannot be
-// cut short.
+// cut short, and neither can a signal cut what a peer that only receives sends.
 func (d *teardown) resets(stdout fdio.Kind) bool {
-	cut := d.sendOpen && d.stdin != fdio.Terminal || d.receiveOpen && !d.c.t.sendOnly && stdout != fdio.Terminal
+	receiver := d.reason == interrupted && d.c.sent.bytes.Load() > 0 && d.c.received.bytes.Load() == 0 // the peer
+	cut := d.sendOpen && d.stdin != fdio.Terminal || d.receiveOpen && !d.c.t.sendOnly && stdout != fdio.Terminal && !receiver
 	return d.failed != nil && (cut && !d.silent || d.localFailed)
 }
 

@@ -144,6 +144,18 @@ func TestTeardown(t *testing.T) {
 			want:  result{done: true, reason: "1s after the end of stdin", failed: "write to stdout: bytes from PEER not taken 1s after the end of stdin", resets: true}},
 		{name: "the run ends", event: func(d *teardown) step { return d.interruptedBy(errors.New("ended by signal")) },
 			want: result{done: true, reason: interrupted, failed: "ended by signal", resets: true, sending: true}},
+		{name: "the run ends, stdin is sent and nothing came", before: func(d *teardown) { d.c.sent.bytes.Store(5); d.stdinEnded(nil) },
+			event: func(d *teardown) step { return d.interruptedBy(errors.New("ended by signal")) },
+			want:  result{done: true, reason: interrupted, failed: "ended by signal"}},
+		{name: "the run ends, stdin is sent and something came", before: func(d *teardown) { d.c.sent.bytes.Store(5); d.c.received.bytes.Store(1); d.stdinEnded(nil) },
+			event: func(d *teardown) step { return d.interruptedBy(errors.New("ended by signal")) },
+			want:  result{done: true, reason: interrupted, failed: "ended by signal", resets: true}},
+		{name: "the run ends, stdin goes on and nothing came", before: func(d *teardown) { d.c.sent.bytes.Store(5) },
+			event: func(d *teardown) step { return d.interruptedBy(errors.New("ended by signal")) },
+			want:  result{done: true, reason: interrupted, failed: "ended by signal", resets: true, sending: true}},
+		{name: "the run ends, nothing was sent", before: func(d *teardown) { d.stdinEnded(nil) },
+			event: func(d *teardown) step { return d.interruptedBy(errors.New("ended by signal")) },
+			want:  result{done: true, reason: interrupted, failed: "ended by signal", resets: true}},
 		{name: "a success that onDone makes an error", before: func(d *teardown) { d.stdinEnded(nil); d.peerEnded(nil, no) },
 			event: func(d *teardown) step {
 				d.apply(func(*teardown) error { return errors.New("not stored") }, nil)
