@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"syscall"
 	"time"
 
@@ -188,17 +187,10 @@ func (d *dialer) connectError(remote netip.AddrPort, err error) error {
 		hop = "the proxy "
 	}
 	where := fmt.Sprintf("connect to %s%s port %d (%s)", hop, d.target(remote.Addr()), remote.Port(), d.network)
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || isDialTimeout(err) {
+	if sys.TimedOut(err) {
 		return fmt.Errorf("%s timed out: Operation now in progress", where)
 	}
 	return fmt.Errorf("%s failed: %s", where, sys.Strerror(err))
-}
-
-// isDialTimeout reports whether err is our own time limit, which net reports by
-// an unexported type, and not the kernel's ETIMEDOUT, which carries an errno.
-func isDialTimeout(err error) bool {
-	var timeout net.Error
-	return errors.As(err, &timeout) && timeout.Timeout() && !sys.IsErrno(err)
 }
 
 // dialUnix connects to the Unix stream socket, repeatedly under --wait-for and

@@ -56,6 +56,13 @@ func IsErrno(err error) bool {
 	return errors.As(err, &errno)
 }
 
+// TimedOut reports whether err is a time limit of this process, of a context or
+// a deadline, and not the ETIMEDOUT of the kernel.
+func TimedOut(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout() && !IsErrno(err)
+}
+
 // Strerror returns the cause as strerror(3) words it, with a capital letter.
 func Strerror(err error) string {
 	text := Cause(err).Error()

@@ -1,6 +1,9 @@
 package sys
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net"
 	"os"
 	"syscall"
@@ -26,5 +29,29 @@ func TestErrno(t *testing.T) {
 	}
 	if IsReset(nil) || IsRefused(os.ErrDeadlineExceeded) {
 		t.Error("without a number")
+	}
+}
+
+// Time limits of a context, a deadline and a dialer are ours; ETIMEDOUT is not.
+func TestTimedOut(t *testing.T) {
+	t.Parallel()
+	dial := func(err error) error { return fmt.Errorf("connect: %w", &net.OpError{Op: "dial", Err: err}) }
+	for _, test := range []struct {
+		err  error
+		want bool
+	}{
+		{nil, false},
+		{errors.New("refused"), false},
+		{context.DeadlineExceeded, true},
+		{context.Canceled, false},
+		{os.ErrDeadlineExceeded, true},
+		{dial(os.ErrDeadlineExceeded), true},
+		{dial(context.DeadlineExceeded), true},
+		{dial(os.NewSyscallError("connect", syscall.ETIMEDOUT)), false},
+		{dial(os.NewSyscallError("connect", syscall.ECONNREFUSED)), false},
+	} {
+		if got := TimedOut(test.err); got != test.want {
+			t.Errorf("%v: %v", test.err, got)
+		}
 	}
 }
