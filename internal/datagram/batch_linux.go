@@ -282,7 +282,7 @@ func (b *Batch) gather(n int, segments bool) []mmsghdr {
 // with the same addresses and the size of the first; the last may be shorter.
 func (b *Batch) run(i, n int) int {
 	first, total := &b.msgs[i], int(b.msgs[i].len)
-	if first.len == 0 || rawFamily(b.name(i)) == unix.AF_UNIX {
+	if first.len == 0 {
 		return 1
 	}
 	for j := i + 1; j < n && j < i+maxSegments; j++ {

@@ -48,7 +48,7 @@ type Socket struct {
 	fd         int
 	interrupt  *fdio.Interrupt
 	peer       atomic.Pointer[rawPeer]
-	noSegments bool     // whether the kernel has refused UDP_SEGMENT
+	noSegments bool     // of a Unix socket, and once the kernel has refused UDP_SEGMENT
 	patience   patience // of Reply with full queues
 	fairness   fairness // of the sending goroutine
 }
@@ -72,6 +72,7 @@ func Open(conn Conn, i *fdio.Interrupt) (*Socket, error) {
 	if controlErr != nil || err != nil {
 		return nil, errors.Join(controlErr, err)
 	}
+	s.noSegments = s.isUnix() // which would ignore the control message, and send one datagram
 	s.enlarge(unix.SO_RCVBUF, unix.SO_RCVBUFFORCE)
 	if s.manyPeers() {
 		// What one peer has not read takes room from the answers to all others.

@@ -3,9 +3,13 @@ package datagram
 import (
 	"encoding/binary"
 	"net"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"purr/internal/testkit"
 )
 
 // Consecutive datagrams of one size to one peer are one message, the last of
@@ -78,6 +82,49 @@ func TestSenderFamilies(t *testing.T) {
 		}
 		if got := rawAddrPort(test.name).String(); got != test.want {
 			t.Errorf("%v: %s, want %s", test.name, got, test.want)
+		}
+	}
+}
+
+// Datagrams of one size stay apart on their way to a Unix socket, which would
+// ignore the size of segments and make one datagram of them.
+func TestForwardToUnix(t *testing.T) {
+	t.Parallel()
+	front, i, port := bound(t, "127.0.0.1")
+	c := dial(t, "127.0.0.1", port)
+	for range 3 {
+		if _, err := c.Write([]byte("same")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(testkit.SocketDir(t), "s")
+	target, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	_ = target.SetDeadline(time.Now().Add(testkit.Patience))
+	conn, err := net.Dial("unixgram", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(conn.(Conn), i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	s.Lost = func(peer string, err error) { t.Errorf("%s: %v", peer, err) }
+	b := NewBatch("udp", BatchSize)
+	n, err := front.Receive(b)
+	if err != nil || n != 3 {
+		t.Fatalf("%d datagrams: %v", n, err)
+	}
+	if err := s.Forward(b, []int{0, 1, 2}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		if got := read(t, target); got != "same" {
+			t.Errorf("%q", got)
 		}
 	}
 }

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"net/netip"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // A Peer is the sender of a datagram, and the address that it has sent to:
@@ -93,7 +91,7 @@ func (b *Batch) gatherTo(list []int, to *Peer, segments bool) []mmsghdr {
 	}
 	for at := 0; at < len(list); {
 		run := 1
-		if segments && (to == nil || rawFamily(to.name) != unix.AF_UNIX) {
+		if segments {
 			run = b.runOf(list[at:])
 		}
 		var m mmsghdr
