@@ -143,11 +143,7 @@ func (s *datagramSession) openCommand() (closeInput func(), err error) {
 	if greet := s.end.accepted; s.peer == "" {
 		s.end.accepted = func(ctx context.Context, from netip.AddrPort, local net.Addr) {
 			greet(ctx, from, local)
-			var remote net.Addr
-			if from.IsValid() {
-				remote = net.UDPAddrFromAddrPort(from)
-			}
-			if err := p.Start(child.Env(local, remote)); err != nil {
+			if err := p.Start(child.Env(local, sock.UDPAddr(from))); err != nil {
 				s.t.stop(fmt.Errorf("run %s: %w", s.t.exec.Path, sys.Cause(err)))
 			}
 		}

@@ -248,7 +248,6 @@ func TestExecUsage(t *testing.T) {
 		{"-e cat --proxy-type http -l 80", "options --exec and --proxy-type with -l exclude each other: "},
 		{"-e cat -F h 80", "option -F goes with HOST PORT and options of connecting only: "},
 		{"-e cat -N h 80", "options --exec and -N, -q or --no-shutdown exclude each other: "},
-		{"-e cat -u -l -k 80", "options --exec and -k with -u exclude each other: "},
 		{"--exec-grace 1 h 80", "option --exec-grace needs --exec"},
 		{"--count 3 h 80", "option --count needs -z -u: "},
 		{"-zu -c x h 80", "option -c: the number of pings is invalid: x"},

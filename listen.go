@@ -44,6 +44,8 @@ func clientLimit(cfg *config) int {
 	}
 	perClient := 7
 	switch {
+	case cfg.exec != nil && cfg.udp: // senders can be forged, and each process has a thread here
+		perClient, most = 7, 1<<12
 	case cfg.exec != nil:
 		perClient = 9 // the socket, two pipes, two interrupts, the process
 	case cfg.echo:

@@ -29,7 +29,7 @@ type meter struct {
 // drawn on stderr if that is a terminal, and messages then appear above it.
 func newMeter(cfg *config, log *logger, stdin, stdout *os.File, stderr io.Writer) *meter {
 	m := &meter{log: log, network: cfg.network, pace: cfg.pace}
-	m.Begun, m.Listens, m.Keeps, m.Datagrams = time.Now(), cfg.listen, cfg.keep, cfg.udp && cfg.tunnel == nil
+	m.Begun, m.Listens, m.Keeps, m.Datagrams = time.Now(), cfg.listen, cfg.keep, cfg.udp && cfg.tunnel == nil && !(cfg.exec != nil && cfg.keep)
 	o := progress.Options{Redirect: log.redirect, Report: func(s progress.State) {
 		log.report(always, "progress", stateFields(s), "%s", s)
 	}}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"purr/internal/child"
 	"purr/internal/flags"
 	"purr/internal/personality"
 	"purr/internal/sock"
@@ -148,7 +149,7 @@ func (l *commandLine) generalRules() []rule {
 		{c.unix && !(c.udp && !c.listen) && c.sourceText != "", "option -s goes with -U only in \"purr -u -U -s OWN_PATH PATH\": give the path as the operand"},
 		{c.keep && !c.listen, "option -k needs -l: to keep a connection alive, say --keepalive; to listen again after each client, say -l -k"},
 		{l.given("max-conns") && !c.keep && !(c.listen && l.as.MaxConns > 0), "option --max-conns needs -l -k: without -k there is only one connection"},
-		{l.given("max-conns") && c.udp && c.tunnel == nil, "options --max-conns and -u exclude each other: datagrams have no connections to count"},
+		{l.given("max-conns") && c.udp && c.tunnel == nil && c.exec == nil, "options --max-conns and -u exclude each other: datagrams have no connections to count"},
 		{list != "" && !c.listen, "option --" + list + " needs -l: a dialer chooses whom it calls"},
 		{list != "" && c.unix, "options --" + list + " and -U exclude each other: a Unix socket's clients have no addresses; the permissions of its file say who may connect"},
 		{l.given("accept-timeout") && !c.listen, "option --accept-timeout needs -l: for a dialer, say --connect-timeout"},
@@ -210,7 +211,8 @@ func (l *commandLine) execRules() []rule {
 		{l.given("N") || l.given("q") || c.noShutdown, with("-N, -q or --no-shutdown", "the end of a command is passed on at once")},
 		{l.given("W"), with("-W", "a command ends by itself; for a limit of time, say -w")},
 		{len(c.command) > 0, with("a command behind --", "say \"purr --wait-for TIME HOST PORT -- purr --exec CMD HOST PORT\"")},
-		{c.keep && c.udp, with("-k with -u", "datagrams of several senders would meet in one command; leave -k out")},
+		{c.keep && c.udp && !child.HasDatagrams, with("-k with -u", "this system has no Unix datagram sockets, which lead to several commands; leave -k out")},
+		{c.keep && c.udp && (c.crlf || c.upper || l.given("i")), with("-C, --upper or -i with -u -k", "datagrams pass as they are; say --sh-exec 'CMD | tr a-z A-Z'")},
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"purr/internal/child"
 	"purr/internal/copier"
 	"purr/internal/datagram"
 	"purr/internal/fdio"
@@ -181,25 +182,31 @@ func (c *conversation) stopIdle(ctx context.Context, stop func(error), nameOf fu
 	}
 }
 
-// passDatagrams is -L with -u: it passes datagrams between the senders of end,
-// or the peer of a dialer, and the target.
-func (t *tunneller) passDatagrams(ctx context.Context, talk *talker, end datagramEnd, socket *datagram.Socket, stop *fdio.Interrupt) error {
-	lost, failing := losses{log: t.log}, new(atomic.Bool)
-	d := tunnel.Datagrams{Network: talk.network, Target: t.name, Single: !talk.keep, Limit: talk.senders, Idle: talk.idleTimeout, First: talk.acceptTimeout, Lost: lost.add}
-	d.Dial = func(ctx context.Context) (datagram.Conn, error) {
-		if t.path != "" {
-			return t.connectUnixgram(ctx, sock.TemporaryName())
-		}
-		return t.connectUDP(ctx, t.ports[0])
-	}
+// dialDatagrams connects a socket of datagrams to the target.
+func (t *tunneller) dialDatagrams(ctx context.Context, _ *datagram.Peer) (datagram.Conn, error) {
 	if t.path != "" {
+		return t.connectUnixgram(ctx, sock.TemporaryName())
+	}
+	return t.connectUDP(ctx, t.ports[0])
+}
+
+// passDatagrams is -L with -u, and --exec with -u -l -k: it passes datagrams
+// between the senders of end, or the peer of a dialer, and a target, or
+// commands.
+func passDatagrams(ctx context.Context, talk *talker, end datagramEnd, socket *datagram.Socket, stop *fdio.Interrupt) error {
+	lost, failing := losses{log: talk.log}, new(atomic.Bool)
+	d := tunnel.Datagrams{Network: talk.network, Single: !talk.keep, Limit: talk.senders, Idle: talk.idleTimeout, First: talk.acceptTimeout, Lost: lost.add}
+	if t := talk.tunnel; t == nil {
+		ended := func(peer string, status int) { _ = talk.commandEnded(peer, status, nil) }
+		d.Target, d.Dial = "the command", child.NewDatagrams(talk.runner, talk.senders, socket.Local, ended).Dial
+	} else if d.Target, d.Dial = t.name, t.dialDatagrams; t.path != "" {
 		d.Network = "unixgram"
 	}
 	if talk.limit != nil || talk.delay > 0 {
 		d.Batch, d.Admit = 1, func(n int) error { return stop.Sleep(talk.limit.Book(n) + talk.delay) }
 	}
 	d.Follow = func(from netip.AddrPort, name string) tunnel.Follower {
-		s := &datagramSender{conversation: newConversation(talk, cmp.Or(end.peer, name)), target: t.name, failing: failing}
+		s := &datagramSender{conversation: newConversation(talk, cmp.Or(end.peer, name)), target: d.Target, failing: failing}
 		s.showProgress(s.peer, -1)
 		s.dialled = func() {
 			if end.peer == "" {
@@ -213,7 +220,7 @@ func (t *tunneller) passDatagrams(ctx context.Context, talk *talker, end datagra
 		return fmt.Errorf("receive on %s: nobody sent anything within %v", end.name, talk.acceptTimeout)
 	}
 	if n := lost.n.Load(); n > 0 {
-		t.log.verbosef("%s: dropped %d datagrams", end.name, n)
+		talk.log.verbosef("%s: dropped %d datagrams", end.name, n)
 	}
 	return err
 }
@@ -261,7 +268,7 @@ func (s *datagramSender) Ended(reason error) {
 	switch _, orderly := errors.AsType[tunnel.Rejected](reason); {
 	case reason == tunnel.ErrIdle:
 		how = fmt.Sprintf("idle for %v", cmp.Or(s.t.idleTimeout, tunnel.DefaultIdle))
-	case orderly:
+	case orderly, reason == child.ErrEnded:
 		how = reason.Error()
 	case statusOf(reason) > statusSignal:
 		how = interrupted

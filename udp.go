@@ -136,12 +136,8 @@ func (p *packets) peerFound(role string, remote, local net.Addr) {
 // logSender prints nc's line about the first sender, and counts that of a
 // listener. from is invalid for a Unix socket.
 func (p *packets) logSender(ctx context.Context, from netip.AddrPort, local net.Addr) {
-	var remote net.Addr
-	if from.IsValid() {
-		remote = net.UDPAddrFromAddrPort(from)
-	}
 	if p.listen { // a dialer has met its peer already
-		p.peerFound("accept", remote, local)
+		p.peerFound("accept", sock.UDPAddr(from), local)
 	}
 	p.listener.logPeer(ctx, from)
 }

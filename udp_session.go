@@ -115,8 +115,8 @@ func talkDatagrams(ctx context.Context, t *talker, end datagramEnd) error {
 	}
 	defer socket.Close()
 	socket.Permits = end.permits
-	if t.tunnel != nil {
-		return t.tunnel.passDatagrams(ctx, t, end, socket, stop)
+	if t.tunnel != nil || t.exec != nil && t.keep {
+		return passDatagrams(ctx, t, end, socket, stop)
 	}
 	c := newConversation(t, end.peer)
 	c.sleep = stop.Sleep

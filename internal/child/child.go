@@ -130,6 +130,10 @@ type Runner struct {
 // ErrClosed is the error of a Runner that is closed.
 var ErrClosed = errors.New("no more commands are run")
 
+// ErrEnded is the reason for the end of a sender of Datagrams whose command has
+// ended.
+var ErrEnded = errors.New("the command has ended")
+
 // Start starts the command with env beside the environment of this process. The
 // files stay the caller's, and may be closed afterwards. After Close the error
 // is ErrClosed.

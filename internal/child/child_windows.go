@@ -6,6 +6,8 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"purr/internal/datagram"
 )
 
 // Shell returns the command that runs a line of the command interpreter.
@@ -32,4 +34,18 @@ func Lends(net.Conn) bool { return false }
 // Serve returns ErrUnsupported: a socket of Windows is no standard handle.
 func (r *Runner) Serve(context.Context, net.Conn, []string) (status int, err error) {
 	return 0, errors.ErrUnsupported
+}
+
+// HasDatagrams is false: Windows has no Unix datagram sockets.
+const HasDatagrams = false
+
+// Datagrams runs no command.
+type Datagrams struct{}
+
+// NewDatagrams returns nil.
+func NewDatagrams(*Runner, int, net.Addr, func(peer string, status int)) *Datagrams { return nil }
+
+// Dial returns ErrUnsupported.
+func (d *Datagrams) Dial(context.Context, *datagram.Peer) (datagram.Conn, error) {
+	return nil, errors.ErrUnsupported
 }

@@ -2,6 +2,7 @@ package datagram
 
 import (
 	"bytes"
+	"net"
 	"net/netip"
 	"time"
 )
@@ -29,6 +30,17 @@ func (b *Batch) Peer(i int) *Peer {
 
 // Addr returns the address of the peer; the zero value for a Unix socket.
 func (p *Peer) Addr() netip.AddrPort { return rawAddrPort(p.name) }
+
+// NetAddr returns the address of the peer, nil if it has none.
+func (p *Peer) NetAddr() net.Addr {
+	switch from := p.Addr(); {
+	case from.IsValid():
+		return net.UDPAddrFromAddrPort(from)
+	case p.Answerable():
+		return &net.UnixAddr{Name: p.String(), Net: "unixgram"}
+	}
+	return nil
+}
 
 // String returns the name of the peer in messages, as senderName.
 func (p *Peer) String() string { return senderName(p.name) }

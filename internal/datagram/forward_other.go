@@ -30,6 +30,9 @@ func (b *Batch) Peer(int) *Peer { return &Peer{addr: b.from} }
 // Addr returns the address of the peer; the zero value for a Unix socket.
 func (p *Peer) Addr() netip.AddrPort { return sock.AddrPort(p.addr) }
 
+// NetAddr returns the address of the peer, nil if it has none.
+func (p *Peer) NetAddr() net.Addr { return p.addr }
+
 // String returns the name of the peer in messages, as sock.PeerName.
 func (p *Peer) String() string { return sock.PeerName(p.addr) }
 

@@ -34,6 +34,15 @@ func HostPort(a net.Addr) (host string, port int, ok bool) {
 	return ap.Addr().String(), int(ap.Port()), ap.IsValid()
 }
 
+// UDPAddr returns the address of a UDP peer, the inverse of AddrPort; nil for
+// the zero value.
+func UDPAddr(ap netip.AddrPort) net.Addr {
+	if !ap.IsValid() {
+		return nil
+	}
+	return net.UDPAddrFromAddrPort(ap)
+}
+
 // PeerName returns the name of an address in messages, as nc words it:
 // "127.0.0.1 port 80", or the path of a Unix socket. An address without a name
 // is "the peer".

@@ -24,6 +24,9 @@ type Rejected string
 
 func (r Rejected) Error() string { return string(r) }
 
+// Timeout reports whether the reason is silence.
+func (r Rejected) Timeout() bool { return r == ErrIdle }
+
 // Reasons for the end of a sender's tunnel, and for not taking its datagrams.
 const (
 	ErrIdle      Rejected = "idle"
@@ -49,15 +52,29 @@ type Follower interface {
 	Ended(reason error)
 }
 
+// A Finite is a connection to a target that can end before its sender, whose
+// next datagram then dials another. An empty datagram of such a target is not
+// passed on, but means that it may have ended.
+type Finite interface {
+	datagram.Conn
+
+	// Ended returns the reason if the target has ended, and will not read or send
+	// any more; nil if it goes on, perhaps because it has not received all of the
+	// datagrams yet that were sent to it, in number. Then another empty datagram
+	// follows its end.
+	Ended(sent int) error
+}
+
 // Datagrams are the options of a tunnel of datagrams: between the senders that
 // write to one socket and a target, or between two dialled peers. Each sender
 // has a socket of its own towards the target, so that the target's answers find
 // their way back.
 type Datagrams struct {
-	// Dial returns a socket that is connected to the target. It is called in a
-	// goroutine for each sender, and may wait. The file of a Unix socket is
-	// removed when the sender ends.
-	Dial func(context.Context) (datagram.Conn, error)
+	// Dial returns a socket that is connected to the target, which may be a
+	// Finite. It is called in a goroutine for each sender, whose end ends the
+	// context for the same reason, and may wait. from is nil for a dialled peer.
+	// The file of a Unix socket is removed when the sender ends.
+	Dial func(ctx context.Context, from *datagram.Peer) (datagram.Conn, error)
 
 	// Follow is called with each new sender, before its target is dialled. name is
 	// its name in messages; from is invalid for a Unix socket.
@@ -99,6 +116,7 @@ type relay struct {
 	key       []byte        // of one datagram
 	touched   []*flow       // by one batch
 	all       []int         // 0, 1, 2...
+	kept      []int         // of all, by filled
 	waited    time.Duration // by Admit
 
 	mu     sync.Mutex

@@ -67,7 +67,7 @@ func relayOf(t *testing.T, front net.PacketConn, to net.Addr, change func(*Datag
 	t.Helper()
 	r := &relayTest{t: t, front: front.LocalAddr(), log: testkit.Output{More: make(chan struct{})}, result: make(chan error, 1)}
 	d := Datagrams{Network: to.Network(), Target: "the target", Limit: 1 << 16,
-		Dial: func(ctx context.Context) (datagram.Conn, error) {
+		Dial: func(ctx context.Context, _ *datagram.Peer) (datagram.Conn, error) {
 			dialer := net.Dialer{}
 			if to.Network() == "unixgram" {
 				dialer.LocalAddr = &net.UnixAddr{Name: fmt.Sprintf("%s-%d", to, time.Now().UnixNano()), Net: "unixgram"}
@@ -397,11 +397,11 @@ func TestDatagramsHeld(t *testing.T) {
 	release := make(chan error)
 	r := relayOf(t, frontSocket(t, "127.0.0.1:0"), target.LocalAddr(), func(d *Datagrams) {
 		dial := d.Dial
-		d.Dial = func(ctx context.Context) (datagram.Conn, error) {
+		d.Dial = func(ctx context.Context, from *datagram.Peer) (datagram.Conn, error) {
 			if err := <-release; err != nil {
 				return nil, err
 			}
-			return dial(ctx)
+			return dial(ctx, from)
 		}
 	})
 	c := udpDial(t, r.front)
@@ -445,7 +445,7 @@ func TestDatagramsSingle(t *testing.T) {
 	}
 	r = relayOf(t, frontSocket(t, "127.0.0.1:0"), target.LocalAddr(), func(d *Datagrams) {
 		single(d)
-		d.Dial = func(context.Context) (datagram.Conn, error) { return nil, syscall.EACCES }
+		d.Dial = func(context.Context, *datagram.Peer) (datagram.Conn, error) { return nil, syscall.EACCES }
 	})
 	testkit.WriteString(t, udpDial(t, r.front), "x")
 	if err := r.ends(); !errors.Is(err, syscall.EACCES) {

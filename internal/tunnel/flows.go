@@ -26,11 +26,14 @@ type flow struct {
 	answered bool
 	granted  bool // whether its idle timeout has been extended for input that waits
 
-	socket  *datagram.Socket // nil while the target is dialled
-	held    [][]byte         // datagrams meanwhile
-	room    int              // for more of them, in bytes
-	refused [2]bool          // whether the sender, or the target, was, since its last datagram
-	broken  error            // of socket
+	stop    context.CancelCauseFunc // ends the context of Dial
+	socket  *datagram.Socket        // nil while the target is dialled
+	finite  Finite                  // the connection of socket; nil: another one
+	sent    int                     // datagrams to finite
+	held    [][]byte                // datagrams meanwhile
+	room    int                     // for more of them, in bytes
+	refused [2]bool                 // whether the sender, or the target, was, since its last datagram
+	broken  error                   // of socket
 	ended   bool
 }
 
@@ -40,7 +43,8 @@ const heldBytes = 64 << 10
 
 // begin adds a flow and dials its target.
 func (r *relay) begin(key string, peer *datagram.Peer, now time.Time) *flow {
-	f := &flow{key: key, peer: peer, last: now, room: heldBytes}
+	ctx, stop := context.WithCancelCause(r.ctx)
+	f := &flow{key: key, peer: peer, last: now, room: heldBytes, stop: stop}
 	if peer != nil {
 		f.Follower = r.Follow(peer.Addr(), peer.String())
 	} else {
@@ -49,7 +53,7 @@ func (r *relay) begin(key string, peer *datagram.Peer, now time.Time) *flow {
 	f.place = r.queues[0].PushFront(f)
 	r.flows[key], r.begun = f, true
 	r.dialling.Go(func() {
-		conn, err := r.Dial(r.ctx)
+		conn, err := r.Dial(ctx, peer)
 		f.Dialled()
 		if err == nil {
 			err = r.open(f, conn)
@@ -71,6 +75,7 @@ func (r *relay) open(f *flow, conn datagram.Conn) error {
 	defer r.mu.Unlock()
 	if !f.ended {
 		if err = r.mux.Add(socket, f); err == nil {
+			f.finite, _ = conn.(Finite)
 			r.opened(f, socket)
 			return nil
 		}
@@ -98,6 +103,7 @@ func (r *relay) opened(f *flow, socket *datagram.Socket) {
 		if !f.local.IsValid() && (errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOTCONN)) {
 			f.broken = err // the Unix socket was closed; its successor has to be dialled
 		}
+		f.sent--
 		r.Lost(r.Target, err)
 	}
 	socket.Refused = func() { r.refused(f, true) }
@@ -106,6 +112,7 @@ func (r *relay) opened(f *flow, socket *datagram.Socket) {
 		f.local = netip.AddrPortFrom(udp.AddrPort().Addr().Unmap(), udp.AddrPort().Port())
 		r.own[f.local] = true
 	}
+	f.sent = len(f.held)
 	for _, d := range f.held {
 		err := socket.SendToPeer(d, time.Millisecond)
 		if errors.Is(err, syscall.ECONNREFUSED) && f.local.IsValid() { // an earlier one was refused
@@ -150,6 +157,7 @@ func (r *relay) toTarget(f *flow, b *datagram.Batch, list []int, now time.Time) 
 		}
 		return nil
 	}
+	f.sent += len(list)
 	if err := f.socket.Forward(b, list, nil); err != nil {
 		return err
 	}
@@ -175,18 +183,46 @@ func (r *relay) fromTarget(f *flow, b *datagram.Batch, n int, err error, now tim
 		return nil
 	}
 	f.refused[1] = false
+	list := r.all[:n]
+	if f.finite != nil {
+		if list = r.filled(b, n); len(list) < n {
+			defer r.endFinite(f)
+		}
+		if len(list) == 0 {
+			return nil
+		}
+	}
 	if !f.answered {
 		f.answered = true
 		r.queues[0].Remove(f.place)
 		f.place = r.queues[1].PushFront(f)
 	}
 	r.touch(f, now)
-	size := b.Size(n)
-	if err := r.admit(size); err != nil {
+	if err := r.admit(b.Size(n)); err != nil {
 		return err
 	}
-	f.Moved(true, b, r.all[:n])
-	return r.front.Forward(b, r.all[:n], f.peer)
+	f.Moved(true, b, list)
+	return r.front.Forward(b, list, f.peer)
+}
+
+// filled returns those of the first n datagrams that are not empty, until its
+// next call.
+func (r *relay) filled(b *datagram.Batch, n int) []int {
+	r.kept = r.kept[:0]
+	for i := range n {
+		if len(b.Data(i)) > 0 {
+			r.kept = append(r.kept, i)
+		}
+	}
+	return r.kept
+}
+
+// endFinite ends a flow whose target has ended, unless datagrams of it are
+// still to be received.
+func (r *relay) endFinite(f *flow) {
+	if reason := f.finite.Ended(f.sent); reason != nil && !f.socket.Arrived() {
+		r.end(f, reason)
+	}
 }
 
 // refused notifies the follower of a flow of an ICMP error, once until the next
@@ -236,6 +272,7 @@ func (r *relay) expire(now time.Time) {
 // end ends a flow for the reason, and with Single the tunnel, too.
 func (r *relay) end(f *flow, reason error) {
 	f.ended = true
+	f.stop(reason)
 	delete(r.flows, f.key)
 	delete(r.own, f.local)
 	if f.answered {
