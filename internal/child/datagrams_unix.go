@@ -203,6 +203,9 @@ func (b *bridge) serve(ctx context.Context, c *command, queue [][]byte) (left []
 	_ = c.stdin.Close()
 	_ = b.socket.SetReadDeadline(time.Time{})
 	b.ended(b.peer, c.status)
+	if !c.begun { // the datagram that it was started for is still on its way
+		_, _ = b.receive()
+	}
 	return left
 }
 

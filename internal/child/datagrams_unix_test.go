@@ -230,6 +230,40 @@ func TestDatagramsUnread(t *testing.T) {
 	}
 }
 
+// The first command may end before the datagram arrives that it was started
+// for: that one does not start a second.
+func TestDatagramsCommandEndsFirst(t *testing.T) {
+	testkit.NoLeaks(t)
+	s := senderOf(t, datagramsOf(t, "echo hi", 1, testkit.Patience))
+	if got := s.next(); got != "hi\n" {
+		t.Errorf("%q", got)
+	}
+	s.endsWith(0)
+	if err := s.ended(1); err != nil {
+		t.Errorf("before the datagram: %v", err)
+	}
+	for n := range 2 {
+		testkit.WriteString(t, s.conn, "x")
+		for n == 1 {
+			if got := s.next(); got != "" {
+				if got != "hi\n" {
+					t.Errorf("%q", got)
+				}
+				break
+			}
+		}
+		if got := s.next(); got != "" || s.ended(n+1) != ErrEnded {
+			t.Errorf("datagram %d: %q, %v", n+1, got, s.ended(n+1))
+		}
+	}
+	s.endsWith(0)
+	select {
+	case status := <-s.statuses:
+		t.Errorf("a third command, with status %d", status)
+	default:
+	}
+}
+
 // The queue of a command that never reads gets full, others go on, and when its
 // sender is gone, nothing is left.
 func TestDatagramsNeverRead(t *testing.T) {
