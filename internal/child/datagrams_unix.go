@@ -218,7 +218,8 @@ func (b *bridge) passOutput(ctx context.Context, c *command) {
 			b.send(d)
 		}
 	}
-	if _, err := c.Wait(ctx); err != nil {
+	_, _ = c.Wait(ctx)
+	if ctx.Err() != nil { // the process may have ended, and left others in its group
 		c.Terminate()
 	}
 	_ = c.in.Close()

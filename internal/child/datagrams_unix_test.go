@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -340,6 +341,34 @@ func TestDatagramsSenderGone(t *testing.T) {
 	s.next()
 	s.leave(nil)
 	s.endsWith(9)
+}
+
+// So do the processes of its group that have outlived it and hold its output.
+func TestDatagramsSenderGoneFromGroup(t *testing.T) {
+	testkit.NoLeaks(t)
+	d := datagramsOf(t, "sleep 1000 & echo ready", 1, 50*time.Millisecond)
+	for range 20 { // which of two ends is noticed first is left to chance
+		held, holder, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer held.Close()
+		d.runner.Stderr = holder
+		s := senderOf(t, d)
+		_ = holder.Close()
+		s.next()
+		testkit.Eventually(t, "the end of the shell", func() bool {
+			d.runner.mu.Lock()
+			defer d.runner.mu.Unlock()
+			return len(d.runner.live) == 0
+		})
+		s.leave(nil)
+		s.endsWith(0)
+		_ = held.SetReadDeadline(time.Now().Add(testkit.Patience))
+		if _, err := held.Read(make([]byte, 1)); err != io.EOF {
+			t.Fatalf("a process is left: %v", err)
+		}
+	}
 }
 
 // The silence of a sender ends the input of its command, and terminates it only
