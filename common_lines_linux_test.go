@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"purr/internal/fdio"
+	"purr/internal/idle"
 	"purr/internal/sys"
 	"purr/internal/testkit"
 )
@@ -253,6 +255,31 @@ func TestSignalAfterAllIsSent(t *testing.T) {
 		}
 	}
 	t.Errorf("%v, want an end", err)
+}
+
+// A FIFO may get another reader: the answer is not over then, and is not cut
+// short.
+func TestReaderBackKeepsThePeer(t *testing.T) {
+	t.Parallel()
+	reader, stdout, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdout.Close()
+	c, peer := net.Pipe()
+	defer c.Close()
+	defer peer.Close()
+	v := newSupervisor(&session{conversation: newConversation(&talker{}, ""), conn: c, out: fdio.New(stdout, nil)})
+	v.linger = idle.New(testkit.Patience)
+	defer v.linger.Stop()
+	if v.hurryPeer(); v.running != 0 {
+		t.Error("half-closed, although stdout has a reader")
+	}
+	_ = reader.Close()
+	if v.hurryPeer(); v.running != 1 {
+		t.Error("not half-closed, although stdout has no reader")
+	}
+	drain(v.results, v.running)
 }
 
 var brokenStdout = regexp.MustCompile(`^nc: write to stdout: Broken pipe\n`)

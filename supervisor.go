@@ -139,7 +139,7 @@ func (v *supervisor) take(next step) {
 // reader of stdout is gone: no answer is left that this could cut short, and
 // most peers finish then.
 func (v *supervisor) hurryPeer() {
-	if v.linger != nil && !v.sendOpen && !v.done {
+	if v.linger != nil && !v.sendOpen && !v.done && v.out.Broken() { // no other process has opened the FIFO
 		v.background(halfClosing, v.halfClose)
 	}
 }
