@@ -55,10 +55,11 @@ type teardown struct {
 	hasInput   bool // whether stdin is read
 
 	sendOpen, receiveOpen bool
-	peerFinished          bool   // whether the peer has finished in order
-	done                  bool   // whether the session is over
-	quitting              bool   // whether -q has expired
-	reason                string // for the end, where nothing failed
+	inputEnd              time.Time // of stdin, without an error
+	peerFinished          bool      // whether the peer has finished in order
+	done                  bool      // whether the session is over
+	quitting              bool      // whether -q has expired
+	reason                string    // for the end, where nothing failed
 	failed                error
 	localFailed           bool // whether stdin or stdout failed: the connection is reset
 	silent                bool // whether failed is silence without a loss, which a FIN ends
@@ -120,7 +121,7 @@ func (d *teardown) stdinEnded(err error) step {
 	case err == nil && d.c.t.listen && !d.c.t.sendOnly && d.c.sent.bytes.Load() == 0: // no input
 		d.sendOpen, d.hasInput, d.reason = false, false, peerFinished
 	case err == nil:
-		d.sendOpen = false
+		d.sendOpen, d.inputEnd = false, time.Now()
 		d.reason = bothFinished
 		if d.c.t.sendOnly || d.c.t.quitAtOnce { // nothing else to wait for
 			return d.finish("stdin finished")
@@ -305,7 +306,9 @@ func (d *teardown) apply(onDone func(*teardown) error, cause error) {
 // bytes go. Input and output of a terminal have no fixed end: they cannot be
 // cut short, and neither can a signal cut what a peer that only receives sends.
 func (d *teardown) resets(stdout fdio.Kind) bool {
-	receiver := d.reason == interrupted && d.c.sent.bytes.Load() > 0 && d.c.received.bytes.Load() == 0 // the peer
+	// The signal may have ended the writer of a pipe first, in the middle of it.
+	settled := d.stdin == fdio.Regular || time.Since(d.inputEnd) > 100*time.Millisecond
+	receiver := d.reason == interrupted && settled && d.c.sent.bytes.Load() > 0 && d.c.received.bytes.Load() == 0 // the peer
 	cut := d.sendOpen && d.stdin != fdio.Terminal || d.receiveOpen && !d.c.t.sendOnly && stdout != fdio.Terminal && !receiver
 	return d.failed != nil && (cut && !d.silent || d.localFailed)
 }

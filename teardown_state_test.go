@@ -144,9 +144,23 @@ func TestTeardown(t *testing.T) {
 			want:  result{done: true, reason: "1s after the end of stdin", failed: "write to stdout: bytes from PEER not taken 1s after the end of stdin", resets: true}},
 		{name: "the run ends", event: func(d *teardown) step { return d.interruptedBy(errors.New("ended by signal")) },
 			want: result{done: true, reason: interrupted, failed: "ended by signal", resets: true, sending: true}},
-		{name: "the run ends, stdin is sent and nothing came", before: func(d *teardown) { d.c.sent.bytes.Store(5); d.stdinEnded(nil) },
+		{name: "the run ends, a file is sent and nothing came", stdin: fdio.Regular, before: func(d *teardown) { d.c.sent.bytes.Store(5); d.stdinEnded(nil) },
 			event: func(d *teardown) step { return d.interruptedBy(errors.New("ended by signal")) },
 			want:  result{done: true, reason: interrupted, failed: "ended by signal"}},
+		{name: "the run ends long after a pipe, and nothing came", stdin: fdio.Pipe, before: func(d *teardown) {
+			d.c.sent.bytes.Store(5)
+			d.stdinEnded(nil)
+			d.inputEnd = d.inputEnd.Add(-time.Minute)
+		},
+			event: func(d *teardown) step { return d.interruptedBy(errors.New("ended by signal")) },
+			want:  result{done: true, reason: interrupted, failed: "ended by signal"}},
+		{name: "the run ends together with the writer of a pipe", stdin: fdio.Pipe, before: func(d *teardown) {
+			d.c.sent.bytes.Store(5)
+			d.stdinEnded(nil)
+			d.inputEnd = d.inputEnd.Add(time.Minute) // the test may be slow
+		},
+			event: func(d *teardown) step { return d.interruptedBy(errors.New("ended by signal")) },
+			want:  result{done: true, reason: interrupted, failed: "ended by signal", resets: true}},
 		{name: "the run ends, stdin is sent and something came", before: func(d *teardown) { d.c.sent.bytes.Store(5); d.c.received.bytes.Store(1); d.stdinEnded(nil) },
 			event: func(d *teardown) step { return d.interruptedBy(errors.New("ended by signal")) },
 			want:  result{done: true, reason: interrupted, failed: "ended by signal", resets: true}},
