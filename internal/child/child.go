@@ -123,7 +123,7 @@ type Runner struct {
 	Stderr *os.File      // of the command
 
 	mu     sync.Mutex
-	live   map[*Process]struct{}
+	live   map[*Process]int // what keeps each: that it runs, and hold
 	closed bool
 }
 
@@ -152,18 +152,33 @@ func (r *Runner) Start(env []string, stdin, stdout *os.File) (*Process, error) {
 	}
 	p := &Process{cmd: cmd, grace: r.Grace, done: make(chan struct{})}
 	if r.live == nil {
-		r.live = make(map[*Process]struct{})
+		r.live = make(map[*Process]int)
 	}
-	r.live[p] = struct{}{}
+	r.live[p]++
 	go func() {
 		_ = cmd.Wait()
 		p.status = statusOf(cmd.ProcessState)
 		close(p.done)
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		delete(r.live, p)
+		r.release(p)
 	}()
 	return p, nil
+}
+
+// hold makes Close terminate the group of a process even after its end, until
+// release is called.
+func (r *Runner) hold(p *Process) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.live[p]++
+}
+
+// release is the opposite of hold.
+func (r *Runner) release(p *Process) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.live[p]--; r.live[p] == 0 {
+		delete(r.live, p)
+	}
 }
 
 // Close terminates the commands that run, and waits for their ends. None is

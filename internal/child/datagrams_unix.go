@@ -186,6 +186,7 @@ func (b *bridge) serve(ctx context.Context, c *command, queue [][]byte) (left []
 	defer stop()
 	defer context.AfterFunc(ctx, func() { _ = c.in.Close() })()
 	defer context.AfterFunc(late, func() { _ = c.out.Close() })()
+	b.runner.hold(c.Process)
 	go b.passOutput(late, c)
 	var err error
 	for err == nil {
@@ -213,6 +214,7 @@ func (b *bridge) serve(ctx context.Context, c *command, queue [][]byte) (left []
 // enforces at the end of ctx. Then it ends the waits of serve.
 func (b *bridge) passOutput(ctx context.Context, c *command) {
 	defer close(c.gone)
+	defer b.runner.release(c.Process)
 	if raw, err := c.out.SyscallConn(); err == nil {
 		for d, err := b.read(raw, datagram.MaxPayload); err == nil && len(d) > 0; d, err = b.read(raw, datagram.MaxPayload) {
 			b.send(d)

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"purr/internal/datagram"
 	"purr/internal/testkit"
 )
@@ -357,17 +359,50 @@ func TestDatagramsSenderGoneFromGroup(t *testing.T) {
 		s := senderOf(t, d)
 		_ = holder.Close()
 		s.next()
-		testkit.Eventually(t, "the end of the shell", func() bool {
-			d.runner.mu.Lock()
-			defer d.runner.mu.Unlock()
-			return len(d.runner.live) == 0
-		})
+		onlyProcessEnds(t, d)
 		s.leave(nil)
 		s.endsWith(0)
 		_ = held.SetReadDeadline(time.Now().Add(testkit.Patience))
 		if _, err := held.Read(make([]byte, 1)); err != io.EOF {
 			t.Fatalf("a process is left: %v", err)
 		}
+	}
+}
+
+// Also at the end of the run, which comes together with that of the senders.
+func TestDatagramsRunEndsWithGroup(t *testing.T) {
+	testkit.NoLeaks(t)
+	held, holder, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	d := datagramsOf(t, "sleep 1000 & echo ready", 1, 50*time.Millisecond)
+	d.runner.Stderr = holder
+	s := senderOf(t, d)
+	_ = holder.Close()
+	s.next()
+	onlyProcessEnds(t, d)
+	s.leave(nil)
+	d.runner.Close()
+	raw, err := held.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = raw.Control(func(fd uintptr) { _, err = unix.Read(int(fd), make([]byte, 1)) })
+	if err != nil {
+		t.Errorf("a process is left: %v", err)
+	}
+	s.endsWith(0)
+}
+
+// onlyProcessEnds waits for the end of the only command.
+func onlyProcessEnds(t *testing.T, d *commandsTest) {
+	t.Helper()
+	d.runner.mu.Lock()
+	defer d.runner.mu.Unlock()
+	for p := range d.runner.live {
+		<-p.done
 	}
 }
 
