@@ -232,13 +232,13 @@ func (p *Process) Terminate() {
 	p.terminate()
 	late := time.NewTimer(p.grace)
 	defer late.Stop()
-	for !p.ended() || p.groupLeft() {
+	for pause := 5 * time.Millisecond; !p.ended() || p.groupLeft(); pause = min(2*pause, 100*time.Millisecond) {
 		select {
 		case <-late.C:
 			p.kill()
 			<-p.done
 			return
-		case <-time.After(5 * time.Millisecond):
+		case <-time.After(pause):
 		}
 	}
 }

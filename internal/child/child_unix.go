@@ -38,8 +38,18 @@ func (p *Process) terminate() { _ = unix.Kill(-p.cmd.Process.Pid, unix.SIGTERM) 
 
 func (p *Process) kill() { _ = unix.Kill(-p.cmd.Process.Pid, unix.SIGKILL) }
 
-// groupLeft reports whether a process of the group is left.
-func (p *Process) groupLeft() bool { return unix.Kill(-p.cmd.Process.Pid, 0) == nil }
+// groupLeft reports whether a process of the group still runs. One that has
+// ended belongs to the group until its parent has waited for it: this process,
+// if it is process 1, or another that may take its time.
+func (p *Process) groupLeft() bool {
+	group := p.cmd.Process.Pid
+	if p.ended() { // until then Wait needs the status
+		for ours, err := 1, error(nil); ours > 0 || err == unix.EINTR; {
+			ours, err = unix.Wait4(-group, nil, unix.WNOHANG, nil)
+		}
+	}
+	return unix.Kill(-group, 0) == nil && !onlyZombies(group)
+}
 
 // Lends reports whether Serve can give a command the socket of c itself: it is
 // a plain TCP or Unix stream.
