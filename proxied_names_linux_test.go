@@ -63,10 +63,8 @@ func TestProxiedNames(t *testing.T) {
 		"-L tls:":          {"-l -L tls:behind.test:443", false, shows, 7, "handshake with %: its certificate is not accepted"},
 		"-L tls:, no TLS":  {"-l -L tls:behind.test:443", false, clear, 6, "handshake with %: the other end does not speak TLS"},
 		"--exec":           {"--sh-exec false --json", false, resets, 1, `"address":"behind.test","port":443`},
-		"--exec, its end":  {"--sh-exec false -v", false, resets, 1, "connection with %: connection reset by peer"},
 		"--echo, its end":  {"--echo -v", false, func(c net.Conn) {}, 0, "%: the peer finished; echoed 0 bytes"},
 		"--send-proxy":     {"--send-proxy --ssl", false, clear, 6, "handshake with %: "},
-		"--wait-for --ssl": {"-z --ssl --wait-for 0.3", false, clear, 6, "handshake with %: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

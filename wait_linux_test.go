@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -207,7 +208,8 @@ func TestReadyFails(t *testing.T) {
 	file := testkit.TempFile(t, "somebody else's\n")
 	p = startPurr(t, opts{openStdin: true}, "-l", "-v", "--port-file", file, "127.0.0.1", "0")
 	p.bound()
-	testkit.Eventually(t, "the file is written", func() bool { b, _ := os.ReadFile(file); return len(b) > 0 && len(b) < 8 })
+	dialTest(t, "tcp", p.addr()) // a client is accepted once the file is written
+	p.waitErr(regexp.MustCompile("Connection received"))
 	if err := os.Rename(testkit.TempFile(t, "another\n"), file); err != nil {
 		t.Fatal(err)
 	}
