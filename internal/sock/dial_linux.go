@@ -16,21 +16,16 @@ import (
 // socket before, in the dialer's Control, and sets a limit only for a handshake
 // that takes longer.
 func dialUnbound(ctx context.Context, dialer net.Dialer, network string, remote netip.AddrPort) (net.Conn, error) {
-	limit, control := dialer.Timeout, dialer.Control
+	limit := dialer.Timeout
 	late := &lateContext{Context: ctx}
 	dialer.Timeout = 0
-	dialer.Control = func(network, address string, raw syscall.RawConn) error {
-		if control != nil {
-			if err := control(network, address, raw); err != nil {
-				return err
-			}
-		}
+	dialer.Control = then(dialer.Control, func(raw syscall.RawConn) error {
 		connected, err := connectNow(raw, remote)
 		if err == nil && !connected && limit > 0 && late.stop == nil {
 			late.Context, late.stop = context.WithTimeout(ctx, limit)
 		}
 		return err
-	}
+	})
 	conn, err := dialer.DialContext(late, network, remote.String())
 	if late.stop != nil {
 		late.stop()

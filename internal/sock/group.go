@@ -54,15 +54,7 @@ func DialUDP(ctx context.Context, dialer net.Dialer, local, remote netip.AddrPor
 		if err != nil {
 			return nil, err
 		}
-		control := dialer.Control
-		dialer.Control = func(network, addr string, raw syscall.RawConn) error {
-			if control != nil {
-				if err := control(network, addr, raw); err != nil {
-					return err
-				}
-			}
-			return sendOn(raw, own)
-		}
+		dialer.Control = then(dialer.Control, func(raw syscall.RawConn) error { return sendOn(raw, own) })
 		remote = netip.AddrPortFrom(group.Unmap(), remote.Port())
 	}
 	conn, err := DialFrom(ctx, dialer, "udp", local, remote) // an error without a route, or the right

@@ -14,19 +14,14 @@ import (
 // calls for each of them. It leaves a config with Multipath TCP as it is: not
 // every kernel lets such a listener pass keepalive on.
 func keepAliveOnce(config *net.ListenConfig) {
-	k, control := config.KeepAliveConfig, config.Control
+	k := config.KeepAliveConfig
 	if !k.Enable || config.MultipathTCP() {
 		return
 	}
 	config.KeepAlive, config.KeepAliveConfig = -1, net.KeepAliveConfig{}
-	config.Control = func(network, address string, raw syscall.RawConn) error {
-		if control != nil {
-			if err := control(network, address, raw); err != nil {
-				return err
-			}
-		}
+	config.Control = then(config.Control, func(raw syscall.RawConn) error {
 		return raw.Control(func(fd uintptr) { setKeepAlive(int(fd), k) })
-	}
+	})
 }
 
 // setKeepAlive switches keepalive on. As in package net, a value of 0 is 15 s,

@@ -3,6 +3,7 @@ package sock
 import (
 	"errors"
 	"net"
+	"syscall"
 )
 
 // Options are the options of a socket that is about to be bound or connected. A
@@ -24,6 +25,19 @@ func RefuseBroadcasts(c *net.UDPConn) error {
 		return err
 	}
 	return new(Options).Control("udp", "", raw)
+}
+
+// then returns a Control of package net that calls control, unless that is nil,
+// and f if there was no error.
+func then(control func(network, address string, raw syscall.RawConn) error, f func(syscall.RawConn) error) func(network, address string, raw syscall.RawConn) error {
+	return func(network, address string, raw syscall.RawConn) error {
+		if control != nil {
+			if err := control(network, address, raw); err != nil {
+				return err
+			}
+		}
+		return f(raw)
+	}
 }
 
 // number returns the value of a boolean socket option: 1 if it is on, else 0.
