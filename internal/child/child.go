@@ -164,14 +164,6 @@ func (r *Runner) Start(env []string, stdin, stdout *os.File) (*Process, error) {
 	return p, nil
 }
 
-// hold makes Close terminate the group of a process even after its end, until
-// release is called.
-func (r *Runner) hold(p *Process) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.live[p]++
-}
-
 // release is the opposite of hold.
 func (r *Runner) release(p *Process) {
 	r.mu.Lock()

@@ -117,6 +117,14 @@ func (r *Runner) Serve(ctx context.Context, c net.Conn, env []string) (status in
 	}
 }
 
+// hold makes Close terminate the group of a process even after its end, until
+// release is called.
+func (r *Runner) hold(p *Process) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.live[p]++
+}
+
 // awaitGone waits until the peer of a socket is gone, and returns the error of
 // the connection; fdio.ErrInterrupted if stop fires first. A Unix peer may have
 // sent all and closed: the command gets that first, and then the grace to end

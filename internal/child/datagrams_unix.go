@@ -301,13 +301,9 @@ const pipeSize = 64 << 10
 
 // start starts a command.
 func (b *bridge) start() (*command, error) {
-	stdin, in, err := os.Pipe()
+	stdin, in, out, stdout, err := twoPipes()
 	if err != nil {
 		return nil, err
-	}
-	out, stdout, err := os.Pipe()
-	if err != nil {
-		return nil, errors.Join(err, stdin.Close(), in.Close())
 	}
 	c := &command{stdin: stdin, in: in, out: out, gone: make(chan struct{})}
 	c.Process, err = b.runner.Start(b.env, stdin, stdout)

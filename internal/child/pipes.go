@@ -30,15 +30,23 @@ type Pipes struct {
 // NewPipes returns the pipes of a command that is still to be started. All
 // waits end when i has fired. The caller closes them.
 func (r *Runner) NewPipes(i *fdio.Interrupt) (*Pipes, error) {
-	stdin, in, err := os.Pipe()
+	stdin, in, out, stdout, err := twoPipes()
 	if err != nil {
 		return nil, err
 	}
-	out, stdout, err := os.Pipe()
-	if err != nil {
-		return nil, errors.Join(err, stdin.Close(), in.Close())
-	}
 	return &Pipes{runner: r, stdin: stdin, stdout: stdout, in: fdio.New(in, i), out: fdio.New(out, i), finished: make(chan struct{})}, nil
+}
+
+// twoPipes returns the ends of two pipes: stdin and stdout are those of a
+// command, in and out those of this side. The caller closes all of them.
+func twoPipes() (stdin, in, out, stdout *os.File, err error) {
+	if stdin, in, err = os.Pipe(); err != nil {
+		return nil, nil, nil, nil, err
+	}
+	if out, stdout, err = os.Pipe(); err != nil {
+		return nil, nil, nil, nil, errors.Join(err, stdin.Close(), in.Close())
+	}
+	return stdin, in, out, stdout, nil
 }
 
 // Start starts the command and closes its ends of the pipes here, also after an
