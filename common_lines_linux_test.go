@@ -47,14 +47,20 @@ func TestReaderGoneEndsThePeer(t *testing.T) {
 			p.quiet()
 		})
 	}
-	t.Run("stdin ends later", func(t *testing.T) {
-		t.Parallel()
+	gone := func(t *testing.T, o opts) (*process, net.Conn) { // nc, whose reader of stdout goes after a line
+		t.Helper()
 		ln := listenTest(t)
-		p := startAs(t, "nc", opts{openStdin: true, ownStdout: true}, "127.0.0.1", portOf(t, ln.Addr()))
+		o.ownStdout = true
+		p := startAs(t, "nc", o, "127.0.0.1", portOf(t, ln.Addr()))
 		c := acceptTest(t, ln)
 		writeAll(t, c, "PONG\n")
 		testkit.ReadN(t, p.stdout, 5)
 		_ = p.stdout.Close()
+		return p, c
+	}
+	t.Run("stdin ends later", func(t *testing.T) {
+		t.Parallel()
+		p, c := gone(t, opts{openStdin: true})
 		_ = p.stdin.Close()
 		testkit.ReadAll(t, c)
 		_ = c.Close()
@@ -64,12 +70,7 @@ func TestReaderGoneEndsThePeer(t *testing.T) {
 	// What comes after the reader has gone is lost, and no success.
 	t.Run("more comes", func(t *testing.T) {
 		t.Parallel()
-		ln := listenTest(t)
-		p := startAs(t, "nc", opts{stdin: strings.NewReader(""), ownStdout: true}, "127.0.0.1", portOf(t, ln.Addr()))
-		c := acceptTest(t, ln)
-		writeAll(t, c, "PONG\n")
-		testkit.ReadN(t, p.stdout, 5)
-		_ = p.stdout.Close()
+		p, c := gone(t, opts{stdin: strings.NewReader("")})
 		testkit.ReadAll(t, c)
 		writeAll(t, c, "more")
 		_ = c.Close()
@@ -79,12 +80,7 @@ func TestReaderGoneEndsThePeer(t *testing.T) {
 	// Nor is the connection half-closed while there is something to send.
 	t.Run("stdin goes on", func(t *testing.T) {
 		t.Parallel()
-		ln := listenTest(t)
-		p := startAs(t, "nc", opts{openStdin: true, ownStdout: true}, "127.0.0.1", portOf(t, ln.Addr()))
-		c := acceptTest(t, ln)
-		writeAll(t, c, "PONG\n")
-		testkit.ReadN(t, p.stdout, 5)
-		_ = p.stdout.Close()
+		p, c := gone(t, opts{openStdin: true})
 		if n, err := c.Read(make([]byte, 1)); n > 0 || !sys.IsReset(err) {
 			t.Errorf("got %d bytes, %v, want a reset", n, err)
 		}

@@ -18,17 +18,9 @@ func TestGroupDialledOnInterface(t *testing.T) {
 	if !testkit.InNamespaces(t) {
 		return
 	}
-	testkit.MustRunAll(t, `
-		ip link add d0 type veth peer name d1
-		ip link add e0 type veth peer name e1
-		ip addr add 10.9.0.1/24 dev d0
-		ip addr add 10.9.0.9/24 dev d0
-		ip addr add 10.8.0.1/24 dev e0
-		ip link set d0 up
-		ip link set d1 up
-		ip link set e0 up
-		ip link set e1 up
-		ip route add 239.0.0.0/8 dev e0`)
+	testkit.MustRunAll(t, twoLinks+`
+	ip addr add 10.9.0.9/24 dev d0
+	ip route add 239.0.0.0/8 dev e0`)
 	there := startPurr(t, opts{}, "-u", "-l", "-k", "--echo", "239.9.9.9%d0", "0")
 	_, port := there.bound()
 	other := startPurr(t, opts{}, "-v", "-u", "-l", "-k", "239.9.9.9%e0", port)

@@ -9,6 +9,17 @@ import (
 	"purr/internal/testkit"
 )
 
+// twoLinks makes the interfaces d0 and e0.
+const twoLinks = `
+	ip link add d0 type veth peer name d1
+	ip link add e0 type veth peer name e1
+	ip addr add 10.9.0.1/24 dev d0
+	ip addr add 10.8.0.1/24 dev e0
+	ip link set d0 up
+	ip link set d1 up
+	ip link set e0 up
+	ip link set e1 up`
+
 // A listener on a group with an interface hears what arrives there, also under
 // -n; an interface that does not exist is an error.
 func TestGroupOnInterface(t *testing.T) {
@@ -16,15 +27,7 @@ func TestGroupOnInterface(t *testing.T) {
 	if !testkit.InNamespaces(t) {
 		return
 	}
-	testkit.MustRunAll(t, `
-		ip link add d0 type veth peer name d1
-		ip link add e0 type veth peer name e1
-		ip addr add 10.9.0.1/24 dev d0
-		ip addr add 10.8.0.1/24 dev e0
-		ip link set d0 up
-		ip link set d1 up
-		ip link set e0 up
-		ip link set e1 up`)
+	testkit.MustRunAll(t, twoLinks)
 	there := startPurr(t, opts{}, "-v", "-u", "-l", "239.9.9.9%d0", "0")
 	_, port := there.bound()
 	here := startPurr(t, opts{}, "-v", "-n", "-u", "-l", "239.9.9.9%e0:"+port)
